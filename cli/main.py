@@ -1,0 +1,41 @@
+"""The command `tbgen`: a table of commands, each imported only when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "scaffold": ("tbgen.cli.scaffold:scaffold", "Write the models that serve a checkpoint into a Triton model repository."),
+    "export": ("tbgen.cli.export:export", "Turn a checkpoint into an engine file, with proof that answers did not change."),
+    "serve": ("tbgen.cli.serve:serve", "Run the embedded Triton on a model repository."),
+    "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and one-line help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="tbgen", message="tbgen %(version)s")
+def main() -> None:
+    """From a fine-tuned transformers checkpoint to a Triton model repository that takes text.
+
+    Start with `tbgen scaffold kcbert`, then `tbgen serve` and `tbgen infer kcbert_onnx_ensemble "오늘도 상한가 갔다"`.
+    """
