@@ -7,8 +7,14 @@ import importlib
 import click
 
 COMMANDS = {
-    "scaffold": ("tbgen.cli.scaffold:scaffold", "Write the models that serve a checkpoint into a Triton model repository."),
-    "export": ("tbgen.cli.export:export", "Turn a checkpoint into an engine file, with proof that answers did not change."),
+    "scaffold": (
+        "tbgen.cli.scaffold:scaffold",
+        "Write the models that serve a checkpoint into a model repository.",
+    ),
+    "export": (
+        "tbgen.cli.export:export",
+        "Turn a checkpoint into an engine file and prove its answers.",
+    ),
     "serve": ("tbgen.cli.serve:serve", "Run the embedded Triton on a model repository."),
     "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),
 }
