@@ -64,7 +64,7 @@ class Engine:
         self.calls = ThreadPoolExecutor(parallel_calls, thread_name_prefix=f"call-{model}")
 
     def __call__(self, **tensors: np.ndarray) -> Tensors:
-        """Token tensors (rows, length), attention_mask among them. Gives the engine's outputs for all rows, in order."""
+        """Token tensors (rows, length), attention_mask among them. Gives the engine's outputs, rows in order."""
         lengths = tensors["attention_mask"].sum(axis=1)
         order = np.argsort(-lengths, kind="stable")
         widths = [self.bucket(int(length)) for length in lengths[order]]

@@ -10,7 +10,7 @@ import json
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def step_from_file(file: Path, name: str) -> Any:
     return getattr(module, name)
 
 
-def chain_tensors(steps: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def chain_tensors(steps: Iterable[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a chain takes from outside and what it gives: name -> (Triton data type, dims without the batch axis).
 
     A tensor that a later step takes is used up inside the chain and not given.
@@ -148,7 +148,7 @@ class TritonPythonModel:
         )
 
     def refusal(self, error: Exception) -> Any:
-        """ValueError: the client sent what cannot be served. Anything else is a bug or a failed engine; it is logged."""
+        """ValueError: the client sent what cannot be served. Anything else is a bug or a failed engine: logged."""
         if isinstance(error, ValueError):
             code, message = pb_utils.TritonError.INVALID_ARG, f"{self.name}: {error}"
         else:

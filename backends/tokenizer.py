@@ -55,7 +55,7 @@ class Tokenizer:
         self.buckets = list(buckets or [min(length, max_length) for length in multiples])
         self.common_length = common_length
         self.dtype = NUMPY[data_type]
-        self.outputs = {name: (data_type, [-1]) for name in tensors}
+        self.outputs = {name: (data_type, [-1 if len(self.buckets) > 1 else self.buckets[0]]) for name in tensors}
 
     def __call__(self, input_text: np.ndarray) -> dict[str, np.ndarray]:
         """input_text: (batch, 1) str. Gives the token tensors, each (batch, bucket)."""

@@ -1,0 +1,81 @@
+"""Triton's config.pbtxt as ModelConfig messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelDynamicBatching, ModelInstanceGroup
+
+from tbgen.backends.model import chain_tensors
+
+TensorSpecs = Mapping[str, tuple[str, list[int]]]
+
+
+def python_config(
+    name: str, inputs: TensorSpecs, outputs: TensorSpecs, *, max_batch_size: int, instances: int
+) -> ModelConfig:
+    """The config of a Python model that joins requests: dynamic batching, instances on the CPU."""
+    config = tensors_config(name, inputs, outputs, max_batch_size=max_batch_size)
+    config.backend = "python"
+    config.dynamic_batching.CopyFrom(ModelDynamicBatching())
+    config.instance_group.append(ModelInstanceGroup(count=instances, kind=ModelInstanceGroup.KIND_CPU))
+    return config
+
+
+def engine_config(
+    name: str,
+    inputs: TensorSpecs,
+    outputs: TensorSpecs,
+    *,
+    backend: str,
+    platform: str,
+    file: str,
+    max_batch_size: int,
+) -> ModelConfig:
+    """The config of an engine. One instance on a GPU if the server has one: without a group Triton makes two on CPUs.
+
+    No dynamic batching: requests of unequal length never merge, and make the batcher spin.
+    """
+    config = tensors_config(name, inputs, outputs, max_batch_size=max_batch_size)
+    config.backend, config.platform, config.default_model_filename = backend, platform, file
+    config.instance_group.append(ModelInstanceGroup(count=1, kind=ModelInstanceGroup.KIND_AUTO))
+    return config
+
+
+def ensemble_config(name: str, parts: Mapping[str, Any], *, max_batch_size: int) -> ModelConfig:
+    """The config of an ensemble that passes tensors of equal name from model to model.
+
+    parts: model name -> what it takes and gives (an object with `inputs` and `outputs`), in order.
+    """
+    config = tensors_config(name, *chain_tensors(parts.values()), max_batch_size=max_batch_size)
+    config.platform = "ensemble"
+    for model, part in parts.items():
+        config.ensemble_scheduling.step.add(
+            model_name=model,
+            model_version=-1,
+            input_map={tensor: tensor for tensor in part.inputs},
+            output_map={tensor: tensor for tensor in part.outputs},
+        )
+    return config
+
+
+def tensors_config(name: str, inputs: TensorSpecs, outputs: TensorSpecs, *, max_batch_size: int) -> ModelConfig:
+    """What every config begins with: the name, the batch size and the tensors."""
+    config = ModelConfig(name=name, max_batch_size=max_batch_size)
+    for tensor, (data_type, dims) in inputs.items():
+        config.input.add(name=tensor, data_type=data_type, dims=dims)
+    for tensor, (data_type, dims) in outputs.items():
+        config.output.add(name=tensor, data_type=data_type, dims=dims)
+    return config
+
+
+def text_from_config(config: ModelConfig) -> str:
+    """The text of a config.pbtxt."""
+    return text_format.MessageToString(config)
+
+
+def config_from_text(text: str) -> ModelConfig:
+    """The message of a config.pbtxt. Raises text_format.ParseError."""
+    return text_format.Parse(text, ModelConfig())

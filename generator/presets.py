@@ -1,0 +1,23 @@
+"""Table of the presets: names that `tbgen scaffold` knows without a --source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A bundled checkpoint and what to say of it."""
+
+    source: Path
+    about: str
+
+
+PRESETS = {
+    "kcbert": Preset(
+        SAMPLES / "kcbert", "a small KcBERT-shaped Korean finance sentiment classifier, bundled for trying tbgen"
+    ),
+}

@@ -1,0 +1,108 @@
+"""Model folders on disk: written whole or not at all, each with a record of what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.errors import UserError
+
+RECORD = "tbgen.json"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A model folder that exists already: the source in its record, and the files that are not as they were written."""
+
+    folder: Path
+    source: dict[str, Any] | None
+    edited: tuple[str, ...]
+
+
+@contextmanager
+def staged(repository: Path) -> Iterator[Path]:
+    """A temporary folder beside the repository, on the same disk, gone at the end whatever happens."""
+    repository.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".tbgen-", dir=repository.parent) as folder:
+        yield Path(folder)
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write the model's record with the hash of each file; no time and no path, so that it can be reproduced."""
+    hashes = {str(file.relative_to(folder)): sha256_of(file) for file in files_of(folder)}
+    text = json.dumps(record | {"files": hashes}, ensure_ascii=False, indent=2)
+    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+
+
+def standing_model(folder: Path) -> Standing | None:
+    """What is known of an existing model folder; None when there is none."""
+    if not folder.exists():
+        return None
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return Standing(folder, None, ())
+    now = {str(file.relative_to(folder)): sha256_of(file) for file in files_of(folder)}
+    then = record.get("files", {})
+    edited = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+    return Standing(folder, record.get("source"), tuple(edited))
+
+
+def refuse_to_overwrite(standing: Standing | None, source: dict[str, Any]) -> None:
+    """Raise UserError unless nothing stands there, or the tool's own folder, unedited and made from the same source."""
+    if standing is None:
+        return
+    if standing.source is None:
+        raise UserError(
+            f"{standing.folder} exists and tbgen did not write it; use another name, or --force to replace it"
+        )
+    if standing.edited:
+        raise UserError(
+            f"{standing.folder} was edited since tbgen wrote it ({', '.join(standing.edited[:5])}); "
+            "use another name, or --force to lose the edits"
+        )
+    if standing.source != source:
+        raise UserError(f"{standing.folder} serves another checkpoint; use another name, or --force to replace it")
+
+
+def publish(staging: Path, repository: Path, names: Iterable[str]) -> None:
+    """Rename the staged model folders into the repository, in order; on a failure put back what stood there."""
+    repository.mkdir(parents=True, exist_ok=True)
+    aside = staging / ".replaced"
+    aside.mkdir()
+    placed: list[str] = []
+    try:
+        for name in names:
+            if (repository / name).exists():
+                (repository / name).rename(aside / name)
+            (staging / name).rename(repository / name)
+            placed.append(name)
+    except BaseException:
+        for name in placed:
+            shutil.rmtree(repository / name)
+        for folder in aside.iterdir():
+            folder.rename(repository / folder.name)
+        raise
+
+
+def files_of(folder: Path) -> list[Path]:
+    """All files of a model folder but its record and Python's caches, sorted."""
+    return sorted(
+        file for file in folder.rglob("*") if file.is_file() and file.name != RECORD and "__pycache__" not in file.parts
+    )
+
+
+def sha256_of(file: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,125 @@
+"""`tbgen scaffold`: from a checkpoint, or its export, to the models that serve it in a Triton model repository."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.export.exported import Exported, exported_from_folder
+from tbgen.generator.engines import ENGINES, GRAPHS
+from tbgen.generator.graph import models_of
+from tbgen.generator.presets import PRESETS
+from tbgen.generator.repository import publish, refuse_to_overwrite, staged, standing_model
+from tbgen.generator.tasks import TASKS
+from tbgen.generator.version import version
+from tbgen.generator.write import write_models
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks of scaffold; plain values."""
+
+    name: str
+    source: Path | None = None
+    task: str | None = None
+    engine: str = "onnx"
+    graph: str = "both"
+    labels: tuple[str, ...] = ()
+    fixed_length: int | None = None
+
+
+@dataclass(frozen=True)
+class Scaffolded:
+    """What scaffold wrote: the model folders in loading order, the front models, and the exported model behind them."""
+
+    repository: Path
+    models: tuple[Path, ...]
+    fronts: tuple[str, ...]
+    exported: Exported
+    preset: str | None
+
+
+def scaffold(
+    request: Request,
+    repository: Path,
+    *,
+    force: bool = False,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Scaffolded:
+    """Write the models that serve `request` into `repository`: all of them, or none. Raises UserError."""
+    check_names(request)
+    with staged(repository) as staging:
+        exported = exported_from_request(request, staging / ".export", on_progress)
+        task = request.task or exported.task
+        if task not in TASKS:
+            raise NoSuchName("task", task, list(TASKS))
+        models = models_of(
+            request.name,
+            exported,
+            task=TASKS[task],
+            engine=request.engine,
+            kind=ENGINES[request.engine],
+            graphs=GRAPHS[request.graph],
+        )
+        source = source_record(exported)
+        if not force:
+            for model in models:
+                refuse_to_overwrite(standing_model(repository / model.name), source)
+        on_progress("Writing the model repository")
+        write_models(models, staging, {"tbgen": version(), "name": request.name, "task": task, "source": source})
+        publish(staging, repository, [model.name for model in models])
+    return Scaffolded(
+        repository,
+        tuple(repository / model.name for model in models),
+        tuple(model.name for model in models if model.name.endswith(tuple(GRAPHS["both"]))),
+        exported,
+        None if request.source else request.name,
+    )
+
+
+def check_names(request: Request) -> None:
+    """Raise UserError for a name that is not in its table, or that Triton could not use as a folder."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", request.name):
+        raise UserError(
+            f"{request.name!r} cannot name a model: use letters, digits, '_', '-' and '.', a letter or digit first"
+        )
+    for kind, value, table in (("engine", request.engine, ENGINES), ("graph", request.graph, GRAPHS)):
+        if value not in table:
+            raise NoSuchName(kind, value, list(table))
+    if request.task is not None and request.task not in TASKS:
+        raise NoSuchName("task", request.task, list(TASKS))
+    if request.source is None and request.name not in PRESETS:
+        raise UserError(
+            f"no preset {request.name!r} (presets: {', '.join(PRESETS)}); name your checkpoint with --source DIR"
+        )
+
+
+def exported_from_request(request: Request, folder: Path, on_progress: Callable[[str], None]) -> Exported:
+    """The export that the request's source is, or the one made from its checkpoint in `folder`."""
+    source = request.source or PRESETS[request.name].source
+    if not source.exists():
+        raise UserError(
+            f"no such source: {source}. --source takes the folder of a checkpoint (config.json, weights, tokenizer) "
+            "or of its export"
+        )
+    if (source / "export.json").exists():
+        return exported_from_folder(source)
+    from tbgen.export.checkpoint import checkpoint_from_folder
+    from tbgen.export.onnx import onnx_from_checkpoint
+
+    on_progress(f"Exporting {source.name} to ONNX")
+    checkpoint = checkpoint_from_folder(source, task=request.task, labels=request.labels or None)
+    return onnx_from_checkpoint(
+        checkpoint, folder, fixed_length=request.fixed_length, texts=None, precision=ENGINES[request.engine].precision
+    )
+
+
+def source_record(exported: Exported) -> dict[str, Any]:
+    """What the models were made from, as their records say it: no path, no time."""
+    record = json.loads((exported.folder / "export.json").read_text(encoding="utf-8"))
+    return {key: record[key] for key in ("weights_sha256", "opset", "precision", "fixed_length") if key in record}

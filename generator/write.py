@@ -1,0 +1,99 @@
+"""One model folder: its files, and the config that follows from them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tbgen.backends
+from tbgen.backends.model import chain_tensors, steps_from_folder
+from tbgen.generator.config import (
+    ModelConfig,
+    TensorSpecs,
+    engine_config,
+    ensemble_config,
+    python_config,
+    text_from_config,
+)
+from tbgen.generator.graph import EngineModel, EnsembleModel, Model, PythonModel, Step
+from tbgen.generator.repository import write_record
+
+BACKENDS = Path(next(iter(tbgen.backends.__path__)))
+VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores lose empty ones.\n"
+
+
+@dataclass(frozen=True)
+class Wires:
+    """What a written model takes and gives."""
+
+    inputs: TensorSpecs
+    outputs: TensorSpecs
+
+
+Wiring = dict[str, Wires]
+
+
+def write_models(models: Iterable[Model], folder: Path, record: dict[str, Any]) -> None:
+    """Write each model's folder, in order, with its config and its record."""
+    wiring: Wiring = {}
+    for model in models:
+        version_folder = folder / model.name / "1"
+        version_folder.mkdir(parents=True)
+        config = WRITERS[type(model)](model, version_folder, wiring)
+        (folder / model.name / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")
+        write_record(folder / model.name, record)
+
+
+def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> ModelConfig:
+    """model.py, the step files, their assets and steps.json; the tensors follow from the constructed steps."""
+    shutil.copyfile(BACKENDS / "model.py", folder / "model.py")
+    for step in model.steps:
+        shutil.copyfile(step_file(step), folder / step_file(step).name)
+        for asset in step.assets:
+            shutil.copyfile(asset, folder / asset.name)
+    listed = [
+        {"file": step_file(step).name, "class": step.name, "settings": dict(step.settings)} for step in model.steps
+    ]
+    text = json.dumps({"steps": listed}, ensure_ascii=False, indent=2)
+    (folder / "steps.json").write_text(text + "\n", encoding="utf-8")
+    inputs, outputs = chain_tensors(steps_from_folder(folder))
+    wiring[model.name] = Wires(inputs, outputs)
+    return python_config(model.name, inputs, outputs, max_batch_size=model.max_batch_size, instances=model.instances)
+
+
+def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> ModelConfig:
+    """The engine file under the name that its backend looks for."""
+    shutil.copyfile(model.file, folder / model.kind.file)
+    wiring[model.name] = Wires(model.inputs, model.outputs)
+    return engine_config(
+        model.name,
+        model.inputs,
+        model.outputs,
+        backend=model.kind.backend,
+        platform=model.kind.platform,
+        file=model.kind.file,
+        max_batch_size=model.max_batch_size,
+    )
+
+
+def write_ensemble_model(model: EnsembleModel, folder: Path, wiring: Wiring) -> ModelConfig:
+    """The wiring alone, and a file that keeps the version folder alive."""
+    (folder / "README").write_text(VERSION_FOLDER_NOTE, encoding="utf-8")
+    parts = {part: wiring[part] for part in model.parts}
+    return ensemble_config(model.name, parts, max_batch_size=model.max_batch_size)
+
+
+WRITERS: dict[type, Callable[..., ModelConfig]] = {
+    PythonModel: write_python_model,
+    EngineModel: write_engine_model,
+    EnsembleModel: write_ensemble_model,
+}
+
+
+def step_file(step: Step) -> Path:
+    """Where a step's file is: in backends/, or where the user has it."""
+    return BACKENDS / step.file if isinstance(step.file, str) else step.file

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tbgen.backends.engine import Engine
+
+
+def engine(**settings: object) -> Engine:
+    tokens = {name: ("TYPE_INT64", [-1]) for name in ("input_ids", "attention_mask")}
+    plain = {"model": "m", "inputs": tokens, "outputs": {"outputs": ("TYPE_FP32", [1])}, "max_batch_size": 4}
+    return Engine(Path(), **(plain | {"buckets": [8, 16, 24, 32]} | settings))  # type: ignore[arg-type]
+
+
+def least_cost(widths: list[int], most_rows: int, most_tokens: int, call: int) -> float:
+    """The least cost over all ways to cut, by trying them all."""
+    if not widths:
+        return 0
+    ends = [n for n in range(1, len(widths) + 1) if n == 1 or (n <= most_rows and n * widths[0] <= most_tokens)]
+    return min(call + n * widths[0] + least_cost(widths[n:], most_rows, most_tokens, call) for n in ends)
+
+
+@pytest.mark.parametrize("widths", [[8], [32, 8], [32, 32, 8, 8, 8], [24, 16, 16, 16, 8, 8], [8] * 9])
+def test_no_other_cut_costs_less(widths: list[int]) -> None:
+    step = engine(max_tokens=64, call_tokens=10)
+    cuts = step.cuts(widths)
+    cost = sum(10 + (end - start) * widths[start] for start, end in zip(cuts, cuts[1:], strict=False))
+    assert cost == least_cost(widths, 4, 64, 10)
+    assert max(np.diff(cuts)) <= 4
+
+
+def test_a_row_longer_than_the_budget_goes_alone() -> None:
+    assert engine(max_tokens=16).cuts([32, 32, 8, 8]) == [0, 1, 2, 4]
+
+
+def test_rows_of_like_length_go_together_and_come_back_in_order() -> None:
+    step = engine(call_tokens=0)
+    seen = []
+
+    def call(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        seen.append(tensors["input_ids"].shape)
+        return {"outputs": tensors["input_ids"].max(axis=1, keepdims=True).astype(np.float32)}
+
+    step.call = call  # type: ignore[method-assign]
+    lengths = np.array([3, 20, 5, 19])
+    mask = (np.arange(24) < lengths[:, None]).astype(np.int64)
+    answer = step(input_ids=mask * np.array([[1], [2], [3], [4]]), attention_mask=mask)
+    assert answer["outputs"].tolist() == [[1], [2], [3], [4]]
+    assert sorted(seen) == [(2, 8), (2, 24)]
+
+
+def test_answers_along_the_length_are_padded_with_zeros() -> None:
+    step = engine(call_tokens=0, outputs={"outputs": ("TYPE_FP32", [-1, 2])})
+    step.call = lambda tensors: {"outputs": np.ones((*tensors["input_ids"].shape, 2), np.float32)}  # type: ignore[method-assign]
+    mask = (np.arange(16) < np.array([[4], [12]])).astype(np.int64)
+    answer = step(input_ids=mask, attention_mask=mask)["outputs"]
+    assert answer.shape == (2, 16, 2)
+    assert answer[:, :, 0].sum(axis=1).tolist() == [8, 16]

@@ -1,0 +1,33 @@
+"""Small real parts that the tests share: tokenizers, texts, the sample checkpoint."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from tbgen.generator.presets import SAMPLES
+
+
+@pytest.fixture(scope="session")
+def word_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tokenizer.json that splits on spaces: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, then a..z 4..29."""
+    vocab = {
+        token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz"])
+    }
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    folder = tmp_path_factory.mktemp("word_tokenizer")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def held_out() -> list[str]:
+    """The sentences of the bundled corpus that the sample checkpoint was not trained on."""
+    with (SAMPLES / "korean_finance.csv").open(encoding="utf-8", newline="") as file:
+        return [row["kor_sentence"] for row in csv.DictReader(file) if row["split"] == "test"]
