@@ -45,3 +45,7 @@ def main() -> None:
 
     Start with `tbgen scaffold kcbert`, then `tbgen serve` and `tbgen infer kcbert_onnx_ensemble "오늘도 상한가 갔다"`.
     """
+
+
+if __name__ == "__main__":
+    main()

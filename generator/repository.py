@@ -51,7 +51,7 @@ def standing_model(folder: Path) -> Standing | None:
         return Standing(folder, None, ())
     now = {str(file.relative_to(folder)): sha256_of(file) for file in files_of(folder)}
     then = record.get("files", {})
-    edited = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+    edited = sorted(name for name in now if now[name] != then.get(name))
     return Standing(folder, record.get("source"), tuple(edited))
 
 
