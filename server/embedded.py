@@ -1,0 +1,225 @@
+"""The embedded server: the wheel's real tritonserver on a model repository, for development, tests, small machines."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+from tbgen.export.errors import UserError
+from tbgen.server import log as server_log
+from tbgen.server.ports import check_ports
+from tbgen.server.process import ServerProcess
+from tbgen.server.wheel import assemble_backends, installed_wheel, server_environment
+
+LOAD_SECONDS = 600.0  # most time that loading the models may take
+STOP_SECONDS = 30.0  # for requests in flight and the processes of the models
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One model of a running server; `inputs` and `outputs` are empty unless its state is READY."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+    backend: str = ""
+    max_batch_size: int = 0
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+class EmbeddedServer:
+    """A tritonserver process on a model repository, as a context manager or with start() and stop().
+
+    Args:
+        repository: the model repository's folder.
+        host: address to listen on; the default is reached from this machine only.
+        http_port, grpc_port, metrics_port: three different free ports.
+        log: file for the server's output; a temporary one when it is None.
+        extra_arguments: passed to tritonserver as they are, for instance "--model-control-mode=explicit" or
+            "--cache-config=local,size=1048576".
+
+    A server that is not ready, or has been stopped, leaves no process, shared memory or temporary file behind.
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        *,
+        host: str = "127.0.0.1",
+        http_port: int = 8000,
+        grpc_port: int = 8001,
+        metrics_port: int = 8002,
+        log: Path | None = None,
+        extra_arguments: Sequence[str] = (),
+    ) -> None:
+        self.repository = repository
+        self.host = host
+        self.ports = {"HTTP": http_port, "gRPC": grpc_port, "metrics": metrics_port}
+        self.log = log
+        self.extra_arguments = tuple(extra_arguments)
+        self.process: ServerProcess | None = None
+        self.folder: Path | None = None
+
+    @property
+    def log_file(self) -> Path:
+        """Where the server's output goes."""
+        return self.log or (self.folder or Path()) / "tritonserver.log"
+
+    @property
+    def http_url(self) -> str:
+        """host:port, as Triton's clients take it."""
+        return f"{self.host}:{self.ports['HTTP']}"
+
+    @property
+    def grpc_url(self) -> str:
+        """host:port, as Triton's clients take it."""
+        return f"{self.host}:{self.ports['gRPC']}"
+
+    @property
+    def metrics_url(self) -> str:
+        """The page that Prometheus reads."""
+        return f"http://{self.host}:{self.ports['metrics']}/metrics"
+
+    def __enter__(self) -> EmbeddedServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, *, on_wait: Callable[[float], None] | None = None, seconds: float = LOAD_SECONDS) -> None:
+        """Start the server and return when all models are READY; `on_wait` gets the seconds waited so far.
+
+        Raises MissingExtra, UserError (in one sentence: repository, ports, libpython, models that fail to load).
+        """
+        check_repository(self.repository)
+        check_ports(self.host, self.ports)
+        if self.log and not self.log.parent.is_dir():
+            raise UserError(f"the log's folder {str(self.log.parent)!r} does not exist")
+        wheel = installed_wheel()
+        self.folder = Path(tempfile.mkdtemp(prefix="tbgen-server-"))
+        try:
+            assemble_backends(wheel, self.folder / "backends")
+            self.log_file.write_bytes(b"")
+            arguments = self.arguments(self.folder, wheel.caches)
+            self.process = ServerProcess(
+                [str(wheel.server), *arguments],
+                environment=server_environment(wheel),
+                log=self.log_file,
+                folder=self.folder,
+            )
+            self.wait_until_ready(on_wait, seconds)
+        except BaseException:
+            self.stop(seconds=2)
+            raise
+
+    def arguments(self, folder: Path, caches: Path) -> list[str]:
+        """What tritonserver is called with."""
+        return [
+            f"--model-repository={self.repository.resolve()}",
+            f"--backend-directory={folder / 'backends'}",
+            f"--cache-directory={caches}",
+            f"--backend-config=python,shm-region-prefix-name={folder.name}",
+            "--allow-gpu-metrics=false",
+            *(f"--{name}-address={self.host}" for name in ("http", "grpc", "metrics")),
+            *(f"--{name.lower()}-port={port}" for name, port in self.ports.items()),
+            *self.extra_arguments,
+        ]
+
+    def wait_until_ready(self, on_wait: Callable[[float], None] | None, seconds: float) -> None:
+        """Return when the server says READY. Raises UserError when it ends, or is not ready after `seconds`."""
+        began = time.monotonic()
+        while not self.ready():
+            waited = time.monotonic() - began
+            if not self.running():
+                raise UserError(self.explanation())
+            if waited > seconds:
+                raise UserError(f"Triton was not ready after {seconds:.0f} s; its log: {self.log_file}")
+            if on_wait:
+                on_wait(waited)
+            time.sleep(0.05)
+
+    def running(self) -> bool:
+        """Whether the server's process is alive."""
+        return self.process is not None and not self.process.ended()
+
+    def ready(self) -> bool:
+        """Whether the server answers and all its models are loaded."""
+        try:
+            return self.call("GET", "/v2/health/ready")[0] == 200
+        except OSError:
+            return False
+
+    def explanation(self) -> str:
+        """Why the server ended, in one sentence from its log."""
+        return server_log.explanation("\n".join(self.log_lines()))
+
+    def log_lines(self, start: int = 0) -> list[str]:
+        """The lines of the server's log from line `start` on."""
+        if not self.log_file.is_file():
+            return []
+        return self.log_file.read_text(encoding="utf-8", errors="backslashreplace").splitlines()[start:]
+
+    def models(self) -> list[ServedModel]:
+        """All models that the server knows, by name."""
+        rows = json.loads(self.call("POST", "/v2/repository/index")[1])
+        return sorted((self.model(row) for row in rows), key=lambda model: model.name)
+
+    def model(self, row: dict[str, str]) -> ServedModel:
+        """A row of the server's index with what the model's configuration adds."""
+        known = ServedModel(row["name"], row.get("version", ""), row.get("state", ""), row.get("reason", ""))
+        if known.state != "READY":
+            return known
+        config = json.loads(self.call("GET", f"/v2/models/{row['name']}/versions/{known.version}/config")[1])
+        return replace(
+            known,
+            backend=config.get("backend") or config.get("platform", ""),
+            max_batch_size=config["max_batch_size"],
+            inputs=tuple(tensor["name"] for tensor in config["input"]),
+            outputs=tuple(tensor["name"] for tensor in config["output"]),
+        )
+
+    def call(self, method: str, path: str) -> tuple[int, bytes]:
+        """Status and body of one HTTP request to the server. Raises OSError when it does not answer."""
+        connection = http.client.HTTPConnection(self.host, self.ports["HTTP"], timeout=10)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+
+    def stop(self, *, seconds: float = STOP_SECONDS) -> None:
+        """Stop the server and its models' processes, at the latest after `seconds`, and remove its temporary files."""
+        try:
+            if self.process is not None:
+                self.process.stop(seconds)
+        finally:
+            self.process = None
+            if self.folder is not None:
+                for left in SHARED_MEMORY.glob(f"{self.folder.name}*"):
+                    left.unlink(missing_ok=True)
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
+
+
+def check_repository(repository: Path) -> None:
+    """Raise UserError unless the folder holds at least one model."""
+    if not repository.is_dir():
+        raise UserError(f"no model repository at {str(repository)!r}; `tbgen scaffold` writes one")
+    if not any(folder.is_dir() and not folder.name.startswith(".") for folder in repository.iterdir()):
+        raise UserError(f"no model in {str(repository)!r}; a model repository has one folder a model")

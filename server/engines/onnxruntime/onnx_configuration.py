@@ -1,0 +1,151 @@
+"""What NVIDIA's onnxruntime backend fills into a configuration, and what it refuses, in its own words.
+
+Pure functions on plain values, no Triton needed. A refusal is a ValueError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Json = dict[str, Any]
+Specs = dict[str, tuple[str, list[int]]]  # name -> (Triton data type, shape of the ONNX tensor, -1 for a free axis)
+
+DATA_TYPES = {
+    "tensor(bool)": "TYPE_BOOL",
+    "tensor(uint8)": "TYPE_UINT8",
+    "tensor(uint16)": "TYPE_UINT16",
+    "tensor(uint32)": "TYPE_UINT32",
+    "tensor(uint64)": "TYPE_UINT64",
+    "tensor(int8)": "TYPE_INT8",
+    "tensor(int16)": "TYPE_INT16",
+    "tensor(int32)": "TYPE_INT32",
+    "tensor(int64)": "TYPE_INT64",
+    "tensor(float16)": "TYPE_FP16",
+    "tensor(float)": "TYPE_FP32",
+    "tensor(double)": "TYPE_FP64",
+    "tensor(string)": "TYPE_STRING",
+}
+DEFAULT_MAX_BATCH_SIZE = 4
+NOT_SERVED = ("batch_input", "batch_output", "sequence_batching")
+
+
+def specs_from_nodes(nodes: Iterable[Any]) -> Specs:
+    """Name, Triton data type and shape of a session's inputs or outputs. Raises ValueError."""
+    specs = {}
+    for node in nodes:
+        if not node.type.startswith("tensor("):
+            raise ValueError(f"Unsupported ONNX Type '{node.type}' for I/O '{node.name}', expected 'ONNX_TYPE_TENSOR'.")
+        shape = [size if isinstance(size, int) else -1 for size in node.shape]
+        specs[node.name] = (DATA_TYPES.get(node.type, "TYPE_INVALID"), shape)
+    return specs
+
+
+def complete_config(config: Json, inputs: Specs, outputs: Specs) -> None:
+    """Fill in max_batch_size, the dynamic batcher, inputs and outputs, in place. Raises ValueError."""
+    name = config["name"]
+    if all(shape and shape[0] == -1 for _, shape in [*inputs.values(), *outputs.values()]):
+        if config["max_batch_size"] == 0:
+            config["max_batch_size"] = DEFAULT_MAX_BATCH_SIZE
+        if config["max_batch_size"] > 1 and "sequence_batching" not in config:
+            config.setdefault("dynamic_batching", {})
+    elif config["max_batch_size"] != 0:
+        raise ValueError(
+            f"autofill failed for model '{name}': model does not support batching while non-zero max_batch_size"
+            " is specified"
+        )
+    for key, specs in (("input", inputs), ("output", outputs)):
+        config[key] = config[key] or [
+            tensor_from_spec(tensor, spec, config["max_batch_size"] > 0) for tensor, spec in specs.items()
+        ]
+
+
+def tensor_from_spec(name: str, spec: tuple[str, list[int]], batching: bool) -> Json:
+    """The configuration of one tensor; one without dims of its own is reshaped from [1]."""
+    data_type, shape = spec
+    dims = shape[1:] if batching else shape
+    tensor: Json = {"name": name, "data_type": data_type, "dims": dims or [1]}
+    return tensor if dims or not batching else tensor | {"reshape": {"shape": []}}
+
+
+def check_config(config: Json, inputs: Specs, optional: Specs, outputs: Specs) -> None:
+    """Compare a configuration with the model as NVIDIA's backend does. Raises ValueError."""
+    unable = f"unable to load model '{config['name']}',"
+    if unknown := [key for key in NOT_SERVED if config.get(key)]:
+        raise ValueError(f"{unable} the embedded server does not serve {unknown[0]}")
+    required = [tensor for tensor in config["input"] if not tensor.get("optional")]
+    if len(required) != len(inputs):
+        raise ValueError(f"{unable} configuration expects {len(required)} inputs, model provides {len(inputs)}")
+    for tensor in config["input"]:
+        check_tensor(config, "input", tensor, inputs | optional)
+        check_input_options(config, tensor, (inputs | optional)[tensor["name"]][1])
+    for tensor in config["output"]:
+        check_tensor(config, "output", tensor, outputs)
+
+
+def check_input_options(config: Json, tensor: Json, shape: list[int]) -> None:
+    """Optional inputs need a model without batching; ragged ones an ONNX tensor of shape [-1]."""
+    unable, name = f"unable to load model '{config['name']}',", tensor["name"]
+    if tensor.get("optional") and config["max_batch_size"] != 0:
+        raise ValueError(f"{unable} optional input '{name}' is not supported for models that support batching")
+    if tensor.get("allow_ragged_batch") and shape != [-1]:
+        raise ValueError(
+            f"{unable} configuration expects model provides input with shape [-1]  for ragged input '{name}',"
+            f" model provides {shape_text(shape)}"
+        )
+    if tensor.get("allow_ragged_batch"):
+        raise ValueError(f"{unable} the embedded server does not serve ragged input '{name}'")
+
+
+def check_tensor(config: Json, kind: str, tensor: Json, specs: Specs) -> None:
+    """Compare name, type and shape of one configured tensor with the model's."""
+    unable, name = f"unable to load model '{config['name']}',", tensor["name"]
+    if name not in specs:
+        raise ValueError(f"unexpected inference {kind} '{name}', allowed {kind}s are: {', '.join(sorted(specs))}")
+    data_type, shape = specs[name]
+    if tensor["data_type"] != data_type:
+        provided = "TYPE_BYTES" if data_type == "TYPE_STRING" else data_type
+        raise ValueError(
+            f"{unable} configuration expects datatype {tensor['data_type']} for {kind} '{name}', model provides"
+            f" {provided}"
+        )
+    dims = configured_shape(tensor)
+    if shape:
+        check_shape(config, name, shape, dims, exact=kind == "output")
+    elif any(size != 1 for size in dims):
+        raise ValueError(
+            f"{unable} scalar tensor '{name}', should only provide 1 in the model configuration when the model doesn't"
+            f" support batching. Model configuration provided: {shape_text(dims)}."
+        )
+
+
+def check_shape(config: Json, name: str, shape: list[int], dims: list[int], *, exact: bool) -> None:
+    """Outputs must be configured exactly as the model has them, inputs may be narrower than its free axes."""
+    tensor, batching = f"model '{config['name']}', tensor '{name}':", config["max_batch_size"] > 0
+    if batching and shape[0] != -1:
+        raise ValueError(
+            f"{tensor} for the model to support batching the shape should have at least 1 dimension and the first"
+            f" dimension must be -1; but shape expected by the model is {shape_text(shape)}"
+        )
+    full = [-1, *dims] if batching else dims
+    if len(full) == len(shape) and all(a == b or (a == -1 and not exact) for a, b in zip(shape, full, strict=True)):
+        return
+    specified = f"{len(full)} dimensions (shape {shape_text(full)})"
+    if batching:
+        specified = (
+            f"{len(full)} dimensions (an initial batch dimension because max_batch_size > 0 followed by the explicit"
+            f" tensor shape, making complete shape {shape_text(full)})"
+        )
+    raise ValueError(
+        f"{tensor} the model expects {len(shape)} dimensions (shape {shape_text(shape)}) but the model configuration"
+        f" specifies {specified}"
+    )
+
+
+def configured_shape(tensor: Json) -> list[int]:
+    """The dims that the backend sees: those of `reshape` where there is one. The server's JSON has them as strings."""
+    return [int(size) for size in tensor.get("reshape", {}).get("shape", tensor["dims"])]
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"

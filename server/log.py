@@ -1,0 +1,69 @@
+"""What tritonserver's log says: the lines worth showing, and why models failed to load."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# Printed on every machine without a GPU.
+HARMLESS = (
+    "Unable to allocate pinned system memory",
+    "CUDA memory pool disabled",
+    "CudaDriverHelper has not been initialized",
+)
+MODEL_FAILURES = (
+    re.compile(r"failed to load '(?P<model>[^']+)' version \d+: (?P<cause>.*)", re.DOTALL),
+    re.compile(r"failed to load model '(?P<model>[^']+)': (?P<cause>.*)", re.DOTALL),
+    re.compile(r"Poll failed for model directory '(?P<model>[^']+)': (?P<cause>.*)", re.DOTALL),
+    re.compile(r"Invalid argument: ensemble '?(?P<model>[^' ]+)'? (?P<cause>.*)", re.DOTALL),
+)
+SERVER_FAILURES = (
+    re.compile(r"(failed to start \w+ service: .*)"),
+    re.compile(r"error: creating server: \w+ - (?!failed to load all models)(.*)"),
+)
+PARSE_ERROR = re.compile(r"Error parsing text-format inference\.ModelConfig: (.*)")
+# What stands before the sentence of a cause: Triton's status, and the exception that only says "refused".
+WRAPPING = re.compile(
+    r"^(Internal|Invalid argument|Not found|Unavailable|Unsupported): |^(ValueError|TritonModelException): "
+)
+
+
+def shown(lines: Iterable[str]) -> list[str]:
+    """The lines without those that only say that there is no GPU."""
+    return [line for line in lines if not any(harmless in line for harmless in HARMLESS)]
+
+
+def failures(lines: Iterable[str]) -> dict[str, str]:
+    """Why models could not be loaded: model -> one sentence, without ensembles that only suffer from their steps."""
+    found: dict[str, str] = {}
+    parse_error = ""
+    for line in lines:
+        if located := PARSE_ERROR.search(line):
+            parse_error = f" at line:column {located[1].strip()}"
+        message = line.partition('] "')[2].rstrip().removesuffix('"').replace("\\n", "\n").replace('\\"', '"')
+        matches = (pattern.match(message) for pattern in MODEL_FAILURES if line.startswith("E"))
+        if match := next(filter(None, matches), None):
+            cause = sentence(match["cause"]) + (parse_error if "text proto" in match["cause"] else "")
+            if "loading failed with error" not in cause:
+                found.setdefault(match["model"], cause)
+    return found
+
+
+def sentence(cause: str) -> str:
+    """A cause on one line, without its traceback and without what wraps it."""
+    cause = cause.partition("\n\nAt:")[0]
+    while WRAPPING.match(cause):
+        cause = WRAPPING.sub("", cause)
+    return " ".join(cause.split())
+
+
+def explanation(text: str) -> str:
+    """Why the server ended, in one sentence: the models that failed, else its last error, else its last lines."""
+    lines = text.splitlines()
+    if found := failures(lines):
+        return "; ".join(f"model {model!r} failed to load: {cause}" for model, cause in found.items())
+    for pattern in SERVER_FAILURES:
+        if match := pattern.search(text):
+            return match[1]
+    last = [line.strip() for line in shown(lines) if line.strip() and line[0] not in "+|"]
+    return f"tritonserver ended: {' / '.join(last[-3:]) or 'it wrote no log'}"

@@ -1,0 +1,75 @@
+"""A server process with all that it starts: one session of its own, ended as a whole, also when we are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+# Runs in the child before the server: ask the kernel for SIGTERM when the thread that started it dies, then become it.
+LAUNCH = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+TICK = 0.05  # seconds between two looks
+
+
+class ServerProcess:
+    """A running command in its own session, its output in a file.
+
+    It is out of reach of a Ctrl-C at the terminal, so that the caller decides when it stops.
+    """
+
+    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], log: Path, folder: Path) -> None:
+        with log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), *command],
+                env=dict(environment),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def ended(self) -> bool:
+        """Whether the command has ended; it is not reaped, so that its process group keeps its number."""
+        return (
+            self.popen.returncode is not None
+            or os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        )
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most `seconds` for the end; whether it came."""
+        deadline = time.monotonic() + seconds
+        while not self.ended():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(TICK)
+        return True
+
+    def stop(self, seconds: float) -> int:
+        """Ask it to end, wait at most `seconds`, then kill what is left of its session. Returns its exit status."""
+        if self.popen.returncode is not None:
+            return self.popen.returncode
+        try:
+            if not self.ended():
+                self.popen.send_signal(signal.SIGTERM)
+                self.wait(seconds)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            status = self.popen.wait()
+        return status
