@@ -15,6 +15,7 @@ from types import TracebackType
 from tbgen.export.errors import UserError
 from tbgen.server import log as server_log
 from tbgen.server.ports import check_ports
+from tbgen.server.ports import free_ports as free_ports
 from tbgen.server.process import ServerProcess
 from tbgen.server.wheel import assemble_backends, installed_wheel, server_environment
 

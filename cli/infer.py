@@ -1,0 +1,78 @@
+"""`tbgen infer`: a served model's answers to texts, as a table or as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+CELLS = 5  # values of a list that a table shows
+
+
+@click.command(short_help="Ask a served model for its answers to texts.")
+@click.argument("name")
+@click.argument("texts", metavar="[TEXT]...", nargs=-1)
+@click.option("--url", help="host:port of the Triton server. Default: localhost:8001, with --http localhost:8000.")
+@click.option("--http", is_flag=True, help="Use HTTP instead of gRPC.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a text.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0, help="Seconds to wait a request.")
+def infer(name: str, texts: tuple[str, ...], url: str | None, http: bool, as_json: bool, timeout: float) -> None:
+    """Ask the model NAME for its answers to TEXTs, or to the lines of standard input.
+
+    NAME is a model of the server, or the name given to scaffold when one front model of it is ready.
+    """
+    from tbgen.server.client import answers, front_model, text_model
+    from tbgen.server.connection import Connection
+
+    asked = texts or tuple(lines(click.get_text_stream("stdin", encoding="utf-8", errors="surrogateescape")))
+    with Connection(url, "http" if http else "grpc", seconds=timeout) as connection:
+        model = text_model(connection, front_model(connection, name))
+        rows = ({"text": text, **answer} for text, answer in zip(asked, answers(connection, model, asked), strict=True))
+        if as_json:
+            print_json(rows)
+        else:
+            print_table(list(rows))
+
+
+def lines(stream: TextIO) -> Iterator[str]:
+    """The lines of a file, the empty ones too: one answer a line."""
+    if stream.isatty():
+        raise click.UsageError("no TEXT given, and nothing on standard input")
+    for line in stream:
+        yield line.rstrip("\r\n")
+
+
+def print_json(rows: Iterable[dict[str, Any]]) -> None:
+    """One object a line, as soon as its answer is there."""
+    for row in rows:
+        click.echo(json.dumps(row, ensure_ascii=False))
+
+
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    """All answers in one table, a column an output."""
+    from rich.console import Console
+
+    if rows:
+        Console().print(table_from_rows(rows))
+
+
+def table_from_rows(rows: Sequence[dict[str, Any]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(Text(cell(value)) for value in row.values()))
+    return table
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it: numbers with four digits, the first values of a long list."""
+    if isinstance(value, list):
+        return ", ".join([*map(cell, value[:CELLS]), *(["…"] if len(value) > CELLS else [])])
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

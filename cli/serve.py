@@ -1,0 +1,127 @@
+"""`tbgen serve`: the embedded Triton on a model repository, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tbgen.server.embedded import EmbeddedServer, ServedModel
+
+PORT = click.IntRange(1, 65535)
+
+
+@click.command(short_help="Run the embedded Triton on a model repository.")
+@click.argument("repository", type=click.Path(path_type=Path), default="model_repository")
+@click.option("--http-port", type=PORT, default=8000, show_default=True, help="Port of the HTTP protocol.")
+@click.option("--grpc-port", type=PORT, default=8001, show_default=True, help="Port of the gRPC protocol.")
+@click.option("--metrics-port", type=PORT, default=8002, show_default=True, help="Port of the Prometheus metrics.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 opens it to others."
+)
+@click.option("--log", type=click.Path(path_type=Path, dir_okay=False), help="File for the server's log.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the server's log while it runs.")
+def serve(
+    repository: Path, http_port: int, grpc_port: int, metrics_port: int, host: str, log: Path | None, verbose: bool
+) -> None:
+    """Run the embedded Triton on REPOSITORY (default: model_repository) until Ctrl-C.
+
+    For development, tests and small machines: the real tritonserver, with ONNX models on the onnxruntime of this Python.
+    """
+    from rich.console import Console
+
+    from tbgen.server.embedded import EmbeddedServer
+
+    server = EmbeddedServer(
+        repository, host=host, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, log=log
+    )
+    progress, out = Console(stderr=True), Console()
+    with stop_on_signal(), stopping(server, progress):
+        start(server, progress)
+        show(server, out)
+        wait(server, verbose)
+
+
+def start(server: EmbeddedServer, progress: Console) -> None:
+    """Start the server with a line that counts the seconds."""
+    with progress.status("Starting Triton") as status:
+        server.start(on_wait=lambda seconds: status.update(f"Starting Triton on {server.repository} ({seconds:.0f} s)"))
+
+
+def show(server: EmbeddedServer, out: Console) -> None:
+    """Where the server listens, what it serves, how to ask it."""
+    models = server.models()
+    out.print(f"HTTP     http://{server.http_url}", highlight=False)
+    out.print(f"gRPC     {server.grpc_url}", highlight=False)
+    out.print(f"metrics  {server.metrics_url}", highlight=False)
+    out.print(model_table(models))
+    for model in models:
+        if model.inputs == ("input_text",):
+            url = "" if server.ports["gRPC"] == 8001 else f" --url {server.grpc_url}"
+            out.print(f"Ask it: tbgen infer {model.name}{url} TEXT", highlight=False)
+            break
+    out.print("Stop it: Ctrl-C", highlight=False)
+
+
+def model_table(models: list[ServedModel]) -> Table:
+    """One row a model: what runs it, what it takes and gives."""
+    from rich.table import Table
+
+    table = Table("model", "version", "state", "backend", "takes", "gives")
+    for model in models:
+        state = model.state if model.state == "READY" else f"{model.state} {model.reason}".strip()
+        table.add_row(
+            model.name, model.version, state, model.backend, ", ".join(model.inputs), ", ".join(model.outputs)
+        )
+    return table
+
+
+def wait(server: EmbeddedServer, verbose: bool) -> None:
+    """Return when the server ends, with what its log says about it. Raises UserError."""
+    from tbgen.export.errors import UserError
+    from tbgen.server.log import shown
+
+    seen = 0
+    while server.running():
+        if verbose:
+            lines = server.log_lines(seen)
+            seen += len(lines)
+            for line in shown(lines):
+                click.echo(line, err=True)
+        time.sleep(0.2)
+    raise UserError(f"Triton ended by itself: {server.explanation()}")
+
+
+@contextmanager
+def stopping(server: EmbeddedServer, progress: Console) -> Iterator[None]:
+    """Stop the server when the block is left; a Ctrl-C there is the wanted end, a second one stops at once."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        progress.print("Stopping Triton", highlight=False)
+    finally:
+        server.stop()
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[None]:
+    """SIGTERM and a closed terminal count as a Ctrl-C."""
+
+    def interrupt(number: int, frame: object) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,138 @@
+"""One face for Triton's two protocols: gRPC and HTTP, plain values in and out, failures as UserError."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from tbgen.export.errors import NoSuchName, UserError
+
+Json = dict[str, Any]
+
+DEFAULT_URLS = {"grpc": "localhost:8001", "http": "localhost:8000"}
+SCHEMES = {
+    "grpc://": ("grpc", False),
+    "grpcs://": ("grpc", True),
+    "http://": ("http", False),
+    "https://": ("http", True),
+}
+UNREACHABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED")
+NAMES = {"grpc": "gRPC", "http": "HTTP"}
+UNLIMITED_MESSAGES = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+
+
+class Connection:
+    """A client of one Triton server, as a context manager; not to be shared among threads.
+
+    Args:
+        url: host:port; a scheme (grpc://, grpcs://, http://, https://) overrules `protocol`.
+        protocol: "grpc" or "http".
+        seconds: how long to wait for one answer.
+    """
+
+    def __init__(self, url: str | None = None, protocol: str = "grpc", *, seconds: float = 60.0) -> None:
+        scheme = next((scheme for scheme in SCHEMES if (url or "").startswith(scheme)), "")
+        protocol, ssl = SCHEMES.get(scheme, (protocol, False))
+        if protocol not in DEFAULT_URLS:
+            raise NoSuchName("protocol", protocol, list(DEFAULT_URLS))
+        self.url = (url or DEFAULT_URLS[protocol]).removeprefix(scheme).rstrip("/")
+        if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}", self.url):
+            raise UserError(f"{url!r} is no address of a server; give host:port, for instance {DEFAULT_URLS[protocol]}")
+        self.protocol = protocol
+        self.seconds = seconds
+        self.module = importlib.import_module(f"tritonclient.{protocol}")
+        self.client = self.open_client(ssl)
+
+    def open_client(self, ssl: bool) -> Any:
+        if self.protocol == "http":
+            return self.module.InferenceServerClient(
+                self.url, ssl=ssl, connection_timeout=self.seconds, network_timeout=self.seconds
+            )
+        # gRPC would send even local calls to the proxy that http_proxy names.
+        local = self.url.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
+        options = [*UNLIMITED_MESSAGES, ("grpc.enable_http_proxy", int(not local))]
+        return self.module.InferenceServerClient(self.url, ssl=ssl, channel_args=options)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.client.close()
+
+    def ready(self, model: str) -> bool:
+        """Whether the server knows the model and can serve it. Raises UserError."""
+        with self.failures("is not reachable"):
+            return bool(self.client.is_model_ready(model, **self.deadline()))
+
+    def states(self) -> dict[str, str]:
+        """All models that the server knows: name -> "READY", or its state and the reason. Raises UserError."""
+        with self.failures("tells nothing of its models"):
+            index = self.client.get_model_repository_index(**self.as_json())
+        rows = index.get("models", []) if isinstance(index, dict) else index
+        states: dict[str, str] = {}
+        for row in rows:
+            state = row.get("state") or "not loaded"
+            if states.get(row["name"]) != "READY":
+                states[row["name"]] = state if state == "READY" else f"{state} {row.get('reason', '')}".strip()
+        return states
+
+    def config(self, model: str) -> Json:
+        """The model's configuration; whole numbers may be strings. Raises UserError."""
+        with self.failures(f"tells nothing of {model!r}"):
+            config = self.client.get_model_config(model, **self.as_json())
+        return config.get("config", config)
+
+    def infer(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One request: arrays of UTF-8 bytes (dtype object) or numbers in, all outputs back. Raises UserError."""
+        tensors = [self.tensor(*item) for item in inputs.items()]
+        with self.failures(f"refused the request to {model!r}"):
+            result = self.client.infer(model, tensors, **self.deadline())
+        response = result.get_response(**self.as_json(deadline=False))
+        return {output["name"]: result.as_numpy(output["name"]) for output in response["outputs"]}
+
+    def tensor(self, name: str, array: np.ndarray) -> Any:
+        from tritonclient.utils import np_to_triton_dtype
+
+        tensor = self.module.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+        tensor.set_data_from_numpy(array)
+        return tensor
+
+    def deadline(self) -> Json:
+        """What limits the time of a gRPC call; the HTTP client has its limit already."""
+        return {"client_timeout": self.seconds} if self.protocol == "grpc" else {}
+
+    def as_json(self, *, deadline: bool = True) -> Json:
+        """What makes the gRPC client answer with plain values; the HTTP client always does."""
+        return {"as_json": True, **(self.deadline() if deadline else {})} if self.protocol == "grpc" else {}
+
+    @contextmanager
+    def failures(self, what: str) -> Iterator[None]:
+        """Turn what the clients raise into one sentence: nobody there, or the server's own words."""
+        from geventhttpclient.response import HTTPParseError
+        from tritonclient.utils import InferenceServerException
+
+        try:
+            yield
+        except OSError as error:
+            raise UserError(self.nobody(str(error))) from error
+        except (HTTPParseError, ValueError) as error:
+            raise UserError(f"what answers at {self.url} is no Triton over {NAMES[self.protocol]}: {error}") from error
+        except InferenceServerException as error:
+            message = error.message().strip()
+            if error.status() in UNREACHABLE and "model" not in message:
+                raise UserError(self.nobody(message)) from error
+            raise UserError(f"Triton at {self.url} {what}: {message}") from error
+
+    def nobody(self, reason: str) -> str:
+        return (
+            f"no Triton answers at {self.url} over {NAMES[self.protocol]} ({reason.rpartition(': ')[2]});"
+            " `tbgen serve` starts one, --url names another"
+        )
