@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FOLDERS := backends cli export generator server
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check types bench clean model_repository
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -15,8 +16,14 @@ test: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m mypy
+	$(MAKE) --no-print-directory types
 	$(BIN)/python -m pytest
+
+# mypy follows folders, not setuptools' package-dir: show it the tree as the package that it becomes.
+types: $(STAMP)
+	mkdir -p build/typing/tbgen
+	for folder in $(FOLDERS); do ln -sfn ../../../$$folder build/typing/tbgen/$$folder; done
+	MYPYPATH=build/typing $(BIN)/python -m mypy $(FOLDERS:%=--package tbgen.%)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
@@ -28,3 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 clean:
 	rm -rf $(VENV) build *.egg-info
+
+# After a change of a step or of the sample: what `tbgen scaffold kcbert` writes is committed, less the weights.
+model_repository: $(STAMP)
+	$(BIN)/tbgen scaffold kcbert --force

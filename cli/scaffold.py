@@ -50,7 +50,7 @@ def scaffold(
     from tbgen.generator.scaffold import Request
     from tbgen.generator.scaffold import scaffold as write
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     if source is None and name in PRESETS:
         console.print(
             f"No --source: serving the bundled sample, {PRESETS[name].about}. Yours: --source DIR", style="yellow"
@@ -58,21 +58,25 @@ def scaffold(
     request = Request(name, source, task, engine, graph, labels, fixed_length)
     with status_line(console) as on_progress:
         written = write(request, repository, force=force, on_progress=on_progress)
-    if written.exported.parity_line:
-        console.print(written.exported.parity_line)
+    if parity := written.exported.parity:
+        console.print(
+            f"Against PyTorch on {parity['texts']} sentences: logits differ by at most {parity['max_abs']:.2g} "
+            f"(tolerance {parity['tolerance']:g})",
+            highlight=False,
+        )
     out = Console()
     out.print(repository_tree(written.repository, [folder.name for folder in written.models]))
     out.print(f"Serve it here: tbgen serve {written.repository}", highlight=False)
-    out.print("Put it into an existing Triton (polling, or explicit with the second line):", highlight=False)
-    for line in drop_in_lines(written.repository, written.models, written.fronts):
+    out.print(
+        "Put it into an existing Triton; the second line loads it where the server does not poll:", highlight=False
+    )
+    for line in drop_in_lines(name, written.repository, [folder.name for folder in written.models]):
         out.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
-def drop_in_lines(repository: Path, models: tuple[Path, ...], fronts: tuple[str, ...]) -> list[str]:
+def drop_in_lines(name: str, repository: Path, models: list[str]) -> list[str]:
     """The two shell lines that put written models into the repository of an existing Triton and load them."""
-    folders = " ".join(f"{repository}/{model.name}" for model in models)
-    loads = " ".join(fronts)
     return [
-        f"cp -r {folders} /path/to/triton/model_repository/",
-        f"for model in {loads}; do curl -fX POST localhost:8000/v2/repository/models/$model/load; done",
+        f"cp -r {repository}/{name}_* /path/to/triton/model_repository/",
+        f"for model in {' '.join(models)}; do curl -fX POST localhost:8000/v2/repository/models/$model/load; done",
     ]

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tbgen.server.client import infer
-from tbgen.server.embedded import EmbeddedServer, free_ports
+from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.ports import free_ports
 
 SENTENCES = [
     "신제품 흥행에 힘입어 영업이익이 두 배로 뛰었다 📈",

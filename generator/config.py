@@ -10,6 +10,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelDynamicBatching
 
 from tbgen.backends.model import chain_tensors
 
+__all__ = ["ModelConfig", "config_from_text", "engine_config", "ensemble_config", "python_config", "text_from_config"]
+
 TensorSpecs = Mapping[str, tuple[str, list[int]]]
 
 

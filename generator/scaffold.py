@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,12 +65,12 @@ def scaffold(
             kind=ENGINES[request.engine],
             graphs=GRAPHS[request.graph],
         )
-        source = source_record(exported)
+        source = exported.made.get("source", {})
         if not force:
             for model in models:
                 refuse_to_overwrite(standing_model(repository / model.name), source)
         on_progress("Writing the model repository")
-        write_models(models, staging, {"tbgen": version(), "name": request.name, "task": task, "source": source})
+        write_models(models, staging, record_of(request, task, exported))
         publish(staging, repository, [model.name for model in models])
     return Scaffolded(
         repository,
@@ -119,7 +118,13 @@ def exported_from_request(request: Request, folder: Path, on_progress: Callable[
     )
 
 
-def source_record(exported: Exported) -> dict[str, Any]:
-    """What the models were made from, as their records say it: no path, no time."""
-    record = json.loads((exported.folder / "export.json").read_text(encoding="utf-8"))
-    return {key: record[key] for key in ("weights_sha256", "opset", "precision", "fixed_length") if key in record}
+def record_of(request: Request, task: str, exported: Exported) -> dict[str, Any]:
+    """What made the models: tool, source and settings; no path and no time, so that it can be reproduced."""
+    made = {key: value for key, value in exported.made.items() if key != "source"}
+    return {
+        "tbgen": version(),
+        "name": request.name,
+        "source": exported.made.get("source", {}),
+        "settings": {"task": task, "labels": list(exported.labels), "fixed_length": exported.fixed_length},
+        "export": made,
+    }

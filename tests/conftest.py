@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.onnx import onnx_from_checkpoint
 from tbgen.generator.presets import SAMPLES
 
 
@@ -31,3 +33,11 @@ def held_out() -> list[str]:
     """The sentences of the bundled corpus that the sample checkpoint was not trained on."""
     with (SAMPLES / "korean_finance.csv").open(encoding="utf-8", newline="") as file:
         return [row["kor_sentence"] for row in csv.DictReader(file) if row["split"] == "test"]
+
+
+@pytest.fixture(scope="session")
+def sample_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled sample checkpoint, exported to ONNX once for all tests."""
+    folder = tmp_path_factory.mktemp("sample") / "export"
+    onnx_from_checkpoint(checkpoint_from_folder(SAMPLES / "kcbert"), folder, texts=None)
+    return folder

@@ -1,0 +1,130 @@
+"""Another Triton model as a step: the BLS call, in micro-batches of like length."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+try:
+    import triton_python_backend_utils as pb_utils
+except ModuleNotFoundError:  # outside Triton the step can be constructed and wired, not called
+    pb_utils = None
+
+Tensors = dict[str, np.ndarray]
+
+
+class EngineError(RuntimeError):
+    """The engine answered with an error; carries Triton's status code."""
+
+    def __init__(self, message: str, triton_code: Any) -> None:
+        super().__init__(message)
+        self.triton_code = triton_code
+
+
+class Engine:
+    """Calls the model `model` of the same server with rows sorted by length, cut into micro-batches, unpadded.
+
+    Args:
+        folder: the version folder; nothing is read from it.
+        model: name of the Triton model that is called.
+        inputs, outputs: its tensors, name -> [data type, dims without the batch axis].
+        max_batch_size: most rows that one call may carry.
+        buckets: the sequence lengths that may be sent, ascending.
+        max_tokens: most tokens (rows x longest) of one call that carries more than one row.
+        call_tokens: what one call costs beyond its tokens, in tokens; steers how finely a batch is cut.
+        parallel_calls: calls in flight at once; serial calls leave engine instances idle.
+    """
+
+    def __init__(
+        self,
+        folder: Path,  # noqa: ARG002
+        *,
+        model: str,
+        inputs: Mapping[str, Sequence[Any]],
+        outputs: Mapping[str, Sequence[Any]],
+        max_batch_size: int,
+        buckets: Sequence[int],
+        max_tokens: int = 512,
+        call_tokens: int = 30,
+        parallel_calls: int = 2,
+    ) -> None:
+        self.model = model
+        self.inputs = {name: tuple(spec) for name, spec in inputs.items()}
+        self.outputs = {name: tuple(spec) for name, spec in outputs.items()}
+        self.max_batch_size = max_batch_size
+        self.buckets = list(buckets)
+        self.max_tokens = max_tokens
+        self.call_tokens = call_tokens
+        self.calls = ThreadPoolExecutor(parallel_calls, thread_name_prefix=f"call-{model}")
+
+    def __call__(self, **tensors: np.ndarray) -> Tensors:
+        """Token tensors (rows, length), attention_mask among them. Gives the engine's outputs, rows in order."""
+        lengths = tensors["attention_mask"].sum(axis=1)
+        order = np.argsort(-lengths, kind="stable")
+        widths = [self.bucket(int(length)) for length in lengths[order]]
+        cuts = self.cuts(widths)
+        parts = [order[start:end] for start, end in itertools.pairwise(cuts)]
+        sent = [{k: v[rows, : widths[cut]] for k, v in tensors.items()} for rows, cut in zip(parts, cuts, strict=False)]
+        answers = [self.call(sent[0])] if len(sent) == 1 else list(self.calls.map(self.call, sent))
+        return {name: self.merged(name, parts, answers, tensors["attention_mask"].shape) for name in self.outputs}
+
+    def bucket(self, length: int) -> int:
+        """The smallest length that may be sent for `length` tokens."""
+        return self.buckets[bisect_left(self.buckets, length)]
+
+    def cuts(self, widths: Sequence[int]) -> list[int]:
+        """Where to cut rows sorted by falling width: [0, ..., rows], the least total of padded tokens and calls.
+
+        Dynamic programming over the rows; a part costs call_tokens + rows x its first (widest) row.
+        """
+        best = [0.0] + [float("inf")] * len(widths)
+        start_of = [0] * (len(widths) + 1)
+        for start, width in enumerate(widths):
+            most = max(1, min(self.max_batch_size, self.max_tokens // width))
+            for end in range(start + 1, min(start + most, len(widths)) + 1):
+                cost = best[start] + self.call_tokens + (end - start) * width
+                if cost < best[end]:
+                    best[end], start_of[end] = cost, start
+        cuts = [len(widths)]
+        while cuts[0]:
+            cuts.insert(0, start_of[cuts[0]])
+        return cuts
+
+    def call(self, tensors: Tensors) -> Tensors:
+        """One request to the engine. Raises EngineError."""
+        request = pb_utils.InferenceRequest(
+            model_name=self.model,
+            requested_output_names=list(self.outputs),
+            inputs=[pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in tensors.items()],
+            preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+        )
+        response = request.exec()
+        if response.has_error():
+            raise EngineError(response.error().message(), response.error().code())
+        return {name: pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in self.outputs}
+
+    def merged(
+        self, name: str, parts: Sequence[np.ndarray], answers: Sequence[Tensors], shape: tuple[int, int]
+    ) -> np.ndarray:
+        """The parts' answers as one array in the rows' order; answers along the length are padded with zeros."""
+        first = answers[0][name]
+        if len(parts) == 1 and not self.runs_along_length(name):
+            return first[np.argsort(parts[0])]
+        trailing = shape[1:] + first.shape[2:] if self.runs_along_length(name) else first.shape[1:]
+        array = np.zeros((shape[0], *trailing), dtype=first.dtype)
+        for rows, answer in zip(parts, answers, strict=True):
+            if self.runs_along_length(name):
+                array[rows, : answer[name].shape[1]] = answer[name]
+            else:
+                array[rows] = answer[name]
+        return array
+
+    def runs_along_length(self, name: str) -> bool:
+        """Whether an output has one entry for each token: its first dim is open."""
+        return self.outputs[name][1][0] == -1

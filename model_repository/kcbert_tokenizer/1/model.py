@@ -1,0 +1,158 @@
+"""The one Triton entry point: runs the steps that steps.json lists, once for all requests that Triton hands over.
+
+Copied into every Python model that tbgen writes; the steps and their assets lie beside it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import traceback
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+try:
+    import triton_python_backend_utils as pb_utils
+except ModuleNotFoundError:  # outside Triton the steps can be constructed and called, not served
+    pb_utils = None
+
+Tensors = dict[str, np.ndarray]
+
+
+def steps_from_folder(folder: Path) -> list[Any]:
+    """Construct the steps that folder/steps.json lists, in order."""
+    listed = json.loads((folder / "steps.json").read_text(encoding="utf-8"))["steps"]
+    return [step_from_file(folder / row["file"], row["class"])(folder, **row["settings"]) for row in listed]
+
+
+def step_from_file(file: Path, name: str) -> Any:
+    """The class `name` of a Python file, loaded apart from sys.path so that no file name can clash."""
+    spec = importlib.util.spec_from_file_location(f"tbgen_step_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return getattr(module, name)
+
+
+def chain_tensors(steps: Iterable[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a chain takes from outside and what it gives: name -> (Triton data type, dims without the batch axis).
+
+    A tensor that a later step takes is used up inside the chain and not given.
+    """
+    taken: dict[str, Any] = {}
+    given: dict[str, Any] = {}
+    for step in steps:
+        taken.update({name: spec for name, spec in step.inputs.items() if name not in given and name not in taken})
+        given = {name: spec for name, spec in given.items() if name not in step.inputs} | dict(step.outputs)
+    return taken, given
+
+
+def run_steps(steps: Sequence[Any], tensors: Tensors) -> Tensors:
+    """Pass a joined batch through the steps; each takes its named inputs and adds its outputs."""
+    for step in steps:
+        tensors = tensors | step(**{name: tensors[name] for name in step.inputs})
+    return tensors
+
+
+def text_from_bytes(name: str, values: np.ndarray) -> np.ndarray:
+    """Decode an array of UTF-8 bytes into an array of str of the same shape. Raises ValueError."""
+    try:
+        texts = [value.decode("utf-8") for value in values.ravel()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not valid UTF-8: {error.reason} at byte {error.start}") from error
+    return np.array(texts, dtype=object).reshape(values.shape)
+
+
+def bytes_from_text(values: np.ndarray) -> np.ndarray:
+    """Encode an array of str into an array of UTF-8 bytes of the same shape."""
+    return np.array([str(value).encode("utf-8") for value in values.ravel()], dtype=object).reshape(values.shape)
+
+
+class TritonPythonModel:
+    """Joins requests, runs the steps on the joined batch, splits the answers; a bad request fails alone."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Construct the steps from the version folder that this file lies in."""
+        self.name = args["model_name"]
+        self.steps = steps_from_folder(Path(__file__).parent)
+        self.inputs, self.outputs = chain_tensors(self.steps)
+        self.trims = [
+            step.trim for step in self.steps if hasattr(step, "trim") and set(step.outputs) & set(self.outputs)
+        ]
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """One response for each request, in order."""
+        answers: list[Any] = [None] * len(requests)
+        groups: dict[tuple[tuple[int, ...], ...], list[tuple[int, Tensors]]] = defaultdict(list)
+        for index, request in enumerate(requests):
+            try:
+                tensors = self.read(request)
+            except ValueError as error:
+                answers[index] = self.refusal(error)
+            else:
+                groups[tuple(array.shape[1:] for array in tensors.values())].append((index, tensors))
+        for group in groups.values():
+            for (index, _), answer in zip(group, self.answer_group([tensors for _, tensors in group]), strict=True):
+                answers[index] = self.write(requests[index], answer)
+        return answers
+
+    def answer_group(self, parts: list[Tensors]) -> list[Tensors | Exception]:
+        """Run requests of equal item shapes as one batch; when that fails, run them apart to find the bad ones."""
+        try:
+            return self.answer_joined(parts)
+        except Exception as error:  # noqa: BLE001 - whatever a step raises must not fail the neighbours
+            if len(parts) == 1:
+                return [error]
+            return [answer for part in parts for answer in self.answer_group([part])]
+
+    def answer_joined(self, parts: list[Tensors]) -> list[Tensors]:
+        """Join the parts along the batch axis, run the steps once, split the outputs again."""
+        rows = [len(next(iter(part.values()))) for part in parts]
+        joined = parts[0] if len(parts) == 1 else {k: np.concatenate([part[k] for part in parts]) for k in self.inputs}
+        done = run_steps(self.steps, joined)
+        ends = np.cumsum(rows)
+        answers = [{k: done[k][end - count : end] for k in self.outputs} for count, end in zip(rows, ends, strict=True)]
+        for trim in self.trims:
+            answers = [answer | trim(answer) for answer in answers]
+        return answers
+
+    def read(self, request: Any) -> Tensors:
+        """The tensors of one request; text as str. Raises ValueError."""
+        tensors = {}
+        for name, (data_type, _) in self.inputs.items():
+            tensor = pb_utils.get_input_tensor_by_name(request, name)
+            if tensor is None:
+                raise ValueError(f"input {name} is missing")
+            array = tensor.as_numpy()
+            tensors[name] = text_from_bytes(name, array) if data_type == "TYPE_STRING" else array
+        return tensors
+
+    def write(self, request: Any, tensors: Tensors | Exception) -> Any:
+        """The response with the outputs that the request asked for, or with what went wrong."""
+        if isinstance(tensors, Exception):
+            return self.refusal(tensors)
+        wanted = request.requested_output_names()
+        return pb_utils.InferenceResponse(
+            output_tensors=[
+                pb_utils.Tensor(name, bytes_from_text(tensors[name]) if data_type == "TYPE_STRING" else tensors[name])
+                for name, (data_type, _) in self.outputs.items()
+                if name in wanted
+            ]
+        )
+
+    def refusal(self, error: Exception) -> Any:
+        """ValueError: the client sent what cannot be served. Anything else is a bug or a failed engine: logged."""
+        if isinstance(error, ValueError):
+            code, message = pb_utils.TritonError.INVALID_ARG, f"{self.name}: {error}"
+        else:
+            pb_utils.Logger.log_error("".join(traceback.format_exception(error)))
+            code = getattr(error, "triton_code", pb_utils.TritonError.INTERNAL)
+            message = f"{self.name}: {type(error).__name__}: {error}"
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

@@ -1,0 +1,127 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
+
+from tbgen.export.errors import UserError
+from tbgen.generator.config import config_from_text
+from tbgen.generator.scaffold import Request, scaffold
+
+COMMITTED = Path(__file__).parents[2] / "model_repository"
+FILES = {
+    "kcbert_onnx": {"model.onnx"},
+    "kcbert_tokenizer": {"model.py", "tokenizer.py", "steps.json", "tokenizer.json"},
+    "kcbert_postprocess": {"model.py", "text_classification.py", "steps.json"},
+    "kcbert_onnx_ensemble": {"README"},
+    "kcbert_onnx_bls": {
+        "model.py",
+        "tokenizer.py",
+        "engine.py",
+        "text_classification.py",
+        "steps.json",
+        "tokenizer.json",
+    },
+}
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and "__pycache__" not in file.parts)
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+@pytest.fixture(scope="module")
+def repository(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scaffold") / "model_repository"
+    scaffold(Request("kcbert", sample_export), folder)
+    return folder
+
+
+def test_ensemble_and_bls_are_written_around_one_engine(repository: Path) -> None:
+    assert {folder.name for folder in repository.iterdir()} == set(FILES)
+    for name, files in FILES.items():
+        assert {file.name for file in (repository / name / "1").iterdir()} == files
+        assert {file.name for file in (repository / name).iterdir()} == {"1", "config.pbtxt", "tbgen.json"}
+
+
+def test_the_ensemble_is_wired_by_tensor_names(repository: Path) -> None:
+    config = config_from_text((repository / "kcbert_onnx_ensemble" / "config.pbtxt").read_text(encoding="utf-8"))
+    steps = config.ensemble_scheduling.step
+    assert [step.model_name for step in steps] == ["kcbert_tokenizer", "kcbert_onnx", "kcbert_postprocess"]
+    assert dict(steps[1].input_map) == {name: name for name in ("input_ids", "attention_mask", "token_type_ids")}
+    assert [(tensor.name, list(tensor.dims)) for tensor in config.input] == [("input_text", [1])]
+    assert [(tensor.name, list(tensor.dims)) for tensor in config.output] == [
+        ("label_index", [1]),
+        ("softmax", [3]),
+        ("label", [1]),
+        ("score", [1]),
+    ]
+
+
+def test_the_engine_has_one_instance_and_no_batcher(repository: Path) -> None:
+    config = config_from_text((repository / "kcbert_onnx" / "config.pbtxt").read_text(encoding="utf-8"))
+    assert (config.backend, config.platform, config.max_batch_size) == ("onnxruntime", "onnxruntime_onnx", 32)
+    assert [(group.count, group.kind) for group in config.instance_group] == [(1, ModelInstanceGroup.KIND_AUTO)]
+    assert not config.HasField("dynamic_batching")
+    assert [list(tensor.dims) for tensor in config.output] == [[3]]
+
+
+def test_the_bls_model_runs_the_same_steps(repository: Path) -> None:
+    steps = json.loads((repository / "kcbert_onnx_bls" / "1" / "steps.json").read_text(encoding="utf-8"))["steps"]
+    assert [step["class"] for step in steps] == ["Tokenizer", "Engine", "TextClassification"]
+    alone = json.loads((repository / "kcbert_tokenizer" / "1" / "steps.json").read_text(encoding="utf-8"))["steps"]
+    assert steps[0] == alone[0]
+    assert steps[0]["settings"]["buckets"][-2:] == [296, 300]
+
+
+def test_twice_gives_the_same_bytes(repository: Path, sample_export: Path, tmp_path: Path) -> None:
+    scaffold(Request("kcbert", sample_export), tmp_path / "again")
+    assert hashes(tmp_path / "again") == hashes(repository)
+
+
+def test_the_committed_repository_is_what_the_tool_writes(tmp_path: Path) -> None:
+    scaffold(Request("kcbert"), tmp_path / "model_repository")
+    written = hashes(tmp_path / "model_repository")
+    committed = hashes(COMMITTED)
+    assert written.keys() - committed.keys() <= {"kcbert_onnx/1/model.onnx"}
+    assert {name: written[name] for name in committed} == committed
+
+
+def test_one_graph_alone(sample_export: Path, tmp_path: Path) -> None:
+    scaffold(Request("shop", sample_export, graph="bls"), tmp_path / "r")
+    assert sorted(folder.name for folder in (tmp_path / "r").iterdir()) == ["shop_onnx", "shop_onnx_bls"]
+
+
+def test_labels_can_be_named(tmp_path: Path) -> None:
+    written = scaffold(Request("kcbert", labels=("bad", "so-so", "good"), graph="ensemble"), tmp_path / "r")
+    steps = json.loads((written.repository / "kcbert_postprocess/1/steps.json").read_text(encoding="utf-8"))["steps"]
+    assert steps[0]["settings"]["labels"] == ["bad", "so-so", "good"]
+
+
+def test_the_walk_throughs_fixed_length(tmp_path: Path) -> None:
+    repository = tmp_path / "r"
+    scaffold(Request("kcbert", fixed_length=300), repository)
+    engine = config_from_text((repository / "kcbert_onnx" / "config.pbtxt").read_text(encoding="utf-8"))
+    tokenizer = config_from_text((repository / "kcbert_tokenizer" / "config.pbtxt").read_text(encoding="utf-8"))
+    assert {tuple(tensor.dims) for tensor in engine.input} == {(300,)}
+    assert {tuple(tensor.dims) for tensor in tokenizer.output} == {(300,)}
+
+
+@pytest.mark.parametrize(
+    ("request_", "sentence"),
+    [
+        (Request("kcbert", task="text-classify"), "no task 'text-classify'. Tasks: "),
+        (Request("kcbert", engine="onxx"), "no engine 'onxx'. Engines: onnx"),
+        (Request("kcbert", graph="tree"), "no graph 'tree'. Graphs: bls, both, ensemble"),
+        (Request("../evil"), "'../evil' cannot name a model"),
+        (Request("mine"), "no preset 'mine' (presets: kcbert); name your checkpoint with --source DIR"),
+        (Request("mine", Path("/nowhere")), "no such source: /nowhere"),
+        (Request("kcbert", labels=("a", "b")), "2 labels were named (a, b), the checkpoint has 3"),
+    ],
+)
+def test_bad_input_is_a_sentence_and_writes_nothing(request_: Request, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        scaffold(request_, tmp_path / "r")
+    assert sentence in error.value.message
+    assert list(tmp_path.iterdir()) == []
