@@ -35,7 +35,7 @@ def serve(
 ) -> None:
     """Run the embedded Triton on REPOSITORY (default: model_repository) until Ctrl-C.
 
-    For development, tests and small machines: the real tritonserver, with ONNX models on the onnxruntime of this Python.
+    For development, tests and small machines: the real tritonserver, with ONNX models on this Python's onnxruntime.
     """
     from rich.console import Console
 
@@ -53,8 +53,11 @@ def serve(
 
 def start(server: EmbeddedServer, progress: Console) -> None:
     """Start the server with a line that counts the seconds."""
-    with progress.status("Starting Triton") as status:
-        server.start(on_wait=lambda seconds: status.update(f"Starting Triton on {server.repository} ({seconds:.0f} s)"))
+    line = f"Starting Triton on {server.repository}"
+    if not progress.is_terminal:
+        progress.print(line, highlight=False)
+    with progress.status(line) as status:
+        server.start(on_wait=lambda seconds: status.update(f"{line} ({seconds:.0f} s)"))
 
 
 def show(server: EmbeddedServer, out: Console) -> None:
@@ -119,7 +122,10 @@ def stop_on_signal() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:  # noqa: ARG001
         raise KeyboardInterrupt
 
-    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signals.append(signal.SIGHUP)
+    before = {each: signal.signal(each, interrupt) for each in signals}
     try:
         yield
     finally:
