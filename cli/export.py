@@ -1,0 +1,78 @@
+"""`tbgen export`: a checkpoint to an engine file, with the figures that prove the answers did not change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tbgen.export.exported import Exported
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def export() -> None:
+    """Turn a checkpoint into an engine file, with proof that answers did not change."""
+
+
+@export.command()
+@click.option("--source", type=click.Path(path_type=Path), required=True, help="Folder of the checkpoint.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--task", help="What the checkpoint is for.  [default: as its config.json says]")
+@click.option("--label", "labels", multiple=True, help="A class name, in the order of the logits; once per class.")
+@click.option("--opset", default=17, show_default=True, help="ONNX operator set.")
+@click.option("--fixed-length", type=int, help="Fix the sequence axis to this many tokens; the batch stays dynamic.")
+@click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
+@click.option("--force", is_flag=True, help="Replace an existing folder.")
+def onnx(
+    source: Path,
+    output: Path,
+    task: str | None,
+    labels: tuple[str, ...],
+    opset: int,
+    fixed_length: int | None,
+    precision: str,
+    force: bool,
+) -> None:
+    """Write a checkpoint as an ONNX file, beside its tokenizer, and compare it with PyTorch."""
+    from rich.console import Console
+
+    from tbgen.export.checkpoint import checkpoint_from_folder
+    from tbgen.export.onnx import onnx_from_checkpoint
+
+    console = Console(highlight=False)
+    checkpoint = checkpoint_from_folder(source, task=task, labels=labels or None)
+    with console.status("loading") as status:
+        exported = onnx_from_checkpoint(
+            checkpoint,
+            output,
+            opset=opset,
+            fixed_length=fixed_length,
+            precision=precision,
+            force=force,
+            progress=status.update,
+        )
+    for name, value in report(exported):
+        console.print(f"{name:<17}{value}", soft_wrap=True, markup=False)
+
+
+def report(exported: Exported) -> list[tuple[str, str]]:
+    """What was written, as rows of a name and a value."""
+    from rich.filesize import decimal
+
+    made, parity = exported.made, exported.parity
+    tensors = {**exported.inputs, **exported.outputs}
+    return [
+        ("written", f"{exported.model} ({decimal(exported.model.stat().st_size)})"),
+        ("task", exported.task + (f": {', '.join(exported.labels)}" if exported.labels else "")),
+        *((name, f"{spec.dtype} [{', '.join(map(str, spec.shape))}]") for name, spec in tensors.items()),
+        ("opset", f"{made['opset']}, {made['precision']}"),
+        ("longest text", f"{exported.fixed_length or exported.max_length} tokens"),
+        (
+            "against PyTorch",
+            f"largest difference {parity['max_abs']:.1e} in {parity['texts']} texts "
+            f"(tolerance {parity['tolerance']:.0e}), "
+            f"{parity['flips']} of {parity['decisions']} decisions differ",
+        ),
+    ]

@@ -1,0 +1,122 @@
+"""An export folder as it was written: the engine file, its tensors, and all that a server needs to know."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.errors import UserError
+
+RECORD = "export.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor of an engine: numpy type name, and shape with the batch axis first; a named axis is dynamic."""
+
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export folder holds.
+
+    `special` gives the ids of the tokenizer's pad, mask, cls, sep and unk tokens, where there are such.
+    `parity` is the record of the comparison with PyTorch, empty for a file that was not made here.
+    `made` says what made it: opset, precision, versions, hashes.
+    """
+
+    folder: Path
+    model: Path
+    tokenizer: Path
+    task: str
+    labels: tuple[str, ...]
+    problem: str
+    max_length: int
+    fixed_length: int | None
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+    special: dict[str, int]
+    parity: dict[str, Any] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills short texts up."""
+        return self.special.get("pad", 0)
+
+
+def exported_from_folder(folder: Path) -> Exported:
+    """Read an export folder's export.json, without torch and at once.
+
+    Raises UserError when there is none, or when the engine file is not the one recorded.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise UserError(
+            f"no {RECORD} in {str(folder)!r}; it is written by: tbgen export onnx --source CHECKPOINT -o FOLDER"
+        )
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["format"] != FORMAT:
+            raise UserError(f"{str(path)!r} has format {record['format']}, this tbgen reads {FORMAT}; export again")
+        exported = exported_from_record(folder, record)
+        size = record["size"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{str(path)!r} is damaged ({type(error).__name__}: {error}); export again") from error
+    for file in (exported.model, exported.tokenizer):
+        if not file.is_file():
+            raise UserError(f"no {file.name} in {str(folder)!r}, though its {RECORD} names it; export again")
+    if exported.model.stat().st_size != size:
+        raise UserError(
+            f"{str(exported.model)!r} has {exported.model.stat().st_size} bytes, {RECORD} says {size}; export again"
+        )
+    return exported
+
+
+def exported_from_record(folder: Path, record: dict[str, Any]) -> Exported:
+    """The inverse of `record_of`."""
+    return Exported(
+        folder=folder,
+        model=folder / record["model"],
+        tokenizer=folder / record["tokenizer"],
+        task=record["task"],
+        labels=tuple(record["labels"]),
+        problem=record["problem"],
+        max_length=record["max_length"],
+        fixed_length=record["fixed_length"],
+        inputs=specs(record["inputs"]),
+        outputs=specs(record["outputs"]),
+        special=record["special"],
+        parity=record["parity"],
+        made=record["made"],
+    )
+
+
+def specs(tensors: list[dict[str, Any]]) -> dict[str, TensorSpec]:
+    """Tensors of the record, as a list there because their order counts."""
+    return {tensor["name"]: TensorSpec(tensor["dtype"], tuple(tensor["shape"])) for tensor in tensors}
+
+
+def record_of(exported: Exported) -> dict[str, Any]:
+    """The record as it is written to export.json: no paths and no time, so the same export gives the same bytes."""
+    record = asdict(exported)
+    del record["folder"]
+    for side in ("inputs", "outputs"):
+        record[side] = [{"name": name, **spec} for name, spec in record[side].items()]
+    return {
+        **record,
+        "format": FORMAT,
+        "model": exported.model.name,
+        "tokenizer": exported.tokenizer.name,
+        "size": exported.model.stat().st_size,
+    }
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """JSON as this project writes it: sorted, readable Korean, a newline at the end."""
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")

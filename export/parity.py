@@ -1,0 +1,198 @@
+"""Does an engine answer as PyTorch does? Logits, decisions and padding compared on real texts of unequal length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tbgen.export.checkpoint import Checkpoint
+from tbgen.export.errors import UserError, require
+from tbgen.export.tasks import Task, task_named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tbgen.export.exported import Exported
+
+Tensors = dict[str, np.ndarray]
+Run = Callable[[Tensors], Tensors]
+GROUP = 8
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What a comparison found, in logits.
+
+    `flips` of `decisions` came out differently: labels, answer borders, filled-in words.
+    `padding_abs` is the engine against itself: the same text alone and beside a long one.
+    """
+
+    texts: int
+    max_abs: float
+    mean_abs: float
+    decisions: int
+    flips: int
+    padding_abs: float
+
+    @property
+    def agreement(self) -> float:
+        """The share of equal decisions; 1 where the task decides nothing."""
+        return 1.0 - self.flips / self.decisions if self.decisions else 1.0
+
+
+def engine_parity(
+    checkpoint: Checkpoint, exported: Exported, texts: Sequence[str], *, reference: Run | None = None
+) -> Parity:
+    """Compare ONNX Runtime on an export with PyTorch on its checkpoint."""
+    encode = Encoder(exported)
+    return parity(
+        reference or torch_run(checkpoint), onnx_run(exported.model), encode, texts, exported.task, exported.problem
+    )
+
+
+def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], task: str, problem: str) -> Parity:
+    """Compare two ways to the same outputs: in groups padded together, and the engine also text by text."""
+    if not texts:
+        raise UserError("no texts to compare on")
+    row = task_named(task)
+    differences, paddings, flips, decisions = [], [], 0, 0
+    for group in groups(texts):
+        inputs = encode(group)
+        mask = inputs["attention_mask"].astype(bool)
+        expected, answered = reference(inputs), engine(inputs)
+        for name in row.outputs:
+            want, have = real_rows(expected[name], mask, row), real_rows(answered[name], mask, row)
+            differences += [np.abs(a.astype(np.float64) - b) for a, b in zip(want, have, strict=True)]
+            pairs = [(decide(a, row, problem), decide(b, row, problem)) for a, b in zip(want, have, strict=True)]
+            decisions += sum(a.size for a, _ in pairs)
+            flips += sum(int((a != b).sum()) for a, b in pairs)
+        paddings += [padding_difference(engine, encode(group[i : i + 1]), answered, i, row) for i in range(len(group))]
+    numbers = sum(difference.size for difference in differences)
+    return Parity(
+        texts=len(texts),
+        max_abs=figure(largest(differences)),
+        mean_abs=figure(sum(float(difference.sum()) for difference in differences) / numbers),
+        decisions=decisions,
+        flips=flips,
+        padding_abs=figure(largest(paddings)),
+    )
+
+
+def groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The texts in groups, longest beside shortest, so that padding really happens."""
+    order = sorted(texts, key=len)
+    mixed = [order[i // 2] if i % 2 else order[-1 - i // 2] for i in range(len(order))]
+    return (mixed[i : i + GROUP] for i in range(0, len(mixed), GROUP))
+
+
+class Encoder:
+    """Texts to the tensors of an engine: (texts, longest), or (texts, N) for one of fixed length N."""
+
+    def __init__(self, exported: Exported) -> None:
+        tokenizer = require("tokenizers", extra="onnx").Tokenizer.from_file(str(exported.tokenizer))
+        tokenizer.enable_truncation(exported.fixed_length or exported.max_length)
+        tokenizer.enable_padding(pad_id=exported.pad_id, length=exported.fixed_length)
+        self.tokenizer = tokenizer
+        self.inputs = exported.inputs
+        self.pair = task_named(exported.task).pair
+
+    def __call__(self, texts: Sequence[str]) -> Tensors:
+        """For a task on pairs, a text's partner is its own first half: any two will do, but the same in every group."""
+        items = [(text[: len(text) // 2 + 1], text) for text in texts] if self.pair else list(texts)
+        encodings = self.tokenizer.encode_batch(items)
+        columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+        return {
+            name: np.array([getattr(encoding, columns[name]) for encoding in encodings], dtype=spec.dtype)
+            for name, spec in self.inputs.items()
+        }
+
+
+def real_rows(output: np.ndarray, mask: np.ndarray, row: Task) -> list[np.ndarray]:
+    """One array per text, without the numbers at padded tokens, which mean nothing."""
+    return [numbers[kept] if row.per_token else numbers for numbers, kept in zip(output, mask, strict=True)]
+
+
+def decide(numbers: np.ndarray, row: Task, problem: str) -> np.ndarray:
+    """What a task makes of one text's numbers: the best class, the classes above zero, or nothing for hidden states."""
+    if row.width == "hidden" or problem == "regression":
+        return np.empty(0)
+    if row.width == "labels" and problem == "multi_label_classification":
+        return numbers > 0
+    return np.atleast_1d(numbers.argmax(-1))
+
+
+def padding_difference(engine: Run, alone: Tensors, together: Tensors, index: int, row: Task) -> np.ndarray:
+    """How far the text at `index` of a group moves when it is asked alone."""
+    outputs = engine(alone)
+    kept = alone["attention_mask"][0].astype(bool)
+    found = []
+    for name in row.outputs:
+        mine, theirs = outputs[name][0], together[name][index]
+        found.append(np.abs(mine[kept] - theirs[: len(kept)][kept]) if row.per_token else np.abs(mine - theirs))
+    return np.concatenate([difference.ravel() for difference in found])
+
+
+def largest(differences: Sequence[np.ndarray]) -> float:
+    """The largest number of all; NaN when there is one."""
+    return float(np.max([difference.max() for difference in differences]))
+
+
+def figure(value: float) -> float:
+    """A measured number as it is recorded: three digits."""
+    return float(f"{value:.3g}") if math.isfinite(value) else value
+
+
+def onnx_run(model: Path) -> Run:
+    """ONNX Runtime on the CPU. Raises UserError for a file that it cannot load."""
+    onnxruntime = require("onnxruntime", extra="onnx")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # it would print its errors beside raising them
+    try:
+        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    except runtime_errors(onnxruntime) as error:
+        raise UserError(f"ONNX Runtime cannot load {str(model)!r}: {first_line(error)}") from error
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def runtime_errors(onnxruntime: Any) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises on a file or a tensor that it cannot use; the classes share no base of their own."""
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    return (
+        state.Fail,
+        state.InvalidProtobuf,
+        state.InvalidGraph,
+        state.InvalidArgument,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, without ONNX Runtime's places in its own source."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line.rsplit("Status Message: ", 1)[-1].rsplit(" was false. ", 1)[-1]
+
+
+def torch_run(checkpoint: Checkpoint) -> Run:
+    """PyTorch on the checkpoint itself, with transformers' own masks: nothing of the export is in it."""
+    from tbgen.export.pytorch import model_from_checkpoint
+
+    return model_run(model_from_checkpoint(checkpoint), checkpoint.task)
+
+
+def model_run(model: Any, task: str) -> Run:
+    """A loaded transformers model as a function of numpy arrays."""
+    torch = require("torch", extra="onnx")
+    fields = task_named(task).outputs
+
+    def run(inputs: Tensors) -> Tensors:
+        with torch.inference_mode():
+            answer = model(**{name: torch.from_numpy(tensor.astype(np.int64)) for name, tensor in inputs.items()})
+        return {name: answer[field].numpy() for name, field in fields.items()}
+
+    return run

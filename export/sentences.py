@@ -1,0 +1,21 @@
+"""Sentences that every export is checked on when none are given: short and long, Korean and English, plain and odd."""
+
+from __future__ import annotations
+
+SENTENCES = (
+    "오늘도 상한가 갔다",
+    "실적 발표 이후 주가가 하루 만에 12% 급락하며 투자자들의 불안이 커지고 있다.",
+    "금리는 동결",
+    "이 회사 진짜 믿고 샀는데 ㅠㅠ 반토막 났네요... 손절해야 하나요?",
+    "삼성전자는 올해 3분기 영업이익이 지난해 같은 기간보다 두 배 넘게 늘었다고 31일 공시했다.",
+    "👍🏻",
+    "The quarterly report was better than anyone had expected, and the shares rose at once.",
+    "Sell.",
+    "환율 1,380원 돌파, 수출 기업은 웃고 수입 기업은 울고 서민 물가는 또 오르고 정부는 대책을 내놓겠다고만 한다.",
+    "ㅋㅋㅋㅋㅋ 가즈아~!!",
+    "배당금이 들어왔다. 많지는 않지만 은행 이자보다는 낫다.",
+    "नमस्ते дорогой مرحبا 你好",
+)
+# Longer than most models read: what is cut off must be cut off the same way everywhere.
+LONG = " ".join(SENTENCES) * 3
+TEXTS = (*SENTENCES, LONG)

@@ -1,0 +1,113 @@
+"""The tables of the export: what a task asks of a checkpoint, and what an encoder family takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tbgen.export.errors import NoSuchName
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task asks of a checkpoint.
+
+    `architecture` ends the class name in config.json, `auto` loads it, `outputs` maps ONNX names to answer's fields.
+    `width` is the kind of the outputs' last axis: labels, hidden, vocabulary, or sequence (one number per token).
+    `pair`: its texts come in twos, such as a question and its context.
+    """
+
+    architecture: str
+    auto: str
+    outputs: dict[str, str]
+    width: str
+    per_token: bool = False
+    pair: bool = False
+
+
+CLASSES = Task("ForSequenceClassification", "AutoModelForSequenceClassification", {"outputs": "logits"}, "labels")
+PAIRS = replace(CLASSES, pair=True)
+HIDDEN = Task("Model", "AutoModel", {"outputs": "last_hidden_state"}, "hidden", per_token=True)
+VOCABULARY = Task("ForMaskedLM", "AutoModelForMaskedLM", {"outputs": "logits"}, "vocabulary", per_token=True)
+TOKENS = Task(
+    "ForTokenClassification", "AutoModelForTokenClassification", {"outputs": "logits"}, "labels", per_token=True
+)
+SPANS = Task(
+    "ForQuestionAnswering",
+    "AutoModelForQuestionAnswering",
+    {"start_logits": "start_logits", "end_logits": "end_logits"},
+    "sequence",
+    per_token=True,
+    pair=True,
+)
+
+# The first task of an architecture is the one that its config.json stands for; the others are named by the user.
+TASKS = {
+    "text-classification": CLASSES,
+    "rerank": PAIRS,
+    "zero-shot-classification": PAIRS,
+    "token-classification": TOKENS,
+    "question-answering": SPANS,
+    "fill-mask": VOCABULARY,
+    "sparse-embedding": VOCABULARY,
+    "embedding": HIDDEN,
+    "similarity": HIDDEN,
+}
+
+
+def task_named(name: str) -> Task:
+    """The row of a task. Raises NoSuchName with the table."""
+    if name not in TASKS:
+        raise NoSuchName("task", name, list(TASKS))
+    return TASKS[name]
+
+
+def task_of_architecture(architecture: str) -> str | None:
+    """The task that a class name of config.json stands for: BertForSequenceClassification -> text-classification."""
+    return next((name for name, task in TASKS.items() if architecture.endswith(task.architecture)), None)
+
+
+@dataclass(frozen=True)
+class Family:
+    """An encoder family of transformers, as its config's `model_type` names it.
+
+    `offset`: its position table starts at pad_token_id + 1, so that many rows hold no token (RoBERTa and its kin).
+    `types`: it takes token_type_ids when its config has two types or more.
+    `mask`: `additive`, it takes a ready (batch, 1, 1, sequence) mask; `own`, it makes its own from (batch, sequence).
+    """
+
+    types: bool = False
+    offset: bool = False
+    mask: str = "additive"
+
+
+FAMILIES = {
+    "bert": Family(types=True),
+    "distilbert": Family(),
+    "roberta": Family(offset=True),
+    "xlm-roberta": Family(offset=True),
+    "camembert": Family(offset=True),
+    "electra": Family(types=True),
+    "albert": Family(types=True),
+    "mpnet": Family(offset=True),
+}
+
+
+def family_of(config: dict[str, Any]) -> Family:
+    """The family's row for a config.json. Raises NoSuchName with the table."""
+    name = config.get("model_type", "")
+    if name not in FAMILIES:
+        raise NoSuchName("encoder family", name, list(FAMILIES))
+    return FAMILIES[name]
+
+
+def inputs_of(config: dict[str, Any]) -> tuple[str, ...]:
+    """The tensors that a model takes, in ONNX order."""
+    two_types = family_of(config).types and config.get("type_vocab_size", 2) > 1
+    return ("input_ids", "attention_mask", *(["token_type_ids"] if two_types else []))
+
+
+def positions_of(config: dict[str, Any]) -> int:
+    """How many tokens a model can place: its positions, less the rows before the first token's."""
+    positions: int = config.get("max_position_embeddings", 512)
+    return positions - (config.get("pad_token_id", 1) + 1 if family_of(config).offset else 0)

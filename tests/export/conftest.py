@@ -1,0 +1,24 @@
+"""Checkpoints and exports that several tests read; nobody writes into them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.exported import Exported
+from tbgen.export.onnx import onnx_from_checkpoint
+from tests.export import checkpoints
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random BERT classifier: 40 positions, 3 labels."""
+    return checkpoints.bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def exported(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """That BERT, exported."""
+    return onnx_from_checkpoint(checkpoint_from_folder(bert), tmp_path_factory.mktemp("exported") / "bert")
