@@ -77,54 +77,55 @@ def check_config(config: Json, inputs: Specs, optional: Specs, outputs: Specs) -
     if len(required) != len(inputs):
         raise ValueError(f"{unable} configuration expects {len(required)} inputs, model provides {len(inputs)}")
     for tensor in config["input"]:
-        check_tensor(config, "input", tensor, inputs | optional)
-        check_input_options(config, tensor, (inputs | optional)[tensor["name"]][1])
+        if tensor.get("optional") and config["max_batch_size"] != 0:
+            raise ValueError(
+                f"{unable} optional input '{tensor['name']}' is not supported for models that support batching"
+            )
+        shape = check_name_and_type(config, "input", tensor, inputs | optional)
+        if tensor.get("allow_ragged_batch"):
+            check_ragged(config, tensor, shape)
+        else:
+            check_shape(config, tensor, shape, exact=False)
     for tensor in config["output"]:
-        check_tensor(config, "output", tensor, outputs)
+        check_shape(config, tensor, check_name_and_type(config, "output", tensor, outputs), exact=True)
 
 
-def check_input_options(config: Json, tensor: Json, shape: list[int]) -> None:
-    """Optional inputs need a model without batching; ragged ones an ONNX tensor of shape [-1]."""
-    unable, name = f"unable to load model '{config['name']}',", tensor["name"]
-    if tensor.get("optional") and config["max_batch_size"] != 0:
-        raise ValueError(f"{unable} optional input '{name}' is not supported for models that support batching")
-    if tensor.get("allow_ragged_batch") and shape != [-1]:
-        raise ValueError(
-            f"{unable} configuration expects model provides input with shape [-1]  for ragged input '{name}',"
-            f" model provides {shape_text(shape)}"
-        )
-    if tensor.get("allow_ragged_batch"):
-        raise ValueError(f"{unable} the embedded server does not serve ragged input '{name}'")
-
-
-def check_tensor(config: Json, kind: str, tensor: Json, specs: Specs) -> None:
-    """Compare name, type and shape of one configured tensor with the model's."""
-    unable, name = f"unable to load model '{config['name']}',", tensor["name"]
+def check_name_and_type(config: Json, kind: str, tensor: Json, specs: Specs) -> list[int]:
+    """Compare name and type of one configured tensor with the model's; the model's shape of it. Raises ValueError."""
+    name = tensor["name"]
     if name not in specs:
         raise ValueError(f"unexpected inference {kind} '{name}', allowed {kind}s are: {', '.join(sorted(specs))}")
     data_type, shape = specs[name]
     if tensor["data_type"] != data_type:
         provided = "TYPE_BYTES" if data_type == "TYPE_STRING" else data_type
         raise ValueError(
-            f"{unable} configuration expects datatype {tensor['data_type']} for {kind} '{name}', model provides"
-            f" {provided}"
+            f"unable to load model '{config['name']}', configuration expects datatype {tensor['data_type']} for {kind}"
+            f" '{name}', model provides {provided}"
         )
-    dims = configured_shape(tensor)
-    if shape:
-        check_shape(config, name, shape, dims, exact=kind == "output")
-    elif any(size != 1 for size in dims):
+    return shape
+
+
+def check_ragged(config: Json, tensor: Json, shape: list[int]) -> None:
+    """A ragged input needs an ONNX tensor of shape [-1]; this stand-in serves none at all. Raises ValueError."""
+    unable, name = f"unable to load model '{config['name']}',", tensor["name"]
+    if shape != [-1]:
         raise ValueError(
-            f"{unable} scalar tensor '{name}', should only provide 1 in the model configuration when the model doesn't"
-            f" support batching. Model configuration provided: {shape_text(dims)}."
+            f"{unable} configuration expects model provides input with shape [-1]  for ragged input '{name}',"
+            f" model provides {shape_text(shape)}"
         )
+    raise ValueError(f"{unable} the embedded server does not serve ragged input '{name}'")
 
 
-def check_shape(config: Json, name: str, shape: list[int], dims: list[int], *, exact: bool) -> None:
+def check_shape(config: Json, tensor: Json, shape: list[int], *, exact: bool) -> None:
     """Outputs must be configured exactly as the model has them, inputs may be narrower than its free axes."""
-    tensor, batching = f"model '{config['name']}', tensor '{name}':", config["max_batch_size"] > 0
+    dims, batching = configured_shape(tensor), config["max_batch_size"] > 0
+    if not shape:
+        check_scalar(config, tensor["name"], dims)
+        return
+    where = f"model '{config['name']}', tensor '{tensor['name']}':"
     if batching and shape[0] != -1:
         raise ValueError(
-            f"{tensor} for the model to support batching the shape should have at least 1 dimension and the first"
+            f"{where} for the model to support batching the shape should have at least 1 dimension and the first"
             f" dimension must be -1; but shape expected by the model is {shape_text(shape)}"
         )
     full = [-1, *dims] if batching else dims
@@ -137,9 +138,19 @@ def check_shape(config: Json, name: str, shape: list[int], dims: list[int], *, e
             f" tensor shape, making complete shape {shape_text(full)})"
         )
     raise ValueError(
-        f"{tensor} the model expects {len(shape)} dimensions (shape {shape_text(shape)}) but the model configuration"
+        f"{where} the model expects {len(shape)} dimensions (shape {shape_text(shape)}) but the model configuration"
         f" specifies {specified}"
     )
+
+
+def check_scalar(config: Json, name: str, dims: list[int]) -> None:
+    """A tensor without axes is configured as ones. Raises ValueError."""
+    if any(size != 1 for size in dims):
+        raise ValueError(
+            f"unable to load model '{config['name']}', scalar tensor '{name}', should only provide 1 in the model"
+            " configuration when the model doesn't support batching. Model configuration provided:"
+            f" {shape_text(dims)}."
+        )
 
 
 def configured_shape(tensor: Json) -> list[int]:
