@@ -48,6 +48,7 @@ def onnx_from_checkpoint(
             f"fixed length {fixed_length} does not fit: the checkpoint reads 2 to {checkpoint.max_length} tokens"
         )
     tell = progress or (lambda _: None)
+    check_vocabulary(checkpoint)
     with whole_folder(folder, force=force) as new:
         tell("loading the checkpoint")
         model = model_from_checkpoint(checkpoint)
@@ -63,6 +64,17 @@ def onnx_from_checkpoint(
         exported = replace(exported, parity={**asdict(found), "tolerance": tolerance})
         write_json(new / RECORD, record_of(exported))
     return exported_from_folder(folder)
+
+
+def check_vocabulary(checkpoint: Checkpoint) -> None:
+    """Raise UserError when the tokenizer gives ids that the model has no row for."""
+    tokenizer = require("tokenizers", extra="onnx").Tokenizer.from_file(str(checkpoint.folder / "tokenizer.json"))
+    token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if largest >= checkpoint.config["vocab_size"]:
+        raise UserError(
+            f"the tokenizer's last id is {largest} ({token!r}), "
+            f"the embedding has {checkpoint.config['vocab_size']} rows; they belong to two models"
+        )
 
 
 def refuse_drift(found: Parity, tolerance: float) -> None:

@@ -90,6 +90,9 @@ FAMILIES = {
     "electra": Family(types=True),
     "albert": Family(types=True),
     "mpnet": Family(offset=True),
+    "deberta": Family(types=True, mask="own"),
+    "deberta-v2": Family(types=True, mask="own"),  # DeBERTa-v3 names itself so, too
+    "modernbert": Family(mask="own"),
 }
 
 

@@ -89,8 +89,19 @@ def dynamic_axes(checkpoint: Checkpoint, fixed_length: int | None) -> dict[str, 
 
 @contextmanager
 def known_warnings() -> Iterator[None]:
-    """Silence the two notices that TorchScript export is the older path, which was chosen knowingly (see above)."""
+    """Silence what is known of this path: it is the older one, and it warns wherever a model's code asks for a size.
+
+        # DeBERTa, at each size that it asks for
+        warnings.filterwarnings("ignore", message="To copy construct from a tensor")
+    compared with PyTorch at batches and lengths other than the traced ones.
+    """
+    torch = require("torch", extra="onnx")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using the legacy TorchScript-based ONNX export")
         warnings.filterwarnings("ignore", message="The feature will be removed", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings(
+            "ignore", message="To copy construct from a tensor"
+        )  # DeBERTa, at each size it asks for
+        warnings.filterwarnings("ignore", message="Exporting aten::index operator of advanced indexing")  # ModernBERT
         yield

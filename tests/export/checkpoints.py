@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,47 +16,127 @@ LINES = (
     "the shares rose at once and the report was better than anyone had expected",
     "손절해야 하나요 배당금이 들어왔다 은행 이자보다는 낫다",
 )
+LABELS = {0: "부정", 1: "중립", 2: "긍정"}
+BERT_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+ROBERTA_TOKENS = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
 SHAPE = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "intermediate_size": 64,
     "initializer_range": 0.3,
+    "max_position_embeddings": 40,
 }
-LABELS = {0: "부정", 1: "중립", 2: "긍정"}
 
 
-def wordpiece(folder: Path, *, length: int) -> int:
-    """Train a cased BERT tokenizer on LINES and save it. Gives the vocabulary's size."""
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+def wordpiece() -> Tokenizer:
+    """As BERT's, cased."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(
-        LINES, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
     tokenizer.decoder = decoders.WordPiece()
-    roles = {
-        "unk_token": "[UNK]",
-        "pad_token": "[PAD]",
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "mask_token": "[MASK]",
-    }
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=length, **roles).save_pretrained(
+    special = list(BERT_TOKENS.values())
+    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(LINES, trainer)
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return tokenizer
+
+
+def bpe() -> Tokenizer:
+    """As RoBERTa's: bytes, so that nothing is unknown."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        LINES,
+        trainers.BpeTrainer(
+            vocab_size=350,
+            special_tokens=list(ROBERTA_TOKENS.values()),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return tokenizer
+
+
+def unigram() -> Tokenizer:
+    """As XLM-R's: SentencePiece pieces with a score each."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    special = list(ROBERTA_TOKENS.values())
+    trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator(LINES, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=False)
+    return tokenizer
+
+
+# family: (its tokenizer, what its config has beyond SHAPE)
+FAMILIES: dict[str, tuple[Callable[[], Tokenizer], dict[str, Any]]] = {
+    "bert": (wordpiece, {}),
+    "distilbert": (wordpiece, {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2}),
+    "roberta": (bpe, {"max_position_embeddings": 42, "type_vocab_size": 1, "pad_token_id": 1}),
+    "xlm-roberta": (unigram, {"max_position_embeddings": 42, "type_vocab_size": 1, "pad_token_id": 1}),
+    "camembert": (unigram, {"max_position_embeddings": 42, "type_vocab_size": 1, "pad_token_id": 1}),
+    "electra": (wordpiece, {"embedding_size": 16}),
+    "albert": (unigram, {"embedding_size": 16, "pad_token_id": 1}),
+    "mpnet": (bpe, {"max_position_embeddings": 42, "pad_token_id": 1}),
+    "deberta": (
+        bpe,
+        {"type_vocab_size": 0, "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "pad_token_id": 1},
+    ),
+    "deberta-v2": (
+        unigram,
+        {
+            "type_vocab_size": 0,
+            "relative_attention": True,
+            "position_buckets": 8,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_biased_input": False,
+            "pad_token_id": 1,
+        },
+    ),
+    "modernbert": (
+        bpe,
+        {
+            "local_attention": 8,
+            "global_attn_every_n_layers": 2,
+            "pad_token_id": 1,
+            "bos_token_id": 0,
+            "cls_token_id": 0,
+            "eos_token_id": 2,
+            "sep_token_id": 2,
+        },
+    ),
+}
+
+
+def checkpoint(folder: Path, family: str, auto: str = "AutoModelForSequenceClassification", **settings: Any) -> Path:
+    """A random model of a family with its kind of tokenizer and 3 labels, saved in `folder`; it reads 40 tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    make, own = FAMILIES[family]
+    tokenizer = make()
+    save_tokenizer(tokenizer, folder)
+    config = {"vocab_size": tokenizer.get_vocab_size(), "id2label": LABELS, **SHAPE, **own, **settings}
+    torch.manual_seed(0)
+    model = getattr(transformers, auto).from_config(transformers.AutoConfig.for_model(family, **config))
+    model.save_pretrained(folder)
+    return folder
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Save it with the roles of its special tokens, as transformers does."""
+    tokens = BERT_TOKENS if "[PAD]" in tokenizer.get_vocab() else ROBERTA_TOKENS
+    roles = {f"{role}_token": token for role, token in tokens.items()}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=40, **roles).save_pretrained(
         folder
     )
-    return int(tokenizer.get_vocab_size())
 
 
-def bert(folder: Path, *, head: str = "BertForSequenceClassification", **settings: Any) -> Path:
-    """A random BERT of 40 positions with 3 labels, saved in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    size = wordpiece(folder, length=40)
-    torch.manual_seed(0)
-    config = {"vocab_size": size, "max_position_embeddings": 40, "id2label": LABELS, **SHAPE, **settings}
-    getattr(transformers, head)(transformers.BertConfig(**config)).save_pretrained(folder)
-    return folder
+def bert(folder: Path, **settings: Any) -> Path:
+    """A random BERT classifier."""
+    return checkpoint(folder, "bert", **settings)

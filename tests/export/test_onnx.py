@@ -141,6 +141,15 @@ def test_weights_of_another_shape_are_refused(bert: Path, tmp_path: Path) -> Non
         onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "made")
 
 
+def test_a_vocabulary_beyond_the_embedding_is_refused(bert: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bert, tmp_path / "wide"))
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["model"]["vocab"]["넘침"] = 5000
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    with pytest.raises(UserError, match=r"the tokenizer's last id is 5000 \('넘침'\), the embedding has 231 rows"):
+        onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "made")
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
 def test_an_interrupted_export_leaves_nothing(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
