@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -29,22 +31,22 @@ def infer(name: str, texts: tuple[str, ...], url: str | None, http: bool, as_jso
     from tbgen.server.client import answers, front_model, text_model
     from tbgen.server.connection import Connection
 
-    asked = texts or tuple(lines(click.get_text_stream("stdin", encoding="utf-8", errors="surrogateescape")))
+    if not texts and sys.stdin.isatty():
+        raise click.UsageError("no TEXT given, and nothing on standard input")
+    asked, kept = itertools.tee(texts or lines(sys.stdin.buffer))
     with Connection(url, "http" if http else "grpc", seconds=timeout) as connection:
         model = text_model(connection, front_model(connection, name))
-        rows = ({"text": text, **answer} for text, answer in zip(asked, answers(connection, model, asked), strict=True))
+        rows = ({"text": text, **answer} for text, answer in zip(kept, answers(connection, model, asked), strict=True))
         if as_json:
             print_json(rows)
         else:
             print_table(list(rows))
 
 
-def lines(stream: TextIO) -> Iterator[str]:
+def lines(stream: BinaryIO) -> Iterator[str]:
     """The lines of a file, the empty ones too: one answer a line."""
-    if stream.isatty():
-        raise click.UsageError("no TEXT given, and nothing on standard input")
     for line in stream:
-        yield line.rstrip("\r\n")
+        yield line.decode("utf-8", errors="surrogateescape").rstrip("\r\n")
 
 
 def print_json(rows: Iterable[dict[str, Any]]) -> None:

@@ -25,6 +25,7 @@ class TextModel:
     input: str
     rows: int  # most texts in one request
     batching: bool  # whether tensors have a batch axis
+    outputs: tuple[str, ...]  # in the order of its configuration; an ensemble answers in any order
     scalars: frozenset[str]  # outputs with one value a text
 
 
@@ -82,6 +83,7 @@ def text_model(connection: Connection, name: str) -> TextModel:
         tensors[0]["name"],
         rows=limit or (UNLIMITED_ROWS if batching else 1),
         batching=batching,
+        outputs=tuple(outputs),
         scalars=frozenset(output for output, sizes in items.items() if sizes in ([1], [])),
     )
 
@@ -92,7 +94,7 @@ def answers(connection: Connection, model: TextModel, texts: Iterable[str]) -> I
     while chunk := list(itertools.islice(remaining, model.rows)):
         encoded = np.array([utf8(text) for text in chunk], dtype=object)
         outputs = connection.infer(model.name, {model.input: encoded.reshape(-1, 1) if model.batching else encoded})
-        columns = {name: column(array, model, name) for name, array in outputs.items()}
+        columns = {name: column(outputs[name], model, name) for name in model.outputs}
         for row in range(len(chunk)):
             yield {name: values[row] for name, values in columns.items()}
 

@@ -129,7 +129,7 @@ class EmbeddedServer:
     def arguments(self, folder: Path, caches: Path) -> list[str]:
         """What tritonserver is called with."""
         return [
-            f"--model-repository={self.repository.resolve()}",
+            f"--model-repository={ascii_path(self.repository.resolve(), folder / 'models')}",
             f"--backend-directory={folder / 'backends'}",
             f"--cache-directory={caches}",
             f"--backend-config=python,shm-region-prefix-name={folder.name}",
@@ -165,7 +165,8 @@ class EmbeddedServer:
 
     def explanation(self) -> str:
         """Why the server ended, in one sentence from its log."""
-        return server_log.explanation("\n".join(self.log_lines()))
+        text = "\n".join(self.log_lines())
+        return server_log.explanation(text.replace(str((self.folder or Path()) / "models"), str(self.repository)))
 
     def log_lines(self, start: int = 0) -> list[str]:
         """The lines of the server's log from line `start` on."""
@@ -224,3 +225,14 @@ def check_repository(repository: Path) -> None:
         raise UserError(f"no model repository at {str(repository)!r}; `tbgen scaffold` writes one")
     if not any(folder.is_dir() and not folder.name.startswith(".") for folder in repository.iterdir()):
         raise UserError(f"no model in {str(repository)!r}; a model repository has one folder a model")
+
+
+def ascii_path(repository: Path, link: Path) -> Path:
+    """The repository, by a link when its path is not ASCII: the Python in Triton's stub cannot open any other path.
+
+    That Python ignores PYTHONUTF8 and its locale, in NVIDIA's containers too.
+    """
+    if str(repository).isascii():
+        return repository
+    link.symlink_to(repository)
+    return link

@@ -82,7 +82,7 @@ def assemble_backends(wheel: Wheel, folder: Path) -> None:
 
 def server_environment(wheel: Wheel) -> dict[str, str]:
     """The environment that tritonserver and the stubs it starts need: this interpreter's packages, UTF-8."""
-    environment = dict(os.environ) | UTF8 | {"PYTHONDONTWRITEBYTECODE": "1"}
+    environment = dict(os.environ) | UTF8
     before = {"PATH": (Path(sys.executable).parent,), "LD_LIBRARY_PATH": wheel.libraries}
     for name, folders in before.items():
         environment[name] = os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get(name)])])

@@ -28,7 +28,7 @@ def write_playground(repository: Path) -> None:
         repository,
         "narrow",
         play.linear(),
-        'max_batch_size: 4 input { name: "ids" data_type: TYPE_INT64 dims: 2 }'
+        f'max_batch_size: 4 {ONE} input {{ name: "ids" data_type: TYPE_INT64 dims: 2 }}'
         ' input { name: "mask" data_type: TYPE_INT64 dims: 2 } ' + TWICE,
     )
     unused = PARAMETER.format("no_such_parameter", "x")
@@ -66,8 +66,9 @@ def write_playground(repository: Path) -> None:
         f"max_batch_size: 32 {ONE} {one_thread}"
         ' input { name: "x" data_type: TYPE_FP32 dims: -1 } output { name: "mean" data_type: TYPE_FP32 dims: 1 }',
     )
+    play.write_python(repository, "measure", f"max_batch_size: 4 {play.TEXT}")
     for name in ("demo_onnx_ensemble", "demo_onnx_bls", "solo_onnx_bls"):
-        play.write_python(repository, name, f"max_batch_size: 4 {play.TEXT}")
+        play.write_front(repository, name, "measure")
     play.write_python(repository, "one_by_one", play.TEXT)
 
 

@@ -133,3 +133,15 @@ def write_python(repository: Path, name: str, config: str, source: str = MEASURE
     (repository / name / "1").mkdir(parents=True)
     (repository / name / "1" / "model.py").write_text(source, encoding="utf-8")
     (repository / name / "config.pbtxt").write_text(f'backend: "python"\n{config}', encoding="utf-8")
+
+
+def write_front(repository: Path, name: str, model: str) -> None:
+    """An ensemble of one step, a model with TEXT's tensors."""
+    tensors = ("length", "echo", "halves")
+    wiring = " ".join(f'output_map {{ key: "{tensor}" value: "{tensor}" }}' for tensor in tensors)
+    (repository / name / "1").mkdir(parents=True)
+    (repository / name / "config.pbtxt").write_text(
+        f'platform: "ensemble" max_batch_size: 4 {TEXT} ensemble_scheduling {{ step {{ model_name: "{model}"'
+        f' model_version: -1 input_map {{ key: "input_text" value: "input_text" }} {wiring} }} }}',
+        encoding="utf-8",
+    )

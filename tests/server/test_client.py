@@ -1,0 +1,110 @@
+"""The client against the real server: names, batches, values, and one sentence for each refusal."""
+
+from __future__ import annotations
+
+import pytest
+
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.server.client import infer
+from tbgen.server.connection import Connection
+from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.ports import free_ports
+
+
+@pytest.fixture(params=["grpc", "http"])
+def address(request: pytest.FixtureRequest, server: EmbeddedServer) -> dict[str, str]:
+    """Both ways to the server."""
+    return {"url": server.grpc_url if request.param == "grpc" else server.http_url, "protocol": request.param}
+
+
+def test_answers_are_plain_values_in_the_order_of_the_texts(address: dict[str, str]) -> None:
+    texts = ["상한가", "", "🔥🔥", "abcdef", "a\x00b", "다섯번째"]  # one request takes four
+    answers = infer("solo_onnx_bls", texts, **address)
+    assert [answer["length"] for answer in answers] == [3, 0, 2, 6, 3, 4]
+    assert [answer["echo"] for answer in answers] == texts
+    assert answers[3] == {"length": 6, "echo": "abcdef", "halves": ["abc", "def"]}
+
+
+def test_a_model_without_batching_is_asked_text_by_text(address: dict[str, str]) -> None:
+    assert infer("one_by_one", ["abcd", "한"], **address) == [
+        {"length": 4, "echo": "abcd", "halves": ["abc", "d"]},
+        {"length": 1, "echo": "한", "halves": ["한", ""]},
+    ]
+
+
+def test_no_texts_no_answers(address: dict[str, str]) -> None:
+    assert infer("solo_onnx_bls", [], **address) == []
+
+
+def test_the_name_given_to_scaffold_finds_its_one_front_model(address: dict[str, str]) -> None:
+    assert infer("solo", ["ab"], **address)[0]["length"] == 2
+
+
+def test_several_front_models_are_listed(address: dict[str, str]) -> None:
+    with pytest.raises(UserError) as error:
+        infer("demo", ["ab"], **address)
+    assert error.value.message == "'demo' fits several models, choose one: demo_onnx_bls, demo_onnx_ensemble"
+
+
+def test_an_unknown_name_lists_the_models(address: dict[str, str]) -> None:
+    with pytest.raises(
+        NoSuchName, match=r"^no model 'sol'\. Models: attention, bare, demo_onnx_bls, .*, one_by_one, solo_onnx_bls$"
+    ):
+        infer("sol", ["ab"], **address)
+
+
+def test_a_model_that_takes_no_text_is_refused(address: dict[str, str]) -> None:
+    with pytest.raises(UserError) as error:
+        infer("linear", ["ab"], **address)
+    assert error.value.message == (
+        "model 'linear' takes ids (INT64), mask (INT64), not one text an item; a front model does"
+    )
+
+
+def test_the_servers_refusal_is_passed_on(address: dict[str, str]) -> None:
+    with pytest.raises(UserError) as error:
+        infer("solo", ["refuse me"], **address)
+    assert error.value.message == (
+        f"Triton at {address['url']} refused the request to 'solo_onnx_bls': in ensemble 'solo_onnx_bls', measure: that"
+        " text is refused"
+    )
+
+
+def test_half_a_surrogate_pair_is_no_text(address: dict[str, str]) -> None:
+    with pytest.raises(
+        UserError, match=r"^text '\\ud800' is not valid Unicode: surrogates not allowed at character 0$"
+    ):
+        infer("solo", ["\ud800"], **address)
+
+
+def test_a_scheme_chooses_the_protocol(server: EmbeddedServer) -> None:
+    assert infer("solo", ["ab"], url=f"http://{server.http_url}/")[0]["length"] == 2
+
+
+def test_no_proxy_is_asked_for_local_calls(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert infer("solo", ["ab"], url=server.grpc_url)[0]["length"] == 2
+
+
+@pytest.mark.parametrize(("protocol", "spelled"), [("grpc", "gRPC"), ("http", "HTTP")])
+def test_nobody_at_the_address(protocol: str, spelled: str) -> None:
+    (port,) = free_ports(1)
+    with pytest.raises(UserError) as error:
+        infer("solo", ["ab"], url=f"127.0.0.1:{port}", protocol=protocol)
+    assert error.value.message.startswith(f"no Triton answers at 127.0.0.1:{port} over {spelled} (")
+    assert error.value.message.endswith("Connection refused); `tbgen serve` starts one, --url names another")
+
+
+def test_something_else_at_the_address(server: EmbeddedServer) -> None:
+    for url in (server.grpc_url, server.metrics_url.removesuffix("/metrics")):
+        with pytest.raises(UserError, match="is no Triton over HTTP"):
+            infer("solo", ["ab"], url=url, protocol="http")
+    with pytest.raises(UserError, match=r"no Triton answers at .* over gRPC"):
+        infer("solo", ["ab"], url=server.http_url)
+
+
+def test_an_address_needs_a_port() -> None:
+    with pytest.raises(
+        UserError, match=r"^'localhost' is no address of a server; give host:port, for instance localhost:8001"
+    ):
+        Connection("localhost")

@@ -1,0 +1,142 @@
+"""`tbgen serve` and `tbgen infer` as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tbgen.cli.infer import cell, infer
+from tbgen.cli.serve import serve
+from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.ports import free_ports
+from tests.server import playground as play
+from tests.server.test_embedded import session_processes
+
+
+def ask(server: EmbeddedServer, *words: str, lines: bytes | None = None) -> str:
+    """What `tbgen infer` prints."""
+    answer = CliRunner().invoke(infer, [*words, "--url", server.grpc_url], input=lines)
+    assert answer.exit_code == 0, answer.output
+    return answer.output
+
+
+def test_infer_prints_a_table(server: EmbeddedServer) -> None:
+    output = ask(server, "solo", "상한가", "abcdef")
+    assert [re.split(r"\s*[│┃]\s*", line)[1:-1] for line in output.splitlines() if line[0] in "│┃"] == [
+        ["text", "length", "echo", "halves"],
+        ["상한가", "3", "상한가", "상, 한가"],
+        ["abcdef", "6", "abcdef", "abc, def"],
+    ]
+
+
+def test_infer_prints_one_json_object_a_line_of_its_input(server: EmbeddedServer) -> None:
+    output = ask(server, "solo", "--json", lines="상한가\n\n끝".encode())
+    assert [json.loads(line) for line in output.splitlines()] == [
+        {"text": "상한가", "length": 3, "echo": "상한가", "halves": ["상", "한가"]},
+        {"text": "", "length": 0, "echo": "", "halves": ["", ""]},
+        {"text": "끝", "length": 1, "echo": "끝", "halves": ["끝", ""]},
+    ]
+
+
+def test_infer_speaks_http(server: EmbeddedServer) -> None:
+    answer = CliRunner().invoke(infer, ["solo", "ab", "--json", "--http", "--url", server.http_url])
+    assert json.loads(answer.output)["length"] == 2
+
+
+def test_infer_says_in_one_line_what_is_wrong(server: EmbeddedServer) -> None:
+    answer = CliRunner().invoke(infer, ["demo", "ab", "--url", server.grpc_url])
+    assert answer.exit_code == 1
+    assert answer.output == "Error: 'demo' fits several models, choose one: demo_onnx_bls, demo_onnx_ensemble\n"
+
+
+def test_bytes_that_are_no_text_are_refused(server: EmbeddedServer) -> None:
+    answer = CliRunner().invoke(infer, ["solo", "--json", "--url", server.grpc_url], input=b"\xff\n")
+    assert answer.exit_code == 1
+    assert answer.output == r"Error: text '\udcff' is not valid Unicode: surrogates not allowed at character 0" + "\n"
+
+
+def test_a_long_list_is_cut_in_a_table() -> None:
+    assert cell([0.123456, 1.0, 2.0, 3.0, 4.0, 5.0]) == "0.1235, 1.0000, 2.0000, 3.0000, 4.0000, …"
+
+
+def test_serve_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(serve, [str(tmp_path / "none")])
+    assert answer.exit_code == 1
+    assert answer.output.splitlines()[-1] == (
+        f"Error: no model repository at '{tmp_path}/none'; `tbgen scaffold` writes one"
+    )
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """`tbgen serve` as a process of its own, on free ports; it may still be starting."""
+    play.write_python(tmp_path / "models", "measure", f"max_batch_size: 4 {play.TEXT}")
+    http, grpc, metrics = free_ports(3)
+    command = [sys.executable, "-c", "from tbgen.cli.serve import serve; serve()", str(tmp_path / "models")]
+    ports = [f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"]
+    with subprocess.Popen(
+        [*command, *ports], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+    ) as process:
+        yield process
+        process.kill()
+
+
+def printed_until(process: subprocess.Popen[str], text: str) -> str:
+    """What a process prints, up to the line with `text`."""
+    assert process.stdout is not None
+    output = ""
+    while text not in output:
+        line = process.stdout.readline()
+        assert line, output
+        output += line
+    return output
+
+
+def child_of(process: subprocess.Popen[str]) -> int:
+    """The one process that a process has started, which leads a session of its own."""
+    for _ in range(200):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
+        if children and session_processes(int(children[0])):
+            return int(children[0])
+        time.sleep(0.05)
+    raise AssertionError("it started no process")
+
+
+def test_serve_shows_addresses_and_models_and_ends_with_ctrl_c(serving: subprocess.Popen[str]) -> None:
+    output = printed_until(serving, "Stop it: Ctrl-C")
+    session = child_of(serving)
+    url = re.search(r"gRPC     (\S+)", output)
+    assert url
+    assert "measure │ 1       │ READY │ python" in output
+    assert f"Ask it: tbgen infer measure --url {url[1]} TEXT" in output
+    serving.send_signal(signal.SIGINT)
+    assert serving.wait(timeout=30) == 0
+    assert session_processes(session) == []
+
+
+def test_serve_ends_with_sigterm_also_while_it_starts(serving: subprocess.Popen[str]) -> None:
+    session = child_of(serving)
+    serving.terminate()
+    assert serving.wait(timeout=30) == 0
+    assert session_processes(session) == []
+
+
+def test_a_killed_serve_leaves_no_server(serving: subprocess.Popen[str]) -> None:
+    printed_until(serving, "Stop it: Ctrl-C")
+    session = child_of(serving)
+    serving.kill()
+    serving.wait()
+    for _ in range(200):
+        if not session_processes(session):
+            return
+        time.sleep(0.1)
+    assert session_processes(session) == []

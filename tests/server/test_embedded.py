@@ -1,0 +1,178 @@
+"""The embedded server's life: start, models, stop with nothing left, and one sentence for each way it can fail."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tbgen.export.errors import MissingExtra, UserError
+from tbgen.server import wheel
+from tbgen.server.embedded import SHARED_MEMORY, EmbeddedServer, ServedModel
+from tbgen.server.ports import free_ports
+from tests.server import playground as play
+
+BROKEN = """
+class TritonPythonModel:
+    def initialize(self, args):
+        raise FileNotFoundError("라벨 파일이\\n없습니다: labels.txt")
+"""
+
+
+def embedded(repository: Path, **options: object) -> EmbeddedServer:
+    """A server on free ports, not started."""
+    http, grpc, metrics = free_ports(3)
+    return EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics, **options)  # type: ignore[arg-type]
+
+
+def session_processes(session: int) -> list[str]:
+    """The command names of a session's processes that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = stat.read_text(encoding="utf-8", errors="replace").partition("(")[2].rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        state, _, _, of_session, *_ = rest.split()
+        if int(of_session) == session and state != "Z":
+            found.append(name)
+    return found
+
+
+@pytest.fixture
+def measuring(tmp_path: Path) -> Path:
+    """A repository with one Python model."""
+    play.write_python(tmp_path / "models", "measure", f"max_batch_size: 4 {play.TEXT}")
+    return tmp_path / "models"
+
+
+def test_models_are_listed_by_name(server: EmbeddedServer) -> None:
+    models = server.models()
+    assert [model.name for model in models][:2] == ["attention", "bare"]
+    assert ServedModel("lookup", "1", "READY", "", "onnxruntime", 8, ("ids",), ("found",)) in models
+
+
+def test_it_listens_on_this_machine_only(server: EmbeddedServer) -> None:
+    listening = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
+    ports = {f"{port:04X}" for port in server.ports.values()}
+    addresses = {row[1].partition(":") for row in listening if row[3] == "0A"}
+    assert {address for address, _, port in addresses if port in ports} == {"0100007F"}
+
+
+def test_starting_leaves_the_repository_as_it_was_and_stopping_leaves_nothing(measuring: Path) -> None:
+    before = sorted(measuring.rglob("*"))
+    waited: list[float] = []
+    server = embedded(measuring)
+    server.start(on_wait=waited.append)
+    try:
+        assert server.process is not None
+        session, folder = server.process.pid, server.folder
+        assert sorted(session_processes(session)) == ["triton_python_b", "tritonserver"]
+    finally:
+        server.stop()
+    assert waited == sorted(waited)
+    assert waited
+    assert folder is not None
+    assert session_processes(session) == []
+    assert not folder.exists()
+    assert list(SHARED_MEMORY.glob(f"{folder.name}*")) == []
+    assert [path for path in sorted(measuring.rglob("*")) if "__pycache__" not in path.parts] == before
+
+
+def test_a_killed_server_leaves_nothing_once_it_is_stopped(measuring: Path) -> None:
+    with embedded(measuring) as server:
+        assert server.process is not None
+        session, folder = server.process.pid, server.folder
+        server.process.popen.kill()
+        assert server.process.wait(5)
+        assert not server.running()
+    assert folder is not None
+    assert session_processes(session) == []
+    assert list(SHARED_MEMORY.glob(f"{folder.name}*")) == []
+
+
+def test_extra_arguments_reach_tritonserver_and_a_stopped_server_can_start_again(measuring: Path) -> None:
+    server = embedded(measuring, extra_arguments=["--model-control-mode=explicit"])
+    for _ in range(2):
+        with server:
+            assert server.models() == [ServedModel("measure", "", "", "")]
+
+
+def test_a_repository_may_lie_in_a_folder_with_a_korean_name(tmp_path: Path) -> None:
+    repository = tmp_path / "모델 저장소"
+    play.write_python(repository, "measure", f"max_batch_size: 4 {play.TEXT}")
+    play.write_onnx(repository, "no_file", play.linear(), f"max_batch_size: 4 {play.LINEAR}", file="other.onnx")
+    with pytest.raises(UserError) as error, embedded(repository):
+        pass
+    assert error.value.message == (
+        f"model 'no_file' failed to load: unable to find '{repository}/no_file/1/model.onnx' for model instance"
+        " 'no_file'"
+    )
+
+
+def test_a_model_that_fails_to_load_is_named_with_its_cause(tmp_path: Path) -> None:
+    play.write_python(tmp_path, "broken", f"max_batch_size: 4 {play.TEXT}", BROKEN)
+    with pytest.raises(UserError) as error, embedded(tmp_path):
+        pass
+    assert error.value.message == ("model 'broken' failed to load: FileNotFoundError: 라벨 파일이 없습니다: labels.txt")
+
+
+def test_a_configuration_that_is_none_is_named_with_the_place(tmp_path: Path) -> None:
+    play.write_python(tmp_path, "broken", "max_batch_size: 4 inputt { }")
+    with pytest.raises(UserError) as error, embedded(tmp_path):
+        pass
+    assert error.value.message == (
+        f"model 'broken' failed to load: failed to read text proto from {tmp_path}/broken/config.pbtxt at line:column"
+        ' 2:26: Message type "inference.ModelConfig" has no field named "inputt".'
+    )
+
+
+def test_a_taken_port_is_named(measuring: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        http, metrics = free_ports(2)
+        server = EmbeddedServer(measuring, http_port=http, grpc_port=port, metrics_port=metrics)
+        with pytest.raises(UserError) as error:
+            server.start()
+    assert error.value.message == (
+        f"gRPC port {port} on 127.0.0.1: another program listens there; stop it, or choose another port"
+    )
+
+
+def test_ports_must_differ(measuring: Path) -> None:
+    with pytest.raises(UserError, match="the ports must differ: HTTP 8000, gRPC 8000, metrics 8002"):
+        EmbeddedServer(measuring, http_port=8000, grpc_port=8000).start()
+
+
+def test_a_missing_repository_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        embedded(tmp_path / "none").start()
+    assert error.value.message == f"no model repository at '{tmp_path}/none'; `tbgen scaffold` writes one"
+
+
+def test_an_empty_repository_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(UserError) as error:
+        embedded(tmp_path).start()
+    assert error.value.message == f"no model in '{tmp_path}'; a model repository has one folder a model"
+
+
+def test_a_missing_wheel_is_named_with_its_extra(measuring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wheel.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtra) as error:
+        embedded(measuring).start()
+    assert error.value.message == "nvidia-pytriton is not installed; it comes with: pip install 'tbgen[server]'"
+
+
+def test_a_missing_libpython_is_named(measuring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"INSTSONAME": "libpython3.99.so.1.0", "LIBDIR": "/usr/lib", "MULTIARCH": "x86_64-linux-gnu"}
+    monkeypatch.setattr(wheel.sysconfig, "get_config_var", known.get)
+    with pytest.raises(UserError) as error:
+        embedded(measuring).start()
+    assert error.value.message == (
+        "libpython3.99.so.1.0 was not found in /usr/lib: Triton's Python models need it; on Debian and Ubuntu it is in"
+        " the package libpython3.99, with pyenv build Python with --enable-shared"
+    )
