@@ -20,6 +20,13 @@ import click
 @click.option("--graph", default="both", show_default=True, help="ensemble, bls or both.")
 @click.option("--fixed-length", type=click.IntRange(min=2), help="Pad every text to this many tokens.")
 @click.option(
+    "--vendor/--no-vendor",
+    default=True,
+    show_default=True,
+    help="Put the tokenizers library into the models that use it, for servers without it.",
+)
+@click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
+@click.option(
     "-o",
     "--repository",
     type=click.Path(path_type=Path, file_okay=False),
@@ -36,6 +43,8 @@ def scaffold(
     engine: str,
     graph: str,
     fixed_length: int | None,
+    vendor: bool,
+    platform: str | None,
     repository: Path,
     force: bool,
 ) -> None:
@@ -55,7 +64,7 @@ def scaffold(
         console.print(
             f"No --source: serving the bundled sample, {PRESETS[name].about}. Yours: --source DIR", style="yellow"
         )
-    request = Request(name, source, task, engine, graph, labels, fixed_length)
+    request = Request(name, source, task, engine, graph, labels, fixed_length, vendor, platform)
     with status_line(console) as on_progress:
         written = write(request, repository, force=force, on_progress=on_progress)
     if parity := written.exported.parity:

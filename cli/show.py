@@ -32,7 +32,10 @@ def repository_tree(repository: Path, names: Sequence[str]) -> Tree:
 def grow(branch: Tree, folder: Path) -> None:
     """Add a folder's entries to its branch, files before folders."""
     for entry in sorted(folder.iterdir(), key=lambda entry: (entry.is_dir(), entry.name)):
-        if entry.is_dir():
+        if entry.name == "vendor":  # another project's files
+            size = sum(file.stat().st_size for file in entry.rglob("*"))
+            branch.add(f"{entry.name}/ [dim]{decimal(size)}[/dim]")
+        elif entry.is_dir():
             grow(branch.add(f"{entry.name}/"), entry)
         else:
             branch.add(f"{entry.name} [dim]{decimal(entry.stat().st_size)}[/dim]")

@@ -15,6 +15,7 @@ from tbgen.generator.graph import models_of
 from tbgen.generator.presets import PRESETS
 from tbgen.generator.repository import publish, refuse_to_overwrite, staged, standing_model
 from tbgen.generator.tasks import TASKS
+from tbgen.generator.vendor import PLATFORMS, this_platform
 from tbgen.generator.version import version
 from tbgen.generator.write import write_models
 
@@ -30,6 +31,8 @@ class Request:
     graph: str = "both"
     labels: tuple[str, ...] = ()
     fixed_length: int | None = None
+    vendor: bool = True
+    platform: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def scaffold(
             for model in models:
                 refuse_to_overwrite(standing_model(repository / model.name), source)
         on_progress("Writing the model repository")
-        write_models(models, staging, record_of(request, task, exported))
+        write_models(models, staging, record_of(request, task, exported), platform=platform_of(request))
         publish(staging, repository, [model.name for model in models])
     return Scaffolded(
         repository,
@@ -90,12 +93,19 @@ def check_names(request: Request) -> None:
     for kind, value, table in (("engine", request.engine, ENGINES), ("graph", request.graph, GRAPHS)):
         if value not in table:
             raise NoSuchName(kind, value, list(table))
+    if request.platform is not None and request.platform not in PLATFORMS:
+        raise NoSuchName("platform", request.platform, list(PLATFORMS))
     if request.task is not None and request.task not in TASKS:
         raise NoSuchName("task", request.task, list(TASKS))
     if request.source is None and request.name not in PRESETS:
         raise UserError(
             f"no preset {request.name!r} (presets: {', '.join(PRESETS)}); name your checkpoint with --source DIR"
         )
+
+
+def platform_of(request: Request) -> str | None:
+    """The processor that vendored packages are for, this machine's unless named; None for no packages."""
+    return (request.platform or this_platform()) if request.vendor else None
 
 
 def exported_from_request(request: Request, folder: Path, on_progress: Callable[[str], None]) -> Exported:

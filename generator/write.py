@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tbgen.generator.config import (
 )
 from tbgen.generator.graph import EngineModel, EnsembleModel, Model, PythonModel, Step
 from tbgen.generator.repository import write_record
+from tbgen.generator.vendor import vendor_into
 
 BACKENDS = Path(next(iter(tbgen.backends.__path__)))
 VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores lose empty ones.\n"
@@ -37,14 +38,17 @@ class Wires:
 Wiring = dict[str, Wires]
 
 
-def write_models(models: Iterable[Model], folder: Path, record: dict[str, Any]) -> None:
-    """Write each model's folder, in order, with its config and its record."""
+def write_models(models: Sequence[Model], folder: Path, record: dict[str, Any], *, platform: str | None = None) -> None:
+    """Write each model's folder, in order, with its config and its record; packages for `platform` come along."""
     wiring: Wiring = {}
     for model in models:
         version_folder = folder / model.name / "1"
         version_folder.mkdir(parents=True)
         config = WRITERS[type(model)](model, version_folder, wiring)
         (folder / model.name / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")
+    if platform:
+        vendor_into([folder / model.name / "1" for model in models], platform)
+    for model in models:
         write_record(folder / model.name, record)
 
 

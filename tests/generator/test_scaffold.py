@@ -12,7 +12,7 @@ from tbgen.generator.scaffold import Request, scaffold
 COMMITTED = Path(__file__).parents[2] / "model_repository"
 FILES = {
     "kcbert_onnx": {"model.onnx"},
-    "kcbert_tokenizer": {"model.py", "tokenizer.py", "steps.json", "tokenizer.json"},
+    "kcbert_tokenizer": {"model.py", "tokenizer.py", "steps.json", "tokenizer.json", "vendor"},
     "kcbert_postprocess": {"model.py", "text_classification.py", "steps.json"},
     "kcbert_onnx_ensemble": {"README"},
     "kcbert_onnx_bls": {
@@ -22,6 +22,7 @@ FILES = {
         "text_classification.py",
         "steps.json",
         "tokenizer.json",
+        "vendor",
     },
 }
 
@@ -84,8 +85,14 @@ def test_the_committed_repository_is_what_the_tool_writes(tmp_path: Path) -> Non
     scaffold(Request("kcbert"), tmp_path / "model_repository")
     written = hashes(tmp_path / "model_repository")
     committed = hashes(COMMITTED)
-    assert written.keys() - committed.keys() <= {"kcbert_onnx/1/model.onnx"}
+    left_out = written.keys() - committed.keys()  # of weights and vendored files the committed records have the hashes
+    assert all(name == "kcbert_onnx/1/model.onnx" or "/1/vendor/" in name for name in left_out)
     assert {name: written[name] for name in committed} == committed
+
+
+def test_without_vendored_packages(sample_export: Path, tmp_path: Path) -> None:
+    scaffold(Request("kcbert", sample_export, vendor=False), tmp_path / "r")
+    assert not list(tmp_path.rglob("vendor"))
 
 
 def test_one_graph_alone(sample_export: Path, tmp_path: Path) -> None:
@@ -114,6 +121,7 @@ def test_the_walk_throughs_fixed_length(tmp_path: Path) -> None:
         (Request("kcbert", task="text-classify"), "no task 'text-classify'. Tasks: "),
         (Request("kcbert", engine="onxx"), "no engine 'onxx'. Engines: onnx"),
         (Request("kcbert", graph="tree"), "no graph 'tree'. Graphs: bls, both, ensemble"),
+        (Request("kcbert", platform="arm"), "no platform 'arm'. Platforms: aarch64, x86_64"),
         (Request("../evil"), "'../evil' cannot name a model"),
         (Request("mine"), "no preset 'mine' (presets: kcbert); name your checkpoint with --source DIR"),
         (Request("mine", Path("/nowhere")), "no such source: /nowhere"),

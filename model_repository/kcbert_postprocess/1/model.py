@@ -21,6 +21,10 @@ try:
 except ModuleNotFoundError:  # outside Triton the steps can be constructed and called, not served
     pb_utils = None
 
+VENDOR = Path(__file__).with_name("vendor")
+if VENDOR.is_dir():  # packages that the model brings along; last on the path: a server's own ones go first
+    sys.path.append(str(VENDOR))
+
 Tensors = dict[str, np.ndarray]
 
 

@@ -1,0 +1,78 @@
+import platform
+import re
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tbgen.export.errors import UserError
+from tbgen.generator.vendor import this_platform, uses_tokenizers, vendor_into, vendor_tokenizers
+from tbgen.generator.write import BACKENDS
+
+OTHER = "aarch64" if platform.machine() == "x86_64" else "x86_64"
+STEP = "from pathlib import Path\nimport tokenizers\n"
+
+
+def wheel_file(folder: Path, architecture: str) -> None:
+    """A wheel of the installed version as an index would have it, with a few bytes for its library."""
+    name = f"tokenizers-{version('tokenizers')}"
+    tag = f"cp310-abi3-manylinux2014_{architecture}"
+    with zipfile.ZipFile(folder / f"{name}-{tag}.whl", "w") as wheel:
+        wheel.writestr("tokenizers/__init__.py", "")
+        wheel.writestr("tokenizers/tokenizers.abi3.so", f"ELF for {architecture}")
+        wheel.writestr(f"{name}.dist-info/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n")
+        wheel.writestr(f"{name}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: tokenizers\nVersion: {name[11:]}\n")
+        wheel.writestr(f"{name}.dist-info/RECORD", "")
+
+
+def test_the_steps_that_use_the_package() -> None:
+    assert uses_tokenizers(BACKENDS / "tokenizer.py")
+    assert not uses_tokenizers(BACKENDS / "text_classification.py")
+
+
+def test_only_folders_that_use_it_get_it(tmp_path: Path) -> None:
+    for name, text in (("a", STEP), ("b", "import json\n"), ("c", STEP)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "step.py").write_text(text, encoding="utf-8")
+    vendor_into([tmp_path / name for name in "abc"], this_platform())
+    assert sorted(folder.parent.name for folder in tmp_path.glob("*/vendor")) == ["a", "c"]
+    assert (tmp_path / "c/vendor/tokenizers/tokenizers.abi3.so").stat().st_size > 1_000_000
+
+
+def test_the_licence_comes_along(tmp_path: Path) -> None:
+    vendor_tokenizers(tmp_path, this_platform())
+    assert (tmp_path / "NOTICE").read_text(encoding="utf-8").startswith(f"tokenizers {version('tokenizers')}\n")
+    assert "Apache License" in (tmp_path / "LICENSE").read_text(encoding="utf-8")
+
+
+def test_a_servers_own_package_goes_first(tmp_path: Path) -> None:
+    (tmp_path / "vendor" / "tokenizers").mkdir(parents=True)
+    (tmp_path / "vendor" / "tokenizers" / "__init__.py").write_text("raise ImportError", encoding="utf-8")
+    (tmp_path / "model.py").write_bytes((BACKENDS / "model.py").read_bytes())
+    command = [sys.executable, "-c", "import model, tokenizers, sys; print(tokenizers.__file__, sys.path[-1])"]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+    assert "site-packages" in printed[0]
+    assert printed[1] == str(tmp_path / "vendor")
+
+
+def test_another_platforms_library_is_fetched_by_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel_file(tmp_path, OTHER)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    vendor_tokenizers(tmp_path / "vendor", OTHER)
+    assert (tmp_path / "vendor/tokenizers/tokenizers.abi3.so").read_bytes() == f"ELF for {OTHER}".encode()
+    assert {file.name for file in (tmp_path / "vendor").iterdir()} == {"tokenizers", "NOTICE", "LICENSE"}
+
+
+def test_a_failed_download_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    sentence = (
+        f"tokenizers {version('tokenizers')} for {OTHER} could not be downloaded (ERROR: No matching distribution"
+    )
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        vendor_tokenizers(tmp_path / "vendor", OTHER)
+    assert list(tmp_path.iterdir()) == []
