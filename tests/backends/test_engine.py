@@ -56,3 +56,32 @@ def test_answers_along_the_length_are_padded_with_zeros() -> None:
     answer = step(input_ids=mask, attention_mask=mask)["outputs"]
     assert answer.shape == (2, 16, 2)
     assert answer[:, :, 0].sum(axis=1).tolist() == [8, 16]
+
+
+def fixed_shapes() -> Engine:
+    """An engine of fixed shapes: one row of 32 tokens, one or four of 16."""
+    shapes = [[1, 1, 32, 32], [1, 1, 16, 16], [4, 4, 16, 16]]
+    return engine(shapes=shapes, buckets=[16, 32], max_tokens=512, call_tokens=20)
+
+
+@pytest.mark.parametrize(
+    ("widths", "cuts"),
+    [([16], [0, 1]), ([16] * 3, [0, 3]), ([32, 32, 16], [0, 1, 2, 3]), ([32, 16, 16, 16], [0, 1, 4])],
+)
+def test_rows_are_cut_for_the_shapes_that_there_are(widths: list[int], cuts: list[int]) -> None:
+    assert fixed_shapes().cuts(widths) == cuts
+
+
+def test_a_call_is_filled_up_to_a_shape_and_its_answers_are_cut_back() -> None:
+    step = fixed_shapes()
+    seen = []
+
+    def request(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        seen.append(tensors["input_ids"].shape)
+        return {"outputs": tensors["input_ids"].max(axis=1, keepdims=True).astype(np.float32)}
+
+    step.request = request  # type: ignore[method-assign]
+    mask = (np.arange(16) < np.array([[3], [16], [9]])).astype(np.int64)
+    answer = step(input_ids=mask * np.array([[1], [2], [3]]), attention_mask=mask)
+    assert answer["outputs"].tolist() == [[1], [2], [3]]
+    assert seen == [(4, 16)]

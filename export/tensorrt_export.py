@@ -1,0 +1,124 @@
+"""From an export folder with an ONNX file to one with a plan, held against the ONNX file on real sentences."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.errors import UserError
+from tbgen.export.exported import RECORD, Exported, exported_from_folder, record_of, write_json
+from tbgen.export.folder import copy_files, whole_folder
+from tbgen.export.parity import Encoder, Parity, onnx_run, parity
+from tbgen.export.sentences import TEXTS
+from tbgen.export.tensorrt import WORKSPACE, Progress, plan_from_onnx
+from tbgen.export.tensorrt_cuda import gpu
+from tbgen.export.tensorrt_plan import Plan, tensorrt
+from tbgen.export.tensorrt_profiles import Profile, buckets_of, check_profiles, default_profiles
+from tbgen.export.tensorrt_session import plan_run
+from tbgen.export.tensorrt_versions import traits_of
+
+PLAN = "model.plan"
+COMPANIONS = ("tokenizer.json", "special_tokens_map.json", "vocab.txt", "tokenizer_config.json", "config.json")
+TOLERANCE = {"fp32": 1e-3, "fp16": 0.1}  # largest difference of a logit
+AGREEMENT = 0.995  # least share of equal decisions
+
+
+def plan_from_export(
+    exported: Exported,
+    folder: Path,
+    *,
+    precision: str = "fp16",
+    profiles: Sequence[Profile] | None = None,
+    workspace: int = WORKSPACE,
+    timing_cache: Path | None = None,
+    keep_fp32: Sequence[str] = (),
+    texts: Sequence[str] | None = None,
+    tolerance: float | None = None,
+    force: bool = False,
+    on_progress: Progress = lambda _text, _share: None,
+) -> Exported:
+    """Write `folder` with model.plan, the tokenizer, config.json and export.json; whole, or not at all.
+
+    `profiles` default to those of the version (see `default_profiles`). `texts` are run through the ONNX file on the
+    processor and through the plan: no logit may differ by more than `tolerance`, and 99.5 % of the decisions must
+    agree. Raises UserError, as `plan_from_onnx` does, and for a drift.
+    """
+    tolerance = TOLERANCE.get(precision, 0.0) if tolerance is None else tolerance
+    version = tensorrt().__version__
+    card = gpu()
+    chosen = list(profiles or default_profiles(exported.max_length, ranges=traits_of(version).ranges))
+    check_profiles(chosen, exported.max_length)
+    with whole_folder(folder, force=force) as new:
+        copy_files(exported.folder, new, COMPANIONS)
+        plan = plan_from_onnx(
+            exported.model,
+            new / PLAN,
+            precision=precision,
+            profiles=chosen,
+            workspace=workspace,
+            timing_cache=timing_cache,
+            keep_fp32=keep_fp32,
+            on_progress=on_progress,
+        )
+        on_progress("Comparing with the ONNX file", None)
+        found = plan_parity(exported, new / PLAN, plan, texts or TEXTS)
+        refuse_drift(found, precision, tolerance)
+        built = with_plan(
+            exported, new, plan, precision, {"gpu": card.name, "compute_capability": card.compute_capability}
+        )
+        write_json(new / RECORD, record_of(replace(built, parity={**asdict(found), "tolerance": tolerance})))
+    return exported_from_folder(folder)
+
+
+def plan_parity(exported: Exported, file: Path, plan: Plan, texts: Sequence[str]) -> Parity:
+    """The plan against ONNX Runtime on its ONNX file; texts are cut at what the plan's profiles read."""
+    readable = replace(exported, max_length=longest(plan.profiles), fixed_length=None)
+    return parity(onnx_run(exported.model), plan_run(file), Encoder(readable), texts, exported.task, exported.problem)
+
+
+def refuse_drift(found: Parity, precision: str, tolerance: float) -> None:
+    """Raise UserError when the plan's answers are not the ONNX file's; NaN fails every comparison."""
+    if found.max_abs <= tolerance and found.agreement >= AGREEMENT:
+        return
+    raise UserError(
+        f"the {precision} plan differs from the ONNX file by {found.max_abs:g} in a logit (tolerance {tolerance:g}) "
+        f"and in {found.flips} of {found.decisions} decisions; nothing was written. Keep layers in FP32 with "
+        "--keep-fp32, such as LayerNorm, or allow it with --tolerance"
+    )
+
+
+def with_plan(exported: Exported, folder: Path, plan: Plan, precision: str, card: Mapping[str, str]) -> Exported:
+    """The record of a folder with a plan: its tensors, lengths and profiles."""
+    buckets = buckets_of(plan.profiles)
+    profiles = [{"min": p.least, "opt": p.best, "max": p.most} for p in plan.profiles]
+    made: dict[str, Any] = {
+        **exported.made,
+        "precision": precision,
+        "sha256": hashlib.sha256((folder / PLAN).read_bytes()).hexdigest(),
+        "tensorrt": {"version": plan.version, **card, "profiles": profiles},
+    }
+    return replace(
+        exported,
+        folder=folder,
+        model=folder / PLAN,
+        tokenizer=folder / "tokenizer.json",
+        max_length=longest(plan.profiles),
+        fixed_length=buckets[0] if len(buckets) == 1 else None,
+        inputs=plan.inputs,
+        outputs=plan.outputs,
+        made=made,
+    )
+
+
+def profiles_of(exported: Exported) -> list[Profile]:
+    """The profiles of an export folder's plan; none for an ONNX file."""
+    rows = exported.made.get("tensorrt", {}).get("profiles", [])
+    return [Profile(*(tuple(row[key]) for key in ("min", "opt", "max"))) for row in rows]
+
+
+def longest(profiles: Sequence[Profile]) -> int:
+    """Most tokens that any profile reads."""
+    return max(profile.most[1] for profile in profiles)
