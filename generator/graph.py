@@ -9,6 +9,7 @@ from typing import Any
 
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.generator.engines import DATA_TYPES, EngineKind
+from tbgen.generator.step import Step as Step
 from tbgen.generator.tasks import Task
 
 ENGINE_BATCH = 32
@@ -16,16 +17,6 @@ BLS_BATCH = 128
 PAD_TO_MULTIPLE_OF = 8
 
 Tensors = dict[str, tuple[str, list[int]]]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One use of a step: its file (a name in backends/, or a user's path), class, settings and the assets it reads."""
-
-    file: str | Path
-    name: str
-    settings: Mapping[str, Any]
-    assets: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,26 +63,40 @@ def models_of(
     graphs: Sequence[str],
     pre: Sequence[Step] = (),
     post: Sequence[Step] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> list[Model]:
-    """The models that serve `exported` under `name`, in the order in which they can be loaded."""
+    """The models that serve `exported` under `name`, in the order in which they can be loaded. Raises UserError."""
+    settings = task.checked(options or {})
     model = engine_model(f"{name}_{engine}", exported, kind)
-    front = (*pre, tokenizer_step(exported))
-    back = (Step(task.file, task.step, task.settings(exported)), *post)
-    return [model, *(graph_model for graph in graphs for graph_model in GRAPH_MODELS[graph](name, model, front, back))]
+    front = (*pre, *task.rows(settings), tokenizer_step(exported, task, settings))
+    chain = Chain(model, front, (*task.head(exported, settings), *post), task.max_items)
+    return [model, *(part for graph in task.graphs_of(graphs) for part in GRAPH_MODELS[graph](name, chain))]
 
 
-def ensemble_models(name: str, engine: EngineModel, front: tuple[Step, ...], back: tuple[Step, ...]) -> Iterator[Model]:
+@dataclass(frozen=True)
+class Chain:
+    """An engine with the steps before and behind it, and the most items that one execution joins."""
+
+    engine: EngineModel
+    front: tuple[Step, ...]
+    back: tuple[Step, ...]
+    max_items: int
+
+
+def ensemble_models(name: str, chain: Chain) -> Iterator[Model]:
     """Tokenizer and postprocess models around the engine, wired by an ensemble."""
-    tokenizer = PythonModel(f"{name}_tokenizer", front, ENGINE_BATCH)
-    postprocess = PythonModel(f"{name}_postprocess", back, ENGINE_BATCH)
+    most = min(chain.engine.max_batch_size, chain.max_items)
+    tokenizer = PythonModel(f"{name}_tokenizer", chain.front, most)
+    postprocess = PythonModel(f"{name}_postprocess", chain.back, most)
     yield tokenizer
     yield postprocess
-    yield EnsembleModel(f"{engine.name}_ensemble", (tokenizer.name, engine.name, postprocess.name), ENGINE_BATCH)
+    yield EnsembleModel(f"{chain.engine.name}_ensemble", (tokenizer.name, chain.engine.name, postprocess.name), most)
 
 
-def bls_models(name: str, engine: EngineModel, front: tuple[Step, ...], back: tuple[Step, ...]) -> Iterator[Model]:  # noqa: ARG001
+def bls_models(_: str, chain: Chain) -> Iterator[Model]:
     """One Python model that runs all steps and calls the engine between them."""
-    yield PythonModel(f"{engine.name}_bls", (*front, engine_step(engine, front[-1].settings), *back), BLS_BATCH)
+    steps = (*chain.front, engine_step(chain.engine, chain.front[-1].settings), *chain.back)
+    yield PythonModel(f"{chain.engine.name}_bls", steps, min(BLS_BATCH, chain.max_items))
 
 
 GRAPH_MODELS = {"ensemble": ensemble_models, "bls": bls_models}
@@ -104,8 +109,8 @@ def engine_model(name: str, exported: Exported, kind: EngineKind) -> EngineModel
     )
 
 
-def tokenizer_step(exported: Exported) -> Step:
-    """The Tokenizer with the engine's tensors, type and lengths."""
+def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -> Step:
+    """The task's tokenizer with the engine's tensors, type and lengths."""
     settings = {
         "max_length": exported.max_length,
         "tensors": list(exported.inputs),
@@ -113,7 +118,7 @@ def tokenizer_step(exported: Exported) -> Step:
         "pad_id": exported.pad_id,
         "buckets": length_buckets(exported),
     }
-    return Step("tokenizer.py", "Tokenizer", settings, (exported.tokenizer,))
+    return Step(*task.tokenizer, settings | task.reading(exported, options), (exported.tokenizer,))
 
 
 def engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:

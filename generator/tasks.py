@@ -1,25 +1,262 @@
-"""Table of the tasks: which step file turns an engine's outputs into answers, and its settings."""
+"""Table of the tasks: which steps stand around the engine, and what a person may set."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from tbgen.backends.model import check_parameter
+from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
+from tbgen.generator.engines import DATA_TYPES
+from tbgen.generator.step import Step
+
+Options = Mapping[str, Any]
+Steps = tuple[Step, ...]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task head of backends/: its file, its class, and its settings read from the exported model."""
+    """What a task's graph is made of.
 
-    file: str
-    step: str
-    settings: Callable[[Exported], dict[str, Any]]
+    head: the steps behind the engine, for an exported model and the options that a person set.
+    rows: the steps before the tokenizer, which may turn an item into several rows.
+    reading: settings of the tokenizer beside those that follow from the exported model.
+    tokenizer: file and class of the tokenizer.
+    graphs: an ensemble cannot join rows to items, so tasks with several rows an item are BLS alone.
+    max_items: most items that one execution joins; rows are what costs, so it is small where an item has many.
+    options: what a person may set: name -> rule, in the words of a step's request parameters.
+    """
 
+    head: Callable[[Exported, Options], Steps]
+    rows: Callable[[Options], Steps] = lambda _: ()
+    reading: Callable[[Exported, Options], dict[str, Any]] = lambda *_: {}
+    tokenizer: tuple[str, str] = ("tokenizer.py", "Tokenizer")
+    graphs: tuple[str, ...] = ("ensemble", "bls")
+    max_items: int = 128
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def checked(self, options: Options) -> Options:
+        """The options, held against the rules. Raises UserError."""
+        unknown = sorted(options.keys() - self.options.keys())
+        if unknown:
+            raise UserError(f"no option {unknown[0]!r} for this task. Options: {', '.join(self.options) or 'none'}")
+        for name, value in options.items():
+            try:
+                check_parameter(name, value, self.options[name])
+            except ValueError as error:
+                raise UserError(str(error).replace("parameter", "option", 1)) from error
+        return options
+
+    def graphs_of(self, asked: Sequence[str]) -> tuple[str, ...]:
+        """Those of the asked graphs that can serve this task. Raises UserError when none can."""
+        graphs = tuple(graph for graph in asked if graph in self.graphs)
+        if not graphs:
+            raise UserError(
+                "this task reads several rows for an item, which an ensemble cannot; "
+                f"use --graph {' or '.join(self.graphs)}"
+            )
+        return graphs
+
+
+def chosen(options: Options, *names: str) -> dict[str, Any]:
+    """Those of the named options that a person set, as settings of a step; json and logits as extras."""
+    settings = {name: options[name] for name in names if name in options}
+    extras = [name for name in ("logits", "json") if name in names and settings.pop(name, False)]
+    return settings | ({"extras": extras} if extras else {})
+
+
+def width(exported: Exported) -> int:
+    """Size of the last axis of the engine's output: classes, hidden states or vocabulary."""
+    return int(exported.outputs["outputs"].shape[-1])
+
+
+def ids_type(exported: Exported) -> str:
+    """Data type of the token tensors."""
+    return DATA_TYPES[exported.inputs["input_ids"].dtype]
+
+
+def classification(exported: Exported, options: Options) -> Steps:
+    """Classes of a text, or the values of a regression."""
+    labels = {"labels": list(exported.labels)}
+    if exported.problem == "regression":
+        return (Step("regression.py", "Regression", labels | chosen(options, "json")),)
+    names = ("top_k", "json", "logits")
+    if exported.problem == "multi_label_classification":
+        labels["activation"], names = "sigmoid", (*names, "threshold")  # type: ignore[assignment]
+    return (Step("text_classification.py", "TextClassification", labels | chosen(options, *names)),)
+
+
+def token_classification(exported: Exported, options: Options) -> Steps:
+    """Entities of a text."""
+    settings = {
+        "labels": list(exported.labels),
+        "data_type": ids_type(exported),
+        "unk_id": exported.special.get("unk"),
+    } | chosen(options, "aggregation", "json")
+    return (Step("token_classification.py", "TokenClassification", settings, (exported.tokenizer,)),)
+
+
+def question_answering(_: Exported, options: Options) -> Steps:
+    """Answers in a context."""
+    names = ("top_k", "max_answer_len", "no_answer", "align_to_words", "json")
+    return (Step("question_answering.py", "QuestionAnswering", chosen(options, *names)),)
+
+
+def windows(exported: Exported, options: Options) -> dict[str, Any]:
+    """How a long context is cut: as transformers' pipeline does, into 384 tokens that share at most 128."""
+    longest = exported.fixed_length or min(exported.max_length, options.get("window", 384))
+    return {"max_length": longest, "stride": options.get("stride", min(longest // 2, 128))}
+
+
+def embedding(exported: Exported, options: Options) -> Steps:
+    """A vector for a text."""
+    precision = {"output_type": f"TYPE_{options['precision'].upper()}"} if "precision" in options else {}
+    settings = {"size": width(exported), "data_type": ids_type(exported)} | precision
+    return (Step("embedding.py", "Embedding", settings | chosen(options, "pooling", "normalize", "dims")),)
+
+
+def prompts(options: Options) -> Steps:
+    """The prompts that a request may name, if the model has any."""
+    if "prompts" not in options:
+        return ()
+    default = {"default": options["default_prompt"]} if "default_prompt" in options else {}
+    return (Step("prompt.py", "Prompt", chosen(options, "prompts") | default),)
+
+
+def similarity(exported: Exported, options: Options) -> Steps:
+    """Cosines of a query and texts, from their vectors."""
+    vectors = embedding(exported, options)
+    return (*vectors, Step("similarity.py", "Similarity", {"size": options.get("dims", width(exported))}))
+
+
+def rerank(exported: Exported, options: Options) -> Steps:
+    """A score for a pair. Raises UserError for a model with several classes."""
+    if len(exported.labels) != 1:
+        raise UserError(
+            f"rerank needs a checkpoint with one output, this one has {len(exported.labels)} "
+            f"({', '.join(exported.labels)}); serve it with --task text-classification --set pair=true"
+        )
+    return (Step("rerank.py", "Rerank", chosen(options, "sigmoid")),)
+
+
+def zero_shot(exported: Exported, options: Options) -> Steps:
+    """Scores of candidate labels. Raises UserError for a model that was not trained on entailment."""
+    if not any(label.lower().startswith("entail") for label in exported.labels):
+        raise UserError(
+            f"zero-shot-classification needs a class that begins with 'entail', this checkpoint has "
+            f"{', '.join(exported.labels)}; name its classes with --label"
+        )
+    settings = {"labels": list(exported.labels)} | chosen(options, "multi_label", "json")
+    return (Step("zero_shot_classification.py", "ZeroShotClassification", settings),)
+
+
+def fill_mask(exported: Exported, options: Options) -> Steps:
+    """Tokens for the masks of a text. Raises UserError for a tokenizer without a mask."""
+    if "mask" not in exported.special:
+        raise UserError("fill-mask needs a tokenizer with a mask token, this one has none")
+    settings = {
+        "mask_id": exported.special["mask"],
+        "pad_id": exported.pad_id,
+        "size": width(exported),
+        "data_type": ids_type(exported),
+    } | chosen(options, "top_k", "json")
+    return (Step("fill_mask.py", "FillMask", settings, (exported.tokenizer,)),)
+
+
+def sparse_embedding(exported: Exported, options: Options) -> Steps:
+    """Weights of the vocabulary's tokens for a text."""
+    settings = {"size": width(exported), "data_type": ids_type(exported)}
+    names = ("pooling", "activation", "top_k")
+    step = Step("sparse_embedding.py", "SparseEmbedding", settings | chosen(options, *names), (exported.tokenizer,))
+    return (step,)
+
+
+PAIR = {"texts": ["input_text", "text_pair"]}
+FLAG = {"type": "boolean"}
+TEXT = {"type": "string"}
+COUNT = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+POOLING = {"type": "string", "enum": ["cls", "mean", "max", "last"]}
 
 TASKS = {
     "text-classification": Task(
-        "text_classification.py", "TextClassification", lambda exported: {"labels": list(exported.labels)}
+        classification,
+        reading=lambda _, options: PAIR if options.get("pair") else {},
+        options={"pair": FLAG, "top_k": COUNT, "threshold": SHARE, "logits": FLAG, "json": FLAG},
+    ),
+    "token-classification": Task(
+        token_classification,
+        reading=lambda *_: {"extras": ["offsets", "special_tokens_mask", "tokenized_text"]},
+        options={
+            "aggregation": {"type": "string", "enum": ["none", "simple", "first", "average", "max"]},
+            "json": FLAG,
+        },
+    ),
+    "question-answering": Task(
+        question_answering,
+        reading=windows,
+        tokenizer=("windows.py", "Windows"),
+        graphs=("bls",),
+        max_items=16,
+        options={
+            "top_k": COUNT,
+            "max_answer_len": COUNT,
+            "no_answer": FLAG,
+            "align_to_words": FLAG,
+            "window": COUNT,
+            "stride": COUNT,
+            "json": FLAG,
+        },
+    ),
+    "embedding": Task(
+        embedding,
+        rows=prompts,
+        options={
+            "pooling": POOLING,
+            "normalize": FLAG,
+            "dims": COUNT,
+            "precision": {"type": "string", "enum": ["fp32", "fp16"]},
+            "prompts": {"type": "object"},
+            "default_prompt": TEXT,
+        },
+    ),
+    "rerank": Task(
+        rerank,
+        rows=lambda options: (Step("rerank.py", "QueryPairs", chosen(options, "max_texts")),),
+        reading=lambda *_: PAIR,
+        graphs=("bls",),
+        max_items=16,
+        options={"sigmoid": FLAG, "max_texts": COUNT},
+    ),
+    "similarity": Task(
+        similarity,
+        rows=lambda options: (
+            Step("similarity.py", "QueryTexts", chosen(options, "query_prompt", "text_prompt", "max_texts")),
+        ),
+        graphs=("bls",),
+        max_items=16,
+        options={"pooling": POOLING, "dims": COUNT, "query_prompt": TEXT, "text_prompt": TEXT, "max_texts": COUNT},
+    ),
+    "fill-mask": Task(fill_mask, max_items=8, options={"top_k": COUNT, "json": FLAG}),
+    "zero-shot-classification": Task(
+        zero_shot,
+        rows=lambda options: (
+            Step("zero_shot_classification.py", "Hypotheses", chosen(options, "hypothesis_template", "max_labels")),
+        ),
+        reading=lambda *_: PAIR | {"truncation": "only_first"},
+        graphs=("bls",),
+        max_items=16,
+        options={"hypothesis_template": TEXT, "multi_label": FLAG, "max_labels": COUNT, "json": FLAG},
+    ),
+    "sparse-embedding": Task(
+        sparse_embedding,
+        max_items=8,
+        options={
+            "pooling": {"type": "string", "enum": ["max", "sum"]},
+            "activation": {"type": "string", "enum": ["relu", "log1p_relu"]},
+            "top_k": COUNT,
+        },
     ),
 }

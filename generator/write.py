@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import tbgen.backends
-from tbgen.backends.model import chain_tensors, steps_from_folder
+from tbgen.backends.model import chain_parameters, chain_tensors, listing, steps_from_folder
 from tbgen.generator.config import (
     ModelConfig,
     TensorSpecs,
@@ -29,10 +29,11 @@ VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores
 
 @dataclass(frozen=True)
 class Wires:
-    """What a written model takes and gives."""
+    """What a written model takes and gives, and the request parameters that its steps take."""
 
     inputs: TensorSpecs
     outputs: TensorSpecs
+    parameters: frozenset[str] = frozenset()
 
 
 Wiring = dict[str, Wires]
@@ -46,10 +47,30 @@ def write_models(models: Sequence[Model], folder: Path, record: dict[str, Any], 
         version_folder.mkdir(parents=True)
         config = WRITERS[type(model)](model, version_folder, wiring)
         (folder / model.name / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")
+    for model in models:
+        if isinstance(model, EnsembleModel):
+            share_parameters(model.parts, folder, wiring)
     if platform:
         vendor_into([folder / model.name / "1" for model in models], platform)
     for model in models:
         write_record(folder / model.name, record)
+
+
+def share_parameters(parts: Sequence[str], folder: Path, wiring: Wiring) -> None:
+    """Tell each Python part of an ensemble which parameters the others take: Triton hands all parts all of them."""
+    all_taken = frozenset().union(*(wiring[part].parameters for part in parts))
+    for part in parts:
+        version_folder = folder / part / "1"
+        elsewhere = all_taken - wiring[part].parameters
+        if elsewhere and (version_folder / "steps.json").exists():
+            listed = listing(version_folder)
+            listed["parameters_elsewhere"] = sorted({*listed.get("parameters_elsewhere", ()), *elsewhere})
+            write_steps(version_folder, listed)
+
+
+def write_steps(folder: Path, listed: dict[str, Any]) -> None:
+    """A version folder's steps.json."""
+    (folder / "steps.json").write_text(json.dumps(listed, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> ModelConfig:
@@ -62,10 +83,10 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
     listed = [
         {"file": step_file(step).name, "class": step.name, "settings": dict(step.settings)} for step in model.steps
     ]
-    text = json.dumps({"steps": listed}, ensure_ascii=False, indent=2)
-    (folder / "steps.json").write_text(text + "\n", encoding="utf-8")
-    inputs, outputs = chain_tensors(steps_from_folder(folder))
-    wiring[model.name] = Wires(inputs, outputs)
+    write_steps(folder, {"steps": listed})
+    steps = steps_from_folder(folder)
+    inputs, outputs = chain_tensors(steps)
+    wiring[model.name] = Wires(inputs, outputs, frozenset(chain_parameters(steps)))
     return python_config(model.name, inputs, outputs, max_batch_size=model.max_batch_size, instances=model.instances)
 
 

@@ -1,5 +1,6 @@
 import ast
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -7,7 +8,15 @@ import numpy as np
 import pytest
 
 import tbgen.backends
-from tbgen.backends.model import bytes_from_text, chain_tensors, run_steps, steps_from_folder, text_from_bytes
+from tbgen.backends.model import (
+    bytes_from_text,
+    chain_parameters,
+    chain_tensors,
+    parameters_from_json,
+    run_steps,
+    steps_from_folder,
+    text_from_bytes,
+)
 
 BACKENDS = Path(next(iter(tbgen.backends.__path__)))
 ALLOWED = {"numpy", "tokenizers", "triton_python_backend_utils"} | sys.stdlib_module_names
@@ -61,5 +70,81 @@ def test_text_is_utf8_whatever_the_locale() -> None:
 
 @pytest.mark.parametrize("broken", [b"\xff\xfe", "한".encode()[:2], b"\xed\xa0\x80"])
 def test_broken_utf8_is_a_sentence(broken: bytes) -> None:
-    with pytest.raises(ValueError, match="input_text is not valid UTF-8"):
-        text_from_bytes("input_text", np.array([[broken]], dtype=object))
+    with pytest.raises(ValueError, match=r"input_text is not valid UTF-8: .* at byte \d of item 1"):
+        text_from_bytes("input_text", np.array([[b"fine"], [broken]], dtype=object))
+
+
+RULES = {
+    "top_k": {"type": "integer", "minimum": 1, "maximum": 100},
+    "threshold": {"type": "number", "minimum": 0, "maximum": 1},
+    "sigmoid": {"type": "boolean"},
+    "aggregation": {"type": "string", "enum": ["none", "simple"]},
+}
+
+
+def test_equal_parameters_are_equal_whatever_their_order() -> None:
+    one = parameters_from_json('{"top_k": 3, "sigmoid": true}', RULES)
+    other = parameters_from_json('{"sigmoid": true, "top_k": 3}', RULES)
+    assert tuple(one.items()) == tuple(other.items()) == (("sigmoid", True), ("top_k", 3))
+
+
+def test_parameters_of_other_models_are_left_out() -> None:
+    assert parameters_from_json('{"top_k": 3, "truncation": "x"}', RULES, ["truncation"]) == {"top_k": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"topk": 3}', "no parameter 'topk'. Parameters: aggregation, sigmoid, threshold, top_k"),
+        ('{"top_k": "3"}', "parameter top_k takes a value of type integer, not '3'"),
+        ('{"top_k": true}', "parameter top_k takes a value of type integer, not True"),
+        ('{"top_k": 0}', "parameter top_k takes values from 1 to 100, not 0"),
+        ('{"threshold": 1.5}', "parameter threshold takes values from 0 to 1, not 1.5"),
+        ('{"threshold": NaN}', "parameter threshold takes values from 0 to 1, not nan"),
+        ('{"sigmoid": 1}', "parameter sigmoid takes a value of type boolean, not 1"),
+        ('{"aggregation": "mean"}', "parameter aggregation takes one of none, simple, not 'mean'"),
+    ],
+)
+def test_nonsense_in_a_parameter_is_a_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match="^" + re.escape(sentence) + "$"):
+        parameters_from_json(text, RULES)
+
+
+def test_a_whole_number_will_do_for_a_number() -> None:
+    assert parameters_from_json('{"threshold": 1}', RULES) == {"threshold": 1}
+
+
+def test_a_step_gets_the_parameters_that_it_declares() -> None:
+    class Plain:
+        inputs = outputs = {"x": ("TYPE_FP32", [1])}
+
+        def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+            return {"x": x + 1}
+
+    class Times(Plain):
+        parameters = {"times": {"type": "number"}}
+
+        def __call__(self, x: np.ndarray, *, times: float = 2) -> dict[str, np.ndarray]:
+            return {"x": x * times}
+
+    steps = [Plain(), Times()]
+    assert chain_parameters(steps) == {"times": {"type": "number"}}
+    assert run_steps(steps, {"x": np.array([[1.0]])})["x"].tolist() == [[4.0]]
+    assert run_steps(steps, {"x": np.array([[1.0]])}, {"times": 10})["x"].tolist() == [[20.0]]
+
+
+def test_a_tensor_that_the_engine_used_can_be_used_again() -> None:
+    class Tokens:
+        inputs = {"input_text": ("TYPE_STRING", [1])}
+        outputs = {"attention_mask": ("TYPE_INT64", [-1])}
+
+    class Model:
+        inputs = {"attention_mask": ("TYPE_INT64", [-1])}
+        outputs = {"outputs": ("TYPE_FP32", [-1, 8])}
+
+    class Pool:
+        inputs = {"outputs": ("TYPE_FP32", [-1, 8]), "attention_mask": ("TYPE_INT64", [-1])}
+        outputs = {"embedding": ("TYPE_FP32", [8])}
+
+    taken, given = chain_tensors([Tokens(), Model(), Pool()])
+    assert (list(taken), list(given)) == (["input_text"], ["embedding"])

@@ -13,7 +13,7 @@ def column(*texts: str) -> np.ndarray:
 
 def test_a_batch_is_padded_to_the_bucket_of_its_longest_text(word_tokenizer: Path) -> None:
     step = Tokenizer(word_tokenizer, max_length=10, buckets=[4, 8, 10])
-    answer = step(column("a b c", "d"))
+    answer = step(input_text=column("a b c", "d"))
     assert answer["input_ids"].tolist() == [[2, 4, 5, 6, 3, 0, 0, 0], [2, 7, 3, 0, 0, 0, 0, 0]]
     assert answer["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0, 0]]
     assert answer["token_type_ids"].tolist() == [[0] * 8, [0] * 8]
@@ -22,27 +22,27 @@ def test_a_batch_is_padded_to_the_bucket_of_its_longest_text(word_tokenizer: Pat
 
 def test_lengths_are_multiples_and_never_pass_the_models_positions(word_tokenizer: Path) -> None:
     step = Tokenizer(word_tokenizer, max_length=300)
-    assert step(column("a " * 295))["input_ids"].shape == (1, 300)
-    assert step(column("a " * 5))["input_ids"].shape == (1, 8)
-    assert step(column("a " * 7))["input_ids"].shape == (1, 16)
+    assert step(input_text=column("a " * 295))["input_ids"].shape == (1, 300)
+    assert step(input_text=column("a " * 5))["input_ids"].shape == (1, 8)
+    assert step(input_text=column("a " * 7))["input_ids"].shape == (1, 16)
 
 
 def test_a_long_text_is_truncated_and_still_ends_with_its_last_special_token(word_tokenizer: Path) -> None:
-    ids = Tokenizer(word_tokenizer, max_length=6, buckets=[6])(column("a b c d e f g"))["input_ids"]
+    ids = Tokenizer(word_tokenizer, max_length=6, buckets=[6])(input_text=column("a b c d e f g"))["input_ids"]
     assert ids.tolist() == [[2, 4, 5, 6, 7, 3]]
 
 
 def test_a_long_text_can_be_rejected(word_tokenizer: Path) -> None:
-    step = Tokenizer(word_tokenizer, max_length=6, long_text="reject")
-    with pytest.raises(ValueError, match="a text has 9 tokens; the model takes at most 6"):
-        step(column("a b c d e f g"))
+    step = Tokenizer(word_tokenizer, max_length=6, truncation="do_not_truncate")
+    with pytest.raises(ValueError, match="input_text of item 0: 9 tokens; the model takes at most 6"):
+        step(input_text=column("a b c d e f g"))
 
 
 def test_an_engine_names_its_tensors_and_type(word_tokenizer: Path) -> None:
     step = Tokenizer(
         word_tokenizer, max_length=16, tensors=["input_ids", "attention_mask"], data_type="TYPE_INT32", pad_id=9
     )
-    answer = step(column("a"))
+    answer = step(input_text=column("a"))
     assert step.outputs == {"input_ids": ("TYPE_INT32", [-1]), "attention_mask": ("TYPE_INT32", [-1])}
     assert answer["input_ids"].tolist() == [[2, 4, 3, 9, 9, 9, 9, 9]]
     assert answer["input_ids"].dtype == np.int32
@@ -51,23 +51,23 @@ def test_an_engine_names_its_tensors_and_type(word_tokenizer: Path) -> None:
 def test_one_fixed_length_is_said_in_the_dims(word_tokenizer: Path) -> None:
     step = Tokenizer(word_tokenizer, max_length=12, buckets=[12])
     assert step.outputs["input_ids"] == ("TYPE_INT64", [12])
-    assert step(column("a"))["input_ids"].shape == (1, 12)
+    assert step(input_text=column("a"))["input_ids"].shape == (1, 12)
 
 
 def test_each_request_is_cut_to_its_own_bucket(word_tokenizer: Path) -> None:
     step = Tokenizer(word_tokenizer, max_length=16, buckets=[4, 8, 16])
-    joined = step(column("a b c d e f g", "a"))
+    joined = step(input_text=column("a b c d e f g", "a"))
     second = step.trim({name: array[1:] for name, array in joined.items()})
     assert second["input_ids"].tolist() == [[2, 4, 3, 0]]
 
 
 def test_requests_keep_a_common_length_when_the_engine_merges_them(word_tokenizer: Path) -> None:
     step = Tokenizer(word_tokenizer, max_length=16, buckets=[4, 8, 16], common_length=True)
-    assert step.trim(step(column("a"))) == {}
+    assert step.trim(step(input_text=column("a"))) == {}
 
 
 @pytest.mark.parametrize("text", HARD_TEXTS)
 def test_every_text_gets_ids_within_the_limit(word_tokenizer: Path, text: str) -> None:
-    ids = Tokenizer(word_tokenizer, max_length=300)(column(text))["input_ids"]
+    ids = Tokenizer(word_tokenizer, max_length=300)(input_text=column(text))["input_ids"]
     assert ids[0, 0] == 2
     assert ids.shape[1] <= 300

@@ -57,6 +57,8 @@ def test_the_ensemble_is_wired_by_tensor_names(repository: Path) -> None:
         ("softmax", [3]),
         ("label", [1]),
         ("score", [1]),
+        ("top_labels", [-1]),
+        ("top_scores", [-1]),
     ]
 
 

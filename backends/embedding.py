@@ -1,0 +1,67 @@
+"""Hidden states to one vector for each text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+NUMPY = {"TYPE_FP16": np.float16, "TYPE_FP32": np.float32}
+
+
+class Embedding:
+    """Pools the hidden states of each text's tokens, by the rules of sentence-transformers.
+
+    Args:
+        folder: the version folder; nothing is read from it.
+        size: width of the hidden states.
+        pooling: cls (the first token), mean, max or last (the last token) of the text's tokens.
+        normalize: scale each vector to length 1.
+        dims: keep only the first so many numbers, before scaling (Matryoshka models).
+        output_type: TYPE_FP32 or TYPE_FP16.
+        data_type: of attention_mask.
+    """
+
+    def __init__(
+        self,
+        folder: Path,  # noqa: ARG002
+        *,
+        size: int,
+        pooling: str = "mean",
+        normalize: bool = True,
+        dims: int | None = None,
+        output_type: str = "TYPE_FP32",
+        data_type: str = "TYPE_INT64",
+    ) -> None:
+        self.pool = POOLINGS[pooling]
+        self.normalize = normalize
+        self.dims = dims or size
+        self.dtype = NUMPY[output_type]
+        self.inputs = {"outputs": ("TYPE_FP32", [-1, size]), "attention_mask": (data_type, [-1])}
+        self.outputs = {"embedding": (output_type, [self.dims])}
+
+    def __call__(self, outputs: np.ndarray, attention_mask: np.ndarray) -> dict[str, np.ndarray]:
+        """outputs: (batch, length, size) hidden states. Gives embedding (batch, dims)."""
+        pooled = self.pool(outputs, attention_mask)[:, : self.dims]
+        if self.normalize:
+            pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
+        return {"embedding": pooled.astype(self.dtype)}
+
+
+def mean(states: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The mean over each text's tokens."""
+    weights = mask.astype(states.dtype)
+    return np.einsum("nlh,nl->nh", states, weights) / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
+
+
+def largest(states: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The largest number of each column over each text's tokens."""
+    return np.asarray(np.where(mask[:, :, None] == 1, states, -np.inf).max(axis=1))
+
+
+def last(states: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The state of each text's last token."""
+    return states[np.arange(len(states)), mask.sum(axis=1) - 1]
+
+
+POOLINGS = {"cls": lambda states, mask: states[:, 0], "mean": mean, "max": largest, "last": last}  # noqa: ARG005

@@ -1,0 +1,151 @@
+"""Vocabulary logits at the masks of a text to the tokens that fit there best."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer as TokenizerFile
+
+Tensors = dict[str, np.ndarray]
+Specs = dict[str, tuple[str, list[int]]]
+COLUMNS: Specs = {
+    "tokens": ("TYPE_STRING", [-1, -1]),
+    "token_ids": ("TYPE_INT32", [-1, -1]),
+    "token_scores": ("TYPE_FP32", [-1, -1]),
+    "filled_text": ("TYPE_STRING", [-1, -1]),
+}
+EMPTY: dict[str, tuple[Any, type]] = {
+    "TYPE_STRING": ("", object),
+    "TYPE_FP32": (0, np.float32),
+    "TYPE_INT32": (0, np.int32),
+}
+
+
+class FillMask:
+    """Names the best tokens for each mask of each text, and the text with each in its place.
+
+    Args:
+        folder: the version folder, with tokenizer.json.
+        mask_id: id of the mask token.
+        pad_id: id that fills input_ids behind a text.
+        size: how many tokens the vocabulary has.
+        top_k: how many tokens to name unless a request says otherwise.
+        data_type: of input_ids.
+        extras: outputs to give beside: json.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        mask_id: int,
+        pad_id: int,
+        size: int,
+        top_k: int = 5,
+        data_type: str = "TYPE_INT64",
+        extras: Sequence[str] = (),
+    ) -> None:
+        self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
+        self.mask_id, self.pad_id, self.top_k = mask_id, pad_id, top_k
+        self.inputs = {"outputs": ("TYPE_FP32", [-1, size]), "input_ids": (data_type, [-1])}
+        self.outputs: Specs = {"mask_count": ("TYPE_INT32", [1])} | COLUMNS
+        self.outputs |= {"json": ("TYPE_STRING", [1])} if "json" in extras else {}
+        self.parameters = {
+            "top_k": {"type": "integer", "minimum": 1, "maximum": min(size, 1000)},
+            "targets": {"type": "string"},
+        }
+
+    def __call__(
+        self, outputs: np.ndarray, input_ids: np.ndarray, *, top_k: int | None = None, targets: str | None = None
+    ) -> Tensors:
+        """outputs: (batch, length, vocabulary) logits. Gives mask_count (batch, 1) and tokens, token_ids, token_scores,
+        filled_text, each (batch, most masks of any text, k), best first. `targets`: tokens to choose from, parted by
+        spaces. Raises ValueError for a text without a mask and for targets that the vocabulary lacks.
+        """
+        at_mask = input_ids[:, : outputs.shape[1]] == self.mask_id
+        counts = at_mask.sum(axis=1)
+        if not counts.all():
+            mask = self.tokenizer.id_to_token(self.mask_id)
+            raise ValueError(f"input_text of item {int(counts.argmin())} has no {mask} in the tokens that are read")
+        scores = softmax(outputs[at_mask])
+        ids = best_ids(scores, top_k or self.top_k, self.target_ids(targets))
+        rows, positions = np.nonzero(at_mask)
+        slots = np.arange(len(rows)) - (counts.cumsum() - counts)[rows]
+        found = {
+            "tokens": np.array(
+                [[self.tokenizer.decode([i], skip_special_tokens=False) for i in row] for row in ids], object
+            ),
+            "token_ids": ids,
+            "token_scores": np.take_along_axis(scores, ids, axis=1),
+            "filled_text": np.array(
+                [
+                    self.filled(input_ids[row], position, best, counts[row] == 1)
+                    for row, position, best in zip(rows, positions, ids, strict=True)
+                ],
+                dtype=object,
+            ),
+        }
+        answer = {"mask_count": counts[:, None].astype(np.int32)}
+        for name, (data_type, _) in COLUMNS.items():
+            answer[name] = np.full((len(counts), counts.max(), ids.shape[1]), *EMPTY[data_type])
+            answer[name][rows, slots] = found[name]
+        if "json" in self.outputs:
+            answer["json"] = json_from_answer(answer)
+        return answer
+
+    def target_ids(self, targets: str | None) -> np.ndarray | None:
+        """The ids of the tokens that may be chosen; None for all. Raises ValueError."""
+        if targets is None:
+            return None
+        ids = {token: self.tokenizer.token_to_id(token) for token in targets.split()}
+        missing = [token for token, token_id in ids.items() if token_id is None]
+        if missing or not ids:
+            raise ValueError(f"parameter targets: not in the vocabulary: {', '.join(missing) or 'nothing is named'}")
+        return np.unique([token_id for token_id in ids.values() if token_id is not None])
+
+    def filled(self, ids: np.ndarray, position: int, choices: np.ndarray, single: bool) -> list[str]:
+        """The text with each choice in the mask's place; special tokens stay where other masks do."""
+        texts = []
+        for choice in choices:
+            ids = ids.copy()
+            ids[position] = choice
+            texts.append(ids[ids != self.pad_id].tolist())
+        return list(self.tokenizer.decode_batch(texts, skip_special_tokens=single))
+
+    def trim(self, answer: Tensors) -> Tensors:
+        """One request's tokens, for as many masks as its own texts have."""
+        most = int(answer["mask_count"].max(initial=0))
+        return {name: answer[name][:, :most] for name in COLUMNS}
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def best_ids(scores: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray:
+    """(masks, count) ids of the highest scores, best first, among the allowed ones."""
+    allowed = np.arange(scores.shape[1]) if allowed is None else allowed
+    chosen = scores[:, allowed]
+    count = min(count, len(allowed))
+    part = np.argpartition(-chosen, count - 1, axis=1)[:, :count]
+    order = np.argsort(-np.take_along_axis(chosen, part, axis=1), axis=1, kind="stable")
+    return np.asarray(allowed[np.take_along_axis(part, order, axis=1)])
+
+
+def json_from_answer(answer: Tensors) -> np.ndarray:
+    """(batch, 1) JSON: for each mask a list of {token, id, score, text}, best first."""
+    texts = []
+    for row, count in enumerate(answer["mask_count"][:, 0]):
+        columns = [answer[name][row, :count].tolist() for name in COLUMNS]
+        masks = [zip(*mask, strict=True) for mask in zip(*columns, strict=True)]
+        listed = [
+            [dict(zip(("token", "id", "score", "text"), choice, strict=True)) for choice in mask] for mask in masks
+        ]
+        texts.append([json.dumps(listed, ensure_ascii=False)])
+    return np.array(texts, dtype=object)

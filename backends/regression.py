@@ -1,0 +1,35 @@
+"""Logits of a regression as they are: the values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+class Regression:
+    """Gives the values that a regression predicts.
+
+    Args:
+        folder: the version folder; nothing is read from it.
+        labels: names of the values, in the order of the logits.
+        extras: outputs to give beside: json.
+    """
+
+    def __init__(self, folder: Path, *, labels: Sequence[str], extras: Sequence[str] = ()) -> None:  # noqa: ARG002
+        self.labels = list(labels)
+        self.inputs = {"outputs": ("TYPE_FP32", [len(labels)])}
+        self.outputs: dict[str, tuple[str, list[int]]] = {"value": ("TYPE_FP32", [len(labels)])}
+        self.outputs |= {"json": ("TYPE_STRING", [1])} if "json" in extras else {}
+
+    def __call__(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
+        """outputs: (batch, values). Gives value (batch, values), and json, a list of {label, score}."""
+        answer = {"value": outputs.astype(np.float32)}
+        if "json" in self.outputs:
+            rows = [
+                [{"label": k, "score": v} for k, v in zip(self.labels, row, strict=True)] for row in outputs.tolist()
+            ]
+            answer["json"] = np.array([[json.dumps(row, ensure_ascii=False)] for row in rows], dtype=object)
+        return answer

@@ -1,0 +1,65 @@
+"""A query and texts to scores: each text is read together with the query by a cross-encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+Tensors = dict[str, np.ndarray]
+
+
+class QueryPairs:
+    """Turns each item's query and texts into rows of pairs, and says which item each row belongs to.
+
+    Args:
+        folder: the version folder; nothing is read from it.
+        max_texts: most texts of an item.
+    """
+
+    inputs = {"query": ("TYPE_STRING", [1]), "texts": ("TYPE_STRING", [-1])}
+    outputs = {
+        "input_text": ("TYPE_STRING", [1]),
+        "text_pair": ("TYPE_STRING", [1]),
+        "row_item": ("TYPE_INT32", [1]),
+    }
+
+    def __init__(self, folder: Path, *, max_texts: int = 1000) -> None:  # noqa: ARG002
+        self.max_texts = max_texts
+
+    def __call__(self, query: np.ndarray, texts: np.ndarray) -> Tensors:
+        """query (batch, 1), texts (batch, texts) str. Gives input_text, text_pair and row_item, (batch * texts, 1)."""
+        items, count = texts.shape
+        if not 0 < count <= self.max_texts:
+            raise ValueError(f"texts has {count} entries for item 0; it takes 1 to {self.max_texts}")
+        return {
+            "input_text": query.repeat(count, axis=0),
+            "text_pair": texts.reshape(-1, 1),
+            "row_item": np.arange(items, dtype=np.int32).repeat(count)[:, None],
+        }
+
+
+class Rerank:
+    """Scores each text by the logit of its pair.
+
+    Args:
+        folder: the version folder; nothing is read from it.
+        sigmoid: give scores between 0 and 1 unless a request says otherwise.
+    """
+
+    inputs = {"outputs": ("TYPE_FP32", [1]), "row_item": ("TYPE_INT32", [1])}
+    outputs = {"scores": ("TYPE_FP32", [-1]), "ranking": ("TYPE_INT32", [-1])}
+    parameters = {"sigmoid": {"type": "boolean"}}
+
+    def __init__(self, folder: Path, *, sigmoid: bool = True) -> None:  # noqa: ARG002
+        self.sigmoid = sigmoid
+
+    def __call__(self, outputs: np.ndarray, row_item: np.ndarray, *, sigmoid: bool | None = None) -> Tensors:
+        """outputs: (rows, 1) logits. Gives scores (items, texts) in the order of the texts, and ranking (items, texts):
+        the texts' numbers, best first.
+        """
+        logits = outputs.reshape(int(row_item[-1, 0]) + 1, -1)
+        squash = self.sigmoid if sigmoid is None else sigmoid
+        scores = np.exp(-np.logaddexp(0, -logits)) if squash else logits
+        ranking = np.argsort(-logits, axis=1, kind="stable")
+        return {"scores": scores.astype(np.float32), "ranking": ranking.astype(np.int32)}
