@@ -93,14 +93,11 @@ def wait(server: EmbeddedServer, verbose: bool) -> None:
     from tbgen.export.errors import UserError
     from tbgen.server.log import shown
 
-    seen = 0
-    while server.running():
-        if verbose:
-            lines = server.log_lines(seen)
-            seen += len(lines)
-            for line in shown(lines):
-                click.echo(line, err=True)
-        time.sleep(0.2)
+    with server.log_file.open(encoding="utf-8", errors="backslashreplace") as log:
+        while server.running():
+            for line in shown(log) if verbose else ():
+                click.echo(line, nl=False, err=True)
+            time.sleep(0.2)
     raise UserError(f"Triton ended by itself: {server.explanation()}")
 
 

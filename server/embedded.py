@@ -79,17 +79,21 @@ class EmbeddedServer:
     @property
     def http_url(self) -> str:
         """host:port, as Triton's clients take it."""
-        return f"{self.host}:{self.ports['HTTP']}"
+        return self.url("HTTP")
 
     @property
     def grpc_url(self) -> str:
         """host:port, as Triton's clients take it."""
-        return f"{self.host}:{self.ports['gRPC']}"
+        return self.url("gRPC")
 
     @property
     def metrics_url(self) -> str:
         """The page that Prometheus reads."""
-        return f"http://{self.host}:{self.ports['metrics']}/metrics"
+        return f"http://{self.url('metrics')}/metrics"
+
+    def url(self, name: str) -> str:
+        """host:port of one of the ports."""
+        return f"{self.host}:{self.ports[name]}"
 
     def __enter__(self) -> EmbeddedServer:
         self.start()
@@ -168,11 +172,11 @@ class EmbeddedServer:
         text = "\n".join(self.log_lines())
         return server_log.explanation(text.replace(str((self.folder or Path()) / "models"), str(self.repository)))
 
-    def log_lines(self, start: int = 0) -> list[str]:
-        """The lines of the server's log from line `start` on."""
+    def log_lines(self) -> list[str]:
+        """The lines of the server's log so far."""
         if not self.log_file.is_file():
             return []
-        return self.log_file.read_text(encoding="utf-8", errors="backslashreplace").splitlines()[start:]
+        return self.log_file.read_text(encoding="utf-8", errors="backslashreplace").splitlines()
 
     def models(self) -> list[ServedModel]:
         """All models that the server knows, by name."""

@@ -64,6 +64,6 @@ def explanation(text: str) -> str:
         return "; ".join(f"model {model!r} failed to load: {cause}" for model, cause in found.items())
     for pattern in SERVER_FAILURES:
         if match := pattern.search(text):
-            return match[1]
+            return match[1].rstrip(' "')
     last = [line.strip() for line in shown(lines) if line.strip() and line[0] not in "+|"]
     return f"tritonserver ended: {' / '.join(last[-3:]) or 'it wrote no log'}"

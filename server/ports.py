@@ -13,7 +13,7 @@ from tbgen.export.errors import UserError
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """`count` different ports that nothing listens on right now; another program may still take one."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(open_socket(host)) for _ in range(count)]
+        sockets = [stack.enter_context(open_socket()) for _ in range(count)]
         for each in sockets:
             each.bind((host, 0))
         return [each.getsockname()[1] for each in sockets]
@@ -24,7 +24,7 @@ def check_ports(host: str, ports: Mapping[str, int]) -> None:
     if len(set(ports.values())) < len(ports):
         raise UserError(f"the ports must differ: {', '.join(f'{name} {port}' for name, port in ports.items())}")
     for name, port in ports.items():
-        with open_socket(host) as each:
+        with open_socket() as each:
             try:
                 each.bind((host, port))
             except OSError as error:
@@ -38,9 +38,8 @@ def reason(error: OSError) -> str:
     return f"{(error.strerror or str(error)).lower()}; choose another port or host"
 
 
-def open_socket(host: str) -> socket.socket:
+def open_socket() -> socket.socket:
     """A TCP socket that may take a port whose last connections are still closing."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    each = socket.socket(family, socket.SOCK_STREAM)
+    each = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return each

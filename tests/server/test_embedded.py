@@ -147,6 +147,13 @@ def test_ports_must_differ(measuring: Path) -> None:
         EmbeddedServer(measuring, http_port=8000, grpc_port=8000).start()
 
 
+def test_an_address_of_another_machine_is_named(measuring: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"^HTTP port \d+ on 192\.0\.2\.1: cannot assign requested address; choose another"
+    ):
+        embedded(measuring, host="192.0.2.1").start()
+
+
 def test_a_missing_repository_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         embedded(tmp_path / "none").start()

@@ -46,6 +46,9 @@ def test_other_ends_are_explained_by_the_last_error_or_lines() -> None:
     assert explanation("I1122 a\nerror: creating server: Internal - failed to stat file /models\n") == (
         "failed to stat file /models"
     )
+    assert explanation("failed to start HTTP service: Unavailable - Socket '127.0.0.1:8000' already in use \"\n") == (
+        "failed to start HTTP service: Unavailable - Socket '127.0.0.1:8000' already in use"
+    )
     assert explanation("I1122 one\nI1122 two\n+--+\nI1122 three\nI1122 four\n") == (
         "tritonserver ended: I1122 two / I1122 three / I1122 four"
     )
