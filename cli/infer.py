@@ -26,7 +26,8 @@ CELLS = 5  # values of a list that a table shows
 def infer(name: str, texts: tuple[str, ...], url: str | None, http: bool, as_json: bool, timeout: float) -> None:
     """Ask the model NAME for its answers to TEXTs, or to the lines of standard input.
 
-    NAME is a model of the server, or the name given to scaffold when one front model of it is ready.
+    NAME is a model of the server, or the name given to scaffold when one front model of it is ready. The table shows
+    the outputs that are one value a text, or the lists where there are only lists; --json shows them all.
     """
     from tbgen.server.client import answers, front_model, text_model
     from tbgen.server.connection import Connection
@@ -56,7 +57,7 @@ def print_json(rows: Iterable[dict[str, Any]]) -> None:
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
-    """All answers in one table, a column an output."""
+    """All answers in one table."""
     from rich.console import Console
 
     if rows:
@@ -64,12 +65,15 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def table_from_rows(rows: Sequence[dict[str, Any]]) -> Table:
+    """Text and single values, a column each; the lists too when the text would be alone."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*rows[0])
+    single = [name for name, value in rows[0].items() if not isinstance(value, list)]
+    names = single if len(single) > 1 else list(rows[0])
+    table = Table(*names)
     for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row.values()))
+        table.add_row(*(Text(cell(row[name])) for name in names))
     return table
 
 

@@ -77,9 +77,11 @@ def show(server: EmbeddedServer, out: Console) -> None:
 
 def model_table(models: list[ServedModel]) -> Table:
     """One row a model: what runs it, what it takes and gives."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("model", "version", "state", "backend", "takes", "gives")
+    whole = [Column(header, no_wrap=True) for header in ("model", "version")]
+    folded = [Column(header, overflow="fold") for header in ("state", "backend", "takes", "gives")]
+    table = Table(*whole, *folded)
     for model in models:
         state = model.state if model.state == "READY" else f"{model.state} {model.reason}".strip()
         table.add_row(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tbgen.cli.infer import cell, infer
+from tbgen.cli.infer import cell, infer, table_from_rows
 from tbgen.cli.serve import serve
 from tbgen.server.embedded import EmbeddedServer
 from tbgen.server.ports import free_ports
@@ -32,9 +32,9 @@ def ask(server: EmbeddedServer, *words: str, lines: bytes | None = None) -> str:
 def test_infer_prints_a_table(server: EmbeddedServer) -> None:
     output = ask(server, "solo", "상한가", "abcdef")
     assert [re.split(r"\s*[│┃]\s*", line)[1:-1] for line in output.splitlines() if line[0] in "│┃"] == [
-        ["text", "length", "echo", "halves"],
-        ["상한가", "3", "상한가", "상, 한가"],
-        ["abcdef", "6", "abcdef", "abc, def"],
+        ["text", "length", "echo"],
+        ["상한가", "3", "상한가"],
+        ["abcdef", "6", "abcdef"],
     ]
 
 
@@ -62,6 +62,11 @@ def test_bytes_that_are_no_text_are_refused(server: EmbeddedServer) -> None:
     answer = CliRunner().invoke(infer, ["solo", "--json", "--url", server.grpc_url], input=b"\xff\n")
     assert answer.exit_code == 1
     assert answer.output == r"Error: text '\udcff' is not valid Unicode: surrogates not allowed at character 0" + "\n"
+
+
+def test_lists_are_shown_where_there_is_nothing_else() -> None:
+    table = table_from_rows([{"text": "삼성전자 공시", "entities": ["삼성전자", "공시"]}])
+    assert [column.header for column in table.columns] == ["text", "entities"]
 
 
 def test_a_long_list_is_cut_in_a_table() -> None:
