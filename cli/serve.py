@@ -62,16 +62,18 @@ def start(server: EmbeddedServer, progress: Console) -> None:
 
 def show(server: EmbeddedServer, out: Console) -> None:
     """Where the server listens, what it serves, how to ask it."""
+    from tbgen.server.client import FRONT_ENDINGS
+
     models = server.models()
     out.print(f"HTTP     http://{server.http_url}", highlight=False)
     out.print(f"gRPC     {server.grpc_url}", highlight=False)
     out.print(f"metrics  {server.metrics_url}", highlight=False)
     out.print(model_table(models))
-    for model in models:
-        if model.inputs == ("input_text",):
-            url = "" if server.ports["gRPC"] == 8001 else f" --url {server.grpc_url}"
-            out.print(f"Ask it: tbgen infer {model.name}{url} TEXT", highlight=False)
-            break
+    takers = [model.name for model in models if model.inputs == ("input_text",)]
+    if takers:
+        front = min(takers, key=lambda name: not name.endswith(FRONT_ENDINGS))
+        url = "" if server.ports["gRPC"] == 8001 else f" --url {server.grpc_url}"
+        out.print(f"Ask it: tbgen infer {front}{url} TEXT", highlight=False)
     out.print("Stop it: Ctrl-C", highlight=False)
 
 

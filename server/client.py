@@ -13,7 +13,7 @@ import numpy as np
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.server.connection import Connection
 
-FRONTS = "ensemble|bls"  # what the names of front models end with, see the generator's graphs
+FRONT_ENDINGS = ("_ensemble", "_bls")  # of the names of front models, see the generator's graphs
 UNLIMITED_ROWS = 64  # texts in a request to a model that names no limit
 
 
@@ -54,7 +54,9 @@ def front_model(connection: Connection, name: str) -> str:
     if connection.ready(name):
         return name
     states = connection.states()
-    fronts = sorted(model for model in states if re.fullmatch(rf"{re.escape(name)}_.+_({FRONTS})", model))
+    fronts = sorted(
+        model for model in states if re.fullmatch(rf"{re.escape(name)}_.+({'|'.join(FRONT_ENDINGS)})", model)
+    )
     ready = [model for model in fronts if states[model] == "READY"]
     if len(ready) > 1:
         raise UserError(f"{name!r} fits several models, choose one: {', '.join(ready)}")
