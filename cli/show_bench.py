@@ -1,0 +1,94 @@
+"""A benchmark's report in the terminal: rates, stages, models; then what a reader must know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tbgen.server.bench.point import Point
+from tbgen.server.bench.report import labels, milliseconds, padding_text, remarks, wrong, wrong_sentences
+from tbgen.server.bench.stages import NAMES
+from tbgen.server.bench.sweep import Report
+
+COLOURS = {"good": "green", "note": "", "bad": "bold red"}
+
+
+def show(report: Report, out: Console) -> None:
+    """Print all of a report."""
+    out.print(f"Triton {report.triton}, {report.processor}, {report.cores} cores", style="dim", highlight=False)
+    for model, protocol in dict.fromkeys((point.model, point.load.protocol) for point in report.points):
+        points = [point for point in report.points if (point.model, point.load.protocol) == (model, protocol)]
+        out.print(f"\n{model} over {protocol}, texts of {report.corpus}", style="bold", highlight=False)
+        for table in (rates(points), stages(points), batches(points)):
+            out.print(table)
+    for weight, sentence in remarks(report):
+        out.print(Text(f"- {sentence}", style=COLOURS[weight]))
+    show_wrong(report, out)
+
+
+def show_wrong(report: Report, out: Console) -> None:
+    """Print what was refused, failed or changed, with counts."""
+    refused = [f"{count} x refused: {sentence}" for texts in report.texts for sentence, count in texts.refused.items()]
+    points = zip(labels(report.points), report.points, strict=True)
+    gone = [f"{name}: {sentence}" for name, point in points for sentence in wrong_sentences(point)]
+    for sentence in (*refused, *gone):
+        out.print(Text(f"  {sentence}", style=COLOURS["bad"]))
+
+
+def table_of_numbers(title: str, *columns: str) -> Table:
+    """A table whose first column is the load and whose others are numbers."""
+    made = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
+    made.add_column("load", no_wrap=True)
+    for column in columns:
+        made.add_column(column, justify="right", no_wrap=True)
+    return made
+
+
+def rates(points: Sequence[Point]) -> Table:
+    """What the clients saw."""
+    several = any(point.rounds for point in points)
+    made = table_of_numbers(
+        "Rates, latencies in ms, wrong answers, padding, CPU share of the load generator",
+        *("texts/s", *(["rounds"] if several else []), "p50", "p95", "p99", "max", "wrong", "padding", "load CPU"),
+    )
+    for point in points:
+        latency = [milliseconds(point.latency.get(key)) for key in ("p50", "p95", "p99", "max")]
+        gone = Text(str(wrong(point)), style=COLOURS["bad"] if wrong(point) else "")
+        rounds = [rounds_text(point)] if several else []
+        rate = f"{point.texts_per_s:,.1f}"
+        made.add_row(point.load.label, rate, *rounds, *latency, gone, padding_text(point), f"{point.cpu.share:.0%}")
+    return made
+
+
+def rounds_text(point: Point) -> str:
+    """The lowest and highest rate of the rounds."""
+    return f"{min(point.rounds):,.1f} to {max(point.rounds):,.1f}" if point.rounds else "-"
+
+
+def stages(points: Sequence[Point]) -> Table:
+    """Where the time of an average request goes."""
+    seen = [name for name in NAMES if any(point.split and name in point.split.stages for point in points)]
+    made = table_of_numbers("Where the time of an average request goes, in ms", *seen, "together")
+    for point in points:
+        found = point.split.stages if point.split else {}
+        together = sum(found.values()) if found else None
+        made.add_row(point.load.label, *(milliseconds(found.get(stage)) for stage in seen), milliseconds(together))
+    return made
+
+
+def batches(points: Sequence[Point]) -> Table:
+    """For each model: texts an execution, and how busy its instances are."""
+    parts = {part.model: part for point in points for part in point.models if part.role != "ensemble"}
+    made = table_of_numbers(
+        "Texts an execution, and share of the time that a model's instances are busy",
+        *(f"{model} x{part.instances}" for model, part in parts.items()),
+    )
+    for point in points:
+        found = {part.model: part for part in point.models}
+        used = [found[model] for model in parts if model in found]
+        made.add_row(point.load.label, *(f"{part.average_batch:.2f}  {part.busy_share:4.0%}" for part in used))
+    return made

@@ -1,0 +1,207 @@
+"""HTTP load from one thread: keep-alive sockets, ready-made request bytes, epoll; some 30 microseconds CPU a request.
+
+A client library would cost ten times that and become what is measured.
+"""
+
+from __future__ import annotations
+
+import itertools
+import select
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from tbgen.server.bench.answers import Checker
+from tbgen.server.bench.tally import NOT_SENT, TICK, Order, Tally, Watch
+from tbgen.server.bench.wire import error_from_http
+
+RETRY = 0.1  # seconds before a broken connection is opened again
+BLOCK = 1 << 18
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a response's head says: status, size of the body, size of the JSON part of a binary body."""
+
+    status: int
+    size: int
+    json_size: int
+
+
+@dataclass
+class Line:
+    """One connection and the request in flight on it."""
+
+    socket: socket.socket
+    index: int = 0
+    intended: float = 0.0
+    sent: float = 0.0
+    received: bytes = b""
+    busy: bool = False
+
+
+class HttpLoad:
+    """The lines of one worker, driven by whichever answers arrive and, in an open loop, by the schedule."""
+
+    def __init__(self, order: Order, checker: Checker, tally: Tally) -> None:
+        host, _, port = order.url.rpartition(":")
+        self.address = (host.strip("[]"), int(port))
+        self.order, self.checker, self.tally = order, checker, tally
+        self.next_index = itertools.cycle([*range(order.first, len(order.requests)), *range(order.first)])
+        self.heads: dict[bytes, Head] = {}
+        self.epoll = select.epoll()
+        self.lines: dict[int, Line] = {}
+        self.idle: deque[Line] = deque()
+        self.broken: list[float] = []  # when to open each lost connection again
+        self.due = 0  # position in the schedule
+        self.end = order.warmup + order.seconds
+        self.over = False
+        for _ in range(order.clients):
+            self.open_line()
+
+    def run(self, watch: Watch) -> None:
+        """Send until the end, then wait for the answers that are still out, at most the time limit of a request."""
+        time.sleep(max(0.0, -watch.now()))
+        while (now := watch.now()) < self.end or (self.busy() and now < self.end + self.order.timeout):
+            if watch.tick(now):
+                self.time_out(now)
+            if now < self.end:
+                self.reopen(now)
+                self.send_due(now)
+            elif self.order.schedule is not None and not self.over:
+                self.over = True
+                self.send_due(now)  # what fell due in the last moments
+            self.wait(self.pause(now))
+            for handle, _ in self.epoll.poll(0):
+                self.receive(self.lines[handle], watch)
+        self.close()
+
+    def close(self) -> None:
+        """Count what was never sent or never answered, and close all lines."""
+        if self.order.schedule is not None and self.due < len(self.order.schedule):
+            self.tally.fail(NOT_SENT, len(self.order.schedule) - self.due)
+        for line in self.lines.values():
+            if line.busy:
+                self.tally.fail(f"no answer within {self.order.timeout:g} s")
+            line.socket.close()
+        self.epoll.close()
+
+    def busy(self) -> bool:
+        """Whether any line waits for an answer."""
+        return len(self.idle) < len(self.lines)
+
+    def pause(self, now: float) -> float:
+        """How long to wait for answers at most."""
+        schedule = self.order.schedule
+        if schedule is None or self.due >= len(schedule) or not self.idle:
+            return TICK
+        return min(TICK, max(0.0, schedule[self.due] - now))
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until something arrives; select counts in microseconds, epoll only in milliseconds."""
+        select.select([self.epoll], [], [], seconds)
+
+    def send_due(self, now: float) -> None:
+        """Send what is due: on every idle line in a closed loop, what the schedule has reached in an open one."""
+        schedule = self.order.schedule
+        while self.idle:
+            if schedule is None:
+                self.send(self.idle.popleft(), now, now)
+            elif self.due < len(schedule) and schedule[self.due] <= now:
+                self.due += 1
+                self.send(self.idle.popleft(), schedule[self.due - 1], now)
+            else:
+                return
+
+    def send(self, line: Line, intended: float, now: float) -> None:
+        line.index, line.intended, line.sent, line.busy = next(self.next_index), intended, now, True
+        try:
+            line.socket.sendall(self.order.requests[line.index])
+        except OSError as error:
+            self.lose(line, f"connection lost: {error.strerror or error}", now)
+
+    def receive(self, line: Line, watch: Watch) -> None:
+        """Take what arrived on a line; when the answer is whole, check it and send the next request."""
+        try:
+            block = line.socket.recv(BLOCK)
+        except OSError as error:
+            self.lose(line, f"connection lost: {error.strerror or error}", watch.now())
+            return
+        if not block:
+            self.lose(line, "connection closed by the server" if line.busy else "", watch.now())
+            return
+        line.received += block
+        now = watch.now()
+        end = line.received.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = self.head(line.received[: end + 4])
+        if len(line.received) >= end + 4 + head.size:
+            self.take(line, head, line.received[end + 4 :], now)
+            if self.order.schedule is None and now < self.end:
+                self.send(line, now, now)
+            else:
+                self.idle.append(line)
+
+    def head(self, raw: bytes) -> Head:
+        """A response's head; heads of equal bytes are read once."""
+        if raw not in self.heads:
+            self.heads[raw] = head_from_bytes(raw)
+        return self.heads[raw]
+
+    def take(self, line: Line, head: Head, body: bytes, now: float) -> None:
+        """Count one answer."""
+        line.received, line.busy = b"", False
+        if head.status != 200:
+            self.tally.fail(error_from_http(head.status, body))
+        elif found := self.checker.difference(line.index, body, head.json_size):
+            self.tally.change(found)
+        else:
+            self.tally.answer(line.index, line.intended, line.sent, now)
+
+    def time_out(self, now: float) -> None:
+        """Give up requests that have been out for too long."""
+        for line in list(self.lines.values()):
+            if line.busy and now - line.sent > self.order.timeout:
+                self.lose(line, f"no answer within {self.order.timeout:g} s", now)
+
+    def lose(self, line: Line, sentence: str, now: float) -> None:
+        """Close a line that cannot be used any more, to be opened again soon."""
+        if line.busy:
+            self.tally.fail(sentence)
+        elif line in self.idle:
+            self.idle.remove(line)
+        del self.lines[line.socket.fileno()]
+        line.socket.close()
+        self.broken.append(now + RETRY)
+
+    def reopen(self, now: float) -> None:
+        """Open lost connections again, each after its pause."""
+        due, self.broken = [at for at in self.broken if at <= now], [at for at in self.broken if at > now]
+        for _ in due:
+            try:
+                self.open_line()
+            except OSError as error:
+                self.tally.fail(f"no connection: {error.strerror or error}")
+                self.broken.append(now + RETRY)
+
+    def open_line(self) -> None:
+        """Connect one more client. Raises OSError."""
+        each = socket.create_connection(self.address, timeout=self.order.timeout)
+        each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        line = Line(each)
+        self.lines[each.fileno()] = line
+        self.idle.append(line)
+        self.epoll.register(each, select.EPOLLIN)
+
+
+def head_from_bytes(raw: bytes) -> Head:
+    """Status and sizes of a response's head. A head without Content-Length is taken for an empty body."""
+    first, *rest = raw.decode("latin-1").split("\r\n")
+    fields: dict[str, Any] = {
+        name.strip().lower(): value.strip() for name, _, value in (r.partition(":") for r in rest)
+    }
+    size = int(fields.get("content-length", 0))
+    return Head(int(first.split()[1]), size, int(fields.get("inference-header-content-length", size)))

@@ -1,0 +1,122 @@
+"""The models behind a front model: the steps of an ensemble, what a BLS calls; and the role of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tbgen.server.bench.statistics import Snapshot
+from tbgen.server.connection import Connection
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One model behind the front, or the front itself.
+
+    role: "ensemble", "tokenise", "engine", "post", or "steps" for Python code that no engine divides.
+    instances: how many executions can run at once; 0 for an ensemble.
+    parallel_calls: most calls to its callees that one execution of a BLS has in flight; 1 when not known.
+    """
+
+    model: str
+    role: str
+    instances: int = 0
+    parallel_calls: int = 1
+
+
+@dataclass(frozen=True)
+class Front:
+    """A front model, the parts that its requests pass through, and for a BLS the models that it calls.
+
+    callees is None when nothing says which they are: then the models whose statistics move are.
+    """
+
+    part: Part
+    steps: Sequence[Part] = ()
+    callees: Sequence[Part] | None = ()
+
+
+def front_from_server(connection: Connection, model: str, repository: Path | None) -> Front:
+    """What lies behind a model, from the configurations that the server gives and, at hand, the repository's steps.
+
+    Raises UserError.
+    """
+    config = connection.config(model)
+    if "ensemble_scheduling" in config:
+        return Front(Part(model, "ensemble"), ensemble_parts(connection, config["ensemble_scheduling"]["step"]))
+    role = "engine" if is_engine(config) else "steps"
+    part = Part(model, role, instances(config))
+    if role == "engine":
+        return Front(part)
+    steps = steps_of(repository, model)
+    if steps is None:
+        return Front(part, callees=None)
+    calls = [step["settings"] for step in steps if "model" in step["settings"]]
+    parallel = max((int(settings.get("parallel_calls", 1)) for settings in calls), default=1)
+    callees = [callee_part(connection, settings["model"]) for settings in calls]
+    return Front(replace(part, parallel_calls=parallel), callees=callees)
+
+
+def ensemble_parts(connection: Connection, steps: Sequence[Json]) -> list[Part]:
+    """The parts of an ensemble in their order; what feeds an engine tokenises, what follows it is post-processing."""
+    configs = {step["model_name"]: connection.config(step["model_name"]) for step in steps}
+    engines = [name for name, config in configs.items() if is_engine(config)]
+    feeding = upstream(steps, engines)
+    roles = {name: "tokenise" if name in feeding else "post" if engines else "steps" for name in configs}
+    roles |= dict.fromkeys(engines, "engine")
+    return [Part(name, roles[name], instances(config)) for name, config in configs.items()]
+
+
+def upstream(steps: Sequence[Json], models: Iterable[str]) -> set[str]:
+    """The models of an ensemble whose tensors reach one of `models`, directly or through others."""
+    found, wanted = set(models), set(models)
+    while wanted:
+        needed = {tensor for step in steps if step["model_name"] in wanted for tensor in step["input_map"].values()}
+        feeding = {step["model_name"] for step in steps if needed & set(step["output_map"].values())}
+        wanted, found = feeding - found, found | feeding
+    return found - set(models)
+
+
+def callees_from_statistics(connection: Connection, front: Front, moved: Snapshot) -> Front:
+    """Without the repository: the callees of a BLS are the other models that worked during the load."""
+    if front.callees is not None:
+        return front
+    others = sorted(set(moved) - {front.part.model})
+    return replace(front, callees=[callee_part(connection, name) for name in others])
+
+
+def callee_part(connection: Connection, model: str) -> Part:
+    """A model that a BLS calls."""
+    config = connection.config(model)
+    return Part(model, "engine" if is_engine(config) else "steps", instances(config))
+
+
+def is_engine(config: Json) -> bool:
+    """Whether a model is run by anything but Python."""
+    return config.get("backend", "") != "python" and config.get("platform", "") != "ensemble"
+
+
+def instances(config: Json) -> int:
+    """How many executions of a model can run at once, from the groups that the server filled in."""
+    return sum(
+        int(group.get("count", 1)) * max(1, len(group.get("gpus", []))) for group in config.get("instance_group", [])
+    )
+
+
+def steps_of(repository: Path | None, model: str) -> list[dict[str, Any]] | None:
+    """The rows of a model's steps.json; None when there is no such file at hand."""
+    file = steps_file(repository, model)
+    return json.loads(file.read_text(encoding="utf-8"))["steps"] if file else None
+
+
+def steps_file(repository: Path | None, model: str) -> Path | None:
+    """The steps.json of a model's newest version."""
+    if repository is None:
+        return None
+    found = [file for file in (repository / model).glob("*/steps.json") if file.parent.name.isdigit()]
+    return max(found, key=lambda file: int(file.parent.name), default=None)

@@ -1,0 +1,265 @@
+"""One measured point: a load on a model for some seconds, and what clients, Triton and the machine say of it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tbgen.export.errors import UserError
+from tbgen.server.bench.machine import CpuUse, cores, cpu_times, process_seconds
+from tbgen.server.bench.padding import Lengths
+from tbgen.server.bench.parts import Front, callees_from_statistics
+from tbgen.server.bench.stages import ModelLoad, Split, model_loads, split
+from tbgen.server.bench.statistics import Snapshot, between, snapshot
+from tbgen.server.bench.tally import Order, Tally
+from tbgen.server.bench.wire import Tensors
+from tbgen.server.bench.workers import Workers
+from tbgen.server.connection import Connection
+
+LOOK = 0.1  # seconds between two looks at the progress
+OPEN_CLIENTS = 256  # most requests in flight in an open loop
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+
+OnProgress = Callable[[float, int, int], None]  # share of the point that is done, requests answered, gone wrong
+
+
+@dataclass(frozen=True)
+class Load:
+    """A closed loop (`rate` is None): clients that each wait for their answer; or an open one: arrivals a second.
+
+    poisson: arrivals of an open loop come at random, not evenly.
+    """
+
+    protocol: str
+    clients: int
+    rate: float | None = None
+    poisson: bool = False
+
+    @property
+    def label(self) -> str:
+        """Such as "16 clients" or "50/s"."""
+        return f"{self.clients} client{'s' * (self.clients != 1)}" if self.rate is None else f"{self.rate:g}/s"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a point: measured, warm-up before it, longest wait for an answer."""
+
+    seconds: float = 10.0
+    warmup: float = 2.0
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model to load over one protocol: where it is, ready-made requests, the expected answers."""
+
+    model: str
+    url: str
+    tls: bool
+    front: Front
+    batch: int
+    requests: Sequence[bytes]
+    expected: Sequence[Tensors]
+    tolerance: float
+    lengths: Lengths | None
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Padded tokens / real tokens - 1; when not `exact`, the least that it can be."""
+
+    waste: float
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was measured. Latencies in milliseconds, of right answers only; in an open loop from the intended send time.
+
+    late: how long after its intended time a request left (open loop), in milliseconds.
+    failed, changed: sentence -> requests, over the whole point, warm-up included.
+    foreign: requests that Triton counted and this generator did not send.
+    rounds: texts a second of each round, when there were several.
+    """
+
+    model: str
+    load: Load
+    seconds: float
+    answers: int
+    texts_per_s: float
+    latency: Mapping[str, float]
+    late: Mapping[str, float]
+    failed: Mapping[str, int]
+    changed: Mapping[str, int]
+    split: Split | None
+    models: Sequence[ModelLoad]
+    padding: Padding | None
+    cpu: CpuUse
+    foreign: int = 0
+    rounds: Sequence[float] = field(default=())
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a load left behind: tallies, what moved in Triton's statistics, CPU use, both of the measured window."""
+
+    tallies: Sequence[Tally]
+    moved: Snapshot
+    cpu: CpuUse
+    seconds: float
+
+
+def measure(
+    connection: Connection, target: Target, load: Load, timing: Timing, workers: int, on_progress: OnProgress
+) -> Point:
+    """Load the target and say what came of it. Raises UserError."""
+    orders = orders_from_load(target, load, timing, workers)
+    with Workers(orders) as group:
+        seen = run(connection, group, timing, on_progress)
+    return point_from_seen(connection, target, load, timing, seen)
+
+
+def orders_from_load(target: Target, load: Load, timing: Timing, workers: int) -> list[Order]:
+    """The load in equal parts, one a worker; an open loop's arrivals are dealt out like cards."""
+    schedule = arrivals(load, timing.warmup + timing.seconds)
+    clients = load.clients if schedule is None else OPEN_CLIENTS
+    count = min(workers, clients)
+    return [
+        Order(
+            protocol=load.protocol,
+            url=target.url,
+            tls=target.tls,
+            requests=target.requests,
+            expected=target.expected,
+            tolerance=target.tolerance,
+            clients=len(range(number, clients, count)),
+            seconds=timing.seconds,
+            warmup=timing.warmup,
+            timeout=timing.timeout,
+            first=number * len(target.requests) // count,
+            schedule=None if schedule is None else schedule[number::count],
+        )
+        for number in range(count)
+    ]
+
+
+def arrivals(load: Load, seconds: float) -> list[float] | None:
+    """The intended send times of an open loop."""
+    if load.rate is None:
+        return None
+    if not load.poisson:
+        return [number / load.rate for number in range(int(load.rate * seconds))]
+    generator, times = random.Random(0), [0.0]
+    while times[-1] < seconds:
+        times.append(times[-1] + generator.expovariate(load.rate))
+    return times[:-1]
+
+
+def run(connection: Connection, group: Workers, timing: Timing, on_progress: OnProgress) -> Seen:
+    """Run the workers; look at Triton's statistics and the CPU clocks where the measured window begins and ends."""
+    start = group.begin()
+    length = timing.warmup + timing.seconds
+
+    def watch(until: float) -> None:
+        while (now := time.monotonic()) < until and group.watch(min(until, now + LOOK)):
+            on_progress(min(1.0, (now - start) / length), *group.counts())
+
+    watch(start + timing.warmup)
+    before, began, cpu, used = snapshot(connection), time.monotonic(), cpu_times(), generator_seconds(group)
+    watch(start + length)
+    after, seconds, machine = snapshot(connection), time.monotonic() - began, cpu_times() - cpu
+    generator = [now - then for now, then in zip(generator_seconds(group), used, strict=True)]
+    watch(start + length + timing.timeout + 5)
+    if len(group.tallies) < len(group.started):
+        raise UserError("a load process did not end in time")
+    use = CpuUse(
+        cores(),
+        sum(generator) / seconds,
+        max(generator[1:]) / seconds,
+        machine.busy / seconds,
+        machine.stolen / seconds,
+    )
+    return Seen(list(group.tallies.values()), between(before, after), use, seconds)
+
+
+def generator_seconds(group: Workers) -> list[float]:
+    """CPU time so far of this process and of each worker."""
+    return [process_seconds(), *group.cpu_seconds()]
+
+
+def point_from_seen(connection: Connection, target: Target, load: Load, timing: Timing, seen: Seen) -> Point:
+    """Put together what clients, Triton and the machine say."""
+    intended, sent, answered, index = columns(seen.tallies)
+    end = timing.warmup + timing.seconds
+    in_time = (answered >= timing.warmup) & (answered < end)
+    counted = in_time if load.rate is None else (intended >= timing.warmup) & (intended < end)
+    latency = (answered - intended)[counted] * 1000
+    late = (sent - intended)[counted] * 1000
+    front = callees_from_statistics(connection, target.front, seen.moved)
+    client_ms = float(latency.mean() - late.mean()) if len(latency) else 0.0
+    served = seen.moved[target.model].requests if target.model in seen.moved else 0
+    return Point(
+        model=target.model,
+        load=load,
+        seconds=timing.seconds,
+        answers=int(counted.sum()),
+        texts_per_s=float(in_time.sum()) * target.batch / timing.seconds,
+        latency=quantiles(latency),
+        late={} if load.rate is None else quantiles(late),
+        failed=added(tally.failed for tally in seen.tallies),
+        changed=added(tally.changed for tally in seen.tallies),
+        split=split(front, seen.moved, client_ms) if len(latency) else None,
+        models=model_loads(front, seen.moved, seen.seconds),
+        padding=padding(target.lengths, index[counted], len(target.requests)),
+        cpu=seen.cpu,
+        foreign=foreign(served, int(in_time.sum()), load),
+    )
+
+
+def columns(tallies: Sequence[Tally]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Intended, sent and answered times and the request's index, of all workers' right answers."""
+    joined = [
+        np.concatenate([np.array(getattr(tally, name)) for tally in tallies])
+        for name in ("intended", "sent", "answered", "index")
+    ]
+    return joined[0], joined[1], joined[2], joined[3].astype(np.int64)
+
+
+def quantiles(milliseconds: np.ndarray) -> dict[str, float]:
+    """Mean, maximum and the quantiles that so many values can tell; empty when there are none.
+
+    A p99 of 50 values would be another name for the largest one, so it is left out.
+    """
+    count = len(milliseconds)
+    if not count:
+        return {}
+    known = {name: at for name, at in QUANTILES.items() if at == 0.5 or count * (1 - at) >= 1}
+    found = {name: float(np.quantile(milliseconds, at)) for name, at in known.items()}
+    return {"mean": float(milliseconds.mean()), **found, "max": float(milliseconds.max())}
+
+
+def added(counts: object) -> dict[str, int]:
+    """The workers' counts together, most frequent first."""
+    total: Counter[str] = Counter()
+    for each in counts:  # type: ignore[attr-defined]
+        total.update(each)
+    return dict(total.most_common())
+
+
+def padding(lengths: Lengths | None, index: np.ndarray, requests: int) -> Padding | None:
+    """The padding of the requests that were answered; None without the tokenizer."""
+    if lengths is None or not len(index):
+        return None
+    return Padding(lengths.waste(np.bincount(index, minlength=requests)), lengths.exact)
+
+
+def foreign(served: int, answered: int, load: Load) -> int:
+    """Requests that others sent meanwhile; what is in flight at the window's edges may be counted on either side."""
+    beyond = served - answered - 2 * load.clients
+    return beyond if beyond > 0.02 * served + 10 else 0

@@ -1,0 +1,133 @@
+"""Where a request's time goes: queue, tokenise, engine, post, transfers, and the way between client and server.
+
+All figures are milliseconds, averages over the requests of the front model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tbgen.server.bench.parts import Front, Part
+from tbgen.server.bench.statistics import ModelStatistics, Snapshot
+
+NAMES = ("queue", "tokenise", "engine", "post", "steps", "transfers", "wire")
+ABOUT = {
+    "queue": "waiting in Triton for a free instance or for a batch",
+    "tokenise": "the models before the engine",
+    "engine": "the engine's own time",
+    "post": "the models after the engine",
+    "steps": "tokenising and post-processing in one BLS model, and its wait for the engine's answers to be handed over",
+    "transfers": "copies into and out of the models, and the ensemble's own work between them",
+    "wire": "between client and Triton's clock: network, HTTP or gRPC, the load generator",
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Stage name -> milliseconds; `estimated` when engine calls of a BLS overlap, so that their share is not exact."""
+
+    stages: Mapping[str, float]
+    estimated: bool = False
+
+
+@dataclass(frozen=True)
+class ModelLoad:
+    """How one model was used: rows an execution, share of its instances' time that it was busy."""
+
+    model: str
+    role: str
+    requests: int
+    executions: int
+    rows: int
+    average_batch: float
+    instances: int
+    busy: float | None
+    failed: int
+    cache_hits: int
+
+    @property
+    def busy_share(self) -> float:
+        """Between 0 and 1; executions that began before the window can make `busy` a little more."""
+        return min(self.busy or 0.0, 1.0)
+
+
+def split(front: Front, moved: Snapshot, client_ms: float) -> Split | None:
+    """The stages of a front model's requests; None when Triton counted none.
+
+    client_ms: average time from sending to the answer, as the clients saw it.
+    """
+    total = moved.get(front.part.model, ModelStatistics())
+    if not total.requests:
+        return None
+    server_ms = total.request_ns / total.requests / 1e6
+    found = ensemble_split(front.steps, total, moved) if front.steps else model_split(front, total, moved)
+    stages = {name: ms for name in NAMES if (ms := found.stages.get(name, 0.0)) > 0}
+    return Split(stages | {"wire": max(0.0, client_ms - server_ms)}, found.estimated)
+
+
+def ensemble_split(steps: Sequence[Part], total: ModelStatistics, moved: Snapshot) -> Split:
+    """Each part's waiting and computing; what Triton counts beyond the parts is the ensemble's own work."""
+    sums = dict.fromkeys(NAMES, 0)
+    inside = 0
+    for step in steps:
+        part = moved.get(step.model, ModelStatistics())
+        sums["queue"] += part.queue_ns
+        sums[step.role] += part.compute_infer_ns
+        sums["transfers"] += part.compute_input_ns + part.compute_output_ns
+        inside += part.request_ns
+    sums["transfers"] += max(0, total.request_ns - total.cache_hit_ns - inside)
+    return Split({name: ns / total.requests / 1e6 for name, ns in sums.items()})
+
+
+def model_split(front: Front, total: ModelStatistics, moved: Snapshot) -> Split:
+    """One model, and inside its computing time the calls to its callees."""
+    calls = [moved.get(callee.model, ModelStatistics()) for callee in front.callees or ()]
+    waited, computed, copied, estimated = shares(front.part, total, calls)
+    ns = total.compute_infer_ns
+    sums = {
+        "queue": total.queue_ns + ns * waited,
+        "engine": ns * computed,
+        front.part.role: ns * (1 - waited - computed - copied),
+        "transfers": total.compute_input_ns + total.compute_output_ns + ns * copied,
+    }
+    return Split({name: value / total.requests / 1e6 for name, value in sums.items()}, estimated)
+
+
+def shares(part: Part, total: ModelStatistics, calls: Sequence[ModelStatistics]) -> tuple[float, float, float, bool]:
+    """Of a BLS's computing time, what passes in its callees' queues, in their computing and in copies to and from them.
+
+    An execution that has several calls in flight at once passes less time in them than they sum up to; the sums are
+    divided by that number, which is an estimate. The fourth value says whether they were.
+    """
+    requests = sum(call.requests for call in calls)
+    if not requests or not total.executions or not total.batch_infer_ns:
+        return 0.0, 0.0, 0.0, False
+    overlap = max(1.0, min(part.parallel_calls, requests / total.executions))
+    waited = sum(call.queue_ns for call in calls)
+    computed = sum(call.compute_infer_ns for call in calls)
+    copied = sum(call.compute_input_ns + call.compute_output_ns for call in calls)
+    whole = max(total.batch_infer_ns * overlap, waited + computed + copied)
+    return waited / whole, computed / whole, copied / whole, overlap > 1.05
+
+
+def model_loads(front: Front, moved: Snapshot, seconds: float) -> list[ModelLoad]:
+    """How each model behind the front, and the front, was used in `seconds`."""
+    parts = [front.part, *front.steps, *(front.callees or ())]
+    return [model_load(part, moved.get(part.model, ModelStatistics()), seconds) for part in parts]
+
+
+def model_load(part: Part, found: ModelStatistics, seconds: float) -> ModelLoad:
+    busy = found.batch_ns / 1e9 / seconds / part.instances if part.instances else None
+    return ModelLoad(
+        part.model,
+        part.role,
+        found.requests,
+        found.executions,
+        found.rows,
+        found.rows / found.executions if found.executions else 0.0,
+        part.instances,
+        busy,
+        found.failed,
+        found.cache_hits,
+    )

@@ -1,0 +1,252 @@
+"""`tbgen bench`: asks each text alone, then measures point after point, and gathers a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from tbgen.export.errors import UserError
+from tbgen.generator.version import version
+from tbgen.server.bench.answers import Asked, ask_alone
+from tbgen.server.bench.machine import busy_cores, cores, processor
+from tbgen.server.bench.padding import Lengths, lengths_from_repository
+from tbgen.server.bench.parts import Front, front_from_server
+from tbgen.server.bench.point import Load, Point, Target, Timing, added, measure
+from tbgen.server.bench.texts import Corpus, Inputs, requests_from_corpus, text_inputs
+from tbgen.server.bench.wire import REQUESTS
+from tbgen.server.client import front_model
+from tbgen.server.connection import Connection
+
+WORKERS = {"http": 4, "grpc": 2}  # cores for each load process, by default
+
+OnProgress = Callable[[str, float], None]  # what runs now, share of everything that is done
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured and how.
+
+    requests: how many different requests there are; each is asked alone first.
+    batch: texts in a request.
+    rounds: times that each point is measured, all points once a round.
+    tolerance: most that a floating-point value of an answer may differ from that of the text asked alone.
+    workers: load processes; None: one for every few cores.
+    """
+
+    loads: Sequence[Load]
+    timing: Timing = field(default_factory=Timing)
+    rounds: int = 1
+    batch: int = 1
+    requests: int = 256
+    tolerance: float = 1e-3
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelTexts:
+    """The requests that a model answered when asked alone, why others were refused, and their lengths if known."""
+
+    model: str
+    requests: int
+    refused: Mapping[str, int]
+    characters: Sequence[int]
+    lengths: Lengths | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of a benchmark: where, when, with what, and the points.
+
+    busy_before: cores of this machine that were at work before the load began.
+    """
+
+    tbgen: str
+    triton: str
+    taken: str
+    processor: str
+    cores: int
+    busy_before: float
+    corpus: str
+    plan: Plan
+    texts: Sequence[ModelTexts]
+    points: Sequence[Point]
+
+    @property
+    def wrong(self) -> int:
+        """Requests that failed or whose answers changed, and those that were refused at once."""
+        refused = sum(sum(texts.refused.values()) for texts in self.texts)
+        return refused + sum(sum(p.failed.values()) + sum(p.changed.values()) for p in self.points)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model with its requests and their answers."""
+
+    front: Front
+    asked: Asked
+    lengths: Lengths | None
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.front.part.model
+
+
+def bench(
+    names: Sequence[str],
+    urls: Mapping[str, str | None],
+    corpus: Corpus,
+    plan: Plan,
+    *,
+    repository: Path | None = None,
+    on_progress: OnProgress = lambda text, share: None,  # noqa: ARG005
+) -> Report:
+    """Measure models of a running Triton.
+
+    Args:
+        names: front models, or names given to scaffold.
+        urls: protocol ("http", "grpc") -> address; the loads' protocols must be among them.
+        repository: the server's model repository, if it is at hand; without it padding and truncation are not known.
+        on_progress: called often.
+
+    Raises UserError.
+    """
+    busy_before = busy_cores()
+    with Connection(next(iter(urls.values())), next(iter(urls))) as connection:
+        total = len(names) * (1 + len(plan.loads) * plan.rounds)
+        steps = Steps(total, on_progress)
+        models = [prepare(connection, name, corpus, plan, repository, steps) for name in names]
+        places = {protocol: place_from_url(url, protocol) for protocol, url in urls.items()}
+        rounds = measure_rounds(connection, models, places, plan, steps)
+        points = [merged(same) for same in zip(*rounds, strict=True)]
+        triton = server_version(connection)
+    return Report(
+        version(),
+        triton,
+        datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        processor(),
+        cores(),
+        busy_before,
+        corpus.source,
+        plan,
+        [model_texts(model) for model in models],
+        points,
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the load of one protocol goes: host:port, encrypted or not."""
+
+    protocol: str
+    url: str
+    tls: bool
+
+
+class Steps:
+    """Progress over a known number of equal steps."""
+
+    def __init__(self, total: int, on_progress: OnProgress) -> None:
+        self.total, self.on_progress, self.done = total, on_progress, 0
+
+    def show(self, text: str, share: float) -> None:
+        """Say what runs, and how much of the present step is done."""
+        self.on_progress(text, (self.done + share) / self.total)
+
+
+def prepare(
+    connection: Connection, name: str, corpus: Corpus, plan: Plan, repository: Path | None, steps: Steps
+) -> Prepared:
+    """Find the model, draw its requests, ask each alone."""
+    model = front_model(connection, name)
+    inputs = text_inputs(connection.config(model), plan.batch)
+    requests = requests_from_corpus(corpus, inputs, plan.requests)
+    asked = ask_alone(
+        connection, model, requests, lambda share: steps.show(f"{model}: each text alone, for its answer", share)
+    )
+    front = front_from_server(connection, model, repository)
+    steps.done += 1
+    return Prepared(front, asked, lengths_from_repository(repository, front, asked.requests))
+
+
+def measure_rounds(
+    connection: Connection, models: Sequence[Prepared], places: Mapping[str, Place], plan: Plan, steps: Steps
+) -> list[list[Point]]:
+    """Every point once a round, so that a slow minute of the machine does not hit one point alone."""
+    pairs = [(target(model, places[load.protocol], plan), load) for model in models for load in plan.loads]
+    return [[measured(connection, *pair, plan, steps) for pair in pairs] for _ in range(plan.rounds)]
+
+
+def measured(connection: Connection, target: Target, load: Load, plan: Plan, steps: Steps) -> Point:
+    """One point, with its progress."""
+
+    def show(share: float, answered: int, wrong: int) -> None:
+        gone = f", {wrong} WRONG" if wrong else ""
+        steps.show(f"{target.model} {load.protocol} {load.label}: {answered} answered{gone}", share)
+
+    workers = plan.workers or max(1, cores() // WORKERS[load.protocol])
+    point = measure(connection, target, load, plan.timing, workers, show)
+    steps.done += 1
+    return point
+
+
+def place_from_url(url: str | None, protocol: str) -> Place:
+    """Where the load goes, from an address as Connection takes it. Raises UserError."""
+    if (url or "").startswith("https://"):
+        raise UserError("the load generator speaks HTTP without TLS; use grpcs://HOST:PORT, or plain http:// behind it")
+    with Connection(url, protocol) as connection:
+        return Place(connection.protocol, connection.url, (url or "").startswith("grpcs://"))
+
+
+def target(model: Prepared, place: Place, plan: Plan) -> Target:
+    """A prepared model over one protocol."""
+    build = REQUESTS[place.protocol]
+    return Target(
+        model=model.model,
+        url=place.url,
+        tls=place.tls,
+        front=model.front,
+        batch=plan.batch,
+        requests=[build(model.model, request, place.url) for request in model.asked.requests],
+        expected=model.asked.expected,
+        tolerance=plan.tolerance,
+        lengths=model.lengths,
+    )
+
+
+def merged(rounds: Sequence[Point]) -> Point:
+    """The round of median throughput, with the wrong answers of all rounds."""
+    middle = sorted(rounds, key=lambda point: point.texts_per_s)[len(rounds) // 2]
+    return replace(
+        middle,
+        failed=added(point.failed for point in rounds),
+        changed=added(point.changed for point in rounds),
+        rounds=[point.texts_per_s for point in rounds] if len(rounds) > 1 else (),
+    )
+
+
+def model_texts(model: Prepared) -> ModelTexts:
+    """What the report says of a model's texts."""
+    return ModelTexts(
+        model.model,
+        len(model.asked.requests),
+        model.asked.refused,
+        [len(text.decode("utf-8")) for request in model.asked.requests for text in texts_of(request)],
+        model.lengths,
+    )
+
+
+def texts_of(request: Inputs) -> np.ndarray:
+    """All texts of a request."""
+    return np.concatenate([array.ravel() for array in request.values()])
+
+
+def server_version(connection: Connection) -> str:
+    """Triton's version."""
+    with connection.failures("tells nothing of itself"):
+        metadata = connection.client.get_server_metadata(**connection.as_json())
+    return str(metadata.get("version", "unknown"))

@@ -1,0 +1,102 @@
+"""What a load worker is told to do, and what it saw: plain records that travel between processes."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tbgen.server.bench.wire import Tensors
+
+SENTENCES = 20  # different sentences that are kept of what went wrong
+TICK = 0.25  # seconds between two reports of a worker
+
+
+@dataclass(frozen=True)
+class Order:
+    """One worker's part of a load.
+
+    schedule: intended send times in seconds from the start (open loop), or None: each client sends when it is answered.
+    clients: connections, or with gRPC requests that may be in flight at once.
+    first: index of the request that is sent first, so that workers do not all send the same.
+    """
+
+    protocol: str
+    url: str
+    tls: bool
+    requests: Sequence[bytes]
+    expected: Sequence[Tensors]
+    tolerance: float
+    clients: int
+    seconds: float
+    warmup: float
+    timeout: float
+    first: int = 0
+    schedule: Sequence[float] | None = None
+
+
+@dataclass
+class Tally:
+    """What one worker saw. Times in seconds from the start of the load.
+
+    An answer that failed or changed has no entry in the four arrays.
+    """
+
+    intended: array[float] = field(default_factory=lambda: array("d"))
+    sent: array[float] = field(default_factory=lambda: array("d"))
+    answered: array[float] = field(default_factory=lambda: array("d"))
+    index: array[int] = field(default_factory=lambda: array("l"))
+    failed: dict[str, int] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
+
+    def answer(self, index: int, intended: float, sent: float, answered: float) -> None:
+        """Note a right answer."""
+        self.index.append(index)
+        self.intended.append(intended)
+        self.sent.append(sent)
+        self.answered.append(answered)
+
+    def fail(self, sentence: str, times: int = 1) -> None:
+        """Count requests that were not answered."""
+        count(self.failed, sentence, times)
+
+    def change(self, sentence: str) -> None:
+        """Count an answer that is not the expected one."""
+        count(self.changed, sentence)
+
+    @property
+    def wrong(self) -> int:
+        """Requests that failed or whose answer changed."""
+        return sum(self.failed.values()) + sum(self.changed.values())
+
+
+NOT_SENT = "not sent: all clients were waiting for answers"
+
+
+def count(counts: dict[str, int], sentence: str, times: int = 1) -> None:
+    """Add to a count; beyond SENTENCES different sentences they are counted together."""
+    key = sentence if sentence in counts or len(counts) < SENTENCES else "others"
+    counts[key] = counts.get(key, 0) + times
+
+
+class Watch:
+    """A worker's clock: seconds since the start, and a report every TICK seconds."""
+
+    def __init__(self, start: float, tally: Tally, report: Callable[[int, int], None]) -> None:
+        self.start = start
+        self.tally = tally
+        self.report = report
+        self.next_tick = 0.0
+
+    def now(self) -> float:
+        """Seconds since the start; negative before it."""
+        return time.monotonic() - self.start
+
+    def tick(self, now: float) -> bool:
+        """Call often; whether a report was due."""
+        if now < self.next_tick:
+            return False
+        self.next_tick = now + TICK
+        self.report(len(self.tally.answered), self.tally.wrong)
+        return True

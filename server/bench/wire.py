@@ -1,0 +1,101 @@
+"""Triton's requests and answers as bytes: requests are built before the clock runs, answers are read without a client.
+
+HTTP requests are whole HTTP/1.1 messages with binary tensors, gRPC requests serialized ModelInferRequest messages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+Tensors = dict[str, np.ndarray]
+
+
+def http_request(model: str, inputs: Mapping[str, np.ndarray], host: str) -> bytes:
+    """A POST of text tensors (arrays of bytes) that asks for all outputs in binary."""
+    data = {name: framed(array) for name, array in inputs.items()}
+    listed = [
+        {
+            "name": name,
+            "shape": list(inputs[name].shape),
+            "datatype": "BYTES",
+            "parameters": {"binary_data_size": len(raw)},
+        }
+        for name, raw in data.items()
+    ]
+    head = json.dumps({"inputs": listed, "parameters": {"binary_data_output": True}}).encode("utf-8")
+    body = head + b"".join(data.values())
+    lines = [
+        f"POST /v2/models/{model}/infer HTTP/1.1",
+        f"Host: {host}",
+        "Content-Type: application/octet-stream",
+        f"Inference-Header-Content-Length: {len(head)}",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
+
+
+def grpc_request(model: str, inputs: Mapping[str, np.ndarray], host: str) -> bytes:  # noqa: ARG001 - as http_request
+    """A serialized ModelInferRequest of text tensors (arrays of bytes)."""
+    from tritonclient.grpc.service_pb2 import ModelInferRequest
+
+    request = ModelInferRequest(model_name=model)
+    for name, array in inputs.items():
+        request.inputs.add(name=name, datatype="BYTES", shape=array.shape)
+        request.raw_input_contents.append(framed(array))
+    message: bytes = request.SerializeToString()
+    return message
+
+
+REQUESTS = {"http": http_request, "grpc": grpc_request}
+
+
+def framed(array: np.ndarray) -> bytes:
+    """The texts of an array one after the other, each behind its length in 4 bytes, little-endian."""
+    return b"".join(len(text).to_bytes(4, "little") + text for text in array.ravel())
+
+
+def tensors_from_http(body: bytes, head_size: int) -> Tensors:
+    """The outputs of a binary HTTP answer: a JSON head of `head_size` bytes, then the tensors. Raises ValueError."""
+    position, tensors = head_size, {}
+    for output in json.loads(body[:head_size])["outputs"]:
+        size = output["parameters"]["binary_data_size"]
+        raw = body[position : position + size]
+        tensors[output["name"]] = tensor_from_bytes(raw, output["datatype"], output["shape"])
+        position += size
+    return tensors
+
+
+def tensors_from_grpc(body: bytes, head_size: int = 0) -> Tensors:  # noqa: ARG001 - as tensors_from_http
+    """The outputs of a serialized ModelInferResponse. Raises ValueError, DecodeError."""
+    from tritonclient.grpc.service_pb2 import ModelInferResponse
+
+    response = ModelInferResponse.FromString(body)
+    return {
+        output.name: tensor_from_bytes(raw, output.datatype, output.shape)
+        for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
+    }
+
+
+ANSWERS = {"http": tensors_from_http, "grpc": tensors_from_grpc}
+
+
+def tensor_from_bytes(raw: bytes, data_type: str, shape: Iterable[int]) -> np.ndarray:
+    """One tensor of Triton's binary format."""
+    from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
+
+    if data_type == "BYTES":
+        return np.asarray(deserialize_bytes_tensor(raw)).reshape(tuple(shape))
+    return np.frombuffer(raw, dtype=triton_to_np_dtype(data_type)).reshape(tuple(shape))
+
+
+def error_from_http(status: int, body: bytes) -> str:
+    """What the server says when it refuses."""
+    try:
+        said: Any = json.loads(body)
+        return f"HTTP {status}: {said['error']}"
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {status}: {body[:200].decode('utf-8', errors='replace')}"
