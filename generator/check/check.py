@@ -1,0 +1,97 @@
+"""`tbgen check`: Triton's own rules on a model repository, offline, without loading a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tbgen.export.errors import UserError
+from tbgen.generator.check import (
+    batching,
+    data_files,
+    ensemble,
+    folders,
+    instances,
+    lengths,
+    onnx_graph,
+    python_model,
+    schema,
+    settings,
+    steps,
+    tensors,
+    wiring,
+)
+from tbgen.generator.check.finding import Finding
+from tbgen.generator.check.model import Model, Repository, read_repository
+from tbgen.generator.releases import release_named
+
+ModelRule = Callable[[Model], Iterator[Finding]]
+RepositoryRule = Callable[[Model, Repository], Iterator[Finding]]
+
+# Rules on one model by itself, in about the order in which Triton applies them.
+MODEL_RULES: tuple[ModelRule, ...] = (
+    *schema.RULES,
+    *folders.RULES,
+    *tensors.RULES,
+    *batching.RULES,
+    *instances.RULES,
+    *settings.RULES,
+    *data_files.RULES,
+    *ensemble.RULES,
+    *onnx_graph.RULES,
+    *python_model.RULES,
+    *steps.RULES,
+    *lengths.RULES,
+)
+# Rules on a model among the others, or for a release.
+REPOSITORY_RULES: tuple[RepositoryRule, ...] = (
+    *schema.REPOSITORY_RULES,
+    *tensors.REPOSITORY_RULES,
+    *onnx_graph.REPOSITORY_RULES,
+    *wiring.REPOSITORY_RULES,
+    *lengths.REPOSITORY_RULES,
+)
+
+
+def check_repository(folder: Path, *, release: str | None = None) -> list[Finding]:
+    """Everything that is wrong with a repository's models, by model and line; errors first within a model.
+
+    release: the tag of the Triton container that is to load it, such as 24.10. Raises UserError, NoSuchName.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no model repository at {str(folder)!r}; `tbgen scaffold` writes one")
+    repository = read_repository(folder, release_named(release) if release else None)
+    if not repository.models:
+        raise UserError(f"no model in {str(folder)!r}; a model repository has one folder a model")
+    findings = [finding for model in repository.models.values() for finding in findings_of(model, repository)]
+    findings += dependent_ensembles(repository, findings)
+    return sorted(set(findings), key=lambda finding: (finding.model, finding.severity, str(finding.place)))
+
+
+def findings_of(model: Model, repository: Repository) -> Iterator[Finding]:
+    """All rules on one model; a config that is no message at all is only said to be that."""
+    if model.unreadable:
+        for rule in schema.RULES:
+            yield from rule(model)
+        return
+    for model_rule in MODEL_RULES:
+        yield from model_rule(model)
+    for repository_rule in REPOSITORY_RULES:
+        yield from repository_rule(model, repository)
+
+
+def dependent_ensembles(repository: Repository, findings: list[Finding]) -> Iterator[Finding]:
+    """The ensembles that Triton does not load because it does not load one of their steps."""
+    causes = {finding.model: finding.says for finding in findings if finding.effect == "refused"}
+    waiting = [model for model in repository.models.values() if model.is_ensemble]
+    found = True
+    while found:
+        found = False
+        for model in waiting:
+            names = {step.model_name for step in model.config.ensemble_scheduling.step}
+            broken = next((name for name in sorted(names) if name in causes), None)
+            if broken and model.name not in causes:
+                found = True
+                says = f"ensemble '{model.name}' depends on '{broken}' which has no loaded version."
+                causes[model.name] = says
+                yield model.refused("ensemble_scheduling", says, f"mend {broken}")

@@ -1,0 +1,137 @@
+"""Rules on names, version folders and files: the model's name, its backend, what each version must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tbgen.generator.check.complete import BACKENDS
+from tbgen.generator.check.finding import Finding
+from tbgen.generator.check.model import CONFIG, NOT_VERSIONS, Model, onnx_file, version_of
+
+PLATFORMS = {(row.name, row.platform) for row in BACKENDS if row.platform}
+STRICT_BACKENDS = {name for name, _ in PLATFORMS}
+FILE_BACKENDS = {row.name: row.file for row in BACKENDS}
+
+
+def named_as_its_folder(model: Model) -> Iterator[Finding]:
+    """`name` must be the folder's."""
+    if model.config.name != model.name:
+        yield model.refused(
+            "name",
+            f"unexpected directory name '{model.name}' for model '{model.config.name}', "
+            "directory name must equal model name",
+            f'write name: "{model.name}", or leave the field out',
+        )
+
+
+def no_dangling_links(model: Model) -> Iterator[Finding]:
+    """Triton stops at a link that leads nowhere, whatever its name."""
+    for entry in sorted(model.folder.iterdir()):
+        if not entry.exists():
+            yield model.refused(
+                model.file(entry), f"failed to stat file {entry}", "mend the link, or bring its target along"
+            )
+
+
+def has_a_backend(model: Model) -> Iterator[Finding]:
+    """A backend must be named, or be told by a platform or a file; the pair must fit."""
+    config, platform, backend = model.config, model.config.platform, model.config.backend
+    if not backend and not platform and not config.default_model_filename:
+        yield model.refused(
+            "",
+            f"Invalid model name: Could not determine backend for model '{model.name}' with no backend in model "
+            "configuration. Expected model name of the form 'model.<backend_name>'.",
+            f"no model? Move the folder out of the repository. A model: say backend in its {CONFIG}",
+        )
+    elif not backend and platform != "ensemble":
+        yield model.refused(
+            "platform",
+            f"unexpected platform type '{platform}' for {config.name}",
+            f"write backend, or one of the platforms {', '.join(sorted(platform for _, platform in PLATFORMS))}",
+        )
+    elif backend and platform == "ensemble":
+        yield model.refused(
+            "backend",
+            f"Ensemble model '{config.name}' must have platform type 'ensemble' and empty backend type",
+            "remove backend",
+        )
+    elif (platform and (backend, platform) not in PLATFORMS) and backend in STRICT_BACKENDS:
+        yield model.refused(
+            "platform",
+            f"unexpected 'platform' and 'backend' pair, got:{platform}, {backend}",
+            f"write platform: {' or '.join(sorted(p for b, p in PLATFORMS if b == backend))}, or remove it",
+        )
+
+
+def has_versions(model: Model) -> Iterator[Finding]:
+    """At least one folder named by a number, of those that the version policy wants."""
+    wanted = model.config.version_policy.specific.versions
+    missing = [version for version in wanted if version not in model.versions]
+    if not model.versions:
+        yield model.refused(
+            "version_policy" if model.config.HasField("version_policy") else "",
+            f"at least one version must be available under the version policy of model '{model.name}'",
+            remedy_for_version(model, missing),
+        )
+    elif missing:
+        yield model.advice(
+            "version_policy",
+            f"version {missing[0]} is specified for model '{model.name}', but the version directory is not present",
+            f"add the folder {missing[0]}, or remove it from version_policy",
+        )
+
+
+def remedy_for_version(model: Model, missing: list[int]) -> str:
+    """What to do about a model of which no version can be loaded."""
+    if model.text is None:
+        return "no model? Move the folder out of the repository: Triton takes every folder in it for one"
+    if missing:
+        return f"add the folder {missing[0]}, or name a version that is there"
+    return "add a folder named 1 (an ensemble's may be empty, but git and object stores lose empty folders)"
+
+
+def ignored_folders(model: Model) -> Iterator[Finding]:
+    """Folders that look like versions and are passed over, or are taken for another one."""
+    for name in model.folders:
+        version = version_of(name)
+        if name in NOT_VERSIONS or str(version) == name:
+            continue
+        if version is None and not name[:1].isdigit():
+            continue
+        says = (
+            f"ignore version directory '{name}' which contains leading zeros in its directory name"
+            if version is None
+            else f"'{name}' is read as version {version}, whose files are looked for in '{version}'"
+        )
+        yield model.advice(model.file(model.folder / name), says, "name it by a plain number, or move it out")
+
+
+def has_its_file(model: Model) -> Iterator[Finding]:
+    """Each version that is loaded holds the backend's file."""
+    config = model.config
+    if config.backend not in FILE_BACKENDS:
+        return
+    for version in model.versions:
+        file = model.version_folder(version) / config.default_model_filename
+        if config.backend == "onnxruntime":
+            file = onnx_file(model, version)
+        if file.exists():
+            continue
+        yield model.refused(
+            "default_model_filename" if model.lines.at("default_model_filename") else model.file(file.parent),
+            f"unable to find '{file}' for model instance '{model.name}'",
+            remedy_for_file(file),
+        )
+
+
+def remedy_for_file(file: Path) -> str:
+    """What is there instead."""
+    there = sorted(entry.name for entry in file.parent.iterdir()) if file.parent.is_dir() else []
+    alike = [name for name in there if Path(name).suffix == file.suffix]
+    if alike:
+        return f'write default_model_filename: "{alike[0]}", or name that file {file.name}'
+    return f"put {file.name} into the folder {file.parent.name}"
+
+
+RULES = (named_as_its_folder, no_dangling_links, has_a_backend, has_versions, ignored_folders, has_its_file)

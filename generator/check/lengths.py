@@ -1,0 +1,123 @@
+"""Rules on what tokenizers, heads and engines must agree on: lengths, positions, batch sizes, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tbgen.generator.check.finding import Finding
+from tbgen.generator.check.model import Model, Repository
+from tbgen.generator.check.onnx_file import OnnxFile
+from tbgen.generator.check.python_source import STEPS, Source, sources_of
+from tbgen.generator.check.steps import line_of
+
+POSITION_TABLES = ("position_embeddings.weight", "embed_positions.weight", "wpe.weight", "position_embeddings")
+OFFSET_FAMILIES = ("roberta", "camembert", "mpnet", "bart")  # their tables begin with two rows that hold no token
+OFFSET = 2
+
+
+def positions_of(model: Model) -> int | None:
+    """How many tokens an ONNX engine can place; None when its file has no table of positions."""
+    for graph in model.graphs.values():
+        if isinstance(graph, OnnxFile):
+            for name, shape in graph.initializers.items():
+                if name.endswith(POSITION_TABLES) and len(shape) == 2:
+                    return shape[0] - (OFFSET if any(family in name for family in OFFSET_FAMILIES) else 0)
+    return None
+
+
+def dims_within_positions(model: Model) -> Iterator[Finding]:
+    """A fixed length in the engine's config is within its positions."""
+    positions = positions_of(model)
+    for index, tensor in enumerate(model.config.input if positions else ()):
+        longest = max(tensor.dims, default=0)
+        if positions and tensor.name == "input_ids" and longest > positions:
+            says = f"indices element out of data bounds, idx={positions} must be within the inclusive range"
+            mend = f"write dims of at most {positions}: the graph places that many tokens"
+            yield model.fails(
+                f"input[{index}].dims", f"onnx runtime error 6: {says} [-{positions},{positions - 1}]", mend
+            )
+
+
+def texts_within_positions(model: Model, repository: Repository) -> Iterator[Finding]:
+    """A tokenizer's lengths are within the positions of every engine that reads its tokens."""
+    for source in sources_of(model):
+        for step in source.steps or ():
+            longest = longest_length(step["settings"])
+            for engine in engines_behind(model, source, repository) if longest else ():
+                positions = positions_of(engine)
+                if positions and longest > positions:
+                    says = f"{engine.name} fails on texts of more than {positions} tokens, and this lets in {longest}"
+                    place = model.file(source.folder / STEPS, line_of(source, str(longest)))
+                    yield model.fails(
+                        place, says, f"let max_length, and the last of the buckets, be {positions} or less"
+                    )
+
+
+def longest_length(settings: dict[str, Any]) -> int:
+    """The most tokens of a text that a step's settings let in, 0 when they say nothing of it."""
+    lengths = [settings.get("max_length"), *(settings.get("buckets") or [])]
+    return max((length for length in lengths if isinstance(length, int)), default=0)
+
+
+def engines_behind(model: Model, source: Source, repository: Repository) -> list[Model]:
+    """The engines that get a Python model's tokens: those it calls, those behind it in an ensemble."""
+    names = {str(step["settings"]["model"]) for step in source.steps or () if "model" in step["settings"]}
+    for ensemble in repository.callers(model.name):
+        steps = ensemble.config.ensemble_scheduling.step
+        given = {tensor for step in steps if step.model_name == model.name for tensor in step.output_map.values()}
+        names |= {step.model_name for step in steps if given & set(step.input_map.values())}
+    return [repository.models[name] for name in sorted(names) if name in repository.models]
+
+
+def engine_is_there(model: Model, repository: Repository) -> Iterator[Finding]:
+    """A model that a step calls is in the repository, and takes as many rows as the step sends."""
+    for source in sources_of(model):
+        for step in source.steps or ():
+            name = step["settings"].get("model")
+            if not isinstance(name, str):
+                continue
+            place, engine = model.file(source.folder / STEPS, line_of(source, f'"{name}"')), repository.models.get(name)
+            rows = step["settings"].get("max_batch_size", 0)
+            if engine is None:
+                yield model.fails(
+                    place, f"Model {name} is not found", f"add {name} to the repository, or mend its name"
+                )
+            elif engine.completed.max_batch_size < rows:
+                most = engine.completed.max_batch_size
+                says = f"inference request batch-size must be <= {most} for '{name}'"
+                yield model.fails(place, says, f"write max_batch_size: {most} in {STEPS}, or raise it in {name}")
+
+
+def labels_for_each_class(model: Model, repository: Repository) -> Iterator[Finding]:
+    """A head names as many classes as its engine gives."""
+    for source in sources_of(model):
+        for step in source.steps or ():
+            labels = step["settings"].get("labels")
+            classes = classes_of(model, source, repository)
+            if isinstance(labels, Sequence) and classes and len(labels) not in classes:
+                says = f"{len(labels)} labels for the {min(classes)} classes that the engine gives"
+                place = model.file(source.folder / STEPS, line_of(source, '"labels"'))
+                yield model.fails(place, says, f"write {min(classes)} labels, in the order of the classes")
+
+
+def classes_of(model: Model, source: Source, repository: Repository) -> set[int]:
+    """The sizes of the last dims of the floating-point tensors that come from an engine, where they are fixed."""
+    given = {
+        spec[1][-1]
+        for step in source.steps or ()
+        for spec in (step["settings"].get("outputs") or {}).values()
+        if "model" in step["settings"] and spec[1]
+    }
+    called = [
+        repository.models[name]
+        for step in source.steps or ()
+        if (name := step["settings"].get("model")) in repository.models
+    ]
+    given |= {tensor.dims[-1] for engine in called for tensor in engine.completed.output if tensor.dims}
+    given |= {tensor.dims[-1] for tensor in model.config.input if tensor.name == "outputs" and tensor.dims}
+    return {size for size in given if size > 0}
+
+
+RULES = (dims_within_positions,)
+REPOSITORY_RULES = (texts_within_positions, engine_is_there, labels_for_each_class)

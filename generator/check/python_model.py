@@ -1,0 +1,122 @@
+"""Rules on Python models: syntax, the entry class, packages that a stock container lacks."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+
+from tbgen.generator.check.finding import Finding
+from tbgen.generator.check.model import Model
+from tbgen.generator.check.python_source import (
+    Imported,
+    Source,
+    beside_of,
+    class_named,
+    defines,
+    imports_of,
+    method_named,
+    sources_of,
+)
+from tbgen.generator.check.settings import has_environment
+
+ENTRY = "TritonPythonModel"
+# What NVIDIA's container has for Python models beside the standard library, from build.py of the server.
+STOCK = {"numpy", "triton_python_backend_utils", "c_python_backend_utils", "pip", "setuptools", "wheel", "virtualenv"}
+
+
+def syntax(model: Model) -> Iterator[Finding]:
+    """Every file that is imported must parse."""
+    if model.config.backend == "python" and not model.config.default_model_filename.endswith("py"):
+        name = model.config.default_model_filename
+        says = f"Model name must end with '.py'. Model name is \"{name}\"."
+        yield model.refused("default_model_filename", says, "write the name of a .py file")
+    for source in sources_of(model):
+        for file, error in source.errors.items():
+            line = error.lineno if isinstance(error, SyntaxError) else None
+            what = error.msg if isinstance(error, SyntaxError) else str(error)
+            says = f"{type(error).__name__}: {what} ({file.name}{f', line {line}' if line else ''})"
+            yield model.refused(model.file(file, line), says, "mend the syntax")
+
+
+def entry_class(model: Model) -> Iterator[Finding]:
+    """The entry file has the class that Triton constructs, and its methods take what Triton gives."""
+    for source in sources_of(model):
+        tree = source.trees.get(source.entry)
+        if tree is None:
+            continue
+        cls = class_named(tree, ENTRY)
+        if cls:
+            yield from methods(model, source, cls)
+        elif not defines(tree, ENTRY):
+            says = f"AttributeError: module '{source.folder.name}.{source.entry.stem}' has no attribute '{ENTRY}'"
+            yield model.refused(model.file(source.entry), says, f"write class {ENTRY} with the method execute")
+
+
+def methods(model: Model, source: Source, cls: ast.ClassDef) -> Iterator[Finding]:
+    """`initialize` takes args, `execute` exists, `auto_complete_config` gives the config back."""
+    initialize = method_named(cls, "initialize")
+    if initialize and not takes(initialize, 2):
+        says = (
+            f"TypeError: {ENTRY}.initialize() takes {len(initialize.args.args)} positional arguments but 2 were given"
+        )
+        yield model.refused(model.file(source.entry, initialize.lineno), says, "write def initialize(self, args)")
+    if not method_named(cls, "execute") and not cls.bases:
+        says = f"Python model '{model.name}' does not implement `execute` method."
+        yield model.fails(model.file(source.entry, cls.lineno), says, "write def execute(self, requests)")
+    complete = method_named(cls, "auto_complete_config")
+    if complete and not takes(complete, 2 if is_classmethod(complete) else 1):
+        says = f"TypeError: {ENTRY}.auto_complete_config() is called with the config alone"
+        mend = "write @staticmethod def auto_complete_config(auto_complete_model_config)"
+        yield model.refused(model.file(source.entry, complete.lineno), says, mend)
+    elif complete and not any(isinstance(node, ast.Return) and node.value for node in ast.walk(complete)):
+        says = f"auto_complete_config function in model '{model.name}' must return a valid pb.ModelConfig object."
+        yield model.refused(model.file(source.entry, complete.lineno), says, "return auto_complete_model_config")
+
+
+def takes(function: ast.FunctionDef | ast.AsyncFunctionDef, count: int) -> bool:
+    """Whether a function can be called with so many positional arguments."""
+    most = len(function.args.posonlyargs) + len(function.args.args)
+    least = most - len(function.args.defaults)
+    return least <= count and (count <= most or function.args.vararg is not None)
+
+
+def is_classmethod(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a function gets its class first."""
+    return any(isinstance(mark, ast.Name) and mark.id == "classmethod" for mark in function.decorator_list)
+
+
+def imports(model: Model) -> Iterator[Finding]:
+    """Each import is of the standard library, of a stock container, or comes along with the model."""
+    for source in sources_of(model):
+        told: set[str] = set()
+        for file, tree in source.trees.items():
+            for found in imports_of(file, tree):
+                package = found.module.partition(".")[0]
+                if package not in told and (finding := import_finding(model, source, found, package)):
+                    told.add(package)
+                    yield finding
+
+
+def import_finding(model: Model, source: Source, found: Imported, package: str) -> Finding | None:
+    """What is wrong with one import, if anything is."""
+    place = model.file(found.file, found.line)
+    if found.may_fail or beside_of(source, found):
+        return None
+    if found.level:
+        says = f"ModuleNotFoundError: No module named '{source.folder.name}.{found.module}'"
+        return model.refused(place, says, f"put {found.module.replace('.', '/')}.py beside {found.file.name}")
+    if package in sys.stdlib_module_names or package in STOCK or comes_along(source, package) or has_environment(model):
+        return None
+    says = f"in a stock container: ModuleNotFoundError: No module named '{package}'"
+    mend = f"bring {package} along beside {found.file.name} or by EXECUTION_ENV_PATH, or install it where Triton runs"
+    return model.advice(place, says, mend)
+
+
+def comes_along(source: Source, package: str) -> bool:
+    """Whether a package lies in the version folder, the model's folder, or a folder of packages in one of them."""
+    patterns = (package, f"{package}.py", f"{package}.*.so", f"*/{package}", f"*/{package}.py", f"*/{package}.*.so")
+    return any(any(folder.glob(pattern)) for folder in (source.folder, source.folder.parent) for pattern in patterns)
+
+
+RULES = (syntax, entry_class, imports)

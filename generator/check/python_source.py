@@ -1,0 +1,138 @@
+"""A Python model's files as text: their syntax trees, the steps that steps.json lists, what they import."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tbgen.generator.check.model import Model
+
+STEPS = "steps.json"
+
+
+@dataclass
+class Source:
+    """The Python files of one version: parsed, or why not. `steps` is None when there is no list of steps."""
+
+    folder: Path
+    entry: Path
+    trees: dict[Path, ast.Module] = field(default_factory=dict)
+    errors: dict[Path, SyntaxError | ValueError] = field(default_factory=dict)
+    steps: list[dict[str, Any]] | None = None
+    steps_error: str = ""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One import: from which file and line, the module's dotted name, how many dots before it, whether it may fail."""
+
+    file: Path
+    line: int
+    module: str
+    level: int
+    may_fail: bool
+
+
+def sources_of(model: Model) -> Iterator[Source]:
+    """The files of each version of a Python model that has its entry file."""
+    if model.config.backend != "python":
+        return
+    for version in model.versions:
+        folder = model.version_folder(version)
+        entry = folder / model.config.default_model_filename
+        if entry.is_file():
+            yield read_source(Source(folder, entry))
+
+
+def read_source(source: Source) -> Source:
+    """Parse the entry file, the steps' files, and the files beside them that those import."""
+    file = source.folder / STEPS
+    if file.is_file():
+        read_steps(source, file)
+    waiting = [source.entry, *(source.folder / str(step["file"]) for step in source.steps or ())]
+    while waiting:
+        file = waiting.pop()
+        if file in source.trees or file in source.errors or not file.is_file():
+            continue
+        try:
+            source.trees[file] = ast.parse(file.read_bytes(), str(file))
+        except (SyntaxError, ValueError) as error:
+            source.errors[file] = error
+        else:
+            waiting += [
+                beside for found in imports_of(file, source.trees[file]) if (beside := beside_of(source, found))
+            ]
+    return source
+
+
+def read_steps(source: Source, file: Path) -> None:
+    """The list of steps.json, if it is of the form that model.py reads."""
+    try:
+        listed = json.loads(file.read_bytes().decode("utf-8"))["steps"]
+        for step in listed:
+            step["file"], step["class"], step["settings"].items()
+    except ValueError as error:
+        source.steps_error = f"{type(error).__name__}: {error}"
+    except (KeyError, TypeError, AttributeError) as error:
+        source.steps_error = f"{type(error).__name__}: {error}"
+    else:
+        source.steps = listed
+
+
+def imports_of(file: Path, tree: ast.Module) -> Iterator[Imported]:
+    """All imports of a file; those in a try, or for type checkers only, may fail."""
+    guarded = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try) or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        may_fail = id(node) in guarded
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Imported(file, node.lineno, alias.name, 0, may_fail)
+        elif isinstance(node, ast.ImportFrom):
+            if node.module:
+                yield Imported(file, node.lineno, node.module, node.level, may_fail)
+            else:
+                for alias in node.names:
+                    yield Imported(file, node.lineno, alias.name, node.level, may_fail)
+
+
+def beside_of(source: Source, imported: Imported) -> Path | None:
+    """The file of the model that an import means: in the version folder, or in the model's; None: not of the model."""
+    parts = imported.module.split(".")
+    for folder in (source.folder, source.folder.parent):
+        for file in (folder.joinpath(*parts).with_suffix(".py"), folder.joinpath(*parts, "__init__.py")):
+            if file.is_file():
+                return file
+    return None
+
+
+def class_named(tree: ast.Module, name: str) -> ast.ClassDef | None:
+    """A class at a module's top level."""
+    return next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
+
+
+def method_named(cls: ast.ClassDef, name: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    """A method that a class defines itself."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return next((node for node in cls.body if isinstance(node, kinds) and node.name == name), None)
+
+
+def defines(tree: ast.Module, name: str) -> bool:
+    """Whether a module may have a name at its top level: a star import gives any."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return True
+        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
+            return True
+        if isinstance(node, ast.alias) and (node.asname or node.name) in (name, "*"):
+            return True
+    return False

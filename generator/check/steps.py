@@ -1,0 +1,115 @@
+"""Rules on steps.json: the files, classes, settings and assets that model.py constructs its steps from."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tbgen.generator.check.finding import Finding
+from tbgen.generator.check.model import Model
+from tbgen.generator.check.python_source import STEPS, Source, class_named, defines, method_named, sources_of
+
+
+def listed(model: Model) -> Iterator[Finding]:
+    """A model.py that reads steps.json finds it, and a list of steps in it."""
+    for source in sources_of(model):
+        file, tree = source.folder / STEPS, source.trees.get(source.entry)
+        if source.steps_error:
+            mend = 'write {"steps": [{"file": "...", "class": "...", "settings": {}}]}, without comments'
+            yield model.refused(model.file(file), source.steps_error, mend)
+        elif tree and not file.is_file() and names_the_list(tree):
+            says = f"FileNotFoundError: [Errno 2] No such file or directory: '{file}'"
+            yield model.refused(model.file(source.entry), says, f"put {STEPS} beside {source.entry.name}")
+
+
+def names_the_list(tree: ast.Module) -> bool:
+    """Whether a file's code speaks of steps.json."""
+    return any(isinstance(node, ast.Constant) and node.value == STEPS for node in ast.walk(tree))
+
+
+def steps(model: Model) -> Iterator[Finding]:
+    """Each step's file is there, with its class, which takes its settings."""
+    for source in sources_of(model):
+        for step in source.steps or ():
+            yield from step_findings(model, source, step)
+
+
+def step_findings(model: Model, source: Source, step: dict[str, Any]) -> Iterator[Finding]:
+    """What is wrong with one step."""
+    file, here = source.folder / str(step["file"]), line_of(source, f'"{step["file"]}"')
+    if not file.is_file():
+        says = f"FileNotFoundError: [Errno 2] No such file or directory: '{file}'"
+        yield model.refused(model.file(source.folder / STEPS, here), says, f"put {step['file']} beside {STEPS}")
+        return
+    tree = source.trees.get(file)
+    if tree is None:
+        return
+    cls = class_named(tree, str(step["class"]))
+    if cls is None:
+        if not defines(tree, str(step["class"])):
+            says = f"AttributeError: module 'tbgen_step_{file.stem}' has no attribute '{step['class']}'"
+            classes = ", ".join(node.name for node in tree.body if isinstance(node, ast.ClassDef))
+            yield model.refused(model.file(source.folder / STEPS, here), says, f"{file.name} has: {classes}")
+        return
+    constructor = method_named(cls, "__init__")
+    if isinstance(constructor, ast.FunctionDef):
+        yield from settings_findings(model, source, step, constructor)
+        yield from asset_findings(model, source, file, constructor)
+
+
+def settings_findings(
+    model: Model, source: Source, step: dict[str, Any], constructor: ast.FunctionDef
+) -> Iterator[Finding]:
+    """The settings are the constructor's keywords: none unknown, none that it must have left out."""
+    arguments = constructor.args
+    known = [argument.arg for argument in (*arguments.args[2:], *arguments.kwonlyargs)]
+    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    required = [argument.arg for argument, default in pairs if default is None]
+    begins = f"TypeError: {step['class']}.__init__()"
+    for name in sorted(step["settings"].keys() - known) if arguments.kwarg is None else ():
+        near = difflib.get_close_matches(name, known, 1, 0.5) or [", ".join(known)]
+        says = f"{begins} got an unexpected keyword argument '{name}'"
+        yield model.refused(
+            model.file(source.folder / STEPS, line_of(source, f'"{name}"')), says, f"{step['class']} takes {near[0]}"
+        )
+    for name in (name for name in required if name not in step["settings"]):
+        place = model.file(source.folder / STEPS, line_of(source, f'"{step["class"]}"'))
+        says = f"{begins} missing 1 required keyword-only argument: '{name}'"
+        yield model.refused(place, says, f"add {name} to the settings of {step['class']}")
+
+
+def asset_findings(model: Model, source: Source, file: Path, constructor: ast.FunctionDef) -> Iterator[Finding]:
+    """The files that a constructor names by `folder / "name"`, outside of conditions, lie beside it."""
+    for name, line in assets_of(constructor):
+        if not (source.folder / name).exists():
+            says = f"No such file or directory: '{source.folder / name}'"
+            yield model.refused(model.file(file, line), says, f"put {name} beside {file.name}")
+
+
+def assets_of(constructor: ast.FunctionDef) -> Iterator[tuple[str, int]]:
+    """Names and lines of the files that a constructor always reads from its folder."""
+    folder = constructor.args.args[1].arg if len(constructor.args.args) > 1 else ""
+    unconditional = [part for part in constructor.body if isinstance(part, ast.Assign | ast.AnnAssign | ast.Expr)]
+    for node in (node for part in unconditional for node in ast.walk(part)):
+        if isinstance(node, ast.IfExp | ast.Lambda):
+            return
+        if (
+            isinstance(node, ast.BinOp)
+            and isinstance(node.op, ast.Div)
+            and isinstance(node.left, ast.Name)
+            and node.left.id == folder
+            and isinstance(node.right, ast.Constant)
+        ):
+            yield str(node.right.value), node.lineno
+
+
+def line_of(source: Source, written: str) -> int | None:
+    """The first line of steps.json that holds a text."""
+    text = (source.folder / STEPS).read_text(encoding="utf-8", errors="replace")
+    return next((number for number, line in enumerate(text.splitlines(), 1) if written in line), None)
+
+
+RULES = (listed, steps)

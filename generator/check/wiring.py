@@ -1,0 +1,195 @@
+"""Rules on an ensemble against the models it calls: they are there, load, and their tensors fit to one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelEnsembling, ModelInput, ModelOutput
+
+from tbgen.generator.check.ensemble import STEP
+from tbgen.generator.check.finding import Finding
+from tbgen.generator.check.model import Model, Repository
+from tbgen.generator.check.tensors import shape_text
+
+Step = ModelEnsembling.Step
+
+
+@dataclass(frozen=True)
+class Wire:
+    """What is known of an ensemble's tensor: from which model, its type, its dims without and with the batch axis."""
+
+    model: str
+    data_type: int
+    dims: tuple[int, ...]
+    full: tuple[int, ...]
+
+
+def steps_are_there(model: Model, repository: Repository) -> Iterator[Finding]:
+    """Each step's model is in the repository, in the version that is asked for."""
+    for index, step in enumerate(model.config.ensemble_scheduling.step):
+        part = repository.models.get(step.model_name)
+        if step.model_name and part is None:
+            yield model.refused(
+                f"{STEP}[{index}].model_name",
+                f"ensemble {model.name} contains models that are not available or ambiguous: {step.model_name}",
+                f"there are: {', '.join(sorted(repository.models.keys() - {model.name}))}",
+            )
+        elif part and step.model_version != -1 and step.model_version not in part.versions:
+            yield model.refused(
+                f"{STEP}[{index}].model_version",
+                f"ensemble '{model.name}' depends on '{part.name}' whose required version {step.model_version} is not "
+                "loaded.",
+                "write model_version: -1 for the newest, or add the version",
+            )
+
+
+def no_circle(model: Model, repository: Repository) -> Iterator[Finding]:
+    """No ensemble calls itself, directly or through others."""
+    path = circle_through(repository, model.name, model.name, [])
+    if path:
+        yield model.refused(
+            "ensemble_scheduling",
+            f"circular dependency between ensembles: {model.name} -> ... -> {path[-1]} -> {model.name}",
+            f"take one of these steps out: {' -> '.join((model.name, *path[1:], model.name))}",
+        )
+
+
+def circle_through(repository: Repository, name: str, goal: str, path: list[str]) -> list[str]:
+    """The ensembles from `goal` to the one that calls it again; empty when there is no such way."""
+    called = repository.models[name].config.ensemble_scheduling.step if name in repository.models else ()
+    for step in called:
+        if step.model_name == goal:
+            return [*path, name]
+        if step.model_name not in path and step.model_name != name:
+            found = circle_through(repository, step.model_name, goal, [*path, name])
+            if found:
+                return found
+    return []
+
+
+def batches_fit(model: Model, repository: Repository) -> Iterator[Finding]:
+    """No step takes fewer rows than the ensemble lets in."""
+    for index, step, part in steps_with_models(model, repository):
+        if 0 < part.max_batch_size < model.config.max_batch_size:
+            yield model.refused(
+                "max_batch_size",
+                f"ensemble {model.name} allows maximum batch size {model.config.max_batch_size}, but it contains model "
+                f"{step.model_name} which only allows maximum batch size to be {part.max_batch_size}",
+                f"write max_batch_size: {part.max_batch_size} here, or raise it in {step.model_name} (step {index})",
+            )
+
+
+def tensors_fit(model: Model, repository: Repository) -> Iterator[Finding]:
+    """Names, types and dims along every wire."""
+    wires = own_wires(model)
+    for index, step, part in steps_with_models(model, repository):
+        yield from names_exist(model, index, step, part)
+        for place, tensor_name, tensor in ends_of(index, step, part):
+            wire = wire_of(step.model_name, tensor, part.max_batch_size > 0, tensor.dims)
+            known = wires.setdefault(tensor_name, wire)
+            if problem := difference(known, wire):
+                says = f"in ensemble {model.name}, ensemble tensor {tensor_name}: {problem}"
+                yield model.refused(place, says, f"let {known.model} and {wire.model} agree on {tensor_name}")
+
+
+def names_exist(model: Model, index: int, step: Step, part: ModelConfig) -> Iterator[Finding]:
+    """Maps name tensors of the step's model, and every input that it must have."""
+    inputs, outputs = [tensor.name for tensor in part.input], [tensor.name for tensor in part.output]
+    for key, value in sorted(step.input_map.items()):
+        if key not in inputs:
+            says = f"in ensemble {model.name}, ensemble tensor {value} is mapping to non-existing input {key} in model "
+            place = f'{STEP}[{index}].input_map["{key}"]'
+            yield model.refused(place, f"{says}{step.model_name}", f"its inputs: {', '.join(inputs)}")
+    for key, value in sorted(step.output_map.items()):
+        if key not in outputs:
+            says = (
+                f"in ensemble {model.name}, ensemble tensor {value} is mapped from non-existing output {key} in model "
+            )
+            place = f'{STEP}[{index}].output_map["{key}"]'
+            yield model.refused(place, f"{says}{step.model_name}", f"its outputs: {', '.join(outputs)}")
+    for tensor in part.input:
+        if tensor.name not in step.input_map and not tensor.optional:
+            says = f"in ensemble {model.name}, input {tensor.name} in model {step.model_name} is not mapped to any "
+            mend = f'add input_map {{ key: "{tensor.name}" value: "..." }}'
+            yield model.refused(f"{STEP}[{index}]", f"{says}ensemble tensors", mend)
+
+
+def decoupled_steps(model: Model, repository: Repository) -> Iterator[Finding]:
+    """A step's inputs come from one decoupled model at most: others answer another number of times."""
+    origin = {tensor.name: "" for tensor in model.config.input}  # tensor -> the decoupled model it came through
+    waiting = list(steps_with_models(model, repository))
+    while ready := [row for row in waiting if all(tensor in origin for tensor in row[1].input_map.values())]:
+        for index, step, part in ready:
+            origins = {origin[tensor] for tensor in step.input_map.values()}
+            if len(origins) > 1:
+                yield model.refused(
+                    f"{STEP}[{index}]",
+                    f"in ensemble {model.name}, step of model '{step.model_name}' receives inputs originated from "
+                    "different decoupled models",
+                    "let all its inputs come through the same decoupled model",
+                )
+            through = f"{index}" if part.model_transaction_policy.decoupled else min(origins, default="")
+            origin |= dict.fromkeys(step.output_map.values(), through)
+        waiting = [row for row in waiting if row not in ready]
+
+
+def steps_with_models(model: Model, repository: Repository) -> Iterator[tuple[int, Step, ModelConfig]]:
+    """The steps whose models are there and whose tensors are known without running them."""
+    for index, step in enumerate(model.config.ensemble_scheduling.step):
+        part = repository.models.get(step.model_name)
+        if part and part.versions and part.completed.input and part.completed.output:
+            yield index, step, part.completed
+
+
+def own_wires(model: Model) -> dict[str, Wire]:
+    """The ensemble's inputs and outputs."""
+    config = model.config
+    return {
+        tensor.name: wire_of(
+            model.name,
+            tensor,
+            config.max_batch_size > 0,
+            tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims,
+        )
+        for tensor in (*config.output, *config.input)
+    }
+
+
+def ends_of(index: int, step: Step, part: ModelConfig) -> Iterator[tuple[str, str, ModelInput | ModelOutput]]:
+    """Where each wire meets the step: the path of the map's entry, the ensemble's name, the model's tensor."""
+    for name, wired, tensors in (
+        ("input_map", step.input_map, part.input),
+        ("output_map", step.output_map, part.output),
+    ):
+        for tensor in tensors:
+            if tensor.name in wired:
+                yield f'{STEP}[{index}].{name}["{tensor.name}"]', wired[tensor.name], tensor
+
+
+def wire_of(model: str, tensor: ModelInput | ModelOutput, batching: bool, dims: Sequence[int]) -> Wire:
+    """A tensor as one model knows it."""
+    return Wire(model, tensor.data_type, tuple(dims), (-1, *dims) if batching else tuple(dims))
+
+
+def difference(first: Wire, second: Wire) -> str:
+    """What two models say differently of one tensor, in Triton's words; an open dimension fits any size."""
+    if first.data_type != second.data_type:
+        return (
+            f"inconsistent data type: {DataType.Name(first.data_type)} is inferred from model {first.model} while "
+            f"{DataType.Name(second.data_type)} is inferred from model {second.model}"
+        )
+    if not alike(first.dims, second.dims) and not alike(first.full, second.full):
+        return (
+            f"inconsistent shape: {shape_text(first.full)} is inferred from model {first.model} while "
+            f"{shape_text(second.full)} is inferred from model {second.model}"
+        )
+    return ""
+
+
+def alike(first: Sequence[int], second: Sequence[int]) -> bool:
+    """Equal up to open dimensions."""
+    return len(first) == len(second) and all(a == b or -1 in (a, b) for a, b in zip(first, second, strict=True))
+
+
+REPOSITORY_RULES = (steps_are_there, no_circle, batches_fit, tensors_fit, decoupled_steps)
