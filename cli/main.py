@@ -15,6 +15,9 @@ COMMANDS = {
         "tbgen.cli.export:export",
         "Turn a checkpoint into an engine file and prove its answers.",
     ),
+    "init": ("tbgen.cli.init:init", "Write a recipe that scaffold reads, by questions on a terminal."),
+    "diff": ("tbgen.cli.diff:diff", "Show what an update of written models would change."),
+    "update": ("tbgen.cli.update:update", "Write models anew; edited files are kept and shown."),
     "serve": ("tbgen.cli.serve:serve", "Run the embedded Triton on a model repository."),
     "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),
 }

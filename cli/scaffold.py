@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tbgen.generator.recipe import Recipe
+    from tbgen.generator.scaffold import Request, Scaffolded
 
 
 @click.command(short_help="Write the models that serve a checkpoint into a model repository.")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
@@ -30,57 +38,79 @@ import click
     "-o",
     "--repository",
     type=click.Path(path_type=Path, file_okay=False),
-    default="model_repository",
-    show_default=True,
-    help="Triton model repository to write into.",
+    help="Triton model repository to write into. Default: model_repository.",
+)
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Recipe that says all but --repository and --force. Default without NAME: tbgen.toml.",
 )
 @click.option("--force", is_flag=True, help="Replace models of the same name, edited ones too.")
-def scaffold(
-    name: str,
-    source: Path | None,
-    task: str | None,
-    labels: tuple[str, ...],
-    engine: str,
-    graph: str,
-    fixed_length: int | None,
-    vendor: bool,
-    platform: str | None,
-    repository: Path,
-    force: bool,
-) -> None:
+def scaffold(name: str | None, repository: Path | None, recipe: Path | None, force: bool, **asked: Any) -> None:
     """Write the models that serve a checkpoint under NAME into a Triton model repository.
 
-    Without --source, NAME is a preset: `tbgen scaffold kcbert` serves the bundled sample checkpoint.
+    Without --source, NAME is a preset: `tbgen scaffold kcbert` serves the bundled sample checkpoint. Without NAME, the
+    recipe tbgen.toml in this folder says it all; `tbgen init` writes one.
     """
     from rich.console import Console
 
-    from tbgen.cli.show import repository_tree, status_line
-    from tbgen.generator.presets import PRESETS
+    from tbgen.cli.show import status_line
     from tbgen.generator.scaffold import Request
     from tbgen.generator.scaffold import scaffold as write
 
-    console = Console(stderr=True, soft_wrap=True)
-    if source is None and name in PRESETS:
-        console.print(
-            f"No --source: serving the bundled sample, {PRESETS[name].about}. Yours: --source DIR", style="yellow"
-        )
-    request = Request(name, source, task, engine, graph, labels, fixed_length, vendor, platform)
-    with status_line(console) as on_progress:
-        written = write(request, repository, force=force, on_progress=on_progress)
+    found = recipe_asked(name, recipe)
+    requests = found.requests if found else (Request(str(name), **asked),)
+    target = repository or (found.repository if found else Path("model_repository"))
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    for request in requests:
+        say_preset(request, console)
+        with status_line(console) as on_progress:
+            written = write(request, target, force=force, on_progress=on_progress)
+        show(written, request.name, console)
+
+
+def recipe_asked(name: str | None, file: Path | None) -> Recipe | None:
+    """The recipe that stands for NAME and the options; None where these are given."""
+    from tbgen.generator.recipe import FILE, recipe_from_file
+
+    if file is None and name is not None:
+        return None
+    if file is None and not Path(FILE).is_file():
+        raise click.UsageError(f"name the models, or run it where there is a {FILE} (`tbgen init` writes one)")
+    context = click.get_current_context()
+    given = [each for each in context.params if context.get_parameter_source(each) is ParameterSource.COMMANDLINE]
+    if others := sorted({*given} - {"repository", "recipe", "force"}):
+        raise click.UsageError(f"{', '.join(others)}: the recipe says that; leave it out here, or change the recipe")
+    return recipe_from_file(file or Path(FILE))
+
+
+def say_preset(request: Request, console: Console) -> None:
+    """Say so when it is the bundled sample that will be served."""
+    from tbgen.generator.presets import PRESETS
+
+    if request.source is None and request.name in PRESETS:
+        about = PRESETS[request.name].about
+        console.print(f"No --source: serving the bundled sample, {about}. Yours: --source DIR", style="yellow")
+
+
+def show(written: Scaffolded, name: str, console: Console) -> None:
+    """What was written, and how to serve it."""
+    from rich.console import Console
+
+    from tbgen.cli.show import repository_tree
+
     if parity := written.exported.parity:
         console.print(
             f"Against PyTorch on {parity['texts']} sentences: logits differ by at most {parity['max_abs']:.2g} "
-            f"(tolerance {parity['tolerance']:g})",
-            highlight=False,
+            f"(tolerance {parity['tolerance']:g})"
         )
-    out = Console()
-    out.print(repository_tree(written.repository, [folder.name for folder in written.models]))
-    out.print(f"Serve it here: tbgen serve {written.repository}", highlight=False)
-    out.print(
-        "Put it into an existing Triton; the second line loads it where the server does not poll:", highlight=False
-    )
-    for line in drop_in_lines(name, written.repository, [folder.name for folder in written.models]):
-        out.print(f"  {line}", highlight=False, soft_wrap=True)
+    models = [folder.name for folder in written.models]
+    out = Console(highlight=False)
+    out.print(repository_tree(written.repository, models))
+    out.print(f"Serve it here: tbgen serve {written.repository}")
+    out.print("Put it into an existing Triton; the second line loads it where the server does not poll:")
+    for line in drop_in_lines(name, written.repository, models):
+        out.print(f"  {line}", soft_wrap=True)
 
 
 def drop_in_lines(name: str, repository: Path, models: list[str]) -> list[str]:

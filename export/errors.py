@@ -28,7 +28,7 @@ class NoSuchName(UserError):
 
 def plural(kind: str) -> str:
     """The plural of a noun of this project's messages."""
-    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    return f"{kind[:-1]}ies" if kind.endswith("y") and kind[-2] not in "aeiou" else f"{kind}s"
 
 
 def require(package: str, *, extra: str) -> ModuleType:

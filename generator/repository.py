@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.generator.originals import packed, text_of
 
 RECORD = "tbgen.json"
+VENDOR = "vendor"  # packages of others
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,32 @@ def staged(repository: Path) -> Iterator[Path]:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Write the model's record with the hash of each file; no time and no path, so that it can be reproduced."""
-    hashes = {str(file.relative_to(folder)): sha256_of(file) for file in files_of(folder)}
-    text = json.dumps(record | {"files": hashes}, ensure_ascii=False, indent=2)
+    """Write the model's record: `record`, the hash of each file, and the small text files as they are now.
+
+    There is no time and no path in it, so that it can be reproduced.
+    """
+    names = {str(file.relative_to(folder)): file for file in files_of(folder)}
+    hashes = {name: sha256_of(file) for name, file in names.items()}
+    texts = {name: text for name, file in names.items() if VENDOR not in file.parts and (text := text_of(file))}
+    text = json.dumps(record | {"files": hashes, "originals": packed(texts)}, ensure_ascii=False, indent=2)
     (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of a model that tbgen wrote; None for any other folder."""
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record
 
 
 def standing_model(folder: Path) -> Standing | None:
     """What is known of an existing model folder; None when there is none."""
     if not folder.exists():
         return None
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    record = read_record(folder)
+    if record is None:
         return Standing(folder, None, ())
     now = {str(file.relative_to(folder)): sha256_of(file) for file in files_of(folder)}
     then = record.get("files", {})
@@ -66,7 +81,7 @@ def refuse_to_overwrite(standing: Standing | None, source: dict[str, Any]) -> No
     if standing.edited:
         raise UserError(
             f"{standing.folder} was edited since tbgen wrote it ({', '.join(standing.edited[:5])}); "
-            "use another name, or --force to lose the edits"
+            "`tbgen update` keeps the edits, --force loses them"
         )
     if standing.source != source:
         raise UserError(f"{standing.folder} serves another checkpoint; use another name, or --force to replace it")

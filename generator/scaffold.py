@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_folder
+from tbgen.export.exported import record_of as export_record
 from tbgen.generator.engines import ENGINES, GRAPHS
 from tbgen.generator.graph import models_of
 from tbgen.generator.presets import PRESETS
@@ -18,6 +19,8 @@ from tbgen.generator.tasks import TASKS
 from tbgen.generator.vendor import PLATFORMS, this_platform
 from tbgen.generator.version import version
 from tbgen.generator.write import write_models
+
+Progress = Callable[[str], None]  # is told what is done now
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,22 @@ class Request:
     fixed_length: int | None = None
     vendor: bool = True
     platform: str | None = None
+    weights: Mapping[str, str] = field(
+        default_factory=dict
+    )  # the source's files and their SHA-256, if they must be these
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Models that are written but not yet published: their names in loading order, and what they were made from."""
+
+    models: tuple[str, ...]
+    exported: Exported
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What identifies the checkpoint: file name -> SHA-256."""
+        return self.exported.made.get("source", {})
 
 
 @dataclass(frozen=True)
@@ -51,37 +70,52 @@ def scaffold(
     repository: Path,
     *,
     force: bool = False,
-    on_progress: Callable[[str], None] = lambda _: None,
+    on_progress: Progress = lambda _: None,
 ) -> Scaffolded:
     """Write the models that serve `request` into `repository`: all of them, or none. Raises UserError."""
-    check_names(request)
     with staged(repository) as staging:
-        exported = exported_from_request(request, staging / ".export", on_progress)
-        task = request.task or exported.task
-        if task not in TASKS:
-            raise NoSuchName("task", task, list(TASKS))
-        models = models_of(
-            request.name,
-            exported,
-            task=TASKS[task],
-            engine=request.engine,
-            kind=ENGINES[request.engine],
-            graphs=GRAPHS[request.graph],
-        )
-        source = exported.made.get("source", {})
+        written = stage(request, staging, on_progress=on_progress)
         if not force:
-            for model in models:
-                refuse_to_overwrite(standing_model(repository / model.name), source)
-        on_progress("Writing the model repository")
-        write_models(models, staging, record_of(request, task, exported), platform=platform_of(request))
-        publish(staging, repository, [model.name for model in models])
+            for name in written.models:
+                refuse_to_overwrite(standing_model(repository / name), written.source)
+        publish(staging, repository, written.models)
     return Scaffolded(
         repository,
-        tuple(repository / model.name for model in models),
-        tuple(model.name for model in models if model.name.endswith(tuple(GRAPHS["both"]))),
-        exported,
+        tuple(repository / name for name in written.models),
+        tuple(name for name in written.models if name.endswith(tuple(GRAPHS["both"]))),
+        written.exported,
         None if request.source else request.name,
     )
+
+
+def stage(
+    request: Request,
+    staging: Path,
+    *,
+    exported: Exported | None = None,
+    on_progress: Progress = lambda _: None,
+) -> Staged:
+    """Write the models that serve `request` into `staging`, from `exported` or else from the request's source.
+
+    Raises UserError.
+    """
+    check_names(request)
+    exported = exported or exported_from_request(request, staging / ".export", on_progress)
+    check_weights(request, exported.made.get("source", {}))
+    task = request.task or exported.task
+    if task not in TASKS:
+        raise NoSuchName("task", task, list(TASKS))
+    models = models_of(
+        request.name,
+        exported,
+        task=TASKS[task],
+        engine=request.engine,
+        kind=ENGINES[request.engine],
+        graphs=GRAPHS[request.graph],
+    )
+    on_progress("Writing the model repository")
+    write_models(models, staging, record_of(request, task, exported), platform=platform_of(request))
+    return Staged(tuple(model.name for model in models), exported)
 
 
 def check_names(request: Request) -> None:
@@ -97,9 +131,16 @@ def check_names(request: Request) -> None:
         raise NoSuchName("platform", request.platform, list(PLATFORMS))
     if request.task is not None and request.task not in TASKS:
         raise NoSuchName("task", request.task, list(TASKS))
-    if request.source is None and request.name not in PRESETS:
+
+
+def check_weights(request: Request, source: Mapping[str, str]) -> None:
+    """Raise UserError when the source's weights are not those that were asked for."""
+    names = sorted({*request.weights, *source})
+    wrong = [name for name in names if request.weights.get(name) != source.get(name)]
+    if request.weights and wrong:
         raise UserError(
-            f"no preset {request.name!r} (presets: {', '.join(PRESETS)}); name your checkpoint with --source DIR"
+            f"{', '.join(wrong)} is not the one that the recipe was written for; take that checkpoint, or write the "
+            "recipe anew: tbgen init --force"
         )
 
 
@@ -108,9 +149,18 @@ def platform_of(request: Request) -> str | None:
     return (request.platform or this_platform()) if request.vendor else None
 
 
-def exported_from_request(request: Request, folder: Path, on_progress: Callable[[str], None]) -> Exported:
+def source_of(request: Request) -> Path:
+    """The checkpoint or export that a request names; without one its name must be a preset's. Raises UserError."""
+    if request.source is None and request.name not in PRESETS:
+        raise UserError(
+            f"no preset {request.name!r} (presets: {', '.join(PRESETS)}); name your checkpoint with --source DIR"
+        )
+    return request.source or PRESETS[request.name].source
+
+
+def exported_from_request(request: Request, folder: Path, on_progress: Progress) -> Exported:
     """The export that the request's source is, or the one made from its checkpoint in `folder`."""
-    source = request.source or PRESETS[request.name].source
+    source = source_of(request)
     if not source.exists():
         raise UserError(
             f"no such source: {source}. --source takes the folder of a checkpoint (config.json, weights, tokenizer) "
@@ -129,12 +179,16 @@ def exported_from_request(request: Request, folder: Path, on_progress: Callable[
 
 
 def record_of(request: Request, task: str, exported: Exported) -> dict[str, Any]:
-    """What made the models: tool, source and settings; no path and no time, so that it can be reproduced."""
-    made = {key: value for key, value in exported.made.items() if key != "source"}
+    """What made the models: tool, source and settings; no path, no time and no measurement: it can be reproduced."""
+    export = export_record(exported)
+    del export["parity"]
+    settings = {each.name: getattr(request, each.name) for each in fields(request)}
+    settings |= {"task": task, "labels": list(exported.labels), "fixed_length": exported.fixed_length}
+    settings |= {"platform": platform_of(request)}
     return {
         "tbgen": version(),
-        "name": request.name,
-        "source": exported.made.get("source", {}),
-        "settings": {"task": task, "labels": list(exported.labels), "fixed_length": exported.fixed_length},
-        "export": made,
+        "name": settings.pop("name"),
+        "source": export["made"].pop("source", {}),
+        "settings": {key: value for key, value in settings.items() if key not in ("source", "weights")},
+        "export": export,
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +41,8 @@ class Engine:
         max_tokens: most tokens (rows x longest) of one call that carries more than one row.
         call_tokens: what one call costs beyond its tokens, in tokens; steers how finely a batch is cut.
         parallel_calls: calls in flight at once; serial calls leave engine instances idle.
+        shapes: if given, the only shapes there are, each [least rows, most rows, least tokens, most tokens]; a call is
+            filled up with padding to the cheapest that holds it.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Engine:
         max_tokens: int = 512,
         call_tokens: int = 30,
         parallel_calls: int = 2,
+        shapes: Sequence[Sequence[int]] = (),
     ) -> None:
         self.model = model
         self.inputs = {name: tuple(spec) for name, spec in inputs.items()}
@@ -61,6 +66,8 @@ class Engine:
         self.buckets = list(buckets)
         self.max_tokens = max_tokens
         self.call_tokens = call_tokens
+        self.shapes = [tuple(shape) for shape in shapes] or [(1, max_batch_size, 1, self.buckets[-1])]
+        self.padded_tokens = functools.cache(lambda rows, width: math.prod(self.padded(rows, width)))
         self.calls = ThreadPoolExecutor(parallel_calls, thread_name_prefix=f"call-{model}")
 
     def __call__(self, **tensors: np.ndarray) -> Tensors:
@@ -81,14 +88,14 @@ class Engine:
     def cuts(self, widths: Sequence[int]) -> list[int]:
         """Where to cut rows sorted by falling width: [0, ..., rows], the least total of padded tokens and calls.
 
-        Dynamic programming over the rows; a part costs call_tokens + rows x its first (widest) row.
+        Dynamic programming over the rows; a part costs call_tokens + rows x its first (widest) row, as padded.
         """
         best = [0.0] + [float("inf")] * len(widths)
         start_of = [0] * (len(widths) + 1)
         for start, width in enumerate(widths):
-            most = max(1, min(self.max_batch_size, self.max_tokens // width))
+            most = max(1, min(self.most_rows(width), self.max_tokens // width))
             for end in range(start + 1, min(start + most, len(widths)) + 1):
-                cost = best[start] + self.call_tokens + (end - start) * width
+                cost = best[start] + self.call_tokens + self.padded_tokens(end - start, width)
                 if cost < best[end]:
                     best[end], start_of[end] = cost, start
         cuts = [len(widths)]
@@ -96,8 +103,34 @@ class Engine:
             cuts.insert(0, start_of[cuts[0]])
         return cuts
 
+    def most_rows(self, width: int) -> int:
+        """How many rows of that many tokens one call may carry."""
+        return min(self.max_batch_size, max(rows for _, rows, _, tokens in self.shapes if tokens >= width))
+
+    def padded(self, rows: int, width: int) -> tuple[int, int]:
+        """The smallest shape that the engine takes for so many rows and tokens."""
+        fitting = (
+            (max(rows, least_rows), max(width, least_tokens))
+            for least_rows, most_rows, least_tokens, most_tokens in self.shapes
+            if rows <= most_rows and width <= most_tokens
+        )
+        return min(fitting, key=math.prod)
+
     def call(self, tensors: Tensors) -> Tensors:
-        """One request to the engine. Raises EngineError."""
+        """One request to the engine, filled up to a shape that it takes. Raises EngineError."""
+        rows, width = tensors["attention_mask"].shape
+        more_rows, more_tokens = np.subtract(self.padded(rows, width), (rows, width))
+        if not (more_rows or more_tokens):
+            return self.request(tensors)
+        padding = ((0, more_rows), (0, more_tokens))
+        answers = self.request({name: np.pad(array, padding) for name, array in tensors.items()})
+        return {
+            name: array[:rows, :width] if self.runs_along_length(name) else array[:rows]
+            for name, array in answers.items()
+        }
+
+    def request(self, tensors: Tensors) -> Tensors:
+        """One request to the engine as it is. Raises EngineError."""
         request = pb_utils.InferenceRequest(
             model_name=self.model,
             requested_output_names=list(self.outputs),
@@ -110,13 +143,13 @@ class Engine:
         return {name: pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in self.outputs}
 
     def merged(
-        self, name: str, parts: Sequence[np.ndarray], answers: Sequence[Tensors], shape: tuple[int, int]
+        self, name: str, parts: Sequence[np.ndarray], answers: Sequence[Tensors], shape: tuple[int, ...]
     ) -> np.ndarray:
         """The parts' answers as one array in the rows' order; answers along the length are padded with zeros."""
         first = answers[0][name]
         if len(parts) == 1 and not self.runs_along_length(name):
             return first[np.argsort(parts[0])]
-        trailing = shape[1:] + first.shape[2:] if self.runs_along_length(name) else first.shape[1:]
+        trailing = shape[1:2] + first.shape[2:] if self.runs_along_length(name) else first.shape[1:]
         array = np.zeros((shape[0], *trailing), dtype=first.dtype)
         for rows, answer in zip(parts, answers, strict=True):
             if self.runs_along_length(name):

@@ -1,39 +1,120 @@
-"""Logits to classes: the best class of each text, its name and probability, and the softmax over all classes."""
+"""Logits to classes: the best class of each text, the best few, and the score of every class."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+Tensors = dict[str, np.ndarray]
+
 
 class TextClassification:
-    """Names the best class of each text.
+    """Names the best class of each text and the best few.
 
     Args:
         folder: the version folder; nothing is read from it.
         labels: names of the classes, in the order of the logits.
+        activation: softmax where one class is right, sigmoid where each class may be.
+        top_k: how many classes top_labels names unless a request says otherwise.
+        threshold: the least score in top_labels unless a request says otherwise; sigmoid only.
+        extras: outputs to give beside: logits, json.
     """
 
-    def __init__(self, folder: Path, *, labels: Sequence[str]) -> None:  # noqa: ARG002
+    def __init__(
+        self,
+        folder: Path,  # noqa: ARG002
+        *,
+        labels: Sequence[str],
+        activation: str = "softmax",
+        top_k: int = 5,
+        threshold: float = 0.5,
+        extras: Sequence[str] = (),
+    ) -> None:
         self.labels = np.array(labels, dtype=object)
-        self.inputs = {"outputs": ("TYPE_FP32", [len(labels)])}
-        self.outputs = {
+        self.activation = activation
+        self.top_k = top_k
+        self.threshold = threshold
+        self.with_json = "json" in extras
+        per_class = ("TYPE_FP32", [len(labels)])
+        self.inputs = {"outputs": per_class}
+        self.outputs: dict[str, tuple[str, list[int]]] = {
             "label_index": ("TYPE_INT32", [1]),
-            "softmax": ("TYPE_FP32", [len(labels)]),
+            activation: per_class,
             "label": ("TYPE_STRING", [1]),
             "score": ("TYPE_FP32", [1]),
+            "top_labels": ("TYPE_STRING", [-1]),
+            "top_scores": ("TYPE_FP32", [-1]),
         }
+        self.outputs |= {"top_count": ("TYPE_INT32", [1])} if activation == "sigmoid" else {}
+        self.outputs |= {name: spec for name, spec in (("logits", per_class), JSON) if name in extras}
+        self.parameters = {name: PARAMETERS[name] for name in PARAMETERS_OF[activation]}
 
-    def __call__(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        """outputs: (batch, classes) logits. Gives label_index, label, score (batch, 1) and softmax (batch, classes)."""
-        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        softmax = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-        best = softmax.argmax(axis=1, keepdims=True)
-        return {
+    def __call__(self, outputs: np.ndarray, *, top_k: int | None = None, threshold: float | None = None) -> Tensors:
+        """outputs: (batch, classes) logits. Gives label_index, label, score (batch, 1), the score of each class
+        (batch, classes), and top_labels, top_scores (batch, k), best first; with sigmoid top_count says how many count.
+        """
+        scores = ACTIVATIONS[self.activation](outputs)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, : top_k or self.top_k]
+        best, top = order[:, :1], np.take_along_axis(scores, order, axis=1)
+        answer = {
             "label_index": best.astype(np.int32),
-            "softmax": softmax,
+            self.activation: scores,
             "label": self.labels[best],
-            "score": np.take_along_axis(softmax, best, axis=1),
+            "score": top[:, :1],
+            "top_labels": self.labels[order],
+            "top_scores": top,
+            "logits": outputs,
         }
+        if self.activation == "sigmoid":
+            answer |= self.above(self.threshold if threshold is None else threshold, order, top)
+        if self.with_json:
+            answer["json"] = self.json(answer)
+        return {name: answer[name] for name in self.outputs}
+
+    def above(self, threshold: float, order: np.ndarray, top: np.ndarray) -> Tensors:
+        """The best few that reach the threshold, first in their row; (batch, most of any text)."""
+        kept = top >= threshold
+        counts = kept.sum(axis=1, keepdims=True).astype(np.int32)
+        labels, scores = np.where(kept, self.labels[order], ""), np.where(kept, top, np.float32(0))
+        return {"top_count": counts} | self.trim({"top_count": counts, "top_labels": labels, "top_scores": scores})
+
+    def trim(self, answer: Tensors) -> Tensors:
+        """One request's top_labels and top_scores, as wide as its own texts need."""
+        if "top_count" not in answer:
+            return {}
+        width = int(answer["top_count"].max(initial=0))
+        return {name: answer[name][:, :width] for name in ("top_labels", "top_scores")}
+
+    def json(self, answer: Tensors) -> np.ndarray:
+        """(batch, 1) JSON: a list of {label, score}, best first."""
+        labels, scores = answer["top_labels"].tolist(), answer["top_scores"].tolist()
+        counts = answer["top_count"][:, 0].tolist() if "top_count" in answer else map(len, labels)
+        rows: list[list[dict[str, Any]]] = [
+            [{"label": name, "score": score} for name, score in zip(names[:count], row[:count], strict=True)]
+            for names, row, count in zip(labels, scores, counts, strict=True)
+        ]
+        return np.array([[json.dumps(row, ensure_ascii=False)] for row in rows], dtype=object)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis, in FP32."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)) in FP32, without overflow."""
+    return np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
+
+
+ACTIVATIONS = {"softmax": softmax, "sigmoid": sigmoid}
+JSON: tuple[str, tuple[str, list[int]]] = ("json", ("TYPE_STRING", [1]))
+PARAMETERS = {
+    "top_k": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
+    "threshold": {"type": "number", "minimum": 0, "maximum": 1},
+}
+PARAMETERS_OF = {"softmax": ["top_k"], "sigmoid": ["top_k", "threshold"]}

@@ -1,4 +1,4 @@
-"""Text to token ids: one `encode_batch_fast` call for a whole joined batch, padded to length buckets."""
+"""Text to token ids: one encode call for a whole joined batch, padded to length buckets."""
 
 from __future__ import annotations
 
@@ -6,76 +6,128 @@ import itertools
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer as TokenizerFile
 
 NUMPY = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64}
 
+# What a head may ask for beside the engine's tensors: data type, and the dims behind the length.
+EXTRAS = {"offsets": ("TYPE_INT32", [2]), "special_tokens_mask": ("TYPE_INT32", [])}
+KEEP_ALL = "do_not_truncate"
+TRUNCATIONS = {1: ["longest_first", KEEP_ALL], 2: ["longest_first", "only_first", "only_second", KEEP_ALL]}
+
 
 class Tokenizer:
-    """Encodes each text with the tokenizer.json beside this file, truncated to `max_length` tokens.
+    """Encodes each text, or each pair of texts, with the tokenizer.json beside this file.
 
     Args:
         folder: the version folder, with tokenizer.json.
-        max_length: most tokens of a text, special tokens included; never beyond the model's positions.
+        max_length: most tokens of a text or pair, special tokens included; never beyond the model's positions.
+        texts: names of the input tensors: one for texts, two for pairs.
         tensors: what the engine takes, of input_ids, attention_mask, token_type_ids.
+        extras: what the head takes beside them: offsets (in characters), special_tokens_mask, and tokenized_text (the
+            text that the offsets count in, which a step before this one may have changed).
         data_type: TYPE_INT64 or TYPE_INT32, as the engine takes them.
         pad_id: id that fills input_ids behind a text.
         pad_to_multiple_of: lengths are rounded up to a multiple of this, and clipped at max_length.
         buckets: if given, the only lengths there are, ascending; the last one is max_length.
         common_length: pad all requests of a batch to one length, so that the engine's dynamic batcher can merge them;
             otherwise each request gets the bucket of its own longest text.
-        long_text: "truncate", or "reject" texts of more than max_length tokens.
+        truncation: longest_first, only_first, only_second, or do_not_truncate: longer texts are refused.
     """
-
-    inputs = {"input_text": ("TYPE_STRING", [1])}
 
     def __init__(
         self,
         folder: Path,
         *,
         max_length: int,
+        texts: Sequence[str] = ("input_text",),
         tensors: Sequence[str] = ("input_ids", "attention_mask", "token_type_ids"),
+        extras: Sequence[str] = (),
         data_type: str = "TYPE_INT64",
         pad_id: int = 0,
         pad_to_multiple_of: int = 8,
         buckets: Sequence[int] | None = None,
         common_length: bool = False,
-        long_text: str = "truncate",
+        truncation: str = "longest_first",
     ) -> None:
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
-        self.tokenizer.no_truncation()
-        if long_text == "truncate":
-            self.tokenizer.enable_truncation(max_length)
         self.max_length = max_length
+        self.truncation = truncation
+        self.truncate(truncation)
+        self.encode = self.tokenizer.encode_batch if "offsets" in extras else self.tokenizer.encode_batch_fast
         self.pad_id = pad_id
         multiples = range(pad_to_multiple_of, max_length + pad_to_multiple_of, pad_to_multiple_of)
         self.buckets = list(buckets or [min(length, max_length) for length in multiples])
         self.common_length = common_length
         self.dtype = NUMPY[data_type]
-        self.outputs = {name: (data_type, [-1 if len(self.buckets) > 1 else self.buckets[0]]) for name in tensors}
+        length = -1 if len(self.buckets) > 1 else self.buckets[0]
+        self.inputs = {name: ("TYPE_STRING", [1]) for name in texts}
+        self.outputs = {name: (data_type, [length]) for name in tensors}
+        self.outputs |= {name: (EXTRAS[name][0], [length, *EXTRAS[name][1]]) for name in extras if name in EXTRAS}
+        self.along_length = list(self.outputs)
+        if "tokenized_text" in extras:
+            self.outputs["tokenized_text"] = ("TYPE_STRING", [1])
+        self.parameters = {"truncation": {"type": "string", "enum": TRUNCATIONS[len(texts)]}}
 
-    def __call__(self, input_text: np.ndarray) -> dict[str, np.ndarray]:
-        """input_text: (batch, 1) str. Gives the token tensors, each (batch, bucket)."""
-        encodings = self.tokenizer.encode_batch_fast(input_text[:, 0].tolist())
+    def __call__(self, *, truncation: str | None = None, **texts: np.ndarray) -> dict[str, np.ndarray]:
+        """The named texts, each (batch, 1) str. Gives the token tensors, each (batch, bucket), and the extras."""
+        columns = [texts[name][:, 0].tolist() for name in self.inputs]
+        encodings = self.encodings(columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)), truncation)
         lengths = np.fromiter(map(len, encodings), dtype=np.int64, count=len(encodings))
         longest = int(lengths.max(initial=1))
         if longest > self.max_length:
-            raise ValueError(f"a text has {longest} tokens; the model takes at most {self.max_length}")
+            names, item = " and ".join(self.inputs), int(lengths.argmax())
+            raise ValueError(f"{names} of item {item}: {longest} tokens; the model takes at most {self.max_length}")
         real = np.arange(self.bucket(longest)) < lengths[:, None]
-        columns = {
+        tensors = {
             "input_ids": lambda: self.filled(real, (e.ids for e in encodings), self.pad_id),
             "attention_mask": lambda: real.astype(self.dtype),
             "token_type_ids": lambda: self.filled(real, (e.type_ids for e in encodings), 0),
+            "offsets": lambda: self.offsets(real, encodings),
+            "special_tokens_mask": lambda: self.filled(real, (e.special_tokens_mask for e in encodings), 1, np.int32),
+            "tokenized_text": lambda: next(iter(texts.values())),
         }
-        return {name: columns[name]() for name in self.outputs}
+        return {name: tensors[name]() for name in self.outputs}
 
-    def filled(self, real: np.ndarray, rows: Iterable[Sequence[int]], padding: int) -> np.ndarray:
+    def encodings(self, batch: list[Any], truncation: str | None) -> list[Any]:
+        """The encodings of a batch; `truncation` rules for this call alone. Raises ValueError."""
+        if truncation is not None:
+            self.truncate(truncation)
+        try:
+            return list(self.encode(batch))
+        except Exception as error:  # tokenizers raises nothing narrower
+            if "Truncation error" not in str(error):
+                raise
+            names, how = " and ".join(self.inputs), truncation or self.truncation
+            raise ValueError(f"{names}: no pair fits into {self.max_length} tokens with truncation {how}") from error
+        finally:
+            if truncation is not None:
+                self.truncate(self.truncation)
+
+    def truncate(self, strategy: str) -> None:
+        """Set how the tokenizer cuts what is longer than max_length."""
+        if strategy == KEEP_ALL:
+            self.tokenizer.no_truncation()
+        else:
+            self.tokenizer.enable_truncation(self.max_length, strategy=strategy)
+
+    def filled(
+        self, real: np.ndarray, rows: Iterable[Sequence[int]], padding: int, dtype: type | None = None
+    ) -> np.ndarray:
         """(batch, bucket) array with the rows' values where `real` is true and `padding` elsewhere."""
-        array = np.full(real.shape, padding, dtype=self.dtype)
-        array[real] = np.fromiter(itertools.chain.from_iterable(rows), dtype=self.dtype)
+        array = np.full(real.shape, padding, dtype=dtype or self.dtype)
+        array[real] = np.fromiter(itertools.chain.from_iterable(rows), dtype=array.dtype)
+        return array
+
+    def offsets(self, real: np.ndarray, encodings: Iterable[Any]) -> np.ndarray:
+        """(batch, bucket, 2) start and end of each token in its text, in characters."""
+        pairs = itertools.chain.from_iterable(e.offsets for e in encodings)
+        array = np.zeros((*real.shape, 2), dtype=np.int32)
+        array[real] = np.fromiter(itertools.chain.from_iterable(pairs), dtype=np.int32).reshape(-1, 2)
         return array
 
     def bucket(self, length: int) -> int:
@@ -88,4 +140,4 @@ class Tokenizer:
             return {}
         longest = int(tensors["attention_mask"].sum(axis=1).max(initial=1))
         width = self.bucket(longest)
-        return {name: np.ascontiguousarray(tensors[name][:, :width]) for name in self.outputs}
+        return {name: np.ascontiguousarray(tensors[name][:, :width]) for name in self.along_length}

@@ -10,7 +10,7 @@ import json
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,28 @@ if VENDOR.is_dir():  # packages that the model brings along; last on the path: a
     sys.path.append(str(VENDOR))
 
 Tensors = dict[str, np.ndarray]
+Rules = dict[str, Mapping[str, Any]]
+
+# What a request parameter may be: the type that a rule names (JSON Schema's word) -> Python types.
+PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+    "object": (dict,),
+    "string": (str,),
+}
 
 
 def steps_from_folder(folder: Path) -> list[Any]:
     """Construct the steps that folder/steps.json lists, in order."""
-    listed = json.loads((folder / "steps.json").read_text(encoding="utf-8"))["steps"]
+    listed = listing(folder)["steps"]
     return [step_from_file(folder / row["file"], row["class"])(folder, **row["settings"]) for row in listed]
+
+
+def listing(folder: Path) -> dict[str, Any]:
+    """What folder/steps.json says: `steps`; `parameters_elsewhere`, which other models of its ensemble take."""
+    listed: dict[str, Any] = json.loads((folder / "steps.json").read_text(encoding="utf-8"))
+    return listed
 
 
 def step_from_file(file: Path, name: str) -> Any:
@@ -52,17 +68,51 @@ def chain_tensors(steps: Iterable[Any]) -> tuple[dict[str, Any], dict[str, Any]]
     """
     taken: dict[str, Any] = {}
     given: dict[str, Any] = {}
+    made: set[str] = set()
     for step in steps:
-        taken.update({name: spec for name, spec in step.inputs.items() if name not in given and name not in taken})
+        taken.update({name: spec for name, spec in step.inputs.items() if name not in made and name not in taken})
         given = {name: spec for name, spec in given.items() if name not in step.inputs} | dict(step.outputs)
+        made.update(step.outputs)
     return taken, given
 
 
-def run_steps(steps: Sequence[Any], tensors: Tensors) -> Tensors:
-    """Pass a joined batch through the steps; each takes its named inputs and adds its outputs."""
+def chain_parameters(steps: Iterable[Any]) -> Rules:
+    """The request parameters that a chain takes: name -> rule. A step without any need not say so."""
+    return {name: rule for step in steps for name, rule in getattr(step, "parameters", {}).items()}
+
+
+def run_steps(steps: Sequence[Any], tensors: Tensors, parameters: Mapping[str, Any] | None = None) -> Tensors:
+    """Pass a joined batch through the steps; each takes its named inputs and parameters and adds its outputs."""
     for step in steps:
-        tensors = tensors | step(**{name: tensors[name] for name in step.inputs})
+        declared = getattr(step, "parameters", ()) if parameters else ()
+        chosen = {name: parameters[name] for name in declared if name in parameters} if parameters else {}
+        tensors = tensors | step(**{name: tensors[name] for name in step.inputs}, **chosen)
     return tensors
+
+
+def parameters_from_json(text: str, rules: Rules, elsewhere: Collection[str] = ()) -> dict[str, Any]:
+    """The checked parameters of a request, without those meant for other models. Raises ValueError."""
+    parameters = json.loads(text)
+    unknown = sorted(parameters.keys() - rules.keys() - set(elsewhere))
+    if unknown:
+        known = ", ".join(sorted({*rules, *elsewhere})) or "none"
+        raise ValueError(f"no parameter {unknown[0]!r}. Parameters: {known}")
+    for name in sorted(parameters.keys() & rules.keys()):
+        check_parameter(name, parameters[name], rules[name])
+    return {name: parameters[name] for name in sorted(parameters) if name in rules}
+
+
+def check_parameter(name: str, value: Any, rule: Mapping[str, Any]) -> None:
+    """Hold a value against its rule: type, and minimum, maximum or enum where given. Raises ValueError."""
+    kind = rule["type"]
+    if not isinstance(value, PARAMETER_TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
+        raise ValueError(f"parameter {name} takes a value of type {kind}, not {value!r}")
+    if "enum" in rule and value not in rule["enum"]:
+        raise ValueError(f"parameter {name} takes one of {', '.join(map(str, rule['enum']))}, not {value!r}")
+    if kind in ("integer", "number"):
+        least, most = rule.get("minimum", float("-inf")), rule.get("maximum", float("inf"))
+        if not least <= value <= most:
+            raise ValueError(f"parameter {name} takes values from {least} to {most}, not {value!r}")
 
 
 def text_from_bytes(name: str, values: np.ndarray) -> np.ndarray:
@@ -70,7 +120,8 @@ def text_from_bytes(name: str, values: np.ndarray) -> np.ndarray:
     try:
         texts = [value.decode("utf-8") for value in values.ravel()]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{name} is not valid UTF-8: {error.reason} at byte {error.start}") from error
+        item = values.ravel().tolist().index(error.object) // max(1, values[0].size)
+        raise ValueError(f"{name} is not valid UTF-8: {error.reason} at byte {error.start} of item {item}") from error
     return np.array(texts, dtype=object).reshape(values.shape)
 
 
@@ -85,8 +136,11 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Construct the steps from the version folder that this file lies in."""
         self.name = args["model_name"]
-        self.steps = steps_from_folder(Path(__file__).parent)
+        folder = Path(__file__).parent
+        self.steps = steps_from_folder(folder)
         self.inputs, self.outputs = chain_tensors(self.steps)
+        self.rules = chain_parameters(self.steps)
+        self.elsewhere = frozenset(listing(folder).get("parameters_elsewhere", ()))
         self.trims = [
             step.trim for step in self.steps if hasattr(step, "trim") and set(step.outputs) & set(self.outputs)
         ]
@@ -94,33 +148,34 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response for each request, in order."""
         answers: list[Any] = [None] * len(requests)
-        groups: dict[tuple[tuple[int, ...], ...], list[tuple[int, Tensors]]] = defaultdict(list)
+        groups: dict[tuple[Any, ...], list[tuple[int, Tensors]]] = defaultdict(list)
         for index, request in enumerate(requests):
             try:
-                tensors = self.read(request)
+                tensors, parameters = self.read(request), self.parameters(request)
             except ValueError as error:
                 answers[index] = self.refusal(error)
             else:
-                groups[tuple(array.shape[1:] for array in tensors.values())].append((index, tensors))
-        for group in groups.values():
-            for (index, _), answer in zip(group, self.answer_group([tensors for _, tensors in group]), strict=True):
+                groups[(parameters, *(array.shape[1:] for array in tensors.values()))].append((index, tensors))
+        for (parameters, *_), group in groups.items():
+            joined = self.answer_group([tensors for _, tensors in group], dict(parameters))
+            for (index, _), answer in zip(group, joined, strict=True):
                 answers[index] = self.write(requests[index], answer)
         return answers
 
-    def answer_group(self, parts: list[Tensors]) -> list[Tensors | Exception]:
-        """Run requests of equal item shapes as one batch; when that fails, run them apart to find the bad ones."""
+    def answer_group(self, parts: list[Tensors], parameters: dict[str, Any]) -> list[Tensors | Exception]:
+        """Run requests of equal shapes and parameters as one batch; when that fails, apart, to find the bad ones."""
         try:
-            return self.answer_joined(parts)
+            return list(self.answer_joined(parts, parameters))
         except Exception as error:  # noqa: BLE001 - whatever a step raises must not fail the neighbours
             if len(parts) == 1:
                 return [error]
-            return [answer for part in parts for answer in self.answer_group([part])]
+            return [answer for part in parts for answer in self.answer_group([part], parameters)]
 
-    def answer_joined(self, parts: list[Tensors]) -> list[Tensors]:
+    def answer_joined(self, parts: list[Tensors], parameters: dict[str, Any]) -> list[Tensors]:
         """Join the parts along the batch axis, run the steps once, split the outputs again."""
         rows = [len(next(iter(part.values()))) for part in parts]
         joined = parts[0] if len(parts) == 1 else {k: np.concatenate([part[k] for part in parts]) for k in self.inputs}
-        done = run_steps(self.steps, joined)
+        done = run_steps(self.steps, joined, parameters)
         ends = np.cumsum(rows)
         answers = [{k: done[k][end - count : end] for k in self.outputs} for count, end in zip(rows, ends, strict=True)]
         for trim in self.trims:
@@ -137,6 +192,13 @@ class TritonPythonModel:
             array = tensor.as_numpy()
             tensors[name] = text_from_bytes(name, array) if data_type == "TYPE_STRING" else array
         return tensors
+
+    def parameters(self, request: Any) -> tuple[tuple[str, Any], ...]:
+        """The checked parameters of one request, as a key that equal requests share. Raises ValueError."""
+        text = request.parameters()
+        if text in ("{}", ""):  # nearly all requests: nothing is parsed for them
+            return ()
+        return tuple(parameters_from_json(text, self.rules, self.elsewhere).items())
 
     def write(self, request: Any, tensors: Tensors | Exception) -> Any:
         """The response with the outputs that the request asked for, or with what went wrong."""

@@ -1,0 +1,121 @@
+"""`tbgen diff`: what an update of written models would change, and what people changed in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tbgen.generator.update import FileChange, Update
+
+# What each state of a file means to a person: (colour, words).
+WORDS = {
+    "new": ("green", "new"),
+    "missing": ("green", "not there; tbgen writes it"),
+    "updated": ("green", "tbgen writes another now"),
+    "removed": ("green", "tbgen no longer writes it"),
+    "edited": ("yellow", "edited by you, kept"),
+    "conflict": ("red", "edited by you, kept; tbgen writes another now"),
+    "own": ("dim", "yours"),
+}
+COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def asked(function: click.decorators.FC) -> click.decorators.FC:
+    """The arguments that diff and update share."""
+    for decorate in (
+        click.option(
+            "-r",
+            "--repository",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Model repository. Default: the recipe's, or model_repository.",
+        ),
+        click.option(
+            "--source",
+            type=click.Path(path_type=Path),
+            help="Checkpoint or its export. Default: the recipe's, what stands in the repository, the preset.",
+        ),
+        click.option(
+            "--recipe", type=click.Path(path_type=Path, dir_okay=False), help="Default: tbgen.toml, if there."
+        ),
+        click.argument("name", required=False),
+    ):
+        function = decorate(function)
+    return function
+
+
+@click.command(short_help="Show what an update of written models would change.")
+@asked
+@click.option("--exit-code", is_flag=True, help="Exit with 1 when an update would change something.")
+def diff(name: str | None, source: Path | None, recipe: Path | None, repository: Path | None, exit_code: bool) -> None:
+    """Show what `tbgen update` would change in the models of NAME, and what was edited in them.
+
+    NAME is the name given to scaffold; it can be left out in a folder with a recipe.
+    """
+    from tbgen.generator.update import KEPT
+
+    changed = False
+    for update in updates(name, source, recipe, repository):
+        show(update)
+        changed |= any(change.state not in ("same", *KEPT) for change in update.changes)
+    if exit_code and changed:
+        raise click.exceptions.Exit(1)
+
+
+def updates(name: str | None, source: Path | None, recipe: Path | None, repository: Path | None) -> Iterator[Update]:
+    """The models of NAME written anew, one engine after the other; each is gone when the next is asked for."""
+    from rich.console import Console
+
+    from tbgen.generator.recipe import FILE, recipe_from_file
+    from tbgen.generator.update import regenerated, requests_from_records
+
+    file = recipe or (Path(FILE) if Path(FILE).is_file() else None)
+    found = recipe_from_file(file) if file else None
+    if found and name in (None, found.name) and source is None:
+        requests, where = list(found.requests), repository or found.repository
+    elif name is None:
+        raise click.UsageError(f"name the models, or run it where there is a {FILE}")
+    else:
+        where = repository or Path("model_repository")
+        requests = requests_from_records(where, name, source)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    for request in requests:
+        with regenerated(request, where, on_progress=console.print) as update:
+            yield update
+
+
+def show(update: Update, *, force: bool = False) -> None:
+    """Every file that is not as tbgen writes it now, and both sides of each edit; `force`: edits are not kept."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from tbgen.generator.update import three_way
+
+    out = Console(highlight=False, soft_wrap=True)
+    if not update.same_source:
+        out.print("The checkpoint is another one than before.", style="yellow")
+    changes = [change for change in update.changes if change.state != "same"]
+    if not changes:
+        out.print(f"{', '.join(update.models)}: as tbgen writes them")
+    for path, state in rows(changes):
+        colour, words = WORDS[state]
+        out.print(Text(f"{path}: {words.replace('kept', 'replaced') if force else words}", style=colour))
+    for change in changes:
+        if change.state in ("edited", "conflict"):
+            for who, lines in three_way(change):
+                out.print(Text(f"\n{change.model}/{change.name}: {who}", style="bold"))
+                for line in lines.splitlines():
+                    out.print(Text(line, style=COLOURS.get(line[:1], "")))
+
+
+def rows(changes: Sequence[FileChange]) -> list[tuple[str, str]]:
+    """Path and state of each change; the files of one vendored package as one row."""
+    paths = []
+    for change in changes:
+        path = f"{change.model}/{change.name}"
+        before, vendored, _ = path.partition("/vendor/")
+        paths.append((before + vendored, change.state))
+    return list(dict.fromkeys(paths))

@@ -1,0 +1,122 @@
+"""A recipe, tbgen.toml: all that scaffold is asked for, in a file that gives the same repository on another machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.export.exported import exported_from_folder
+from tbgen.generator.repository import sha256_of
+from tbgen.generator.scaffold import Request, source_of
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE = "tbgen.toml"
+HEADER = "# What `tbgen scaffold` reads in this folder; paths are relative to it.\n"
+KINDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
+# The keys of a recipe and their types: the fields of Request, `engines` for its engine, and what only a recipe says.
+KEYS: dict[str, type] = {
+    "name": str,
+    "source": str,
+    "weights": dict,
+    "repository": str,
+    "task": str,
+    "labels": list,
+    "engines": list,
+    "graph": str,
+    "fixed_length": int,
+    "vendor": bool,
+    "platform": str,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a recipe asks for: one request for each engine, and where to write."""
+
+    requests: tuple[Request, ...]
+    repository: Path
+
+    @property
+    def name(self) -> str:
+        """The name that the models begin with."""
+        return self.requests[0].name
+
+
+def recipe_from_file(file: Path) -> Recipe:
+    """Read and check a recipe. Raises UserError, with the key that is wrong."""
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no recipe at {str(file)!r}; `tbgen init` writes one") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{str(file)!r} is not TOML: {error}") from error
+    check_keys(file, values)
+    folder = file.parent
+    repository = folder / values.pop("repository", "model_repository")
+    source = folder / values.pop("source") if "source" in values else None
+    engines = values.pop("engines", ["onnx"])
+    asked: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return Recipe(tuple(Request(source=source, engine=engine, **asked) for engine in engines), repository)
+
+
+def check_keys(file: Path, values: Mapping[str, Any]) -> None:
+    """Raise UserError for a key that there is not, a value of another type, and what every recipe must say."""
+    for key, value in values.items():
+        if key not in KEYS:
+            raise NoSuchName("key", key, list(KEYS))
+        if type(value) is not KEYS[key]:
+            raise UserError(f"{key} in {str(file)!r} must be {KINDS[KEYS[key]]}, not {value!r}")
+    for key in ("engines", "labels"):
+        if not all(isinstance(each, str) for each in values.get(key, ())):
+            raise UserError(f"{key} in {str(file)!r} must be a list of strings, not {values[key]!r}")
+    if "name" not in values:
+        raise UserError(f'{str(file)!r} does not say the name of the models: name = "kcbert"')
+    if values.get("engines") == []:
+        raise UserError(f'engines in {str(file)!r} is empty; name one, for instance engines = ["onnx"]')
+
+
+def text_from_recipe(recipe: Recipe, folder: Path) -> str:
+    """The text of a recipe that will lie in `folder`; what stays at its default is left out."""
+    first = recipe.requests[0]
+    default = Request(first.name)
+    values: dict[str, Any] = {
+        "name": first.name,
+        "source": relative(first.source, folder) if first.source else None,
+        "repository": relative(recipe.repository, folder),
+        "engines": [request.engine for request in recipe.requests],
+    }
+    for key in KEYS:
+        value = getattr(first, key, None)
+        if key not in (*values, "weights") and value is not None and value != getattr(default, key, None):
+            values[key] = list(value) if isinstance(value, tuple) else value
+    lines = [f"{key} = {json.dumps(values[key], ensure_ascii=False)}" for key in KEYS if values.get(key) is not None]
+    if first.weights:
+        lines += ["", "[weights]  # SHA-256; without this table any weights will do"]
+        lines += [f"{json.dumps(name)} = {json.dumps(digest)}" for name, digest in first.weights.items()]
+    return HEADER + "\n".join(lines) + "\n"
+
+
+def weights_of(request: Request) -> dict[str, str]:
+    """The weights of a request's source, file name -> SHA-256; of a checkpoint or of its export. Raises UserError."""
+    source = source_of(request)
+    if (source / "export.json").exists():
+        found: dict[str, str] = exported_from_folder(source).made.get("source", {})
+        return found
+    checkpoint = checkpoint_from_folder(source, task=request.task, labels=request.labels or None)
+    return {file.name: sha256_of(file) for file in checkpoint.weights()}
+
+
+def relative(path: Path, folder: Path) -> str:
+    """A path as seen from `folder`, with forward slashes."""
+    return Path(os.path.relpath(path, folder)).as_posix()

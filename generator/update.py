@@ -1,0 +1,201 @@
+"""Regenerating models that people may have edited: what changed on which side, and new models that keep the edits."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.errors import NoSuchName
+from tbgen.export.exported import Exported, exported_from_record
+from tbgen.generator.engines import ENGINES
+from tbgen.generator.originals import text_of, unpacked
+from tbgen.generator.repository import RECORD, files_of, publish, read_record, sha256_of, staged
+from tbgen.generator.scaffold import Progress, Request, stage
+
+KEPT = ("edited", "conflict", "own")  # what an update leaves alone
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """One file on its three sides: as tbgen wrote it, as it stands, as tbgen writes it now (None: no small text file).
+
+    state: same; new, missing, updated: it is written; removed; edited: by a person alone; conflict: by a person, and
+    tbgen writes something else now; own: a person's file.
+    """
+
+    model: str
+    name: str
+    state: str
+    then: str | None
+    yours: str | None
+    now: str | None
+
+
+@dataclass(frozen=True)
+class Update:
+    """Models written anew in a staging folder, and how their files stand to those in the repository."""
+
+    repository: Path
+    staging: Path
+    models: tuple[str, ...]
+    changes: tuple[FileChange, ...]
+    same_source: bool
+
+
+@contextmanager
+def regenerated(request: Request, repository: Path, *, on_progress: Progress = lambda _: None) -> Iterator[Update]:
+    """Write the models of `request` anew beside the repository, and compare. Raises UserError.
+
+    Without a source, the engine and the tokenizer are those that stand in the repository, where they are unedited.
+    """
+    with staged(repository) as staging:
+        standing = None if request.source else standing_export(request, repository)
+        written = stage(request, staging, exported=standing, on_progress=on_progress)
+        changes = [change for name in written.models for change in changes_of(repository, staging, name)]
+        before = [record["source"] for name in written.models if (record := read_record(repository / name))]
+        same_source = all(source == written.source for source in before)
+        yield Update(repository, staging, written.models, tuple(changes), same_source)
+
+
+def apply(update: Update, *, force: bool = False) -> list[str]:
+    """Publish the models that change, and return their names.
+
+    Edited files are kept as they stand; with `force` only those that tbgen never wrote.
+    """
+    kept = [change for change in update.changes if change.state == "own" or (change.state in KEPT and not force)]
+    written = {change.model for change in update.changes if change.state != "same" and change not in kept}
+    for change in kept:
+        file = update.staging / change.model / change.name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(update.repository / change.model / change.name, file)
+    records = (update.staging, update.repository)
+    changed = [
+        model
+        for model in update.models
+        if model in written or len({text_of(folder / model / RECORD) for folder in records}) > 1
+    ]
+    publish(update.staging, update.repository, changed)
+    return changed
+
+
+def requests_from_records(repository: Path, name: str, source: Path | None) -> list[Request]:
+    """What scaffold was asked for when it wrote the models of `name`: one request for each engine. Raises NoSuchName.
+
+    name: the name given to scaffold, or one of the models.
+    """
+    records = {folder.name: record for folder in model_folders(repository) if (record := read_record(folder))}
+    name = records[name]["name"] if name in records else name
+    mine = [record["settings"] for record in records.values() if record["name"] == name]
+    if not mine:
+        raise NoSuchName("name", name, sorted({record["name"] for record in records.values()}))
+    distinct = {settings["engine"]: settings for settings in mine}
+    return [request_from_settings(name, source, settings) for settings in distinct.values()]
+
+
+def request_from_settings(name: str, source: Path | None, settings: dict[str, Any]) -> Request:
+    """The inverse of what a record keeps of a request; JSON has no tuples."""
+    known = {field.name for field in fields(Request)}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key in known
+    }
+    return Request(name, source, **values)
+
+
+def model_folders(repository: Path) -> list[Path]:
+    """The folders of a repository that may be models, sorted."""
+    if not repository.is_dir():
+        return []
+    return sorted(folder for folder in repository.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+
+
+def standing_export(request: Request, repository: Path) -> Exported | None:
+    """The exported model that the standing models were made from.
+
+    None where its files are gone or were edited, or where the request wants another export.
+    """
+    engine = repository / f"{request.name}_{request.engine}"
+    record = read_record(engine)
+    model = written_file(engine, f"1/{ENGINES[request.engine].file}")
+    others = (written_file(folder, "1/tokenizer.json") for folder in own_folders(request.name, repository))
+    tokenizer = next(filter(None, others), None)
+    if record is None or model is None or tokenizer is None or not same_export(request, record["settings"]):
+        return None
+    record["export"]["made"]["source"] = record["source"]
+    exported = exported_from_record(engine / "1", {**record["export"], "parity": {}})
+    return replace(exported, model=model, tokenizer=tokenizer)
+
+
+def same_export(request: Request, settings: Mapping[str, Any]) -> bool:
+    """Whether a request wants the export that a record's settings describe."""
+    return (
+        request.task in (None, settings["task"])
+        and list(request.labels) in ([], settings["labels"])
+        and request.fixed_length == settings["fixed_length"]
+    )
+
+
+def own_folders(name: str, repository: Path) -> list[Path]:
+    """The models that scaffold wrote under that name."""
+    return [folder for folder in model_folders(repository) if (read_record(folder) or {}).get("name") == name]
+
+
+def written_file(folder: Path, name: str) -> Path | None:
+    """A model's file if it is as tbgen wrote it."""
+    then = (read_record(folder) or {"files": {}})["files"].get(name)
+    file = folder / name
+    return file if then and file.is_file() and sha256_of(file) == then else None
+
+
+def changes_of(repository: Path, staging: Path, model: str) -> list[FileChange]:
+    """Every file of a model on its three sides."""
+    record = read_record(repository / model) or {"files": {}}
+    texts = unpacked(record["originals"]) if "originals" in record else {}
+    then = record["files"]
+    now = (read_record(staging / model) or {})["files"]
+    stands = {str(file.relative_to(repository / model)): sha256_of(file) for file in files_of(repository / model)}
+    return [
+        FileChange(
+            model,
+            name,
+            state_of(then.get(name), stands.get(name), now.get(name)),
+            texts.get(name),
+            text_of(repository / model / name),
+            text_of(staging / model / name),
+        )
+        for name in sorted({*then, *stands, *now})
+    ]
+
+
+def state_of(then: str | None, stands: str | None, now: str | None) -> str:
+    """The state of a file from its three hashes; None: there is no such file."""
+    if stands == now:
+        return "same"
+    if stands is None:
+        return "missing" if then else "new"
+    if stands == then:
+        return "updated" if now else "removed"
+    if now == then:
+        return "edited" if now else "own"
+    return "conflict"
+
+
+def three_way(change: FileChange) -> list[tuple[str, str]]:
+    """What each side changed: (who, unified diff); yours against now where the text that tbgen wrote is not known."""
+    if change.yours is None:
+        return []
+    if change.then is None:
+        return [("yours against what tbgen writes now", unified(change.now or "", change.yours, "tbgen", "yours"))]
+    sides = [("you changed", unified(change.then, change.yours, "written", "yours"))]
+    if change.state == "conflict":
+        sides.append(("tbgen changed", unified(change.then, change.now or "", "written", "now")))
+    return sides
+
+
+def unified(old: str, new: str, old_name: str, new_name: str) -> str:
+    """A unified diff of two texts."""
+    return "\n".join(difflib.unified_diff(old.splitlines(), new.splitlines(), old_name, new_name, lineterm="", n=1))

@@ -1,0 +1,140 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.repository import RECORD, write_record
+from tbgen.generator.scaffold import Request, scaffold
+from tbgen.generator.update import FileChange, apply, regenerated, requests_from_records, state_of, three_way
+from tests.generator.test_scaffold import hashes
+
+
+@pytest.fixture(scope="module")
+def written(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    repository = tmp_path_factory.mktemp("update") / "model_repository"
+    scaffold(Request("shop", sample_export, graph="bls"), repository)
+    return repository
+
+
+@pytest.fixture
+def repository(written: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(written, tmp_path / "r")
+
+
+def as_an_older_tbgen_wrote_it(model: Path, name: str, text: str) -> None:
+    """Another text in a file of the tool's own, in its record too."""
+    record = json.loads((model / RECORD).read_text(encoding="utf-8"))
+    (model / name).write_text(text, encoding="utf-8")
+    write_record(model, record)
+
+
+def states(repository: Path, name: str = "shop") -> dict[str, str]:
+    (request,) = requests_from_records(repository, name, None)
+    with regenerated(request, repository) as update:
+        return {f"{each.model}/{each.name}": each.state for each in update.changes if each.state != "same"}
+
+
+def updated(repository: Path, *, force: bool = False) -> list[str]:
+    (request,) = requests_from_records(repository, "shop", None)
+    with regenerated(request, repository) as update:
+        return apply(update, force=force)
+
+
+@pytest.mark.parametrize(
+    ("then", "stands", "now", "state"),
+    [
+        ("a", "a", "a", "same"),
+        ("a", "b", "b", "same"),
+        (None, None, "a", "new"),
+        ("a", None, "a", "missing"),
+        ("a", "a", "b", "updated"),
+        ("a", "a", None, "removed"),
+        ("a", "b", "a", "edited"),
+        ("a", "b", "c", "conflict"),
+        ("a", "b", None, "conflict"),
+        (None, "b", "c", "conflict"),
+        (None, "b", None, "own"),
+    ],
+)
+def test_what_three_hashes_say(then: str | None, stands: str | None, now: str | None, state: str) -> None:
+    assert state_of(then, stands, now) == state
+
+
+def test_nothing_to_do_needs_no_source(repository: Path) -> None:
+    before = hashes(repository)
+    assert states(repository) == {}
+    assert updated(repository) == []
+    assert hashes(repository) == before
+
+
+def test_own_files_are_updated(repository: Path, written: Path) -> None:
+    as_an_older_tbgen_wrote_it(repository / "shop_onnx_bls", "1/engine.py", "# older\n")
+    as_an_older_tbgen_wrote_it(repository / "shop_onnx_bls", "1/gone.py", "# no longer written\n")
+    assert states(repository) == {"shop_onnx_bls/1/engine.py": "updated", "shop_onnx_bls/1/gone.py": "removed"}
+    assert updated(repository) == ["shop_onnx_bls"]
+    assert hashes(repository) == hashes(written)
+
+
+def test_edited_files_are_kept_and_still_count_as_edited(repository: Path) -> None:
+    config = repository / "shop_onnx_bls" / "config.pbtxt"
+    config.write_text(config.read_text(encoding="utf-8").replace("count: 1", "count: 3"), encoding="utf-8")
+    (repository / "shop_onnx_bls" / "notes.txt").write_text("메모", encoding="utf-8")
+    edits = {"shop_onnx_bls/config.pbtxt": "edited", "shop_onnx_bls/notes.txt": "own"}
+    assert states(repository) == edits
+    updated(repository)
+    assert states(repository) == edits
+    assert "count: 3" in config.read_text(encoding="utf-8")
+
+
+def test_an_edit_and_a_change_of_the_tool_are_shown_apart(repository: Path) -> None:
+    model = repository / "shop_onnx_bls"
+    now = (model / "config.pbtxt").read_text(encoding="utf-8")
+    as_an_older_tbgen_wrote_it(model, "config.pbtxt", now.replace("max_batch_size: 128", "max_batch_size: 64"))
+    mine = (model / "config.pbtxt").read_text(encoding="utf-8").replace("count: 1", "count: 3")
+    (model / "config.pbtxt").write_text(mine, encoding="utf-8")
+    (request,) = requests_from_records(repository, "shop", None)
+    with regenerated(request, repository) as update:
+        (change,) = [each for each in update.changes if each.state == "conflict"]
+        apply(update)
+    yours, tools = [dict([side]) for side in three_way(change)]
+    assert "-  count: 1\n+  count: 3" in yours["you changed"]
+    assert "max_batch_size" not in yours["you changed"]
+    assert "-max_batch_size: 64\n+max_batch_size: 128" in tools["tbgen changed"]
+    assert (model / "config.pbtxt").read_text(encoding="utf-8") == mine
+
+
+def test_force_replaces_edits_but_not_a_persons_own_files(repository: Path, written: Path) -> None:
+    (repository / "shop_onnx_bls" / "config.pbtxt").write_text("mine", encoding="utf-8")
+    (repository / "shop_onnx_bls" / "notes.txt").write_text("mine", encoding="utf-8")
+    updated(repository, force=True)
+    assert hashes(repository) == hashes(written) | {
+        "shop_onnx_bls/notes.txt": hashes(repository)["shop_onnx_bls/notes.txt"]
+    }
+
+
+def test_what_git_left_out_is_written_again(repository: Path, written: Path, sample_export: Path) -> None:
+    (repository / "shop_onnx" / "1" / "model.onnx").unlink()
+    shutil.rmtree(repository / "shop_onnx_bls" / "1" / "vendor")
+    (request,) = requests_from_records(repository, "shop_onnx_bls", sample_export)
+    with regenerated(request, repository) as update:
+        assert update.same_source
+        apply(update)
+    assert hashes(repository) == hashes(written)
+
+
+def test_without_engine_and_source_it_asks_for_the_source(repository: Path) -> None:
+    (repository / "shop_onnx" / "1" / "model.onnx").write_bytes(b"edited")
+    with pytest.raises(UserError, match="name your checkpoint with --source DIR"):
+        states(repository)
+
+
+def test_a_name_that_is_not_there(repository: Path) -> None:
+    with pytest.raises(NoSuchName, match=r"no name 'kcbert'. Names: shop"):
+        requests_from_records(repository, "kcbert", None)
+
+
+def test_a_file_of_unknown_origin_is_shown_against_the_tools() -> None:
+    change = FileChange("m", "labels.txt", "conflict", None, "a\n", "b\n")
+    assert three_way(change)[0][0] == "yours against what tbgen writes now"
