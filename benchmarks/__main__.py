@@ -1,0 +1,44 @@
+"""`make bench`: every figure with its target, on this machine, now. `python -m benchmarks startup base tiny` picks."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+import click
+
+from benchmarks import served, startup
+from benchmarks.table import show
+
+STORIES = ("startup", "base", "tiny")
+
+
+@click.command()
+@click.argument("stories", nargs=-1, type=click.Choice(STORIES))
+@click.option("--seconds", default=20.0, show_default=True, help="Length of each point.")
+@click.option("--rounds", default=3, show_default=True, help="Times that each point is taken, interleaved.")
+def main(stories: tuple[str, ...], seconds: float, rounds: int) -> None:
+    """Measure the named stories, all of them by default."""
+    before = steal()
+    for story in stories or STORIES:
+        found = startup.rows() if story == "startup" else served.rows(story, seconds=seconds, rounds=rounds)
+        show(story, found)
+    print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}; steal {steal() - before:.1f} s")
+
+
+def processor() -> str:
+    """The processor's name, as Linux says it."""
+    rows = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((row.partition(": ")[2] for row in rows if row.startswith("model name")), platform.machine())
+
+
+def steal() -> float:
+    """Seconds that the host took from this machine's processors so far."""
+    fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

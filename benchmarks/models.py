@@ -1,0 +1,62 @@
+"""Checkpoints of the benchmarked shapes, with random weights, and their exports; made once and kept in .cache/."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tbgen.export.exported import Exported, exported_from_folder
+from tbgen.generator.presets import SAMPLES
+
+CACHE = Path(".cache/benchmarks")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of a BERT: kcbert-base's, and a tiny one that shows the framework's own cost."""
+
+    hidden: int
+    layers: int
+    heads: int
+    vocabulary: int = 30_000
+
+
+SHAPES = {"base": Shape(768, 12, 12), "tiny": Shape(128, 2, 2)}
+
+
+def export_of_shape(name: str) -> Exported:
+    """The ONNX export of a shape."""
+    from tbgen.export.checkpoint import checkpoint_from_folder
+    from tbgen.export.onnx import onnx_from_checkpoint
+
+    folder = CACHE / f"{name}-onnx"
+    if folder.exists():
+        return exported_from_folder(folder)
+    return onnx_from_checkpoint(checkpoint_from_folder(checkpoint_of_shape(name)), folder)
+
+
+def checkpoint_of_shape(name: str) -> Path:
+    """A folder with random weights of that shape and the sample's tokenizer."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder, shape = CACHE / f"{name}-checkpoint", SHAPES[name]
+    if folder.exists():
+        return folder
+    labels = json.loads((SAMPLES / "kcbert" / "config.json").read_text(encoding="utf-8"))["id2label"]
+    config = BertConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=4 * shape.hidden,
+        max_position_embeddings=300,
+        id2label={int(index): label for index, label in labels.items()},
+    )
+    torch.manual_seed(0)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(SAMPLES / "kcbert" / file, folder / file)
+    return folder

@@ -1,0 +1,153 @@
+"""Served graphs beside the bare engine, interleaved in one run: answers first, then sentences a second as ratios."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from benchmarks.bare import bare_rate, save_batches
+from benchmarks.load import load, save_requests, triton_requests
+from benchmarks.models import CACHE, export_of_shape
+from benchmarks.table import Row
+from benchmarks.texts import lines
+from tbgen.backends.engine import Engine
+from tbgen.export.exported import Exported
+from tbgen.generator.graph import length_buckets
+from tbgen.generator.scaffold import Request, scaffold
+from tbgen.server.client import infer
+from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.ports import free_ports
+
+LINES = 400
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Point:
+    """One comparison: a graph under `clients` closed-loop clients of one text, over a bare loop of `batches`."""
+
+    graph: str
+    clients: int
+    batches: str
+    target: float
+
+
+@dataclass
+class Measured:
+    """Sentences a second of a point and of its bare loop, a pair for each round; the latencies of the last round."""
+
+    served: list[float] = field(default_factory=list)
+    bare: list[float] = field(default_factory=list)
+    latency: dict[str, float] = field(default_factory=dict)
+
+
+POINTS = {
+    "base": [
+        Point("bls", 1, "single", 0.93),
+        Point("ensemble", 1, "single", 0.93),
+        Point("bls", 16, "groups of 16", 0.95),
+        Point("bls", 64, "groups of 64", 0.95),
+        Point("ensemble", 16, "groups of 16", 0.88),
+    ],
+    "tiny": [Point("bls", 32, "single, two sessions", 0.55), Point("ensemble", 32, "single, two sessions", 0.55)],
+}
+GROUPS = {"single": 1, "single, two sessions": 1, "groups of 16": 16, "groups of 64": 64}
+
+
+def rows(shape: str, *, seconds: float, rounds: int) -> list[Row]:
+    """A row for each point of a shape: the median over rounds of served / bare."""
+    exported, texts = export_of_shape(shape), lines(LINES)
+    files = {name: CACHE / f"{shape}-{group}.npz" for name, group in GROUPS.items()}
+    for name, group in GROUPS.items():
+        save_batches(micro_batches(exported, texts, group), files[name])
+    measured = {point: Measured() for point in POINTS[shape]}
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Path(folder) / "model_repository"
+        scaffold(Request(shape, exported.folder), repository)
+        with server_on(repository) as server:
+            check_answers(shape, server, texts[:64])
+            for _ in range(rounds):
+                for point, record in measured.items():
+                    record.served.append(served_rate(shape, point, server, texts, Path(folder), seconds, record))
+                    record.bare.append(bare_rate_of(point, exported, files, seconds))
+    return [row_of(shape, point, record) for point, record in measured.items()]
+
+
+def server_on(repository: Path) -> EmbeddedServer:
+    """The embedded server on free ports."""
+    http, grpc, metrics = free_ports(3)
+    return EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics)
+
+
+def check_answers(name: str, server: EmbeddedServer, texts: Sequence[str]) -> None:
+    """Both graphs must answer alike before anything is timed."""
+    ensemble, bls = (
+        np.array([answer["softmax"] for answer in infer(f"{name}_onnx_{graph}", texts, url=server.grpc_url)])
+        for graph in ("ensemble", "bls")
+    )
+    np.testing.assert_allclose(ensemble, bls, atol=1e-5)
+
+
+def served_rate(
+    name: str,
+    point: Point,
+    server: EmbeddedServer,
+    texts: Sequence[str],
+    folder: Path,
+    seconds: float,
+    record: Measured,
+) -> float:
+    """Sentences a second that a served graph answers. A refused request ends the benchmark."""
+    file = folder / f"{point.graph}.requests"
+    save_requests(triton_requests(f"{name}_onnx_{point.graph}", [[text] for text in texts]), file)
+    found = load(server.http_url, file, clients=point.clients, seconds=seconds, warmup=2)
+    if found["others"]:
+        raise RuntimeError(f"{found['others']} requests were not answered with 200")
+    record.latency = found
+    return found["answered"] / found["seconds"]
+
+
+def bare_rate_of(point: Point, exported: Exported, files: dict[str, Path], seconds: float) -> float:
+    """The bare loop of a point: one session with all threads, or two of one thread."""
+    sessions = 2 if "two sessions" in point.batches else 1
+    file = files[point.batches]
+    return bare_rate(exported.model, file, threads=THREADS // sessions, sessions=sessions, seconds=seconds)
+
+
+def micro_batches(exported: Exported, texts: Sequence[str], group: int) -> list[np.ndarray]:
+    """Token ids of `texts`, each `group` of them cut into its best micro-batches: (rows, length) arrays."""
+    encodings = Tokenizer.from_file(str(exported.tokenizer)).encode_batch(list(texts))
+    ids = [encoding.ids[: exported.max_length] for encoding in encodings]
+    step = Engine(Path(), model="", inputs={}, outputs={}, max_batch_size=32, buckets=length_buckets(exported))
+    batches = []
+    for start in range(0, len(ids), group):
+        rows_ = sorted(ids[start : start + group], key=len, reverse=True)
+        widths = [step.bucket(len(row)) for row in rows_]
+        batches += [padded(rows_[a:b], widths[a]) for a, b in pairwise(step.cuts(widths))]
+    return batches
+
+
+def padded(ids: Sequence[Sequence[int]], width: int) -> np.ndarray:
+    """(rows, width) array of int64, zeros behind each row."""
+    array = np.zeros((len(ids), width), dtype=np.int64)
+    for row, values in zip(array, ids, strict=True):
+        row[: len(values)] = values
+    return array
+
+
+def row_of(shape: str, point: Point, record: Measured) -> Row:
+    """The point's ratio and its rounds."""
+    ratios = [served / bare for served, bare in zip(record.served, record.bare, strict=True)]
+    ratio = statistics.median(ratios)
+    latency = f"p50 {record.latency['p50_ms']:.1f} ms, p99 {record.latency['p99_ms']:.1f} ms"
+    graph = f"{shape}, {point.graph}, {point.clients} clients, over the bare loop ({point.batches})"
+    what = f"{graph}; {statistics.median(record.served):.1f}/s, {latency}"
+    spread = " ".join(f"{value:.2f}" for value in ratios)
+    return Row(what, ratio, f">= {point.target}", ratio >= point.target, spread)
