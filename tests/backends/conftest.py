@@ -1,0 +1,54 @@
+"""Random checkpoints, each exported once for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer, pipeline
+
+from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.exported import Exported
+from tbgen.export.onnx import onnx_from_checkpoint
+from tests.export.checkpoints import checkpoint
+
+torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A checkpoint's folder, which transformers reads, and its export, which the steps are put around."""
+
+    folder: Path
+    exported: Exported
+
+    @property
+    def tokenizer(self) -> Any:
+        """The checkpoint's tokenizer in transformers, giving what the model takes: a generic one leaves types out."""
+        return AutoTokenizer.from_pretrained(self.folder, model_input_names=list(self.exported.inputs))
+
+    def pipeline(self, task: str, **settings: Any) -> Any:
+        """The checkpoint's pipeline in transformers."""
+        return pipeline(task, str(self.folder), tokenizer=self.tokenizer, **settings)
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
+    """Gives the checkpoint and the export of a family, a head and a task."""
+
+    @cache
+    def make(family: str, auto: str, task: str, labels: tuple[str, ...] = (), problem: str | None = None) -> Pair:
+        folder = tmp_path_factory.mktemp(task)
+        settings: dict[str, Any] = {"problem_type": problem} if problem else {}
+        if labels:
+            settings |= {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
+        checkpoint(folder / "checkpoint", family, auto, **settings)
+        read = checkpoint_from_folder(folder / "checkpoint", task=task)
+        return Pair(folder / "checkpoint", onnx_from_checkpoint(read, folder / "export"))
+
+    return make
