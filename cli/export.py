@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from tbgen.export.checkpoint import Checkpoint
     from tbgen.export.exported import Exported
 
 
@@ -17,7 +18,20 @@ def export() -> None:
 
 
 @export.command()
-@click.option("--source", type=click.Path(path_type=Path), required=True, help="Folder of the checkpoint.")
+@click.option("--source", required=True, help="Folder of the checkpoint, or a name on the hub (owner/model).")
+@click.option("--revision", help="Branch, tag or commit of a name on the hub.")
+@click.option(
+    "--state-dict",
+    type=click.Path(path_type=Path),
+    help="File of torch.save(model.state_dict(), FILE); --source is the tokenizer's folder then.",
+)
+@click.option(
+    "--base",
+    help="Shape of a state dict's model: beomi/kcbert-base, beomi/kcbert-large, or a folder with a config.json.",
+)
+@click.option(
+    "--label-count", type=click.IntRange(min=1), help="How many classes a state dict has, when they have no names."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--task", help="What the checkpoint is for.  [default: as its config.json says]")
 @click.option("--label", "labels", multiple=True, help="A class name, in the order of the logits; once per class.")
@@ -26,7 +40,11 @@ def export() -> None:
 @click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
 @click.option("--force", is_flag=True, help="Replace an existing folder.")
 def onnx(
-    source: Path,
+    source: str,
+    revision: str | None,
+    state_dict: Path | None,
+    base: str | None,
+    label_count: int | None,
     output: Path,
     task: str | None,
     labels: tuple[str, ...],
@@ -38,11 +56,10 @@ def onnx(
     """Write a checkpoint as an ONNX file, beside its tokenizer, and compare it with PyTorch."""
     from rich.console import Console
 
-    from tbgen.export.checkpoint import checkpoint_from_folder
     from tbgen.export.onnx import onnx_from_checkpoint
 
     console = Console(highlight=False)
-    checkpoint = checkpoint_from_folder(source, task=task, labels=labels or None)
+    checkpoint = checkpoint_named(source, revision, state_dict, base, label_count, task, labels)
     with console.status("loading") as status:
         exported = onnx_from_checkpoint(
             checkpoint,
@@ -55,6 +72,29 @@ def onnx(
         )
     for name, value in report(exported):
         console.print(f"{name:<17}{value}", soft_wrap=True, markup=False)
+
+
+def checkpoint_named(
+    source: str,
+    revision: str | None,
+    state_dict: Path | None,
+    base: str | None,
+    label_count: int | None,
+    task: str | None,
+    labels: tuple[str, ...],
+) -> Checkpoint:
+    """The checkpoint that the options name. Raises UsageError for options that do not go together."""
+    from tbgen.export.sources import checkpoint_from_source, checkpoint_from_state
+
+    if state_dict is None:
+        if base or label_count:
+            raise click.UsageError("--base and --label-count go with --state-dict")
+        return checkpoint_from_source(source, revision=revision, task=task, labels=labels or None)
+    if revision or not base:
+        raise click.UsageError("--state-dict goes with --base, and not with --revision")
+    return checkpoint_from_state(
+        Path(source), state_dict, base=base, label_count=label_count, task=task, labels=labels or None
+    )
 
 
 def report(exported: Exported) -> list[tuple[str, str]]:

@@ -1,26 +1,30 @@
-"""A fine-tuned checkpoint as it lies in a folder: what it is for, what it takes and how long a text it can read."""
+"""A fine-tuned checkpoint: what it is for, what it takes and how long a text it can read."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.tasks import TASKS, inputs_of, positions_of, task_named, task_of_architecture
+from tbgen.export.files import read_json
+from tbgen.export.sentence import Sentence, sentence_from_folder
+from tbgen.export.tasks import TASKS, Task, inputs_of, positions_of, row_of, task_named, task_of_architecture
+from tbgen.export.tokenizer import check_tokenizer, tokenizer_length
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in a local folder.
+    """A checkpoint on this machine's disk.
 
-    `labels` are the classes in the order of the logits, empty for tasks without classes. `max_length` is the longest
-    text in tokens, special tokens included. `inputs` are the tensors that the model takes, in ONNX order.
-    `problem` says what the classes mean: single_label_classification, multi_label_classification or regression.
+    `folder` holds the tokenizer, and the weights unless `state` names the file of a state dict. `labels` are the
+    classes in the order of the logits, empty for tasks without classes. `max_length` is the longest text in tokens,
+    special tokens included. `inputs` are the tensors that the model takes, in ONNX order. `problem` says what the
+    classes mean: single_label_classification, multi_label_classification or regression. `sentence` is what
+    sentence-transformers does after the model. `origin` is the hub's name and revision, where it came from there.
     """
 
     folder: Path
@@ -30,55 +34,79 @@ class Checkpoint:
     max_length: int
     inputs: tuple[str, ...]
     problem: str
+    state: Path | None = None
+    sentence: Sentence | None = None
+    origin: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def row(self) -> Task:
+        """What its graph gives."""
+        return row_of(self.task, self.sentence.record() if self.sentence else {})
 
     def weights(self) -> list[Path]:
-        """The files that hold the weights: one, or the shards that an index names."""
-        first = next(self.folder / name for name in WEIGHTS if (self.folder / name).is_file())
-        if first.suffix != ".json":
-            return [first]
-        shards = json.loads(first.read_text(encoding="utf-8"))["weight_map"].values()
-        return [self.folder / name for name in sorted(set(shards))]
+        """The files that hold the weights."""
+        return [self.state] if self.state else weight_files(self.folder)
 
 
-def checkpoint_from_folder(folder: Path, *, task: str | None = None, labels: Sequence[str] | None = None) -> Checkpoint:
-    """Read a checkpoint's folder: config.json, tokenizer.json and weights, as transformers saves them.
+def checkpoint_from_folder(
+    folder: Path, *, task: str | None = None, labels: Sequence[str] | None = None, origin: dict[str, str] | None = None
+) -> Checkpoint:
+    """Read a checkpoint's folder, as transformers or sentence-transformers save it: config.json, tokenizer and weights.
 
     `task` and `labels` are read from config.json unless named. Raises UserError for whatever is missing.
     """
     if not folder.is_dir():
         raise UserError(f"no folder {str(folder)!r}; --source names the folder of a checkpoint")
+    sentence = sentence_from_folder(folder)
+    folder = sentence.transformer if sentence else folder
     config = read_json(
         folder, "config.json", "a checkpoint's folder has one; save it with model.save_pretrained(folder)"
     )
-    tokenizer = folder / "tokenizer.json"
-    if not tokenizer.is_file():
-        raise UserError(f"no tokenizer.json in {str(folder)!r}; save it there with tokenizer.save_pretrained(folder)")
-    if not any((folder / name).is_file() for name in WEIGHTS):
+    check_tokenizer(folder)
+    weight_files(folder)
+    task = task or (sentence.task if sentence else None)
+    return checkpoint_of(folder, config, task=task, labels=labels, sentence=sentence, origin=origin or {})
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a folder's weights: one, or the shards that an index names. Raises UserError for missing ones."""
+    first = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if first is None:
         raise UserError(f"no weights in {str(folder)!r}; looked for {', '.join(WEIGHTS)}")
+    if first.suffix != ".json":
+        return [first]
+    shards = sorted(set(read_json(folder, first.name, "").get("weight_map", {}).values()))
+    missing = [name for name in shards if not (folder / name).is_file()]
+    if missing or not shards:
+        raise UserError(f"{str(first)!r} names {', '.join(missing) or 'no files'}; the weights are not all there")
+    return [folder / name for name in shards]
+
+
+def checkpoint_of(
+    folder: Path,
+    config: dict[str, Any],
+    *,
+    task: str | None,
+    labels: Sequence[str] | None,
+    sentence: Sentence | None = None,
+    state: Path | None = None,
+    origin: dict[str, str] | None = None,
+) -> Checkpoint:
+    """A checkpoint from its parts; everything that its config decides is decided here. Raises UserError."""
     task = checked_task(config, task)
+    limits = [positions_of(config), tokenizer_length(folder), sentence.max_length if sentence else None]
     return Checkpoint(
         folder=folder,
         config=config,
         task=task,
         labels=checked_labels(config, task, labels),
-        max_length=min(positions_of(config), tokenizer_length(folder)),
+        max_length=min(limit for limit in limits if limit),
         inputs=inputs_of(config),
         problem=problem_of(config),
+        state=state,
+        sentence=sentence if task_named(task).width == "hidden" else None,
+        origin=origin or {},
     )
-
-
-def read_json(folder: Path, name: str, cure: str) -> dict[str, Any]:
-    """A JSON object of a folder. Raises UserError with `cure` when it is not there."""
-    path = folder / name
-    if not path.is_file():
-        raise UserError(f"no {name} in {str(folder)!r}; {cure}")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{str(path)!r} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{str(path)!r} holds no JSON object")
-    return value
 
 
 def checked_task(config: dict[str, Any], named: str | None) -> str:
@@ -91,7 +119,7 @@ def checked_task(config: dict[str, Any], named: str | None) -> str:
                 f"config.json names no architecture of a known task ({architecture!r}); "
                 f"name it with --task: {', '.join(TASKS)}"
             )
-        return found
+        return "rerank" if is_cross_encoder(config) else found
     wanted = task_named(named).architecture
     # Every checkpoint with a head holds the encoder below it, so hidden states can always be had.
     if architecture and wanted != "Model" and not architecture.endswith(wanted):
@@ -103,16 +131,18 @@ def checked_task(config: dict[str, Any], named: str | None) -> str:
     return named
 
 
+def is_cross_encoder(config: dict[str, Any]) -> bool:
+    """Whether sentence-transformers saved it as a CrossEncoder that gives one score."""
+    return "sentence_transformers" in config and len(config.get("id2label", {})) == 1
+
+
 def checked_labels(config: dict[str, Any], task: str, named: Sequence[str] | None) -> tuple[str, ...]:
     """The classes in the order of the logits, from id2label or as named. Raises UserError when the counts differ."""
     if task_named(task).width != "labels":
         if named:
             raise UserError(f"task {task!r} has no labels, {len(named)} were named")
         return ()
-    id2label = {int(index): str(label) for index, label in config.get("id2label", {0: "LABEL_0", 1: "LABEL_1"}).items()}
-    if sorted(id2label) != list(range(len(id2label))):
-        raise UserError(f"id2label of config.json has the numbers {sorted(id2label)}, not 0 to {len(id2label) - 1}")
-    own = tuple(id2label[index] for index in range(len(id2label)))
+    own = own_labels(config)
     if named and len(named) != len(own):
         raise UserError(
             f"{len(named)} labels were named ({', '.join(named)}), the checkpoint has {len(own)} ({', '.join(own)})"
@@ -123,14 +153,15 @@ def checked_labels(config: dict[str, Any], task: str, named: Sequence[str] | Non
     return labels
 
 
+def own_labels(config: dict[str, Any]) -> tuple[str, ...]:
+    """The classes of config.json in the order of their numbers; two nameless ones where it has none."""
+    id2label = {int(index): str(label) for index, label in config.get("id2label", {0: "LABEL_0", 1: "LABEL_1"}).items()}
+    if sorted(id2label) != list(range(len(id2label))):
+        raise UserError(f"id2label of config.json has the numbers {sorted(id2label)}, not 0 to {len(id2label) - 1}")
+    return tuple(id2label[index] for index in range(len(id2label)))
+
+
 def problem_of(config: dict[str, Any]) -> str:
     """What the classes mean; transformers, too, takes one lone class for a regression."""
     alone = len(config.get("id2label", {0: "", 1: ""})) == 1
     return config.get("problem_type") or ("regression" if alone else "single_label_classification")
-
-
-def tokenizer_length(folder: Path) -> int:
-    """The tokenizer's own limit, in tokens; transformers writes 1e30 where there is none."""
-    path = folder / "tokenizer_config.json"
-    limit = read_json(folder, path.name, "").get("model_max_length") if path.is_file() else None
-    return int(limit or 1e30)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.export.tasks import Task, row_of
 
 RECORD = "export.json"
 FORMAT = 1
@@ -26,6 +27,8 @@ class Exported:
     """What an export folder holds.
 
     `special` gives the ids of the tokenizer's pad, mask, cls, sep and unk tokens, where there are such.
+    `sentence` is what sentence-transformers does after the model (pooling, pooled, normalize, prompts, prompt), empty
+    for other checkpoints; `pooled` means that the graph's output is pooled already.
     `parity` is the record of the comparison with PyTorch, empty for a file that was not made here.
     `made` says what made it: opset, precision, versions, hashes.
     """
@@ -41,8 +44,14 @@ class Exported:
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
     special: dict[str, int]
+    sentence: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def row(self) -> Task:
+        """What its graph gives."""
+        return row_of(self.task, self.sentence)
 
     @property
     def pad_id(self) -> int:
@@ -92,6 +101,7 @@ def exported_from_record(folder: Path, record: dict[str, Any]) -> Exported:
         inputs=specs(record["inputs"]),
         outputs=specs(record["outputs"]),
         special=record["special"],
+        sentence=record["sentence"],
         parity=record["parity"],
         made=record["made"],
     )
@@ -115,8 +125,3 @@ def record_of(exported: Exported) -> dict[str, Any]:
         "tokenizer": exported.tokenizer.name,
         "size": exported.model.stat().st_size,
     }
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """JSON as this project writes it: sorted, readable Korean, a newline at the end."""
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")

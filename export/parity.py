@@ -49,16 +49,14 @@ def engine_parity(
 ) -> Parity:
     """Compare ONNX Runtime on an export with PyTorch on its checkpoint."""
     encode = Encoder(exported)
-    return parity(
-        reference or torch_run(checkpoint), onnx_run(exported.model), encode, texts, exported.task, exported.problem
-    )
+    return parity(reference or torch_run(checkpoint), onnx_run(exported.model), encode, texts, exported)
 
 
-def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], task: str, problem: str) -> Parity:
+def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], exported: Exported) -> Parity:
     """Compare two ways to the same outputs: in groups padded together, and the engine also text by text."""
     if not texts:
         raise UserError("no texts to compare on")
-    row = task_named(task)
+    row, problem = exported.row, exported.problem
     differences, paddings, flips, decisions = [], [], 0, 0
     for group in groups(texts):
         inputs = encode(group)
@@ -98,7 +96,7 @@ class Encoder:
         tokenizer.enable_padding(pad_id=exported.pad_id, length=exported.fixed_length)
         self.tokenizer = tokenizer
         self.inputs = exported.inputs
-        self.pair = task_named(exported.task).pair
+        self.pair = exported.row.pair
 
     def __call__(self, texts: Sequence[str]) -> Tensors:
         """For a task on pairs, a text's partner is its own first half: any two will do, but the same in every group."""

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tbgen.export.checkpoint import checked_labels, checked_task, problem_of, read_json, tokenizer_length
+from tbgen.export.checkpoint import checked_labels, checked_task, problem_of
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import Exported, TensorSpec
-from tbgen.export.onnx import sha256, special_ids, tensor_specs
+from tbgen.export.files import read_json, sha256
+from tbgen.export.onnx import tensor_specs
 from tbgen.export.parity import Run, first_line, onnx_run, runtime_errors
 from tbgen.export.tasks import positions_of, task_named
+from tbgen.export.tokenizer import special_ids, tokenizer_length
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -51,7 +53,9 @@ def exported_from_onnx(
         task=task,
         labels=checked_labels(config, task, None),
         problem=problem_of(config),
-        max_length=max_length or fixed_length or min(positions_of(config), tokenizer_length(tokenizer_folder)),
+        max_length=max_length
+        or fixed_length
+        or min(positions_of(config), tokenizer_length(tokenizer_folder) or positions_of(config)),
         fixed_length=fixed_length,
         inputs=inputs,
         outputs=outputs,

@@ -62,6 +62,12 @@ def task_named(name: str) -> Task:
     return TASKS[name]
 
 
+def row_of(task: str, sentence: dict[str, Any]) -> Task:
+    """A task's row as a graph has it: one whose vectors are pooled already has no numbers per token."""
+    row = task_named(task)
+    return replace(row, per_token=row.per_token and not sentence.get("pooled", False))
+
+
 def task_of_architecture(architecture: str) -> str | None:
     """The task that a class name of config.json stands for: BertForSequenceClassification -> text-classification."""
     return next((name for name, task in TASKS.items() if architecture.endswith(task.architecture)), None)

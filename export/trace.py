@@ -18,7 +18,7 @@ from typing import Any
 
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
-from tbgen.export.tasks import family_of, task_named
+from tbgen.export.tasks import family_of
 
 # Large enough to leave nothing of a padded token after softmax, small enough for float16 (65504), so that no -inf
 # can arise there, and with it no -inf * 0 = NaN.
@@ -41,7 +41,7 @@ def write_graph(model: Any, checkpoint: Checkpoint, path: Path, *, opset: int, f
         "attention_mask": (torch.arange(length) < length - torch.tensor([[0], [length // 2]])).long(),
         "token_type_ids": torch.zeros_like(ids),
     }
-    outputs = task_named(checkpoint.task).outputs
+    outputs = checkpoint.row.outputs
     with known_warnings():
         torch.onnx.export(
             engine_module(model, checkpoint),
@@ -58,7 +58,8 @@ def write_graph(model: Any, checkpoint: Checkpoint, path: Path, *, opset: int, f
 def engine_module(model: Any, checkpoint: Checkpoint) -> Any:
     """The model as the engine has it: tensors in by position, the task's outputs as a tuple."""
     torch = require("torch", extra="onnx")
-    fields = task_named(checkpoint.task).outputs.values()
+    fields = checkpoint.row.outputs.values()
+    pooled = checkpoint.sentence is not None and bool(checkpoint.sentence.dense)
     additive = family_of(checkpoint.config).mask == "additive"
 
     class Engine(torch.nn.Module):  # type: ignore[misc, name-defined]
@@ -70,7 +71,7 @@ def engine_module(model: Any, checkpoint: Checkpoint) -> Any:
             named = dict(zip(checkpoint.inputs, tensors, strict=True))
             if additive:
                 kept = named["attention_mask"][:, None, None, :].to(torch.float32)
-                named["attention_mask"] = (1.0 - kept) * MASKED
+                named["mask" if pooled else "attention_mask"] = (1.0 - kept) * MASKED
             answer = self.model(**named)
             return tuple(answer[field] for field in fields)
 
@@ -80,7 +81,7 @@ def engine_module(model: Any, checkpoint: Checkpoint) -> Any:
 
 def dynamic_axes(checkpoint: Checkpoint, fixed_length: int | None) -> dict[str, dict[int, str]]:
     """Which axes the graph leaves open: the batch always, the sequence unless its length is fixed."""
-    row = task_named(checkpoint.task)
+    row = checkpoint.row
     sequence = {} if fixed_length else {1: "sequence"}
     axes = {name: {0: "batch", **sequence} for name in checkpoint.inputs}
     axes.update({name: {0: "batch", **(sequence if row.per_token else {})} for name in row.outputs})

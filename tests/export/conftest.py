@@ -12,7 +12,6 @@ from tbgen.export.exported import Exported
 from tbgen.export.onnx import onnx_from_checkpoint
 from tests.export import checkpoints
 
-
 torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another
 
 

@@ -33,7 +33,7 @@ def heeds_padding(inputs: Tensors) -> Tensors:
 
 
 def compare(engine: object, exported: Exported) -> object:
-    return parity(right, engine, Encoder(exported), TEXTS, "text-classification", "single_label_classification")  # type: ignore[arg-type]
+    return parity(right, engine, Encoder(exported), TEXTS, exported)  # type: ignore[arg-type]
 
 
 def test_an_equal_engine(exported: Exported) -> None:
@@ -86,7 +86,7 @@ def test_decisions_by_task(task: str, problem: str, numbers: list[float], decisi
 
 def test_no_texts_prove_nothing(exported: Exported) -> None:
     with pytest.raises(UserError, match="no texts to compare on"):
-        parity(right, right, Encoder(exported), [], "text-classification", "")
+        parity(right, right, Encoder(exported), [], exported)
 
 
 def test_onnx_runtime_refuses_a_damaged_file(tmp_path: object) -> None:

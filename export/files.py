@@ -1,13 +1,16 @@
-"""Writing a folder whole or not at all."""
+"""Files and folders: read with a sentence for what is wrong, written whole or not at all."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tbgen.export.errors import UserError
 
@@ -46,3 +49,41 @@ def copy_files(source: Path, target: Path, names: tuple[str, ...]) -> None:
     for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
+
+
+def read_json(folder: Path, name: str, cure: str) -> dict[str, Any]:
+    """A JSON object of a folder. Raises UserError, with `cure` when it is not there."""
+    path = folder / name
+    if not path.is_file():
+        raise UserError(f"no {name} in {str(folder)!r}; {cure}")
+    value = parsed(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{str(path)!r} holds no JSON object")
+    return value
+
+
+def read_json_if_there(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON object of a folder, empty where there is no such file. Raises UserError for a broken one."""
+    return read_json(folder, name, "") if (folder / name).is_file() else {}
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """JSON as this project writes it: sorted, readable Korean, a newline at the end."""
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def parsed(path: Path) -> Any:
+    """A file's JSON value. Raises UserError."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{str(path)!r} is not JSON: {error}") from error
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's bytes."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()

@@ -1,0 +1,149 @@
+"""sentence-transformers folders: modules read into the record, and into the graph where linear layers follow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.errors import UserError
+from tbgen.export.exported import TensorSpec, exported_from_folder
+from tbgen.export.onnx import onnx_from_checkpoint
+from tbgen.export.parity import Encoder, onnx_run
+from tests.export import checkpoints
+
+TEXTS = ["오늘도 상한가 갔다", "금리", "the shares rose at once"]
+
+
+def sentence_folder(folder: Path, pooling: dict[str, Any], *modules: str, transformer: str = "") -> Path:
+    """A folder as sentence-transformers saves it: a random BERT, then Pooling, then the named modules."""
+    checkpoints.checkpoint(folder / transformer, "bert", "AutoModel")
+    write(folder / transformer / "sentence_bert_config.json", {"max_seq_length": 24, "do_lower_case": False})
+    write(
+        folder / "config_sentence_transformers.json", {"prompts": {"query": "질문: "}, "default_prompt_name": "query"}
+    )
+    rows = [
+        ("Transformer", transformer),
+        ("Pooling", "1_Pooling"),
+        *((name, f"{i}_{name}") for i, name in enumerate(modules, 2)),
+    ]
+    chain = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
+        for i, (name, path) in enumerate(rows)
+    ]
+    write(folder / "modules.json", chain)
+    write(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": 32, **pooling})
+    for i, name in enumerate(modules, 2):
+        if name == "Dense":
+            dense(folder / f"{i}_Dense", "torch.nn.modules.activation.Tanh")
+    return folder
+
+
+def dense(folder: Path, activation: str) -> None:
+    write(
+        folder / "config.json", {"in_features": 32, "out_features": 8, "bias": True, "activation_function": activation}
+    )
+    torch.manual_seed(1)
+    save_file({"linear.weight": torch.randn(8, 32), "linear.bias": torch.randn(8)}, folder / "model.safetensors")
+
+
+def write(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+MEAN = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": False}
+
+
+def test_hidden_states_leave_the_graph_and_the_record_says_how_to_pool(tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path / "made", MEAN, "Normalize")
+    exported = onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "exported")
+    assert exported.task == "embedding"
+    assert exported.max_length == 24
+    assert exported.outputs == {"outputs": TensorSpec("float32", ("batch", "sequence", 32))}
+    assert exported_from_folder(exported.folder).sentence == {
+        "pooling": "mean",
+        "pooled": False,
+        "normalize": True,
+        "prompts": {"query": "질문: "},
+        "prompt": "query",
+    }
+
+
+@pytest.mark.parametrize(
+    ("pooling", "mode"),
+    [
+        (MEAN, "mean"),
+        ({"pooling_mode_cls_token": True}, "cls"),
+        ({"pooling_mode_max_tokens": True, "pooling_mode_mean_tokens": False}, "max"),
+        ({"pooling_mode_lasttoken": True}, "lasttoken"),
+        ({"pooling_mode": "cls"}, "cls"),
+    ],
+)
+def test_linear_layers_bring_the_pooling_into_the_graph(pooling: dict[str, Any], mode: str, tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path / "made", pooling, "Dense", "Normalize")
+    exported = onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "exported")
+    assert exported.outputs == {"outputs": TensorSpec("float32", ("batch", 8))}
+    assert exported.sentence["pooled"]
+    inputs = Encoder(exported)(TEXTS)
+    np.testing.assert_allclose(onnx_run(exported.model)(inputs)["outputs"], by_hand(folder, inputs, mode), atol=1e-5)
+
+
+def by_hand(folder: Path, inputs: dict[str, np.ndarray], mode: str) -> np.ndarray:
+    """Pooling and the linear layer in numpy, text by text, on transformers' hidden states."""
+    from transformers import AutoModel
+
+    layer = torch.manual_seed(1) and (torch.randn(8, 32).numpy(), torch.randn(8).numpy())
+    with torch.inference_mode():
+        states = AutoModel.from_pretrained(folder)(**{name: torch.tensor(value) for name, value in inputs.items()})[0]
+    rows = []
+    for state, mask in zip(states.numpy(), inputs["attention_mask"], strict=True):
+        real = state[: mask.sum()]
+        pooled = {"mean": real.mean(0), "cls": real[0], "max": real.max(0), "lasttoken": real[-1]}[mode]
+        rows.append(np.tanh(layer[0] @ pooled + layer[1]))
+    return np.array(rows)
+
+
+def test_the_transformer_may_have_a_folder_of_its_own(tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path / "made", MEAN, transformer="0_Transformer")
+    checkpoint = checkpoint_from_folder(folder)
+    assert checkpoint.folder == folder / "0_Transformer"
+    assert checkpoint.sentence is not None
+    assert not checkpoint.sentence.normalize
+
+
+@pytest.mark.parametrize(
+    ("pooling", "modules", "sentence"),
+    [
+        (
+            MEAN,
+            ("Normalize", "Dense"),
+            "has the modules Transformer, Pooling, Normalize, Dense; tbgen serves Transformer, ",
+        ),
+        (MEAN, ("LSTM",), "has the modules Transformer, Pooling, LSTM"),
+        (
+            {**MEAN, "pooling_mode_cls_token": True},
+            (),
+            r"pools by \['cls', 'mean'\]; tbgen serves one of cls, mean, max",
+        ),
+        ({"pooling_mode_weightedmean_tokens": True}, (), r"pools by \['pooling_mode_weightedmean_tokens'\]"),
+    ],
+)
+def test_modules_it_cannot_serve_are_refused(
+    pooling: dict[str, Any], modules: tuple[str, ...], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        checkpoint_from_folder(sentence_folder(tmp_path / "made", pooling, *modules))
+
+
+def test_an_activation_it_has_not_is_refused(tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path / "made", MEAN, "Dense")
+    dense(folder / "2_Dense", "my.package.Swish")
+    with pytest.raises(UserError, match="has the activation 'Swish'; tbgen serves Identity, Tanh, "):
+        checkpoint_from_folder(folder)

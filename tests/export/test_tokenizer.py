@@ -1,0 +1,152 @@
+"""Slow tokenizer files become a tokenizer.json that gives the slow classes' own pieces.
+
+slow/make.py made the literals, with the last transformers that had such classes.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer
+from transformers.utils import sentencepiece_model_pb2_new as messages
+
+from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.errors import UserError
+from tbgen.export.onnx import onnx_from_checkpoint
+from tbgen.export.tokenizer import special_ids, write_tokenizer
+
+SLOW = Path(__file__).parent / "slow"
+EXPECTED = json.loads((SLOW / "expected.json").read_text(encoding="utf-8"))
+VOCABULARIES = json.loads((SLOW / "vocabularies.json").read_text(encoding="utf-8"))
+SETTINGS = {
+    "bert": {"tokenizer_class": "BertTokenizer", "do_lower_case": False},
+    "bert-uncased": {"tokenizer_class": "BertTokenizer", "do_lower_case": True},
+    "roberta": {"tokenizer_class": "RobertaTokenizer"},
+    "xlm-roberta": {"tokenizer_class": "XLMRobertaTokenizer"},
+    "camembert": {"tokenizer_class": "CamembertTokenizer"},
+    "albert": {"tokenizer_class": "AlbertTokenizer"},
+    "deberta-v2": {"tokenizer_class": "DebertaV2Tokenizer"},
+}
+MODELS = {
+    "xlm-roberta": "sentencepiece.bpe.model",
+    "camembert": "sentencepiece.bpe.model",
+    "albert": "spiece.model",
+    "deberta-v2": "spm.model",
+}
+UNKNOWN = {"albert": 1, "deberta-v2": 3}
+
+
+def slow_files(kind: str, folder: Path) -> Path:
+    """The files that a slow tokenizer of this kind leaves, and nothing else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = VOCABULARIES[kind]
+    if kind in MODELS:
+        (folder / MODELS[kind]).write_bytes(model_of(vocabulary, UNKNOWN.get(kind, 0)))
+    elif kind == "roberta":
+        numbers = {token: number for number, token in enumerate(vocabulary["vocab"])}
+        (folder / "vocab.json").write_text(json.dumps(numbers), encoding="utf-8")
+        (folder / "merges.txt").write_text("\n".join(vocabulary["merges"]) + "\n", encoding="utf-8")
+    else:
+        (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(SETTINGS[kind]), encoding="utf-8")
+    config = {"model_type": kind.removesuffix("-uncased")}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def model_of(pieces: list[Any], unknown: int) -> bytes:
+    """A SentencePiece model's file."""
+    proto = messages.ModelProto()
+    for piece, score, kind in pieces:
+        proto.pieces.add(piece=piece, score=score, type=kind)
+    proto.trainer_spec.model_type = 1
+    proto.trainer_spec.unk_id = unknown
+    proto.normalizer_spec.name = "nmt_nfkc"
+    proto.normalizer_spec.precompiled_charsmap = lzma.decompress((SLOW / "charsmap.xz").read_bytes())
+    return bytes(proto.SerializeToString())
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
+    made = {}
+    for kind in SETTINGS:
+        target = tmp_path_factory.mktemp(kind)
+        write_tokenizer(slow_files(kind, target / "slow"), target)
+        made[kind] = Tokenizer.from_file(str(target / "tokenizer.json"))
+    return made
+
+
+@pytest.mark.parametrize("what", EXPECTED["texts"])
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_gives_the_slow_classes_pieces(kind: str, what: str, converted: dict[str, Tokenizer]) -> None:
+    tokenizer = converted[kind]
+    ids = tokenizer.encode(EXPECTED["texts"][what]).ids
+    assert [tokenizer.id_to_token(number) for number in ids] == EXPECTED["tokens"][kind][what]
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_joins_a_pair_as_the_slow_class(kind: str, converted: dict[str, Tokenizer]) -> None:
+    encoding = converted[kind].encode(*EXPECTED["pair"])
+    tokens, types = EXPECTED["pairs"][kind]
+    assert [converted[kind].id_to_token(number) for number in encoding.ids] == tokens
+    assert encoding.type_ids == types
+
+
+def test_offsets_point_into_the_text(converted: dict[str, Tokenizer]) -> None:
+    text = "금리 \u1112\u1161\u11ab글"
+    for kind, tokenizer in converted.items():
+        encoding = tokenizer.encode(text)
+        assert encoding.offsets[-2][1] == len(text), kind
+
+
+def test_writes_the_special_tokens_beside_it(tmp_path: Path) -> None:
+    write_tokenizer(slow_files("albert", tmp_path / "slow"), tmp_path)
+    assert special_ids(tmp_path) == {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
+
+
+def test_exports_a_checkpoint_without_a_tokenizer_json(bert: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bert, tmp_path / "slow"))
+    vocabulary = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.get)) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "BertTokenizer", "do_lower_case": false, "model_max_length": 30}', encoding="utf-8"
+    )
+    exported = onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "made")
+    assert exported.max_length == 30
+    assert exported.special == {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
+    ids = Tokenizer.from_file(str(exported.tokenizer)).encode("금리는 동결").ids
+    assert ids == Tokenizer.from_file(str(bert / "tokenizer.json")).encode("금리는 동결").ids
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"tokenizer_class": "PhobertTokenizer"}, "is a PhobertTokenizer, which exists only in Python"),
+        (
+            {
+                "tokenizer_class": "KoBertTokenizer",
+                "auto_map": {"AutoTokenizer": ["tokenization_kobert.KoBertTokenizer", None]},
+            },
+            "is a KoBertTokenizer, which exists only in Python",
+        ),
+    ],
+)
+def test_refuses_a_tokenizer_of_python_only(settings: dict[str, object], sentence: str, tmp_path: Path) -> None:
+    slow = slow_files("bert", tmp_path / "slow")
+    (slow / "bpe.codes").write_text("#version: 0.2\n", encoding="utf-8")
+    (slow / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(UserError, match=sentence):
+        write_tokenizer(slow, tmp_path)
+
+
+def test_refuses_a_damaged_sentencepiece_model(tmp_path: Path) -> None:
+    slow = slow_files("albert", tmp_path / "slow")
+    (slow / "spiece.model").write_bytes(b"\xff\xff not a model")
+    with pytest.raises(UserError, match=r"spiece.model' is no SentencePiece model"):
+        write_tokenizer(slow, tmp_path)
