@@ -14,9 +14,9 @@ from tbgen.server.bench.stages import ABOUT, NAMES
 from tbgen.server.bench.style import STYLE
 from tbgen.server.bench.sweep import Report
 
-WIDE, NARROW = 520.0, 312.0  # pixels that a plot gets on a desktop and on a phone
+WIDE, NARROW = 540.0, 300.0  # pixels that a plot gets on a desktop and on a phone
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-LENGTH_LEGEND = '<span class="key bucket">length that texts are padded to</span><span class="key mean">mean</span>'
+LENGTH_LEGEND = '<span class="key edge">length that texts are padded to</span><span class="key average">mean</span>'
 
 Rows = list[list[str]]
 

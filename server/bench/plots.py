@@ -20,7 +20,7 @@ from tbgen.server.bench.stages import NAMES
 
 Scale = Callable[[float], float]
 
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 26, 40
+LEFT, RIGHT, TOP, BOTTOM = 54, 24, 26, 40
 CHARACTER = 6.6  # pixels, of the font that the page gives plots
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ from tbgen.server.bench.padding import Lengths
 from tbgen.server.bench.parts import Front, callees_from_statistics
 from tbgen.server.bench.stages import ModelLoad, Split, model_loads, split
 from tbgen.server.bench.statistics import Snapshot, between, snapshot
-from tbgen.server.bench.tally import Order, Tally
+from tbgen.server.bench.tally import OTHERS, Order, Tally
 from tbgen.server.bench.wire import Tensors
 from tbgen.server.bench.workers import Workers
 from tbgen.server.connection import Connection
@@ -218,7 +218,7 @@ def point_from_seen(connection: Connection, target: Target, load: Load, timing: 
         models=model_loads(front, seen.moved, seen.seconds),
         padding=padding(target.lengths, index[counted], len(target.requests)),
         cpu=seen.cpu,
-        foreign=foreign(served, int(in_time.sum()), load),
+        foreign=foreign(served, int(in_time.sum()) + sum(tally.wrong for tally in seen.tallies), load),
     )
 
 
@@ -244,12 +244,13 @@ def quantiles(milliseconds: np.ndarray) -> dict[str, float]:
     return {"mean": float(milliseconds.mean()), **found, "max": float(milliseconds.max())}
 
 
-def added(counts: object) -> dict[str, int]:
-    """The workers' counts together, most frequent first."""
+def added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The workers' counts together, most frequent first, what was not kept apart last."""
     total: Counter[str] = Counter()
-    for each in counts:  # type: ignore[attr-defined]
+    for each in counts:
         total.update(each)
-    return dict(total.most_common())
+    others = {OTHERS: total.pop(OTHERS)} if OTHERS in total else {}
+    return dict(total.most_common()) | others
 
 
 def padding(lengths: Lengths | None, index: np.ndarray, requests: int) -> Padding | None:

@@ -38,8 +38,8 @@ section { margin-top: 10px; }
 .key.solid::before, .key.dashed::before { background: none; border-radius: 0; height: 0; width: 18px;
   vertical-align: 4px; border-top: 2px solid var(--soft); }
 .key.dashed::before { border-top-style: dashed; }
-.key.bucket::before, .key.mean::before { background: var(--soft); width: 1px; height: 12px; }
-.key.mean::before { background: var(--bad); width: 2px; }
+.key.edge::before { background: var(--soft); width: 1px; height: 12px; }
+.key.average::before { background: var(--bad); width: 2px; height: 12px; }
 svg { display: block; max-width: 100%; height: auto; font: 12px system-ui, "Noto Sans", sans-serif; }
 svg text { fill: var(--ink); font-variant-numeric: tabular-nums; }
 svg .unit { fill: var(--soft); } svg .on { fill: var(--on); font-size: 11px; }

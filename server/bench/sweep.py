@@ -115,12 +115,12 @@ def bench(
 
     Raises UserError.
     """
+    places = {protocol: place_from_url(url, protocol) for protocol, url in urls.items()}
     busy_before = busy_cores()
     with Connection(next(iter(urls.values())), next(iter(urls))) as connection:
         total = len(names) * (1 + len(plan.loads) * plan.rounds)
         steps = Steps(total, on_progress)
         models = [prepare(connection, name, corpus, plan, repository, steps) for name in names]
-        places = {protocol: place_from_url(url, protocol) for protocol, url in urls.items()}
         rounds = measure_rounds(connection, models, places, plan, steps)
         points = [merged(same) for same in zip(*rounds, strict=True)]
         triton = server_version(connection)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from tbgen.server.bench.wire import Tensors
 
-SENTENCES = 20  # different sentences that are kept of what went wrong
+SENTENCES = 8  # different sentences that are kept of what went wrong
+OTHERS = "others"
 TICK = 0.25  # seconds between two reports of a worker
 
 
@@ -76,7 +77,7 @@ NOT_SENT = "not sent: all clients were waiting for answers"
 
 def count(counts: dict[str, int], sentence: str, times: int = 1) -> None:
     """Add to a count; beyond SENTENCES different sentences they are counted together."""
-    key = sentence if sentence in counts or len(counts) < SENTENCES else "others"
+    key = sentence if sentence in counts or len(counts) < SENTENCES else OTHERS
     counts[key] = counts.get(key, 0) + times
 
 
