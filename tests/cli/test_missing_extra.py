@@ -1,0 +1,33 @@
+"""Without an extra's packages: one sentence with the pip install that cures it, no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from tbgen.cli.main import main; main(prog_name='tbgen')"
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "extra"),
+    [
+        ("torch", ["scaffold", "kcbert"], "onnx"),
+        ("transformers", ["scaffold", "kcbert"], "onnx"),
+        ("onnx", ["scaffold", "kcbert"], "onnx"),
+        ("onnxruntime", ["scaffold", "kcbert"], "onnx"),
+        ("pytriton", ["serve", "model_repository"], "server"),
+    ],
+)
+def test_a_missing_package_is_a_sentence(package: str, command: list[str], extra: str, tmp_path: Path) -> None:
+    (tmp_path / "model_repository" / "m").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, package, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"is not installed; it comes with: pip install 'tbgen[{extra}]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before

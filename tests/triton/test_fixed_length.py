@@ -1,0 +1,27 @@
+"""The walk-through's own form: every text padded to 300 tokens, end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tbgen.generator.presets import SAMPLES
+from tbgen.generator.scaffold import Request, scaffold
+from tbgen.server.client import infer
+from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.ports import free_ports
+
+
+def test_fixed_length_gives_the_answers_of_dynamic_lengths(
+    kcbert_server: EmbeddedServer, held_out: list[str], tmp_path: Path
+) -> None:
+    scaffold(Request("fixed", SAMPLES / "kcbert", fixed_length=300), tmp_path / "model_repository")
+    http, grpc, metrics = free_ports(3)
+    with EmbeddedServer(tmp_path / "model_repository", http_port=http, grpc_port=grpc, metrics_port=metrics) as server:
+        fixed = [infer(f"fixed_onnx_{graph}", held_out[:40], url=server.grpc_url) for graph in ("ensemble", "bls")]
+    dynamic = infer("kcbert_onnx_ensemble", held_out[:40], url=kcbert_server.grpc_url)
+    for answers in fixed:
+        assert [answer["label"] for answer in answers] == [answer["label"] for answer in dynamic]
+        served, expected = ([answer["softmax"] for answer in each] for each in (answers, dynamic))
+        np.testing.assert_allclose(served, expected, atol=1e-4)
