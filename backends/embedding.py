@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ class Embedding:
     Args:
         folder: the version folder; nothing is read from it.
         size: width of the hidden states.
-        pooling: cls (the first token), mean, max or last (the last token) of the text's tokens.
+        pooling: cls (the first token), mean, max or lasttoken of the text's tokens; none where the engine pools.
         normalize: scale each vector to length 1.
         dims: keep only the first so many numbers, before scaling (Matryoshka models).
         output_type: TYPE_FP32 or TYPE_FP16.
@@ -33,16 +34,18 @@ class Embedding:
         output_type: str = "TYPE_FP32",
         data_type: str = "TYPE_INT64",
     ) -> None:
-        self.pool = POOLINGS[pooling]
+        self.pool = POOLINGS.get(pooling)
         self.normalize = normalize
         self.dims = dims or size
         self.dtype = NUMPY[output_type]
-        self.inputs = {"outputs": ("TYPE_FP32", [-1, size]), "attention_mask": (data_type, [-1])}
+        self.inputs: dict[str, tuple[str, list[int]]] = {"outputs": ("TYPE_FP32", [size])}
+        if self.pool:
+            self.inputs = {"outputs": ("TYPE_FP32", [-1, size]), "attention_mask": (data_type, [-1])}
         self.outputs = {"embedding": (output_type, [self.dims])}
 
-    def __call__(self, outputs: np.ndarray, attention_mask: np.ndarray) -> dict[str, np.ndarray]:
-        """outputs: (batch, length, size) hidden states. Gives embedding (batch, dims)."""
-        pooled = self.pool(outputs, attention_mask)[:, : self.dims]
+    def __call__(self, outputs: np.ndarray, attention_mask: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """outputs: (batch, length, size) hidden states, or (batch, size). Gives embedding (batch, dims)."""
+        pooled = (self.pool(outputs, attention_mask) if self.pool else outputs)[:, : self.dims]
         if self.normalize:
             pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
         return {"embedding": pooled.astype(self.dtype)}
@@ -64,4 +67,9 @@ def last(states: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return states[np.arange(len(states)), mask.sum(axis=1) - 1]
 
 
-POOLINGS = {"cls": lambda states, mask: states[:, 0], "mean": mean, "max": largest, "last": last}  # noqa: ARG005
+POOLINGS: dict[str, Callable[..., np.ndarray]] = {
+    "cls": lambda states, _: states[:, 0],
+    "mean": mean,
+    "max": largest,
+    "lasttoken": last,
+}

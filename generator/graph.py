@@ -68,7 +68,7 @@ def models_of(
     """The models that serve `exported` under `name`, in the order in which they can be loaded. Raises UserError."""
     settings = task.checked(options or {})
     model = engine_model(f"{name}_{engine}", exported, kind)
-    front = (*pre, *task.rows(settings), tokenizer_step(exported, task, settings))
+    front = (*pre, *task.rows(exported, settings), tokenizer_step(exported, task, settings))
     chain = Chain(model, front, (*task.head(exported, settings), *post), task.max_items)
     return [model, *(part for graph in task.graphs_of(graphs) for part in GRAPH_MODELS[graph](name, chain))]
 

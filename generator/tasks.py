@@ -30,7 +30,7 @@ class Task:
     """
 
     head: Callable[[Exported, Options], Steps]
-    rows: Callable[[Options], Steps] = lambda _: ()
+    rows: Callable[[Exported, Options], Steps] = lambda *_: ()
     reading: Callable[[Exported, Options], dict[str, Any]] = lambda *_: {}
     tokenizer: tuple[str, str] = ("tokenizer.py", "Tokenizer")
     graphs: tuple[str, ...] = ("ensemble", "bls")
@@ -111,18 +111,41 @@ def windows(exported: Exported, options: Options) -> dict[str, Any]:
 
 
 def embedding(exported: Exported, options: Options) -> Steps:
-    """A vector for a text."""
-    precision = {"output_type": f"TYPE_{options['precision'].upper()}"} if "precision" in options else {}
-    settings = {"size": width(exported), "data_type": ids_type(exported)} | precision
+    """A vector for a text: as a sentence-transformers folder says, unless a person set otherwise."""
+    sentence = exported.sentence
+    settings: dict[str, Any] = {"size": width(exported), "data_type": ids_type(exported)}
+    if sentence:
+        settings |= {
+            "pooling": "none" if sentence["pooled"] else sentence["pooling"],
+            "normalize": sentence["normalize"],
+        }
+    if "precision" in options:
+        settings["output_type"] = f"TYPE_{options['precision'].upper()}"
     return (Step("embedding.py", "Embedding", settings | chosen(options, "pooling", "normalize", "dims")),)
 
 
-def prompts(options: Options) -> Steps:
+def prompts(exported: Exported, options: Options) -> Steps:
     """The prompts that a request may name, if the model has any."""
-    if "prompts" not in options:
+    named = options.get("prompts", exported.sentence.get("prompts"))
+    if not named:
         return ()
-    default = {"default": options["default_prompt"]} if "default_prompt" in options else {}
-    return (Step("prompt.py", "Prompt", chosen(options, "prompts") | default),)
+    default = options.get("default_prompt", exported.sentence.get("prompt"))
+    if default is not None and default not in named:
+        raise UserError(f"no prompt {default!r}. Prompts: {', '.join(named)}")
+    return (Step("prompt.py", "Prompt", {"prompts": named, "default": default}),)
+
+
+def query_texts(exported: Exported, options: Options) -> Steps:
+    """A query and texts as rows, each with the prompt that sentence-transformers' encode_query, encode_document use."""
+    named = exported.sentence.get("prompts", {})
+    default = named.get(exported.sentence.get("prompt"), "")
+    settings = {
+        "query_prompt": named.get("query", default),
+        "text_prompt": next((named[name] for name in ("document", "passage", "corpus") if name in named), default),
+    }
+    return (
+        Step("similarity.py", "QueryTexts", settings | chosen(options, "query_prompt", "text_prompt", "max_texts")),
+    )
 
 
 def similarity(exported: Exported, options: Options) -> Steps:
@@ -178,7 +201,7 @@ FLAG = {"type": "boolean"}
 TEXT = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
 SHARE = {"type": "number", "minimum": 0, "maximum": 1}
-POOLING = {"type": "string", "enum": ["cls", "mean", "max", "last"]}
+POOLING = {"type": "string", "enum": ["cls", "mean", "max", "lasttoken"]}
 
 TASKS = {
     "text-classification": Task(
@@ -224,7 +247,7 @@ TASKS = {
     ),
     "rerank": Task(
         rerank,
-        rows=lambda options: (Step("rerank.py", "QueryPairs", chosen(options, "max_texts")),),
+        rows=lambda _, options: (Step("rerank.py", "QueryPairs", chosen(options, "max_texts")),),
         reading=lambda *_: PAIR,
         graphs=("bls",),
         max_items=16,
@@ -232,9 +255,7 @@ TASKS = {
     ),
     "similarity": Task(
         similarity,
-        rows=lambda options: (
-            Step("similarity.py", "QueryTexts", chosen(options, "query_prompt", "text_prompt", "max_texts")),
-        ),
+        rows=query_texts,
         graphs=("bls",),
         max_items=16,
         options={"pooling": POOLING, "dims": COUNT, "query_prompt": TEXT, "text_prompt": TEXT, "max_texts": COUNT},
@@ -242,7 +263,7 @@ TASKS = {
     "fill-mask": Task(fill_mask, max_items=8, options={"top_k": COUNT, "json": FLAG}),
     "zero-shot-classification": Task(
         zero_shot,
-        rows=lambda options: (
+        rows=lambda _, options: (
             Step("zero_shot_classification.py", "Hypotheses", chosen(options, "hypothesis_template", "max_labels")),
         ),
         reading=lambda *_: PAIR | {"truncation": "only_first"},

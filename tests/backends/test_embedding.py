@@ -14,12 +14,14 @@ from tests.backends.served import Served, column
 from tests.texts import HARD_TEXTS, SENTENCES
 
 TEXTS = HARD_TEXTS + SENTENCES
-MODES = {"cls": "cls", "mean": "mean", "max": "max", "last": "lasttoken"}
+MODES = ["cls", "mean", "max", "lasttoken"]
 STATES = np.array([[[3.0, 4.0], [1.0, 0.0], [9.0, 9.0]]], dtype=np.float32)
 MASK = np.array([[1, 1, 0]])
 
 
-@pytest.mark.parametrize(("pooling", "vector"), [("cls", [3, 4]), ("mean", [2, 2]), ("max", [3, 4]), ("last", [1, 0])])
+@pytest.mark.parametrize(
+    ("pooling", "vector"), [("cls", [3, 4]), ("mean", [2, 2]), ("max", [3, 4]), ("lasttoken", [1, 0])]
+)
 def test_padding_is_never_pooled(pooling: str, vector: list[float]) -> None:
     answer = Embedding(Path(), size=2, pooling=pooling, normalize=False)(STATES, MASK)
     assert answer["embedding"].tolist() == [vector]
@@ -37,6 +39,12 @@ def test_a_vector_is_cut_before_it_is_scaled_and_may_be_half_as_precise() -> Non
 
 def test_a_text_of_zeros_stays_zero() -> None:
     assert Embedding(Path(), size=2)(np.zeros((1, 3, 2), np.float32), MASK)["embedding"].tolist() == [[0, 0]]
+
+
+def test_an_engine_may_pool_itself() -> None:
+    step = Embedding(Path(), size=2, pooling="none", normalize=False)
+    assert step.inputs == {"outputs": ("TYPE_FP32", [2])}
+    assert step(STATES[:, 0])["embedding"].tolist() == [[3, 4]]
 
 
 def test_a_prompt_goes_before_each_text() -> None:
@@ -58,11 +66,11 @@ RULES: dict[str, Callable[[Any], Any]] = {
     "cls": lambda states: states[0],
     "mean": lambda states: states.mean(dim=0),
     "max": lambda states: states.max(dim=0).values,
-    "last": lambda states: states[-1],
+    "lasttoken": lambda states: states[-1],
 }
 
 
-@pytest.mark.parametrize("pooling", list(MODES))
+@pytest.mark.parametrize("pooling", MODES)
 @pytest.mark.parametrize("graph", ["ensemble", "bls"])
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_equals_pytorch(exports: Callable[..., Pair], tmp_path: Path, family: str, graph: str, pooling: str) -> None:
@@ -73,13 +81,13 @@ def test_equals_pytorch(exports: Callable[..., Pair], tmp_path: Path, family: st
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("pooling", list(MODES))
+@pytest.mark.parametrize("pooling", MODES)
 def test_equals_sentence_transformers(exports: Callable[..., Pair], tmp_path: Path, pooling: str) -> None:
     package = pytest.importorskip("sentence_transformers")
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
     pair = exports("bert", "AutoModel", "embedding")
-    modules = [Transformer(str(pair.folder)), Pooling(32, MODES[pooling]), Normalize()]
+    modules = [Transformer(str(pair.folder)), Pooling(32, pooling), Normalize()]
     model = package.SentenceTransformer(modules=modules, prompts={"query": "the report: "}, truncate_dim=16)
     options = {"pooling": pooling, "dims": 16, "prompts": {"query": "the report: "}}
     served = Served(tmp_path, "embedding", pair.exported, options)

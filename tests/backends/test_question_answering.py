@@ -132,7 +132,7 @@ def test_answers_of_one_wording_are_one_answer(word_tokenizer: Path) -> None:
 
 
 def seeded(folder: Path) -> Pair:
-    """A checkpoint whose weights and vocabulary (each letter, and each as a later part of a word) are always the same."""
+    """A checkpoint whose weights and vocabulary (letters, alone and as later parts of words) are always the same."""
     letters = sorted(set("".join(QUESTIONS + CONTEXTS)) - set(" \n\t\u3000"))
     pieces = [*BERT_TOKENS.values(), *letters, *(f"##{letter}" for letter in letters)]
     tokenizer = wordpiece()
