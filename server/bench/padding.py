@@ -61,7 +61,7 @@ def lengths_from_repository(repository: Path | None, front: Front, requests: Seq
 def steps_until_tokens(steps: Sequence[Any]) -> list[Any]:
     """The steps up to the one that gives input_ids; none if there is no such step."""
     for end, step in enumerate(steps, start=1):
-        if "input_ids" in step.outputs and hasattr(step, "tokenizer"):
+        if "input_ids" in step.outputs and all(hasattr(step, name) for name in ("tokenizer", "buckets", "max_length")):
             return list(steps[:end])
     return []
 
@@ -78,7 +78,8 @@ def lengths_from_steps(steps: Sequence[Any], requests: Sequence[Inputs], *, bls:
         real.append(int(lengths.sum()))
         widths = [bucket(buckets, int(length)) for length in lengths]
         padded.append(sum(widths) if bls else made["attention_mask"].size)
-        untruncated.append(untruncated_lengths(tokenizer, given))
+        whole = untruncated_lengths(tokenizer, given)
+        untruncated.append(whole if len(whole) == len(lengths) else lengths)  # windows: rows are parts, nothing is cut
     joined = bls or getattr(tokenizer, "common_length", False)
     return Lengths(
         np.concatenate(tokens),
