@@ -1,7 +1,7 @@
 """HTTP load from one thread: keep-alive sockets, ready-made request bytes, epoll.
 
-Against a server with one ready answer a process made 80,000 requests a second, tritonclient 6,000: what is measured must
-not be the client.
+Against a server with one ready answer a process made 80,000 requests a second, tritonclient 6,000: what is measured
+must not be the client.
 """
 
 from __future__ import annotations
