@@ -190,7 +190,7 @@ def watch(config: Any, traits: Traits, on_progress: Progress) -> None:
         on_progress(f"Building the plan (TensorRT {trt.__version__} does not tell how far it is)", None)
         return
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
         """Phases nest; the share is told of the outermost, whose name is shown."""
 
         def __init__(self) -> None:

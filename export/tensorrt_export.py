@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.exported import RECORD, Exported, exported_from_folder, record_of, write_json
-from tbgen.export.folder import copy_files, whole_folder
+from tbgen.export.exported import RECORD, Exported, exported_from_folder, record_of
+from tbgen.export.files import copy_files, whole_folder, write_json
 from tbgen.export.parity import Encoder, Parity, onnx_run, parity
 from tbgen.export.sentences import TEXTS
 from tbgen.export.tensorrt import WORKSPACE, Progress, plan_from_onnx
 from tbgen.export.tensorrt_cuda import gpu
-from tbgen.export.tensorrt_plan import Plan, tensorrt
+from tbgen.export.tensorrt_plan import Plan, plan_from_file, tensorrt
 from tbgen.export.tensorrt_profiles import Profile, buckets_of, check_profiles, default_profiles
 from tbgen.export.tensorrt_session import plan_run
 from tbgen.export.tensorrt_versions import traits_of
@@ -37,23 +38,22 @@ def plan_from_export(
     keep_fp32: Sequence[str] = (),
     texts: Sequence[str] | None = None,
     tolerance: float | None = None,
+    agreement: float = AGREEMENT,
     force: bool = False,
     on_progress: Progress = lambda _text, _share: None,
 ) -> Exported:
     """Write `folder` with model.plan, the tokenizer, config.json and export.json; whole, or not at all.
 
     `profiles` default to those of the version (see `default_profiles`). `texts` are run through the ONNX file on the
-    processor and through the plan: no logit may differ by more than `tolerance`, and 99.5 % of the decisions must
-    agree. Raises UserError, as `plan_from_onnx` does, and for a drift.
+    processor and through the plan: no logit may differ by more than `tolerance`, and a share of `agreement` of the
+    decisions must be equal. Raises UserError, as `plan_from_onnx` does, and for a drift.
     """
-    tolerance = TOLERANCE.get(precision, 0.0) if tolerance is None else tolerance
-    version = tensorrt().__version__
-    card = gpu()
-    chosen = list(profiles or default_profiles(exported.max_length, ranges=traits_of(version).ranges))
+    traits = traits_of(tensorrt().__version__)
+    gpu()
+    chosen = list(profiles or default_profiles(exported.max_length, ranges=traits.ranges))
     check_profiles(chosen, exported.max_length)
     with whole_folder(folder, force=force) as new:
-        copy_files(exported.folder, new, COMPANIONS)
-        plan = plan_from_onnx(
+        plan_from_onnx(
             exported.model,
             new / PLAN,
             precision=precision,
@@ -64,24 +64,54 @@ def plan_from_export(
             on_progress=on_progress,
         )
         on_progress("Comparing with the ONNX file", None)
-        found = plan_parity(exported, new / PLAN, plan, texts or TEXTS)
-        refuse_drift(found, precision, tolerance)
-        built = with_plan(
-            exported, new, plan, precision, {"gpu": card.name, "compute_capability": card.compute_capability}
-        )
-        write_json(new / RECORD, record_of(replace(built, parity={**asdict(found), "tolerance": tolerance})))
+        describe_plan(exported, new, precision=precision, texts=texts, tolerance=tolerance, agreement=agreement)
     return exported_from_folder(folder)
 
 
-def plan_parity(exported: Exported, file: Path, plan: Plan, texts: Sequence[str]) -> Parity:
-    """The plan against ONNX Runtime on its ONNX file; texts are cut at what the plan's profiles read."""
+def export_from_plan(
+    exported: Exported,
+    plan_file: Path,
+    folder: Path,
+    *,
+    precision: str,
+    texts: Sequence[str] | None = None,
+    tolerance: float | None = None,
+    agreement: float = AGREEMENT,
+    force: bool = False,
+) -> Exported:
+    """An export folder around a ready plan, held against the ONNX file it was built from, as `plan_from_export`."""
+    with whole_folder(folder, force=force) as new:
+        shutil.copyfile(plan_file, new / PLAN)
+        describe_plan(exported, new, precision=precision, texts=texts, tolerance=tolerance, agreement=agreement)
+    return exported_from_folder(folder)
+
+
+def describe_plan(
+    exported: Exported,
+    folder: Path,
+    *,
+    precision: str,
+    texts: Sequence[str] | None,
+    tolerance: float | None,
+    agreement: float,
+) -> None:
+    """Compare the plan in `folder`, and write what belongs beside it. Raises UserError for a drift."""
+    bound = TOLERANCE.get(precision, 0.0) if tolerance is None else tolerance
+    plan = plan_from_file(folder / PLAN)
     readable = replace(exported, max_length=longest(plan.profiles), fixed_length=None)
-    return parity(onnx_run(exported.model), plan_run(file), Encoder(readable), texts, exported.task, exported.problem)
+    run = onnx_run(exported.model), plan_run(folder / PLAN)
+    found = parity(*run, Encoder(readable), texts or TEXTS, exported)
+    refuse_drift(found, precision, bound, agreement)
+    copy_files(exported.folder, folder, COMPANIONS)
+    card = gpu()
+    built_for = {"gpu": card.name, "compute_capability": card.compute_capability}
+    built = with_plan(exported, folder, plan, precision, built_for)
+    write_json(folder / RECORD, record_of(replace(built, parity={**asdict(found), "tolerance": bound})))
 
 
-def refuse_drift(found: Parity, precision: str, tolerance: float) -> None:
+def refuse_drift(found: Parity, precision: str, tolerance: float, agreement: float) -> None:
     """Raise UserError when the plan's answers are not the ONNX file's; NaN fails every comparison."""
-    if found.max_abs <= tolerance and found.agreement >= AGREEMENT:
+    if found.max_abs <= tolerance and found.agreement >= agreement:
         return
     raise UserError(
         f"the {precision} plan differs from the ONNX file by {found.max_abs:g} in a logit (tolerance {tolerance:g}) "
@@ -111,12 +141,6 @@ def with_plan(exported: Exported, folder: Path, plan: Plan, precision: str, card
         outputs=plan.outputs,
         made=made,
     )
-
-
-def profiles_of(exported: Exported) -> list[Profile]:
-    """The profiles of an export folder's plan; none for an ONNX file."""
-    rows = exported.made.get("tensorrt", {}).get("profiles", [])
-    return [Profile(*(tuple(row[key]) for key in ("min", "opt", "max"))) for row in rows]
 
 
 def longest(profiles: Sequence[Profile]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from tbgen.export.errors import UserError, require
@@ -34,7 +33,7 @@ class Plan:
     version: str
 
 
-def tensorrt() -> ModuleType:
+def tensorrt() -> Any:
     """The package tensorrt. Raises MissingExtra."""
     return require("tensorrt", extra="tensorrt")
 
@@ -43,7 +42,7 @@ def logger_of(errors: list[str]) -> Any:
     """A TensorRT logger that keeps what went wrong in `errors` and says nothing."""
     trt = tensorrt()
 
-    class Log(trt.ILogger):  # type: ignore[misc]
+    class Log(trt.ILogger):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 

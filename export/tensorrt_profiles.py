@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tbgen.export.errors import UserError
 
@@ -72,6 +73,12 @@ def default_profiles(max_length: int, *, ranges: bool) -> list[Profile]:
     short = min(LENGTHS[-1], max_length)
     shapes = dict.fromkeys([(ROWS[0], max_length), (ROWS[0], short), (ROWS[1], short)])
     return [Profile(shape, shape, shape) for shape in shapes]
+
+
+def profiles_of(made: Mapping[str, Any]) -> list[Profile]:
+    """The profiles in the record of an export folder's plan; none for an ONNX file."""
+    rows = made.get("tensorrt", {}).get("profiles", [])
+    return [Profile(*(tuple(row[key]) for key in ("min", "opt", "max"))) for row in rows]
 
 
 def check_profiles(profiles: Sequence[Profile], max_length: int) -> None:

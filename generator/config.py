@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import text_format
@@ -35,14 +35,23 @@ def engine_config(
     platform: str,
     file: str,
     max_batch_size: int,
+    instances: str = "KIND_AUTO",
+    profiles: Sequence[str] = (),
+    accelerator: Mapping[str, str] | None = None,
 ) -> ModelConfig:
     """The config of an engine. One instance on a GPU if the server has one: without a group Triton makes two on CPUs.
 
-    No dynamic batching: requests of unequal length never merge, and make the batcher spin.
+    No dynamic batching: requests of unequal length never merge, and make the batcher spin. `profiles` are those of a
+    TensorRT plan, `accelerator` the parameters of ONNX Runtime's TensorRT.
     """
     config = tensors_config(name, inputs, outputs, max_batch_size=max_batch_size)
     config.backend, config.platform, config.default_model_filename = backend, platform, file
-    config.instance_group.append(ModelInstanceGroup(count=1, kind=ModelInstanceGroup.KIND_AUTO))
+    kind = ModelInstanceGroup.Kind.Value(instances)
+    config.instance_group.append(ModelInstanceGroup(count=1, kind=kind, profile=profiles))
+    if accelerator:
+        config.optimization.execution_accelerators.gpu_execution_accelerator.add(
+            name="tensorrt", parameters=accelerator
+        )
     return config
 
 

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class EngineKind:
-    """One kind of engine: Triton's backend and platform, its file's name, the file's precision."""
+    """One kind of engine: Triton's backend and platform, its file's name, the file's precision.
+
+    instances: where an instance runs, a kind of Triton's instance groups.
+    plan: its file is a TensorRT plan, with profiles, and a tokenizer of its own.
+    accelerator: parameters of ONNX Runtime's TensorRT accelerator, where it is used.
+    calls: settings of the BLS call beside those that follow from the engine.
+    """
 
     backend: str
     platform: str
     file: str
     precision: str
+    instances: str = "KIND_AUTO"
+    plan: bool = False
+    accelerator: Mapping[str, str] = field(default_factory=dict)
+    calls: Mapping[str, Any] = field(default_factory=dict)
 
+
+# On a GPU a call costs what some 600 tokens cost, and more tokens in one call are no slower each (H100, KcBERT shapes).
+GPU_CALLS = {"call_tokens": 600, "max_tokens": 16384}
+TENSORRT = {
+    "precision_mode": "FP16",
+    "max_workspace_size_bytes": str(4 << 30),
+    "trt_engine_cache_enable": "1",
+    "trt_layer_norm_fp32_fallback": "1",
+}
 
 ENGINES = {
     "onnx": EngineKind("onnxruntime", "onnxruntime_onnx", "model.onnx", "fp32"),
+    "onnx_trt": EngineKind(
+        "onnxruntime", "onnxruntime_onnx", "model.onnx", "fp32", "KIND_GPU", accelerator=TENSORRT, calls=GPU_CALLS
+    ),
+    "trt_fp16": EngineKind("tensorrt", "tensorrt_plan", "model.plan", "fp16", "KIND_GPU", plan=True, calls=GPU_CALLS),
+    "trt_fp32": EngineKind("tensorrt", "tensorrt_plan", "model.plan", "fp32", "KIND_GPU", plan=True, calls=GPU_CALLS),
 }
 
 GRAPHS = {"ensemble": ("ensemble",), "bls": ("bls",), "both": ("ensemble", "bls")}

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.generator.engines import DATA_TYPES, EngineKind
+from tbgen.generator.plans import (
+    accelerator_of,
+    check_kind,
+    engine_shapes,
+    most_rows,
+    plan_buckets,
+    profile_names,
+)
 from tbgen.generator.step import Step as Step
 from tbgen.generator.tasks import Task
 
@@ -39,6 +47,9 @@ class EngineModel:
     inputs: Tensors
     outputs: Tensors
     max_batch_size: int
+    profiles: tuple[str, ...] = ()
+    shapes: Sequence[Sequence[int]] = ()
+    accelerator: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,7 @@ def models_of(
     options: Mapping[str, Any] | None = None,
 ) -> list[Model]:
     """The models that serve `exported` under `name`, in the order in which they can be loaded. Raises UserError."""
+    check_kind(exported, engine, kind)
     settings = task.checked(options or {})
     model = engine_model(f"{name}_{engine}", exported, kind)
     front = (*pre, *task.rows(exported, settings), tokenizer_step(exported, task, settings))
@@ -86,7 +98,9 @@ class Chain:
 def ensemble_models(name: str, chain: Chain) -> Iterator[Model]:
     """Tokenizer and postprocess models around the engine, wired by an ensemble."""
     most = min(chain.engine.max_batch_size, chain.max_items)
-    tokenizer = PythonModel(f"{name}_tokenizer", chain.front, most)
+    # A plan's types and lengths are its own; all ONNX files share one tokenizer.
+    owner = chain.engine.name if chain.engine.kind.plan else name
+    tokenizer = PythonModel(f"{owner}_tokenizer", chain.front, most)
     postprocess = PythonModel(f"{name}_postprocess", chain.back, most)
     yield tokenizer
     yield postprocess
@@ -104,8 +118,17 @@ GRAPH_MODELS = {"ensemble": ensemble_models, "bls": bls_models}
 
 def engine_model(name: str, exported: Exported, kind: EngineKind) -> EngineModel:
     """The engine as a Triton model, its tensors as the engine file has them."""
+    rows = most_rows(exported, ENGINE_BATCH)
     return EngineModel(
-        name, kind, exported.model, triton_tensors(exported.inputs), triton_tensors(exported.outputs), ENGINE_BATCH
+        name,
+        kind,
+        exported.model,
+        triton_tensors(exported.inputs),
+        triton_tensors(exported.outputs),
+        rows,
+        profile_names(exported),
+        engine_shapes(exported),
+        accelerator_of(kind, name, exported, rows),
     )
 
 
@@ -129,6 +152,8 @@ def engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
         "outputs": engine.outputs,
         "max_batch_size": engine.max_batch_size,
         "buckets": tokenizer["buckets"],
+        **engine.kind.calls,
+        **({"shapes": engine.shapes} if engine.shapes else {}),
     }
     return Step("engine.py", "Engine", settings)
 
@@ -137,6 +162,8 @@ def length_buckets(exported: Exported) -> list[int]:
     """The lengths that texts are padded to: multiples of 8 that end at the model's maximum, or its one fixed length."""
     if exported.fixed_length:
         return [exported.fixed_length]
+    if buckets := plan_buckets(exported):
+        return buckets
     multiples = range(PAD_TO_MULTIPLE_OF, exported.max_length + PAD_TO_MULTIPLE_OF, PAD_TO_MULTIPLE_OF)
     return [min(length, exported.max_length) for length in multiples]
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import tbgen.backends
 from tbgen.backends.model import chain_parameters, chain_tensors, listing, steps_from_folder
+from tbgen.export.errors import UserError
+from tbgen.generator.chain import check_chain
 from tbgen.generator.config import (
     ModelConfig,
     TensorSpecs,
@@ -20,7 +22,9 @@ from tbgen.generator.config import (
     text_from_config,
 )
 from tbgen.generator.graph import EngineModel, EnsembleModel, Model, PythonModel, Step
+from tbgen.generator.plugins import extra_imports
 from tbgen.generator.repository import write_record
+from tbgen.generator.trial import constructed
 from tbgen.generator.vendor import vendor_into
 
 BACKENDS = Path(next(iter(tbgen.backends.__path__)))
@@ -29,11 +33,12 @@ VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores
 
 @dataclass(frozen=True)
 class Wires:
-    """What a written model takes and gives, and the request parameters that its steps take."""
+    """What a written model takes and gives, the request parameters that its steps take, and the steps, named."""
 
     inputs: TensorSpecs
     outputs: TensorSpecs
     parameters: frozenset[str] = frozenset()
+    steps: tuple[tuple[str, Any], ...] = ()
 
 
 Wiring = dict[str, Wires]
@@ -53,7 +58,15 @@ def write_models(models: Sequence[Model], folder: Path, record: dict[str, Any], 
     if platform:
         vendor_into([folder / model.name / "1" for model in models], platform)
     for model in models:
-        write_record(folder / model.name, record)
+        write_record(folder / model.name, record | imports_record(model))
+
+
+def imports_record(model: Model) -> dict[str, Any]:
+    """What a model's own steps import beyond what a server has, as its record says it: {"imports": {file: packages}}."""
+    own = [step.file for step in getattr(model, "steps", ()) if isinstance(step.file, Path)]
+    imports = {file.name: extra_imports(file) for file in own}
+    needed = {name: packages for name, packages in imports.items() if packages}
+    return {"imports": needed} if needed else {}
 
 
 def share_parameters(parts: Sequence[str], folder: Path, wiring: Wiring) -> None:
@@ -75,18 +88,21 @@ def write_steps(folder: Path, listed: dict[str, Any]) -> None:
 
 def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> ModelConfig:
     """model.py, the step files, their assets and steps.json; the tensors follow from the constructed steps."""
-    shutil.copyfile(BACKENDS / "model.py", folder / "model.py")
-    for step in model.steps:
-        shutil.copyfile(step_file(step), folder / step_file(step).name)
-        for asset in step.assets:
-            shutil.copyfile(asset, folder / asset.name)
+    for file in files_of_steps(model.steps):
+        shutil.copyfile(file, folder / file.name)
     listed = [
         {"file": step_file(step).name, "class": step.name, "settings": dict(step.settings)} for step in model.steps
     ]
     write_steps(folder, {"steps": listed})
+    for step in model.steps:
+        if isinstance(step.file, Path):
+            constructed(step, folder)
     steps = steps_from_folder(folder)
+    names = [step.name for step in model.steps]
+    named = tuple(zip(names, steps, strict=True))
+    check_chain(named, fronts=names.index("Engine") if "Engine" in names else len(names))
     inputs, outputs = chain_tensors(steps)
-    wiring[model.name] = Wires(inputs, outputs, frozenset(chain_parameters(steps)))
+    wiring[model.name] = Wires(inputs, outputs, frozenset(chain_parameters(steps)), named)
     return python_config(model.name, inputs, outputs, max_batch_size=model.max_batch_size, instances=model.instances)
 
 
@@ -102,6 +118,9 @@ def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> Mode
         platform=model.kind.platform,
         file=model.kind.file,
         max_batch_size=model.max_batch_size,
+        instances=model.kind.instances,
+        profiles=model.profiles,
+        accelerator=model.accelerator,
     )
 
 
@@ -109,6 +128,8 @@ def write_ensemble_model(model: EnsembleModel, folder: Path, wiring: Wiring) -> 
     """The wiring alone, and a file that keeps the version folder alive."""
     (folder / "README").write_text(VERSION_FOLDER_NOTE, encoding="utf-8")
     parts = {part: wiring[part] for part in model.parts}
+    steps = [row for name, part in parts.items() for row in part.steps or ((name, part),)]
+    check_chain(steps, fronts=len(wiring[model.parts[0]].steps))
     return ensemble_config(model.name, parts, max_batch_size=model.max_batch_size)
 
 
@@ -117,6 +138,15 @@ WRITERS: dict[type, Callable[..., ModelConfig]] = {
     EngineModel: write_engine_model,
     EnsembleModel: write_ensemble_model,
 }
+
+
+def files_of_steps(steps: Sequence[Step]) -> list[Path]:
+    """model.py, the step files and their assets. Raises UserError when two would have one name."""
+    files = {"model.py": BACKENDS / "model.py"}
+    for file in (path for step in steps for path in (step_file(step), *step.assets)):
+        if files.setdefault(file.name, file) != file or file.name == "steps.json":
+            raise UserError(f"{str(file)!r} has the name of another file of the model; rename it")
+    return list(files.values())
 
 
 def step_file(step: Step) -> Path:

@@ -1,0 +1,130 @@
+"""Build a plan, hold its logits against PyTorch's, and time it.
+
+    python -m benchmarks.gpu.plans FOLDER build SHAPE NAME 1x300 [1x128 ...]
+    python -m benchmarks.gpu.plans FOLDER time SHAPE NAME
+
+Runs where TensorRT is installed, on what benchmarks.gpu.shapes wrote to FOLDER. The plan goes to
+FOLDER/SHAPE/NAME.plan, an export folder for `tbgen scaffold` around it to FOLDER/SHAPE/NAME.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.gpu.shapes import LENGTHS, say
+from tbgen.export.exported import exported_from_folder
+from tbgen.export.tensorrt import plan_from_onnx
+from tbgen.export.tensorrt_export import export_from_plan
+from tbgen.export.tensorrt_profiles import profile_from_text
+from tbgen.export.tensorrt_session import PlanSession, plan_run
+
+REPEATS = 200
+
+
+def build(folder: Path, shape: str, name: str, *options: str) -> None:
+    """Build, and write the export folder; `options` are shapes, and fp32=PART for layers to keep in FP32."""
+    exported = exported_from_folder(folder / shape / "onnx")
+    plan_file = folder / shape / f"{name}.plan"
+    keep = [option.removeprefix("fp32=") for option in options if option.startswith("fp32=")]
+    profiles = [profile_from_text(option) for option in options if "=" not in option]
+    began = time.perf_counter()
+    plan = plan_from_onnx(
+        exported.model,
+        plan_file,
+        profiles=profiles,
+        keep_fp32=keep,
+        timing_cache=folder / "timing",
+        on_progress=lambda text, _: print(f"{name}: {text}", flush=True),
+    )
+    say(
+        folder,
+        shape=shape,
+        what="build",
+        plan=name,
+        seconds=time.perf_counter() - began,
+        megabytes=plan_file.stat().st_size / 1e6,
+        profiles=[str(profile) for profile in plan.profiles],
+        inputs={tensor: [spec.dtype, list(spec.shape)] for tensor, spec in plan.inputs.items()},
+        outputs={tensor: [spec.dtype, list(spec.shape)] for tensor, spec in plan.outputs.items()},
+    )
+    built = export_from_plan(
+        exported, plan_file, folder / shape / name, precision="fp16", tolerance=math.inf, agreement=0.0, force=True
+    )
+    say(folder, shape=shape, what="against onnx on the processor", plan=name, **built.parity)
+
+
+def measure(folder: Path, shape: str, name: str) -> None:
+    """Logits against PyTorch's, then times for each profile's largest shape."""
+    compare(folder, shape, name)
+    for graphs in (False, True):
+        session = PlanSession(folder / shape / f"{name}.plan", graphs=graphs)
+        for profile in session.profiles.values():
+            found = times(session, *profile.most)
+            say(folder, shape=shape, what="plan", plan=name, graphs=graphs, profile=str(profile), **found)
+
+
+def compare(folder: Path, shape: str, name: str) -> None:
+    """The plan's logits against PyTorch's FP32 ones, beside PyTorch's own FP16 ones."""
+    run = plan_run(folder / shape / f"{name}.plan")
+    known = np.load(folder / shape / "reference.npz")
+    longest = max(profile.most[1] for profile in run_profiles(folder, shape, name))
+    for length in (length for length in LENGTHS if length <= longest):
+        tensors = ("input_ids", "attention_mask", "token_type_ids")
+        answered = run({tensor: known[f"{tensor}_{length}"] for tensor in tensors})["outputs"]
+        exact = known[f"fp32_{length}"]
+        for label, logits in ((f"{name} plan", answered), ("torch fp16", known[f"fp16_{length}"])):
+            differences = np.abs(logits - exact)
+            say(
+                folder,
+                shape=shape,
+                what="against torch fp32",
+                who=label,
+                tokens=length,
+                texts=len(exact),
+                max_abs=float(differences.max()),
+                mean_abs=float(differences.mean()),
+                flips=int((logits.argmax(1) != exact.argmax(1)).sum()),
+                spread=float(exact.std(axis=0).mean()),
+            )
+
+
+def run_profiles(folder: Path, shape: str, name: str) -> list:
+    """The profiles of a plan, from its export folder."""
+    from tbgen.export.tensorrt_profiles import profiles_of
+
+    return profiles_of(exported_from_folder(folder / shape / name).made)
+
+
+def times(session: PlanSession, rows: int, tokens: int) -> dict[str, float]:
+    """Milliseconds, medians: on the GPU with the copies, and as a caller waits for `run`."""
+    random = np.random.default_rng(0)
+    inputs = {
+        "input_ids": random.integers(10, 500, (rows, tokens), dtype=np.int32),
+        "attention_mask": np.ones((rows, tokens), np.int32),
+        "token_type_ids": np.zeros((rows, tokens), np.int32),
+    }
+    for _ in range(20):
+        session.run(inputs)
+    device, wall = [], []
+    for _ in range(REPEATS):
+        start = session.stream.event()
+        session.begin(rows, tokens)
+        end = session.stream.event()
+        session.stream.wait()
+        device.append(session.stream.milliseconds(start, end))
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        session.run(inputs)
+        wall.append((time.perf_counter() - began) * 1000)
+    return {"rows": rows, "tokens": tokens, "gpu_ms": statistics.median(device), "wall_ms": statistics.median(wall)}
+
+
+if __name__ == "__main__":
+    where, verb, *rest = sys.argv[1:]
+    {"build": build, "time": measure}[verb](Path(where), *rest)

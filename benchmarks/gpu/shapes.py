@@ -1,0 +1,191 @@
+"""The KcBERT shapes with random weights, and the bundled sample: checkpoints, ONNX files, PyTorch's logits to hold
+plans against, and PyTorch's times.
+
+    python -m benchmarks.gpu.shapes FOLDER kcbert-large kcbert-base sample
+
+Runs where PyTorch sees the GPU. Writes FOLDER/SHAPE/{checkpoint,onnx,reference.npz} and lines to FOLDER/results.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.onnx import onnx_from_checkpoint
+
+SAMPLES = Path(__file__).parents[2] / "generator" / "samples"
+SIZES = {
+    "kcbert-base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+    "kcbert-large": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+    },
+}
+SHAPES = {
+    "kcbert-large": [(1, 300), (1, 128), (32, 128), (32, 300)],
+    "kcbert-base": [(1, 300), (1, 128), (32, 128), (32, 300)],
+    "sample": [(1, 300), (1, 128), (32, 128)],
+}
+TEXTS = {"kcbert-large": 64, "kcbert-base": 64, "sample": 512}
+LENGTHS = (128, 300)
+REPEATS = 60
+
+
+def main(folder: Path, names: list[str]) -> None:
+    """All shapes, one after the other."""
+    for name in names:
+        began = time.perf_counter()
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        checkpoint = make_checkpoint(folder / name / "checkpoint", name)
+        exported = onnx_from_checkpoint(checkpoint_from_folder(checkpoint), folder / name / "onnx", opset=15)
+        say(folder, shape=name, what="onnx", seconds=time.perf_counter() - began, parity=exported.parity)
+        model = gpu_model(checkpoint)
+        reference(folder / name / "reference.npz", model, checkpoint, TEXTS[name])
+        times(folder, name, model)
+        del model
+
+
+def make_checkpoint(folder: Path, name: str) -> Path:
+    """The sample as it is, or random weights in a KcBERT shape with the sample's tokenizer, whose ids fit."""
+    if name == "sample":
+        return Path(shutil.copytree(SAMPLES / "kcbert", folder, dirs_exist_ok=True))
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=30000, max_position_embeddings=300, id2label=dict(enumerate(["부정", "중립", "긍정"])), **SIZES[name]
+    )
+    BertForSequenceClassification(config).eval().save_pretrained(folder)
+    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        if (SAMPLES / "kcbert" / file).is_file():
+            shutil.copyfile(SAMPLES / "kcbert" / file, folder / file)
+    return folder
+
+
+def gpu_model(checkpoint: Path) -> Any:
+    """The checkpoint in PyTorch on the GPU, FP32, with its fastest stock attention."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint, attn_implementation="sdpa")
+    return model.eval().cuda()
+
+
+def reference(file: Path, model: Any, checkpoint: Path, count: int) -> None:
+    """Token arrays of real sentences at each length, and PyTorch's FP32 and FP16 logits for them."""
+    import torch
+
+    arrays: dict[str, np.ndarray] = {}
+    for length in LENGTHS:
+        inputs = token_arrays(checkpoint, sentences(count), length)
+        arrays |= {f"{name}_{length}": array for name, array in inputs.items()}
+        for dtype, label in ((torch.float32, "fp32"), (torch.float16, "fp16")):
+            arrays[f"{label}_{length}"] = logits(model.to(dtype), inputs)
+    model.float()
+    np.savez(file, **arrays)
+
+
+def logits(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """(texts, classes), 32 texts at a time."""
+    import torch
+
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(inputs["input_ids"]), 32):
+            batch = {name: torch.from_numpy(array[start : start + 32]).cuda() for name, array in inputs.items()}
+            parts.append(model(**batch).logits.float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def sentences(count: int) -> list[str]:
+    """Sentences of the bundled corpus that the sample was not trained on, and then the others."""
+    import csv
+
+    with (SAMPLES / "korean_finance.csv").open(encoding="utf-8", newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: row["split"] != "test")
+    return [row["kor_sentence"] for row in rows][:count]
+
+
+def token_arrays(folder: Path, texts: list[str], length: int) -> dict[str, np.ndarray]:
+    """int64 arrays (texts, length), padded to the length."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(length)
+    tokenizer.enable_padding(length=length, pad_id=tokenizer.token_to_id("[PAD]"))
+    encodings = tokenizer.encode_batch(texts)
+    columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+    return {name: np.array([getattr(e, column) for e in encodings], np.int64) for name, column in columns.items()}
+
+
+def times(folder: Path, name: str, model: Any) -> None:
+    """PyTorch FP16 in milliseconds: eager, and in a CUDA graph with a ready additive mask."""
+    import torch
+
+    model = model.half()
+    for rows, tokens in SHAPES[name]:
+        ids = torch.randint(10, 500, (rows, tokens), device="cuda")
+        mask = torch.ones_like(ids)
+        additive = torch.zeros((rows, 1, tokens, tokens), device="cuda", dtype=torch.float16)
+        types = torch.zeros_like(ids)
+        with torch.inference_mode():
+            found = {"eager": median_ms(lambda: model(ids, mask, types))}  # noqa: B023
+            found["cuda_graph"] = median_ms(graph_of(lambda: model(ids, additive, types)).replay)  # noqa: B023
+        say(folder, shape=name, what="torch fp16", rows=rows, tokens=tokens, **found)
+
+
+def graph_of(run: Callable[[], object]) -> Any:
+    """What a call does on the GPU, recorded."""
+    import torch
+
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        run()
+    return graph
+
+
+def median_ms(run: Callable[[], object]) -> float:
+    """The GPU's time for one call, median of many."""
+    import torch
+
+    for _ in range(10):
+        run()
+    found = []
+    for _ in range(REPEATS):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        run()
+        end.record()
+        torch.cuda.synchronize()
+        found.append(start.elapsed_time(end))
+    return statistics.median(found)
+
+
+def say(folder: Path, **result: Any) -> None:
+    """A line of results, on the terminal and in the file."""
+    line = json.dumps(result, ensure_ascii=False)
+    print(line, flush=True)
+    with (folder / "results.jsonl").open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,154 @@
+"""`tbgen export tensorrt`: an ONNX export, or a checkpoint, to a plan for the GPU of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tbgen.export.exported import Exported
+    from tbgen.export.tensorrt import Progress
+
+
+@click.command(short_help="Build a TensorRT plan for the GPU of this machine.")
+@click.option(
+    "--source", type=click.Path(path_type=Path), required=True, help="Folder of an ONNX export, or of a checkpoint."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--precision", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True)
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="ROWSxTOKENS",
+    help="A shape that the plan takes, such as 1x300 or 1-32x8-128; repeatable.  [default: by TensorRT's version]",
+)
+@click.option("--workspace", default=4.0, show_default=True, help="GiB of GPU memory that a layer may use.")
+@click.option(
+    "--timing-cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder that keeps what was measured, a file for each TensorRT version and GPU.",
+)
+@click.option("--keep-fp32", multiple=True, help="Part of the names of layers to keep in FP32; repeatable.")
+@click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: 0.1 fp16, 0.001 fp32]")
+@click.option("--text", type=click.File(encoding="utf-8"), help="File of sentences to compare on, one a line.")
+@click.option("--force", is_flag=True, help="Replace an existing folder.")
+def tensorrt(
+    source: Path,
+    output: Path,
+    precision: str,
+    shapes: tuple[str, ...],
+    workspace: float,
+    timing_cache: Path | None,
+    keep_fp32: tuple[str, ...],
+    tolerance: float | None,
+    text: TextIO | None,
+    force: bool,
+) -> None:
+    """Build a TensorRT plan beside its tokenizer, and compare it with the ONNX file.
+
+    A plan runs on the GPU model and with the TensorRT version that built it: build it where it will be served.
+    """
+    from rich.console import Console
+
+    from tbgen.export.tensorrt import gibibytes
+    from tbgen.export.tensorrt_export import plan_from_export
+    from tbgen.export.tensorrt_profiles import profile_from_text
+
+    console = Console(highlight=False, soft_wrap=True)
+    profiles = [profile_from_text(shape) for shape in shapes]
+    with progress_bar(console) as on_progress, onnx_export(source, precision) as exported:
+        built = plan_from_export(
+            exported,
+            output,
+            precision=precision,
+            profiles=profiles or None,
+            workspace=gibibytes(workspace),
+            timing_cache=timing_cache,
+            keep_fp32=keep_fp32,
+            texts=[line.rstrip("\n") for line in text] if text else None,
+            tolerance=tolerance,
+            force=force,
+            on_progress=on_progress,
+        )
+    for name, value in report(built):
+        console.print(f"{name:<17}{value}", markup=False)
+
+
+@contextmanager
+def onnx_export(source: Path, precision: str) -> Iterator[Exported]:
+    """The export that the source is, or the one made from its checkpoint, for the installed TensorRT."""
+    import tempfile
+
+    from tbgen.export.exported import exported_from_folder
+    from tbgen.export.tensorrt_plan import tensorrt as package
+    from tbgen.export.tensorrt_versions import traits_of
+
+    traits = traits_of(package().__version__)
+    if (source / "export.json").exists():
+        yield exported_from_folder(source)
+        return
+    from tbgen.export.checkpoint import checkpoint_from_folder
+    from tbgen.export.onnx import onnx_from_checkpoint
+
+    with tempfile.TemporaryDirectory() as folder:
+        yield onnx_from_checkpoint(
+            checkpoint_from_folder(source),
+            Path(folder, "onnx"),
+            opset=traits.opset,
+            precision=precision if traits.typed else "fp32",
+        )
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[Progress]:
+    """A bar for what TensorRT tells of, a spinner for the rest; on a pipe, a line for each text."""
+    if not console.is_terminal:
+        said: set[str] = set()
+
+        def say(text: str, share: float | None) -> None:  # noqa: ARG001
+            if text not in said:
+                said.add(text)
+                console.print(text)
+
+        yield say
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), transient=True
+    ) as bars:
+        bar = bars.add_task("Starting", total=None)
+        yield lambda text, share: bars.update(
+            bar, description=text, total=None if share is None else 1, completed=share
+        )
+
+
+def report(built: Exported) -> list[tuple[str, str]]:
+    """What was written, as rows of a name and a value."""
+    from rich.filesize import decimal
+
+    from tbgen.export.tensorrt_profiles import profiles_of
+
+    made, parity = built.made["tensorrt"], built.parity
+    tensors = {**built.inputs, **built.outputs}
+    return [
+        ("written", f"{built.model} ({decimal(built.model.stat().st_size)})"),
+        (
+            "built with",
+            f"TensorRT {made['version']} for {made['gpu']} (compute capability {made['compute_capability']})",
+        ),
+        *((name, f"{spec.dtype} [{', '.join(map(str, spec.shape))}]") for name, spec in tensors.items()),
+        ("shapes", ", ".join(map(str, profiles_of(built.made)))),
+        (
+            "against the ONNX",
+            f"largest difference {parity['max_abs']:.1e} in {parity['texts']} texts "
+            f"(tolerance {parity['tolerance']:g}), {parity['flips']} of {parity['decisions']} decisions differ",
+        ),
+    ]

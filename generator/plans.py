@@ -1,0 +1,63 @@
+"""What a TensorRT plan asks of the models around it: its profiles as Triton's config and the BLS step take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tbgen.export.errors import UserError
+from tbgen.export.exported import Exported
+from tbgen.export.tensorrt_profiles import LEAST_TOKENS, buckets_of, profiles_of
+from tbgen.generator.engines import EngineKind
+
+CACHE = "/tmp/tensorrt_engine_cache"  # of ONNX Runtime's accelerator, inside the server's container
+
+
+def check_kind(exported: Exported, engine: str, kind: EngineKind) -> None:
+    """Raise UserError when the export's file is not what the engine runs."""
+    has_plan = bool(exported.made.get("tensorrt"))
+    if kind.plan and not has_plan:
+        command = f"tbgen export tensorrt --source {str(exported.folder)!r} -o FOLDER"
+        raise UserError(
+            f"engine {engine} runs a TensorRT plan, {exported.model.name} is none; build one on the GPU that will "
+            f"serve it ({command}), then name FOLDER with --source"
+        )
+    if has_plan and not kind.plan:
+        raise UserError(
+            f"{exported.model.name} is a TensorRT plan, engine {engine} runs an ONNX file; use --engine trt_fp16"
+        )
+    if has_plan and exported.made["precision"] != kind.precision:
+        raise UserError(f"the plan is {exported.made['precision']}: use --engine trt_{exported.made['precision']}")
+
+
+def most_rows(exported: Exported, default: int) -> int:
+    """Most rows that the engine takes at once."""
+    return max((profile.most[0] for profile in profiles_of(exported.made)), default=default)
+
+
+def plan_buckets(exported: Exported) -> list[int]:
+    """The lengths that a plan's profiles share with the tokenizer; none for an ONNX file."""
+    return buckets_of(profiles_of(exported.made))
+
+
+def profile_names(exported: Exported) -> tuple[str, ...]:
+    """All profiles, as an instance group lists them: Triton uses the first alone where none is listed."""
+    return tuple(str(number) for number in range(len(profiles_of(exported.made))))
+
+
+def engine_shapes(exported: Exported) -> list[list[int]]:
+    """The shapes that the BLS call may have: least and most rows, least and most tokens."""
+    return [
+        [profile.least[0], profile.most[0], profile.least[1], profile.most[1]] for profile in profiles_of(exported.made)
+    ]
+
+
+def accelerator_of(kind: EngineKind, name: str, exported: Exported, rows: int) -> Mapping[str, str]:
+    """The parameters of ONNX Runtime's TensorRT accelerator: one range of shapes, so that no shape builds again."""
+    if not kind.accelerator:
+        return {}
+    ranges = {"min": (1, LEAST_TOKENS), "opt": (rows, 64), "max": (rows, exported.max_length)}
+    shapes = {
+        f"trt_profile_{key}_shapes": ",".join(f"{tensor}:{shape[0]}x{shape[1]}" for tensor in exported.inputs)
+        for key, shape in ranges.items()
+    }
+    return {**kind.accelerator, "trt_engine_cache_path": f"{CACHE}/{name}", **shapes}
