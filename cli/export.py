@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tbgen.cli.export_tensorrt import tensorrt
+
 if TYPE_CHECKING:
     from tbgen.export.checkpoint import Checkpoint
     from tbgen.export.exported import Exported
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def export() -> None:
     """Turn a checkpoint into an engine file, with proof that answers did not change."""
+
+
+export.add_command(tensorrt)
 
 
 @export.command()
