@@ -20,6 +20,7 @@ COMMANDS = {
     "update": ("tbgen.cli.update:update", "Write models anew; edited files are kept and shown."),
     "serve": ("tbgen.cli.serve:serve", "Run the embedded Triton on a model repository."),
     "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),
+    "step": ("tbgen.cli.step:step", "Write, list and try steps of your own."),
 }
 
 

@@ -62,7 +62,7 @@ def write_models(models: Sequence[Model], folder: Path, record: dict[str, Any], 
 
 
 def imports_record(model: Model) -> dict[str, Any]:
-    """What a model's own steps import beyond what a server has, as its record says it: {"imports": {file: packages}}."""
+    """What a model's own steps import beyond what a server has, for its record: {"imports": {file: packages}}."""
     own = [step.file for step in getattr(model, "steps", ()) if isinstance(step.file, Path)]
     imports = {file.name: extra_imports(file) for file in own}
     needed = {name: packages for name, packages in imports.items() if packages}

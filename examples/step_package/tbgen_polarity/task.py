@@ -1,0 +1,9 @@
+"""What tbgen puts around the engine for --task polarity."""
+
+from pathlib import Path
+
+from tbgen.generator.step import Step
+from tbgen.generator.tasks import Task
+
+FILE = Path(__file__).parent / "polarity.py"
+POLARITY = Task(head=lambda exported, _: (Step(FILE, "Polarity", {"classes": len(exported.labels)}),))
