@@ -1,0 +1,64 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tbgen.cli.main import main
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    return tmp_path
+
+
+def tbgen(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(main, arguments)
+    return done.exit_code, done.output
+
+
+@pytest.mark.parametrize(("kind", "takes"), [("--pre", "input_text"), ("--post", "score")])
+def test_a_new_step_works_and_its_test_passes(here: Path, kind: str, takes: str) -> None:
+    code, output = tbgen("step", "new", "my-step", kind)
+    assert (code, "tbgen step test my_step.py:MyStep" in output) == (0, True)
+    assert len((here / "my_step.py").read_text(encoding="utf-8").splitlines()) < 25
+    code, output = tbgen("step", "test", "my_step.py:MyStep")
+    assert (code, takes in output, "MyStep keeps the contract." in output) == (0, True, True)
+    environment = os.environ | {"PYTHONPATH": str(here)}
+    subprocess.run([sys.executable, "-m", "pytest", "-q", "test_my_step.py"], check=True, env=environment, cwd=here)
+
+
+def test_nothing_is_overwritten(here: Path) -> None:
+    (here / "clean.py").touch()
+    code, output = tbgen("step", "new", "clean")
+    assert (code, output) == (1, "Error: 'clean.py' exists; choose another name\n")
+    assert [file.name for file in here.iterdir()] == ["clean.py"]
+
+
+def test_a_name_that_is_none_is_a_sentence(here: Path) -> None:
+    assert tbgen("step", "new", "1st")[1].startswith("Error: '1st' cannot name a step")
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.usefixtures("here")
+def test_built_in_and_local_steps_are_listed() -> None:
+    tbgen("step", "new", "clean")
+    code, output = tbgen("step", "list")
+    lines = [line for line in output.splitlines() if line.strip()]
+    assert code == 0
+    assert any(line.split()[:2] == ["Tokenizer", "tbgen"] for line in lines)
+    assert any(line.split()[0] == "clean.py:Clean" and "Changes each text before it is read." in line for line in lines)
+
+
+def test_settings_reach_the_step_and_imports_are_named(here: Path) -> None:
+    tbgen("step", "new", "clean")
+    file = here / "clean.py"
+    file.write_text(file.read_text(encoding="utf-8").replace("import numpy", "import pytest\nimport numpy"), "utf-8")
+    code, output = tbgen("step", "test", "clean.py", "lower=true")
+    assert (code, "the kospi closed higher" in output or "오늘도" in output) == (0, True)
+    assert "It imports pytest: they must be installed where Triton runs." in output
+    assert tbgen("step", "test", "clean.py", "upper=true")[0] == 1

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from tbgen.export.errors import UserError
+from tbgen.generator.plugins import all_tasks, extra_imports, step_from_option
+from tbgen.generator.step import Step
+from tbgen.generator.tasks import TASKS
+
+SHOUT = """
+import json
+import emoji
+from konlpy.tag import Okt
+
+LOUD = "!"
+
+class Data:
+    pass
+
+class Shout:
+    inputs = outputs = {"input_text": ("TYPE_STRING", [1])}
+    def __init__(self, folder, *, times=1): ...
+    def __call__(self, input_text): ...
+"""
+
+
+@pytest.fixture
+def shout(tmp_path: Path) -> Path:
+    file = tmp_path / "shout.py"
+    file.write_text(SHOUT, encoding="utf-8")
+    return file
+
+
+def test_a_file_its_class_and_settings(shout: Path) -> None:
+    step = step_from_option(f"{shout}:Shout times=2 sign='a b' names='[\"가\", \"나\"]' loud=true")
+    assert step == Step(shout, "Shout", {"times": 2, "sign": "a b", "names": ["가", "나"], "loud": True})
+
+
+def test_the_only_step_of_a_file_needs_no_name(shout: Path) -> None:
+    assert step_from_option(str(shout)).name == "Shout"
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("{}:Shut", "no class 'Shut' in '{}'. Classes: Data, Shout"),
+        ("{}:Shout times", "cannot read 'times'; settings are written key=value"),
+        ("{}:Shout 'times", "No closing quotation"),
+        ("nowhere.py:Shout", "no step file 'nowhere.py'; write one with: tbgen step new nowhere --pre"),
+        ("nosuchstep", "no step 'nosuchstep'; write FILE.py:Class, or the name of an installed step"),
+    ],
+)
+def test_what_cannot_be_read_is_a_sentence(shout: Path, option: str, sentence: str) -> None:
+    with pytest.raises(UserError) as error:
+        step_from_option(option.format(shout))
+    assert sentence.format(shout) in error.value.message
+
+
+def test_a_file_that_is_not_python_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("class :", encoding="utf-8")
+    with pytest.raises(UserError, match=r"broken.py' is not Python: invalid syntax in line 1"):
+        step_from_option(str(tmp_path / "broken.py"))
+
+
+def test_packages_that_a_server_may_lack_are_named(shout: Path) -> None:
+    assert extra_imports(shout) == ["emoji", "konlpy"]
+
+
+def test_a_step_is_one_file(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text("from .one import clean\n", encoding="utf-8")
+    with pytest.raises(UserError, match="imports a file beside it; a step is one file"):
+        extra_imports(tmp_path / "two.py")
+
+
+def test_the_built_in_tasks_are_there() -> None:
+    assert TASKS.keys() <= all_tasks().keys()
