@@ -1,6 +1,6 @@
 """Serve a plan by the embedded server and measure it: one client's waiting time, throughput with many texts a request.
 
-    python -m benchmarks.gpu.served FOLDER SHAPE NAME [tokenizers=N] [bls=N] [rows=N ...]
+    python -m benchmarks.gpu.served FOLDER SHAPE NAME [tokenizers=N] [bls=N] [rows=N] [clients=MOST] [seconds=N]
 
 Runs where TensorRT is installed, on what benchmarks.gpu.plans wrote to FOLDER. Clients are processes of their own.
 """
@@ -27,8 +27,8 @@ from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.embedded import EmbeddedServer
 from tbgen.server.ports import free_ports
 
-SECONDS = 6.0
-CLIENTS = (1, 4, 16)
+SECONDS = 6
+CLIENTS = (1, 4, 8, 16)
 
 
 def main(folder: Path, shape: str, name: str, options: dict[str, int]) -> None:
@@ -48,8 +48,8 @@ def main(folder: Path, shape: str, name: str, options: dict[str, int]) -> None:
             for rows in (options["rows"],) if "rows" in options else (1, 32):
                 if model.endswith("ensemble") and rows not in fixed_rows:
                     continue
-                for clients in CLIENTS:
-                    found = load(server.http_url, model, texts, rows, clients)
+                for clients in (count for count in CLIENTS if count <= options.get("clients", CLIENTS[-1])):
+                    found = load(server.http_url, model, texts, rows, clients, options.get("seconds", SECONDS))
                     say(folder, shape=shape, what="served", plan=name, model=model, **options | found)
 
 
@@ -105,12 +105,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def load(url: str, model: str, texts: list[str], rows: int, clients: int) -> dict[str, Any]:
+def load(url: str, model: str, texts: list[str], rows: int, clients: int, seconds: float) -> dict[str, Any]:
     """Closed loop: each client sends `rows` texts a request, over and over. Texts a second, milliseconds a request."""
     context = multiprocessing.get_context("spawn")  # a fork would inherit gRPC and gevent half alive
     ready, go, results = context.Barrier(clients + 1), context.Event(), context.Queue()
     processes = [
-        context.Process(target=client, args=(url, model, texts[first::clients], rows, ready, go, results), daemon=True)
+        context.Process(
+            target=client, args=(url, model, texts[first::clients], rows, seconds, ready, go, results), daemon=True
+        )
         for first in range(clients)
     ]
     for process in processes:
@@ -118,7 +120,7 @@ def load(url: str, model: str, texts: list[str], rows: int, clients: int) -> dic
     ready.wait(timeout=60)
     before = statistics_of(url, model)
     go.set()
-    waits = [wait for _ in processes for wait in results.get(timeout=SECONDS + 60)]
+    waits = [wait for _ in processes for wait in results.get(timeout=seconds + 60)]
     for process in processes:
         process.join()
     parts = split(before, statistics_of(url, model))
@@ -126,14 +128,16 @@ def load(url: str, model: str, texts: list[str], rows: int, clients: int) -> dic
     return {
         "rows": rows,
         "clients": clients,
-        "texts_per_s": round(len(waits) * rows / SECONDS, 1),
+        "texts_per_s": round(len(waits) * rows / seconds, 1),
         "p50_ms": round(statistics.median(waits) * 1000, 3),
         "p99_ms": round(waits[int(len(waits) * 0.99)] * 1000, 3),
         "parts": parts,
     }
 
 
-def client(url: str, model: str, texts: list[str], rows: int, ready: Barrier, go: Event, results: Any) -> None:
+def client(
+    url: str, model: str, texts: list[str], rows: int, seconds: float, ready: Barrier, go: Event, results: Any
+) -> None:
     """One client: ready-made requests over one connection."""
     import tritonclient.http as triton
 
@@ -149,7 +153,7 @@ def client(url: str, model: str, texts: list[str], rows: int, ready: Barrier, go
         connection.infer(model, request, outputs=outputs)
     ready.wait(timeout=60)
     go.wait()
-    waits, end, turn = [], time.perf_counter() + SECONDS, 0
+    waits, end, turn = [], time.perf_counter() + seconds, 0
     while (began := time.perf_counter()) < end:
         connection.infer(model, requests[turn % len(requests)], outputs=outputs)
         waits.append(time.perf_counter() - began)
