@@ -167,7 +167,7 @@ def baseline(
 
 
 def search(subject: Subject, stage: Stage, first: Trial, clock: Clock) -> tuple[list[Trial], Trial]:
-    """Turn each knob in its order, again from the start while that still wins and there is time: all trials, the best."""
+    """Turn each knob in its order, again from the start while that wins and there is time: all trials, the best."""
     trials, best = [first], first
     improved = True
     while improved:
