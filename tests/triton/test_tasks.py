@@ -1,0 +1,235 @@
+"""Every task on a real Triton: what the steps answer alone, through ensemble and BLS; parameters; bad input."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpc
+import tritonclient.http as http
+from tritonclient.utils import InferenceServerException
+
+from tbgen.generator.engines import ENGINES
+from tbgen.generator.graph import models_of
+from tbgen.generator.tasks import TASKS
+from tbgen.generator.write import write_models
+from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.ports import free_ports
+from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
+from tests.backends.served import Served, column
+from tests.texts import HARD_TEXTS, SENTENCES
+
+TEXTS = HARD_TEXTS + SENTENCES
+CLASSIFIER = "AutoModelForSequenceClassification"
+MANY = np.array([TEXTS[:6]] * 2, dtype=object)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A task as it is served here: its checkpoint, its options, a request and the parameters of another."""
+
+    auto: str
+    tensors: dict[str, np.ndarray]
+    labels: tuple[str, ...] = ()
+    problem: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+QUERIES = {"query": column("금리가 오르나요?", "🔥"), "texts": MANY}
+CASES = {
+    "text-classification": Case(
+        CLASSIFIER,
+        {"input_text": column(*TEXTS)},
+        ("politics", "경제", "sports"),
+        "multi_label_classification",
+        {"json": True},
+        {"threshold": 0.3, "top_k": 2},
+    ),
+    "token-classification": Case(
+        "AutoModelForTokenClassification",
+        {"input_text": column(*TEXTS)},
+        ("O", "B-PER", "I-PER"),
+        parameters={"aggregation": "first"},
+    ),
+    "embedding": Case(
+        "AutoModel",
+        {"input_text": column(*TEXTS)},
+        options={"precision": "fp16", "prompts": {"query": "질문: "}},
+        parameters={"prompt_name": "query"},
+    ),
+    "fill-mask": Case(
+        "AutoModelForMaskedLM", {"input_text": column("[MASK] 상한가 [MASK]", "The [MASK]")}, parameters={"top_k": 2}
+    ),
+    "sparse-embedding": Case("AutoModelForMaskedLM", {"input_text": column(*TEXTS[:8])}, parameters={"top_k": 3}),
+    "question-answering": Case(
+        "AutoModelForQuestionAnswering",
+        {"question": column("금리는?", "What?"), "context": column(" ".join(SENTENCES), SENTENCES[1])},
+        ("start", "end"),
+        parameters={"top_k": 3, "no_answer": True},
+    ),
+    "rerank": Case(CLASSIFIER, QUERIES, ("score",), parameters={"sigmoid": False}),
+    "similarity": Case("AutoModel", QUERIES),
+    "zero-shot-classification": Case(
+        CLASSIFIER,
+        {"input_text": column(*TEXTS[:2]), "candidate_labels": np.array([["금리", "sports"]] * 2, dtype=object)},
+        ("contradiction", "entailment"),
+        parameters={"multi_label": True, "hypothesis_template": "It is {}."},
+    ),
+}
+ROADS = [(task, graph) for task in CASES for graph in TASKS[task].graphs]
+
+
+def pair_of(make: Callable[..., Pair], task: str) -> Pair:
+    return make("bert", CASES[task].auto, task, CASES[task].labels, CASES[task].problem)
+
+
+@pytest.fixture(scope="module")
+def server(exports: Callable[..., Pair], tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:  # noqa: F811
+    """One Triton with all tasks, each under its own name."""
+    folder = tmp_path_factory.mktemp("tasks")
+    for task, case in CASES.items():
+        kind, row = ENGINES["onnx"], TASKS[task]
+        settings: dict[str, Any] = {"task": row, "engine": "onnx", "kind": kind, "graphs": row.graphs}
+        models = models_of(task, pair_of(exports, task).exported, options=case.options, **settings)
+        write_models(models, folder / "repository", {})
+    http_port, grpc_port, metrics_port = free_ports(3)
+    ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
+    with EmbeddedServer(folder / "repository", log=folder / "log", **ports) as running:
+        yield running
+
+
+def ask(server: EmbeddedServer, model: str, tensors: dict[str, np.ndarray], protocol: str, **parameters: Any) -> Any:
+    module, url = (grpc, server.grpc_url) if protocol == "grpc" else (http, server.http_url)
+    inputs = []
+    for name, texts in tensors.items():
+        inputs.append(module.InferInput(name, list(texts.shape), "BYTES"))
+        raw = [text if isinstance(text, bytes) else text.encode() for text in texts.ravel()]
+        inputs[-1].set_data_from_numpy(np.array(raw, dtype=object).reshape(texts.shape))
+    with module.InferenceServerClient(url) as client:
+        return client.infer(model, inputs, parameters=parameters or None)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+@pytest.mark.parametrize(("task", "graph"), ROADS)
+def test_the_server_answers_what_the_steps_answer(
+    server: EmbeddedServer,
+    exports: Callable[..., Pair],  # noqa: F811
+    tmp_path: Path,
+    task: str,
+    graph: str,
+    protocol: str,
+) -> None:
+    case = CASES[task]
+    served = Served(tmp_path, task, pair_of(exports, task).exported, case.options)
+    for parameters in ({}, case.parameters):
+        answer = ask(server, f"{task}_onnx_{graph}", case.tensors, protocol, **parameters)
+        for name, expected in served.ask(graph, case.tensors, **parameters).items():
+            found = answer.as_numpy(name)
+            assert found.shape == expected.shape, name
+            if expected.dtype == object:
+                texts = [text.decode() for text in found.ravel()]
+                assert texts == expected.ravel().tolist() or name == "json", name
+            else:
+                np.testing.assert_allclose(found, expected, atol=2e-3 if found.dtype == np.float16 else 1e-4)
+
+
+NONSENSE = [
+    ("text-classification", {"topk": 3}, "no parameter 'topk'. Parameters: threshold, top_k, truncation"),
+    ("text-classification", {"top_k": 0}, "parameter top_k takes values from 1 to 1000000, not 0"),
+    ("text-classification", {"threshold": "high"}, "parameter threshold takes a value of type number, not 'high'"),
+    ("token-classification", {"aggregation": "mean"}, "parameter aggregation takes one of none, simple, first"),
+    (
+        "text-classification",
+        {"truncation": "only_second"},
+        "parameter truncation takes one of longest_first, do_not_trun",
+    ),
+    ("text-classification", {"truncation": "do_not_truncate"}, "input_text of item 14: "),
+]
+
+
+@pytest.mark.parametrize("graph", ["ensemble", "bls"])
+@pytest.mark.parametrize(("task", "parameters", "sentence"), NONSENSE)
+def test_nonsense_in_parameters_is_a_400(
+    server: EmbeddedServer, task: str, graph: str, parameters: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InferenceServerException) as error:
+        ask(server, f"{task}_onnx_{graph}", CASES[task].tensors, "http", **parameters)
+    assert (error.value.status(), sentence in error.value.message()) == ("400", True), error.value.message()
+
+
+def many(*texts: str) -> np.ndarray:
+    return np.array([texts], dtype=object).reshape(1, len(texts))
+
+
+BAD: list[tuple[str, dict[str, np.ndarray], str]] = [
+    ("fill-mask", {"input_text": column("[MASK]", "no mask")}, "input_text of item 1 has no [MASK]"),
+    ("question-answering", {"question": column("q"), "context": column(" ")}, "context of item 0 is empty"),
+    ("question-answering", {"question": column(""), "context": column("a")}, "question of item 0 is empty"),
+    (
+        "question-answering",
+        {"question": column("오늘 " * 50), "context": column("a " * 60)},
+        "question of item 0 has 5",
+    ),
+    ("question-answering", {"question": column("q")}, "expected 2 inputs but got 1"),
+    ("rerank", {"query": column("q"), "texts": many()}, "texts has 0 entries for item 0; it takes 1 to 1000"),
+    ("similarity", {"query": column("q"), "texts": many(*["a"] * 1001)}, "texts has 1001 entries for item 0"),
+    (
+        "zero-shot-classification",
+        {"input_text": column("글"), "candidate_labels": many(*["a"] * 10_000)},
+        "candidate_labels has 10000 entries for item 0; it takes 1 to 100",
+    ),
+    (
+        "zero-shot-classification",
+        {"input_text": column("글"), "candidate_labels": many("a", "")},
+        "candidate_labels of item 0 has an empty entry, number 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("task", "tensors", "sentence"), BAD)
+def test_bad_input_is_a_400_that_names_tensor_and_item(
+    server: EmbeddedServer, task: str, tensors: dict[str, np.ndarray], sentence: str
+) -> None:
+    for protocol, status in (("http", "400"), ("grpc", "StatusCode.INVALID_ARGUMENT")):
+        with pytest.raises(InferenceServerException) as error:
+            ask(server, f"{task}_onnx_bls", tensors, protocol)
+        assert (error.value.status(), sentence in error.value.message()) == (status, True), error.value.message()
+    ask(server, f"{task}_onnx_bls", CASES[task].tensors, "grpc")
+
+
+@pytest.mark.parametrize("graph", ["ensemble", "bls"])
+def test_requests_of_several_parameters_sent_at_once_each_get_their_own(server: EmbeddedServer, graph: str) -> None:
+    """More requests at once than one execution can take; some fail, their neighbours are answered."""
+    answers: list[tuple[int, Any]] = []
+    with grpc.InferenceServerClient(server.grpc_url) as client:
+        for number in range(60):
+            tensor = grpc.InferInput("input_text", [1, 1], "BYTES")
+            tensor.set_data_from_numpy(np.array([[SENTENCES[number % 8].encode()]], dtype=object))
+            keep = lambda result, error, number=number: answers.append((number, error or result))  # noqa: E731
+            parameters = {"top_k": number % 4, "threshold": 0.0}  # 0 is refused
+            client.async_infer(f"text-classification_onnx_{graph}", [tensor], keep, parameters=parameters)
+        for _ in range(600):
+            if len(answers) == 60:
+                break
+            time.sleep(0.05)
+    assert len(answers) == 60
+    for number, answer in answers:
+        if number % 4 == 0:
+            assert "parameter top_k takes values from 1" in str(answer)
+        else:
+            assert answer.as_numpy("top_labels").shape == (1, number % 4)
+
+
+def test_an_empty_answer_has_width_zero(server: EmbeddedServer) -> None:
+    for graph, protocol in itertools.product(["ensemble", "bls"], ["grpc", "http"]):
+        tensors = {"input_text": column(SENTENCES[0])}
+        answer = ask(server, f"text-classification_onnx_{graph}", tensors, protocol, threshold=1.0)
+        assert answer.as_numpy("top_count").tolist() == [[0]]
+        assert answer.as_numpy("top_labels").shape == (1, 0)
