@@ -14,6 +14,7 @@ from tbgen.generator.check import (
     instances,
     lengths,
     onnx_graph,
+    plan,
     python_model,
     schema,
     settings,
@@ -39,6 +40,7 @@ MODEL_RULES: tuple[ModelRule, ...] = (
     *data_files.RULES,
     *ensemble.RULES,
     *onnx_graph.RULES,
+    *plan.RULES,
     *python_model.RULES,
     *steps.RULES,
     *lengths.RULES,
@@ -48,13 +50,14 @@ REPOSITORY_RULES: tuple[RepositoryRule, ...] = (
     *schema.REPOSITORY_RULES,
     *tensors.REPOSITORY_RULES,
     *onnx_graph.REPOSITORY_RULES,
+    *plan.REPOSITORY_RULES,
     *wiring.REPOSITORY_RULES,
     *lengths.REPOSITORY_RULES,
 )
 
 
 def check_repository(folder: Path, *, release: str | None = None) -> list[Finding]:
-    """Everything that is wrong with a repository's models, by model and line; errors first within a model.
+    """Everything that is wrong with a repository's models, by name; a model's errors first, in the order of the rules.
 
     release: the tag of the Triton container that is to load it, such as 24.10. Raises UserError, NoSuchName.
     """
@@ -65,12 +68,12 @@ def check_repository(folder: Path, *, release: str | None = None) -> list[Findin
         raise UserError(f"no model in {str(folder)!r}; a model repository has one folder a model")
     findings = [finding for model in repository.models.values() for finding in findings_of(model, repository)]
     findings += dependent_ensembles(repository, findings)
-    return sorted(set(findings), key=lambda finding: (finding.model, finding.severity, str(finding.place)))
+    return sorted(dict.fromkeys(findings), key=lambda finding: (finding.model, finding.severity))
 
 
 def findings_of(model: Model, repository: Repository) -> Iterator[Finding]:
-    """All rules on one model; a config that is no message at all is only said to be that."""
-    if model.unreadable:
+    """All rules on one model; of a config that does not parse, only what stops the parser."""
+    if model.parse_error:
         for rule in schema.RULES:
             yield from rule(model)
         return

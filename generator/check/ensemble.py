@@ -65,23 +65,36 @@ def steps_are_whole(model: Model) -> Iterator[Finding]:
 
 
 def tensors_flow(model: Model) -> Iterator[Finding]:
-    """Every input is used, every output is written, nothing in between is left over."""
-    if not model.is_ensemble:
+    """Every input is used, every output is written, nothing in between is left over; one kind of these at a time.
+
+    What comes later in the list follows, most often, from what comes first.
+    """
+    if not model.is_ensemble or any(steps_are_whole(model)):
         return
     flow = flow_of(model)
+    for rule in (written_once, ends_are_mapped, outputs_are_written, nothing_is_left_over):
+        if findings := list(rule(model, flow)):
+            yield from findings
+            return
+
+
+def written_once(model: Model, flow: Flow) -> Iterator[Finding]:
+    """No two steps write the same tensor."""
     for index, tensor in flow.written_twice:
-        says = (
-            f"ensemble tensor '{tensor}' can appear in an output map only once for ensemble '{model.name}' step {index}"
+        says = f"ensemble tensor '{tensor}' can appear in an output map only once for ensemble '{model.name}'"
+        yield model.refused(
+            f"{STEP}[{index}].output_map", f"{says} step {index}", "give each output its own tensor name"
         )
-        yield model.refused(f"{STEP}[{index}].output_map", says, "give each output its own tensor name")
+
+
+def ends_are_mapped(model: Model, flow: Flow) -> Iterator[Finding]:
+    """The ensemble's inputs and outputs are mapped by some step."""
     for kind, tensors in (("input", model.config.input), ("output", model.config.output)):
         for index, tensor in enumerate(tensors):
             if tensor.name and tensor.name not in flow.sources:
                 says = f"ensemble {kind} '{tensor.name}' for ensemble {model.name}' is not used"
                 mend = f"no {kind}_map has the value {tensor.name!r}: map it, or remove the {kind}"
                 yield model.refused(f"{kind}[{index}]", says, mend)
-    yield from outputs_are_written(model, flow)
-    yield from nothing_is_left_over(model, flow)
 
 
 def outputs_are_written(model: Model, flow: Flow) -> Iterator[Finding]:

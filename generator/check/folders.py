@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from tbgen.generator.check.model import CONFIG, NOT_VERSIONS, Model, onnx_file, 
 PLATFORMS = {(row.name, row.platform) for row in BACKENDS if row.platform}
 STRICT_BACKENDS = {name for name, _ in PLATFORMS}
 FILE_BACKENDS = {row.name: row.file for row in BACKENDS}
+# The other backends that NVIDIA's containers have, or had.
+NO_FILE_BACKENDS = ("dali", "fil", "identity", "repeat", "square", "tensorrtllm", "vllm")
+NO_FILE = {
+    "python": "Failed to preinitialize Python stub: Python model file not found in '{file}'. Triton (2.51) then waits "
+    "for the stub without end, and never becomes ready"
+}
 
 
 def named_as_its_folder(model: Model) -> Iterator[Finding]:
@@ -64,8 +71,25 @@ def has_a_backend(model: Model) -> Iterator[Finding]:
         )
 
 
+def a_backend_that_exists(model: Model) -> Iterator[Finding]:
+    """A backend's name that no container has is a custom one, or a slip."""
+    name = model.config.backend
+    known = [*FILE_BACKENDS, *NO_FILE_BACKENDS]
+    if not name or name in known or model.text is None or any(model.folder.rglob(f"libtriton_{name}.so")):
+        return
+    near = difflib.get_close_matches(name, known, 1, 0.75)
+    yield model.finding(
+        "refused" if near else "advice",
+        "backend",
+        f"unable to find backend library for backend '{name}', try specifying runtime on the model configuration.",
+        f'write backend: "{near[0]}"' if near else f"a server without the backend {name} does not load this model",
+    )
+
+
 def has_versions(model: Model) -> Iterator[Finding]:
     """At least one folder named by a number, of those that the version policy wants."""
+    if not (model.config.backend or model.config.platform):
+        return
     wanted = model.config.version_policy.specific.versions
     missing = [version for version in wanted if version not in model.versions]
     if not model.versions:
@@ -110,7 +134,7 @@ def ignored_folders(model: Model) -> Iterator[Finding]:
 def has_its_file(model: Model) -> Iterator[Finding]:
     """Each version that is loaded holds the backend's file."""
     config = model.config
-    if config.backend not in FILE_BACKENDS:
+    if config.backend not in FILE_BACKENDS or model.is_ensemble or config.platform == "ensemble":
         return
     for version in model.versions:
         file = model.version_folder(version) / config.default_model_filename
@@ -120,7 +144,9 @@ def has_its_file(model: Model) -> Iterator[Finding]:
             continue
         yield model.refused(
             "default_model_filename" if model.lines.at("default_model_filename") else model.file(file.parent),
-            f"unable to find '{file}' for model instance '{model.name}'",
+            NO_FILE.get(config.backend, "unable to find '{file}' for model instance '{name}'").format(
+                file=file, name=model.name
+            ),
             remedy_for_file(file),
         )
 
@@ -134,4 +160,12 @@ def remedy_for_file(file: Path) -> str:
     return f"put {file.name} into the folder {file.parent.name}"
 
 
-RULES = (named_as_its_folder, no_dangling_links, has_a_backend, has_versions, ignored_folders, has_its_file)
+RULES = (
+    named_as_its_folder,
+    no_dangling_links,
+    has_a_backend,
+    a_backend_that_exists,
+    has_versions,
+    ignored_folders,
+    has_its_file,
+)

@@ -26,13 +26,12 @@ class Model:
     """One model folder.
 
     text: config.pbtxt as it is written; None when there is none, which Triton allows for some backends.
-    unreadable: the text is no message at all, so that `config` holds only what the folder tells.
+    parse_error: why the text is no ModelConfig; `config` then holds only what the folder tells.
     """
 
     folder: Path
     text: str | None = None
     parse_error: text_format.ParseError | None = None
-    unreadable: bool = False
     config: ModelConfig = field(default_factory=ModelConfig)
     lines: Lines = field(default_factory=lambda: Lines(""))
 
@@ -74,6 +73,11 @@ class Model:
             return {}
         files = {version: onnx_file(self, version) for version in self.versions}
         return {version: graph_of(file) for version, file in files.items() if file.is_file()}
+
+    @property
+    def tensors_known(self) -> bool:
+        """Whether inputs and outputs are said, by the config or by a file that can be read."""
+        return not self.parse_error and bool(self.completed.input and self.completed.output)
 
     @cached_property
     def completed(self) -> ModelConfig:
@@ -144,20 +148,9 @@ def read_model(folder: Path) -> Model:
             text_format.Parse(model.text, model.config)
         except text_format.ParseError as error:
             model.parse_error = error
-            model.config = lenient_config(model.text)
-            model.unreadable = not model.config.ListFields()
+            model.config = ModelConfig()
     complete_backend(model.config, folder, model.folders)
     return model
-
-
-def lenient_config(text: str) -> ModelConfig:
-    """The fields that are known, so that the rest can be checked too; nothing when it is no message at all."""
-    config = ModelConfig()
-    try:
-        text_format.Parse(text, config, allow_unknown_field=True)
-    except text_format.ParseError:
-        return ModelConfig()
-    return config
 
 
 def version_of(name: str) -> int | None:

@@ -32,9 +32,12 @@ def readable(model: Model) -> Iterator[Finding]:
             beside = file.parent / name
             there = beside.stat().st_size if beside.is_file() else -1
             if there < needed:
-                says = f"onnx runtime error: the file of external data {beside} "
-                says += "does not exist" if there < 0 else f"has {there} of {needed} bytes"
-                yield model.refused(model.file(file), says, f"put {name} beside {file.name}, as the export wrote it")
+                missing = f'External data path does not exist: "{beside}"'
+                says = (
+                    missing if there < 0 else f"External data is out of bounds: {beside} has {there} of {needed} bytes"
+                )
+                mend = f"put {name} beside {file.name}, as the export wrote it"
+                yield model.refused(model.file(file), f"onnx runtime error 1: {says}", mend)
 
 
 def tensors_are_the_graphs(model: Model) -> Iterator[Finding]:

@@ -57,9 +57,7 @@ def methods(model: Model, source: Source, cls: ast.ClassDef) -> Iterator[Finding
     """`initialize` takes args, `execute` exists, `auto_complete_config` gives the config back."""
     initialize = method_named(cls, "initialize")
     if initialize and not takes(initialize, 2):
-        says = (
-            f"TypeError: {ENTRY}.initialize() takes {len(initialize.args.args)} positional arguments but 2 were given"
-        )
+        says = f"TypeError: {ENTRY}.initialize() takes {counted(len(initialize.args.args))} but 2 were given"
         yield model.refused(model.file(source.entry, initialize.lineno), says, "write def initialize(self, args)")
     if not method_named(cls, "execute") and not cls.bases:
         says = f"Python model '{model.name}' does not implement `execute` method."
@@ -72,6 +70,11 @@ def methods(model: Model, source: Source, cls: ast.ClassDef) -> Iterator[Finding
     elif complete and not any(isinstance(node, ast.Return) and node.value for node in ast.walk(complete)):
         says = f"auto_complete_config function in model '{model.name}' must return a valid pb.ModelConfig object."
         yield model.refused(model.file(source.entry, complete.lineno), says, "return auto_complete_model_config")
+
+
+def counted(arguments: int) -> str:
+    """So many positional arguments, as Python says it."""
+    return f"{arguments} positional argument{'' if arguments == 1 else 's'}"
 
 
 def takes(function: ast.FunctionDef | ast.AsyncFunctionDef, count: int) -> bool:
@@ -104,7 +107,11 @@ def import_finding(model: Model, source: Source, found: Imported, package: str) 
     if found.may_fail or beside_of(source, found):
         return None
     if found.level:
-        says = f"ModuleNotFoundError: No module named '{source.folder.name}.{found.module}'"
+        says = (
+            f"ImportError: cannot import name '{found.module}' from '{source.folder.name}'"
+            if found.name_only
+            else f"ModuleNotFoundError: No module named '{source.folder.name}.{found.module}'"
+        )
         return model.refused(place, says, f"put {found.module.replace('.', '/')}.py beside {found.file.name}")
     if package in sys.stdlib_module_names or package in STOCK or comes_along(source, package) or has_environment(model):
         return None

@@ -28,13 +28,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Imported:
-    """One import: from which file and line, the module's dotted name, how many dots before it, whether it may fail."""
+    """One import: from which file and line, the module's dotted name, how many dots before it, whether it may fail.
+
+    name_only: `from . import name`, where the name may be a module.
+    """
 
     file: Path
     line: int
     module: str
     level: int
     may_fail: bool
+    name_only: bool = False
 
 
 def sources_of(model: Model) -> Iterator[Source]:
@@ -102,7 +106,7 @@ def imports_of(file: Path, tree: ast.Module) -> Iterator[Imported]:
                 yield Imported(file, node.lineno, node.module, node.level, may_fail)
             else:
                 for alias in node.names:
-                    yield Imported(file, node.lineno, alias.name, node.level, may_fail)
+                    yield Imported(file, node.lineno, alias.name, node.level, may_fail, name_only=True)
 
 
 def beside_of(source: Source, imported: Imported) -> Path | None:

@@ -85,7 +85,7 @@ def asset_findings(model: Model, source: Source, file: Path, constructor: ast.Fu
     """The files that a constructor names by `folder / "name"`, outside of conditions, lie beside it."""
     for name, line in assets_of(constructor):
         if not (source.folder / name).exists():
-            says = f"No such file or directory: '{source.folder / name}'"
+            says = f"FileNotFoundError: [Errno 2] No such file or directory: '{source.folder / name}'"
             yield model.refused(model.file(file, line), says, f"put {name} beside {file.name}")
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelEnsembling, ModelInput, ModelOutput
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelOutput
 
 from tbgen.generator.check.ensemble import STEP
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.tensors import shape_text
 
-Step = ModelEnsembling.Step
+Step: TypeAlias = Any  # ModelEnsembling.Step, a message that types cannot name
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,12 @@ def decoupled_steps(model: Model, repository: Repository) -> Iterator[Finding]:
         for index, step, part in ready:
             origins = {origin[tensor] for tensor in step.input_map.values()}
             if len(origins) > 1:
+                ends_here = {tensor.name for tensor in model.config.output} & set(step.output_map.values())
+                name = model.name if ends_here else step.model_name
                 yield model.refused(
                     f"{STEP}[{index}]",
-                    f"in ensemble {model.name}, step of model '{step.model_name}' receives inputs originated from "
-                    "different decoupled models",
+                    f"in ensemble {model.name}, step of model '{name}' receives inputs originated from different "
+                    "decoupled models",
                     "let all its inputs come through the same decoupled model",
                 )
             through = f"{index}" if part.model_transaction_policy.decoupled else min(origins, default="")
@@ -138,7 +141,7 @@ def steps_with_models(model: Model, repository: Repository) -> Iterator[tuple[in
     """The steps whose models are there and whose tensors are known without running them."""
     for index, step in enumerate(model.config.ensemble_scheduling.step):
         part = repository.models.get(step.model_name)
-        if part and part.versions and part.completed.input and part.completed.output:
+        if part and part.versions and part.tensors_known:
             yield index, step, part.completed
 
 
