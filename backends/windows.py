@@ -109,8 +109,8 @@ class Windows:
 
 def filled(real: np.ndarray, rows: Iterable[Sequence[Any]], padding: int, dtype: type) -> np.ndarray:
     """(rows, bucket, ...) array with the rows' numbers, or pairs, where `real` is true and `padding` elsewhere."""
-    values = np.array(list(itertools.chain.from_iterable(rows)), dtype=dtype)
-    array = np.full((*real.shape, *values.shape[1:]), padding, dtype=dtype)
+    values: np.ndarray = np.array(list(itertools.chain.from_iterable(rows)), dtype=dtype)
+    array: np.ndarray = np.full((*real.shape, *values.shape[1:]), padding, dtype=dtype)
     array[real] = values
     return array
 

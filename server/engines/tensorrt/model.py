@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorrt_configuration as configuration
+import tensorrt_configuration as configuration  # type: ignore[import-not-found]  # lies beside this file
 import triton_python_backend_utils as pb_utils
 
 from tbgen.export.errors import UserError
