@@ -42,7 +42,8 @@ section { margin-top: 10px; }
 .key.average::before { background: var(--bad); width: 2px; height: 12px; }
 svg { display: block; max-width: 100%; height: auto; font: 12px system-ui, "Noto Sans", sans-serif; }
 svg text { fill: var(--ink); font-variant-numeric: tabular-nums; }
-svg .unit { fill: var(--soft); } svg .on { fill: var(--on); font-size: 11px; }
+svg text { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round; }
+svg .unit { fill: var(--soft); } svg .on { fill: var(--on); font-size: 11px; stroke: none; }
 .grid { stroke: var(--grid); } .bucket { stroke: var(--soft); opacity: .55; }
 .mean { stroke: var(--bad); stroke-width: 1.5; }
 polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }
@@ -52,7 +53,7 @@ polyline.dashed { stroke-dasharray: 5 4; stroke-width: 1.3; }
 @media (max-width: 620px) { .wide { display: none; } .narrow { display: block; } main { padding: 12px 8px 32px; } }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: 4px 10px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--grid); }
+th, td { padding: 4px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--grid); }
 th { color: var(--soft); font-weight: 600; } tr > :first-child { text-align: left; padding-left: 0; }
 tbody tr:last-child td { border-bottom: 0; }
 footer { margin-top: 16px; }
