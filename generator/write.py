@@ -100,7 +100,8 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
     steps = steps_from_folder(folder)
     names = [step.name for step in model.steps]
     named = tuple(zip(names, steps, strict=True))
-    check_chain(named, fronts=names.index("Engine") if "Engine" in names else len(names))
+    if "Engine" in names:  # the parts of an ensemble are checked together
+        check_chain(named, fronts=names.index("Engine"))
     inputs, outputs = chain_tensors(steps)
     wiring[model.name] = Wires(inputs, outputs, frozenset(chain_parameters(steps)), named)
     return python_config(model.name, inputs, outputs, max_batch_size=model.max_batch_size, instances=model.instances)

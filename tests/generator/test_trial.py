@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,11 @@ def test_a_setting_that_it_has_not_is_a_sentence(tmp_path: Path) -> None:
         UserError, match=r"s.py:S cannot be constructed: TypeError: .*unexpected keyword argument 'size'"
     ):
         trial(tmp_path, GOOD, size=1)
+
+
+def test_the_example_of_the_contract_keeps_it(tmp_path: Path) -> None:
+    readme = Path(__file__).parents[2] / "backends" / "README.md"
+    code = re.search(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None
+    (tmp_path / "sure.py").write_text(code[1], encoding="utf-8")
+    assert tried(Step(tmp_path / "sure.py", "OnlyIfSure", {"least": 0.5})).answer["label"][0, 0] == "?"
