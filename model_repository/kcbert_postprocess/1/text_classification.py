@@ -59,7 +59,7 @@ class TextClassification:
         """
         scores = ACTIVATIONS[self.activation](outputs)
         order = np.argsort(-scores, axis=1, kind="stable")[:, : top_k or self.top_k]
-        best, top = order[:, :1], np.take_along_axis(scores, order, axis=1)
+        best, top = order[:, :1], scores[np.arange(len(scores))[:, None], order]
         answer = {
             "label_index": best.astype(np.int32),
             self.activation: scores,

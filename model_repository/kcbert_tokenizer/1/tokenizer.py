@@ -119,7 +119,7 @@ class Tokenizer:
         self, real: np.ndarray, rows: Iterable[Sequence[int]], padding: int, dtype: type | None = None
     ) -> np.ndarray:
         """(batch, bucket) array with the rows' values where `real` is true and `padding` elsewhere."""
-        array = np.full(real.shape, padding, dtype=dtype or self.dtype)
+        array: np.ndarray = np.full(real.shape, padding, dtype=dtype or self.dtype)
         array[real] = np.fromiter(itertools.chain.from_iterable(rows), dtype=array.dtype)
         return array
 
