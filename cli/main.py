@@ -15,11 +15,15 @@ COMMANDS = {
         "tbgen.cli.export:export",
         "Turn a checkpoint into an engine file and prove its answers.",
     ),
+    "check": ("tbgen.cli.check:check", "Check a model repository by Triton's rules, without a server."),
     "init": ("tbgen.cli.init:init", "Write a recipe that scaffold reads, by questions on a terminal."),
     "diff": ("tbgen.cli.diff:diff", "Show what an update of written models would change."),
     "update": ("tbgen.cli.update:update", "Write models anew; edited files are kept and shown."),
+    "deploy": ("tbgen.cli.deploy:deploy", "Put models into the repository of a running server."),
     "serve": ("tbgen.cli.serve:serve", "Run the embedded Triton on a model repository."),
     "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),
+    "bench": ("tbgen.cli.bench:bench", "Measure a served model: throughput, latency, where the time goes."),
+    "tune": ("tbgen.cli.tune:tune", "Search for the settings that serve your texts fastest here."),
     "step": ("tbgen.cli.step:step", "Write, list and try steps of your own."),
 }
 
