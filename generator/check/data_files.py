@@ -71,11 +71,12 @@ def all_inputs(model: Model, sample: ModelWarmup, where: str) -> Iterator[Findin
     """A sample brings every input that is not optional."""
     needed = [tensor.name for tensor in model.completed.input if not tensor.optional]
     missing = [name for name in needed if name not in sample.inputs]
-    if missing and needed:
+    brought = [tensor.name for tensor in model.completed.input if tensor.name in sample.inputs]
+    if missing:
         yield model.refused(
             where,
-            f"expected {len(model.completed.input)} inputs but got {len(sample.inputs)} inputs for model "
-            f"'{model.name}'. Got input(s) {quoted(list(sample.inputs))}, but missing required input(s) "
+            f"expected {len(model.completed.input)} inputs but got {len(brought)} inputs for model "
+            f"'{model.name}'. Got input(s) {quoted(brought)}, but missing required input(s) "
             f"{quoted(missing)}. Please provide all required input(s).",
             f"add inputs for {', '.join(missing)}",
         )

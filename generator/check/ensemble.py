@@ -151,7 +151,7 @@ def flow_of(model: Model) -> Flow:
 
 def last_unready(flow: Flow, tensor: str) -> str:
     """The first tensor, looking back from one, that nothing computes; itself when it waits for nothing unready."""
-    seen = {tensor}
+    seen = set[str]()
     while unready := sorted(flow.sources[tensor] - flow.ready - seen):
         tensor = unready[0]
         seen.add(tensor)

@@ -8,7 +8,7 @@ from typing import Any
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.onnx_file import OnnxFile
-from tbgen.generator.check.python_source import STEPS, Source, sources_of
+from tbgen.generator.check.python_source import STEPS, Source
 from tbgen.generator.check.steps import line_of
 
 POSITION_TABLES = ("position_embeddings.weight", "embed_positions.weight", "wpe.weight", "position_embeddings")
@@ -41,7 +41,7 @@ def dims_within_positions(model: Model) -> Iterator[Finding]:
 
 def texts_within_positions(model: Model, repository: Repository) -> Iterator[Finding]:
     """A tokenizer's lengths are within the positions of every engine that reads its tokens."""
-    for source in sources_of(model):
+    for source in model.sources:
         for step in source.steps or ():
             longest = longest_length(step["settings"])
             for engine in engines_behind(model, source, repository) if longest else ():
@@ -72,7 +72,7 @@ def engines_behind(model: Model, source: Source, repository: Repository) -> list
 
 def engine_is_there(model: Model, repository: Repository) -> Iterator[Finding]:
     """A model that a step calls is in the repository, and takes as many rows as the step sends."""
-    for source in sources_of(model):
+    for source in model.sources:
         for step in source.steps or ():
             name = step["settings"].get("model")
             if not isinstance(name, str):
@@ -91,7 +91,7 @@ def engine_is_there(model: Model, repository: Repository) -> Iterator[Finding]:
 
 def labels_for_each_class(model: Model, repository: Repository) -> Iterator[Finding]:
     """A head names as many classes as its engine gives."""
-    for source in sources_of(model):
+    for source in model.sources:
         for step in source.steps or ():
             labels = step["settings"].get("labels")
             classes = classes_of(model, source, repository)

@@ -15,6 +15,7 @@ from tbgen.generator.check.complete import complete_backend, complete_from_onnx
 from tbgen.generator.check.finding import Effect, Finding, Place
 from tbgen.generator.check.lines import Lines
 from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile, read_onnx
+from tbgen.generator.check.python_source import Source, sources_in
 from tbgen.generator.releases import Release
 
 CONFIG = "config.pbtxt"
@@ -73,6 +74,13 @@ class Model:
             return {}
         files = {version: onnx_file(self, version) for version in self.versions}
         return {version: graph_of(file) for version, file in files.items() if file.is_file()}
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """The files of each version of a Python model."""
+        if self.config.backend != "python":
+            return ()
+        return sources_in(map(self.version_folder, self.versions), self.config.default_model_filename)
 
     @property
     def tensors_known(self) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 EXTERNAL = 1
+NO_GRAPH = 2
 LFS_POINTER = b"version https://git-lfs"
 
 DATA_TYPES = {
@@ -34,7 +35,11 @@ Buffer = mmap.mmap | bytes
 
 
 class NotOnnx(ValueError):
-    """The file is not an ONNX model; says what it looks like."""
+    """The file is not an ONNX model; says what it looks like, and ONNX Runtime's number for that."""
+
+    def __init__(self, looks: str, code: int = 7) -> None:
+        super().__init__(looks)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,14 @@ def read_onnx(path: Path) -> OnnxFile:
         if stream.read(len(LFS_POINTER)) == LFS_POINTER:
             raise NotOnnx("a Git LFS pointer: the model itself was not fetched")
         if stream.tell() == 0:
-            raise NotOnnx("empty")
+            raise NotOnnx("empty", NO_GRAPH)
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
             try:
                 model = read_model(buffer)
             except (IndexError, UnicodeDecodeError) as error:
                 raise NotOnnx("cut off, or not ONNX at all") from error
     if not model.outputs:
-        raise NotOnnx("without a graph")
+        raise NotOnnx("without a graph", NO_GRAPH)
     return model
 
 

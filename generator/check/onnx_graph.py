@@ -25,8 +25,12 @@ def readable(model: Model) -> Iterator[Finding]:
     for version, graph in model.graphs.items():
         file = onnx_file(model, version)
         if isinstance(graph, NotOnnx):
-            says = f"onnx runtime error 7: Load model from {file} failed:Protobuf parsing failed."
-            yield model.refused(model.file(file), says, f"the file is {graph}; export or fetch it again")
+            says = f"Load model from {file} failed:{'Protobuf parsing failed.' if graph.code == 7 else 'No graph was found'}"
+            yield model.refused(
+                model.file(file),
+                f"onnx runtime error {graph.code}: {says}",
+                f"the file is {graph}; export or fetch it again",
+            )
             continue
         for name, needed in graph.external.items():
             beside = file.parent / name
@@ -171,5 +175,5 @@ def read_by_the_release(model: Model, repository: Repository) -> Iterator[Findin
             )
 
 
-RULES = (readable, tensors_are_the_graphs, completable)
+RULES = (readable, completable, tensors_are_the_graphs)
 REPOSITORY_RULES = (read_by_the_release,)

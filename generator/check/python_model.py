@@ -16,7 +16,6 @@ from tbgen.generator.check.python_source import (
     defines,
     imports_of,
     method_named,
-    sources_of,
 )
 from tbgen.generator.check.settings import has_environment
 
@@ -31,17 +30,17 @@ def syntax(model: Model) -> Iterator[Finding]:
         name = model.config.default_model_filename
         says = f"Model name must end with '.py'. Model name is \"{name}\"."
         yield model.refused("default_model_filename", says, "write the name of a .py file")
-    for source in sources_of(model):
+    for source in model.sources:
         for file, error in source.errors.items():
             line = error.lineno if isinstance(error, SyntaxError) else None
             what = error.msg if isinstance(error, SyntaxError) else str(error)
-            says = f"{type(error).__name__}: {what} ({file.name}{f', line {line}' if line else ''})"
+            says = f"{type(error).__name__}: {what}{f' ({file.name}, line {line})' if line else ''}"
             yield model.refused(model.file(file, line), says, "mend the syntax")
 
 
 def entry_class(model: Model) -> Iterator[Finding]:
     """The entry file has the class that Triton constructs, and its methods take what Triton gives."""
-    for source in sources_of(model):
+    for source in model.sources:
         tree = source.trees.get(source.entry)
         if tree is None:
             continue
@@ -91,7 +90,7 @@ def is_classmethod(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 def imports(model: Model) -> Iterator[Finding]:
     """Each import is of the standard library, of a stock container, or comes along with the model."""
-    for source in sources_of(model):
+    for source in model.sources:
         told: set[str] = set()
         for file, tree in source.trees.items():
             for found in imports_of(file, tree):

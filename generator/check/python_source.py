@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from tbgen.generator.check.model import Model
 
 STEPS = "steps.json"
 
@@ -41,15 +39,9 @@ class Imported:
     name_only: bool = False
 
 
-def sources_of(model: Model) -> Iterator[Source]:
-    """The files of each version of a Python model that has its entry file."""
-    if model.config.backend != "python":
-        return
-    for version in model.versions:
-        folder = model.version_folder(version)
-        entry = folder / model.config.default_model_filename
-        if entry.is_file():
-            yield read_source(Source(folder, entry))
+def sources_in(folders: Iterable[Path], filename: str) -> tuple[Source, ...]:
+    """The files of each version folder that has its entry file."""
+    return tuple(read_source(Source(folder, folder / filename)) for folder in folders if (folder / filename).is_file())
 
 
 def read_source(source: Source) -> Source:

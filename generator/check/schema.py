@@ -26,9 +26,14 @@ def is_a_config(model: Model) -> Iterator[Finding]:
     line = model.parse_error.GetLine()
     yield model.refused(
         Place(f"{model.name}/{CONFIG}", line),
-        f"Error parsing text-format inference.ModelConfig: {what} -> failed to read text proto from {CONFIG}",
+        f"Error parsing text-format inference.ModelConfig: {what} -> {unread(model)}",
         remedy(what),
     )
+
+
+def unread(model: Model) -> str:
+    """Triton's last word on a text that does not parse."""
+    return f"failed to read text proto from {model.folder / CONFIG}"
 
 
 def remedy(error: str) -> str:
@@ -68,7 +73,7 @@ def nothing_unfilled(model: Model) -> Iterator[Finding]:
         place = Place(f"{model.name}/{CONFIG}", line)
         mend = f"fill in {placeholder}, or remove its line"
         if model.parse_error:
-            yield model.refused(place, f"failed to read text proto from {CONFIG}: {placeholder} is no value", mend)
+            yield model.refused(place, f"{placeholder} is no value -> {unread(model)}", mend)
         else:
             yield model.fails(place, f"{placeholder} is taken as it stands", mend)
 
@@ -80,7 +85,8 @@ def known_to_the_release(model: Model, repository: Repository) -> Iterator[Findi
     for path, field in newer_fields(model.config, repository.release):
         yield model.refused(
             path,
-            f"Error parsing text-format inference.ModelConfig: no field named {path.rpartition('.')[2]!r}",
+            f"Error parsing text-format inference.ModelConfig: {field.partition('.')[0]} has no field named "
+            f'"{path.rpartition(".")[2]}" -> {unread(model)}',
             f"Triton knows {field} from {FIELDS_SINCE[field]} on; remove it for {repository.release.name}",
         )
 

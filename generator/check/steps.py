@@ -10,12 +10,12 @@ from typing import Any
 
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model
-from tbgen.generator.check.python_source import STEPS, Source, class_named, defines, method_named, sources_of
+from tbgen.generator.check.python_source import STEPS, Source, class_named, defines, method_named
 
 
 def listed(model: Model) -> Iterator[Finding]:
     """A model.py that reads steps.json finds it, and a list of steps in it."""
-    for source in sources_of(model):
+    for source in model.sources:
         file, tree = source.folder / STEPS, source.trees.get(source.entry)
         if source.steps_error:
             mend = 'write {"steps": [{"file": "...", "class": "...", "settings": {}}]}, without comments'
@@ -32,7 +32,7 @@ def names_the_list(tree: ast.Module) -> bool:
 
 def steps(model: Model) -> Iterator[Finding]:
     """Each step's file is there, with its class, which takes its settings."""
-    for source in sources_of(model):
+    for source in model.sources:
         for step in source.steps or ():
             yield from step_findings(model, source, step)
 

@@ -97,6 +97,31 @@ def batch_size_is_one(model: Model) -> Iterator[Finding]:
         )
 
 
+def batch_tensors(model: Model) -> Iterator[Finding]:
+    """What Triton computes from the shapes of a batch: from one input that there is, of a type that it has."""
+    config = model.config
+    inputs, outputs = {tensor.name for tensor in config.input}, {tensor.name for tensor in config.output}
+    for name, batch_io in (("batch_input", config.batch_input), ("batch_output", config.batch_output)):
+        for index, row in enumerate(batch_io):
+            kind, targets = row.Kind.Name(row.kind), list(row.target_name)
+            unknown = [source for source in row.source_input if source not in inputs]
+            lost = [target for target in targets if name == "batch_output" and target not in outputs]
+            problem = ""
+            if len(row.source_input) != 1:
+                problem = f"{name.replace('_', ' ')} kind '{kind}' expects 1 source input, got {len(row.source_input)}"
+            elif name == "batch_input" and row.data_type not in (DataType.TYPE_INT32, DataType.TYPE_FP32):
+                problem = "batch input data type must be TYPE_INT32 or TYPE_FP32"
+            elif unknown:
+                problem = f"unknown source input name '{unknown[0]}'"
+            elif lost:
+                problem = f"unknown target output name '{lost[0]}'"
+            elif name == "batch_output" and len(set(targets)) < len(targets):
+                problem = f"target output name '{targets[0]}' can only be specified once"
+            if problem:
+                mend = "name one input as source, and outputs of the config as targets"
+                yield model.refused(f"{name}[{index}]", f"{problem} for {model.name}", mend)
+
+
 def texts_as_clients_send_them(model: Model, repository: Repository) -> Iterator[Finding]:
     """Clients send texts as [N, 1]; a front model that takes another shape refuses them."""
     if model.name in repository.parts:
@@ -142,5 +167,5 @@ def shape_text(shape: Sequence[int]) -> str:
     return f"[{','.join(map(str, shape))}]"
 
 
-RULES = (fully_said, reshape_fits, of_the_platform, named_once, batch_size_is_one)
+RULES = (fully_said, reshape_fits, of_the_platform, named_once, batch_tensors, batch_size_is_one)
 REPOSITORY_RULES = (texts_as_clients_send_them,)
