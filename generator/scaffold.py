@@ -13,9 +13,9 @@ from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.exported import record_of as export_record
 from tbgen.generator.engines import ENGINES, GRAPHS
 from tbgen.generator.graph import models_of
+from tbgen.generator.plugins import settings_from_words, step_from_option, task_named
 from tbgen.generator.presets import PRESETS
 from tbgen.generator.repository import publish, refuse_to_overwrite, staged, standing_model
-from tbgen.generator.tasks import TASKS
 from tbgen.generator.vendor import PLATFORMS, this_platform
 from tbgen.generator.version import version
 from tbgen.generator.write import write_models
@@ -36,6 +36,9 @@ class Request:
     fixed_length: int | None = None
     vendor: bool = True
     platform: str | None = None
+    pre: tuple[str, ...] = ()  # steps before the tokenizer: FILE:Class key=value ..., or an installed step's name
+    post: tuple[str, ...] = ()  # steps behind the task's head
+    options: tuple[str, ...] = ()  # the task's own settings, key=value
     weights: Mapping[str, str] = field(
         default_factory=dict
     )  # the source's files and their SHA-256, if they must be these
@@ -103,15 +106,16 @@ def stage(
     exported = exported or exported_from_request(request, staging / ".export", on_progress)
     check_weights(request, exported.made.get("source", {}))
     task = request.task or exported.task
-    if task not in TASKS:
-        raise NoSuchName("task", task, list(TASKS))
     models = models_of(
         request.name,
         exported,
-        task=TASKS[task],
+        task=task_named(task),
         engine=request.engine,
         kind=ENGINES[request.engine],
         graphs=GRAPHS[request.graph],
+        pre=[step_from_option(option) for option in request.pre],
+        post=[step_from_option(option) for option in request.post],
+        options=settings_from_words(request.options),
     )
     on_progress("Writing the model repository")
     write_models(models, staging, record_of(request, task, exported), platform=platform_of(request))
@@ -129,8 +133,10 @@ def check_names(request: Request) -> None:
             raise NoSuchName(kind, value, list(table))
     if request.platform is not None and request.platform not in PLATFORMS:
         raise NoSuchName("platform", request.platform, list(PLATFORMS))
-    if request.task is not None and request.task not in TASKS:
-        raise NoSuchName("task", request.task, list(TASKS))
+    if request.task is not None:
+        task_named(request.task).checked(settings_from_words(request.options))
+    for option in (*request.pre, *request.post):
+        step_from_option(option)
 
 
 def check_weights(request: Request, source: Mapping[str, str]) -> None:
@@ -158,21 +164,21 @@ def source_of(request: Request) -> Path:
     return request.source or PRESETS[request.name].source
 
 
+def export_task(request: Request) -> str | None:
+    """The task that the checkpoint is read and exported for: the named one, or what a task from elsewhere is like."""
+    return (task_named(request.task).like or request.task) if request.task else None
+
+
 def exported_from_request(request: Request, folder: Path, on_progress: Progress) -> Exported:
     """The export that the request's source is, or the one made from its checkpoint in `folder`."""
     source = source_of(request)
-    if not source.exists():
-        raise UserError(
-            f"no such source: {source}. --source takes the folder of a checkpoint (config.json, weights, tokenizer) "
-            "or of its export"
-        )
     if (source / "export.json").exists():
         return exported_from_folder(source)
-    from tbgen.export.checkpoint import checkpoint_from_folder
     from tbgen.export.onnx import onnx_from_checkpoint
+    from tbgen.export.sources import checkpoint_from_source
 
     on_progress(f"Exporting {source.name} to ONNX")
-    checkpoint = checkpoint_from_folder(source, task=request.task, labels=request.labels or None)
+    checkpoint = checkpoint_from_source(str(source), task=export_task(request), labels=request.labels or None)
     return onnx_from_checkpoint(
         checkpoint, folder, fixed_length=request.fixed_length, texts=None, precision=ENGINES[request.engine].precision
     )

@@ -126,7 +126,7 @@ def test_the_walk_throughs_fixed_length(tmp_path: Path) -> None:
         (Request("kcbert", platform="arm"), "no platform 'arm'. Platforms: aarch64, x86_64"),
         (Request("../evil"), "'../evil' cannot name a model"),
         (Request("mine"), "no preset 'mine' (presets: kcbert); name your checkpoint with --source DIR"),
-        (Request("mine", Path("/nowhere")), "no such source: /nowhere"),
+        (Request("mine", Path("/nowhere")), "no folder '/nowhere', and it is no name on the hub"),
         (Request("kcbert", labels=("a", "b")), "2 labels were named (a, b), the checkpoint has 3"),
     ],
 )
