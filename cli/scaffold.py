@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 @click.option("--label", "labels", multiple=True, help="Name of a class, in the order of the logits; repeatable.")
 @click.option("--engine", default="onnx", show_default=True, help="How Triton runs the model.")
 @click.option("--graph", default="both", show_default=True, help="ensemble, bls or both.")
+@click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable: docs/tasks.md.")
+@click.option("--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...'; repeatable.")
+@click.option("--post", multiple=True, help="A step behind the task's head, written likewise; repeatable.")
 @click.option("--fixed-length", type=click.IntRange(min=2), help="Pad every text to this many tokens.")
 @click.option(
     "--vendor/--no-vendor",

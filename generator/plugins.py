@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from tbgen.export.errors import UserError
+from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.step import Step
 from tbgen.generator.tasks import TASKS, Task
 
@@ -133,6 +133,16 @@ def announced_steps() -> list[Announced]:
     """The steps of installed packages, by name."""
     points = sorted(entry_points(group=STEPS), key=lambda point: point.name)
     return [Announced(point.name, point.dist.name if point.dist else "", *place_of(point)) for point in points]
+
+
+def task_named(name: str) -> Task:
+    """A task of the table, or of an installed package. Raises NoSuchName, which lists them."""
+    if name in TASKS:
+        return TASKS[name]
+    tasks = all_tasks()
+    if name not in tasks:
+        raise NoSuchName("task", name, list(tasks))
+    return tasks[name]
 
 
 def all_tasks() -> Mapping[str, Task]:

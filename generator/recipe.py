@@ -14,7 +14,7 @@ from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import exported_from_folder
 from tbgen.generator.repository import sha256_of
-from tbgen.generator.scaffold import Request, source_of
+from tbgen.generator.scaffold import Request, export_task, source_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,6 +34,9 @@ KEYS: dict[str, type] = {
     "labels": list,
     "engines": list,
     "graph": str,
+    "options": list,
+    "pre": list,
+    "post": list,
     "fixed_length": int,
     "vendor": bool,
     "platform": str,
@@ -77,7 +80,7 @@ def check_keys(file: Path, values: Mapping[str, Any]) -> None:
             raise NoSuchName("key", key, list(KEYS))
         if type(value) is not KEYS[key]:
             raise UserError(f"{key} in {str(file)!r} must be {KINDS[KEYS[key]]}, not {value!r}")
-    for key in ("engines", "labels"):
+    for key in ("engines", "labels", "options", "pre", "post"):
         if not all(isinstance(each, str) for each in values.get(key, ())):
             raise UserError(f"{key} in {str(file)!r} must be a list of strings, not {values[key]!r}")
     if "name" not in values:
@@ -113,7 +116,7 @@ def weights_of(request: Request) -> dict[str, str]:
     if (source / "export.json").exists():
         found: dict[str, str] = exported_from_folder(source).made.get("source", {})
         return found
-    checkpoint = checkpoint_from_folder(source, task=request.task, labels=request.labels or None)
+    checkpoint = checkpoint_from_folder(source, task=export_task(request), labels=request.labels or None)
     return {file.name: sha256_of(file) for file in checkpoint.weights()}
 
 

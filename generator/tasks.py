@@ -27,6 +27,7 @@ class Task:
     graphs: an ensemble cannot join rows to items, so tasks with several rows an item are BLS alone.
     max_items: most items that one execution joins; rows are what costs, so it is small where an item has many.
     options: what a person may set: name -> rule, in the words of a step's request parameters.
+    like: for a task from elsewhere, the task of this table whose checkpoints and engine it takes.
     """
 
     head: Callable[[Exported, Options], Steps]
@@ -36,6 +37,7 @@ class Task:
     graphs: tuple[str, ...] = ("ensemble", "bls")
     max_items: int = 128
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    like: str | None = None
 
     def checked(self, options: Options) -> Options:
         """The options, held against the rules. Raises UserError."""

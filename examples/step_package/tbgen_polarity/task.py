@@ -6,4 +6,7 @@ from tbgen.generator.step import Step
 from tbgen.generator.tasks import Task
 
 FILE = Path(__file__).parent / "polarity.py"
-POLARITY = Task(head=lambda exported, _: (Step(FILE, "Polarity", {"classes": len(exported.labels)}),))
+POLARITY = Task(
+    head=lambda exported, _: (Step(FILE, "Polarity", {"classes": len(exported.labels)}),),
+    like="text-classification",  # the checkpoints that it takes
+)
