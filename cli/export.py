@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,8 @@ from tbgen.cli.export_tensorrt import tensorrt
 if TYPE_CHECKING:
     from tbgen.export.checkpoint import Checkpoint
     from tbgen.export.exported import Exported
+
+SOURCE = ("source", "revision", "state_dict", "base", "label_count", "task", "labels")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,39 +44,24 @@ export.add_command(tensorrt)
 @click.option("--label", "labels", multiple=True, help="A class name, in the order of the logits; once per class.")
 @click.option("--opset", default=17, show_default=True, help="ONNX operator set.")
 @click.option("--fixed-length", type=int, help="Fix the sequence axis to this many tokens; the batch stays dynamic.")
-@click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True)
+@click.option("--optimize", is_flag=True, help="Fuse layers to operators that only ONNX Runtime can read.")
+@click.option("--keep-fp32", multiple=True, help="Beginning of the names of nodes that stay in FP32; repeatable.")
+@click.option("--text", type=click.Path(path_type=Path), help="File of texts to compare on, one a line.")
+@click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: the precision's]")
 @click.option("--force", is_flag=True, help="Replace an existing folder.")
-def onnx(
-    source: str,
-    revision: str | None,
-    state_dict: Path | None,
-    base: str | None,
-    label_count: int | None,
-    output: Path,
-    task: str | None,
-    labels: tuple[str, ...],
-    opset: int,
-    fixed_length: int | None,
-    precision: str,
-    force: bool,
-) -> None:
+def onnx(output: Path, text: Path | None, **options: Any) -> None:
     """Write a checkpoint as an ONNX file, beside its tokenizer, and compare it with PyTorch."""
     from rich.console import Console
 
     from tbgen.export.onnx import onnx_from_checkpoint
+    from tbgen.export.sentences import texts_from_file
 
     console = Console(highlight=False)
-    checkpoint = checkpoint_named(source, revision, state_dict, base, label_count, task, labels)
+    texts = texts_from_file(text) if text else None
+    checkpoint = checkpoint_named(**{name: options.pop(name) for name in SOURCE})
     with console.status("loading") as status:
-        exported = onnx_from_checkpoint(
-            checkpoint,
-            output,
-            opset=opset,
-            fixed_length=fixed_length,
-            precision=precision,
-            force=force,
-            progress=status.update,
-        )
+        exported = onnx_from_checkpoint(checkpoint, output, texts=texts, progress=status.update, **options)
     for name, value in report(exported):
         console.print(f"{name:<17}{value}", soft_wrap=True, markup=False)
 
@@ -112,7 +99,7 @@ def report(exported: Exported) -> list[tuple[str, str]]:
         ("written", f"{exported.model} ({decimal(exported.model.stat().st_size)})"),
         ("task", exported.task + (f": {', '.join(exported.labels)}" if exported.labels else "")),
         *((name, f"{spec.dtype} [{', '.join(map(str, spec.shape))}]") for name, spec in tensors.items()),
-        ("opset", f"{made['opset']}, {made['precision']}"),
+        ("opset", f"{made['opset']}, {made['precision']}" + (", fused for ONNX Runtime" if made["optimized"] else "")),
         ("longest text", f"{exported.fixed_length or exported.max_length} tokens"),
         (
             "against PyTorch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -9,14 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.checkpoint import Checkpoint
+from tbgen.export.drift import first_drifts
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import RECORD, Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import sha256, whole_folder, write_json
-from tbgen.export.parity import Parity, engine_parity, model_run
+from tbgen.export.fusion import fuse
+from tbgen.export.parity import Encoder, Parity, engine_parity, model_run
+from tbgen.export.precision import Precision, precision_named
 from tbgen.export.pytorch import model_from_checkpoint
 from tbgen.export.sentences import TEXTS
 from tbgen.export.tokenizer import PLACES, check_vocabulary, special_ids, write_tokenizer
 from tbgen.export.trace import write_graph
+
+PACKAGES = ("torch", "transformers", "safetensors", "onnx", "onnxruntime", "tokenizers")
 
 
 def onnx_from_checkpoint(
@@ -26,53 +32,85 @@ def onnx_from_checkpoint(
     opset: int = 17,
     fixed_length: int | None = None,
     precision: str = "fp32",
+    optimize: bool = False,
+    keep_fp32: Sequence[str] = (),
     texts: Sequence[str] | None = None,
-    tolerance: float = 1e-4,
+    tolerance: float | None = None,
     force: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Exported:
     """Write `folder` with model.onnx, the tokenizer, config.json and export.json.
 
     Both axes of the inputs are dynamic; with `fixed_length` the sequence axis is that number and only the batch stays
-    dynamic. `texts` (default: a dozen Korean and English sentences) are compared with PyTorch, padded together;
-    `tolerance` bounds the largest difference of a logit. `progress` is told each stage. Raises UserError when the
-    difference is larger, and for whatever the user can mend; then nothing is written.
+    dynamic. `optimize` fuses layers to operators of ONNX Runtime alone. `keep_fp32` are beginnings of the names of
+    nodes that another precision leaves as they are. `texts` (default: a dozen Korean and English sentences) are
+    compared with PyTorch, padded together; `tolerance` bounds the largest difference of a logit (default: the
+    precision's). `progress` is told each stage. Raises UserError when the difference is larger, and for whatever the
+    user can mend; then nothing is written.
     """
+    for package in PACKAGES:
+        require(package, extra="onnx")  # now, not after minutes of work
+    row = precision_named(precision)
     if fixed_length is not None and not 2 <= fixed_length <= checkpoint.max_length:
         raise UserError(
             f"fixed length {fixed_length} does not fit: the checkpoint reads 2 to {checkpoint.max_length} tokens"
         )
     tell = progress or (lambda _: None)
-    with whole_folder(folder, force=force) as new:
+    with whole_folder(folder, force=force) as new, tempfile.TemporaryDirectory(dir=new.parent) as scratch:
+        traced = Path(scratch, "model.onnx")
         write_config(checkpoint, new)
         write_tokenizer(checkpoint.folder, new)
         check_vocabulary(new, checkpoint.config["vocab_size"])
         tell("loading the checkpoint")
         model = model_from_checkpoint(checkpoint)
         tell("tracing the graph")
-        write_graph(model, checkpoint, new / "model.onnx", opset=opset, fixed_length=fixed_length)
+        write_graph(model, checkpoint, traced, opset=opset, fixed_length=fixed_length)
+        if optimize:
+            tell("fusing layers")
+            fuse(traced, traced, checkpoint.config)
+        if precision != "fp32":
+            tell(f"converting to {precision}")
+        row.convert(traced, new / "model.onnx", checkpoint.row, keep_fp32)
         tell("checking the graph")
         check_graph(new / "model.onnx")
-        exported = described(checkpoint, new, fixed_length=fixed_length, precision=precision)
+        exported = described(checkpoint, new, fixed_length=fixed_length, precision=precision, optimized=optimize)
         tell("comparing with PyTorch")
         found = engine_parity(checkpoint, exported, texts or TEXTS, reference=model_run(model, checkpoint.task))
-        refuse_drift(found, tolerance)
-        exported = replace(exported, parity={**asdict(found), "tolerance": tolerance})
+        bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
+        refuse_drift(found, bounds, lambda: advice(traced, exported, texts or TEXTS))
+        limits = {"tolerance": bounds.tolerance, "least_agreement": bounds.agreement}
+        exported = replace(exported, parity={**asdict(found), **limits})
         write_json(new / RECORD, record_of(exported))
     return exported_from_folder(folder)
 
 
-def refuse_drift(found: Parity, tolerance: float) -> None:
+def refuse_drift(found: Parity, bounds: Precision, advise: Callable[[], str]) -> None:
     """Raise UserError when the engine's answers are not PyTorch's, or NaN, which fails every comparison."""
-    if not found.max_abs <= tolerance:
+    if not found.max_abs <= bounds.tolerance:
         raise UserError(
-            f"the ONNX file differs from PyTorch by {found.max_abs:g} in a logit, the tolerance is {tolerance:g}; "
+            f"the ONNX file differs from PyTorch by {found.max_abs:g} in a logit, "
+            f"the tolerance is {bounds.tolerance:g}; nothing was written{advise()}"
+        )
+    if found.agreement < bounds.agreement:
+        raise UserError(
+            f"{found.flips} of {found.decisions} decisions differ from PyTorch's, {found.agreement:.4f} agree "
+            f"and {bounds.agreement:g} must; nothing was written{advise()}"
+        )
+    if not found.padding_abs <= bounds.tolerance:
+        raise UserError(
+            f"padding moves a logit by {found.padding_abs:g}, the tolerance is {bounds.tolerance:g}; "
             "nothing was written"
         )
-    if not found.padding_abs <= tolerance:
-        raise UserError(
-            f"padding moves a logit by {found.padding_abs:g}, the tolerance is {tolerance:g}; nothing was written"
-        )
+
+
+def advice(traced: Path, exported: Exported, texts: Sequence[str]) -> str:
+    """Where a converted file first leaves the traced one, and the option that keeps it there; empty for FP32."""
+    if exported.made["precision"] == "fp32":
+        return ""
+    drifts = first_drifts(traced, exported.model, Encoder(exported)(texts))
+    names = ", ".join(f"{drift.node} ({drift.error:.2g})" for drift in drifts)
+    options = " ".join(f"--keep-fp32 {drift.node}" for drift in drifts)
+    return f". It first drifts at {names}; try {options}" if drifts else ""
 
 
 def check_graph(path: Path) -> None:
@@ -90,7 +128,9 @@ def write_config(checkpoint: Checkpoint, folder: Path) -> None:
     write_json(folder / "config.json", config)
 
 
-def described(checkpoint: Checkpoint, folder: Path, *, fixed_length: int | None, precision: str) -> Exported:
+def described(
+    checkpoint: Checkpoint, folder: Path, *, fixed_length: int | None, precision: str, optimized: bool
+) -> Exported:
     """The record of an export, as yet without its parity."""
     onnx = require("onnx", extra="onnx")
     model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
@@ -111,10 +151,13 @@ def described(checkpoint: Checkpoint, folder: Path, *, fixed_length: int | None,
             "opset": model.opset_import[0].version,
             "ir_version": model.ir_version,
             "precision": precision,
+            "optimized": optimized,
             "sha256": sha256(folder / "model.onnx"),
             **checkpoint.origin,
             "source": {path.name: sha256(path) for path in checkpoint.weights()},
-            "versions": {name: version(name) for name in ("onnx", "onnxruntime", "torch", "transformers")},
+            "versions": {
+                name: version(name).partition("+")[0] for name in ("onnx", "onnxruntime", "torch", "transformers")
+            },
         },
     )
 

@@ -47,9 +47,11 @@ class Parity:
 def engine_parity(
     checkpoint: Checkpoint, exported: Exported, texts: Sequence[str], *, reference: Run | None = None
 ) -> Parity:
-    """Compare ONNX Runtime on an export with PyTorch on its checkpoint."""
-    encode = Encoder(exported)
-    return parity(reference or torch_run(checkpoint), onnx_run(exported.model), encode, texts, exported)
+    """Compare ONNX Runtime on an export with PyTorch on its checkpoint; FP16 is rounded as on a GPU."""
+    from tbgen.export.half import half_run
+
+    run = half_run if exported.made.get("precision") == "fp16" else onnx_run
+    return parity(reference or torch_run(checkpoint), run(exported.model), Encoder(exported), texts, exported)
 
 
 def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], exported: Exported) -> Parity:
@@ -144,11 +146,13 @@ def figure(value: float) -> float:
     return float(f"{value:.3g}") if math.isfinite(value) else value
 
 
-def onnx_run(model: Path) -> Run:
+def onnx_run(model: Path, *, optimize: bool = True) -> Run:
     """ONNX Runtime on the CPU. Raises UserError for a file that it cannot load."""
     onnxruntime = require("onnxruntime", extra="onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # it would print its errors beside raising them
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except runtime_errors(onnxruntime) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
@@ -46,3 +47,24 @@ def test_options_that_do_not_go_together(bert: Path, tmp_path: Path) -> None:
     assert (code, output.splitlines()[-1]) == (2, "Error: --base and --label-count go with --state-dict")
     code, output = run("onnx", "--source", bert, "--state-dict", tmp_path / "model.pt", "-o", tmp_path / "made")
     assert (code, output.splitlines()[-1]) == (2, "Error: --state-dict goes with --base, and not with --revision")
+
+
+def test_int8_on_texts_of_ones_own(bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("금리는 동결\n\n손절해야 하나요\n", encoding="utf-8")
+    options = ["--precision", "int8", "--text", tmp_path / "texts.txt", "--tolerance", "9"]
+    code, output = run("onnx", "--source", bert, "-o", tmp_path / "made", *options)
+    assert code == 0
+    assert "opset            17, int8" in output
+    assert "in 2 texts (tolerance 9e+00), 0 of 2 decisions differ" in output
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(None, "no file "), (b"\xff\xfe", "is not UTF-8: invalid start byte at byte 0"), (b"\n \n", "holds no text")],
+)
+def test_texts_that_cannot_be_read(content: bytes | None, sentence: str, bert: Path, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "texts.txt").write_bytes(content)
+    code, output = run("onnx", "--source", bert, "-o", tmp_path / "made", "--text", tmp_path / "texts.txt")
+    assert code == 1
+    assert sentence in output

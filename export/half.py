@@ -1,0 +1,51 @@
+"""An FP16 file run on a CPU as a GPU would run it: every number between two operators really rounded to half precision.
+
+ONNX Runtime's CPU operators compute FP16 graphs in FP32 and drop the casts in between. An activation beyond 65504,
+infinite on a GPU, goes through unharmed there, so a comparison on the CPU would prove nothing. An Identity behind every
+operator, with optimisations off, keeps each number in memory as FP16; sums inside a matrix product stay in FP32, as
+tensor cores do it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.errors import require
+from tbgen.export.parity import Run, onnx_run
+
+
+def half_run(model: Path, *, watched: Sequence[str] = ()) -> Run:
+    """Run an FP16 file with true rounding; `watched` tensors come out beside the outputs."""
+    onnx = require("onnx", extra="onnx")
+    loaded = onnx.load(str(model))
+    pin(loaded.graph)
+    return run_of(loaded, watched, optimize=False)
+
+
+def run_of(model: Any, watched: Sequence[str], *, optimize: bool) -> Run:
+    """A changed model as a function; the file that ONNX Runtime reads it from is gone once it is loaded."""
+    onnx = require("onnx", extra="onnx")
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in watched)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "model.onnx")
+        onnx.save(model, str(path), save_as_external_data=True, location="weights")
+        return onnx_run(path, optimize=optimize)
+
+
+def pin(graph: Any) -> None:
+    """Put an Identity behind every operator; tensors keep their names."""
+    helper = require("onnx", extra="onnx").helper
+    results = {output.name for output in graph.output}
+    pinned = []
+    for node in graph.node:
+        pinned.append(node)
+        for place, name in enumerate(node.output):
+            if name and name not in results and node.op_type != "Constant":
+                node.output[place] = f"{name}/raw"
+                pinned.append(helper.make_node("Identity", [f"{name}/raw"], [name], name=f"{name}/pin"))
+    copies = [type(node).FromString(node.SerializeToString()) for node in pinned]  # they go with the list they are in
+    del graph.node[:]
+    graph.node.extend(copies)
