@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tbgen.server.bench.point import Load
     from tbgen.server.bench.sweep import OnProgress, Report
+    from tbgen.server.embedded import EmbeddedServer
 
 PROTOCOLS = {"http": ("http",), "grpc": ("grpc",), "both": ("http", "grpc")}
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -51,6 +52,7 @@ class Numbers(click.ParamType):
     help="The server's model repository. Default: model_repository; with --url none.",
 )
 @click.option("--url", "urls", multiple=True, help="[http://|grpc://]host:port of a running Triton; repeatable.")
+@click.option("--metrics-url", help="The running Triton's metrics page, for instance http://localhost:8002/metrics.")
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="http", show_default=True, help="How to ask.")
 @click.option("--text", type=FILE, help="File of texts: lines, or a .csv. Default: the bundled Korean corpus.")
 @click.option("--column", help="Column of the .csv that holds the texts.")
@@ -111,12 +113,14 @@ def run(names: tuple[str, ...], options: dict[str, Any], console: Console) -> Re
     with ExitStack() as stack:
         if not options["urls"]:
             repository = repository or Path("model_repository")
-            urls = stack.enter_context(embedded_server(repository, console))
+            server = stack.enter_context(embedded_server(repository, console))
+            urls, metrics = {"http": server.http_url, "grpc": server.grpc_url}, server.metrics_url
         else:
+            metrics = options["metrics_url"]
             urls = urls_from_options(options["urls"], options["protocol"])
         urls = {protocol: urls[protocol] for protocol in PROTOCOLS[options["protocol"]]}
         on_progress = stack.enter_context(progress_bar(console))
-        return measure(names, urls, corpus, plan, repository=repository, on_progress=on_progress)
+        return measure(names, urls, corpus, plan, repository=repository, metrics=metrics, on_progress=on_progress)
 
 
 def loads_from_options(options: dict[str, Any]) -> list[Load]:
@@ -146,8 +150,8 @@ def urls_from_options(urls: tuple[str, ...], protocol: str) -> dict[str, str]:
 
 
 @contextmanager
-def embedded_server(repository: Path, console: Console) -> Iterator[dict[str, str]]:
-    """The embedded Triton on free ports; its addresses by protocol."""
+def embedded_server(repository: Path, console: Console) -> Iterator[EmbeddedServer]:
+    """The embedded Triton on free ports."""
     from tbgen.cli.serve import start
     from tbgen.server.embedded import EmbeddedServer
     from tbgen.server.ports import free_ports
@@ -156,7 +160,7 @@ def embedded_server(repository: Path, console: Console) -> Iterator[dict[str, st
     server = EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics)
     try:
         start(server, console)
-        yield {"http": server.http_url, "grpc": server.grpc_url}
+        yield server
     finally:
         server.stop()
 

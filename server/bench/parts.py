@@ -21,12 +21,14 @@ class Part:
     role: "ensemble", "tokenise", "engine", "post", or "steps" for Python code that no engine divides.
     instances: how many executions can run at once; 0 for an ensemble.
     parallel_calls: most calls to its callees that one execution of a BLS has in flight; 1 when not known.
+    engine_step: number of the step of a BLS that calls its engine; None when not known.
     """
 
     model: str
     role: str
     instances: int = 0
     parallel_calls: int = 1
+    engine_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def front_from_server(connection: Connection, model: str, repository: Path | Non
     calls = [step["settings"] for step in steps if "model" in step["settings"]]
     parallel = max((int(settings.get("parallel_calls", 1)) for settings in calls), default=1)
     callees = [callee_part(connection, settings["model"]) for settings in calls]
-    return Front(replace(part, parallel_calls=parallel), callees=callees)
+    number = next((number for number, step in enumerate(steps) if "model" in step["settings"]), None)
+    return Front(replace(part, parallel_calls=parallel, engine_step=number), callees=callees)
 
 
 def ensemble_parts(connection: Connection, steps: Sequence[Json]) -> list[Part]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tbgen.export.errors import UserError
 from tbgen.server.bench.machine import CpuUse, cores, cpu_times, process_seconds
+from tbgen.server.bench.metrics import StepMetrics, step_metrics
 from tbgen.server.bench.padding import Lengths
 from tbgen.server.bench.parts import Front, callees_from_statistics
 from tbgen.server.bench.stages import ModelLoad, Split, model_loads, split
@@ -57,7 +58,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Target:
-    """A model to load over one protocol: where it is, ready-made requests, the expected answers."""
+    """A model to load over one protocol: where it is, ready-made requests, the expected answers.
+
+    metrics: address of the server's metrics page, if it is at hand.
+    """
 
     model: str
     url: str
@@ -68,6 +72,7 @@ class Target:
     expected: Sequence[Tensors]
     tolerance: float
     lengths: Lengths | None
+    metrics: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ class Seen:
 
     tallies: Sequence[Tally]
     moved: Snapshot
+    told: StepMetrics
     cpu: CpuUse
     seconds: float
 
@@ -121,7 +127,7 @@ def measure(
     """Load the target and say what came of it. Raises UserError."""
     orders = orders_from_load(target, load, timing, workers)
     with Workers(orders) as group:
-        seen = run(connection, group, timing, on_progress)
+        seen = run(connection, group, timing, target.metrics, on_progress)
     return point_from_seen(connection, target, load, timing, seen)
 
 
@@ -161,7 +167,7 @@ def arrivals(load: Load, seconds: float) -> list[float] | None:
     return times[:-1]
 
 
-def run(connection: Connection, group: Workers, timing: Timing, on_progress: OnProgress) -> Seen:
+def run(connection: Connection, group: Workers, timing: Timing, metrics: str | None, on_progress: OnProgress) -> Seen:
     """Run the workers; look at Triton's statistics and the CPU clocks where the measured window begins and ends."""
     start = group.begin()
     length = timing.warmup + timing.seconds
@@ -171,9 +177,11 @@ def run(connection: Connection, group: Workers, timing: Timing, on_progress: OnP
             on_progress(min(1.0, (now - start) / length), *group.counts())
 
     watch(start + timing.warmup)
-    before, began, cpu, used = snapshot(connection), time.monotonic(), cpu_times(), generator_seconds(group)
+    before, told = snapshot(connection), step_metrics(metrics)
+    began, cpu, used = time.monotonic(), cpu_times(), generator_seconds(group)
     watch(start + length)
-    after, seconds, machine = snapshot(connection), time.monotonic() - began, cpu_times() - cpu
+    after, told = snapshot(connection), step_metrics(metrics) - told
+    seconds, machine = time.monotonic() - began, cpu_times() - cpu
     generator = [now - then for now, then in zip(generator_seconds(group), used, strict=True)]
     watch(start + length + timing.timeout + 5)
     if len(group.tallies) < len(group.started):
@@ -185,7 +193,7 @@ def run(connection: Connection, group: Workers, timing: Timing, on_progress: OnP
         machine.busy / seconds,
         machine.stolen / seconds,
     )
-    return Seen(list(group.tallies.values()), between(before, after), use, seconds)
+    return Seen(list(group.tallies.values()), between(before, after), told, use, seconds)
 
 
 def generator_seconds(group: Workers) -> list[float]:
@@ -214,9 +222,9 @@ def point_from_seen(connection: Connection, target: Target, load: Load, timing: 
         late={} if load.rate is None else quantiles(late),
         failed=added(tally.failed for tally in seen.tallies),
         changed=added(tally.changed for tally in seen.tallies),
-        split=split(front, seen.moved, client_ms) if len(latency) else None,
+        split=split(front, seen.moved, client_ms, seen.told) if len(latency) else None,
         models=model_loads(front, seen.moved, seen.seconds),
-        padding=padding(target.lengths, index[counted], len(target.requests)),
+        padding=told_padding(target.model, seen.told) or padding(target.lengths, index[counted], len(target.requests)),
         cpu=seen.cpu,
         foreign=foreign(served, int(in_time.sum()) + sum(tally.wrong for tally in seen.tallies), load),
     )
@@ -251,6 +259,12 @@ def added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
         total.update(each)
     others = {OTHERS: total.pop(OTHERS)} if OTHERS in total else {}
     return dict(total.most_common()) | others
+
+
+def told_padding(model: str, told: StepMetrics) -> Padding | None:
+    """The padding of what a BLS sent to its engine, as it counted it; None when it did not."""
+    real, padded = (told.counts.get((model, name), 0.0) for name in ("tokens", "padded_tokens"))
+    return Padding(padded / real - 1, exact=True) if real else None
 
 
 def padding(lengths: Lengths | None, index: np.ndarray, requests: int) -> Padding | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tbgen.server.bench.metrics import StepMetrics
 from tbgen.server.bench.parts import Front, Part
 from tbgen.server.bench.statistics import ModelStatistics, Snapshot
 
@@ -17,7 +18,7 @@ ABOUT = {
     "tokenise": "the models before the engine",
     "engine": "the engine's own time",
     "post": "the models after the engine",
-    "steps": "tokenising and post-processing in one BLS model, and its wait for the engine's answers to be handed over",
+    "steps": "a BLS model's own work: joining and splitting requests; where its steps are not timed, these too",
     "transfers": "copies into and out of the models, and the ensemble's own work between them",
     "wire": "between client and Triton's clock: network, HTTP or gRPC, the load generator",
 }
@@ -52,16 +53,23 @@ class ModelLoad:
         return min(self.busy or 0.0, 1.0)
 
 
-def split(front: Front, moved: Snapshot, client_ms: float) -> Split | None:
+def split(front: Front, moved: Snapshot, client_ms: float, told: StepMetrics | None = None) -> Split | None:
     """The stages of a front model's requests; None when Triton counted none.
 
     client_ms: average time from sending to the answer, as the clients saw it.
+    told: what the models tell of their steps; with it a BLS is divided exactly.
     """
     total = moved.get(front.part.model, ModelStatistics())
     if not total.requests:
         return None
     server_ms = total.request_ns / total.requests / 1e6
-    found = ensemble_split(front.steps, total, moved) if front.steps else model_split(front, total, moved)
+    seconds = (told or StepMetrics()).steps(front.part.model)
+    if front.steps:
+        found = ensemble_split(front.steps, total, moved)
+    elif sum(seconds) and front.part.engine_step is not None:
+        found = steps_split(front, total, moved, seconds)
+    else:
+        found = model_split(front, total, moved)
     stages = {name: ms for name in NAMES if (ms := found.stages.get(name, 0.0)) > 0}
     return Split(stages | {"wire": max(0.0, client_ms - server_ms)}, found.estimated)
 
@@ -92,6 +100,30 @@ def model_split(front: Front, total: ModelStatistics, moved: Snapshot) -> Split:
         "transfers": total.compute_input_ns + total.compute_output_ns + ns * copied,
     }
     return Split({name: value / total.requests / 1e6 for name, value in sums.items()}, estimated)
+
+
+def steps_split(front: Front, total: ModelStatistics, moved: Snapshot, seconds: Sequence[float]) -> Split:
+    """A BLS whose steps are timed: what comes before its engine call, the call, what comes after.
+
+    The call's time is divided as its callees' times are; beyond them it is the way there and back.
+    """
+    number = front.part.engine_step or 0
+    calls = [moved.get(callee.model, ModelStatistics()) for callee in front.callees or ()]
+    waited = sum(call.queue_ns for call in calls)
+    computed = sum(call.compute_infer_ns for call in calls)
+    whole = max(seconds[number] * 1e9, sum(call.request_ns for call in calls), 1.0)
+    scale = total.compute_infer_ns / max(total.batch_infer_ns, sum(seconds) * 1e9)
+    called = seconds[number] * 1e9 * scale
+    before, after = sum(seconds[:number]) * 1e9 * scale, sum(seconds[number + 1 :]) * 1e9 * scale
+    sums = {
+        "queue": total.queue_ns + called * waited / whole,
+        "tokenise": before,
+        "engine": called * computed / whole,
+        "post": after,
+        "transfers": total.compute_input_ns + total.compute_output_ns + called * (whole - waited - computed) / whole,
+        "steps": max(0.0, total.compute_infer_ns - before - called - after),
+    }
+    return Split({name: value / total.requests / 1e6 for name, value in sums.items()})
 
 
 def shares(part: Part, total: ModelStatistics, calls: Sequence[ModelStatistics]) -> tuple[float, float, float, bool]:

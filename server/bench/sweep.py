@@ -103,6 +103,7 @@ def bench(
     plan: Plan,
     *,
     repository: Path | None = None,
+    metrics: str | None = None,
     on_progress: OnProgress = lambda text, share: None,  # noqa: ARG005
 ) -> Report:
     """Measure models of a running Triton.
@@ -111,11 +112,12 @@ def bench(
         names: front models, or names given to scaffold.
         urls: protocol ("http", "grpc") -> address; the loads' protocols must be among them.
         repository: the server's model repository, if it is at hand; without it padding and truncation are not known.
+        metrics: address of the server's metrics page, on which models tell of their steps; None: not at hand.
         on_progress: called often.
 
     Raises UserError.
     """
-    places = {protocol: place_from_url(url, protocol) for protocol, url in urls.items()}
+    places = {protocol: place_from_url(url, protocol, metrics) for protocol, url in urls.items()}
     busy_before = busy_cores()
     with Connection(next(iter(urls.values())), next(iter(urls))) as connection:
         total = len(names) * (1 + len(plan.loads) * plan.rounds)
@@ -145,6 +147,7 @@ class Place:
     protocol: str
     url: str
     tls: bool
+    metrics: str | None = None
 
 
 class Steps:
@@ -194,12 +197,12 @@ def measured(connection: Connection, target: Target, load: Load, plan: Plan, ste
     return point
 
 
-def place_from_url(url: str | None, protocol: str) -> Place:
+def place_from_url(url: str | None, protocol: str, metrics: str | None = None) -> Place:
     """Where the load goes, from an address as Connection takes it. Raises UserError."""
     if (url or "").startswith("https://"):
         raise UserError("the load generator speaks HTTP without TLS; use grpcs://HOST:PORT, or plain http:// behind it")
     with Connection(url, protocol) as connection:
-        return Place(connection.protocol, connection.url, (url or "").startswith("grpcs://"))
+        return Place(connection.protocol, connection.url, (url or "").startswith("grpcs://"), metrics)
 
 
 def target(model: Prepared, place: Place, plan: Plan) -> Target:
@@ -215,6 +218,7 @@ def target(model: Prepared, place: Place, plan: Plan) -> Target:
         expected=model.asked.expected,
         tolerance=plan.tolerance,
         lengths=model.lengths,
+        metrics=place.metrics,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tbgen.server.bench.metrics import StepMetrics, metrics_from_text
 from tbgen.server.bench.parts import Front, Part, instances, upstream
 from tbgen.server.bench.stages import model_loads, split
 from tbgen.server.bench.statistics import ModelStatistics, between, statistics_from_json
@@ -60,6 +61,30 @@ def test_overlapping_calls_are_an_estimate() -> None:
     assert found is not None
     assert found.stages == pytest.approx({"engine": 8.0, "steps": 2.0, "wire": 0.0})
     assert found.estimated
+
+
+def test_a_bls_that_times_its_steps_is_divided_exactly() -> None:
+    front = Front(Part("bls", "steps", 1, 2, engine_step=1), callees=[Part("e", "engine", 2)])
+    told = StepMetrics({("bls", 0): 0.020, ("bls", 1): 0.060, ("bls", 2): 0.005, ("other", 0): 9.0})
+    found = split(front, {"bls": model(10, 10, 1, 100, 1), "e": model(20, 10, 5, 80, 5)}, 11.2, told)
+    assert found is not None
+    assert found.stages == pytest.approx(
+        {"queue": 1.6, "tokenise": 2.0, "engine": 4.8, "post": 0.5, "steps": 1.5, "transfers": 0.8, "wire": 0.0},
+        abs=1e-9,
+    )
+    assert not found.estimated
+
+
+def test_metrics_are_read_and_subtracted() -> None:
+    text = (
+        "# TYPE tbgen_step_seconds counter\n"
+        'tbgen_step_seconds{model="bls",number="1",step="Engine"} 0.5\n'
+        'tbgen_step_count{count="tokens",model="bls",step="Engine"} 14\n'
+        "nv_inference_count 3\n"
+    )
+    now = metrics_from_text(text)
+    assert now == StepMetrics({("bls", 1): 0.5}, {("bls", "tokens"): 14.0})
+    assert now - StepMetrics({("bls", 1): 0.2}) == StepMetrics({("bls", 1): 0.3}, {("bls", "tokens"): 14.0})
 
 
 def test_nothing_is_said_of_a_model_that_did_not_move() -> None:

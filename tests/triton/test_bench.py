@@ -63,7 +63,8 @@ def urls(server: EmbeddedServer) -> dict[str, str | None]:
 @pytest.fixture(scope="module")
 def report(kcbert_server: EmbeddedServer) -> Report:
     plan = Plan(LOADS, QUICK, requests=32)
-    return bench(FRONTS, urls(kcbert_server), own_corpus(), plan, repository=kcbert_server.repository)
+    repository, metrics = kcbert_server.repository, kcbert_server.metrics_url
+    return bench(FRONTS, urls(kcbert_server), own_corpus(), plan, repository=repository, metrics=metrics)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_the_stages_are_those_of_the_graph(report: Report) -> None:
         ("kcbert_postprocess", "post"),
     ]
     assert bls.split is not None
-    assert {"queue", "engine", "steps"} <= set(bls.split.stages)
+    assert {"queue", "tokenise", "engine", "post", "steps"} <= set(bls.split.stages)
     assert [part.model for part in bls.models] == ["kcbert_onnx_bls", "kcbert_onnx"]
     assert bls.models[0].average_batch > 1
 
@@ -135,7 +136,7 @@ def test_lengths_and_padding_are_the_tokenizers(report: Report, kcbert_server: E
     assert ensemble.padding.exact
     assert 0.05 < ensemble.padding.waste < 0.4
     assert bls.padding is not None
-    assert not bls.padding.exact
+    assert bls.padding.exact
 
 
 def test_long_texts_are_said_to_be_cut(kcbert_server: EmbeddedServer) -> None:

@@ -1,0 +1,60 @@
+"""What models that tbgen wrote tell on Triton's metrics port: seconds in each step, tokens with and without padding."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from dataclasses import dataclass, field
+
+from tbgen.export.errors import UserError
+
+LINE = re.compile(r"tbgen_step_(seconds|count)\{(.*)\} (\S+)")
+LABEL = re.compile(r'(\w+)="([^"]*)"')
+SECONDS = 5.0  # to wait for the page
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """Counters so far, or what was added to them.
+
+    seconds: (model, number of the step) -> time; counts: (model, name) -> count, such as "padded_tokens".
+    """
+
+    seconds: dict[tuple[str, int], float] = field(default_factory=dict)
+    counts: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def __sub__(self, other: StepMetrics) -> StepMetrics:
+        return StepMetrics(
+            {key: value - other.seconds.get(key, 0.0) for key, value in self.seconds.items()},
+            {key: value - other.counts.get(key, 0.0) for key, value in self.counts.items()},
+        )
+
+    def steps(self, model: str) -> list[float]:
+        """The seconds of a model's steps, in their order; empty when it tells nothing."""
+        return [seconds for (name, _), seconds in sorted(self.seconds.items()) if name == model]
+
+
+def step_metrics(url: str | None) -> StepMetrics:
+    """The counters now; none without an address. Raises UserError."""
+    return metrics_from_text(page(url)) if url else StepMetrics()
+
+
+def page(url: str) -> str:
+    """The text of the metrics page. Raises UserError."""
+    try:
+        with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+            return str(answer.read().decode("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"no metrics at {url}: {error}; Triton's default is http://HOST:8002/metrics") from error
+
+
+def metrics_from_text(text: str) -> StepMetrics:
+    """The counters of a metrics page."""
+    found = StepMetrics()
+    for kind, labels, value in LINE.findall(text):
+        named = dict(LABEL.findall(labels))
+        if kind == "seconds":
+            found.seconds[named["model"], int(named["number"])] = float(value)
+        else:
+            found.counts[named["model"], named["count"]] = float(value)
+    return found
