@@ -64,7 +64,7 @@ def plan_of_engine(engine: Any) -> Plan:
         profiles.append(Profile(*shapes))
     return Plan(
         {name: spec_of(engine, name) for name in inputs},
-        {name: spec_of(engine, name) for name in names if name not in inputs},
+        {name: output_spec(engine, name, inputs[0], profiles[0]) for name in names if name not in inputs},
         tuple(profiles),
         trt.__version__,
     )
@@ -75,6 +75,20 @@ def spec_of(engine: Any, name: str) -> TensorSpec:
     sizes = tuple(engine.get_tensor_shape(name))
     shape = tuple(AXES[min(axis, 1)] if size == -1 else size for axis, size in enumerate(sizes))
     return TensorSpec(DATA_TYPES[engine.get_tensor_dtype(name).name], shape)
+
+
+def output_spec(engine: Any, name: str, example: str, first: Profile) -> TensorSpec:
+    """An output's type and shape, its axes open where the input's are.
+
+    With several fixed profiles TensorRT 8.5 says the first one's numbers for the open axes of an output.
+    """
+    spec, asked = spec_of(engine, name), spec_of(engine, example).shape
+    said = dict(enumerate(first.most))
+    shape = tuple(
+        asked[axis] if axis in said and isinstance(asked[axis], str) and size == said[axis] else size
+        for axis, size in enumerate(spec.shape)
+    )
+    return TensorSpec(spec.dtype, shape)
 
 
 def plan_from_file(file: Path) -> Plan:

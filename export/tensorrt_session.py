@@ -141,8 +141,11 @@ class PlanSession:
         address = self.addresses[side]
         end = address
         for name, spec in specs.items():
+            shape = shape_of(spec, rows, tokens)
             if side == "in":
-                context.set_input_shape(name, shape_of(spec, rows, tokens))
+                context.set_input_shape(name, shape)
+            elif tuple(context.get_tensor_shape(name)) != shape:
+                raise UserError(f"output {name} of the plan is {tuple(context.get_tensor_shape(name))}, not {shape}")
             context.set_tensor_address(name, address)
             end = address + size_of(spec, rows, tokens)
             address = address + aligned(end - address)
