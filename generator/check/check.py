@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from tbgen.export.errors import UserError
@@ -23,7 +23,7 @@ from tbgen.generator.check import (
     wiring,
 )
 from tbgen.generator.check.finding import Finding
-from tbgen.generator.check.model import Model, Repository, read_repository
+from tbgen.generator.check.model import CONFIG, Model, Repository, read_repository
 from tbgen.generator.releases import release_named
 
 ModelRule = Callable[[Model], Iterator[Finding]]
@@ -50,20 +50,27 @@ REPOSITORY_RULES: tuple[RepositoryRule, ...] = (
     *schema.REPOSITORY_RULES,
     *tensors.REPOSITORY_RULES,
     *onnx_graph.REPOSITORY_RULES,
+    *python_model.REPOSITORY_RULES,
     *plan.REPOSITORY_RULES,
     *wiring.REPOSITORY_RULES,
     *lengths.REPOSITORY_RULES,
 )
 
 
-def check_repository(folder: Path, *, release: str | None = None) -> list[Finding]:
+def check_repository(
+    folder: Path, *, release: str | None = None, names: Collection[str] | None = None
+) -> list[Finding]:
     """Everything that is wrong with a repository's models, by name; a model's errors first, in the order of the rules.
 
-    release: the tag of the Triton container that is to load it, such as 24.10. Raises UserError, NoSuchName.
+    release: the tag of the Triton container that is to load it, such as 24.10.
+    names: look at these models alone, as if no other were there; all folders when it is None.
+    Raises UserError, NoSuchName.
     """
     if not folder.is_dir():
         raise UserError(f"no model repository at {str(folder)!r}; `tbgen scaffold` writes one")
-    repository = read_repository(folder, release_named(release) if release else None)
+    if (folder / CONFIG).is_file():
+        raise UserError(f"{str(folder)!r} is one model; name the repository, the folder that it lies in")
+    repository = read_repository(folder, release_named(release) if release else None, names)
     if not repository.models:
         raise UserError(f"no model in {str(folder)!r}; a model repository has one folder a model")
     findings = [finding for model in repository.models.values() for finding in findings_of(model, repository)]

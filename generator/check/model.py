@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -139,9 +139,10 @@ class Repository:
                 yield model
 
 
-def read_repository(folder: Path, release: Release | None) -> Repository:
-    """Every folder of the repository as a model, as Triton takes it, hidden ones too."""
-    models = [read_model(entry) for entry in sorted(folder.iterdir()) if entry.is_dir()]
+def read_repository(folder: Path, release: Release | None, names: Collection[str] | None = None) -> Repository:
+    """Every folder of the repository as a model, as Triton takes it, hidden ones too; or those of `names` alone."""
+    folders = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and (names is None or entry.name in names)]
+    models = [read_model(entry) for entry in folders]
     return Repository(folder, release, {model.name: model for model in models})
 
 

@@ -25,12 +25,9 @@ def readable(model: Model) -> Iterator[Finding]:
     for version, graph in model.graphs.items():
         file = onnx_file(model, version)
         if isinstance(graph, NotOnnx):
-            says = f"Load model from {file} failed:{'Protobuf parsing failed.' if graph.code == 7 else 'No graph was found'}"
-            yield model.refused(
-                model.file(file),
-                f"onnx runtime error {graph.code}: {says}",
-                f"the file is {graph}; export or fetch it again",
-            )
+            why = "Protobuf parsing failed." if graph.code == 7 else "No graph was found in the protobuf."
+            says = f"onnx runtime error {graph.code}: Load model from {file} failed:{why}"
+            yield model.refused(model.file(file), says, f"the file is {graph}; export or fetch it again")
             continue
         for name, needed in graph.external.items():
             beside = file.parent / name

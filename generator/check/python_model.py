@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from tbgen.generator.check.finding import Finding
-from tbgen.generator.check.model import Model
+from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.python_source import (
     Imported,
     Source,
@@ -125,4 +125,19 @@ def comes_along(source: Source, package: str) -> bool:
     return any(any(folder.glob(pattern)) for folder in (source.folder, source.folder.parent) for pattern in patterns)
 
 
+def syntax_of_the_release(model: Model, repository: Repository) -> Iterator[Finding]:
+    """The files parse in the Python of the release's stub too, where that is older than this one."""
+    release = repository.release
+    if release is None or release.python >= sys.version_info[:2]:
+        return
+    for file in (file for source in model.sources for file in source.trees):
+        try:
+            ast.parse(file.read_bytes(), str(file), feature_version=release.python)
+        except SyntaxError as error:
+            says = f"SyntaxError: {error.msg} ({file.name}, line {error.lineno})"
+            mend = f"write it for Python {release.python[0]}.{release.python[1]}, which runs in Triton {release.name}"
+            yield model.refused(model.file(file, error.lineno), says, mend)
+
+
 RULES = (syntax, entry_class, imports)
+REPOSITORY_RULES = (syntax_of_the_release,)

@@ -1,0 +1,209 @@
+"""Each thing that `tbgen check` finds: where, what Triton says, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.generator.checked import found
+from tests.triton.broken_models import (
+    CPU,
+    Break,
+    accelerator,
+    add,
+    both,
+    edit,
+    graph,
+    move,
+    parameter,
+    put,
+    remove,
+    warm_up,
+)
+from tests.triton.good_models import engine, ensemble, python, steps
+
+# model, change, effect, place, a part of what Triton says, a part of what to do
+FINDINGS = {
+    # the text
+    "enum": (python, edit("KIND_CPU", "CPU"), "refused", "config.pbtxt:14", "no value named CPU", "KIND_CPU"),
+    "field of a step": (
+        ensemble, edit("output_map { key", "outputs { key"),
+        "refused", ":19", "ModelEnsembling.Step", "output_map",
+    ),
+    "placeholder": (python, edit(": 4", ": ${rows}"), "refused", ":3", "${rows} is no value", "fill in ${rows}"),
+    "placeholder in quotes": (python, parameter("f", "${f}"), "fails", ":15", "taken as it stands", "fill in ${f}"),
+    # names and folders
+    "other name": (python, edit('"m"', '"n"'), "refused", ":1", "directory name must equal", 'name: "m"'),
+    "git folder": (
+        python, both(remove("1"), remove("config.pbtxt"), put("HEAD", "")),
+        "refused", "m", "Could not determine", "Move the folder out",
+    ),
+    "no version": (python, remove("1"), "refused", "config.pbtxt", "at least one version", "add a folder named 1"),
+    "leading zero": (python, lambda f: (f / "02").mkdir(), "advice", "m/02", "leading zeros", "plain number"),
+    "copy of a version": (python, lambda f: (f / "1_old").mkdir(), "advice", "m/1_old", "version 1,", "move it out"),
+    "version wanted": (
+        python, add("version_policy { specific { versions: [ 1, 3 ] } }\n"),
+        "advice", ":15", "version 3", "folder 3",
+    ),
+    "file": (
+        python, move("1/model.py", "1/main.py"),
+        "refused", "m/1", "without end", 'default_model_filename: "main.py"',
+    ),
+    "platform": (
+        python, edit('backend: "python"', 'platform: "torch"'),
+        "refused", ":2", "unexpected platform", "pytorch_libtorch",
+    ),
+    "slip in the backend": (
+        python, edit('"python"', '"pyton"'),
+        "refused", ":2", "unable to find backend library", '"python"',
+    ),
+    "backend of one's own": (
+        python, edit('"python"', '"tabular"'),
+        "advice", ":2", "backend library", "server without",
+    ),
+    # tensors
+    "dims": (python, edit("dims: [ 1 ]", "dims: [ 0 ]"), "refused", ":4", "must be integer >= 1", "-1 for an open"),
+    "reshape": (
+        python, edit("dims: [ 1 ]", "dims: [ 1 ]\n  reshape { shape: [ 2 ] }"),
+        "refused", ":8", "different size", "equally",
+    ),
+    "twice": (
+        python, add('input { name: "text" data_type: TYPE_STRING dims: [ 1 ] }\n'),
+        "advice", ":15", "only one", "own name",
+    ),
+    "text without batch": (
+        python, edit("max_batch_size: 4", ""),
+        "advice", ":7", "Expected [1], got [1,1]", "dims: [1]",
+    ),
+    "text with batch axis": (
+        python, edit("dims: [ 1 ]", "dims: [ -1, 1 ]"),
+        "advice", ":7", "[-1,-1,1]", "without the batch",
+    ),
+    # batching
+    "nothing to merge": (
+        engine, both(edit(": 4", ": 1"), add("dynamic_batching { }\n")),
+        "advice", ":15", "no two requests", "above 1",
+    ),
+    "preferred sizes": (
+        python, add("dynamic_batching { preferred_batch_size: [ 4 ] }\n"),
+        "advice", ":15", "only TensorRT", "remove",
+    ),
+    "spinning": (engine, add("dynamic_batching { }\n"), "advice", ":15", "spins", "pad all to one length"),
+    # instances and settings
+    "no group": (engine, edit("instance_group { count: 1 }", ""), "advice", "config.pbtxt", "2 instances", "count: 1"),
+    "all cores twice": (engine, edit("count: 1", "count: 2 kind: KIND_CPU"), "advice", ":14", "all cores", "intra_op"),
+    "gpus that may lack": (
+        python, edit(CPU, "instance_group { gpus: [ 1 ] }"),
+        "advice", ":14", "GPU of these", "KIND_GPU",
+    ),
+    "slip in a parameter": (
+        engine, parameter("intra_op_thread_counts", "1"),
+        "advice", ":15", "ignores", "intra_op_thread_count",
+    ),
+    "parameter of nothing": (
+        engine, parameter("colour", "red"),
+        "advice", ":15", "ignores the parameter colour", "known:",
+    ),
+    "thread count": (engine, parameter("intra_op_thread_count", "two"), "refused", ":15", "integral number", "mend"),
+    "accelerator on CPUs": (
+        engine, both(edit("count: 1", "kind: KIND_CPU"), accelerator("gpu", "tensorrt"), edit("kind: KIND_CPU",
+        "kind: KIND_CPU count: 1")),
+        "advice", ":15", "ignores the accelerator tensorrt", "KIND_GPU",
+    ),
+    "accelerator": (
+        engine, accelerator("cpu", "tensorrt"),
+        "refused", ":15", "unknown Execution Accelerator", "gpu_exec",
+    ),
+    "environment": (
+        python, parameter("EXECUTION_ENV_PATH", "env.tar.gz"),
+        "advice", ":15", "the server was started in", "$$TRITON_MODEL_DIRECTORY",
+    ),
+    # files beside the model
+    "labels": (
+        engine,
+        both(edit("dims: [ 3 ]", 'dims: [ 3 ] label_filename: "labels.txt"'), put("labels.txt", "부정\n긍정\n")),
+        "fails", "m/labels.txt", "2 labels for the 3 values of scores", "3 lines",
+    ),
+    "labels too many": (
+        engine, both(edit("dims: [ 3 ]", 'dims: [ 3 ] label_filename: "labels.txt"'), put("labels.txt",
+        "a\nb\nc\nd\n")),
+        "advice", "m/labels.txt", "4 labels for the 3", "3 lines",
+    ),
+    "random ids": (
+        engine, warm_up(key="ids", type="TYPE_INT64", dims="8", data="random_data: true"),
+        "advice", ":15", "whole range", "file",
+    ),
+    "unframed text": (
+        python, both(warm_up(data='input_data_file: "t"'), put("warmup/t", "안녕하세요")),
+        "fails", "m/warmup/t", "not hold whole", "4 bytes",
+    ),
+    "short data": (
+        engine, both(warm_up(key="ids", type="TYPE_INT64", dims="8", data='input_data_file: "t"'), put("warmup/t",
+        b"\0" * 32)),
+        "refused", "m/warmup/t", "expects 64 bytes", "8 values of TYPE_INT64",
+    ),
+    # ensembles
+    "unmapped": (
+        ensemble, edit('input_map { key: "text" value: "text" }', 'input_map { key: "words" value: "text" }'),
+        "refused", ":18", "mapping to non-existing input words", "its inputs: text",
+    ),
+    "unused": (
+        ensemble, edit('output_map { key: "ids" value: "ids" }',
+        'output_map { key: "ids" value: "ids" }\n    output_map { key: "x" value: "y" }'),
+        "refused", ":20", "'y' is unused", "remove 'y'",
+    ),
+    "batch": (ensemble, edit(": 4", ": 8"), "refused", ":3", "allows maximum batch size 8", "max_batch_size: 4"),
+    # ONNX
+    "type": (engine, edit("TYPE_INT64", "TYPE_INT32"), "refused", ":6", "model provides TYPE_INT64", "TYPE_INT64"),
+    "classes": (engine, edit("dims: [ 3 ]", "dims: [ 2 ]"), "refused", ":12", "(shape [-1,3])", "dims: [3]"),
+    "fixed batch": (engine, graph(batch=1), "refused", ":7", "first dimension must be -1", "open batch axis"),
+    "no ONNX file": (
+        engine, put("1/model.onnx", "version https://git-lfs.github.com/spec/v1\n"),
+        "refused", "m/1/model.onnx", "Protobuf", "LFS",
+    ),
+    "completed": (
+        engine, put("config.pbtxt", ""),
+        "advice", "config.pbtxt", "max_batch_size 4", "write max_batch_size",
+    ),
+    # Python models
+    "syntax": (
+        python, edit("requests):", "requests)", "1/model.py"),
+        "refused", "m/1/model.py:9", "SyntaxError", "syntax",
+    ),
+    "package": (
+        python, add("import torch\n", "1/model.py"),
+        "advice", "m/1/model.py:12", "No module named 'torch'", "EXECUTION_ENV_PATH",
+    ),
+    "no execute": (
+        python, edit("def execute", "def run", "1/model.py"),
+        "fails", "model.py:5", "`execute`", "def execute",
+    ),
+    "step's file": (
+        steps, remove("1/shout.py"),
+        "refused", "m/1/steps.json:4", "FileNotFoundError", "put shout.py beside",
+    ),
+    "step's class": (
+        steps, edit('"Shout"', '"Sout"', "1/steps.json"),
+        "refused", "steps.json:4", "no attribute 'Sout'", "has: Shout",
+    ),
+    "step's setting": (
+        steps, edit('{"mark": "!"}', '{"mark": "!", "time": 2}', "1/steps.json"),
+        "refused", "steps.json:6", "unexpected keyword argument 'time'", "takes times",
+    ),
+    "step's asset": (steps, remove("1/words.txt"), "refused", "m/1/shout.py:3", "words.txt", "put words.txt beside"),
+    "engine of a step": (
+        steps, edit('{"mark": "!"}', '{"mark": "!", "times": 1, "model": "bert_onnx"}', "1/steps.json"),
+        "fails", "steps.json:6", "bert_onnx is not found", "add bert_onnx",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", FINDINGS.values(), ids=FINDINGS.keys())
+def test_findings(tmp_path: Path, row: tuple[Callable[[Path], Path], Break, str, str, str, str]) -> None:
+    model, change, effect, place, says, mend = row
+    findings = found(tmp_path, model, change)
+    rows = [(finding.effect, str(finding.place), finding.says, finding.mend) for finding in findings]
+    assert any(a == effect and b.endswith(place) and says in c and mend in d for a, b, c, d in rows), rows
+    assert {finding.model for finding in findings} == {"m"}
