@@ -68,6 +68,7 @@ class Engine:
         self.call_tokens = call_tokens
         self.shapes = [tuple(shape) for shape in shapes] or [(1, max_batch_size, 1, self.buckets[-1])]
         self.padded_tokens = functools.cache(lambda rows, width: math.prod(self.padded(rows, width)))
+        self.counts = {"tokens": 0, "padded_tokens": 0}  # for the server's metrics
         self.calls = ThreadPoolExecutor(parallel_calls, thread_name_prefix=f"call-{model}")
 
     def __call__(self, **tensors: np.ndarray) -> Tensors:
@@ -77,6 +78,10 @@ class Engine:
         widths = [self.bucket(int(length)) for length in lengths[order]]
         cuts = self.cuts(widths)
         parts = [order[start:end] for start, end in itertools.pairwise(cuts)]
+        self.counts["tokens"] += int(lengths.sum())
+        self.counts["padded_tokens"] += sum(
+            self.padded_tokens(len(rows), widths[cut]) for rows, cut in zip(parts, cuts, strict=False)
+        )
         sent = [{k: v[rows, : widths[cut]] for k, v in tensors.items()} for rows, cut in zip(parts, cuts, strict=False)]
         answers = [self.call(sent[0])] if len(sent) == 1 else list(self.calls.map(self.call, sent))
         return {name: self.merged(name, parts, answers, tensors["attention_mask"].shape) for name in self.outputs}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import time
 import traceback
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -81,12 +82,23 @@ def chain_parameters(steps: Iterable[Any]) -> Rules:
     return {name: rule for step in steps for name, rule in getattr(step, "parameters", {}).items()}
 
 
-def run_steps(steps: Sequence[Any], tensors: Tensors, parameters: Mapping[str, Any] | None = None) -> Tensors:
-    """Pass a joined batch through the steps; each takes its named inputs and parameters and adds its outputs."""
-    for step in steps:
+def run_steps(
+    steps: Sequence[Any],
+    tensors: Tensors,
+    parameters: Mapping[str, Any] | None = None,
+    seconds: list[float] | None = None,
+) -> Tensors:
+    """Pass a joined batch through the steps; each takes its named inputs and parameters and adds its outputs.
+
+    The time of each step is added to `seconds`.
+    """
+    for number, step in enumerate(steps):
+        began = time.perf_counter()
         declared = getattr(step, "parameters", ()) if parameters else ()
         chosen = {name: parameters[name] for name in declared if name in parameters} if parameters else {}
         tensors = tensors | step(**{name: tensors[name] for name in step.inputs}, **chosen)
+        if seconds is not None:
+            seconds[number] += time.perf_counter() - began
     return tensors
 
 
@@ -130,6 +142,53 @@ def bytes_from_text(values: np.ndarray) -> np.ndarray:
     return np.array([str(value).encode("utf-8") for value in values.ravel()], dtype=object).reshape(values.shape)
 
 
+class Meter:
+    """The steps' seconds, and what they count themselves (`counts`: name -> so far), as counters on the metrics port.
+
+    A counter costs a message to the server, so they are written at most ten times a second.
+    """
+
+    PAUSE = 0.1  # seconds
+
+    def __init__(self, model: str, steps: Sequence[Any]) -> None:
+        self.steps = steps
+        self.seconds = [0.0] * len(steps)
+        self.written: dict[Any, float] = defaultdict(float)
+        self.next = 0.0
+        kind = pb_utils.MetricFamily.COUNTER
+        times = pb_utils.MetricFamily(
+            "tbgen_step_seconds", "time in each step of a model, summed over executions", kind
+        )
+        counts = pb_utils.MetricFamily("tbgen_step_count", "what steps count", kind)
+        self.families = times, counts
+        names = [type(step).__name__ for step in steps]
+        self.times = [
+            times.Metric(labels={"model": model, "step": name, "number": str(number)})
+            for number, name in enumerate(names)
+        ]
+        self.counts = [
+            (step, key, counts.Metric(labels={"model": model, "step": name, "count": key}))
+            for step, name in zip(steps, names, strict=True)
+            for key in getattr(step, "counts", ())
+        ]
+
+    def write(self) -> None:
+        """Bring the counters up to date, if it is time."""
+        now = time.monotonic()
+        if now < self.next:
+            return
+        self.next = now + self.PAUSE
+        for metric, value in zip(self.times, self.seconds, strict=True):
+            self.advance(metric, value)
+        for step, key, metric in self.counts:
+            self.advance(metric, step.counts[key])
+
+    def advance(self, metric: Any, value: float) -> None:
+        if value > self.written[metric]:
+            metric.increment(value - self.written[metric])
+            self.written[metric] = value
+
+
 class TritonPythonModel:
     """Joins requests, runs the steps on the joined batch, splits the answers; a bad request fails alone."""
 
@@ -141,6 +200,7 @@ class TritonPythonModel:
         self.inputs, self.outputs = chain_tensors(self.steps)
         self.rules = chain_parameters(self.steps)
         self.elsewhere = frozenset(listing(folder).get("parameters_elsewhere", ()))
+        self.meter = Meter(self.name, self.steps)
         self.trims = [
             step.trim for step in self.steps if hasattr(step, "trim") and set(step.outputs) & set(self.outputs)
         ]
@@ -160,6 +220,7 @@ class TritonPythonModel:
             joined = self.answer_group([tensors for _, tensors in group], dict(parameters))
             for (index, _), answer in zip(group, joined, strict=True):
                 answers[index] = self.write(requests[index], answer)
+        self.meter.write()
         return answers
 
     def answer_group(self, parts: list[Tensors], parameters: dict[str, Any]) -> list[Tensors | Exception]:
@@ -175,7 +236,7 @@ class TritonPythonModel:
         """Join the parts along the batch axis, run the steps once, split the outputs again."""
         rows = [len(next(iter(part.values()))) for part in parts]
         joined = parts[0] if len(parts) == 1 else {k: np.concatenate([part[k] for part in parts]) for k in self.inputs}
-        done = run_steps(self.steps, joined, parameters)
+        done = run_steps(self.steps, joined, parameters, self.meter.seconds)
         ends = np.cumsum(rows)
         answers = [{k: done[k][end - count : end] for k in self.outputs} for count, end in zip(rows, ends, strict=True)]
         for trim in self.trims:
