@@ -63,7 +63,8 @@ def test_equals_pytorch(exports: Callable[..., Pair], tmp_path: Path, family: st
 
 @pytest.mark.filterwarnings("ignore")
 def test_equals_the_cross_encoder(exports: Callable[..., Pair], tmp_path: Path) -> None:
-    package = pytest.importorskip("sentence_transformers")
+    import sentence_transformers as package
+
     pair = exports("roberta", *ONE_CLASS)
     expected = package.CrossEncoder(str(pair.folder)).predict([(QUERIES[0], text) for text in TEXTS])
     answer = Served(tmp_path, "rerank", pair.exported).ask("bls", request(QUERIES[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import tritonclient.grpc as grpc
 import tritonclient.http as http
 from tritonclient.utils import InferenceServerException
 
+from tbgen.backends.model import step_from_file
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.graph import models_of
 from tbgen.generator.tasks import TASKS
@@ -22,7 +24,7 @@ from tbgen.generator.write import write_models
 from tbgen.server.embedded import EmbeddedServer
 from tbgen.server.ports import free_ports
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
-from tests.backends.served import Served, column
+from tests.backends.served import Served, column, rows
 from tests.texts import HARD_TEXTS, SENTENCES
 
 TEXTS = HARD_TEXTS + SENTENCES
@@ -225,6 +227,25 @@ def test_requests_of_several_parameters_sent_at_once_each_get_their_own(server: 
             assert "parameter top_k takes values from 1" in str(answer)
         else:
             assert answer.as_numpy("top_labels").shape == (1, number % 4)
+
+
+def test_the_example_client_leaves_padding_out(
+    server: EmbeddedServer,
+    exports: Callable[..., Pair],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    file = Path(__file__).parents[2] / "examples" / "read_answers.py"
+    step_from_file(file, "ask")
+    client = sys.modules["tbgen_step_read_answers"]
+    served = Served(tmp_path, "token-classification", pair_of(exports, "token-classification").exported)
+    expected = served.ask("bls", {"input_text": column(*SENTENCES)}, aggregation="none")
+    with grpc.InferenceServerClient(server.grpc_url) as connection:
+        found = client.ask(connection, "token-classification_onnx_bls", SENTENCES, aggregation="none")
+    for item, row in enumerate(found):
+        assert row["entities_count"] == expected["entities_count"][item, 0]
+        words = [word for (word,) in rows(expected, item, "entities_count", "entities_word")]
+        assert row["entities_word"] == words
+    assert sorted({len(row["entities_word"]) for row in found})[0] < len(found[-1]["entities_word"])
 
 
 def test_an_empty_answer_has_width_zero(server: EmbeddedServer) -> None:
