@@ -1,6 +1,6 @@
 """A client that reads answers of any number: python examples/read_answers.py MODEL TEXT... [--url localhost:8001]
 
-Any task that takes input_text will do, such as token-classification or sparse-embedding. Needs tritonclient[grpc] alone.
+For any task that takes input_text, such as token-classification or sparse-embedding. Needs tritonclient[grpc] alone.
 """
 
 from __future__ import annotations
