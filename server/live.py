@@ -1,0 +1,84 @@
+"""What a running server does with models that are put into its repository: it is told, or it sees them by itself."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from tbgen.export.errors import UserError
+from tbgen.server.connection import UNREACHABLE, Connection
+from tbgen.server.log import sentence
+
+TICK = 0.2  # seconds between two looks
+NO_CONTROL = "explicit model load / unload is not allowed"
+GONE = ("unloaded", "")  # why a version is not there, when nothing failed
+
+
+class Live:
+    """A server that controls its models explicitly or polls its repository; which of the two shows at the first load.
+
+    Args:
+        connection: to the server.
+        seconds: how long a model may take to load, the server's polling period included.
+    """
+
+    def __init__(self, connection: Connection, *, seconds: float) -> None:
+        self.connection = connection
+        self.seconds = seconds
+        self.polls: bool | None = None
+
+    def newest(self, model: str) -> int:
+        """The highest version that the server has ever known of a model, 0 for none."""
+        return max((version for name, version, *_ in self.index() if name == model), default=0)
+
+    def bring(self, model: str, version: int) -> None:
+        """Have a version that is in the repository served. Raises UserError with the server's reason."""
+        self.tell("load", model)
+        end = time.monotonic() + self.seconds
+        while not self.serves(model, version):
+            reason = next((why for name, number, state, why in self.index() if (name, number) == (model, version)), "")
+            if reason not in GONE:
+                raise UserError(f"version {version} of {model!r} failed to load: {sentence(reason)}")
+            if time.monotonic() > end:
+                raise UserError(
+                    f"version {version} of {model!r} was not loaded within {self.seconds:.0f} s; the server must poll "
+                    "its repository (--model-control-mode=poll) or take orders (=explicit)"
+                )
+            time.sleep(TICK)
+
+    def drop(self, model: str) -> None:
+        """Have a model that is no longer in the repository unloaded."""
+        self.tell("unload", model)
+
+    def tell(self, order: str, model: str) -> None:
+        """Give a server that takes orders one; a polling one refuses, and sees by itself."""
+        from tritonclient.utils import InferenceServerException
+
+        if self.polls:
+            return
+        with self.connection.failures(f"did not {order} {model!r}"):
+            try:
+                getattr(self.connection.client, f"{order}_model")(model, **self.connection.deadline())
+            except InferenceServerException as error:
+                if NO_CONTROL in error.message():
+                    self.polls = True
+                elif error.status() in UNREACHABLE:
+                    raise
+                else:
+                    raise UserError(f"the server did not {order} {model!r}: {sentence(error.message())}") from error
+
+    def serves(self, model: str, version: int) -> bool:
+        """Whether that version answers now."""
+        with self.connection.failures("is not reachable"):
+            return bool(self.connection.client.is_model_ready(model, str(version), **self.connection.deadline()))
+
+    def index(self) -> list[tuple[str, int, str, str]]:
+        """All versions that the server knows: model, version, state, reason."""
+        with self.connection.failures("tells nothing of its models"):
+            index: Any = self.connection.client.get_model_repository_index(**self.connection.as_json())
+        rows = index.get("models", []) if isinstance(index, dict) else index
+        return [
+            (row["name"], int(row["version"]), row.get("state", ""), row.get("reason", ""))
+            for row in rows
+            if row.get("version")
+        ]

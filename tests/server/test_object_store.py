@@ -1,0 +1,115 @@
+"""What a reader of a bucket can see at every moment of a deployment, on fsspec's file system in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from tbgen.export.errors import MissingExtra, UserError
+from tbgen.server import object_store
+from tbgen.server.deploy import deploy, planned
+from tbgen.server.object_store import ObjectStore
+from tbgen.server.release import CONFIG, config_of
+from tbgen.server.stores import store_from
+from tests.triton.counting import write_counting
+
+
+class Watched(MemoryFileSystem):
+    """A file system in memory that remembers all its objects after each change."""
+
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store: dict[str, Any] = {}
+        self.pseudo_dirs = [""]
+        self.seen: list[dict[str, bytes]] = []
+
+    def look(self) -> None:
+        self.seen.append({name.removeprefix("/models/"): file.getvalue() for name, file in self.store.items()})
+
+    def pipe_file(self, *arguments: Any, **options: Any) -> None:
+        super().pipe_file(*arguments, **options)
+        self.look()
+
+    def put_file(self, *arguments: Any, **options: Any) -> None:
+        super().put_file(*arguments, **options)
+        self.look()
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    monkeypatch.setattr(object_store, "SECOND", 0.0)
+    return Watched()
+
+
+def copied(source: Path, files: Watched) -> None:
+    with ObjectStore(files, "/models") as store:
+        deploy(planned(source, store), store, None)
+
+
+def served(objects: dict[str, bytes], model: str = "count") -> dict[str, bytes] | None:
+    """The version files that the config in the bucket names; None while there is nothing that could be loaded."""
+    if f"{model}/{CONFIG}" not in objects:
+        return None
+    (version,) = config_of(model, objects[f"{model}/{CONFIG}"].decode()).version_policy.specific.versions
+    found = {name.rpartition("/")[2]: text for name, text in objects.items() if name.startswith(f"{model}/{version}/")}
+    return found if "model.py" in found else None
+
+
+def test_half_a_model_is_never_seen(files: Watched, tmp_path: Path) -> None:
+    for number in (b"1", b"2", b"3"):
+        copied(write_counting(tmp_path, number.decode()), files)
+        assert served(files.seen[-1])["number.txt"] == number
+    numbers = [found.get("number.txt") for objects in files.seen if (found := served(objects)) is not None]
+    assert list(dict.fromkeys(numbers)) == [b"1", b"2", b"3"]
+    assert None not in numbers
+
+
+def test_empty_version_folders_get_a_marker_and_old_versions_go(files: Watched, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        copied(write_counting(tmp_path, number), files)
+    names = {name.removeprefix("/models/") for name in files.store}
+    assert "count_ensemble/1/README" in names
+    assert {name for name in names if name.startswith("count/") and name.endswith("model.py")} == {
+        "count/2/model.py",
+        "count/3/model.py",
+    }
+
+
+def test_a_bucket_that_something_else_filled_is_pinned_first(files: Watched, tmp_path: Path) -> None:
+    write_counting(tmp_path, 1)
+    for file in tmp_path.rglob("count/**/*.*"):
+        files.put_file(str(file), f"/models/{file.relative_to(tmp_path)}")
+    files.seen.clear()
+    copied(write_counting(tmp_path, 2), files)
+    numbers = [served(objects)["number.txt"] for objects in files.seen]
+    assert list(dict.fromkeys(numbers)) == [b"1", b"2"]
+
+
+def test_a_failed_upload_is_taken_back(files: Watched, tmp_path: Path) -> None:
+    copied(write_counting(tmp_path, 1), files)
+    before = {name: file.getvalue() for name, file in files.store.items()}
+    source = write_counting(tmp_path, 2)
+    with ObjectStore(files, "/models") as store:
+        changes = planned(source, store)
+        (source / "count/1/model.py").unlink()
+        with pytest.raises(FileNotFoundError):
+            deploy(changes, store, None)
+    assert {name: file.getvalue() for name, file in files.store.items()} == before
+
+
+def test_targets() -> None:
+    store = store_from("s3://http://127.0.0.1:9000/bucket/path/")
+    assert isinstance(store, ObjectStore)
+    assert (str(store.root), store.files.endpoint_url) == ("bucket/path", "http://127.0.0.1:9000")
+    with pytest.raises(MissingExtra, match=r"pip install 'tbgen\[gs\]'"):
+        store_from("gs://bucket")
+    with pytest.raises(UserError, match="targets are folders, s3://bucket/path and gs://bucket/path"):
+        store_from("nowhere://bucket")
+    with pytest.raises(UserError, match="no folder"):
+        store_from("/nowhere")

@@ -1,0 +1,104 @@
+"""Upgrades of a running server under load: no request fails, broken versions are taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import tritonclient.grpc as grpc
+from click.testing import CliRunner
+
+from tbgen.cli.main import main
+from tbgen.export.errors import UserError
+from tbgen.server.connection import Connection
+from tbgen.server.deploy import deploy, planned
+from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.live import Live
+from tbgen.server.ports import free_ports
+from tbgen.server.stores import store_from
+from tests.triton.counting import ask, under_load, write_counting
+
+MODES = {
+    "explicit": ["--model-control-mode=explicit", "--load-model=*"],
+    "poll": ["--model-control-mode=poll", "--repository-poll-secs=1"],
+}
+UPGRADES = {"explicit": 13, "poll": 7}  # 20 in all; a poll takes its time
+
+
+@contextmanager
+def serving(repository: Path, mode: str) -> Iterator[EmbeddedServer]:
+    http, grpc_port, metrics = free_ports(3)
+    with EmbeddedServer(
+        repository, http_port=http, grpc_port=grpc_port, metrics_port=metrics, extra_arguments=MODES[mode]
+    ) as server:
+        yield server
+
+
+def put(source: Path, target: str, url: str, *, seconds: float = 60) -> list[str]:
+    """Deploy to a running server; the models that were asked."""
+    with Connection(url, seconds=seconds) as connection, store_from(target) as store:
+        live = Live(connection, seconds=seconds)
+        return deploy(planned(source, store, live), store, live)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    files = (file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_upgrades_under_load(mode: str, tmp_path: Path) -> None:
+    target = write_counting(tmp_path / "target", 0)
+    numbers = [float(number) for number in range(UPGRADES[mode] + 1)]
+    with serving(target, mode) as server, under_load(server.grpc_url) as asking:
+        for number in numbers[1:]:
+            source = write_counting(tmp_path / "source", number, instances=1 + int(number) % 2)
+            assert put(source, str(target), server.grpc_url) == ["count", "count_ensemble"]
+        before = tree(target)
+        for broken, reason in (
+            ("no number", "could not convert string to float: 'no number'"),
+            ("inf", "NaN or infinite"),
+        ):
+            write_counting(tmp_path / "source", broken)
+            with pytest.raises(UserError) as error:
+                put(tmp_path / "source", str(target), server.grpc_url)
+            assert reason in error.value.message
+            assert error.value.message.endswith("; everything is as before")
+            assert tree(target) == before
+        with grpc.InferenceServerClient(server.grpc_url) as client:
+            assert ask(client, "count") == ask(client, "count_ensemble") == numbers[-1]
+    assert asking.failures == []
+    assert asking.requests > 100 * len(numbers)
+    for answers in asking.answers.values():
+        assert answers[: len(numbers)] == numbers
+        assert answers[-1] == numbers[-1]
+    assert [folder.name for folder in tmp_path.iterdir() if folder.name.startswith(".")] == []
+    versions = sorted(int(folder.name) for folder in (target / "count").iterdir() if folder.is_dir())
+    assert versions == [len(numbers) - 1, len(numbers)]
+
+
+def test_a_new_model_and_an_unchanged_one(tmp_path: Path) -> None:
+    source = write_counting(tmp_path / "source", 1)
+    target = write_counting(tmp_path / "target", 1)
+    (target / "other").mkdir()
+    for file in ("config.pbtxt", "1/model.py", "1/number.txt"):
+        (target / "other" / file).parent.mkdir(exist_ok=True)
+        (target / "other" / file).write_bytes((source / "count" / file).read_bytes())
+    with serving(target, "explicit") as server:
+        (source / "fresh").mkdir()
+        for file in ("config.pbtxt", "1/model.py"):
+            (source / "fresh" / file).parent.mkdir(exist_ok=True)
+            (source / "fresh" / file).write_bytes((source / "count" / file).read_bytes())
+        with pytest.raises(UserError, match=r"number\.txt"):
+            put(source, str(target), server.grpc_url)
+        assert sorted(folder.name for folder in target.iterdir()) == ["count", "count_ensemble", "other"]
+        (source / "fresh" / "1" / "number.txt").write_text("7", encoding="utf-8")
+        result = CliRunner().invoke(main, ["deploy", "copy", str(source), str(target), "--url", server.grpc_url])
+        assert result.exit_code == 0, result.output
+        assert "Asked in Korean with emoji, and answered: count, fresh, count_ensemble" in result.output
+        with grpc.InferenceServerClient(server.grpc_url) as client:
+            assert ask(client, "fresh") == 7
+    assert {folder.name for folder in (target / "count").iterdir()} >= {"1", "config.pbtxt"}
+    assert not (target / "count" / "2").exists()

@@ -1,0 +1,90 @@
+"""Upgrades in a bucket of moto's S3 server, from which a real tritonserver serves, and looks for half models."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import tritonclient.grpc as grpc
+
+from tbgen.export.errors import UserError
+from tbgen.server.connection import Connection
+from tbgen.server.deploy import deploy, planned
+from tbgen.server.ports import free_ports
+from tbgen.server.process import ServerProcess
+from tbgen.server.stores import store_from
+from tbgen.server.wheel import assemble_backends, installed_wheel, server_environment
+from tests.triton.counting import ask, under_load, write_counting
+from tests.triton.test_deploy import MODES, put
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The address of an empty bucket, as tritonserver writes it."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        server = ThreadedMotoServer("127.0.0.1", port=free_ports(1)[0], verbose=False)
+        server.start()
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="models")
+        yield f"s3://{address}/models"
+        server.stop()
+
+
+@pytest.fixture
+def url(bucket: str, tmp_path: Path) -> Iterator[str]:
+    """The gRPC address of a tritonserver that polls the bucket, in which the first version lies."""
+    with store_from(bucket) as store:
+        deploy(planned(write_counting(tmp_path / "source", 0), store), store, None)
+    wheel = installed_wheel()
+    assemble_backends(wheel, tmp_path / "backends")
+    http, port = free_ports(2)
+    command = [
+        str(wheel.server),
+        f"--model-repository={bucket}",
+        f"--backend-directory={tmp_path / 'backends'}",
+        f"--backend-config=python,shm-region-prefix-name=bucket-{port}",
+        "--allow-metrics=false",
+        *("--http-address=127.0.0.1", "--grpc-address=127.0.0.1", f"--http-port={http}", f"--grpc-port={port}"),
+        *MODES["poll"],
+    ]
+    log = tmp_path / "triton.log"
+    process = ServerProcess(command, environment=server_environment(wheel), log=log, folder=tmp_path)
+    try:
+        wait_for(lambda: f"Started GRPCInferenceService at 127.0.0.1:{port}" in log.read_text(encoding="utf-8"))
+        with Connection(f"127.0.0.1:{port}") as connection:
+            wait_for(lambda: connection.ready("count_ensemble"))
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.stop(10)
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    """Return when it is; fail after a minute."""
+    end = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_upgrades_from_a_bucket_under_load(url: str, bucket: str, tmp_path: Path) -> None:
+    with under_load(url) as asking:
+        for number in (1, 2):
+            source = write_counting(tmp_path / "source", number, instances=number)
+            assert put(source, bucket, url) == ["count", "count_ensemble"]
+        with pytest.raises(UserError, match=r"NaN or infinite\); everything is as before"):
+            put(write_counting(tmp_path / "source", "inf"), bucket, url)
+        with grpc.InferenceServerClient(url) as client:
+            assert ask(client, "count") == ask(client, "count_ensemble") == 2
+    assert asking.failures == []
+    assert asking.requests > 300
+    assert asking.answers["count"] == [0, 1, 2, float("inf"), 2]
