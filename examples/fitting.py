@@ -99,7 +99,7 @@ def noisy(ids: list[int], dropout: float, tokenizer: Any, rng: random.Random) ->
 
 def batches(examples: Sequence[Example], size: int, rng: random.Random) -> list[Sequence[Example]]:
     """Batches of sentences of about one length, in random order."""
-    made = []
+    made: list[Sequence[Example]] = []
     for start in range(0, len(examples), 8 * size):
         alike = sorted(examples[start : start + 8 * size], key=lambda example: len(example[0]))
         made += [alike[k : k + size] for k in range(0, len(alike), size)]
