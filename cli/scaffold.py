@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 )
 @click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
 @click.option(
+    "--build-script",
+    metavar="RELEASE",
+    help="For a TensorRT engine: write the script that builds the plan in that Triton release's container.",
+)
+@click.option(
     "-o",
     "--repository",
     type=click.Path(path_type=Path, file_okay=False),

@@ -131,6 +131,8 @@ def configured(
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     if precision == "fp16" and not traits.typed:
         config.set_flag(trt.BuilderFlag.FP16)
+    if precision == "fp32":
+        config.clear_flag(trt.BuilderFlag.TF32)  # on by default, and no FP32: 10 bits of mantissa
     if traits.tactics:
         config.set_tactic_sources(sum(1 << int(getattr(trt.TacticSource, name)) for name in traits.tactics))
     fixed = all(profile.fixed for profile in profiles)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.exported import Exported, TensorSpec
+from tbgen.generator.build_script import script_of
 from tbgen.generator.engines import DATA_TYPES, EngineKind
 from tbgen.generator.plans import (
     accelerator_of,
@@ -50,6 +51,7 @@ class EngineModel:
     profiles: tuple[str, ...] = ()
     shapes: Sequence[Sequence[int]] = ()
     accelerator: Mapping[str, str] = field(default_factory=dict)
+    build_script: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ def engine_model(name: str, exported: Exported, kind: EngineKind) -> EngineModel
         profile_names(exported),
         engine_shapes(exported),
         accelerator_of(kind, name, exported, rows),
+        script_of(name, exported, kind),
     )
 
 

@@ -40,6 +40,7 @@ KEYS: dict[str, type] = {
     "fixed_length": int,
     "vendor": bool,
     "platform": str,
+    "build_script": str,
 }
 
 

@@ -11,10 +11,12 @@ from typing import Any
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.exported import record_of as export_record
+from tbgen.generator.build_script import build_traits, export_to_build, onnx_precision
 from tbgen.generator.engines import ENGINES, GRAPHS
 from tbgen.generator.graph import models_of
 from tbgen.generator.plugins import settings_from_words, step_from_option, task_named
 from tbgen.generator.presets import PRESETS
+from tbgen.generator.releases import Release, release_named
 from tbgen.generator.repository import publish, refuse_to_overwrite, staged, standing_model
 from tbgen.generator.vendor import PLATFORMS, this_platform
 from tbgen.generator.version import version
@@ -39,6 +41,7 @@ class Request:
     pre: tuple[str, ...] = ()  # steps before the tokenizer: FILE:Class key=value ..., or an installed step's name
     post: tuple[str, ...] = ()  # steps behind the task's head
     options: tuple[str, ...] = ()  # the task's own settings, key=value
+    build_script: str | None = None  # Triton release in whose container a plan will be built, instead of here
     weights: Mapping[str, str] = field(
         default_factory=dict
     )  # the source's files and their SHA-256, if they must be these
@@ -172,16 +175,33 @@ def export_task(request: Request) -> str | None:
 def exported_from_request(request: Request, folder: Path, on_progress: Progress) -> Exported:
     """The export that the request's source is, or the one made from its checkpoint in `folder`."""
     source = source_of(request)
+    kind, release = ENGINES[request.engine], release_to_build(request)
     if (source / "export.json").exists():
-        return exported_from_folder(source)
+        exported = exported_from_folder(source)
+        return export_to_build(exported, kind, release) if release else exported
     from tbgen.export.onnx import onnx_from_checkpoint
     from tbgen.export.sources import checkpoint_from_source
 
     on_progress(f"Exporting {source.name} to ONNX")
     checkpoint = checkpoint_from_source(str(source), task=export_task(request), labels=request.labels or None)
-    return onnx_from_checkpoint(
-        checkpoint, folder, fixed_length=request.fixed_length, texts=None, precision=ENGINES[request.engine].precision
-    )
+    if release is None:
+        return onnx_from_checkpoint(checkpoint, folder, fixed_length=request.fixed_length, precision=kind.precision)
+    opset, precision = build_traits(release).opset, onnx_precision(kind, release)
+    return export_to_build(onnx_from_checkpoint(checkpoint, folder, opset=opset, precision=precision), kind, release)
+
+
+def release_to_build(request: Request) -> Release | None:
+    """The Triton release in whose container the plan will be built, if any. Raises UserError."""
+    if request.build_script is None:
+        if ENGINES[request.engine].plan and not (source_of(request) / "export.json").exists():
+            raise UserError(
+                f"engine {request.engine} runs a TensorRT plan; build one on the GPU that will serve it (tbgen export "
+                "tensorrt), or have a script written that does, with --build-script and the Triton release"
+            )
+        return None
+    if not ENGINES[request.engine].plan:
+        raise UserError(f"engine {request.engine} needs no plan; --build-script is for trt_fp16 and trt_fp32")
+    return release_named(request.build_script)
 
 
 def record_of(request: Request, task: str, exported: Exported) -> dict[str, Any]:

@@ -108,8 +108,11 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
 
 
 def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> ModelConfig:
-    """The engine file under the name that its backend looks for."""
-    shutil.copyfile(model.file, folder / model.kind.file)
+    """The engine file under the name that its backend looks for, or the script that will put it there."""
+    if model.build_script:
+        write_build(model, folder)
+    else:
+        shutil.copyfile(model.file, folder / model.kind.file)
     wiring[model.name] = Wires(model.inputs, model.outputs)
     return engine_config(
         model.name,
@@ -123,6 +126,16 @@ def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> Mode
         profiles=model.profiles,
         accelerator=model.accelerator,
     )
+
+
+def write_build(model: EngineModel, folder: Path) -> None:
+    """The ONNX file and the script that builds the plan from it, beside the version folder."""
+    build = folder.parent / "build"
+    build.mkdir()
+    shutil.copyfile(model.file, build / "model.onnx")
+    (build / "build.sh").write_text(model.build_script, encoding="utf-8")
+    (build / "build.sh").chmod(0o755)
+    (folder / "README").write_text(f"{model.kind.file} comes here: run ../build/build.sh\n", encoding="utf-8")
 
 
 def write_ensemble_model(model: EnsembleModel, folder: Path, wiring: Wiring) -> ModelConfig:
