@@ -19,6 +19,7 @@ COMMANDS = {
     "init": ("tbgen.cli.init:init", "Write a recipe that scaffold reads, by questions on a terminal."),
     "diff": ("tbgen.cli.diff:diff", "Show what an update of written models would change."),
     "update": ("tbgen.cli.update:update", "Write models anew; edited files are kept and shown."),
+    "env": ("tbgen.cli.env:env", "Bring along packages that a model's steps need."),
     "deploy": ("tbgen.cli.deploy:deploy", "Put models into the repository of a running server."),
     "serve": ("tbgen.cli.serve:serve", "Run the embedded Triton on a model repository."),
     "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),

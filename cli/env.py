@@ -1,0 +1,77 @@
+"""`tbgen env`: packages that a model's steps need, brought along."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.group(short_help="Bring along packages that a model's steps need.")
+def env() -> None:
+    """Bring along packages that a model's steps need, where nothing can be installed on the server."""
+
+
+@env.command(short_help="Put packages into an archive that Triton unpacks for a model.")
+@click.argument("models", nargs=-1, required=True)
+@click.option("-p", "--package", "packages", multiple=True, help="A package, as pip names it; repeatable.")
+@click.option("--requirements", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File of packages.")
+@click.option(
+    "--archive", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="One that is there already."
+)
+@click.option("--triton", help="Release of the server, such as 24.12. Default: the embedded server with this Python.")
+@click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
+@click.option(
+    "-r",
+    "--repository",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="model_repository",
+    show_default=True,
+    help="Model repository.",
+)
+def pack(
+    models: tuple[str, ...],
+    packages: tuple[str, ...],
+    requirements: Path | None,
+    archive: Path | None,
+    triton: str | None,
+    platform: str | None,
+    repository: Path,
+) -> None:
+    """Put packages and numpy into env.tar.gz beside the config of each of MODELS, and have Triton run it in there.
+
+    Wheels for the Python of the server's release are unpacked, nothing is built. --archive takes one that conda-pack or
+    venv-pack has made instead.
+    """
+    import tempfile
+
+    from tbgen.export.errors import NoSuchName
+    from tbgen.generator.environment import bring_environment, pack_environment, python_config_of
+    from tbgen.generator.releases import release_named
+    from tbgen.generator.vendor import PLATFORMS, this_platform
+
+    wanted = [*packages, *(listed(requirements) if requirements else [])]
+    if bool(wanted) == bool(archive):
+        raise click.UsageError("name packages with -p or --requirements, or an --archive, not both")
+    if platform and platform not in PLATFORMS:
+        raise NoSuchName("platform", platform, list(PLATFORMS))
+    python = release_named(triton).python if triton else sys.version_info[:2]
+    for model in models:
+        python_config_of(repository / model)
+    with tempfile.TemporaryDirectory() as scratch:
+        if archive is None:
+            archive = Path(scratch) / "env.tar.gz"
+            click.echo(f"Packing for Python {python[0]}.{python[1]}: {', '.join(wanted)}", err=True)
+            pack_environment(archive, wanted, python=python, platform=platform or this_platform())
+        for model in models:
+            bring_environment(repository / model, archive)
+            click.echo(
+                f"Written: {repository / model}/env.tar.gz ({archive.stat().st_size / 1e6:.0f} MB), named in its config"
+            )
+
+
+def listed(requirements: Path) -> list[str]:
+    """The packages of a requirements file, one a line."""
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
