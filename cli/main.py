@@ -23,6 +23,7 @@ COMMANDS = {
     "deploy": ("tbgen.cli.deploy:deploy", "Put models into the repository of a running server."),
     "serve": ("tbgen.cli.serve:serve", "Run the embedded Triton on a model repository."),
     "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),
+    "verify": ("tbgen.cli.verify:verify", "Hold the engine and the served graphs against PyTorch."),
     "bench": ("tbgen.cli.bench:bench", "Measure a served model: throughput, latency, where the time goes."),
     "tune": ("tbgen.cli.tune:tune", "Search for the settings that serve your texts fastest here."),
     "step": ("tbgen.cli.step:step", "Write, list and try steps of your own."),

@@ -38,6 +38,8 @@ TENSORRT = {
 
 ENGINES = {
     "onnx": EngineKind("onnxruntime", "onnxruntime_onnx", "model.onnx", "fp32"),
+    "onnx_fp16": EngineKind("onnxruntime", "onnxruntime_onnx", "model.onnx", "fp16"),
+    "onnx_int8": EngineKind("onnxruntime", "onnxruntime_onnx", "model.onnx", "int8"),
     "onnx_trt": EngineKind(
         "onnxruntime", "onnxruntime_onnx", "model.onnx", "fp32", "KIND_GPU", accelerator=TENSORRT, calls=GPU_CALLS
     ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tbgen.export.errors import UserError
+
 SAMPLES = Path(__file__).parent / "samples"
 
 
@@ -21,3 +23,10 @@ PRESETS = {
         SAMPLES / "kcbert", "a small KcBERT-shaped Korean finance sentiment classifier, bundled for trying tbgen"
     ),
 }
+
+
+def source_named(name: str) -> Path:
+    """The checkpoint behind a preset's name. Raises UserError."""
+    if name not in PRESETS:
+        raise UserError(f"no preset {name!r} (presets: {', '.join(PRESETS)}); name your checkpoint with --source DIR")
+    return PRESETS[name].source

@@ -14,8 +14,8 @@ from tbgen.export.exported import record_of as export_record
 from tbgen.generator.build_script import build_traits, export_to_build, onnx_precision
 from tbgen.generator.engines import ENGINES, GRAPHS
 from tbgen.generator.graph import models_of
-from tbgen.generator.plugins import settings_from_words, step_from_option, task_named
-from tbgen.generator.presets import PRESETS
+from tbgen.generator.plugins import settings_from_words, step_from_option, task_named, with_file
+from tbgen.generator.presets import source_named
 from tbgen.generator.releases import Release, release_named
 from tbgen.generator.repository import publish, refuse_to_overwrite, staged, standing_model
 from tbgen.generator.vendor import PLATFORMS, this_platform
@@ -160,11 +160,7 @@ def platform_of(request: Request) -> str | None:
 
 def source_of(request: Request) -> Path:
     """The checkpoint or export that a request names; without one its name must be a preset's. Raises UserError."""
-    if request.source is None and request.name not in PRESETS:
-        raise UserError(
-            f"no preset {request.name!r} (presets: {', '.join(PRESETS)}); name your checkpoint with --source DIR"
-        )
-    return request.source or PRESETS[request.name].source
+    return request.source or source_named(request.name)
 
 
 def export_task(request: Request) -> str | None:
@@ -211,6 +207,8 @@ def record_of(request: Request, task: str, exported: Exported) -> dict[str, Any]
     settings = {each.name: getattr(request, each.name) for each in fields(request)}
     settings |= {"task": task, "labels": list(exported.labels), "fixed_length": exported.fixed_length}
     settings |= {"platform": platform_of(request)}
+    for side in ("pre", "post"):
+        settings[side] = [with_file(option, lambda file: Path(file.name)) for option in settings[side]]
     return {
         "tbgen": version(),
         "name": settings.pop("name"),

@@ -1,0 +1,128 @@
+"""`tbgen verify`: the engine and each served graph beside PyTorch, as a table; exit 1 past a tolerance."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tbgen.server.verify import Comparison
+
+
+@click.command(short_help="Hold the engine and the served graphs against PyTorch.")
+@click.argument("name")
+@click.option(
+    "-r",
+    "--repository",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="model_repository",
+    show_default=True,
+    help="Model repository that scaffold wrote.",
+)
+@click.option("--source", help="The checkpoint that the models were made from. Default: the preset NAME.")
+@click.option("--task", help="What the checkpoint does, where its config does not say so.")
+@click.option(
+    "--text",
+    "texts",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of texts, one a line. Default: held-out sentences of the bundled corpus, and odd ones.",
+)
+@click.option("--url", help="host:port (gRPC) of a Triton that serves the repository. Default: one is started here.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def verify(
+    name: str,
+    repository: Path,
+    source: str | None,
+    task: str | None,
+    texts: Path | None,
+    url: str | None,
+    as_json: bool,
+) -> None:
+    """Ask PyTorch, the engine file and the served graphs of NAME the same texts, and compare.
+
+    fp32 is held to 1e-4 in every number and to equal decisions; fp16 and int8 to their precision's bounds. Each text is
+    also asked beside a long one: padding must not move its answer.
+    """
+    from rich.console import Console
+
+    progress = Console(stderr=True)
+    found = list(compare(name, repository, source, task, texts, url, progress))
+    if as_json:
+        click.echo(json.dumps([{**asdict(row), "holds": row.holds} for row in found], ensure_ascii=False, indent=2))
+    else:
+        Console().print(table_of(found))
+    if not all(row.holds for row in found):
+        raise click.exceptions.Exit(1)
+
+
+def compare(
+    name: str,
+    repository: Path,
+    source: str | None,
+    task: str | None,
+    texts: Path | None,
+    url: str | None,
+    progress: Console,
+) -> Iterator[Comparison]:
+    """The comparisons, as they come."""
+    from tbgen.export.sentences import texts_from_file
+    from tbgen.export.sources import checkpoint_from_source
+    from tbgen.generator.corpus import verification_texts
+    from tbgen.generator.presets import source_named
+    from tbgen.server.connection import Connection
+    from tbgen.server.verify import check_source, scaffold_named, verify_engine, verify_front
+
+    models = scaffold_named(name, repository)
+    checkpoint = checkpoint_from_source(
+        source or str(source_named(models.name)),
+        task=task or models.exported.task,
+        labels=models.exported.labels or None,
+    )
+    check_source(checkpoint, models)
+    asked = texts_from_file(texts) if texts else verification_texts()
+    with progress.status("Comparing the engine file") as status:
+        if models.exported.model.suffix == ".onnx":
+            yield verify_engine(checkpoint, models, asked)
+        status.update("Starting Triton")
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(Connection(url or stack.enter_context(served(repository))))
+            for front in models.fronts:
+                tell = lambda front, done, of: status.update(f"Comparing {front}: {done} of {of} texts")  # noqa: E731
+                yield verify_front(checkpoint, models, front, asked, connection, tell)
+
+
+@contextlib.contextmanager
+def served(repository: Path) -> Iterator[str]:
+    """The embedded Triton on free ports; its gRPC address."""
+    from tbgen.server.embedded import EmbeddedServer
+    from tbgen.server.ports import free_ports
+
+    http, grpc, metrics = free_ports(3)
+    with EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics) as server:
+        yield server.grpc_url
+
+
+def table_of(rows: list[Comparison]) -> Table:
+    """One row a road."""
+    from rich import box
+    from rich.table import Table
+
+    bound = f"bound {rows[0].tolerance:g}; equal decisions at least {rows[0].least_agreement:g}"
+    table = Table(box=box.SIMPLE, caption=f"{rows[0].parity.texts} texts; {bound}", caption_justify="left")
+    for heading in ("road", "max abs", "mean abs", "padding", "equal", ""):
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        found: Any = row.parity
+        figures = [f"{number:.1e}" for number in (found.max_abs, found.mean_abs, found.padding_abs)]
+        mark = "holds" if row.holds else "[red]drifts[/red]"
+        table.add_row(row.road, *figures, f"{found.decisions - found.flips}/{found.decisions}", mark)
+    return table

@@ -1,0 +1,225 @@
+"""`tbgen verify`: the engine file and each served graph held against PyTorch on real sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tbgen.backends.model import (
+    bytes_from_text,
+    chain_tensors,
+    listing,
+    run_steps,
+    step_from_file,
+    text_from_bytes,
+)
+from tbgen.export.checkpoint import Checkpoint
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.export.exported import Exported, exported_from_record
+from tbgen.export.files import sha256
+from tbgen.export.parity import Parity, Run, engine_parity, figure, torch_run
+from tbgen.export.precision import precision_named
+from tbgen.generator.config import config_from_text
+from tbgen.generator.engines import ENGINES
+from tbgen.generator.repository import read_record
+from tbgen.server.connection import Connection
+
+Tensors = dict[str, np.ndarray]
+Progress = Callable[[str, int, int], None]  # what is compared, how many texts of how many
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One road from text to answer beside PyTorch, and the bounds that it is held to.
+
+    max_abs, mean_abs: of logits for an engine file, of the answers' numbers for a served graph. padding_abs: the same
+    text alone and beside a long one. agreement: the share of equal decisions (labels, words, borders, counts).
+    """
+
+    road: str
+    parity: Parity
+    tolerance: float
+    least_agreement: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the road is as good as its precision must be; NaN never is."""
+        found = self.parity
+        close = found.max_abs <= self.tolerance and found.padding_abs <= self.tolerance
+        return close and found.agreement >= self.least_agreement
+
+
+@dataclass(frozen=True)
+class Scaffold:
+    """The models of one name in a repository: the engine, the front models, and the export behind them."""
+
+    name: str
+    repository: Path
+    engine: str
+    fronts: tuple[str, ...]
+    exported: Exported
+
+
+def scaffold_named(name: str, repository: Path) -> Scaffold:
+    """The models that scaffold wrote under `name`, or around the front model `name`. Raises UserError."""
+    records = {folder.name: read_record(folder) for folder in sorted(repository.glob("*")) if folder.is_dir()}
+    written = {model: record for model, record in records.items() if record}
+    owners = {model: f"{record['name']}_{record['settings']['engine']}" for model, record in written.items()}
+    engines = [engine for engine in written if owners[engine] == engine]
+    chosen = [
+        engine for engine in engines if name in (engine, f"{engine}_ensemble", f"{engine}_bls", written[engine]["name"])
+    ]
+    if not chosen:
+        raise NoSuchName("name", name, sorted({record["name"] for record in written.values()}))
+    if len(chosen) > 1:
+        raise UserError(f"{name!r} has several engines, choose one: {', '.join(chosen)}")
+    engine = chosen[0]
+    fronts = [front for front in (f"{engine}_ensemble", f"{engine}_bls") if front in written]
+    exported = exported_from_record(repository / engine / "1", whole_export(written[engine], repository / engine))
+    file = repository / engine / "1" / ENGINES[written[engine]["settings"]["engine"]].file
+    tokenizer = next(iter(sorted(repository.glob(f"{written[engine]['name']}_*/1/tokenizer.json"))))
+    return Scaffold(
+        written[engine]["name"],
+        repository,
+        engine,
+        tuple(front for front in fronts if name not in fronts or name == front),
+        replace(exported, model=file, tokenizer=tokenizer),
+    )
+
+
+def whole_export(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The export record within a model's record, with what a repository leaves out of it."""
+    if not any((folder / "1").iterdir()):
+        raise UserError(f"no engine file in {folder / '1'}; write it with: tbgen scaffold {record['name']}")
+    return {**record["export"], "parity": {}, "made": {**record["export"]["made"], "source": record["source"]}}
+
+
+def check_source(checkpoint: Checkpoint, scaffold: Scaffold) -> None:
+    """Raise UserError when the checkpoint is not the one that the models were made from."""
+    if {file.name: sha256(file) for file in checkpoint.weights()} != dict(scaffold.exported.made["source"]):
+        raise UserError(
+            f"{checkpoint.folder} is not the checkpoint that {scaffold.engine} was made from; name that with --source"
+        )
+
+
+def verify_engine(checkpoint: Checkpoint, scaffold: Scaffold, texts: Sequence[str]) -> Comparison:
+    """The engine file by ONNX Runtime, on logits. A plan runs in the server alone and has no such row."""
+    return compared(f"{scaffold.engine} (file)", engine_parity(checkpoint, scaffold.exported, texts), scaffold)
+
+
+def verify_front(
+    checkpoint: Checkpoint,
+    scaffold: Scaffold,
+    front: str,
+    texts: Sequence[str],
+    connection: Connection,
+    on_progress: Progress = lambda *_: None,
+) -> Comparison:
+    """A served graph: each text alone, then beside the longest, against the same steps around PyTorch."""
+    steps = reference_steps(scaffold, front, torch_run(checkpoint))
+    inputs, outputs = chain_tensors(steps)
+    longest = max(texts, key=len)
+    errors, paddings, decisions, flips = [], [], 0, 0
+    for number, text in enumerate(texts, start=1):
+        on_progress(front, number, len(texts))
+        expected = run_steps(steps, items_of(inputs, [text]))
+        alone = decoded(connection.infer(front, encoded(items_of(inputs, [text]))), outputs)
+        beside = decoded(connection.infer(front, encoded(items_of(inputs, [text, longest]))), outputs)
+        for name in outputs:
+            want, have, again = expected[name], alone[name], first_item(beside[name], alone[name])
+            if want.dtype.kind == "f":
+                errors.append(distance(want, have))
+                paddings.append(distance(have, again))
+            else:
+                decisions += 1
+                flips += not np.array_equal(want, have)
+                paddings.append(np.zeros(1) if np.array_equal(have, again) else np.full(1, np.inf))
+    found = np.concatenate(errors) if errors else np.zeros(1)
+    parity = Parity(
+        texts=len(texts),
+        max_abs=figure(float(found.max())),
+        mean_abs=figure(float(found.mean())),
+        decisions=decisions,
+        flips=flips,
+        padding_abs=figure(float(max(each.max() for each in paddings))),
+    )
+    return compared(front, parity, scaffold)
+
+
+def compared(road: str, parity: Parity, scaffold: Scaffold) -> Comparison:
+    """A comparison with the bounds of the engine's precision."""
+    precision = precision_named(scaffold.exported.made["precision"])
+    return Comparison(road, parity, precision.tolerance, precision.agreement)
+
+
+def reference_steps(scaffold: Scaffold, front: str, reference: Run) -> list[Any]:
+    """The steps that `front` runs, from its own folders, with PyTorch in the engine's place."""
+    repository = scaffold.repository
+    engine = ReferenceEngine(scaffold.exported, reference)
+    if front.endswith("_bls"):
+        return [engine if step is None else step for step in steps_but_engine(repository / front / "1")]
+    config = (repository / front / "config.pbtxt").read_text(encoding="utf-8")
+    before, after = (part for part in ensemble_parts(config) if part != scaffold.engine)
+    return [*steps_but_engine(repository / before / "1"), engine, *steps_but_engine(repository / after / "1")]
+
+
+def ensemble_parts(config: str) -> list[str]:
+    """The models of an ensemble, in order."""
+    return [step.model_name for step in config_from_text(config).ensemble_scheduling.step]
+
+
+def steps_but_engine(folder: Path) -> Iterator[Any]:
+    """The steps of a version folder, None for the BLS call."""
+    for row in listing(folder)["steps"]:
+        engine = row["class"] == "Engine"
+        yield None if engine else step_from_file(folder / row["file"], row["class"])(folder, **row["settings"])
+
+
+class ReferenceEngine:
+    """PyTorch as a step, with the engine's tensors."""
+
+    def __init__(self, exported: Exported, reference: Run) -> None:
+        self.inputs = {name: ("", []) for name in exported.inputs}
+        self.outputs = {name: ("", []) for name in exported.outputs}
+        self.reference = reference
+
+    def __call__(self, **tensors: np.ndarray) -> Tensors:
+        return self.reference(tensors)
+
+
+def items_of(inputs: Mapping[str, Any], texts: Iterable[str]) -> Tensors:
+    """The front model's inputs for texts: a second input, or a list of texts, gets the text's first half too."""
+    columns: dict[str, list[list[str]]] = {name: [] for name in inputs}
+    for text in texts:
+        half = text[: len(text) // 2 + 1]
+        for number, (name, (_, dims)) in enumerate(inputs.items()):
+            columns[name].append([half, text] if list(dims) == [-1] else [half if number else text])
+    return {name: np.array(rows, dtype=object) for name, rows in columns.items()}
+
+
+def encoded(tensors: Tensors) -> Tensors:
+    """Arrays of str as arrays of UTF-8 bytes."""
+    return {name: bytes_from_text(array) for name, array in tensors.items()}
+
+
+def decoded(answer: Mapping[str, np.ndarray], outputs: Mapping[str, Any]) -> Tensors:
+    """A server's answer with its text as str."""
+    text = {name for name, (data_type, _) in outputs.items() if data_type == "TYPE_STRING"}
+    return {name: text_from_bytes(name, answer[name]) if name in text else answer[name] for name in outputs}
+
+
+def first_item(array: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """The first item of two, cut to the shape that it has alone: answers of unequal number are filled up."""
+    return array[(slice(0, 1), *(slice(0, size) for size in like.shape[1:]))]
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Absolute differences as a flat array, never empty; infinite where the shapes differ or there is a NaN."""
+    if a.shape != b.shape:
+        return np.full(1, np.inf)
+    difference = np.nan_to_num(np.abs(a.astype(np.float64) - b).ravel(), nan=np.inf)
+    return difference if difference.size else np.zeros(1)

@@ -1,0 +1,73 @@
+"""`tbgen verify` on the real server: what holds, what drifts, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx import numpy_helper
+
+from tbgen.cli.main import main
+from tbgen.generator.presets import SAMPLES
+from tbgen.server.embedded import EmbeddedServer
+
+TEXTS = "오늘도 상한가 갔다\n정기 주주총회는 다음 달 20일에 열린다.\n🔥 떡상\nSell.\n"
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> str:
+    (tmp_path / "texts.txt").write_text(TEXTS, encoding="utf-8")
+    return str(tmp_path / "texts.txt")
+
+
+def verify(server: EmbeddedServer, *arguments: str, repository: Path | None = None) -> tuple[int, str]:
+    asked = ["verify", *arguments, "-r", str(repository or server.repository), "--url", server.grpc_url]
+    done = CliRunner().invoke(main, asked)
+    return done.exit_code, done.stdout or done.output
+
+
+def test_the_sample_is_pytorchs_model_in_the_file_and_in_both_graphs(kcbert_server: EmbeddedServer, texts: str) -> None:
+    code, printed = verify(kcbert_server, "kcbert", "--text", texts, "--json")
+    rows = json.loads(printed)
+    assert code == 0
+    assert [row["road"] for row in rows] == ["kcbert_onnx (file)", "kcbert_onnx_ensemble", "kcbert_onnx_bls"]
+    assert all(row["holds"] and row["parity"]["texts"] == 4 and row["parity"]["max_abs"] < 1e-4 for row in rows)
+    assert [row["parity"]["padding_abs"] for row in rows[1:]] == [0.0, 0.0]
+
+
+def test_a_front_models_name_compares_it_alone(kcbert_server: EmbeddedServer, texts: str) -> None:
+    _, printed = verify(kcbert_server, "kcbert_onnx_bls", "--text", texts, "--json")
+    assert [row["road"] for row in json.loads(printed)] == ["kcbert_onnx (file)", "kcbert_onnx_bls"]
+
+
+def test_a_file_that_drifts_is_named_and_ends_with_1(kcbert_server: EmbeddedServer, texts: str, tmp_path: Path) -> None:
+    repository = tmp_path / "model_repository"
+    shutil.copytree(kcbert_server.repository, repository)
+    file = repository / "kcbert_onnx" / "1" / "model.onnx"
+    model = onnx.load(file)
+    bias = next(weight for weight in model.graph.initializer if weight.name.endswith("classifier.bias"))
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + 0.01, bias.name))
+    onnx.save(model, file)
+    code, printed = verify(kcbert_server, "kcbert", "--text", texts, "--json", repository=repository)
+    assert code == 1
+    assert [row["holds"] for row in json.loads(printed)] == [False, True, True]
+
+
+def test_another_checkpoint_is_refused(kcbert_server: EmbeddedServer, texts: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(SAMPLES / "kcbert", other)
+    weights = other / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\x00\x00\x00\x00")
+    code, printed = verify(kcbert_server, "kcbert", "--text", texts, "--source", str(other))
+    assert code == 1
+    assert "is not the checkpoint that kcbert_onnx was made from" in printed
+
+
+def test_a_name_that_is_not_there(kcbert_server: EmbeddedServer, texts: str) -> None:
+    code, printed = verify(kcbert_server, "kobert", "--text", texts)
+    assert code == 1
+    assert "no name 'kobert'. Names: kcbert" in printed
