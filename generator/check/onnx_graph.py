@@ -132,6 +132,25 @@ def dims_problem(dims: Sequence[int], graph: Sequence[int], batching: bool, *, e
     )
 
 
+def controls_are_the_graphs(model: Model) -> Iterator[Finding]:
+    """The controls of sequence batching are inputs of the graph, one value a row."""
+    for _, graph in graphs_of(model):
+        for index, control in enumerate(model.config.sequence_batching.control_input):
+            where, there = f"sequence_batching.control_input[{index}]", graph.inputs.get(control.name)
+            if there is None:
+                says = (
+                    f"configuration specified sequence control '{control.name}', but model does not provide that input"
+                )
+                yield model.refused(where, says, f"the graph takes {', '.join(graph.inputs)}")
+                continue
+            dims = there.shape[1:] if model.completed.max_batch_size else there.shape
+            if dims != (1,):
+                says = f"unable to load model '{model.name}', sequence control '{control.name}' in model has dims "
+                yield model.refused(
+                    where, f"{says}{shape_text(dims)} but dims [1] is expected", "export it with dims [1]"
+                )
+
+
 def completable(model: Model) -> Iterator[Finding]:
     """Where the config leaves the tensors to Triton, the graph must have an open batch axis for a batch size."""
     left_out = not model.config.input or not model.config.output
@@ -172,5 +191,5 @@ def read_by_the_release(model: Model, repository: Repository) -> Iterator[Findin
             )
 
 
-RULES = (readable, completable, tensors_are_the_graphs)
+RULES = (readable, completable, tensors_are_the_graphs, controls_are_the_graphs)
 REPOSITORY_RULES = (read_by_the_release,)

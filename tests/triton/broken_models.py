@@ -464,6 +464,7 @@ ONNX = {
         ),
     ),
     "ragged": (engine, edit("dims: [ -1 ]", "dims: [ -1 ] allow_ragged_batch: true")),
+    "sequence_control_of_nothing": (engine, add(SEQUENCE % ('"START"', "int32_false_true: [ 0, 1 ]"))),
     "threads": (engine, parameter("intra_op_thread_count", "1")),
     "threads_in_words": (engine, parameter("intra_op_thread_count", "two")),
     "execution_mode_2": (engine, parameter("execution_mode", "2")),
