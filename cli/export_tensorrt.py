@@ -94,12 +94,12 @@ def onnx_export(source: Path, precision: str) -> Iterator[Exported]:
     if (source / "export.json").exists():
         yield exported_from_folder(source)
         return
-    from tbgen.export.checkpoint import checkpoint_from_folder
     from tbgen.export.onnx import onnx_from_checkpoint
+    from tbgen.export.sources import checkpoint_from_source
 
     with tempfile.TemporaryDirectory() as folder:
         yield onnx_from_checkpoint(
-            checkpoint_from_folder(source),
+            checkpoint_from_source(str(source)),
             Path(folder, "onnx"),
             opset=traits.opset,
             precision=precision if traits.typed else "fp32",

