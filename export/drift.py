@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tbgen.export.errors import require
+from tbgen.export.graphfile import load_graph
 from tbgen.export.half import half_run, run_of
-from tbgen.export.parity import Tensors
+from tbgen.export.run import Tensors
 
 # Where activations overflow or lose digits: what comes out of these is compared.
 WATCHED = ("MatMul", "Gemm", "Add", "Mul", "Softmax", "LayerNormalization", "Gelu", "BiasGelu", "Attention")
@@ -25,8 +25,7 @@ class Drift:
 
 def first_drifts(before: Path, after: Path, inputs: Tensors, *, bound: float = 0.01, limit: int = 3) -> list[Drift]:
     """The first nodes, in the order of the graph, whose relative error is beyond `bound`."""
-    onnx = require("onnx", extra="onnx")
-    left, right = onnx.load(str(before)), onnx.load(str(after))
+    left, right = load_graph(before), load_graph(after)
     shared = {output for node in right.graph.node for output in node.output}
     watched = {
         node.output[0]: node.name for node in left.graph.node if node.op_type in WATCHED and node.output[0] in shared

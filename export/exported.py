@@ -26,6 +26,7 @@ class TensorSpec:
 class Exported:
     """What an export folder holds.
 
+    `weights` is the file of the model's weights where they are too large to be in `model`.
     `special` gives the ids of the tokenizer's pad, mask, cls, sep and unk tokens, where there are such.
     `sentence` is what sentence-transformers does after the model (pooling, pooled, normalize, prompts, prompt), empty
     for other checkpoints; `pooled` means that the graph's output is pooled already.
@@ -35,6 +36,7 @@ class Exported:
 
     folder: Path
     model: Path
+    weights: Path | None
     tokenizer: Path
     task: str
     labels: tuple[str, ...]
@@ -47,6 +49,11 @@ class Exported:
     sentence: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of the engine: the model's, and its weights' where they lie apart."""
+        return (self.model, self.weights) if self.weights else (self.model,)
 
     @property
     def row(self) -> Task:
@@ -77,10 +84,11 @@ def exported_from_folder(folder: Path) -> Exported:
         size = record["size"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{str(path)!r} is damaged ({type(error).__name__}: {error}); export again") from error
-    for file in (exported.model, exported.tokenizer):
+    for file in (*exported.files, exported.tokenizer):
         if not file.is_file():
             raise UserError(f"no {file.name} in {str(folder)!r}, though its {RECORD} names it; export again")
-    if exported.model.stat().st_size != size:
+    found = sum(file.stat().st_size for file in exported.files)
+    if found != size:
         raise UserError(
             f"{str(exported.model)!r} has {exported.model.stat().st_size} bytes, {RECORD} says {size}; export again"
         )
@@ -92,6 +100,7 @@ def exported_from_record(folder: Path, record: dict[str, Any]) -> Exported:
     return Exported(
         folder=folder,
         model=folder / record["model"],
+        weights=folder / record["weights"] if record["weights"] else None,
         tokenizer=folder / record["tokenizer"],
         task=record["task"],
         labels=tuple(record["labels"]),
@@ -123,5 +132,6 @@ def record_of(exported: Exported) -> dict[str, Any]:
         "format": FORMAT,
         "model": exported.model.name,
         "tokenizer": exported.tokenizer.name,
-        "size": exported.model.stat().st_size,
+        "weights": exported.weights.name if exported.weights else None,
+        "size": sum(file.stat().st_size for file in exported.files),
     }

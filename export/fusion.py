@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import UserError, require
+from tbgen.export.graphfile import load_graph, save_graph
 from tbgen.export.precision import quiet
 
 # The families in whose graphs the fusion finds attention; in the others it only does what ONNX Runtime does anyway.
@@ -24,17 +25,16 @@ def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
         raise UserError(f"--optimize finds no attention layers in a {family} graph; it serves {', '.join(FUSED)}")
     heads = config.get("num_attention_heads") or config["n_heads"]  # DistilBERT has names of its own
     hidden = config.get("hidden_size") or config["dim"]
-    onnx = require("onnx", extra="onnx")
     optimizer = require("onnxruntime.transformers.optimizer", extra="onnx")
-    model = onnx.load(str(source))
+    model = load_graph(source)
     divide_scores(model.graph)
-    onnx.save(model, str(target))
+    save_graph(model, target)
     with quiet():
         fused = optimizer.optimize_model(
             str(target), model_type="bert", num_heads=heads, hidden_size=hidden, opt_level=0
         )
         fused.topological_sort(is_deterministic=True)
-    fused.save_model_to_file(str(target))
+    save_graph(fused.model, target)
 
 
 def divide_scores(graph: Any) -> None:

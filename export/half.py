@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import require
-from tbgen.export.parity import Run, onnx_run
+from tbgen.export.graphfile import load_graph, save_graph
+from tbgen.export.run import Run, onnx_run
 
 
 def half_run(model: Path, *, watched: Sequence[str] = ()) -> Run:
     """Run an FP16 file with true rounding; `watched` tensors come out beside the outputs."""
-    onnx = require("onnx", extra="onnx")
-    loaded = onnx.load(str(model))
+    loaded = load_graph(model)
     pin(loaded.graph)
     return run_of(loaded, watched, optimize=False)
 
@@ -31,7 +31,7 @@ def run_of(model: Any, watched: Sequence[str], *, optimize: bool) -> Run:
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in watched)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "model.onnx")
-        onnx.save(model, str(path), save_as_external_data=True, location="weights")
+        save_graph(model, path)
         return onnx_run(path, optimize=optimize)
 
 

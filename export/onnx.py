@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from tbgen.export.errors import UserError, require
 from tbgen.export.exported import RECORD, Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import sha256, whole_folder, write_json
 from tbgen.export.fusion import fuse
+from tbgen.export.graphfile import weights_beside
 from tbgen.export.parity import Encoder, Parity, engine_parity, model_run
 from tbgen.export.precision import Precision, precision_named
 from tbgen.export.pytorch import model_from_checkpoint
@@ -56,8 +56,9 @@ def onnx_from_checkpoint(
             f"fixed length {fixed_length} does not fit: the checkpoint reads 2 to {checkpoint.max_length} tokens"
         )
     tell = progress or (lambda _: None)
-    with whole_folder(folder, force=force) as new, tempfile.TemporaryDirectory(dir=new.parent) as scratch:
-        traced = Path(scratch, "model.onnx")
+    with whole_folder(folder, force=force) as new:
+        traced = new.with_name("traced") / "model.onnx"
+        traced.parent.mkdir()
         write_config(checkpoint, new)
         write_tokenizer(checkpoint.folder, new)
         check_vocabulary(new, checkpoint.config["vocab_size"])
@@ -134,9 +135,11 @@ def described(
     """The record of an export, as yet without its parity."""
     onnx = require("onnx", extra="onnx")
     model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
+    weights = weights_beside(folder / "model.onnx")
     return Exported(
         folder=folder,
         model=folder / "model.onnx",
+        weights=weights if weights.is_file() else None,
         tokenizer=folder / "tokenizer.json",
         task=checkpoint.task,
         labels=checkpoint.labels,
@@ -153,6 +156,7 @@ def described(
             "precision": precision,
             "optimized": optimized,
             "sha256": sha256(folder / "model.onnx"),
+            **({"weights_sha256": sha256(weights)} if weights.is_file() else {}),
             **checkpoint.origin,
             "source": {path.name: sha256(path) for path in checkpoint.weights()},
             "versions": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +11,13 @@ import numpy as np
 
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
+from tbgen.export.half import half_run
+from tbgen.export.run import Run, Tensors, onnx_run
 from tbgen.export.tasks import Task, task_named
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tbgen.export.exported import Exported
 
-Tensors = dict[str, np.ndarray]
-Run = Callable[[Tensors], Tensors]
 GROUP = 8
 
 
@@ -48,8 +46,6 @@ def engine_parity(
     checkpoint: Checkpoint, exported: Exported, texts: Sequence[str], *, reference: Run | None = None
 ) -> Parity:
     """Compare ONNX Runtime on an export with PyTorch on its checkpoint; FP16 is rounded as on a GPU."""
-    from tbgen.export.half import half_run
-
     run = half_run if exported.made.get("precision") == "fp16" else onnx_run
     return parity(reference or torch_run(checkpoint), run(exported.model), Encoder(exported), texts, exported)
 
@@ -144,40 +140,6 @@ def largest(differences: Sequence[np.ndarray]) -> float:
 def figure(value: float) -> float:
     """A measured number as it is recorded: three digits."""
     return float(f"{value:.3g}") if math.isfinite(value) else value
-
-
-def onnx_run(model: Path, *, optimize: bool = True) -> Run:
-    """ONNX Runtime on the CPU. Raises UserError for a file that it cannot load."""
-    onnxruntime = require("onnxruntime", extra="onnx")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # it would print its errors beside raising them
-    if not optimize:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    except runtime_errors(onnxruntime) as error:
-        raise UserError(f"ONNX Runtime cannot load {str(model)!r}: {first_line(error)}") from error
-    names = [output.name for output in session.get_outputs()]
-    return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
-
-
-def runtime_errors(onnxruntime: Any) -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises on a file or a tensor that it cannot use; the classes share no base of their own."""
-    state = onnxruntime.capi.onnxruntime_pybind11_state
-    return (
-        state.Fail,
-        state.InvalidProtobuf,
-        state.InvalidGraph,
-        state.InvalidArgument,
-        state.NotImplemented,
-        state.RuntimeException,
-    )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an exception says, without ONNX Runtime's places in its own source."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line.rsplit("Status Message: ", 1)[-1].rsplit(" was false. ", 1)[-1]
 
 
 def torch_run(checkpoint: Checkpoint) -> Run:

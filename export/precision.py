@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import NoSuchName, UserError, require
+from tbgen.export.graphfile import is_large, load_graph, move_graph, save_graph
 from tbgen.export.tasks import Task
 
 # Operators that lose answers in half precision: the variance of a layer norm overflows, sums of many tokens are coarse.
@@ -39,27 +39,43 @@ class Precision:
 
 def unchanged(source: Path, target: Path, row: Task, keep: Sequence[str]) -> None:  # noqa: ARG001
     """FP32, as it was traced."""
-    shutil.copyfile(source, target)
+    move_graph(source, target)
 
 
 def fp16(source: Path, target: Path, row: Task, keep: Sequence[str]) -> None:
     """Half precision inside; inputs and outputs keep their types, and `fp32_nodes` and those named in `keep` theirs."""
-    onnx = require("onnx", extra="onnx")
     float16 = require("onnxruntime.transformers.float16", extra="onnx")
-    model = require("onnxruntime.transformers.onnx_model", extra="onnx").OnnxModel(onnx.load(str(source)))
-    nodes = fp32_nodes(model.model.graph, row) | named_nodes(model.model.graph, keep)
-    fused = any(node.domain for node in model.model.graph.node)
+    kind = require("onnxruntime.transformers.onnx_model", extra="onnx").OnnxModel
+    typed = with_types(source)
+    nodes = fp32_nodes(typed.graph, row) | named_nodes(typed.graph, keep)
     with quiet():
-        if fused:  # onnx cannot tell the types behind operators of com.microsoft, only symbolic inference can
-            require("onnxruntime.transformers.optimizer", extra="onnx")
-        model.convert_float_to_float16(
-            use_symbolic_shape_infer=fused,
-            keep_io_types=True,
-            op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *ISLANDS],
-            node_block_list=sorted(nodes),
+        half = kind(
+            float16.convert_float_to_float16(
+                typed,
+                disable_shape_infer=True,
+                keep_io_types=True,
+                op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *ISLANDS],
+                node_block_list=sorted(nodes),
+            )
         )
-        model.topological_sort(is_deterministic=True)  # the converter puts its casts at the end
-    model.save_model_to_file(str(target))
+        half.remove_cascaded_cast_nodes()
+        half.remove_useless_cast_nodes()
+        half.topological_sort(is_deterministic=True)  # the converter puts its casts at the end
+    save_graph(half.model, target)
+
+
+def with_types(path: Path) -> Any:
+    """A model with the types of its inner tensors, found on the file, so that it may be larger than 2 GB."""
+    onnx = require("onnx", extra="onnx")
+    model = load_graph(path)
+    if any(node.domain for node in model.graph.node):  # onnx does not know the types behind com.microsoft's operators
+        require("onnxruntime.transformers.optimizer", extra="onnx")  # it puts the next module's folder on the path
+        infer = require("onnxruntime.transformers.shape_infer_helper", extra="onnx").SymbolicShapeInferenceHelper
+        with quiet():
+            return infer(model).infer_shapes(model, auto_merge=True, guess_output_rank=False)
+    typed = path.with_name("typed.onnx")
+    onnx.shape_inference.infer_shapes_path(str(path), str(typed))
+    return load_graph(typed)
 
 
 def int8(source: Path, target: Path, row: Task, keep: Sequence[str]) -> None:
@@ -70,8 +86,8 @@ def int8(source: Path, target: Path, row: Task, keep: Sequence[str]) -> None:
     """
     onnx = require("onnx", extra="onnx")
     quantization = require("onnxruntime.quantization", extra="onnx")
-    graph = onnx.load(str(source), load_external_data=False).graph
-    kept = head_nodes(graph, row) | named_nodes(graph, keep)
+    model = load_graph(source)
+    kept = head_nodes(model.graph, row) | named_nodes(model.graph, keep)
     with quiet():
         quantization.quantize_dynamic(
             source,
@@ -81,6 +97,7 @@ def int8(source: Path, target: Path, row: Task, keep: Sequence[str]) -> None:
             reduce_range=True,
             weight_type=quantization.QuantType.QInt8,
             nodes_to_exclude=sorted(kept | {f"{name}_MatMul" for name in kept}),  # so it calls what a Gemm becomes
+            use_external_data_format=is_large(model),
             extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
         )
 

@@ -13,7 +13,7 @@ from tbgen.export.errors import UserError, require
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.files import read_json, sha256
 from tbgen.export.onnx import tensor_specs
-from tbgen.export.parity import Run, first_line, onnx_run, runtime_errors
+from tbgen.export.run import Run, first_line, onnx_run, runtime_errors
 from tbgen.export.tasks import positions_of, task_named
 from tbgen.export.tokenizer import special_ids, tokenizer_length
 
@@ -49,6 +49,7 @@ def exported_from_onnx(
     exported = Exported(
         folder=model.parent,
         model=model,
+        weights=weights_of(graph, model),
         tokenizer=tokenizer_folder / "tokenizer.json",
         task=task,
         labels=checked_labels(config, task, None),
@@ -80,6 +81,16 @@ def read_graph(model: Path) -> Any:
     ) as error:
         raise UserError(f"{str(model)!r} is no whole ONNX file: {first_line(error)}") from error
     return graph
+
+
+def weights_of(graph: Any, model: Path) -> Path | None:
+    """The one file beside a model's that its weights lie in, if any. Raises UserError for several, or a missing one."""
+    places = {
+        entry.value for tensor in graph.graph.initializer for entry in tensor.external_data if entry.key == "location"
+    }
+    if len(places) > 1:
+        raise UserError(f"{str(model)!r} has its weights in {len(places)} files; save it with all of them in one")
+    return model.parent / places.pop() if places else None
 
 
 def opset_of(graph: Any) -> int:

@@ -12,7 +12,8 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.exported import RECORD, Exported, exported_from_folder, record_of
 from tbgen.export.files import copy_files, whole_folder, write_json
-from tbgen.export.parity import Encoder, Parity, onnx_run, parity
+from tbgen.export.parity import Encoder, Parity, parity
+from tbgen.export.run import onnx_run
 from tbgen.export.sentences import TEXTS
 from tbgen.export.tensorrt import WORKSPACE, Progress, plan_from_onnx
 from tbgen.export.tensorrt_cuda import gpu

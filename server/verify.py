@@ -21,8 +21,9 @@ from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.files import sha256
-from tbgen.export.parity import Parity, Run, engine_parity, figure, torch_run
+from tbgen.export.parity import Parity, engine_parity, figure, torch_run
 from tbgen.export.precision import precision_named
+from tbgen.export.run import Run
 from tbgen.generator.config import config_from_text
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.repository import read_record
@@ -183,8 +184,8 @@ class ReferenceEngine:
     """PyTorch as a step, with the engine's tensors."""
 
     def __init__(self, exported: Exported, reference: Run) -> None:
-        self.inputs = {name: ("", []) for name in exported.inputs}
-        self.outputs = {name: ("", []) for name in exported.outputs}
+        self.inputs: dict[str, Any] = {name: ("", []) for name in exported.inputs}
+        self.outputs: dict[str, Any] = {name: ("", []) for name in exported.outputs}
         self.reference = reference
 
     def __call__(self, **tensors: np.ndarray) -> Tensors:

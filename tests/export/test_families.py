@@ -10,7 +10,8 @@ import pytest
 from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.parity import onnx_run, torch_run
+from tbgen.export.parity import torch_run
+from tbgen.export.run import onnx_run
 from tbgen.export.tasks import FAMILIES
 from tests.export import checkpoints
 

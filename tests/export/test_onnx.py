@@ -17,7 +17,8 @@ from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.parity import Encoder, onnx_run, torch_run
+from tbgen.export.parity import Encoder, torch_run
+from tbgen.export.run import onnx_run
 
 HARD = ["오늘도 상한가 갔다", "", "👨‍👩‍👧‍👦 😀", "금리 " * 200, "\x00\x07 tab\tnew\nline", "한국어", "شركة 回 e\u0301"]
 

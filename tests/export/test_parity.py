@@ -8,7 +8,8 @@ import pytest
 from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.export.parity import Encoder, Tensors, decide, engine_parity, groups, onnx_run, parity
+from tbgen.export.parity import Encoder, decide, engine_parity, groups, parity
+from tbgen.export.run import Tensors, onnx_run
 from tbgen.export.tasks import TASKS
 
 TEXTS = ["금리는 동결", "오늘도 상한가 갔다", "the shares rose " * 9, "손절", ""]

@@ -15,7 +15,8 @@ from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import TensorSpec, exported_from_folder
 from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.parity import Encoder, onnx_run
+from tbgen.export.parity import Encoder
+from tbgen.export.run import onnx_run
 from tests.export import checkpoints
 
 TEXTS = ["오늘도 상한가 갔다", "금리", "the shares rose at once"]

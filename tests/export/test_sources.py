@@ -18,7 +18,8 @@ from tbgen.export.bases import BASES
 from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.parity import Encoder, onnx_run, torch_run
+from tbgen.export.parity import Encoder, torch_run
+from tbgen.export.run import onnx_run
 from tbgen.export.sources import checkpoint_from_source, checkpoint_from_state
 from tests.export import checkpoints
 

@@ -1,0 +1,48 @@
+"""An engine file as a function of numpy arrays, by ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tbgen.export.errors import UserError, require
+
+Tensors = dict[str, np.ndarray]
+Run = Callable[[Tensors], Tensors]
+
+
+def onnx_run(model: Path, *, optimize: bool = True) -> Run:
+    """ONNX Runtime on the CPU. Raises UserError for a file that it cannot load."""
+    onnxruntime = require("onnxruntime", extra="onnx")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # it would print its errors beside raising them
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    except runtime_errors(onnxruntime) as error:
+        raise UserError(f"ONNX Runtime cannot load {str(model)!r}: {first_line(error)}") from error
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def runtime_errors(onnxruntime: Any) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises on a file or a tensor that it cannot use; the classes share no base of their own."""
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    return (
+        state.Fail,
+        state.InvalidProtobuf,
+        state.InvalidGraph,
+        state.InvalidArgument,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, without ONNX Runtime's places in its own source."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line.rsplit("Status Message: ", 1)[-1].rsplit(" was false. ", 1)[-1]

@@ -1,0 +1,106 @@
+"""Weights in a file of their own, tried with a threshold low enough for a small model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tbgen.export import graphfile
+from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.errors import UserError
+from tbgen.export.exported import Exported, exported_from_folder
+from tbgen.export.graphfile import load_graph, move_graph, save_graph
+from tbgen.export.onnx import onnx_from_checkpoint
+from tbgen.export.parity import Encoder
+from tbgen.export.run import onnx_run
+from tbgen.export.ready import exported_from_onnx
+
+
+@pytest.fixture
+def low(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphfile, "APART_FROM", 10_000)
+
+
+@pytest.fixture
+def scattered(exported: Exported, tmp_path: Path) -> Path:
+    """A model with a file for each weight, as the exporter of PyTorch leaves a large one."""
+    model = onnx.load(str(exported.model))
+    path = tmp_path / "scattered" / "model.onnx"
+    path.parent.mkdir()
+    onnx.save(model, str(path), save_as_external_data=True, all_tensors_to_one_file=False, size_threshold=0)
+    return path
+
+
+@pytest.mark.usefixtures("low")
+def test_scattered_weights_come_into_one_file(scattered: Path, exported: Exported, tmp_path: Path) -> None:
+    move_graph(scattered, tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx.data").stat().st_size > 90_000
+    inputs = Encoder(exported)(["오늘도 상한가 갔다", "금리"])
+    assert (onnx_run(tmp_path / "model.onnx")(inputs)["outputs"] == onnx_run(exported.model)(inputs)["outputs"]).all()
+
+
+def test_weights_that_fit_come_into_the_model(scattered: Path, tmp_path: Path) -> None:
+    move_graph(scattered, tmp_path / "model.onnx")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["model.onnx"]
+
+
+@pytest.mark.usefixtures("low")
+@pytest.mark.parametrize(("precision", "optimize"), [("fp32", True), ("fp16", False), ("int8", False), ("int8", True)])
+def test_an_export_with_its_weights_apart(bert: Path, tmp_path: Path, precision: str, optimize: bool) -> None:
+    made = [
+        onnx_from_checkpoint(
+            checkpoint_from_folder(bert), tmp_path / name, precision=precision, optimize=optimize, tolerance=9
+        )
+        for name in ("one", "two")
+    ]
+    assert [path.name for path in made[0].files] == ["model.onnx", "model.onnx.data"]
+    assert made[0].model.stat().st_size < 80_000
+    for name in ("model.onnx", "model.onnx.data", "export.json"):
+        assert (made[0].folder / name).read_bytes() == (made[1].folder / name).read_bytes()
+
+
+@pytest.fixture
+def apart(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An export whose weights lie apart."""
+    monkeypatch.setattr(graphfile, "APART_FROM", 10_000)
+    return onnx_from_checkpoint(checkpoint_from_folder(bert), tmp_path / "apart", optimize=True).folder
+
+
+def test_weights_that_are_gone_are_missed(apart: Path) -> None:
+    (apart / "model.onnx.data").unlink()
+    with pytest.raises(UserError, match=r"no model\.onnx\.data in"):
+        exported_from_folder(apart)
+    with pytest.raises(UserError, match="is no whole ONNX file"):
+        exported_from_onnx(apart / "model.onnx", apart)
+
+
+def test_weights_that_are_cut_short_are_missed(apart: Path) -> None:
+    path = apart / "model.onnx.data"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"model.onnx' has \d+ bytes, export.json says \d+; export again"):
+        exported_from_folder(apart)
+    with pytest.raises(UserError, match=r"is no whole ONNX file|cannot load"):
+        exported_from_onnx(apart / "model.onnx", apart)
+
+
+def test_a_ready_file_with_weights_apart(apart: Path) -> None:
+    assert exported_from_onnx(apart / "model.onnx", apart).weights == apart / "model.onnx.data"
+
+
+def test_a_ready_file_with_scattered_weights_is_refused(scattered: Path, exported: Exported) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json", "config.json"):
+        shutil.copy(exported.folder / name, scattered.parent)
+    with pytest.raises(UserError, match=r"has its weights in \d+ files; save it with all of them in one"):
+        exported_from_onnx(scattered, scattered.parent)
+
+
+def test_a_file_is_written_over_not_added_to(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphfile, "APART_FROM", 10_000)
+    for _ in range(2):
+        save_graph(load_graph(exported.model), tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx.data").stat().st_size < 200_000
