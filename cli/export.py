@@ -96,7 +96,7 @@ def report(exported: Exported) -> list[tuple[str, str]]:
     made, parity = exported.made, exported.parity
     tensors = {**exported.inputs, **exported.outputs}
     return [
-        ("written", f"{exported.model} ({decimal(exported.model.stat().st_size)})"),
+        ("written", f"{exported.model} ({decimal(sum(file.stat().st_size for file in exported.files))})"),
         ("task", exported.task + (f": {', '.join(exported.labels)}" if exported.labels else "")),
         *((name, f"{spec.dtype} [{', '.join(map(str, spec.shape))}]") for name, spec in tensors.items()),
         ("opset", f"{made['opset']}, {made['precision']}" + (", fused for ONNX Runtime" if made["optimized"] else "")),
