@@ -16,6 +16,9 @@ import click
 @click.option("--label", "labels", multiple=True, help="Name of a class, in the order of the logits; repeatable.")
 @click.option("--engine", "engines", multiple=True, help="How Triton runs the model; repeatable. Default: onnx.")
 @click.option("--graph", help="ensemble, bls or both.")
+@click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable.")
+@click.option("--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...'; repeatable.")
+@click.option("--post", multiple=True, help="A step behind the task's head, written likewise; repeatable.")
 @click.option("--fixed-length", type=click.IntRange(min=0), help="Pad every text to this many tokens; 0: no.")
 @click.option("--vendor/--no-vendor", default=True, help="Whether the tokenizers library comes along. Default: yes.")
 @click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
@@ -24,7 +27,7 @@ import click
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default="tbgen.toml", show_default=True
 )
 @click.option("--force", is_flag=True, help="Replace a recipe that is there.")
-def init(output: Path, force: bool, **options: Any) -> None:
+def init(output: Path, force: bool, **given: Any) -> None:
     """Write the recipe tbgen.toml: what to scaffold, in a file to commit.
 
     `tbgen scaffold` in its folder then writes the same repository on any machine. On a terminal it asks for what the
@@ -39,7 +42,7 @@ def init(output: Path, force: bool, **options: Any) -> None:
 
     if output.exists() and not force:
         raise UserError(f"{str(output)!r} exists; --force replaces it, -o writes another")
-    answers = ask(options) if sys.stdin.isatty() else options
+    answers = ask(given) if sys.stdin.isatty() else given
     if not answers["name"]:
         raise click.UsageError("name the models")
     request = Request(
@@ -51,6 +54,7 @@ def init(output: Path, force: bool, **options: Any) -> None:
         fixed_length=answers["fixed_length"] or None,
         vendor=answers["vendor"],
         platform=answers["platform"] or this_platform(),
+        **{key: answers[key] for key in ("options", "pre", "post")},
     )
     requests = tuple(replace(request, engine=engine) for engine in answers["engines"] or ["onnx"])
     for each in requests:
@@ -63,18 +67,18 @@ def init(output: Path, force: bool, **options: Any) -> None:
     )
 
 
-def ask(options: dict[str, Any]) -> dict[str, Any]:
-    """The options, with what they leave open asked for."""
+def ask(given: dict[str, Any]) -> dict[str, Any]:
+    """The given options, with what they leave open asked for."""
     from tbgen.generator.engines import GRAPHS
     from tbgen.generator.presets import PRESETS
 
-    name = options["name"] or click.prompt("Name of the models", default=next(iter(PRESETS)))
-    source = options["source"] or ask_source(None if name not in PRESETS else "")
-    graph = options["graph"] or click.prompt("Graph", type=click.Choice(list(GRAPHS)), default="both")
-    length = options["fixed_length"]
+    name = given["name"] or click.prompt("Name of the models", default=next(iter(PRESETS)))
+    source = given["source"] or ask_source(None if name not in PRESETS else "")
+    graph = given["graph"] or click.prompt("Graph", type=click.Choice(list(GRAPHS)), default="both")
+    length = given["fixed_length"]
     if length is None:
         length = click.prompt("Pad every text to a fixed number of tokens (0: no)", type=click.IntRange(0), default=0)
-    return options | {"name": name, "source": source, "graph": graph, "fixed_length": length}
+    return given | {"name": name, "source": source, "graph": graph, "fixed_length": length}
 
 
 def ask_source(default: str | None) -> Path | None:

@@ -119,6 +119,8 @@ def show(written: Scaffolded, name: str, console: Console) -> None:
     out.print("Put it into an existing Triton; the second line loads it where the server does not poll:")
     for line in drop_in_lines(name, written.repository, models):
         out.print(f"  {line}", soft_wrap=True)
+    out.print("Or start one on it, in NVIDIA's container:")
+    out.print(f"  {launch_line(written.repository)}", soft_wrap=True)
 
 
 def drop_in_lines(name: str, repository: Path, models: list[str]) -> list[str]:
@@ -127,3 +129,14 @@ def drop_in_lines(name: str, repository: Path, models: list[str]) -> list[str]:
         f"cp -r {repository}/{name}_* /path/to/triton/model_repository/",
         f"for model in {' '.join(models)}; do curl -fX POST localhost:8000/v2/repository/models/$model/load; done",
     ]
+
+
+def launch_line(repository: Path) -> str:
+    """The shell line that starts Triton's newest known container on a repository, in UTF-8."""
+    from tbgen.generator.releases import RELEASES
+
+    return (
+        "docker run --rm --shm-size=1g -p 8000:8000 -p 8001:8001 -e PYTHONUTF8=1 -e LANG=C.UTF-8 -e LC_ALL=C.UTF-8 "
+        f'-v "{repository.resolve()}:/models:ro" nvcr.io/nvidia/tritonserver:{max(RELEASES)}-py3 '
+        "tritonserver --model-repository=/models"
+    )

@@ -48,6 +48,7 @@ def serve(
     with stop_on_signal(), stopping(server, progress):
         start(server, progress)
         show(server, out)
+        ask(server, out)
         wait(server, verbose)
 
 
@@ -75,6 +76,23 @@ def show(server: EmbeddedServer, out: Console) -> None:
         url = "" if server.ports["gRPC"] == 8001 else f" --url {server.grpc_url}"
         out.print(f"Ask it: tbgen infer {front}{url} TEXT", highlight=False)
     out.print("Stop it: Ctrl-C", highlight=False)
+
+
+def ask(server: EmbeddedServer, out: Console) -> None:
+    """Ask each model that takes text in Korean with emoji: a locale or a step that cannot read it shows here."""
+    from tbgen.export.errors import UserError
+    from tbgen.server.connection import Connection
+    from tbgen.server.smoke import smoke
+
+    asked: list[str] = []
+    with Connection(server.grpc_url) as connection:
+        for model in server.models():
+            try:
+                asked += smoke(connection, [model.name] if model.state == "READY" else [])
+            except UserError as error:
+                out.print(f"{model.name} cannot answer Korean with emoji: {error.message}", style="yellow")
+    if asked:
+        out.print(f"Asked in Korean with emoji, and answered: {', '.join(asked)}", highlight=False)
 
 
 def model_table(models: list[ServedModel]) -> Table:

@@ -7,7 +7,7 @@ import importlib.util
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -34,6 +34,13 @@ def step_from_option(text: str) -> Step:
     if file.endswith(".py"):
         return Step(Path(file), checked_class(Path(file), name), settings_from_words(settings))
     return Step(*place_of(announced(place)), settings_from_words(settings))
+
+
+def with_file(option: str, place: Callable[[Path], Path]) -> str:
+    """The same option with its step's file elsewhere: `place` gives the new path. An installed step stays as it is."""
+    first, *settings = shlex.split(option)
+    file, colon, name = first.rpartition(":") if ":" in first else (first, "", "")
+    return shlex.join([f"{place(Path(file))}{colon}{name}", *settings]) if file.endswith(".py") else option
 
 
 def settings_from_words(words: Iterable[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import exported_from_folder
+from tbgen.generator.plugins import with_file
 from tbgen.generator.repository import sha256_of
 from tbgen.generator.scaffold import Request, export_task, source_of
 
@@ -70,6 +71,8 @@ def recipe_from_file(file: Path) -> Recipe:
     repository = folder / values.pop("repository", "model_repository")
     source = folder / values.pop("source") if "source" in values else None
     engines = values.pop("engines", ["onnx"])
+    for side in ("pre", "post"):
+        values[side] = [with_file(option, lambda file: folder / file) for option in values.get(side, [])]
     asked: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     return Recipe(tuple(Request(source=source, engine=engine, **asked) for engine in engines), repository)
 
@@ -104,6 +107,8 @@ def text_from_recipe(recipe: Recipe, folder: Path) -> str:
         value = getattr(first, key, None)
         if key not in (*values, "weights") and value is not None and value != getattr(default, key, None):
             values[key] = list(value) if isinstance(value, tuple) else value
+    for side in {"pre", "post"} & values.keys():
+        values[side] = [with_file(option, lambda file: Path(relative(file, folder))) for option in values[side]]
     lines = [f"{key} = {json.dumps(values[key], ensure_ascii=False)}" for key in KEYS if values.get(key) is not None]
     if first.weights:
         lines += ["", "[weights]  # SHA-256; without this table any weights will do"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tbgen.export.errors import NoSuchName
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.originals import text_of, unpacked
+from tbgen.generator.plugins import with_file
 from tbgen.generator.repository import RECORD, files_of, publish, read_record, sha256_of, staged
 from tbgen.generator.scaffold import Progress, Request, stage
 
@@ -94,16 +96,25 @@ def requests_from_records(repository: Path, name: str, source: Path | None) -> l
     if not mine:
         raise NoSuchName("name", name, sorted({record["name"] for record in records.values()}))
     distinct = {settings["engine"]: settings for settings in mine}
-    return [request_from_settings(name, source, settings) for settings in distinct.values()]
+    folders = own_folders(name, repository)
+    return [request_from_settings(name, source, settings, folders) for settings in distinct.values()]
 
 
-def request_from_settings(name: str, source: Path | None, settings: dict[str, Any]) -> Request:
-    """The inverse of what a record keeps of a request; JSON has no tuples."""
+def request_from_settings(name: str, source: Path | None, settings: dict[str, Any], folders: Sequence[Path]) -> Request:
+    """The inverse of what a record keeps of a request. Steps of one's own are taken from the models in `folders`."""
     known = {field.name for field in fields(Request)}
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key in known
     }
+    for side in ("pre", "post"):
+        values[side] = tuple(with_file(option, partial(standing_step, folders)) for option in values.get(side, ()))
     return Request(name, source, **values)
+
+
+def standing_step(folders: Sequence[Path], file: Path) -> Path:
+    """Where the models have a step file; as it is named where they have none."""
+    places = (folder / "1" / file.name for folder in folders)
+    return next((place for place in places if place.is_file()), file)
 
 
 def model_folders(repository: Path) -> list[Path]:

@@ -17,6 +17,7 @@ repository = "model_repository"
 labels = ["부정", "중립", "긍정"]
 engines = ["onnx"]
 graph = "bls"
+pre = ["steps/clean.py:Clean url=false"]
 platform = "aarch64"
 
 [weights]  # SHA-256; without this table any weights will do
@@ -39,6 +40,7 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
             labels=("부정", "중립", "긍정"),
             graph="bls",
             platform="aarch64",
+            pre=(f"{tmp_path}/steps/clean.py:Clean url=false",),
             weights={"model.safetensors": "00"},
         ),
     )

@@ -10,6 +10,20 @@ from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.update import FileChange, apply, regenerated, requests_from_records, state_of, three_way
 from tests.generator.test_scaffold import hashes
 
+SHOUT = """
+import numpy as np
+
+class Shout:
+    inputs = {"input_text": ("TYPE_STRING", [1])}
+    outputs = {"input_text": ("TYPE_STRING", [1])}
+
+    def __init__(self, folder, *, suffix=""):
+        self.suffix = suffix
+
+    def __call__(self, input_text):
+        return {"input_text": np.char.upper(input_text.astype(str)).astype(object) + self.suffix}
+"""
+
 
 @pytest.fixture(scope="module")
 def written(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -103,6 +117,21 @@ def test_an_edit_and_a_change_of_the_tool_are_shown_apart(repository: Path) -> N
     assert "max_batch_size" not in yours["you changed"]
     assert "-max_batch_size: 64\n+max_batch_size: 128" in tools["tbgen changed"]
     assert (model / "config.pbtxt").read_text(encoding="utf-8") == mine
+
+
+def test_a_step_of_ones_own_is_taken_from_the_models(sample_export: Path, tmp_path: Path) -> None:
+    (tmp_path / "shout.py").write_text(SHOUT, encoding="utf-8")
+    repository = tmp_path / "r"
+    scaffold(Request("shop", sample_export, graph="bls", pre=(f"{tmp_path}/shout.py:Shout suffix='!'",)), repository)
+    record = (repository / "shop_onnx_bls" / RECORD).read_text(encoding="utf-8")
+    assert "shout.py:Shout" in record
+    assert str(tmp_path) not in record
+    (tmp_path / "shout.py").unlink()
+    assert states(repository) == {}
+    step = repository / "shop_onnx_bls" / "1" / "shout.py"
+    step.write_text(SHOUT.replace("upper", "lower"), encoding="utf-8")
+    assert updated(repository) == ["shop_onnx_bls"]
+    assert "lower" in step.read_text(encoding="utf-8")
 
 
 def test_force_replaces_edits_but_not_a_persons_own_files(repository: Path, written: Path) -> None:
