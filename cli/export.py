@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tbgen.export.checkpoint import Checkpoint
     from tbgen.export.exported import Exported
 
+OPSET = 17
 SOURCE = ("source", "revision", "state_dict", "base", "label_count", "task", "labels")
 
 
@@ -42,7 +43,8 @@ export.add_command(tensorrt)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--task", help="What the checkpoint is for.  [default: as its config.json says]")
 @click.option("--label", "labels", multiple=True, help="A class name, in the order of the logits; once per class.")
-@click.option("--opset", default=17, show_default=True, help="ONNX operator set.")
+@click.option("--opset", type=int, help="ONNX operator set.  [default: 17, or what the release reads]")
+@click.option("--triton", "release", help="Release of the server that will read the file, such as 24.10.")
 @click.option("--fixed-length", type=int, help="Fix the sequence axis to this many tokens; the batch stays dynamic.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True)
 @click.option("--optimize", is_flag=True, help="Fuse layers to operators that only ONNX Runtime can read.")
@@ -50,7 +52,7 @@ export.add_command(tensorrt)
 @click.option("--text", type=click.Path(path_type=Path), help="File of texts to compare on, one a line.")
 @click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: the precision's]")
 @click.option("--force", is_flag=True, help="Replace an existing folder.")
-def onnx(output: Path, text: Path | None, **options: Any) -> None:
+def onnx(output: Path, text: Path | None, opset: int | None, release: str | None, **options: Any) -> None:
     """Write a checkpoint as an ONNX file, beside its tokenizer, and compare it with PyTorch."""
     from rich.console import Console
 
@@ -59,11 +61,22 @@ def onnx(output: Path, text: Path | None, **options: Any) -> None:
 
     console = Console(highlight=False)
     texts = texts_from_file(text) if text else None
+    options |= versions_for(release, opset)
     checkpoint = checkpoint_named(**{name: options.pop(name) for name in SOURCE})
     with console.status("loading") as status:
         exported = onnx_from_checkpoint(checkpoint, output, texts=texts, progress=status.update, **options)
     for name, value in report(exported):
         console.print(f"{name:<17}{value}", soft_wrap=True, markup=False)
+
+
+def versions_for(release: str | None, opset: int | None) -> dict[str, int]:
+    """The opset to write, and the newest opset and IR version that a release of Triton reads."""
+    from tbgen.generator.releases import release_named
+
+    if release is None:
+        return {"opset": opset or OPSET}
+    newest = release_named(release)
+    return {"opset": opset or min(OPSET, newest.opset), "newest_opset": newest.opset, "newest_ir": newest.ir}
 
 
 def checkpoint_named(

@@ -29,8 +29,7 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
     """
     if target.exists() and not force:
         raise UserError(f"{str(target)!r} exists; choose another folder, or replace it with --force")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+    with beside(target) as scratch:
         new, old = Path(scratch, "new"), Path(scratch, "old")
         new.mkdir()  # its own folder: a temporary directory is closed to other users, the target should not be
         try:
@@ -42,6 +41,15 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
         if target.exists():
             target.rename(old)
         new.rename(target)
+
+
+def beside(target: Path) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder in the folder that `target` will be in. Raises UserError where that cannot be."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise UserError(f"cannot write to {str(target.parent)!r}: {error.strerror}") from error
 
 
 def copy_files(source: Path, target: Path, names: tuple[str, ...]) -> None:

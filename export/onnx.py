@@ -30,6 +30,8 @@ def onnx_from_checkpoint(
     folder: Path,
     *,
     opset: int = 17,
+    newest_opset: int | None = None,
+    newest_ir: int | None = None,
     fixed_length: int | None = None,
     precision: str = "fp32",
     optimize: bool = False,
@@ -42,15 +44,16 @@ def onnx_from_checkpoint(
     """Write `folder` with model.onnx, the tokenizer, config.json and export.json.
 
     Both axes of the inputs are dynamic; with `fixed_length` the sequence axis is that number and only the batch stays
-    dynamic. `optimize` fuses layers to operators of ONNX Runtime alone. `keep_fp32` are beginnings of the names of
-    nodes that another precision leaves as they are. `texts` (default: a dozen Korean and English sentences) are
-    compared with PyTorch, padded together; `tolerance` bounds the largest difference of a logit (default: the
-    precision's). `progress` is told each stage. Raises UserError when the difference is larger, and for whatever the
-    user can mend; then nothing is written.
+    dynamic. `newest_opset` and `newest_ir` are the newest that the server's ONNX Runtime reads. `optimize` fuses layers
+    to operators of ONNX Runtime alone. `keep_fp32` are beginnings of the names of nodes that another precision leaves
+    as they are. `texts` (default: a dozen Korean and English sentences) are compared with PyTorch, padded together;
+    `tolerance` bounds the largest difference of a logit (default: the precision's). `progress` is told each stage.
+    Raises UserError when the difference is larger, and for whatever the user can mend; then nothing is written.
     """
     for package in PACKAGES:
         require(package, extra="onnx")  # now, not after minutes of work
     row = precision_named(precision)
+    refuse_newer("opset", opset, newest_opset)
     if fixed_length is not None and not 2 <= fixed_length <= checkpoint.max_length:
         raise UserError(
             f"fixed length {fixed_length} does not fit: the checkpoint reads 2 to {checkpoint.max_length} tokens"
@@ -75,6 +78,7 @@ def onnx_from_checkpoint(
         tell("checking the graph")
         check_graph(new / "model.onnx")
         exported = described(checkpoint, new, fixed_length=fixed_length, precision=precision, optimized=optimize)
+        refuse_newer("IR version", exported.made["ir_version"], newest_ir)
         tell("comparing with PyTorch")
         found = engine_parity(checkpoint, exported, texts or TEXTS, reference=model_run(model, checkpoint.task))
         bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
@@ -83,6 +87,12 @@ def onnx_from_checkpoint(
         exported = replace(exported, parity={**asdict(found), **limits})
         write_json(new / RECORD, record_of(exported))
     return exported_from_folder(folder)
+
+
+def refuse_newer(what: str, made: int, newest: int | None) -> None:
+    """Raise UserError for a version that the server's ONNX Runtime cannot read."""
+    if newest is not None and made > newest:
+        raise UserError(f"{what} {made} is newer than the server's ONNX Runtime reads, which is {newest} at most")
 
 
 def refuse_drift(found: Parity, bounds: Precision, advise: Callable[[], str]) -> None:
@@ -151,7 +161,7 @@ def described(
         special=special_ids(folder),
         sentence=checkpoint.sentence.record() if checkpoint.sentence else {},
         made={
-            "opset": model.opset_import[0].version,
+            "opset": opset_of(model),
             "ir_version": model.ir_version,
             "precision": precision,
             "optimized": optimized,
@@ -175,3 +185,8 @@ def tensor_specs(tensors: Any) -> dict[str, TensorSpec]:
         shape = tuple(axis.dim_param or axis.dim_value for axis in kind.shape.dim)
         specs[tensor.name] = TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name, shape)
     return specs
+
+
+def opset_of(graph: Any) -> int:
+    """The version of the standard operator set that a model uses."""
+    return int(next(entry.version for entry in graph.opset_import if entry.domain in {"", "ai.onnx"}))

@@ -12,7 +12,7 @@ from tbgen.export.checkpoint import checked_labels, checked_task, problem_of
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.files import read_json, sha256
-from tbgen.export.onnx import tensor_specs
+from tbgen.export.onnx import opset_of, tensor_specs
 from tbgen.export.run import Run, first_line, onnx_run, runtime_errors
 from tbgen.export.tasks import positions_of, task_named
 from tbgen.export.tokenizer import special_ids, tokenizer_length
@@ -91,11 +91,6 @@ def weights_of(graph: Any, model: Path) -> Path | None:
     if len(places) > 1:
         raise UserError(f"{str(model)!r} has its weights in {len(places)} files; save it with all of them in one")
     return model.parent / places.pop() if places else None
-
-
-def opset_of(graph: Any) -> int:
-    """The version of the standard operator set that a model uses."""
-    return int(next(entry.version for entry in graph.opset_import if entry.domain in {"", "ai.onnx"}))
 
 
 def check_names(model: Path, task: str, inputs: dict[str, TensorSpec], outputs: dict[str, TensorSpec]) -> None:

@@ -68,3 +68,20 @@ def test_texts_that_cannot_be_read(content: bytes | None, sentence: str, bert: P
     code, output = run("onnx", "--source", bert, "-o", tmp_path / "made", "--text", tmp_path / "texts.txt")
     assert code == 1
     assert sentence in output
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--triton", "24.10"], "opset            17, fp32"),
+        (["--triton", "24.10", "--opset", "15"], "opset            15, fp32"),
+        (
+            ["--triton", "23.09", "--opset", "20"],
+            "Error: opset 20 is newer than the server's ONNX Runtime reads, which is 19 at most",
+        ),
+        (["--triton", "9.99"], "Error: no Triton release '9.99'. "),
+    ],
+)
+def test_a_release_decides_the_newest_opset(options: list[str], line: str, bert: Path, tmp_path: Path) -> None:
+    _, output = run("onnx", "--source", bert, "-o", tmp_path / "made", *options)
+    assert line in output

@@ -15,8 +15,8 @@ from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.graphfile import load_graph, move_graph, save_graph
 from tbgen.export.onnx import onnx_from_checkpoint
 from tbgen.export.parity import Encoder
-from tbgen.export.run import onnx_run
 from tbgen.export.ready import exported_from_onnx
+from tbgen.export.run import onnx_run
 
 
 @pytest.fixture

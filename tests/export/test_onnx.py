@@ -116,7 +116,13 @@ def test_drift_is_refused_with_both_numbers(bert: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"), [({"opset": 9}, "opset 9 cannot"), ({"fixed_length": 41}, "reads 2 to 40 tokens")]
+    ("settings", "sentence"),
+    [
+        ({"opset": 9}, "opset 9 cannot be written; there are 15 to 20"),
+        ({"fixed_length": 41}, "reads 2 to 40 tokens"),
+        ({"newest_opset": 16}, "opset 17 is newer than the server's ONNX Runtime reads, which is 16 at most"),
+        ({"newest_ir": 7}, "IR version 8 is newer than the server's ONNX Runtime reads, which is 7 at most"),
+    ],
 )
 def test_refuses_what_cannot_be_written(bert: Path, tmp_path: Path, settings: dict[str, int], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):

@@ -1,0 +1,55 @@
+"""A full disk, a Ctrl-C, a folder one may not write to: one line, exit 1, and nothing half-written under the name."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from tbgen.cli.main import main; main(prog_name='tbgen')", "export", "onnx"]
+
+
+def start(bert: Path, target: Path, **settings: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, "--source", str(bert), "-o", str(target)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **settings,  # type: ignore[call-overload]
+    )
+
+
+@pytest.mark.parametrize("kilobytes", [1, 20, 100])
+def test_a_full_disk(kilobytes: int, bert: Path, tmp_path: Path) -> None:
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, kilobytes * 1024))
+
+    process = start(bert, tmp_path / "made", preexec_fn=little_room)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.splitlines()[-1].startswith("Error: the file size limit is reached; nothing was written to ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c(bert: Path, tmp_path: Path) -> None:
+    process = start(bert, tmp_path / "made", start_new_session=True)
+    while not list(tmp_path.iterdir()):
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.splitlines()[-1] == "Aborted!"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to(bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    process = start(bert, tmp_path / "file" / "made")
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.splitlines()[-1].startswith(f"Error: cannot write to {str(tmp_path / 'file')!r}: ")
