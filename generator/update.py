@@ -136,9 +136,13 @@ def standing_export(request: Request, repository: Path) -> Exported | None:
     tokenizer = next(filter(None, others), None)
     if record is None or model is None or tokenizer is None or not same_export(request, record["settings"]):
         return None
-    record["export"]["made"]["source"] = record["source"]
-    exported = exported_from_record(engine / "1", {**record["export"], "parity": {}})
-    return replace(exported, model=model, tokenizer=tokenizer)
+    try:
+        record["export"]["made"]["source"] = record["source"]
+        exported = exported_from_record(engine / "1", {**record["export"], "parity": {}})
+    except KeyError:  # written by a tbgen that kept less of the export
+        return None
+    here = all(file.is_file() for file in exported.files if file.name != model.name)
+    return replace(exported, model=model, tokenizer=tokenizer) if here else None
 
 
 def same_export(request: Request, settings: Mapping[str, Any]) -> bool:

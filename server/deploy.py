@@ -104,13 +104,13 @@ def deploy(
     done: list[tuple[Change, list[Undo]]] = []
     try:
         for change in changes:
-            if change.version is None:
-                continue
-            on_progress(f"{change.release.name}: version {change.version}")
-            done.append((change, []))
-            store.publish(change.release, change.version, keep, done[-1][1])
-            if live:
-                live.bring(change.release.name, change.version)
+            version = change.version or change.standing.versions[-1]
+            if change.version:
+                on_progress(f"{change.release.name}: version {version}")
+                done.append((change, []))
+                store.publish(change.release, version, keep, done[-1][1])
+            if live and not live.serves(change.release.name, version):
+                live.bring(change.release.name, version)
         return smoke(live.connection, [change.release.name for change in changes]) if live else []
     except BaseException as error:
         on_progress("Putting back the versions before")
