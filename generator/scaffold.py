@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.exported import record_of as export_record
 from tbgen.generator.build_script import build_traits, export_to_build, onnx_precision
+from tbgen.generator.check.check import check_repository
 from tbgen.generator.engines import ENGINES, GRAPHS
 from tbgen.generator.graph import models_of
 from tbgen.generator.plugins import settings_from_words, step_from_option, task_named, with_file
@@ -84,6 +85,8 @@ def scaffold(
         if not force:
             for name in written.models:
                 refuse_to_overwrite(standing_model(repository / name), written.source)
+        if request.build_script is None:  # else the plan is not there yet
+            refuse_what_triton_refuses(staging, written.models)
         publish(staging, repository, written.models)
     return Scaffolded(
         repository,
@@ -92,6 +95,13 @@ def scaffold(
         written.exported,
         None if request.source else request.name,
     )
+
+
+def refuse_what_triton_refuses(folder: Path, models: Sequence[str]) -> None:
+    """Raise UserError for the first of the written models that Triton would not load or could not serve."""
+    wrong = [finding for finding in check_repository(folder, names=models) if finding.severity == "error"]
+    if wrong:
+        raise UserError(f"Triton would refuse {wrong[0].model}: {wrong[0].says}; {wrong[0].mend}. Nothing was written")
 
 
 def stage(

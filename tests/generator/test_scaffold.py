@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
 from tbgen.export.errors import UserError
 from tbgen.generator.config import config_from_text
-from tbgen.generator.scaffold import Request, scaffold
+from tbgen.generator.scaffold import Request, refuse_what_triton_refuses, scaffold
 
 COMMITTED = Path(__file__).parents[2] / "model_repository"
 FILES = {
@@ -135,3 +136,10 @@ def test_bad_input_is_a_sentence_and_writes_nothing(request_: Request, sentence:
         scaffold(request_, tmp_path / "r")
     assert sentence in error.value.message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_models_that_triton_would_refuse_are_not_published(repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository, tmp_path / "staging")
+    (tmp_path / "staging" / "kcbert_tokenizer" / "1" / "steps.json").unlink()
+    with pytest.raises(UserError, match=r"Triton would refuse kcbert_tokenizer: .*steps\.json"):
+        refuse_what_triton_refuses(tmp_path / "staging", sorted(FILES))
