@@ -101,7 +101,8 @@ def refuse_what_triton_refuses(folder: Path, models: Sequence[str]) -> None:
     """Raise UserError for the first of the written models that Triton would not load or could not serve."""
     wrong = [finding for finding in check_repository(folder, names=models) if finding.severity == "error"]
     if wrong:
-        raise UserError(f"Triton would refuse {wrong[0].model}: {wrong[0].says}; {wrong[0].mend}. Nothing was written")
+        first = min(wrong, key=lambda finding: models.index(finding.model))  # an ensemble only echoes its models' faults
+        raise UserError(f"Triton would refuse {first.model}: {first.says}; {first.mend}. Nothing was written")
 
 
 def stage(

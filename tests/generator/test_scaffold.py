@@ -142,4 +142,4 @@ def test_models_that_triton_would_refuse_are_not_published(repository: Path, tmp
     shutil.copytree(repository, tmp_path / "staging")
     (tmp_path / "staging" / "kcbert_tokenizer" / "1" / "steps.json").unlink()
     with pytest.raises(UserError, match=r"Triton would refuse kcbert_tokenizer: .*steps\.json"):
-        refuse_what_triton_refuses(tmp_path / "staging", sorted(FILES))
+        refuse_what_triton_refuses(tmp_path / "staging", list(FILES))
