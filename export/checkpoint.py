@@ -104,7 +104,7 @@ def checkpoint_of(
         inputs=inputs_of(config),
         problem=problem_of(config),
         state=state,
-        sentence=sentence if task_named(task).width == "hidden" else None,
+        sentence=sentence if sentence and task_named(task) == task_named(sentence.task) else None,
         origin=origin or {},
     )
 

@@ -18,7 +18,7 @@ SWITCHES = {
 }
 POOLINGS = tuple(SWITCHES.values())
 ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid")
-KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
+SPLADE = ("max", "sum")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Dense:
 class Sentence:
     """What follows the transformer: `pooling` to one vector per text, linear layers, and L2 normalisation.
 
+    A SPLADE folder (task sparse-embedding) pools the weights of words by `pooling`, behind `activation`.
     `prompts` are the prefixes by name, `prompt` the name of the one that is put before every text. With linear layers
     the pooling is part of the graph, since they come after it; otherwise hidden states leave the graph.
     """
@@ -45,6 +46,7 @@ class Sentence:
     dense: tuple[Dense, ...]
     prompts: dict[str, str]
     prompt: str | None
+    activation: str | None = None
 
     def record(self) -> dict[str, Any]:
         """What a server's step has to know, in plain values."""
@@ -54,6 +56,7 @@ class Sentence:
             "normalize": self.normalize,
             "prompts": self.prompts,
             "prompt": self.prompt,
+            **({"activation": self.activation} if self.activation else {}),
         }
 
 
@@ -65,22 +68,46 @@ def sentence_from_folder(folder: Path) -> Sentence | None:
         (module["type"].rsplit(".", 1)[-1], folder / module["path"]) for module in parsed(folder / "modules.json")
     ]
     kinds = [kind for kind, _ in modules]
+    if kinds == ["MLMTransformer", "SpladePooling"]:
+        return splade(folder, modules[0][1], modules[1][1])
     if kinds[:2] != ["Transformer", "Pooling"] or not is_chain(kinds[2:]):
         raise UserError(
             f"{str(folder)!r} has the modules {', '.join(kinds)}; tbgen serves Transformer, Pooling, then Dense "
-            "any number of times, then Normalize or not; name --task to export the transformer alone"
+            "any number of times, then Normalize or not; or MLMTransformer, SpladePooling"
         )
-    settings = read_json_if_there(folder, "config_sentence_transformers.json")
-    transformer = modules[0][1]
     return Sentence(
-        transformer=transformer,
+        **common(folder, modules[0][1]),
         task="embedding",
-        max_length=read_json_if_there(transformer, "sentence_bert_config.json").get("max_seq_length"),
         pooling=pooling_of(modules[1][1]),
         normalize="Normalize" in kinds,
         dense=tuple(dense_of(place) for kind, place in modules if kind == "Dense"),
-        prompts=settings.get("prompts") or {},
-        prompt=settings.get("default_prompt_name"),
+    )
+
+
+def common(folder: Path, transformer: Path) -> dict[str, Any]:
+    """What every such folder has: the transformer's place, its longest text, and the prompts."""
+    settings = read_json_if_there(folder, "config_sentence_transformers.json")
+    return {
+        "transformer": transformer,
+        "max_length": read_json_if_there(transformer, "sentence_bert_config.json").get("max_seq_length"),
+        "prompts": settings.get("prompts") or {},
+        "prompt": settings.get("default_prompt_name"),
+    }
+
+
+def splade(folder: Path, transformer: Path, pooling: Path) -> Sentence:
+    """A SparseEncoder's folder: a masked language model, and the words' weights pooled. Raises UserError."""
+    config = read_json(pooling, "config.json", "a SpladePooling module has one")
+    strategy, activation = config.get("pooling_strategy", "max"), config.get("activation_function", "relu")
+    if strategy not in SPLADE:
+        raise UserError(f"{str(pooling)!r} pools by {strategy!r}; tbgen serves {', '.join(SPLADE)}")
+    return Sentence(
+        **common(folder, transformer),
+        task="sparse-embedding",
+        pooling=strategy,
+        normalize=False,
+        dense=(),
+        activation=activation,
     )
 
 

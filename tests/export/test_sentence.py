@@ -148,3 +148,27 @@ def test_an_activation_it_has_not_is_refused(tmp_path: Path) -> None:
     dense(folder / "2_Dense", "my.package.Swish")
     with pytest.raises(UserError, match="has the activation 'Swish'; tbgen serves Identity, Tanh, "):
         checkpoint_from_folder(folder)
+
+
+def splade_folder(folder: Path, **pooling: str) -> Path:
+    checkpoints.checkpoint(folder, "bert", "AutoModelForMaskedLM")
+    kinds = {"MLMTransformer": "", "SpladePooling": "1_SpladePooling"}
+    chain = [
+        {"path": path, "type": f"sentence_transformers.sparse_encoder.models.{kind}"} for kind, path in kinds.items()
+    ]
+    write(folder / "modules.json", chain)
+    write(folder / "1_SpladePooling" / "config.json", {"word_embedding_dimension": 231, **pooling})
+    return folder
+
+
+def test_a_splade_folder_is_for_sparse_embeddings(tmp_path: Path) -> None:
+    folder = splade_folder(tmp_path / "made", pooling_strategy="max", activation_function="log1p_relu")
+    exported = onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "exported", texts=TEXTS)
+    assert exported.task == "sparse-embedding"
+    assert exported.outputs == {"outputs": TensorSpec("float32", ("batch", "sequence", 231))}
+    assert (exported.sentence["pooling"], exported.sentence["activation"]) == ("max", "log1p_relu")
+
+
+def test_a_splade_folder_with_another_pooling_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="pools by 'mean'; tbgen serves max, sum"):
+        checkpoint_from_folder(splade_folder(tmp_path / "made", pooling_strategy="mean"))
