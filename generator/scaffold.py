@@ -101,7 +101,7 @@ def refuse_what_triton_refuses(folder: Path, models: Sequence[str]) -> None:
     """Raise UserError for the first of the written models that Triton would not load or could not serve."""
     wrong = [finding for finding in check_repository(folder, names=models) if finding.severity == "error"]
     if wrong:
-        first = min(wrong, key=lambda finding: models.index(finding.model))  # an ensemble only echoes its models' faults
+        first = min(wrong, key=lambda finding: models.index(finding.model))  # ensembles echo their models' faults
         raise UserError(f"Triton would refuse {first.model}: {first.says}; {first.mend}. Nothing was written")
 
 
