@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.onnx import onnx_from_checkpoint
 from tbgen.generator.presets import SAMPLES
+from tbgen.generator.scaffold import Request, scaffold
 
 
 @pytest.fixture(scope="session")
@@ -40,4 +41,12 @@ def sample_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled sample checkpoint, exported to ONNX once for all tests."""
     folder = tmp_path_factory.mktemp("sample") / "export"
     onnx_from_checkpoint(checkpoint_from_folder(SAMPLES / "kcbert"), folder, texts=None)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_repository(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `tbgen scaffold kcbert` writes, the weights too."""
+    folder = tmp_path_factory.mktemp("sample_repository") / "model_repository"
+    scaffold(Request("kcbert", sample_export), folder)
     return folder

@@ -8,13 +8,11 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from tbgen.cli.check import check
-from tbgen.generator.scaffold import Request, scaffold
 from tests.triton.good_models import engine, ensemble, python
 
 
-def test_what_scaffold_writes_is_good(sample_export: Path, tmp_path: Path) -> None:
-    scaffold(Request("kcbert", sample_export), tmp_path / "model_repository")
-    done = CliRunner().invoke(check, [str(tmp_path / "model_repository"), "--triton", "24.10"])
+def test_what_scaffold_writes_is_good(sample_repository: Path) -> None:
+    done = CliRunner().invoke(check, [str(sample_repository), "--triton", "24.10"])
     assert done.exit_code == 0
     assert "models, 0 errors" in done.stdout
 

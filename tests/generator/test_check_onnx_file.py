@@ -13,11 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from tbgen.generator.check.onnx_file import DATA_TYPES, NotOnnx, Tensor, read_onnx
 from tests.triton.good_models import save_graph
 
-REPOSITORY = Path(__file__).parents[2] / "model_repository"
 
-
-def test_it_says_what_onnx_says() -> None:
-    file = REPOSITORY / "kcbert_onnx" / "1" / "model.onnx"
+def test_it_says_what_onnx_says(sample_repository: Path) -> None:
+    file = sample_repository / "kcbert_onnx" / "1" / "model.onnx"
     ours, theirs = read_onnx(file), onnx.load(file)
     assert ours.ir == theirs.ir_version
     assert ours.opsets == {row.domain: row.version for row in theirs.opset_import}
