@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,8 @@ def show(written: Scaffolded, name: str, console: Console) -> None:
             f"Against PyTorch on {parity['texts']} sentences: logits differ by at most {parity['max_abs']:.2g} "
             f"(tolerance {parity['tolerance']:g})"
         )
+    for line in import_lines(written.models):
+        console.print(line, style="yellow")
     models = [folder.name for folder in written.models]
     out = Console(highlight=False)
     out.print(repository_tree(written.repository, models))
@@ -121,6 +124,21 @@ def show(written: Scaffolded, name: str, console: Console) -> None:
         out.print(f"  {line}", soft_wrap=True)
     out.print("Or start one on it, in NVIDIA's container:")
     out.print(f"  {launch_line(written.repository)}", soft_wrap=True)
+
+
+def import_lines(models: Sequence[Path]) -> list[str]:
+    """What steps of one's own import beyond what a server has, by step file; the records of the models know it."""
+    from tbgen.generator.repository import read_record
+
+    needed: dict[str, tuple[list[str], list[str]]] = {}
+    for model in models:
+        for file, packages in (read_record(model) or {}).get("imports", {}).items():
+            needed.setdefault(file, (packages, []))[1].append(model.name)
+    return [
+        f"{file} imports {', '.join(packages)}: they must exist in the server, or be vendored "
+        f"({', '.join(f'{name}/1/vendor' for name in names)}), or come in an execution environment (tbgen env pack {' '.join(names)} -p PACKAGE)"
+        for file, (packages, names) in needed.items()
+    ]
 
 
 def drop_in_lines(name: str, repository: Path, models: list[str]) -> list[str]:
