@@ -19,6 +19,7 @@ import click
 @click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable.")
 @click.option("--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...'; repeatable.")
 @click.option("--post", multiple=True, help="A step behind the task's head, written likewise; repeatable.")
+@click.option("--steps", default="copy", help="copy or backend: where the code of the steps is. Default: copy.")
 @click.option("--fixed-length", type=click.IntRange(min=0), help="Pad every text to this many tokens; 0: no.")
 @click.option("--vendor/--no-vendor", default=True, help="Whether the tokenizers library comes along. Default: yes.")
 @click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
@@ -54,7 +55,7 @@ def init(output: Path, force: bool, **given: Any) -> None:
         fixed_length=answers["fixed_length"] or None,
         vendor=answers["vendor"],
         platform=answers["platform"] or this_platform(),
-        **{key: answers[key] for key in ("options", "pre", "post")},
+        **{key: answers[key] for key in ("options", "pre", "post", "steps")},
     )
     requests = tuple(replace(request, engine=engine) for engine in answers["engines"] or ["onnx"])
     for each in requests:

@@ -21,6 +21,10 @@ COMMANDS = {
     "update": ("tbgen.cli.update:update", "Write models anew; edited files are kept and shown."),
     "env": ("tbgen.cli.env:env", "Bring along packages that a model's steps need."),
     "deploy": ("tbgen.cli.deploy:deploy", "Put models into the repository of a running server."),
+    "install-backends": (
+        "tbgen.cli.install_backends:install_backends",
+        "Put the code of the steps into a server's backend directory.",
+    ),
     "serve": ("tbgen.cli.serve:serve", "Run the embedded Triton on a model repository."),
     "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),
     "verify": ("tbgen.cli.verify:verify", "Hold the engine and the served graphs against PyTorch."),

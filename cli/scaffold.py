@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from tbgen.generator.recipe import Recipe
     from tbgen.generator.scaffold import Request, Scaffolded
 
+BACKEND_NOTE = (
+    "These models hold no code: `tbgen install-backends DIR` puts it into DIR, a server's backend directory "
+    "(`tbgen serve` has it; for the container add -v DIR/tbgen:/opt/tritonserver/backends/tbgen:ro)."
+)
+
 
 @click.command(short_help="Write the models that serve a checkpoint into a model repository.")
 @click.argument("name", required=False)
@@ -30,6 +35,12 @@ if TYPE_CHECKING:
 @click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable: docs/tasks.md.")
 @click.option("--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...'; repeatable.")
 @click.option("--post", multiple=True, help="A step behind the task's head, written likewise; repeatable.")
+@click.option(
+    "--steps",
+    default="copy",
+    show_default=True,
+    help="Where the code of the steps is: copy in each model, or backend: once in the server (install-backends).",
+)
 @click.option("--fixed-length", type=click.IntRange(min=2), help="Pad every text to this many tokens.")
 @click.option(
     "--vendor/--no-vendor",
@@ -76,6 +87,8 @@ def scaffold(name: str | None, repository: Path | None, recipe: Path | None, for
         with status_line(console) as on_progress:
             written = write(request, target, force=force, on_progress=on_progress)
         show(written, request.name, console)
+        if request.steps == "backend":
+            console.print(BACKEND_NOTE, style="yellow")
 
 
 def recipe_asked(name: str | None, file: Path | None) -> Recipe | None:
@@ -136,7 +149,8 @@ def import_lines(models: Sequence[Path]) -> list[str]:
             needed.setdefault(file, (packages, []))[1].append(model.name)
     return [
         f"{file} imports {', '.join(packages)}: they must exist in the server, or be vendored "
-        f"({', '.join(f'{name}/1/vendor' for name in names)}), or come in an execution environment (tbgen env pack {' '.join(names)} -p PACKAGE)"
+        f"({', '.join(f'{name}/1/vendor' for name in names)}), or come in an execution environment "
+        f"(tbgen env pack {' '.join(names)} -p PACKAGE)"
         for file, (packages, names) in needed.items()
     ]
 

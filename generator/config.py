@@ -12,15 +12,23 @@ from tbgen.backends.model import chain_tensors
 
 __all__ = ["ModelConfig", "config_from_text", "engine_config", "ensemble_config", "python_config", "text_from_config"]
 
+SHARED_BACKEND = "tbgen"  # the Python-based backend that holds the code of the steps once
+PYTHON_BACKENDS = ("python", SHARED_BACKEND)
 TensorSpecs = Mapping[str, tuple[str, list[int]]]
 
 
 def python_config(
-    name: str, inputs: TensorSpecs, outputs: TensorSpecs, *, max_batch_size: int, instances: int
+    name: str,
+    inputs: TensorSpecs,
+    outputs: TensorSpecs,
+    *,
+    max_batch_size: int,
+    instances: int,
+    backend: str = "python",
 ) -> ModelConfig:
     """The config of a Python model that joins requests: dynamic batching, instances on the CPU."""
     config = tensors_config(name, inputs, outputs, max_batch_size=max_batch_size)
-    config.backend = "python"
+    config.backend = backend
     config.dynamic_batching.CopyFrom(ModelDynamicBatching())
     config.instance_group.append(ModelInstanceGroup(count=instances, kind=ModelInstanceGroup.KIND_CPU))
     return config

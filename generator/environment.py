@@ -14,7 +14,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from tbgen.export.errors import UserError
-from tbgen.generator.config import ModelConfig, config_from_text, text_from_config
+from tbgen.generator.config import PYTHON_BACKENDS, ModelConfig, config_from_text, text_from_config
 
 ARCHIVE = "env.tar.gz"
 KEY, PLACE = "EXECUTION_ENV_PATH", f"$$TRITON_MODEL_DIRECTORY/{ARCHIVE}"
@@ -94,7 +94,7 @@ def python_config_of(model: Path) -> ModelConfig:
         config = config_from_text(file.read_text(encoding="utf-8"))
     except text_format.ParseError as error:
         raise UserError(f"{str(file)!r} cannot be read: {error}") from error
-    if config.backend != "python":
+    if config.backend not in PYTHON_BACKENDS:
         raise UserError(
             f"{model.name!r} runs on {config.backend or config.platform!r}; only Python models have packages"
         )

@@ -30,12 +30,13 @@ Tensors = dict[str, tuple[str, list[int]]]
 
 @dataclass(frozen=True)
 class PythonModel:
-    """A Triton model that runs steps; its tensors follow from them."""
+    """A Triton model that runs steps; its tensors follow from them. Its backend has the code, or it brings a copy."""
 
     name: str
     steps: tuple[Step, ...]
     max_batch_size: int
     instances: int = 1
+    backend: str = "python"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ KEYS: dict[str, type] = {
     "options": list,
     "pre": list,
     "post": list,
+    "steps": str,
     "fixed_length": int,
     "vendor": bool,
     "platform": str,

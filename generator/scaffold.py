@@ -19,6 +19,7 @@ from tbgen.generator.plugins import settings_from_words, step_from_option, task_
 from tbgen.generator.presets import source_named
 from tbgen.generator.releases import Release, release_named
 from tbgen.generator.repository import publish, refuse_to_overwrite, staged, standing_model
+from tbgen.generator.shared_backend import FORMS, in_form
 from tbgen.generator.vendor import PLATFORMS, this_platform
 from tbgen.generator.version import version
 from tbgen.generator.write import write_models
@@ -41,6 +42,7 @@ class Request:
     platform: str | None = None
     pre: tuple[str, ...] = ()  # steps before the tokenizer: FILE:Class key=value ..., or an installed step's name
     post: tuple[str, ...] = ()  # steps behind the task's head
+    steps: str = "copy"  # each Python model brings the code of its steps, or "backend": the server has it
     options: tuple[str, ...] = ()  # the task's own settings, key=value
     build_script: str | None = None  # Triton release in whose container a plan will be built, instead of here
     weights: Mapping[str, str] = field(
@@ -120,16 +122,19 @@ def stage(
     exported = exported or exported_from_request(request, staging / ".export", on_progress)
     check_weights(request, exported.made.get("source", {}))
     task = request.task or exported.task
-    models = models_of(
-        request.name,
-        exported,
-        task=task_named(task),
-        engine=request.engine,
-        kind=ENGINES[request.engine],
-        graphs=GRAPHS[request.graph],
-        pre=[step_from_option(option) for option in request.pre],
-        post=[step_from_option(option) for option in request.post],
-        options=settings_from_words(request.options),
+    models = in_form(
+        models_of(
+            request.name,
+            exported,
+            task=task_named(task),
+            engine=request.engine,
+            kind=ENGINES[request.engine],
+            graphs=GRAPHS[request.graph],
+            pre=[step_from_option(option) for option in request.pre],
+            post=[step_from_option(option) for option in request.post],
+            options=settings_from_words(request.options),
+        ),
+        request.steps,
     )
     on_progress("Writing the model repository")
     write_models(models, staging, record_of(request, task, exported), platform=platform_of(request))
@@ -142,7 +147,11 @@ def check_names(request: Request) -> None:
         raise UserError(
             f"{request.name!r} cannot name a model: use letters, digits, '_', '-' and '.', a letter or digit first"
         )
-    for kind, value, table in (("engine", request.engine, ENGINES), ("graph", request.graph, GRAPHS)):
+    for kind, value, table in (
+        ("engine", request.engine, ENGINES),
+        ("graph", request.graph, GRAPHS),
+        ("form", request.steps, FORMS),
+    ):
         if value not in table:
             raise NoSuchName(kind, value, list(table))
     if request.platform is not None and request.platform not in PLATFORMS:

@@ -87,9 +87,13 @@ def write_steps(folder: Path, listed: dict[str, Any]) -> None:
 
 
 def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> ModelConfig:
-    """model.py, the step files, their assets and steps.json; the tensors follow from the constructed steps."""
+    """model.py, the step files, their assets and steps.json; the tensors follow from the constructed steps.
+
+    With the backend that has tbgen's own files, these are left out.
+    """
     for file in files_of_steps(model.steps):
-        shutil.copyfile(file, folder / file.name)
+        if model.backend == "python" or file.parent != BACKENDS:
+            shutil.copyfile(file, folder / file.name)
     listed = [
         {"file": step_file(step).name, "class": step.name, "settings": dict(step.settings)} for step in model.steps
     ]
@@ -104,7 +108,14 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
         check_chain(named, fronts=names.index("Engine"))
     inputs, outputs = chain_tensors(steps)
     wiring[model.name] = Wires(inputs, outputs, frozenset(chain_parameters(steps)), named)
-    return python_config(model.name, inputs, outputs, max_batch_size=model.max_batch_size, instances=model.instances)
+    return python_config(
+        model.name,
+        inputs,
+        outputs,
+        max_batch_size=model.max_batch_size,
+        instances=model.instances,
+        backend=model.backend,
+    )
 
 
 def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> ModelConfig:

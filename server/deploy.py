@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.generator.config import PYTHON_BACKENDS
 from tbgen.server.live import Live
 from tbgen.server.release import Release, Standing, Undo, check_config, config_of, releases_of, unpinned
 from tbgen.server.smoke import smoke
@@ -63,7 +64,7 @@ def check_together(changes: Sequence[Change]) -> None:
     They are loaded one after the other: for a moment requests would get wrong answers, though none would fail.
     """
     changed = [change for change in changes if change.version and change.standing.config is not None]
-    engines = [change.release.name for change in changed if change.release.config.backend not in ("python", "")]
+    engines = [change.release.name for change in changed if change.release.config.backend not in (*PYTHON_BACKENDS, "")]
     for change in changed:
         if engines and (what := other_meaning(change)):
             raise UserError(

@@ -9,11 +9,17 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 
-from tbgen.generator.config import ModelConfig, text_from_config
+from tbgen.generator.config import SHARED_BACKEND, ModelConfig, text_from_config
 from tbgen.server.release import CONFIG, DEPLOYED, MARKER, Release, Standing, Undo, config_of, unpinned, versions_among
 
 # The file without which a version cannot be loaded, by backend or platform; it is uploaded last.
-ENTRIES = {"python": "model.py", "onnxruntime": "model.onnx", "tensorrt": "model.plan", "pytorch": "model.pt"}
+ENTRIES = {
+    "python": "model.py",
+    SHARED_BACKEND: "steps.json",
+    "onnxruntime": "model.onnx",
+    "tensorrt": "model.plan",
+    "pytorch": "model.pt",
+}
 SECOND = 1.1  # object stores tell times in whole seconds, and a polling server compares them
 
 

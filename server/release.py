@@ -9,7 +9,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from tbgen.export.errors import UserError
-from tbgen.generator.config import ModelConfig, config_from_text
+from tbgen.generator.config import PYTHON_BACKENDS, ModelConfig, config_from_text
 from tbgen.generator.repository import RECORD, sha256_of
 
 Undo = Callable[[], object]  # takes one step back
@@ -65,7 +65,7 @@ def releases_of(repository: Path) -> list[Release]:
         raise UserError(f"no model in {str(repository)!r}; a model repository has one folder a model")
     releases = [release_from_folder(folder) for folder in folders]
     kinds = {
-        release.name: (release.config.platform == "ensemble", release.config.backend == "python")
+        release.name: (release.config.platform == "ensemble", release.config.backend in PYTHON_BACKENDS)
         for release in releases
     }
     return sorted(releases, key=lambda release: kinds[release.name])

@@ -10,7 +10,7 @@ from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelDynamicBatching
 
-from tbgen.generator.config import config_from_text, text_from_config
+from tbgen.generator.config import PYTHON_BACKENDS, config_from_text, text_from_config
 from tbgen.server.bench.parts import Front, steps_file
 
 DELAYS = (0, 200, 1000, 4000)  # microseconds
@@ -66,7 +66,7 @@ class Draft:
 
     def python_models(self) -> list[ModelConfig]:
         """The configurations of the models that run steps."""
-        return [config for config in self.configs.values() if config.backend == "python"]
+        return [config for config in self.configs.values() if config.backend in PYTHON_BACKENDS]
 
     def step_settings(self, key: str) -> list[dict[str, Any]]:
         """The settings of all steps that have the setting `key`."""

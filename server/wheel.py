@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tbgen.export.errors import MissingExtra, UserError
+from tbgen.generator.shared_backend import write_backend
 
 ENGINES = Path(__file__).parent / "engines"
 UTF8 = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}  # else Korean labels fail in the stub
@@ -72,7 +73,8 @@ def python_library_folders() -> tuple[Path, ...]:
 
 
 def assemble_backends(wheel: Wheel, folder: Path) -> None:
-    """Lay out a backend directory: Triton's Python backend with its stub, and one backend for each of our engines."""
+    """Lay out a backend directory: Triton's Python backend with its stub, one for each of our engines, the steps'."""
+    write_backend(folder)
     python = shutil.copytree(wheel.backend, folder / "python", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(wheel.stub, python)
     for engine in ENGINES.iterdir():

@@ -9,12 +9,13 @@ from pathlib import Path
 from tbgen.generator.check.complete import BACKENDS
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import CONFIG, NOT_VERSIONS, Model, onnx_file, version_of
+from tbgen.generator.config import SHARED_BACKEND
 
 PLATFORMS = {(row.name, row.platform) for row in BACKENDS if row.platform}
 STRICT_BACKENDS = {name for name, _ in PLATFORMS}
 FILE_BACKENDS = {row.name: row.file for row in BACKENDS}
 # The other backends that NVIDIA's containers have, or had.
-NO_FILE_BACKENDS = ("dali", "fil", "identity", "repeat", "square", "tensorrtllm", "vllm")
+NO_FILE_BACKENDS = ("dali", "fil", "identity", "repeat", "square", "tensorrtllm", "vllm", SHARED_BACKEND)
 NO_FILE = {
     "python": "Failed to preinitialize Python stub: Python model file not found in '{file}'. Triton (2.51) then waits "
     "for the stub without end, and never becomes ready"

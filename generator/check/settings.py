@@ -10,6 +10,7 @@ from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model
+from tbgen.generator.config import PYTHON_BACKENDS
 
 
 def whole_number(text: str) -> str:
@@ -105,7 +106,7 @@ def environment_is_there(model: Model) -> Iterator[Finding]:
 
 def has_environment(model: Model) -> bool:
     """Whether a Python model brings its own packages."""
-    return model.config.backend == "python" and "EXECUTION_ENV_PATH" in model.config.parameters
+    return model.config.backend in PYTHON_BACKENDS and "EXECUTION_ENV_PATH" in model.config.parameters
 
 
 def accelerators(model: Model) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tbgen.generator.config import PYTHON_BACKENDS
 from tbgen.server.bench.statistics import Snapshot
 from tbgen.server.connection import Connection
 
@@ -101,7 +102,7 @@ def callee_part(connection: Connection, model: str) -> Part:
 
 def is_engine(config: Json) -> bool:
     """Whether a model is run by anything but Python."""
-    return config.get("backend", "") != "python" and config.get("platform", "") != "ensemble"
+    return config.get("backend", "") not in PYTHON_BACKENDS and config.get("platform", "") != "ensemble"
 
 
 def instances(config: Json) -> int:

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,12 +72,18 @@ def numpy_only(of: Interpreter) -> Path:
 
 
 @contextmanager
-def bare_server(repository: Path, of: Interpreter, folder: Path) -> Iterator[Connection]:
-    """A connection to a server that runs Python models on that Python, with only numpy, in a POSIX locale."""
+def bare_server(
+    repository: Path, of: Interpreter, folder: Path, prepare: Callable[[Path], object] = lambda _: None
+) -> Iterator[Connection]:
+    """A connection to a server that runs Python models on that Python, with only numpy, in a POSIX locale.
+
+    `prepare` is given the backend directory before the server starts.
+    """
     found = installed_wheel()
     stub = found.stub.parents[1] / of.version / found.stub.name
     wheel = dataclasses.replace(found, stub=stub, libraries=(found.libraries[0], of.library))
     assemble_backends(wheel, folder / "backends")
+    prepare(folder / "backends")
     environment = server_environment(wheel) | POSIX_LOCALE
     environment["PATH"] = f"{numpy_only(of).parent}:/usr/bin:/bin"
     http, grpc = free_ports(2)

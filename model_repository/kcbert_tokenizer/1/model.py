@@ -1,6 +1,7 @@
 """The one Triton entry point: runs the steps that steps.json lists, once for all requests that Triton hands over.
 
-Copied into every Python model that tbgen writes; the steps and their assets lie beside it.
+Copied into every Python model that tbgen writes; the steps and their assets lie beside it. Or it stands once, with
+the steps, as a server's Python-based backend `tbgen`; steps.json, assets and steps of one's own then lie in the model.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ try:
 except ModuleNotFoundError:  # outside Triton the steps can be constructed and called, not served
     pb_utils = None
 
-VENDOR = Path(__file__).with_name("vendor")
+HERE = Path(__file__).parent  # a model's version folder, or the backend's folder
+VENDOR = HERE / "vendor"
 if VENDOR.is_dir():  # packages that the model brings along; last on the path: a server's own ones go first
     sys.path.append(str(VENDOR))
 
@@ -40,9 +42,24 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
 
 
 def steps_from_folder(folder: Path) -> list[Any]:
-    """Construct the steps that folder/steps.json lists, in order."""
+    """Construct the steps that folder/steps.json lists, in order; their files lie beside it, else beside this file."""
     listed = listing(folder)["steps"]
-    return [step_from_file(folder / row["file"], row["class"])(folder, **row["settings"]) for row in listed]
+    return [step_from_file(place_of(row["file"], folder), row["class"])(folder, **row["settings"]) for row in listed]
+
+
+def place_of(file: str, folder: Path) -> Path:
+    """Where a step file is: in the version folder, or in the backend's when the steps stand there once for all."""
+    return next((place / file for place in (folder, HERE) if (place / file).is_file()), folder / file)
+
+
+def version_folder(args: Mapping[str, str]) -> Path:
+    """Where the steps.json of a model lies: beside this file, or else in the folder of the model that is loaded."""
+    if (HERE / "steps.json").is_file():
+        return HERE
+    folder = Path(args["model_repository"]) / args["model_version"]
+    if (folder / "vendor").is_dir():
+        sys.path.append(str(folder / "vendor"))
+    return folder
 
 
 def listing(folder: Path) -> dict[str, Any]:
@@ -193,9 +210,9 @@ class TritonPythonModel:
     """Joins requests, runs the steps on the joined batch, splits the answers; a bad request fails alone."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Construct the steps from the version folder that this file lies in."""
+        """Construct the steps that the model's steps.json lists."""
         self.name = args["model_name"]
-        folder = Path(__file__).parent
+        folder = version_folder(args)
         self.steps = steps_from_folder(folder)
         self.inputs, self.outputs = chain_tensors(self.steps)
         self.rules = chain_parameters(self.steps)
