@@ -18,7 +18,7 @@ FUSED = ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra")
 def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
     """Write `source` with fused operators of com.microsoft to `target`.
 
-    Raises UserError for a family that gains nothing.
+    Raises UserError for a family that gains nothing, and for a graph without an attention layer that it knows.
     """
     family = config["model_type"]
     if family not in FUSED:
@@ -34,6 +34,8 @@ def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
             str(target), model_type="bert", num_heads=heads, hidden_size=hidden, opt_level=0
         )
         fused.topological_sort(is_deterministic=True)
+    if not any(node.op_type == "Attention" for node in fused.model.graph.node):
+        raise UserError("--optimize found no attention layer in this graph; export without it")
     save_graph(fused.model, target)
 
 
