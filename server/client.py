@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,18 @@ from tbgen.server.connection import Connection
 
 FRONT_ENDINGS = ("_ensemble", "_bls")  # of the names of front models, see the generator's graphs
 UNLIMITED_ROWS = 64  # texts in a request to a model that names no limit
+
+
+class Models(Protocol):
+    """Whoever answers for models: a Connection to a server, or a repository run in this process."""
+
+    def ready(self, model: str) -> bool: ...
+
+    def states(self) -> dict[str, str]: ...
+
+    def config(self, model: str) -> dict[str, Any]: ...
+
+    def infer(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,7 @@ def infer(
         return list(answers(connection, text_model(connection, front_model(connection, name)), texts))
 
 
-def front_model(connection: Connection, name: str) -> str:
+def front_model(connection: Models, name: str) -> str:
     """The model that `name` means: itself when it is ready, else the one ready model NAME_*_ensemble or NAME_*_bls.
 
     Raises NoSuchName, UserError (several fit, not ready).
@@ -67,7 +79,7 @@ def front_model(connection: Connection, name: str) -> str:
     raise NoSuchName("model", name, [model for model, state in states.items() if state == "READY"])
 
 
-def text_model(connection: Connection, name: str) -> TextModel:
+def text_model(connection: Models, name: str) -> TextModel:
     """What a request to the model must look like. Raises UserError when it takes anything but one text an item."""
     config = connection.config(name)
     tensors = [tensor for tensor in config["input"] if not tensor.get("optional")]
@@ -90,7 +102,7 @@ def text_model(connection: Connection, name: str) -> TextModel:
     )
 
 
-def answers(connection: Connection, model: TextModel, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+def answers(connection: Models, model: TextModel, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
     """One answer a text, in order, request by request. Raises UserError."""
     remaining = iter(texts)
     while chunk := list(itertools.islice(remaining, model.rows)):

@@ -1,0 +1,141 @@
+"""A model repository without Triton: its very files, ensembles' wiring and BLS calls included, run in this process."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from google.protobuf import json_format
+
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.config import ModelConfig
+from tbgen.server import backend_utils as utils
+from tbgen.server.embedded import check_repository
+from tbgen.server.local_model import LoadedModel, Refused, check_request, load_model, model_config, version_folder
+
+Tensors = dict[str, np.ndarray]
+
+
+class LocalModels:
+    """The models of a repository, each loaded when it is first asked; a context manager with a Connection's methods.
+
+    What a model raises flies out of `infer` as it is, for a debugger to catch.
+    """
+
+    def __init__(self, repository: Path) -> None:
+        check_repository(repository)
+        self.repository = repository.resolve()
+        self.module = utils.module_for(self.call)
+        self.loaded: dict[tuple[str, int], LoadedModel] = {}
+        self.loading = threading.RLock()
+
+    def __enter__(self) -> LocalModels:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for model in self.loaded.values():
+            model.close()
+        self.loaded.clear()
+
+    def ready(self, model: str) -> bool:
+        """Whether the repository has the model."""
+        return (self.repository / model / "config.pbtxt").is_file()
+
+    def states(self) -> dict[str, str]:
+        """All models of the repository: name -> "READY"."""
+        return {folder.name: "READY" for folder in sorted(self.repository.iterdir()) if self.ready(folder.name)}
+
+    def config(self, model: str) -> dict[str, Any]:
+        """The model's configuration, as a client sees it."""
+        return json_format.MessageToDict(self.message(model), preserving_proto_field_name=True)
+
+    def message(self, model: str) -> ModelConfig:
+        """The model's configuration with what Triton fills in. Raises NoSuchName, UserError."""
+        if not self.ready(model):
+            raise NoSuchName("model", model, list(self.states()))
+        return model_config(self.repository / model)
+
+    def infer(
+        self, model: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any] | None = None
+    ) -> Tensors:
+        """One request: arrays of UTF-8 bytes (dtype object) or numbers in, all outputs back. Raises UserError."""
+        text = json.dumps(dict(parameters)) if parameters else "{}"
+        with standing_in(self.module):
+            try:
+                return self.answer(model, -1, dict(inputs), text)
+            except Refused as error:
+                raise UserError(f"model {model!r} refused the request: {error}") from error
+
+    def answer(
+        self, name: str, version: int, inputs: Tensors, parameters: str, wanted: set[str] | None = None
+    ) -> Tensors:
+        """The outputs of any model to one request. Raises Refused."""
+        if not self.ready(name):
+            raise Refused(f"Model '{name}' is not ready.")
+        config = self.message(name)
+        check_request(config, inputs)
+        names = wanted or {tensor.name for tensor in config.output}
+        if config.platform == "ensemble":
+            return self.answer_ensemble(config, inputs, parameters, names)
+        with self.loading:
+            key = (name, version)
+            if key not in self.loaded:
+                folder = version_folder(self.repository / name, config, version)
+                self.loaded[key] = load_model(config, folder, self.module)
+        return self.loaded[key].answer(inputs, parameters, names)
+
+    def answer_ensemble(self, config: ModelConfig, inputs: Tensors, parameters: str, names: set[str]) -> Tensors:
+        """Pass tensors from step to step as the wiring says, each step as soon as it has all that it takes."""
+        tensors, waiting = dict(inputs), list(config.ensemble_scheduling.step)
+        while waiting:
+            ready = next((step for step in waiting if tensors.keys() >= set(step.input_map.values())), None)
+            if ready is None:
+                missing = sorted({value for step in waiting for value in step.input_map.values()} - tensors.keys())
+                raise Refused(f"in ensemble '{config.name}', unexpected deadlock, nothing gives {', '.join(missing)}")
+            waiting.remove(ready)
+            taken = {own: tensors[outer] for own, outer in ready.input_map.items()}
+            given = self.answer(
+                ready.model_name, ready.model_version or -1, taken, parameters, set(ready.output_map.keys())
+            )
+            tensors |= {outer: given[own] for own, outer in ready.output_map.items() if own in given}
+        return {tensor.name: tensors[tensor.name] for tensor in config.output if tensor.name in names & tensors.keys()}
+
+    def call(self, request: utils.InferenceRequest) -> utils.InferenceResponse:
+        """A BLS call: the answer of another model, or the error in Triton's words (2.51 loses its code)."""
+        name, version = request.called
+        inputs = {tensor.name(): utils.sent(tensor.as_numpy()) for tensor in request.inputs()}
+        try:
+            tensors = self.answer(name, version, inputs, request.parameters(), request.requested_output_names())
+        except Refused as error:
+            return utils.InferenceResponse(error=utils.TritonError(bls_message(name, error)))
+        return utils.InferenceResponse([utils.Tensor(key, array) for key, array in tensors.items()])
+
+
+def bls_message(name: str, error: Refused) -> str:
+    """How Triton words the error of a BLS call: a called model's own error stays as it is."""
+    if error.by_model:
+        return str(error)
+    return f"Model {name} - Error when running inference: Failed for execute the inference request. {error}"
+
+
+@contextmanager
+def standing_in(module: Any) -> Iterator[None]:
+    """Let models import the stand-in as `triton_python_backend_utils` for the time being."""
+    before = sys.modules.get(utils.NAME)
+    sys.modules[utils.NAME] = module
+    try:
+        yield
+    finally:
+        if before is None:
+            sys.modules.pop(utils.NAME, None)
+        else:
+            sys.modules[utils.NAME] = before

@@ -1,0 +1,99 @@
+"""A repository run without Triton: the committed sample, its refusals, and the command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tbgen.cli.main import main
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.scaffold import Request, scaffold
+from tbgen.server.backend_utils import NAME
+from tbgen.server.local import LocalModels
+
+FRONTS = ["m_onnx_ensemble", "m_onnx_bls"]
+
+
+@pytest.fixture(scope="module")
+def repository(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("local") / "model_repository"
+    scaffold(Request("m", sample_export), folder)
+    return folder
+
+
+def text(*values: bytes) -> dict[str, np.ndarray]:
+    return {"input_text": np.array([[value] for value in values], dtype=object)}
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_a_front_model_answers(repository: Path, front: str) -> None:
+    with LocalModels(repository) as models:
+        answer = models.infer(front, text("오늘도 상한가 갔다".encode(), "🔥".encode(), b""))
+    assert answer["label"][0, 0].decode() == "긍정"
+    assert answer["softmax"].shape == (3, 3)
+    assert NAME not in sys.modules
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_parameters_reach_the_steps(repository: Path, front: str) -> None:
+    with LocalModels(repository) as models:
+        assert models.infer(front, text(b"x"), {"top_k": 2})["top_labels"].shape == (1, 2)
+        with pytest.raises(UserError, match="no parameter 'top'"):
+            models.infer(front, text(b"x"), {"top": 2})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ({"text": np.array([[b"x"]], dtype=object)}, "unexpected inference input 'text' for model 'm_onnx_bls'"),
+        ({"input_text": np.array([[1]])}, "data-type is 'INT64', but model 'm_onnx_bls' expects 'BYTES'"),
+        ({"input_text": np.array([[b"a", b"b"]], dtype=object)}, r"Expected \[-1,1\], got \[1,2\]"),
+        (text(*[b"x"] * 129), "batch-size must be <= 128 for 'm_onnx_bls'"),
+        (text(b"\xff"), "input_text is not valid UTF-8"),
+        ({}, "expected 1 inputs but got 0 inputs"),
+    ],
+)
+def test_what_triton_refuses_is_refused(repository: Path, inputs: dict[str, np.ndarray], sentence: str) -> None:
+    with LocalModels(repository) as models, pytest.raises(UserError, match=sentence):
+        models.infer("m_onnx_bls", inputs)
+
+
+def test_an_unknown_model_lists_those_there_are(repository: Path) -> None:
+    with LocalModels(repository) as models, pytest.raises(NoSuchName, match="m_onnx_ensemble"):
+        models.config("none")
+
+
+def test_the_command_answers_texts(repository: Path) -> None:
+    done = CliRunner().invoke(main, ["run", "m_onnx_bls", "상한가", "하한가", "-r", str(repository), "--json"])
+    rows = [json.loads(line) for line in done.output.splitlines()]
+    assert [row["text"] for row in rows] == ["상한가", "하한가"]
+    assert set(rows[0]) == {"text", "label_index", "softmax", "label", "score", "top_labels", "top_scores"}
+
+
+def test_the_command_reads_standard_input_and_draws_a_table(repository: Path) -> None:
+    done = CliRunner().invoke(main, ["run", "m_onnx_ensemble", "-r", str(repository)], input="오늘도 상한가 갔다\n")
+    assert "긍정" in done.output
+
+
+def test_the_command_takes_inputs_and_parameters_by_name(repository: Path) -> None:
+    named = ["--input", "input_text=a=b", "--parameter", "top_k=1", "--json"]
+    done = CliRunner().invoke(main, ["run", "m_onnx_bls", "-r", str(repository), *named])
+    row = json.loads(done.output)
+    assert row["text"] == "a=b"
+    assert len(row["top_labels"]) == 1
+
+
+def test_the_engine_alone_takes_its_tensors(repository: Path) -> None:
+    tensors = {"input_ids": [2, 3], "attention_mask": [1, 1], "token_type_ids": [0, 0]}
+    done = CliRunner().invoke(main, ["run", "m_onnx", "-r", str(repository), "--json"], input=json.dumps(tensors))
+    assert len(json.loads(done.output)["outputs"]) == 3
+
+
+def test_several_front_models_are_listed(repository: Path) -> None:
+    done = CliRunner().invoke(main, ["run", "m", "x", "-r", str(repository)])
+    assert "choose one: m_onnx_bls, m_onnx_ensemble" in done.output
