@@ -192,6 +192,35 @@ BAD: list[tuple[str, dict[str, np.ndarray], str]] = [
         {"input_text": column("글"), "candidate_labels": many("a", "")},
         "candidate_labels of item 0 has an empty entry, number 1",
     ),
+    (
+        "zero-shot-classification",
+        {"input_text": column("글"), "candidate_labels": many()},
+        "candidate_labels has 0 entries for item 0; it takes 1 to 100",
+    ),
+    ("zero-shot-classification", {"input_text": column("글")}, "missing required input(s) ['candidate_labels']"),
+    ("rerank", {"query": column("q")}, "missing required input(s) ['texts']"),
+    ("rerank", {"query": column("q"), "texts": many(*["a"] * 1001)}, "texts has 1001 entries for item 0"),
+    ("similarity", {"query": column("q"), "texts": many()}, "texts has 0 entries for item 0; it takes 1 to 1000"),
+    ("similarity", {"texts": many("a")}, "missing required input(s) ['query']"),
+    ("fill-mask", {"input_text": column("")}, "input_text of item 0 has no [MASK]"),
+    (
+        "fill-mask",
+        {"input_text": column("가 " * 400 + "[MASK]")},
+        "input_text of item 0 has no [MASK] in the tokens that",
+    ),
+    (
+        "question-answering",
+        {"question": column("q", "q"), "context": column("a", "a " * 100_000)},
+        "context of item 1 has 100000 tokens; at most",
+    ),
+    *(
+        (task, {"input_text": many("a", "b")}, "unexpected shape for input 'input_text'")
+        for task in ("text-classification", "token-classification", "embedding", "fill-mask", "sparse-embedding")
+    ),
+    *(
+        (task, {"input_text": column("a"), "text_pair": column("b")}, "expected 1 inputs but got 2")
+        for task in ("text-classification", "token-classification", "embedding", "fill-mask", "sparse-embedding")
+    ),
 ]
 
 
@@ -204,6 +233,34 @@ def test_bad_input_is_a_400_that_names_tensor_and_item(
             ask(server, f"{task}_onnx_bls", tensors, protocol)
         assert (error.value.status(), sentence in error.value.message()) == (status, True), error.value.message()
     ask(server, f"{task}_onnx_bls", CASES[task].tensors, "grpc")
+
+
+@pytest.mark.parametrize(("task", "graph"), ROADS)
+def test_the_neighbours_of_a_bad_request_are_answered(server: EmbeddedServer, task: str, graph: str) -> None:
+    """Good and bad requests at once, of one shape: the bad are told tensor and item, the good are answered."""
+    (name, first), *others = ((name, array[:2]) for name, array in CASES[task].tensors.items())
+    bad = np.array([text.encode() for text in first.ravel()], dtype=object).reshape(first.shape)
+    bad[1, 0] = b"\xff"
+    answers: list[tuple[int, Any]] = []
+    with grpc.InferenceServerClient(server.grpc_url) as client:
+        for number in range(8):
+            tensors = []
+            for tensor, array in ((name, bad if number % 2 else first), *others):
+                raw = [text if isinstance(text, bytes) else text.encode() for text in array.ravel()]
+                tensors.append(grpc.InferInput(tensor, list(array.shape), "BYTES"))
+                tensors[-1].set_data_from_numpy(np.array(raw, dtype=object).reshape(array.shape))
+            keep = lambda result, error, number=number: answers.append((number, error or result))  # noqa: E731
+            client.async_infer(f"{task}_onnx_{graph}", tensors, keep)
+        for _ in range(600):
+            if len(answers) == 8:
+                break
+            time.sleep(0.05)
+    assert len(answers) == 8
+    for number, answer in answers:
+        if number % 2:
+            assert f"{name} is not valid UTF-8: invalid start byte at byte 0 of item 1" in str(answer)
+        else:
+            assert not isinstance(answer, InferenceServerException), answer
 
 
 @pytest.mark.parametrize("graph", ["ensemble", "bls"])
