@@ -8,6 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tbgen.server.ports import free_ports
+
+PORTS = [
+    word
+    for name, port in zip(("http", "grpc", "metrics"), free_ports(3), strict=True)
+    for word in (f"--{name}-port", str(port))
+]
 WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from tbgen.cli.main import main; main(prog_name='tbgen')"
 
 
@@ -18,7 +25,7 @@ WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from tbgen.cli.main 
         ("transformers", ["scaffold", "kcbert"], "onnx"),
         ("onnx", ["scaffold", "kcbert"], "onnx"),
         ("onnxruntime", ["scaffold", "kcbert"], "onnx"),
-        ("pytriton", ["serve", "model_repository"], "server"),
+        ("pytriton", ["serve", "model_repository", *PORTS], "server"),
     ],
 )
 def test_a_missing_package_is_a_sentence(package: str, command: list[str], extra: str, tmp_path: Path) -> None:
