@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": ("tbgen.cli.serve:serve", "Run the embedded Triton on a model repository."),
     "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),
     "run": ("tbgen.cli.run:run", "Run a model of a repository without Triton."),
+    "client": ("tbgen.cli.client:client", "Write a client for a model, in the language of your choice."),
     "verify": ("tbgen.cli.verify:verify", "Hold the engine and the served graphs against PyTorch."),
     "bench": ("tbgen.cli.bench:bench", "Measure a served model: throughput, latency, where the time goes."),
     "tune": ("tbgen.cli.tune:tune", "Search for the settings that serve your texts fastest here."),

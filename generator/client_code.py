@@ -1,0 +1,116 @@
+"""Clients for a model of a repository, in several languages: templates filled from its config.pbtxt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.config import ModelConfig
+
+TEMPLATES = Path(__file__).with_name("clients")
+LANGUAGES = {"python": ".py", "python-async": ".py", "curl": ".sh", "javascript": ".mjs", "go": ".go"}
+NOT_IN_JSON = ("FP16", "BF16")
+MADE_OF: dict[tuple[str | int, ...], str] = {("BYTES", 1): "text", ("BYTES", -1): "texts"}  # by type and dims
+URL = "localhost:8000"
+
+
+class ClientTemplate(Template):
+    """A template whose placeholders are @{name}: $ belongs to shell and JavaScript."""
+
+    delimiter = "@"
+    pattern = r"@\{(?P<braced>[a-z_]+)\}|(?P<escaped>@@)|(?P<named>(?!))|(?P<invalid>(?!))"  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of one item: `made_of` is text, texts (a list of any length) or json (anything else)."""
+
+    name: str
+    kind: str
+    made_of: str
+    axes: int
+
+
+def client_code(config: ModelConfig, language: str, *, url: str = URL) -> str:
+    """The source of a client for the model. Raises NoSuchName, UserError (JSON cannot carry what the model takes)."""
+    if language not in LANGUAGES:
+        raise NoSuchName("language", language, list(LANGUAGES))
+    inputs = [input_of(tensor) for tensor in config.input if not tensor.optional]
+    binary = language.startswith("python")
+    outputs = [tensor for tensor in config.output if binary or kind_of(tensor) not in NOT_IN_JSON]
+    if not outputs or (not binary and any(each.kind in NOT_IN_JSON for each in inputs)):
+        raise UserError(f"model {config.name!r} speaks FP16, which JSON cannot carry; use --lang python")
+    if language in ("curl", "go") and any(each.axes > 1 for each in inputs):
+        raise UserError(f"model {config.name!r} takes tensors of several axes; use --lang python or javascript")
+    batch = [1] if config.max_batch_size else []
+    rows = [[each.name, each.kind, each.made_of] for each in inputs]
+    given = [[tensor.name, list(tensor.dims) == [1]] for tensor in outputs]
+    values = {
+        "model": config.name,
+        "url": url,
+        "usage": usage(inputs),
+        "batch": json.dumps(batch),
+        "inputs": repr([tuple(row) for row in rows]).replace("'", '"'),
+        "outputs": repr([tuple(row) for row in given]).replace("'", '"'),
+        "inputs_json": json.dumps(rows),
+        "outputs_json": json.dumps(given),
+        "batch_go": ", ".join(map(str, batch)),
+        "inputs_go": "\n".join("\t{" + ", ".join(json.dumps(value) for value in row) + "}," for row in rows),
+        "shell": shell(inputs, [name for name, _ in given], batch) if language == "curl" else "",
+    }
+    return ClientTemplate((TEMPLATES / f"{language}.txt").read_text(encoding="utf-8")).substitute(values)
+
+
+def input_of(tensor: object) -> Input:
+    """What a client must know of an input."""
+    dims: list[int] = list(tensor.dims)  # type: ignore[attr-defined]
+    kind = kind_of(tensor)
+    made_of = MADE_OF.get((kind, *dims), "json")
+    return Input(tensor.name, kind, made_of, len(dims))  # type: ignore[attr-defined]
+
+
+def kind_of(tensor: object) -> str:
+    """The data type's name on the wire."""
+    number = tensor.data_type  # type: ignore[attr-defined]
+    name = ModelConfig.DESCRIPTOR.fields_by_name["input"].message_type.fields_by_name["data_type"].enum_type
+    kind: str = name.values_by_number[number].name.removeprefix("TYPE_")
+    return "BYTES" if kind == "STRING" else kind
+
+
+def usage(inputs: list[Input]) -> str:
+    """The arguments of the command line."""
+    if len(inputs) == 1 and inputs[0].made_of == "text":
+        return "TEXT..."
+    names = [each.name.upper() + ("" if each.made_of == "text" else "_AS_JSON") for each in inputs]
+    if inputs[-1].made_of == "texts":
+        names[-1] = f"{inputs[-1].name.upper()}..."
+    return " ".join(names)
+
+
+def shell(inputs: list[Input], outputs: list[str], batch: list[int]) -> str:
+    """The last lines of the shell script: one request a text, or one request of all arguments."""
+    wanted = ",".join(f'{{"name":"{name}"}}' for name in outputs)
+    if len(inputs) == 1 and inputs[0].made_of == "text":
+        tensor = shell_tensor(inputs[0], batch, '"1"', '$(quoted "$text")')
+        return f'for text in "$@"; do\n  ask <<END\n{{"inputs":[{tensor}],"outputs":[{wanted}]}}\nEND\ndone'
+    lines, tensors = [], []
+    for number, each in enumerate(inputs, 1):
+        if each.made_of == "text":
+            tensors.append(shell_tensor(each, batch, "1", f'$(quoted "${{{number}}}")'))
+        elif each.made_of == "texts" and number == len(inputs):
+            tensors.append(shell_tensor(each, batch, f"$(($# - {number - 1}))", f'$(list "${{@:{number}}}")'))
+        else:
+            lines.append(f"commas{number}=${{{number}//[!,]/}}")
+            data = f'$(printf "%s" "${{{number}}}" | sed "s/^ *\\[//; s/\\] *$//")'
+            tensors.append(shell_tensor(each, batch, f"$((${{#commas{number}}} + 1))", data))
+    body = f'ask <<END\n{{"inputs":[{",".join(tensors)}],"outputs":[{wanted}]}}\nEND'
+    return "\n".join([*lines, body])
+
+
+def shell_tensor(each: Input, batch: list[int], size: str, data: str) -> str:
+    """A tensor in JSON with the shell's expressions for its length and its values."""
+    shape = ",".join([*map(str, batch), size.strip('"')])
+    return f'{{"name":"{each.name}","datatype":"{each.kind}","shape":[{shape}],"data":[{data}]}}'

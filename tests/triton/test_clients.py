@@ -1,0 +1,151 @@
+"""Written clients against the real server: the sample, a pair of texts, a text with a list; Go is only compared."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tbgen.cli.main import main
+from tbgen.export.errors import UserError
+from tbgen.generator.client_code import client_code
+from tbgen.generator.config import config_from_text
+from tbgen.server.client import infer
+from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.ports import free_ports
+
+RUN = {"python": [sys.executable], "python-async": [sys.executable], "javascript": ["node"], "curl": ["bash"]}
+ENDINGS = {"python": ".py", "python-async": ".py", "javascript": ".mjs", "curl": ".sh"}
+TEXTS = ["오늘도 상한가 갔다", 'a "quoted" \\ text,\n$HOME `x` 🔥', ""]
+ECHO = """
+import numpy as np, triton_python_backend_utils as pb
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(*(tensor.as_numpy() for tensor in self.inputs(request))) for request in requests]
+
+    def inputs(self, request):
+        return [pb.get_input_tensor_by_name(request, name) for name in ("query", "texts")]
+
+    def answer(self, query, texts):
+        lengths = np.array([[len(text.decode()) for text in row] for row in texts], np.float32)
+        named = {"said": query, "heard": texts, "lengths": lengths}
+        return pb.InferenceResponse([pb.Tensor(name, array) for name, array in named.items()])
+"""
+CONFIG = """
+backend: "python" max_batch_size: {batch}
+input {{ name: "query" data_type: TYPE_STRING dims: 1 }}
+input {{ name: "texts" data_type: TYPE_STRING dims: {dims} }}
+output {{ name: "said" data_type: TYPE_STRING dims: 1 }}
+output {{ name: "heard" data_type: TYPE_STRING dims: {dims} }}
+output {{ name: "lengths" data_type: TYPE_FP32 dims: {dims} }}
+instance_group {{ kind: KIND_CPU count: 1 }}
+"""
+
+
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """`pair` takes two texts, `search` a text and a list of them."""
+    repository = tmp_path_factory.mktemp("echo") / "models"
+    for name, dims in (("pair", 1), ("search", -1)):
+        (repository / name / "1").mkdir(parents=True)
+        (repository / name / "config.pbtxt").write_text(CONFIG.format(batch=4, dims=dims), encoding="utf-8")
+        (repository / name / "1" / "model.py").write_text(ECHO, encoding="utf-8")
+    http, grpc, metrics = free_ports(3)
+    with EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics) as server:
+        yield server
+
+
+def answers(server: EmbeddedServer, model: str, language: str, folder: Path, *values: str) -> list[Any]:
+    """What the client that `tbgen client` writes prints, one value a line."""
+    file = folder / f"client{ENDINGS[language]}"
+    command = ["client", model, "--lang", language, "-r", str(server.repository), "--url", server.http_url]
+    written = CliRunner().invoke(main, [*command, "-o", str(file)])
+    assert written.exit_code == 0, written.output
+    done = subprocess.run([*RUN[language], file, *values], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return [plain(row) for row in rows] if language == "curl" else rows
+
+
+def plain(body: dict[str, Any]) -> dict[str, Any]:
+    """The server's JSON as the other clients print it."""
+    single = ("label", "label_index", "score", "said")
+    return {row["name"]: row["data"][0] if row["name"] in single else row["data"] for row in body["outputs"]}
+
+
+@pytest.mark.parametrize("language", RUN)
+@pytest.mark.parametrize("front", ["kcbert_onnx_ensemble", "kcbert_onnx_bls"])
+def test_texts_get_their_answers(kcbert_server: EmbeddedServer, tmp_path: Path, front: str, language: str) -> None:
+    rows = answers(kcbert_server, front, language, tmp_path, *TEXTS)
+    expected = infer(front, TEXTS, url=kcbert_server.grpc_url)
+    assert [row.keys() for row in rows] == [answer.keys() for answer in expected]
+    assert [row["label"] for row in rows] == [answer["label"] for answer in expected]
+    assert [row["top_labels"] for row in rows] == [answer["top_labels"] for answer in expected]
+    for row, answer in zip(rows, expected, strict=True):
+        assert row["softmax"] == pytest.approx(answer["softmax"], abs=1e-5)
+
+
+@pytest.mark.parametrize("language", RUN)
+def test_a_pair_takes_two_arguments(echo: EmbeddedServer, tmp_path: Path, language: str) -> None:
+    row = answers(echo, "pair", language, tmp_path, "언제?", "20일에 열린다.")[0]
+    assert (row["said"], row["heard"], row["lengths"]) in [
+        ("언제?", "20일에 열린다.", 9),
+        ("언제?", ["20일에 열린다."], [9]),
+    ]
+
+
+@pytest.mark.parametrize("language", RUN)
+def test_a_list_takes_the_rest(echo: EmbeddedServer, tmp_path: Path, language: str) -> None:
+    rows = answers(echo, "search", language, tmp_path, "금리", "올랐다", 'a, "b"', "")
+    assert rows == [{"said": "금리", "heard": ["올랐다", 'a, "b"', ""], "lengths": [3, 6, 0]}]
+
+
+@pytest.mark.parametrize("language", ["python", "javascript", "curl"])
+def test_the_engine_takes_its_tensors_as_json(kcbert_server: EmbeddedServer, tmp_path: Path, language: str) -> None:
+    row = answers(kcbert_server, "kcbert_onnx", language, tmp_path, "[2, 3]", "[1, 1]", "[0, 0]")[0]
+    assert len(row["outputs"]) == 3
+
+
+def test_a_refused_request_fails_with_the_servers_sentence(kcbert_server: EmbeddedServer, tmp_path: Path) -> None:
+    for language in RUN:
+        text = client_code(config_from_text(CONFIG.format(batch=4, dims=1)), language, url=kcbert_server.http_url)
+        file = tmp_path / f"client{ENDINGS[language]}"
+        file.write_text(text, encoding="utf-8")
+        done = subprocess.run([*RUN[language], file, "a", "b"], capture_output=True, text=True, check=False)
+        assert done.returncode != 0, language
+
+
+def test_go_has_the_models_tensors_and_gofmts_form(tmp_path: Path) -> None:
+    config = config_from_text(CONFIG.format(batch=0, dims=-1))
+    config.name = "search"
+    code = client_code(config, "go", url="triton:8000")
+    inputs = '\t{"query", "BYTES", "text"},\n\t{"texts", "BYTES", "texts"},\n}\n'
+    assert f"var inputs = []input{{\n{inputs}" in code
+    assert 'const model = "search"' in code
+    assert "var batch = []int{} // the batch axis" in code
+    if shutil.which("gofmt"):
+        (tmp_path / "client.go").write_text(code, encoding="utf-8")
+        done = subprocess.run(["gofmt", "-l", tmp_path / "client.go"], capture_output=True, text=True, check=True)
+        assert done.stdout == ""
+
+
+def test_fp16_is_for_python_alone() -> None:
+    config = config_from_text('name: "e" input { name: "t" data_type: TYPE_STRING dims: 1 }')
+    config.output.add(name="embedding", data_type="TYPE_FP16", dims=[8])
+    assert "embedding" in client_code(config, "python")
+    with pytest.raises(UserError, match="FP16, which JSON cannot carry"):
+        client_code(config, "curl")
+
+
+def test_a_file_is_not_replaced_unasked(echo: EmbeddedServer, tmp_path: Path) -> None:
+    command = ["client", "pair", "-r", str(echo.repository), "-o", str(tmp_path / "client.py")]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert "--force replaces it" in CliRunner().invoke(main, command).output
