@@ -14,11 +14,17 @@ from typing import Any
 import numpy as np
 from google.protobuf import text_format
 
+import tbgen.backends
 from tbgen.export.errors import UserError
-from tbgen.generator.config import ModelConfig, config_from_text
+from tbgen.generator.config import SHARED_BACKEND, ModelConfig, config_from_text
 from tbgen.server import backend_utils as utils
 
 ENGINES = Path(__file__).with_name("engines")
+FOLDERS = {  # of the backends' files
+    SHARED_BACKEND: Path(next(iter(tbgen.backends.__path__))),
+    "onnxruntime": ENGINES / "onnxruntime",
+    "tensorrt": ENGINES / "tensorrt",
+}
 BACKENDS = {"onnxruntime_onnx": "onnxruntime", "tensorrt_plan": "tensorrt"}  # by platform
 NAMES_OF_TYPES = {"TYPE_STRING": "BYTES"}
 
@@ -98,8 +104,8 @@ def model_file(config: ModelConfig, folder: Path) -> Path:
     if config.backend == "python":
         file = folder / (config.default_model_filename or "model.py")
     else:
-        file = ENGINES / config.backend / "model.py"
-    if not file.is_file():
+        file = FOLDERS.get(config.backend, folder) / "model.py"
+    if not file.is_file() or config.backend not in ("python", *FOLDERS):
         raise UserError(
             f"model {config.name!r} cannot be run without Triton: "
             + (f"no file {file}" if config.backend == "python" else f"its backend is {config.backend!r}")

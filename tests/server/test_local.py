@@ -63,6 +63,22 @@ def test_what_triton_refuses_is_refused(repository: Path, inputs: dict[str, np.n
         models.infer("m_onnx_bls", inputs)
 
 
+def test_models_whose_code_is_in_the_backend_run_too(repository: Path, sample_export: Path, tmp_path: Path) -> None:
+    scaffold(Request("m", sample_export, steps="backend"), tmp_path / "models")
+    assert not (tmp_path / "models" / "m_onnx_bls" / "1" / "model.py").exists()
+    with LocalModels(tmp_path / "models") as shared, LocalModels(repository) as copied:
+        for front in FRONTS:
+            answers = [models.infer(front, text("하한가".encode()))["softmax"].tolist() for models in (shared, copied)]
+            assert answers[0] == answers[1]
+
+
+def test_another_backend_is_named(tmp_path: Path) -> None:
+    (tmp_path / "c" / "1").mkdir(parents=True)
+    (tmp_path / "c" / "config.pbtxt").write_text('backend: "pytorch"', encoding="utf-8")
+    with LocalModels(tmp_path) as models, pytest.raises(UserError, match="its backend is 'pytorch'"):
+        models.infer("c", {})
+
+
 def test_an_unknown_model_lists_those_there_are(repository: Path) -> None:
     with LocalModels(repository) as models, pytest.raises(NoSuchName, match="m_onnx_ensemble"):
         models.config("none")
