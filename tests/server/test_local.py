@@ -113,3 +113,36 @@ def test_the_engine_alone_takes_its_tensors(repository: Path) -> None:
 def test_several_front_models_are_listed(repository: Path) -> None:
     done = CliRunner().invoke(main, ["run", "m", "x", "-r", str(repository)])
     assert "choose one: m_onnx_bls, m_onnx_ensemble" in done.output
+
+
+SEARCH = """
+import numpy as np, triton_python_backend_utils as pb
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(pb.get_input_tensor_by_name(request, "texts").as_numpy()) for request in requests]
+
+    def answer(self, texts):
+        lengths = np.array([[len(text.decode()) for text in row] for row in texts], np.int32)
+        return pb.InferenceResponse([pb.Tensor("lengths", lengths)])
+"""
+TENSORS = """
+backend: "python" max_batch_size: 4
+input { name: "query" data_type: TYPE_STRING dims: 1 } input { name: "texts" data_type: TYPE_STRING dims: -1 }
+output { name: "lengths" data_type: TYPE_INT32 dims: -1 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (["--input", "query=금리", "--input", "texts=올랐다", "--input", "texts=비"], None),
+        ([], '{"query": "금리", "texts": ["올랐다", "비"]}\n'),
+    ],
+)
+def test_the_command_takes_a_query_with_a_list(tmp_path: Path, arguments: list[str], lines: str | None) -> None:
+    (tmp_path / "search" / "1").mkdir(parents=True)
+    (tmp_path / "search" / "config.pbtxt").write_text(TENSORS, encoding="utf-8")
+    (tmp_path / "search" / "1" / "model.py").write_text(SEARCH, encoding="utf-8")
+    done = CliRunner().invoke(main, ["run", "search", "-r", str(tmp_path), "--json", *arguments], input=lines)
+    assert json.loads(done.output) == {"query": "금리", "texts": ["올랐다", "비"], "lengths": [3, 1]}
