@@ -33,7 +33,9 @@ BACKEND_NOTE = (
 @click.option("--engine", default="onnx", show_default=True, help="How Triton runs the model.")
 @click.option("--graph", default="both", show_default=True, help="ensemble, bls or both.")
 @click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable: docs/tasks.md.")
-@click.option("--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...'; repeatable.")
+@click.option(
+    "--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ... [--separate]'; repeatable."
+)
 @click.option("--post", multiple=True, help="A step behind the task's head, written likewise; repeatable.")
 @click.option(
     "--steps",

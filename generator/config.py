@@ -66,17 +66,27 @@ def engine_config(
 def ensemble_config(name: str, parts: Mapping[str, Any], *, max_batch_size: int) -> ModelConfig:
     """The config of an ensemble that passes tensors of equal name from model to model.
 
+    A tensor that is made anew under its name goes on under a private one, for Triton takes each name once.
+
     parts: model name -> what it takes and gives (an object with `inputs` and `outputs`), in order.
     """
-    config = tensors_config(name, *chain_tensors(parts.values()), max_batch_size=max_batch_size)
+    inputs, outputs = chain_tensors(parts.values())
+    config = tensors_config(name, inputs, outputs, max_batch_size=max_batch_size)
     config.platform = "ensemble"
+    last_maker = {tensor: model for model, part in parts.items() for tensor in part.outputs}
+    names = {tensor: tensor for tensor in inputs}
     for model, part in parts.items():
+        made = {
+            tensor: tensor if last_maker[tensor] == model and tensor not in inputs else f"{model}_{tensor}"
+            for tensor in part.outputs
+        }
         config.ensemble_scheduling.step.add(
             model_name=model,
             model_version=-1,
-            input_map={tensor: tensor for tensor in part.inputs},
-            output_map={tensor: tensor for tensor in part.outputs},
+            input_map={tensor: names[tensor] for tensor in part.inputs},
+            output_map=made,
         )
+        names |= made
     return config
 
 

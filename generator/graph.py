@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.generator.build_script import script_of
 from tbgen.generator.engines import DATA_TYPES, EngineKind
@@ -83,19 +84,44 @@ def models_of(
     check_kind(exported, engine, kind)
     settings = task.checked(options or {})
     model = engine_model(f"{name}_{engine}", exported, kind)
+    before, pre = separated(name, pre, task.max_items)
+    behind, post = separated(name, post[::-1], task.max_items)
+    behind, post = behind[::-1], post[::-1]
     front = (*pre, *task.rows(exported, settings), tokenizer_step(exported, task, settings))
-    chain = Chain(model, front, (*task.head(exported, settings), *post), task.max_items)
-    return [model, *(part for graph in task.graphs_of(graphs) for part in GRAPH_MODELS[graph](name, chain))]
+    chain = Chain(model, front, (*task.head(exported, settings), *post), task.max_items, before, behind)
+    models = [
+        model,
+        *before,
+        *behind,
+        *(part for graph in task.graphs_of(graphs) for part in GRAPH_MODELS[graph](name, chain)),
+    ]
+    names = [each.name for each in models]
+    if twice := [each for each in names if names.count(each) > 1]:
+        raise UserError(f"two models would have the name {twice[0]!r}; rename the class of the separate step")
+    return models
 
 
 @dataclass(frozen=True)
 class Chain:
-    """An engine with the steps before and behind it, and the most items that one execution joins."""
+    """An engine with the steps before and behind it, the most items that one execution joins, and separate steps."""
 
     engine: EngineModel
     front: tuple[Step, ...]
     back: tuple[Step, ...]
     max_items: int
+    before: Sequence[PythonModel] = ()
+    behind: Sequence[PythonModel] = ()
+
+
+def separated(name: str, steps: Sequence[Step], max_items: int) -> tuple[list[PythonModel], Sequence[Step]]:
+    """The leading steps that are to be models of their own, and those that are not. Raises UserError."""
+    count = next((index for index, step in enumerate(steps) if not step.separate), len(steps))
+    if late := [step.name for step in steps[count:] if step.separate]:
+        raise UserError(
+            f"{late[0]} is separate: it goes before the other --pre steps, or behind the other --post steps"
+        )
+    most = min(BLS_BATCH, max_items)
+    return [PythonModel(f"{name}_{step.name.lower()}", (step,), most) for step in steps[:count]], steps[count:]
 
 
 def ensemble_models(name: str, chain: Chain) -> Iterator[Model]:
@@ -107,12 +133,14 @@ def ensemble_models(name: str, chain: Chain) -> Iterator[Model]:
     postprocess = PythonModel(f"{name}_postprocess", chain.back, most)
     yield tokenizer
     yield postprocess
-    yield EnsembleModel(f"{chain.engine.name}_ensemble", (tokenizer.name, chain.engine.name, postprocess.name), most)
+    parts: tuple[PythonModel | EngineModel, ...] = (*chain.before, tokenizer, chain.engine, postprocess, *chain.behind)
+    yield EnsembleModel(f"{chain.engine.name}_ensemble", tuple(part.name for part in parts), most)
 
 
 def bls_models(_: str, chain: Chain) -> Iterator[Model]:
     """One Python model that runs all steps and calls the engine between them."""
-    steps = (*chain.front, engine_step(chain.engine, chain.front[-1].settings), *chain.back)
+    inner = (*chain.front, engine_step(chain.engine, chain.front[-1].settings), *chain.back)
+    steps = (*map(remote_step, chain.before), *inner, *map(remote_step, chain.behind))
     yield PythonModel(f"{chain.engine.name}_bls", steps, min(BLS_BATCH, chain.max_items))
 
 
@@ -146,6 +174,11 @@ def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -
         "buckets": length_buckets(exported),
     }
     return Step(*task.tokenizer, settings | task.reading(exported, options), (exported.tokenizer,))
+
+
+def remote_step(model: PythonModel) -> Step:
+    """The BLS call of a separate step; its tensors are known when it is written."""
+    return Step("remote.py", "Remote", {"callee": model.name})
 
 
 def engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:

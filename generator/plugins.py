@@ -18,22 +18,24 @@ from tbgen.generator.step import Step
 from tbgen.generator.tasks import TASKS, Task
 
 STEPS, TASK_HEADS = "tbgen.steps", "tbgen.tasks"  # the entry point groups
+SEPARATE = "--separate"
 HERE = {"numpy", "tokenizers", "triton_python_backend_utils"}  # what a server has, or a model folder brings along
 
 
 def step_from_option(text: str) -> Step:
     """The step that --pre or --post names: `FILE:Class` or an entry point's name, then `key=value` settings.
 
-    Values are JSON where they can be read as JSON, else text. Raises UserError.
+    The word --separate among them makes the step a Triton model of its own. Values are JSON where they can be read as
+    JSON, else text. Raises UserError.
     """
     try:
-        place, *settings = shlex.split(text)
+        place, *words = shlex.split(text)
     except ValueError as error:
         raise UserError(f"cannot read {text!r}: {error}; write FILE:Class key=value ...") from error
+    settings = settings_from_words(word for word in words if word != SEPARATE)
     file, _, name = place.rpartition(":") if ":" in place else (place, "", "")
-    if file.endswith(".py"):
-        return Step(Path(file), checked_class(Path(file), name), settings_from_words(settings))
-    return Step(*place_of(announced(place)), settings_from_words(settings))
+    own = (Path(file), checked_class(Path(file), name)) if file.endswith(".py") else place_of(announced(place))
+    return Step(*own, settings, separate=SEPARATE in words)
 
 
 def with_file(option: str, place: Callable[[Path], Path]) -> str:

@@ -10,9 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Step:
-    """One use of a step: its file (a name in backends/, or a user's path), class, settings and the assets it reads."""
+    """One use of a step: its file (a name in backends/, or a user's path), class, settings and the assets it reads.
+
+    separate: it is a Triton model of its own, with its own instances and environment.
+    """
 
     file: str | Path
     name: str
     settings: Mapping[str, Any]
     assets: tuple[Path, ...] = ()
+    separate: bool = False

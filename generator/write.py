@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -95,7 +96,12 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
         if model.backend == "python" or file.parent != BACKENDS:
             shutil.copyfile(file, folder / file.name)
     listed = [
-        {"file": step_file(step).name, "class": step.name, "settings": dict(step.settings)} for step in model.steps
+        {
+            "file": step_file(step).name,
+            "class": step.name,
+            "settings": dict(step.settings) | callee_tensors(step, wiring),
+        }
+        for step in model.steps
     ]
     write_steps(folder, {"steps": listed})
     for step in model.steps:
@@ -116,6 +122,12 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
         instances=model.instances,
         backend=model.backend,
     )
+
+
+def callee_tensors(step: Step, wiring: Wiring) -> dict[str, Any]:
+    """What a step that calls a separate step must know of its tensors; nothing for any other step."""
+    callee = wiring.get(str(step.settings.get("callee"))) if step.file == "remote.py" else None
+    return {"inputs": dict(callee.inputs), "outputs": dict(callee.outputs)} if callee else {}
 
 
 def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> ModelConfig:
@@ -154,7 +166,8 @@ def write_ensemble_model(model: EnsembleModel, folder: Path, wiring: Wiring) -> 
     (folder / "README").write_text(VERSION_FOLDER_NOTE, encoding="utf-8")
     parts = {part: wiring[part] for part in model.parts}
     steps = [row for name, part in parts.items() for row in part.steps or ((name, part),)]
-    check_chain(steps, fronts=len(wiring[model.parts[0]].steps))
+    fronts = itertools.takewhile(lambda part: wiring[part].steps, model.parts)
+    check_chain(steps, fronts=sum(len(wiring[part].steps) for part in fronts))
     return ensemble_config(model.name, parts, max_batch_size=model.max_batch_size)
 
 

@@ -1,0 +1,83 @@
+"""A separate step: another Triton model that takes and gives a chain's tensors as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+try:
+    import triton_python_backend_utils as pb_utils
+except ModuleNotFoundError:  # outside Triton the step can be constructed and wired, not called
+    pb_utils = None
+
+Tensors = dict[str, np.ndarray]
+
+
+class RemoteError(RuntimeError):
+    """The separate step failed; carries Triton's status code."""
+
+    def __init__(self, message: str, triton_code: Any) -> None:
+        super().__init__(message)
+        self.triton_code = triton_code
+
+
+class Remote:
+    """Calls the model `callee` of the same server with the joined batch.
+
+    Args:
+        folder: the version folder; nothing is read from it.
+        callee: name of the Triton model that is called; it takes as many items as this model joins.
+        inputs, outputs: its tensors, name -> [data type, dims without the batch axis].
+    """
+
+    def __init__(
+        self,
+        folder: Path,  # noqa: ARG002
+        *,
+        callee: str,
+        inputs: Mapping[str, Sequence[Any]],
+        outputs: Mapping[str, Sequence[Any]],
+    ) -> None:
+        self.callee = callee
+        self.inputs = {name: tuple(spec) for name, spec in inputs.items()}
+        self.outputs = {name: tuple(spec) for name, spec in outputs.items()}
+
+    def __call__(self, **tensors: np.ndarray) -> Tensors:
+        """The callee's tensors in and out; text as str. Raises ValueError for what it refuses, RemoteError."""
+        sent = {name: self.encoded(name, array) for name, array in tensors.items()}
+        request = pb_utils.InferenceRequest(
+            model_name=self.callee,
+            requested_output_names=list(self.outputs),
+            inputs=[pb_utils.Tensor(name, array) for name, array in sent.items()],
+            preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+        )
+        response = request.exec()
+        if response.has_error():
+            message, code = response.error().message(), response.error().code()
+            raise ValueError(message) if self.refuses(message, code) else RemoteError(message, code)
+        return {name: self.decoded(name, response) for name in self.outputs}
+
+    def refuses(self, message: str, code: Any) -> bool:
+        """Whether an error is the client's: by its code, or as model.py writes it, for Triton 2.51 hands on no code.
+
+        model.py writes `model: sentence` for what a client sent, `model: Type: text` for a bug.
+        """
+        said = re.fullmatch(rf"{re.escape(self.callee)}: (?!\w+: ).*", message, re.DOTALL)
+        return code == pb_utils.TritonError.INVALID_ARG or said is not None
+
+    def encoded(self, name: str, array: np.ndarray) -> np.ndarray:
+        """An input as Triton takes it: text as bytes."""
+        if self.inputs[name][0] != "TYPE_STRING":
+            return np.ascontiguousarray(array)
+        return np.array([str(text).encode("utf-8") for text in array.ravel()], dtype=object).reshape(array.shape)
+
+    def decoded(self, name: str, response: Any) -> np.ndarray:
+        """An output as steps take it: text as str."""
+        array: np.ndarray = pb_utils.get_output_tensor_by_name(response, name).as_numpy()
+        if self.outputs[name][0] != "TYPE_STRING":
+            return array
+        return np.array([text.decode("utf-8") for text in array.ravel()], dtype=object).reshape(array.shape)

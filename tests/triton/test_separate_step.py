@@ -1,0 +1,79 @@
+"""Steps as Triton models of their own, before the tokenizer and behind the head, beside the same steps inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tritonclient.utils import InferenceServerException
+
+from tbgen.generator.config import config_from_text
+from tbgen.generator.scaffold import Request, scaffold
+from tbgen.server.connection import Connection
+from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.ports import free_ports
+from tests.texts import SENTENCES
+
+STEP = """
+import numpy as np
+
+
+class {name}:
+    inputs = outputs = {{"{tensor}": ("TYPE_STRING", [1])}}
+
+    def __init__(self, folder, *, sign): self.sign = sign
+
+    def __call__(self, {tensor}):
+        for item, text in enumerate({tensor}[:, 0]):
+            if text == "bad":
+                raise ValueError(f"{tensor} of item {{item}} is bad")
+        return {{"{tensor}": np.array([[self.sign + text] for text in {tensor}[:, 0]], dtype=object)}}
+"""
+
+
+@pytest.fixture(scope="module")
+def repository(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("separate")
+    for name, tensor in (("Louder", "input_text"), ("Praise", "label")):
+        text = STEP.format(name=name, tensor=tensor)
+        (folder / f"{name.lower()}.py").write_text(text, encoding="utf-8")
+    for name, word in (("inside", ""), ("apart", " --separate")):
+        pre, post = (f"{folder}/{file}.py sign=🔥가{word}" for file in ("louder", "praise"))
+        scaffold(Request(name, sample_export, pre=(pre,), post=(post,)), folder / "repository")
+    return folder / "repository"
+
+
+def test_they_are_models_with_private_names_between_them(repository: Path) -> None:
+    assert (repository / "apart_louder" / "1" / "louder.py").is_file()
+    assert not (repository / "apart_tokenizer" / "1" / "louder.py").exists()
+    config = config_from_text((repository / "apart_onnx_ensemble" / "config.pbtxt").read_text(encoding="utf-8"))
+    louder, tokenizer, _, postprocess, praise = config.ensemble_scheduling.step
+    assert dict(louder.input_map) == {"input_text": "input_text"}
+    assert dict(louder.output_map) == {"input_text": "apart_louder_input_text"} == dict(tokenizer.input_map)
+    assert postprocess.output_map["label"] == praise.input_map["label"] == "apart_postprocess_label"
+    assert dict(praise.output_map) == {"label": "label"}
+
+
+def test_apart_they_answer_what_they_answer_inside(repository: Path, tmp_path: Path) -> None:
+    http, grpc, metrics = free_ports(3)
+    ports = {"http_port": http, "grpc_port": grpc, "metrics_port": metrics}
+    texts = {"input_text": np.array([[text.encode("utf-8")] for text in SENTENCES], dtype=object)}
+    with EmbeddedServer(repository, log=tmp_path / "log", **ports) as server, Connection(server.grpc_url) as connection:
+        for graph in ("ensemble", "bls"):
+            inside, apart = (connection.infer(f"{name}_onnx_{graph}", texts) for name in ("inside", "apart"))
+            assert inside.keys() == apart.keys()
+            for name, array in inside.items():
+                np.testing.assert_array_equal(apart[name], array)
+            assert all(label.decode("utf-8").startswith("🔥가") for label in apart["label"].ravel())
+            with pytest.raises(InferenceServerException, match="input_text of item 0 is bad") as error:
+                connection.client.infer(f"apart_onnx_{graph}", bad_input())
+            assert error.value.status() == "StatusCode.INVALID_ARGUMENT", error.value.message()
+
+
+def bad_input() -> list[object]:
+    from tritonclient.grpc import InferInput
+
+    tensor = InferInput("input_text", [1, 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[b"bad"]], dtype=object))
+    return [tensor]
