@@ -54,6 +54,7 @@ class EngineModel:
     shapes: Sequence[Sequence[int]] = ()
     accelerator: Mapping[str, str] = field(default_factory=dict)
     build_script: str = ""
+    weights: Path | None = None  # where they lie apart from the file, which names theirs
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,7 @@ def engine_model(name: str, exported: Exported, kind: EngineKind) -> EngineModel
         engine_shapes(exported),
         accelerator_of(kind, name, exported, rows),
         script_of(name, exported, kind),
+        exported.weights,
     )
 
 

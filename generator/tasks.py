@@ -193,6 +193,7 @@ def fill_mask(exported: Exported, options: Options) -> Steps:
 def sparse_embedding(exported: Exported, options: Options) -> Steps:
     """Weights of the vocabulary's tokens for a text."""
     settings = {"size": width(exported), "data_type": ids_type(exported)}
+    settings |= {name: exported.sentence[name] for name in ("pooling", "activation") if name in exported.sentence}
     names = ("pooling", "activation", "top_k")
     step = Step("sparse_embedding.py", "SparseEmbedding", settings | chosen(options, *names), (exported.tokenizer,))
     return (step,)

@@ -136,6 +136,8 @@ def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> Mode
         write_build(model, folder)
     else:
         shutil.copyfile(model.file, folder / model.kind.file)
+        if model.weights:
+            shutil.copyfile(model.weights, folder / model.weights.name)
     wiring[model.name] = Wires(model.inputs, model.outputs)
     return engine_config(
         model.name,
