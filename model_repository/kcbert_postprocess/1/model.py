@@ -155,8 +155,12 @@ def text_from_bytes(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def bytes_from_text(values: np.ndarray) -> np.ndarray:
-    """Encode an array of str into an array of UTF-8 bytes of the same shape."""
-    return np.array([str(value).encode("utf-8") for value in values.ravel()], dtype=object).reshape(values.shape)
+    """Encode an array of str into an array of UTF-8 bytes of the same shape. Raises TypeError for what is no text."""
+    try:
+        encoded = [str(value).encode("utf-8") for value in values.ravel()]
+    except UnicodeEncodeError as error:  # a ValueError, which would lay a step's bug at the client's door
+        raise TypeError(f"a step gave {error.object!r}, which is no text: {error.reason}") from error
+    return np.array(encoded, dtype=object).reshape(values.shape)
 
 
 class Meter:
@@ -283,13 +287,18 @@ class TritonPythonModel:
         if isinstance(tensors, Exception):
             return self.refusal(tensors)
         wanted = request.requested_output_names()
-        return pb_utils.InferenceResponse(
-            output_tensors=[
-                pb_utils.Tensor(name, bytes_from_text(tensors[name]) if data_type == "TYPE_STRING" else tensors[name])
-                for name, (data_type, _) in self.outputs.items()
-                if name in wanted
-            ]
-        )
+        try:
+            return pb_utils.InferenceResponse(
+                output_tensors=[
+                    pb_utils.Tensor(
+                        name, bytes_from_text(tensors[name]) if data_type == "TYPE_STRING" else tensors[name]
+                    )
+                    for name, (data_type, _) in self.outputs.items()
+                    if name in wanted
+                ]
+            )
+        except Exception as error:  # noqa: BLE001 - an answer that cannot be sent must not fail the neighbours
+            return self.refusal(error)
 
     def refusal(self, error: Exception) -> Any:
         """ValueError: the client sent what cannot be served. Anything else is a bug or a failed engine: logged."""
