@@ -154,7 +154,7 @@ def described(
         task=checkpoint.task,
         labels=checkpoint.labels,
         problem=checkpoint.problem,
-        max_length=checkpoint.max_length,
+        max_length=fixed_length or checkpoint.max_length,
         fixed_length=fixed_length,
         inputs=tensor_specs(model.graph.input),
         outputs=tensor_specs(model.graph.output),

@@ -25,3 +25,13 @@ def test_fixed_length_gives_the_answers_of_dynamic_lengths(
         assert [answer["label"] for answer in answers] == [answer["label"] for answer in dynamic]
         served, expected = ([answer["softmax"] for answer in each] for each in (answers, dynamic))
         np.testing.assert_allclose(served, expected, atol=1e-4)
+
+
+def test_a_text_longer_than_the_fixed_length_is_cut(tmp_path: Path) -> None:
+    scaffold(Request("short", SAMPLES / "kcbert", fixed_length=16), tmp_path / "model_repository")
+    long, cut = "금리 동결 " * 100, "금리 동결 " * 40
+    http, grpc, metrics = free_ports(3)
+    with EmbeddedServer(tmp_path / "model_repository", http_port=http, grpc_port=grpc, metrics_port=metrics) as server:
+        for graph in ("ensemble", "bls"):
+            answers = infer(f"short_onnx_{graph}", [long, cut], url=server.grpc_url)
+            assert answers[0] == answers[1]
