@@ -20,6 +20,7 @@ from tbgen.generator.presets import source_named
 from tbgen.generator.releases import Release, release_named
 from tbgen.generator.repository import publish, refuse_to_overwrite, staged, standing_model
 from tbgen.generator.shared_backend import FORMS, in_form
+from tbgen.generator.users import refuse_to_change_for_others
 from tbgen.generator.vendor import PLATFORMS, this_platform
 from tbgen.generator.version import version
 from tbgen.generator.write import write_models
@@ -87,6 +88,7 @@ def scaffold(
         if not force:
             for name in written.models:
                 refuse_to_overwrite(standing_model(repository / name), written.source)
+            refuse_to_change_for_others(repository, staging, written.models)
         if request.build_script is None:  # else the plan is not there yet
             refuse_what_triton_refuses(staging, written.models)
         publish(staging, repository, written.models)

@@ -1,0 +1,46 @@
+"""Which models of a repository call which: a model is not changed under those that stay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from tbgen.export.errors import UserError
+from tbgen.generator.config import config_from_text
+from tbgen.generator.repository import read_record
+
+CALLEES = ("model", "callee")  # settings of a step that name the Triton model that it calls
+
+
+def refuse_to_change_for_others(repository: Path, staging: Path, names: Collection[str]) -> None:
+    """Raise UserError when a staged model differs from the one that models of `repository` besides `names` call."""
+    changed = [name for name in names if files_in_record(repository / name) != files_in_record(staging / name)]
+    for user in sorted(repository.iterdir()) if repository.is_dir() else ():
+        used = [name for name in changed if name in called_by(user)] if user.name not in names else []
+        if used and (repository / used[0]).exists():
+            raise UserError(
+                f"{user} runs {used[0]} as it stands, and these settings change it; use another name, write all its "
+                "graphs and engines with the same settings, or --force"
+            )
+
+
+def files_in_record(folder: Path) -> dict[str, str]:
+    """The files of a model and their hashes as they were written; none for a folder that tbgen did not write."""
+    return (read_record(folder) or {}).get("files", {})
+
+
+def called_by(folder: Path) -> set[str]:
+    """The models that an ensemble, or a model of steps, calls; none where its files cannot be read."""
+    names: set[str] = set()
+    try:
+        config = config_from_text((folder / "config.pbtxt").read_text(encoding="utf-8"))
+        names |= {step.model_name for step in config.ensemble_scheduling.step}
+        for file in folder.glob("*/steps.json"):
+            rows = json.loads(file.read_text(encoding="utf-8"))["steps"]
+            names |= {row["settings"][key] for row in rows for key in CALLEES if key in row["settings"]}
+    except (OSError, ValueError, KeyError, TypeError, text_format.ParseError):
+        return names
+    return names

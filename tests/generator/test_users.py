@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from tbgen.export.errors import UserError
+from tbgen.generator.scaffold import Request, scaffold
+from tbgen.generator.users import called_by
+
+
+@pytest.fixture(scope="module")
+def exports(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The sample with open lengths, and with 64 tokens."""
+    from tbgen.export.checkpoint import checkpoint_from_folder
+    from tbgen.export.onnx import onnx_from_checkpoint
+    from tbgen.generator.presets import SAMPLES
+
+    short = tmp_path_factory.mktemp("short") / "export"
+    onnx_from_checkpoint(checkpoint_from_folder(SAMPLES / "kcbert"), short, fixed_length=64)
+    return {"open": sample_export, "short": short}
+
+
+def test_who_calls_whom(sample_repository: Path) -> None:
+    assert called_by(sample_repository / "kcbert_onnx_bls") == {"kcbert_onnx"}
+    assert called_by(sample_repository / "kcbert_onnx_ensemble") == {
+        "kcbert_tokenizer",
+        "kcbert_onnx",
+        "kcbert_postprocess",
+    }
+    assert called_by(sample_repository / "kcbert_onnx") == called_by(sample_repository / "none") == set()
+
+
+def test_a_second_engine_shares_the_tokenizer(exports: dict[str, Path], tmp_path: Path) -> None:
+    scaffold(Request("kcbert", exports["open"]), tmp_path / "r")
+    scaffold(Request("kcbert", exports["open"], engine="onnx_trt"), tmp_path / "r")
+    scaffold(Request("kcbert", exports["open"]), tmp_path / "r")
+    assert (tmp_path / "r" / "kcbert_onnx_trt_ensemble").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "user", "used"),
+    [
+        ({"engine": "onnx_trt"}, "kcbert_onnx_ensemble", "kcbert_tokenizer"),
+        ({"graph": "bls"}, "kcbert_onnx_ensemble", "kcbert_onnx"),
+        ({"graph": "ensemble"}, "kcbert_onnx_bls", "kcbert_onnx"),
+    ],
+)
+def test_a_model_is_not_changed_under_those_that_stay(
+    changed: dict[str, str], user: str, used: str, exports: dict[str, Path], tmp_path: Path
+) -> None:
+    scaffold(Request("kcbert", exports["open"]), tmp_path / "r")
+    with pytest.raises(UserError) as error:
+        scaffold(Request("kcbert", exports["short"], **changed), tmp_path / "r")  # type: ignore[arg-type]
+    assert error.value.message.startswith(f"{tmp_path / 'r' / user} runs {used} as it stands")
+    scaffold(Request("kcbert", exports["short"], **changed), tmp_path / "r", force=True)  # type: ignore[arg-type]
+
+
+def test_all_that_uses_it_may_be_written_anew(exports: dict[str, Path], tmp_path: Path) -> None:
+    scaffold(Request("kcbert", exports["open"]), tmp_path / "r")
+    scaffold(Request("kcbert", exports["short"]), tmp_path / "r")
