@@ -21,7 +21,20 @@ BACKEND_NOTE = (
 )
 
 
-@click.command(short_help="Write the models that serve a checkpoint into a model repository.")
+class StepWords(click.Command):
+    """A command on which `--separate` behind a step's option belongs to that step: click's own flags belong to none."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        joined: list[str] = []
+        for word in args:
+            if word == "--separate" and joined[-2:-1] in (["--pre"], ["--post"]):
+                joined[-1] += " --separate"
+            else:
+                joined.append(word)
+        return super().parse_args(ctx, joined)
+
+
+@click.command(cls=StepWords, short_help="Write the models that serve a checkpoint into a model repository.")
 @click.argument("name", required=False)
 @click.option(
     "--source",
@@ -34,7 +47,7 @@ BACKEND_NOTE = (
 @click.option("--graph", default="both", show_default=True, help="ensemble, bls or both.")
 @click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable: docs/tasks.md.")
 @click.option(
-    "--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ... [--separate]'; repeatable."
+    "--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...' [--separate]; repeatable."
 )
 @click.option("--post", multiple=True, help="A step behind the task's head, written likewise; repeatable.")
 @click.option(

@@ -49,3 +49,14 @@ def test_imports_of_own_steps_are_named_with_the_ways_out(sample_export: Path) -
 @pytest.mark.usefixtures("here")
 def test_nothing_is_said_where_nothing_is_missing(sample_export: Path) -> None:
     assert "imports" not in tbgen("scaffold", "shop", "--source", sample_export).output
+
+
+@pytest.mark.usefixtures("here")
+def test_separate_belongs_to_the_step_before_it(sample_export: Path) -> None:
+    asked = tbgen("scaffold", "shop", "--source", sample_export, "--pre", "clean.py:Clean", "--separate")
+    assert asked.exit_code == 0, asked.output
+    assert Path("model_repository/shop_clean/config.pbtxt").exists()
+
+
+def test_separate_alone_is_a_usage_error() -> None:
+    assert tbgen("scaffold", "kcbert", "--separate").exit_code == 2
