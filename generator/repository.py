@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.export.files import beside
 from tbgen.generator.originals import packed, text_of
 
 RECORD = "tbgen.json"
@@ -30,9 +30,14 @@ class Standing:
 
 @contextmanager
 def staged(repository: Path) -> Iterator[Path]:
-    """A temporary folder beside the repository, on the same disk, gone at the end whatever happens."""
-    repository.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".tbgen-", dir=repository.parent) as folder:
+    """A temporary folder beside the repository, on its disk, gone at the end whatever happens. Raises UserError."""
+    place = repository.resolve()  # a link may lead to another disk, and nothing is moved in whole from disk to disk
+    if place.is_mount():
+        raise UserError(
+            f"{repository} is a mount point, into which nothing can be moved whole; name a folder in it, or write "
+            "elsewhere and bring it there with: tbgen deploy copy"
+        )
+    with beside(place) as folder:
         yield Path(folder)
 
 

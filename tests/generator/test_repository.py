@@ -44,6 +44,40 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_linked_repository_is_written_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "repository").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "repository")
+    with staged(tmp_path / "link") as staging:
+        assert staging.parent == tmp_path / "disk"
+        model_folder(staging / "a")
+        publish(staging, tmp_path / "link", ["a"])
+    assert (tmp_path / "disk" / "repository" / "a" / "config.pbtxt").exists()
+
+
+def test_the_working_folder_is_not_written_into_before_all_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "repository").mkdir()
+    monkeypatch.chdir(tmp_path / "repository")
+    with staged(Path()) as staging:
+        assert staging.parent == tmp_path
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_mount(), reason="needs a mount point")
+def test_a_mount_point_is_refused() -> None:
+    with (
+        pytest.raises(UserError, match=r"^/dev/shm is a mount point, .* name a folder in it, or"),
+        staged(Path("/dev/shm")),
+    ):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match=r"^cannot write to .*file': "), staged(tmp_path / "file" / "repository"):
+        pass
+
+
 def test_its_own_unedited_model_may_be_replaced(tmp_path: Path) -> None:
     refuse_to_overwrite(standing_model(model_folder(tmp_path / "a")), SOURCE)
     refuse_to_overwrite(standing_model(tmp_path / "none"), SOURCE)
