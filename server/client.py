@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.engines import ENGINES
 from tbgen.server.connection import Connection
 
 FRONT_ENDINGS = ("_ensemble", "_bls")  # of the names of front models, see the generator's graphs
@@ -59,16 +60,15 @@ def infer(
 
 
 def front_model(connection: Models, name: str) -> str:
-    """The model that `name` means: itself when it is ready, else the one ready model NAME_*_ensemble or NAME_*_bls.
+    """The model that `name` means: itself when it is ready, else the one ready ensemble or BLS of an engine of NAME.
 
     Raises NoSuchName, UserError (several fit, not ready).
     """
     if connection.ready(name):
         return name
     states = connection.states()
-    fronts = sorted(
-        model for model in states if re.fullmatch(rf"{re.escape(name)}_.+({'|'.join(FRONT_ENDINGS)})", model)
-    )
+    front = re.compile(rf"{re.escape(name)}_({'|'.join(ENGINES)})({'|'.join(FRONT_ENDINGS)})")
+    fronts = sorted(filter(front.fullmatch, states))
     ready = [model for model in fronts if states[model] == "READY"]
     if len(ready) > 1:
         raise UserError(f"{name!r} fits several models, choose one: {', '.join(ready)}")

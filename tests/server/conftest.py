@@ -67,7 +67,7 @@ def write_playground(repository: Path) -> None:
         ' input { name: "x" data_type: TYPE_FP32 dims: -1 } output { name: "mean" data_type: TYPE_FP32 dims: 1 }',
     )
     play.write_python(repository, "measure", f"max_batch_size: 4 {play.TEXT}")
-    for name in ("demo_onnx_ensemble", "demo_onnx_bls", "solo_onnx_bls"):
+    for name in ("demo_onnx_ensemble", "demo_onnx_bls", "solo_onnx_bls", "solo_big_onnx_bls"):
         play.write_front(repository, name, "measure")
     play.write_python(repository, "one_by_one", play.TEXT)
 

@@ -40,6 +40,12 @@ def test_the_name_given_to_scaffold_finds_its_one_front_model(address: dict[str,
     assert infer("solo", ["ab"], **address)[0]["length"] == 2
 
 
+def test_a_longer_name_is_another_name(address: dict[str, str]) -> None:
+    assert infer("solo_big", ["ab"], **address)[0]["length"] == 2
+    with pytest.raises(NoSuchName):
+        infer("one", ["ab"], **address)
+
+
 def test_several_front_models_are_listed(address: dict[str, str]) -> None:
     with pytest.raises(UserError) as error:
         infer("demo", ["ab"], **address)
@@ -48,7 +54,7 @@ def test_several_front_models_are_listed(address: dict[str, str]) -> None:
 
 def test_an_unknown_name_lists_the_models(address: dict[str, str]) -> None:
     with pytest.raises(
-        NoSuchName, match=r"^no model 'sol'\. Models: attention, bare, demo_onnx_bls, .*, one_by_one, solo_onnx_bls$"
+        NoSuchName, match=r"^no model 'sol'\. Models: attention, .*, one_by_one, solo_big_onnx_bls, solo_onnx_bls$"
     ):
         infer("sol", ["ab"], **address)
 
