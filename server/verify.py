@@ -82,7 +82,8 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     fronts = [front for front in (f"{engine}_ensemble", f"{engine}_bls") if front in written]
     exported = exported_from_record(repository / engine / "1", whole_export(written[engine], repository / engine))
     file = repository / engine / "1" / ENGINES[written[engine]["settings"]["engine"]].file
-    tokenizer = next(iter(sorted(repository.glob(f"{written[engine]['name']}_*/1/tokenizer.json"))))
+    own = (model for model, record in written.items() if record["name"] == written[engine]["name"])
+    tokenizer = next(filter(Path.is_file, (repository / model / "1" / "tokenizer.json" for model in own)))
     return Scaffold(
         written[engine]["name"],
         repository,
@@ -94,7 +95,7 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
 
 def whole_export(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The export record within a model's record, with what a repository leaves out of it."""
-    if not any((folder / "1").iterdir()):
+    if not any((folder / "1").glob("*")):
         raise UserError(f"no engine file in {folder / '1'}; write it with: tbgen scaffold {record['name']}")
     return {**record["export"], "parity": {}, "made": {**record["export"]["made"], "source": record["source"]}}
 

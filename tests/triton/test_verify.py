@@ -12,8 +12,11 @@ from click.testing import CliRunner
 from onnx import numpy_helper
 
 from tbgen.cli.main import main
+from tbgen.export.errors import UserError
 from tbgen.generator.presets import SAMPLES
+from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.verify import scaffold_named
 
 TEXTS = "오늘도 상한가 갔다\n정기 주주총회는 다음 달 20일에 열린다.\n🔥 떡상\nSell.\n"
 
@@ -71,3 +74,16 @@ def test_a_name_that_is_not_there(kcbert_server: EmbeddedServer, texts: str) -> 
     code, printed = verify(kcbert_server, "kobert", "--text", texts)
     assert code == 1
     assert "no name 'kobert'. Names: kcbert" in printed
+
+
+def test_a_clone_without_its_weights_says_how_to_write_them(kcbert_server: EmbeddedServer, tmp_path: Path) -> None:
+    shutil.copytree(kcbert_server.repository, tmp_path / "clone", ignore=shutil.ignore_patterns("model.onnx"))
+    (tmp_path / "clone" / "kcbert_onnx" / "1").rmdir()  # git keeps no empty folder
+    with pytest.raises(UserError, match=r"^no engine file in .*: tbgen scaffold kcbert$"):
+        scaffold_named("kcbert", tmp_path / "clone")
+
+
+def test_the_tokenizer_is_not_that_of_a_longer_name(sample_export: Path, tmp_path: Path) -> None:
+    for name in ("kcbert", "kcbert_big"):
+        scaffold(Request(name, sample_export, graph="bls"), tmp_path)
+    assert scaffold_named("kcbert", tmp_path).exported.tokenizer == tmp_path / "kcbert_onnx_bls/1/tokenizer.json"
