@@ -151,7 +151,8 @@ class EmbeddedServer:
             if not self.running():
                 raise UserError(self.explanation())
             if waited > seconds:
-                raise UserError(f"Triton was not ready after {seconds:.0f} s; its log: {self.log_file}")
+                last = " / ".join(server_log.shown(self.log_lines())[-3:])
+                raise UserError(f"Triton was not ready after {seconds:.0f} s; its log ends: {last}")
             if on_wait:
                 on_wait(waited)
             time.sleep(0.05)

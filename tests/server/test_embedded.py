@@ -128,6 +128,13 @@ def test_a_configuration_that_is_none_is_named_with_the_place(tmp_path: Path) ->
     )
 
 
+def test_a_server_that_is_not_ready_in_time_is_stopped(measuring: Path) -> None:
+    server = embedded(measuring)
+    with pytest.raises(UserError, match=r"^Triton was not ready after 0 s; its log ends: "):
+        server.start(seconds=0)
+    assert server.process is None
+
+
 def test_a_taken_port_is_named(measuring: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
