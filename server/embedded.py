@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -132,13 +133,14 @@ class EmbeddedServer:
 
     def arguments(self, folder: Path, caches: Path) -> list[str]:
         """What tritonserver is called with."""
+        address = socket.gethostbyname(self.host)  # given a name, its HTTP port would listen on 255.255.255.255
         return [
             f"--model-repository={ascii_path(self.repository.resolve(), folder / 'models')}",
             f"--backend-directory={folder / 'backends'}",
             f"--cache-directory={caches}",
             f"--backend-config=python,shm-region-prefix-name={folder.name}",
             "--allow-gpu-metrics=false",
-            *(f"--{name}-address={self.host}" for name in ("http", "grpc", "metrics")),
+            *(f"--{name}-address={address}" for name in ("http", "grpc", "metrics")),
             *(f"--{name.lower()}-port={port}" for name, port in self.ports.items()),
             *self.extra_arguments,
         ]

@@ -154,6 +154,11 @@ def test_ports_must_differ(measuring: Path) -> None:
         EmbeddedServer(measuring, http_port=8000, grpc_port=8000).start()
 
 
+def test_a_host_may_be_a_name(measuring: Path) -> None:
+    with embedded(measuring, host="localhost") as server:
+        assert [model.name for model in server.models()] == ["measure"]
+
+
 def test_an_address_of_another_machine_is_named(measuring: Path) -> None:
     with pytest.raises(
         UserError, match=r"^HTTP port \d+ on 192\.0\.2\.1: cannot assign requested address; choose another"
