@@ -158,6 +158,8 @@ def write_build(model: EngineModel, folder: Path) -> None:
     build = folder.parent / "build"
     build.mkdir()
     shutil.copyfile(model.file, build / "model.onnx")
+    if model.weights:
+        shutil.copyfile(model.weights, build / model.weights.name)
     (build / "build.sh").write_text(model.build_script, encoding="utf-8")
     (build / "build.sh").chmod(0o755)
     (folder / "README").write_text(f"{model.kind.file} comes here: run ../build/build.sh\n", encoding="utf-8")

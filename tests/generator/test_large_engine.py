@@ -11,8 +11,11 @@ from tbgen.export import graphfile
 from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.onnx import onnx_from_checkpoint
 from tbgen.export.run import onnx_run
+from tbgen.generator.engines import ENGINES
+from tbgen.generator.graph import EngineModel
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, scaffold
+from tbgen.generator.write import write_build
 
 
 def test_weights_apart_are_brought_along(
@@ -27,3 +30,22 @@ def test_weights_apart_are_brought_along(
     inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     whole = onnx_run(sample_repository / "kcbert_onnx" / "1" / "model.onnx")(inputs)
     np.testing.assert_allclose(onnx_run(version / "model.onnx")(inputs)["outputs"], whole["outputs"], atol=1e-5)
+
+
+def test_weights_apart_are_there_for_the_build_script(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    (tmp_path / "model.onnx.data").write_bytes(b"weights")
+    engine = EngineModel(
+        "m_trt_fp32",
+        ENGINES["trt_fp32"],
+        tmp_path / "model.onnx",
+        {},
+        {},
+        max_batch_size=8,
+        build_script="#!/bin/sh\n",
+        weights=tmp_path / "model.onnx.data",
+    )
+    (tmp_path / "m_trt_fp32" / "1").mkdir(parents=True)
+    write_build(engine, tmp_path / "m_trt_fp32" / "1")
+    build = tmp_path / "m_trt_fp32" / "build"
+    assert sorted(file.name for file in build.iterdir()) == ["build.sh", "model.onnx", "model.onnx.data"]
