@@ -6,6 +6,8 @@ import itertools
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 
 import numpy as np
 import pytest
@@ -64,9 +66,21 @@ def test_every_held_out_sentence_gets_pytorchs_answer(
 
 
 def test_ensemble_and_bls_agree_bit_for_bit(kcbert_server: EmbeddedServer, held_out: list[str]) -> None:
-    ensemble, bls = (infer(front, held_out[:64], url=kcbert_server.grpc_url) for front in FRONTS)
-    assert [answer["label_index"] for answer in ensemble] == [answer["label_index"] for answer in bls]
-    np.testing.assert_allclose([a["softmax"] for a in ensemble], [a["softmax"] for a in bls], atol=1e-6)
+    ensemble, bls = (
+        [infer(front, [text], url=kcbert_server.grpc_url)[0] for text in held_out[:64]] for front in FRONTS
+    )
+    assert ensemble == bls
+
+
+@pytest.mark.parametrize("front", FRONTS)
+@pytest.mark.parametrize("body", [r'"data": ["\ud800"]', '"data": [1]', '"data": ["cut'])
+def test_what_tritons_own_parser_refuses_keeps_its_status(kcbert_server: EmbeddedServer, front: str, body: str) -> None:
+    head = '{"inputs": [{"name": "input_text", "shape": [1, 1], "datatype": "BYTES", '
+    with closing(HTTPConnection(kcbert_server.http_url, timeout=30)) as connection:
+        connection.request("POST", f"/v2/models/{front}/infer", head + body + "}]}")
+        response = connection.getresponse()
+        assert (response.status, b"error" in response.read()) == (500, True)
+    assert infer(front, ["좋다"], url=kcbert_server.http_url, protocol="http")[0]["label"]
 
 
 @pytest.mark.parametrize("front", FRONTS)
