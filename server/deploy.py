@@ -41,7 +41,7 @@ def planned(repository: Path, store: Store, live: Live | None = None) -> list[Ch
             old = unpinned(config_of(release.name, standing.config))
             check_config(release.name, old, unpinned(release.config))
         known = live.newest(release.name) if live else 0  # a number that failed once keeps its failure in the server
-        number = max(*standing.versions, known) + 1 if standing.versions or known else release.version
+        number = max([*standing.versions, known]) + 1 if standing.versions or known else release.version
         changes.append(Change(release, standing, number if differs(release, standing) else None))
     check_together(changes)
     return changes
