@@ -74,6 +74,7 @@ def compare(
     progress: Console,
 ) -> Iterator[Comparison]:
     """The comparisons, as they come."""
+    from tbgen.export.parity import torch_run
     from tbgen.export.sentences import texts_from_file
     from tbgen.export.sources import checkpoint_from_source
     from tbgen.generator.corpus import verification_texts
@@ -89,15 +90,17 @@ def compare(
     )
     check_source(checkpoint, models)
     asked = texts_from_file(texts) if texts else verification_texts()
-    with progress.status("Comparing the engine file") as status:
+    with progress.status("Loading the checkpoint") as status:
+        reference = torch_run(checkpoint)
+        status.update("Comparing the engine file")
         if models.exported.model.suffix == ".onnx":
-            yield verify_engine(checkpoint, models, asked)
+            yield verify_engine(checkpoint, models, asked, reference)
         status.update("Starting Triton")
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(Connection(url or stack.enter_context(served(repository))))
             for front in models.fronts:
                 tell = lambda front, done, of: status.update(f"Comparing {front}: {done} of {of} texts")  # noqa: E731
-                yield verify_front(checkpoint, models, front, asked, connection, tell)
+                yield verify_front(models, front, asked, connection, reference, tell)
 
 
 @contextlib.contextmanager

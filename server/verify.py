@@ -21,7 +21,7 @@ from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.files import sha256
-from tbgen.export.parity import Parity, engine_parity, figure, torch_run
+from tbgen.export.parity import Parity, engine_parity, figure
 from tbgen.export.precision import precision_named
 from tbgen.export.run import Run
 from tbgen.generator.config import config_from_text
@@ -108,21 +108,22 @@ def check_source(checkpoint: Checkpoint, scaffold: Scaffold) -> None:
         )
 
 
-def verify_engine(checkpoint: Checkpoint, scaffold: Scaffold, texts: Sequence[str]) -> Comparison:
+def verify_engine(checkpoint: Checkpoint, scaffold: Scaffold, texts: Sequence[str], reference: Run) -> Comparison:
     """The engine file by ONNX Runtime, on logits. A plan runs in the server alone and has no such row."""
-    return compared(f"{scaffold.engine} (file)", engine_parity(checkpoint, scaffold.exported, texts), scaffold)
+    found = engine_parity(checkpoint, scaffold.exported, texts, reference=reference)
+    return compared(f"{scaffold.engine} (file)", found, scaffold)
 
 
 def verify_front(
-    checkpoint: Checkpoint,
     scaffold: Scaffold,
     front: str,
     texts: Sequence[str],
     connection: Connection,
+    reference: Run,
     on_progress: Progress = lambda *_: None,
 ) -> Comparison:
     """A served graph: each text alone, then beside the longest, against the same steps around PyTorch."""
-    steps = reference_steps(scaffold, front, torch_run(checkpoint))
+    steps = reference_steps(scaffold, front, reference)
     inputs, outputs = chain_tensors(steps)
     longest = max(texts, key=len)
     errors, paddings, decisions, flips = [], [], 0, 0
