@@ -22,8 +22,7 @@ from tbgen.export.exported import Exported
 from tbgen.generator.graph import length_buckets
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.client import infer
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 
 LINES = 400
 THREADS = 2
@@ -71,19 +70,13 @@ def rows(shape: str, *, seconds: float, rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder) / "model_repository"
         scaffold(Request(shape, exported.folder), repository)
-        with server_on(repository) as server:
+        with server_on_free_ports(repository) as server:
             check_answers(shape, server, texts[:64])
             for _ in range(rounds):
                 for point, record in measured.items():
                     record.served.append(served_rate(shape, point, server, texts, Path(folder), seconds, record))
                     record.bare.append(bare_rate_of(point, exported, files, seconds))
     return [row_of(shape, point, record) for point, record in measured.items()]
-
-
-def server_on(repository: Path) -> EmbeddedServer:
-    """The embedded server on free ports."""
-    http, grpc, metrics = free_ports(3)
-    return EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics)
 
 
 def check_answers(name: str, server: EmbeddedServer, texts: Sequence[str]) -> None:

@@ -153,11 +153,9 @@ def urls_from_options(urls: tuple[str, ...], protocol: str) -> dict[str, str]:
 def embedded_server(repository: Path, console: Console) -> Iterator[EmbeddedServer]:
     """The embedded Triton on free ports."""
     from tbgen.cli.serve import start
-    from tbgen.server.embedded import EmbeddedServer
-    from tbgen.server.ports import free_ports
+    from tbgen.server.embedded import server_on_free_ports
 
-    http, grpc, metrics = free_ports(3)
-    server = EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics)
+    server = server_on_free_ports(repository)
     try:
         start(server, console)
         yield server

@@ -106,11 +106,9 @@ def compare(
 @contextlib.contextmanager
 def served(repository: Path) -> Iterator[str]:
     """The embedded Triton on free ports; its gRPC address."""
-    from tbgen.server.embedded import EmbeddedServer
-    from tbgen.server.ports import free_ports
+    from tbgen.server.embedded import server_on_free_ports
 
-    http, grpc, metrics = free_ports(3)
-    with EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics) as server:
+    with server_on_free_ports(repository) as server:
         yield server.grpc_url
 
 

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tbgen.server.client import infer
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import server_on_free_ports
 
 SENTENCES = [
     "신제품 흥행에 힘입어 영업이익이 두 배로 뛰었다 📈",
@@ -30,11 +29,9 @@ def main() -> None:
     repository = Path("model_repository")
     subprocess.run([sys.executable, "-m", "tbgen.cli.main", "scaffold", "kcbert", "-o", str(repository)], check=True)
     console = Console()
-    http_port, grpc_port, metrics_port = free_ports(3)
     with tempfile.TemporaryDirectory() as folder, console.status("Starting Triton") as status:
         log = Path(folder) / "triton.log"
-        ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
-        with EmbeddedServer(repository, log=log, **ports) as server:
+        with server_on_free_ports(repository, log=log) as server:
             urls = {"grpc": server.grpc_url, "http": server.http_url}
             for protocol, front in FRONTS.items():
                 status.update(f"Asking {front} over {protocol}")

@@ -15,8 +15,7 @@ from types import TracebackType
 
 from tbgen.export.errors import UserError
 from tbgen.server import log as server_log
-from tbgen.server.ports import check_ports
-from tbgen.server.ports import free_ports as free_ports
+from tbgen.server.ports import check_ports, free_ports
 from tbgen.server.process import ServerProcess
 from tbgen.server.wheel import assemble_backends, installed_wheel, server_environment
 
@@ -224,6 +223,15 @@ class EmbeddedServer:
                     left.unlink(missing_ok=True)
                 shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
+
+
+def server_on_free_ports(
+    repository: Path, *, host: str = "127.0.0.1", log: Path | None = None, extra_arguments: Sequence[str] = ()
+) -> EmbeddedServer:
+    """The embedded server, not yet started, on three ports that nothing on this machine listens on."""
+    http, grpc, metrics = free_ports(3)
+    ports = {"http_port": http, "grpc_port": grpc, "metrics_port": metrics}
+    return EmbeddedServer(repository, host=host, log=log, extra_arguments=extra_arguments, **ports)
 
 
 def check_repository(repository: Path) -> None:

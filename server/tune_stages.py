@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tbgen.export.errors import UserError
 from tbgen.server.connection import Connection
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import server_on_free_ports
 
 Edits = Mapping[Path, str]  # file, relative to the repository -> its new text
 
@@ -31,8 +30,7 @@ class EmbeddedStage:
             for model in models or names_of(self.repository):
                 shutil.copytree(self.repository / model, trial / model, copy_function=linked)
             write(trial, edits)
-            http, grpc, metrics = free_ports(3)
-            with EmbeddedServer(trial, http_port=http, grpc_port=grpc, metrics_port=metrics) as server:
+            with server_on_free_ports(trial) as server:
                 yield server.http_url
 
 

@@ -24,8 +24,7 @@ from benchmarks.gpu.shapes import say, sentences
 from tbgen.export.exported import exported_from_folder
 from tbgen.export.tensorrt_profiles import profiles_of
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 
 SECONDS = 6
 CLIENTS = (1, 4, 8, 16)
@@ -56,10 +55,9 @@ def main(folder: Path, shape: str, name: str, options: dict[str, int]) -> None:
 @contextmanager
 def served(folder: Path, repository: Path) -> Iterator[EmbeddedServer]:
     """The embedded server on a repository."""
-    http, grpc, metrics = free_ports(3)
     log = folder / f"{repository.name}.log"
     began = time.perf_counter()
-    with EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics, log=log) as server:
+    with server_on_free_ports(repository, log=log) as server:
         print(f"{repository.name}: ready after {time.perf_counter() - began:.1f} s", flush=True)
         yield server
 

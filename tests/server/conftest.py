@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tests.server import playground as play
 
 ONE = "instance_group { kind: KIND_CPU count: 1 }"
@@ -77,8 +76,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
     """The embedded server on the playground."""
     folder = tmp_path_factory.mktemp("playground")
     write_playground(folder / "models")
-    http, grpc, metrics = free_ports(3)
-    with EmbeddedServer(
-        folder / "models", http_port=http, grpc_port=grpc, metrics_port=metrics, log=folder / "triton.log"
-    ) as server:
+    with server_on_free_ports(folder / "models", log=folder / "triton.log") as server:
         yield server

@@ -9,7 +9,7 @@ import pytest
 
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.server import wheel
-from tbgen.server.embedded import SHARED_MEMORY, EmbeddedServer, ServedModel
+from tbgen.server.embedded import SHARED_MEMORY, EmbeddedServer, ServedModel, server_on_free_ports
 from tbgen.server.ports import free_ports
 from tests.server import playground as play
 
@@ -18,12 +18,6 @@ class TritonPythonModel:
     def initialize(self, args):
         raise FileNotFoundError("라벨 파일이\\n없습니다: labels.txt")
 """
-
-
-def embedded(repository: Path, **options: object) -> EmbeddedServer:
-    """A server on free ports, not started."""
-    http, grpc, metrics = free_ports(3)
-    return EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics, **options)  # type: ignore[arg-type]
 
 
 def session_processes(session: int) -> list[str]:
@@ -63,7 +57,7 @@ def test_it_listens_on_this_machine_only(server: EmbeddedServer) -> None:
 def test_starting_leaves_the_repository_as_it_was_and_stopping_leaves_nothing(measuring: Path) -> None:
     before = sorted(measuring.rglob("*"))
     waited: list[float] = []
-    server = embedded(measuring)
+    server = server_on_free_ports(measuring)
     server.start(on_wait=waited.append)
     try:
         assert server.process is not None
@@ -81,7 +75,7 @@ def test_starting_leaves_the_repository_as_it_was_and_stopping_leaves_nothing(me
 
 
 def test_a_killed_server_leaves_nothing_once_it_is_stopped(measuring: Path) -> None:
-    with embedded(measuring) as server:
+    with server_on_free_ports(measuring) as server:
         assert server.process is not None
         session, folder = server.process.pid, server.folder
         server.process.popen.kill()
@@ -93,7 +87,7 @@ def test_a_killed_server_leaves_nothing_once_it_is_stopped(measuring: Path) -> N
 
 
 def test_extra_arguments_reach_tritonserver_and_a_stopped_server_can_start_again(measuring: Path) -> None:
-    server = embedded(measuring, extra_arguments=["--model-control-mode=explicit"])
+    server = server_on_free_ports(measuring, extra_arguments=["--model-control-mode=explicit"])
     for _ in range(2):
         with server:
             assert server.models() == [ServedModel("measure", "", "", "")]
@@ -103,7 +97,7 @@ def test_a_repository_may_lie_in_a_folder_with_a_korean_name(tmp_path: Path) -> 
     repository = tmp_path / "모델 저장소"
     play.write_python(repository, "measure", f"max_batch_size: 4 {play.TEXT}")
     play.write_onnx(repository, "no_file", play.linear(), f"max_batch_size: 4 {play.LINEAR}", file="other.onnx")
-    with pytest.raises(UserError) as error, embedded(repository):
+    with pytest.raises(UserError) as error, server_on_free_ports(repository):
         pass
     assert error.value.message == (
         f"model 'no_file' failed to load: unable to find '{repository}/no_file/1/model.onnx' for model instance"
@@ -113,14 +107,14 @@ def test_a_repository_may_lie_in_a_folder_with_a_korean_name(tmp_path: Path) -> 
 
 def test_a_model_that_fails_to_load_is_named_with_its_cause(tmp_path: Path) -> None:
     play.write_python(tmp_path, "broken", f"max_batch_size: 4 {play.TEXT}", BROKEN)
-    with pytest.raises(UserError) as error, embedded(tmp_path):
+    with pytest.raises(UserError) as error, server_on_free_ports(tmp_path):
         pass
     assert error.value.message == ("model 'broken' failed to load: FileNotFoundError: 라벨 파일이 없습니다: labels.txt")
 
 
 def test_a_configuration_that_is_none_is_named_with_the_place(tmp_path: Path) -> None:
     play.write_python(tmp_path, "broken", "max_batch_size: 4 inputt { }")
-    with pytest.raises(UserError) as error, embedded(tmp_path):
+    with pytest.raises(UserError) as error, server_on_free_ports(tmp_path):
         pass
     assert error.value.message == (
         f"model 'broken' failed to load: failed to read text proto from {tmp_path}/broken/config.pbtxt at line:column"
@@ -129,7 +123,7 @@ def test_a_configuration_that_is_none_is_named_with_the_place(tmp_path: Path) ->
 
 
 def test_a_server_that_is_not_ready_in_time_is_stopped(measuring: Path) -> None:
-    server = embedded(measuring)
+    server = server_on_free_ports(measuring)
     with pytest.raises(UserError, match=r"^Triton was not ready after 0 s; its log ends: "):
         server.start(seconds=0)
     assert server.process is None
@@ -155,7 +149,7 @@ def test_ports_must_differ(measuring: Path) -> None:
 
 
 def test_a_host_may_be_a_name(measuring: Path) -> None:
-    with embedded(measuring, host="localhost") as server:
+    with server_on_free_ports(measuring, host="localhost") as server:
         assert [model.name for model in server.models()] == ["measure"]
 
 
@@ -163,26 +157,26 @@ def test_an_address_of_another_machine_is_named(measuring: Path) -> None:
     with pytest.raises(
         UserError, match=r"^HTTP port \d+ on 192\.0\.2\.1: cannot assign requested address; choose another"
     ):
-        embedded(measuring, host="192.0.2.1").start()
+        server_on_free_ports(measuring, host="192.0.2.1").start()
 
 
 def test_a_missing_repository_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
-        embedded(tmp_path / "none").start()
+        server_on_free_ports(tmp_path / "none").start()
     assert error.value.message == f"no model repository at '{tmp_path}/none'; `tbgen scaffold` writes one"
 
 
 def test_an_empty_repository_is_named(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     with pytest.raises(UserError) as error:
-        embedded(tmp_path).start()
+        server_on_free_ports(tmp_path).start()
     assert error.value.message == f"no model in '{tmp_path}'; a model repository has one folder a model"
 
 
 def test_a_missing_wheel_is_named_with_its_extra(measuring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wheel.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtra) as error:
-        embedded(measuring).start()
+        server_on_free_ports(measuring).start()
     assert error.value.message == "nvidia-pytriton is not installed; it comes with: pip install 'tbgen[server]'"
 
 
@@ -190,7 +184,7 @@ def test_a_missing_libpython_is_named(measuring: Path, monkeypatch: pytest.Monke
     known = {"INSTSONAME": "libpython3.99.so.1.0", "LIBDIR": "/usr/lib", "MULTIARCH": "x86_64-linux-gnu"}
     monkeypatch.setattr(wheel.sysconfig, "get_config_var", known.get)
     with pytest.raises(UserError) as error:
-        embedded(measuring).start()
+        server_on_free_ports(measuring).start()
     assert error.value.message == (
         "libpython3.99.so.1.0 was not found in /usr/lib: Triton's Python models need it; on Debian and Ubuntu it is in"
         " the package libpython3.99, with pyenv build Python with --enable-shared"

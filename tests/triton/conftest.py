@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +16,5 @@ def kcbert_server(sample_export: Path, tmp_path_factory: pytest.TempPathFactory)
     """The embedded server on what `tbgen scaffold kcbert` writes."""
     folder = tmp_path_factory.mktemp("kcbert_server")
     scaffold(Request("kcbert", sample_export), folder / "model_repository")
-    http, grpc, metrics = free_ports(3)
-    with EmbeddedServer(
-        folder / "model_repository", http_port=http, grpc_port=grpc, metrics_port=metrics, log=folder / "triton.log"
-    ) as server:
+    with server_on_free_ports(folder / "model_repository", log=folder / "triton.log") as server:
         yield server

@@ -13,8 +13,7 @@ from threading import Thread
 import pytest
 
 from tbgen.generator.check.check import check_repository
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tests.triton import good_models
 from tests.triton.broken_models import ROWS, WAITING
 
@@ -76,10 +75,7 @@ def server_says(repository: Path, waiting_repository: Path) -> dict[str, str]:
 
 def server_on(repository: Path, log: Path, *arguments: str) -> EmbeddedServer:
     """A server on ports of its own."""
-    http, grpc, metrics = free_ports(3)
-    return EmbeddedServer(
-        repository, http_port=http, grpc_port=grpc, metrics_port=metrics, log=log, extra_arguments=arguments
-    )
+    return server_on_free_ports(repository, log=log, extra_arguments=arguments)
 
 
 def loads_without_end(repository: Path) -> dict[str, str]:

@@ -18,8 +18,7 @@ from tbgen.export.errors import UserError
 from tbgen.generator.client_code import client_code
 from tbgen.generator.config import config_from_text
 from tbgen.server.client import infer
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 
 RUN = {"python": [sys.executable], "python-async": [sys.executable], "javascript": ["node"], "curl": ["bash"]}
 ENDINGS = {"python": ".py", "python-async": ".py", "javascript": ".mjs", "curl": ".sh"}
@@ -58,8 +57,7 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
         (repository / name / "1").mkdir(parents=True)
         (repository / name / "config.pbtxt").write_text(CONFIG.format(batch=4, dims=dims), encoding="utf-8")
         (repository / name / "1" / "model.py").write_text(ECHO, encoding="utf-8")
-    http, grpc, metrics = free_ports(3)
-    with EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics) as server:
+    with server_on_free_ports(repository) as server:
         yield server
 
 

@@ -14,9 +14,8 @@ from tbgen.cli.main import main
 from tbgen.export.errors import UserError
 from tbgen.server.connection import Connection
 from tbgen.server.deploy import deploy, planned
-from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tbgen.server.live import Live
-from tbgen.server.ports import free_ports
 from tbgen.server.stores import store_from
 from tests.triton.counting import ask, under_load, write_counting
 
@@ -29,10 +28,7 @@ UPGRADES = {"explicit": 13, "poll": 7}  # 20 in all; a poll takes its time
 
 @contextmanager
 def serving(repository: Path, mode: str) -> Iterator[EmbeddedServer]:
-    http, grpc_port, metrics = free_ports(3)
-    with EmbeddedServer(
-        repository, http_port=http, grpc_port=grpc_port, metrics_port=metrics, extra_arguments=MODES[mode]
-    ) as server:
+    with server_on_free_ports(repository, extra_arguments=MODES[mode]) as server:
         yield server
 
 

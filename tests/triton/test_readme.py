@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.embedded import server_on_free_ports
 from tbgen.server.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -78,11 +78,8 @@ def test_the_two_lines_bring_it_into_an_existing_triton(scaffolded: Path, readme
     existing = tmp_path / "model_repository"
     (existing / "other" / "1").mkdir(parents=True)
     (existing / "other" / "config.pbtxt").write_text('backend: "python"\n', encoding="utf-8")
-    http, grpc, metrics = free_ports(3)
     explicit = ("--model-control-mode=explicit",)
-    with EmbeddedServer(
-        existing, http_port=http, grpc_port=grpc, metrics_port=metrics, extra_arguments=explicit
-    ) as server:
+    with server_on_free_ports(existing, extra_arguments=explicit) as server:
         for line in (
             copy.replace("/path/to/triton/model_repository/", f"{existing}/"),
             load.replace("localhost:8000", server.http_url),

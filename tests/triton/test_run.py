@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from tbgen.server.connection import Connection
-from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tbgen.server.local import LocalModels
-from tbgen.server.ports import free_ports
 from tests.texts import HARD_TEXTS
 
 PROBE = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
@@ -54,8 +53,7 @@ def probes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         (repository / name / "1").mkdir(parents=True)
         (repository / name / "config.pbtxt").write_text(config, encoding="utf-8")
         (repository / name / "1" / "model.py").write_text(file, encoding="utf-8")
-    http, grpc, metrics = free_ports(3)
-    with EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics) as server:
+    with server_on_free_ports(repository) as server:
         yield server
 
 

@@ -11,8 +11,7 @@ from tritonclient.utils import InferenceServerException
 from tbgen.generator.config import config_from_text
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.connection import Connection
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import server_on_free_ports
 from tests.texts import SENTENCES
 
 STEP = """
@@ -56,10 +55,8 @@ def test_they_are_models_with_private_names_between_them(repository: Path) -> No
 
 
 def test_apart_they_answer_what_they_answer_inside(repository: Path, tmp_path: Path) -> None:
-    http, grpc, metrics = free_ports(3)
-    ports = {"http_port": http, "grpc_port": grpc, "metrics_port": metrics}
     texts = {"input_text": np.array([[text.encode("utf-8")] for text in SENTENCES], dtype=object)}
-    with EmbeddedServer(repository, log=tmp_path / "log", **ports) as server, Connection(server.grpc_url) as connection:
+    with server_on_free_ports(repository, log=tmp_path / "log") as server, Connection(server.grpc_url) as connection:
         for graph in ("ensemble", "bls"):
             inside, apart = (connection.infer(f"{name}_onnx_{graph}", texts) for name in ("inside", "apart"))
             assert inside.keys() == apart.keys()

@@ -21,8 +21,7 @@ from tbgen.generator.engines import ENGINES
 from tbgen.generator.graph import models_of
 from tbgen.generator.tasks import TASKS
 from tbgen.generator.write import write_models
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column, rows
 from tests.texts import HARD_TEXTS, SENTENCES
@@ -101,9 +100,7 @@ def server(exports: Callable[..., Pair], tmp_path_factory: pytest.TempPathFactor
         settings: dict[str, Any] = {"task": row, "engine": "onnx", "kind": kind, "graphs": row.graphs}
         models = models_of(task, pair_of(exports, task).exported, options=case.options, **settings)
         write_models(models, folder / "repository", {})
-    http_port, grpc_port, metrics_port = free_ports(3)
-    ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
-    with EmbeddedServer(folder / "repository", log=folder / "log", **ports) as running:
+    with server_on_free_ports(folder / "repository", log=folder / "log") as running:
         yield running
 
 

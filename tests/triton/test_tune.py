@@ -15,8 +15,7 @@ from tbgen.server import tune
 from tbgen.server.bench.parts import front_from_server
 from tbgen.server.bench.point import Load, Timing
 from tbgen.server.connection import Connection
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tbgen.server.tune_knobs import KNOBS, Draft, splits_of, turned
 from tbgen.server.tune_stages import LiveStage, write
 
@@ -113,13 +112,10 @@ def test_a_needless_delay_is_found_and_removed(slow_repository: Path, monkeypatc
 
 
 def test_a_running_triton_tries_edits_and_gets_its_files_back(slow_repository: Path) -> None:
-    http, grpc, metrics = free_ports(3)
     explicit = ["--model-control-mode=explicit", f"--load-model={BLS}", "--load-model=kcbert_onnx"]
     config = slow_repository / BLS / "config.pbtxt"
     untouched = config.read_bytes()
-    with EmbeddedServer(
-        slow_repository, http_port=http, grpc_port=grpc, metrics_port=metrics, extra_arguments=explicit
-    ) as server:
+    with server_on_free_ports(slow_repository, extra_arguments=explicit) as server:
         draft = draft_of(server, BLS)
         stage = LiveStage(slow_repository, server.http_url)
         with stage.serving(turned(draft, {"instances": 2}).edits(), draft.models) as url:

@@ -10,8 +10,7 @@ import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import server_on_free_ports
 
 HALVES = '''
 """Cuts each text between the halves of a surrogate pair when it holds an emoji."""
@@ -53,8 +52,7 @@ def test_an_answer_that_cannot_be_sent_fails_alone(sample_export: Path, tmp_path
     (tmp_path / "halves.py").write_text(HALVES, encoding="utf-8")
     pre = f"{tmp_path / 'halves.py'}:Halves"
     scaffold(Request("kcbert", sample_export, graph="bls", pre=(pre,)), tmp_path / "repository")
-    http, grpc_port, metrics = free_ports(3)
-    server = EmbeddedServer(tmp_path / "repository", http_port=http, grpc_port=grpc_port, metrics_port=metrics)
+    server = server_on_free_ports(tmp_path / "repository")
     with server, grpc.InferenceServerClient(server.grpc_url) as client:
         answers = ask(client, "kcbert_onnx_bls", TEXTS)
     failed = [text for text, each in zip(TEXTS, answers, strict=True) if isinstance(each, InferenceServerException)]

@@ -10,10 +10,9 @@ from google.protobuf import json_format, text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from tbgen.export.errors import UserError
-from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.embedded import server_on_free_ports
 from tbgen.server.engines.onnxruntime.onnx_configuration import check_config, complete_config, specs_from_nodes
 from tbgen.server.log import failures
-from tbgen.server.ports import free_ports
 from tests.server import playground as play
 
 ONE = "instance_group { kind: KIND_CPU count: 1 }"
@@ -161,9 +160,8 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (repository / "no_file/1/model.onnx").rename(repository / "no_file/1/other.onnx")
     play.write_onnx(repository, "garbage", play.linear(), f"{ONE} max_batch_size: 8 {IDS} {MASK} {OUTPUTS}")
     (repository / "garbage/1/model.onnx").write_bytes(b"garbage")
-    http, grpc, metrics = free_ports(3)
     log = folder / "triton.log"
-    server = EmbeddedServer(repository, http_port=http, grpc_port=grpc, metrics_port=metrics, log=log)
+    server = server_on_free_ports(repository, log=log)
     with pytest.raises(UserError, match="failed to load"), server:
         pass
     return {
