@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import random
 
 from tokenizers import Tokenizer
 
+from tbgen.generator.corpus import corpus_sentences
 from tbgen.generator.presets import SAMPLES
 
 MEAN_LOG, SPREAD_LOG = 3.2, 0.65  # tokens are drawn from this log-normal: most lines are short, a few reach hundreds
@@ -15,8 +15,7 @@ MEAN_LOG, SPREAD_LOG = 3.2, 0.65  # tokens are drawn from this log-normal: most 
 def lines(count: int, *, seed: int = 1) -> list[str]:
     """`count` lines, the same for the same seed."""
     draw = random.Random(seed)
-    with (SAMPLES / "korean_finance.csv").open(encoding="utf-8", newline="") as file:
-        words = [row["kor_sentence"].split() for row in csv.DictReader(file)]
+    words = [sentence.split() for sentence in corpus_sentences()]
     tokenizer = Tokenizer.from_file(str(SAMPLES / "kcbert" / "tokenizer.json"))
     return [line_of(tokenizer, words, round(draw.lognormvariate(MEAN_LOG, SPREAD_LOG)), draw) for _ in range(count)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.onnx import onnx_from_checkpoint
+from tbgen.generator.corpus import corpus_sentences
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, scaffold
 
@@ -32,8 +32,7 @@ def word_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def held_out() -> list[str]:
     """The sentences of the bundled corpus that the sample checkpoint was not trained on."""
-    with (SAMPLES / "korean_finance.csv").open(encoding="utf-8", newline="") as file:
-        return [row["kor_sentence"] for row in csv.DictReader(file) if row["split"] == "test"]
+    return corpus_sentences("test")
 
 
 @pytest.fixture(scope="session")

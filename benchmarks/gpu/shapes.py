@@ -112,11 +112,9 @@ def logits(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
 
 def sentences(count: int) -> list[str]:
     """Sentences of the bundled corpus that the sample was not trained on, and then the others."""
-    import csv
+    from tbgen.generator.corpus import corpus_sentences
 
-    with (SAMPLES / "korean_finance.csv").open(encoding="utf-8", newline="") as file:
-        rows = sorted(csv.DictReader(file), key=lambda row: row["split"] != "test")
-    return [row["kor_sentence"] for row in rows][:count]
+    return [*corpus_sentences("test"), *corpus_sentences("train")][:count]
 
 
 def token_arrays(folder: Path, texts: list[str], length: int) -> dict[str, np.ndarray]:
