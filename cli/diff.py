@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from tbgen.generator.scaffold import Request
     from tbgen.generator.update import FileChange, Update
+
+    Asked = list[tuple[Request, tuple[str, ...] | None]]
 
 # What each state of a file means to a person: (colour, words).
 WORDS = {
@@ -66,7 +69,7 @@ def diff(name: str | None, source: Path | None, recipe: Path | None, repository:
 
 
 def updates(name: str | None, source: Path | None, recipe: Path | None, repository: Path | None) -> Iterator[Update]:
-    """The models of NAME written anew, one engine after the other; each is gone when the next is asked for."""
+    """The models of NAME written anew, one request after the other; each is gone when the next is asked for."""
     from rich.console import Console
 
     from tbgen.generator.recipe import FILE, recipe_from_file
@@ -75,15 +78,16 @@ def updates(name: str | None, source: Path | None, recipe: Path | None, reposito
     file = recipe or (Path(FILE) if Path(FILE).is_file() else None)
     found = recipe_from_file(file) if file else None
     if found and name in (None, found.name) and source is None:
-        requests, where = list(found.requests), repository or found.repository
+        where = repository or found.repository
+        requests: Asked = [(request, None) for request in found.requests]
     elif name is None:
         raise click.UsageError(f"name the models, or run it where there is a {FILE}")
     else:
         where = repository or Path("model_repository")
-        requests = requests_from_records(where, name, source)
+        requests = [*requests_from_records(where, name, source)]
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    for request in requests:
-        with regenerated(request, where, on_progress=console.print) as update:
+    for request, models in requests:
+        with regenerated(request, where, models=models, on_progress=console.print) as update:
             yield update
 
 

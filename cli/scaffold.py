@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +102,7 @@ def scaffold(name: str | None, repository: Path | None, recipe: Path | None, for
         say_preset(request, console)
         with status_line(console) as on_progress:
             written = write(request, target, force=force, on_progress=on_progress)
-        show(written, request.name, console)
+        show(written, console)
         if request.steps == "backend":
             console.print(BACKEND_NOTE, style="yellow")
 
@@ -130,7 +131,7 @@ def say_preset(request: Request, console: Console) -> None:
         console.print(f"No --source: serving the bundled sample, {about}. Yours: --source DIR", style="yellow")
 
 
-def show(written: Scaffolded, name: str, console: Console) -> None:
+def show(written: Scaffolded, console: Console) -> None:
     """What was written, and how to serve it."""
     from rich.console import Console
 
@@ -141,14 +142,14 @@ def show(written: Scaffolded, name: str, console: Console) -> None:
             f"Against PyTorch on {parity['texts']} sentences: logits differ by at most {parity['max_abs']:.2g} "
             f"(tolerance {parity['tolerance']:g})"
         )
-    for line in import_lines(written.models):
+    for line in (*import_lines(written.models), *written.warnings):
         console.print(line, style="yellow")
     models = [folder.name for folder in written.models]
     out = Console(highlight=False)
     out.print(repository_tree(written.repository, models))
     out.print(f"Serve it here: tbgen serve {written.repository}")
     out.print("Put it into an existing Triton; the second line loads it where the server does not poll:")
-    for line in drop_in_lines(name, written.repository, models):
+    for line in drop_in_lines(written.repository, models):
         out.print(f"  {line}", soft_wrap=True)
     out.print("Or start one on it, in NVIDIA's container:")
     out.print(f"  {launch_line(written.repository)}", soft_wrap=True)
@@ -170,10 +171,10 @@ def import_lines(models: Sequence[Path]) -> list[str]:
     ]
 
 
-def drop_in_lines(name: str, repository: Path, models: list[str]) -> list[str]:
+def drop_in_lines(repository: Path, models: list[str]) -> list[str]:
     """The two shell lines that put written models into the repository of an existing Triton and load them."""
     return [
-        f"cp -r {repository}/{name}_* /path/to/triton/model_repository/",
+        f"cp -r {shlex.join(str(repository / model) for model in models)} /path/to/triton/model_repository/",
         f"for model in {' '.join(models)}; do curl -fX POST localhost:8000/v2/repository/models/$model/load; done",
     ]
 

@@ -20,7 +20,7 @@ from tbgen.generator.presets import source_named
 from tbgen.generator.releases import Release, release_named
 from tbgen.generator.repository import publish, refuse_to_overwrite, staged, standing_model
 from tbgen.generator.shared_backend import FORMS, in_form
-from tbgen.generator.users import refuse_to_change_for_others
+from tbgen.generator.users import answering_otherwise, refuse_to_change_for_others
 from tbgen.generator.vendor import PLATFORMS, this_platform
 from tbgen.generator.version import version
 from tbgen.generator.write import write_models
@@ -66,13 +66,17 @@ class Staged:
 
 @dataclass(frozen=True)
 class Scaffolded:
-    """What scaffold wrote: the model folders in loading order, the front models, and the exported model behind them."""
+    """What scaffold wrote: the model folders in loading order, the front models, and the exported model behind them.
+
+    warnings: what a person should know of the models that stand beside them, a sentence each.
+    """
 
     repository: Path
     models: tuple[Path, ...]
     fronts: tuple[str, ...]
     exported: Exported
     preset: str | None
+    warnings: tuple[str, ...] = ()
 
 
 def scaffold(
@@ -98,6 +102,7 @@ def scaffold(
         tuple(name for name in written.models if name.endswith(tuple(GRAPHS["both"]))),
         written.exported,
         None if request.source else request.name,
+        answering_otherwise(repository, written.models),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -50,18 +50,28 @@ class Update:
 
 
 @contextmanager
-def regenerated(request: Request, repository: Path, *, on_progress: Progress = lambda _: None) -> Iterator[Update]:
+def regenerated(
+    request: Request,
+    repository: Path,
+    *,
+    models: Collection[str] | None = None,
+    on_progress: Progress = lambda _: None,
+) -> Iterator[Update]:
     """Write the models of `request` anew beside the repository, and compare. Raises UserError.
 
-    Without a source, the engine and the tokenizer are those that stand in the repository, where they are unedited.
+    models: the standing ones that this request speaks for; others are left as they are (None: all are its own). Without
+    a source, the engine and the tokenizer are those that stand in the repository, where they are unedited.
     """
     with staged(repository) as staging:
         standing = None if request.source else standing_export(request, repository)
         written = stage(request, staging, exported=standing, on_progress=on_progress)
-        changes = [change for name in written.models for change in changes_of(repository, staging, name)]
-        before = [record["source"] for name in written.models if (record := read_record(repository / name))]
+        mine = tuple(
+            name for name in written.models if models is None or name in models or not (repository / name).exists()
+        )
+        changes = [change for name in mine for change in changes_of(repository, staging, name)]
+        before = [record["source"] for name in mine if (record := read_record(repository / name))]
         same_source = all(source == written.source for source in before)
-        yield Update(repository, staging, written.models, tuple(changes), same_source)
+        yield Update(repository, staging, mine, tuple(changes), same_source)
 
 
 def apply(update: Update, *, force: bool = False) -> list[str]:
@@ -85,19 +95,24 @@ def apply(update: Update, *, force: bool = False) -> list[str]:
     return changed
 
 
-def requests_from_records(repository: Path, name: str, source: Path | None) -> list[Request]:
-    """What scaffold was asked for when it wrote the models of `name`: one request for each engine. Raises NoSuchName.
+def requests_from_records(repository: Path, name: str, source: Path | None) -> list[tuple[Request, tuple[str, ...]]]:
+    """What scaffold was asked for when it wrote the models of `name`: each request, and the models that it wrote last.
 
-    name: the name given to scaffold, or one of the models.
+    name: the name given to scaffold, or one of the models. Raises NoSuchName.
     """
     records = {folder.name: record for folder in model_folders(repository) if (record := read_record(folder))}
     name = records[name]["name"] if name in records else name
-    mine = [record["settings"] for record in records.values() if record["name"] == name]
+    mine = {model: record["settings"] for model, record in records.items() if record["name"] == name}
     if not mine:
         raise NoSuchName("name", name, sorted({record["name"] for record in records.values()}))
-    distinct = {settings["engine"]: settings for settings in mine}
-    folders = own_folders(name, repository)
-    return [request_from_settings(name, source, settings, folders) for settings in distinct.values()]
+    groups: list[tuple[dict[str, Any], tuple[str, ...]]] = []
+    for settings in mine.values():
+        if all(settings != known for known, _ in groups):
+            groups.append((settings, tuple(model for model, other in mine.items() if other == settings)))
+    return [
+        (request_from_settings(name, source, settings, [repository / model for model in models]), models)
+        for settings, models in groups
+    ]
 
 
 def request_from_settings(name: str, source: Path | None, settings: dict[str, Any], folders: Sequence[Path]) -> Request:

@@ -12,6 +12,7 @@ from tbgen.export.errors import UserError
 from tbgen.generator.config import config_from_text
 from tbgen.generator.repository import read_record
 
+ANSWER = ("task", "labels", "pre", "post", "options")  # settings of which the answers depend
 CALLEES = ("model", "callee")  # settings of a step that name the Triton model that it calls
 
 
@@ -25,6 +26,28 @@ def refuse_to_change_for_others(repository: Path, staging: Path, names: Collecti
                 f"{user} runs {used[0]} as it stands, and these settings change it; use another name, write all its "
                 "graphs and engines with the same settings, or --force"
             )
+
+
+def answering_otherwise(repository: Path, names: Collection[str]) -> tuple[str, ...]:
+    """A sentence for each model that stands beside those of `names` under the same name, written with other settings.
+
+    Only settings that change the answers count: two graphs of one name should answer alike.
+    """
+    written = [record for name in names if (record := read_record(repository / name))]
+    if not written:
+        return ()
+    name, settings = written[0]["name"], written[0]["settings"]
+    sentences = []
+    for folder in sorted(repository.iterdir()):
+        record = read_record(folder) if folder.name not in names else None
+        if record is None or record["name"] != name:
+            continue
+        if other := [key for key in ANSWER if record["settings"].get(key) != settings.get(key)]:
+            sentences.append(
+                f"{folder} was written with other settings ({', '.join(other)}) and answers as before; if all graphs "
+                "are to answer alike, scaffold it with these too, or remove it"
+            )
+    return tuple(sentences)
 
 
 def files_in_record(folder: Path) -> dict[str, str]:

@@ -45,14 +45,14 @@ def as_an_older_tbgen_wrote_it(model: Path, name: str, text: str) -> None:
 
 
 def states(repository: Path, name: str = "shop") -> dict[str, str]:
-    (request,) = requests_from_records(repository, name, None)
-    with regenerated(request, repository) as update:
+    ((request, models),) = requests_from_records(repository, name, None)
+    with regenerated(request, repository, models=models) as update:
         return {f"{each.model}/{each.name}": each.state for each in update.changes if each.state != "same"}
 
 
 def updated(repository: Path, *, force: bool = False) -> list[str]:
-    (request,) = requests_from_records(repository, "shop", None)
-    with regenerated(request, repository) as update:
+    ((request, models),) = requests_from_records(repository, "shop", None)
+    with regenerated(request, repository, models=models) as update:
         return apply(update, force=force)
 
 
@@ -108,8 +108,8 @@ def test_an_edit_and_a_change_of_the_tool_are_shown_apart(repository: Path) -> N
     as_an_older_tbgen_wrote_it(model, "config.pbtxt", now.replace("max_batch_size: 128", "max_batch_size: 64"))
     mine = (model / "config.pbtxt").read_text(encoding="utf-8").replace("count: 1", "count: 3")
     (model / "config.pbtxt").write_text(mine, encoding="utf-8")
-    (request,) = requests_from_records(repository, "shop", None)
-    with regenerated(request, repository) as update:
+    ((request, models),) = requests_from_records(repository, "shop", None)
+    with regenerated(request, repository, models=models) as update:
         (change,) = [each for each in update.changes if each.state == "conflict"]
         apply(update)
     yours, tools = [dict([side]) for side in three_way(change)]
@@ -134,6 +134,27 @@ def test_a_step_of_ones_own_is_taken_from_the_models(sample_export: Path, tmp_pa
     assert "lower" in step.read_text(encoding="utf-8")
 
 
+def test_each_model_is_updated_as_it_was_asked_for(sample_export: Path, tmp_path: Path) -> None:
+    (tmp_path / "shout.py").write_text(SHOUT, encoding="utf-8")
+    repository = tmp_path / "r"
+    assert scaffold(Request("shop", sample_export), repository).warnings == ()
+    step = (f"{tmp_path}/shout.py:Shout suffix='!'",)
+    (warning,) = scaffold(Request("shop", sample_export, graph="ensemble", pre=step), repository, force=True).warnings
+    assert warning.startswith(f"{repository}/shop_onnx_bls was written with other settings (pre) ")
+    before = hashes(repository)
+    asked = requests_from_records(repository, "shop", None)
+    assert {request.pre != (): models for request, models in asked} == {
+        False: ("shop_onnx_bls",),
+        True: ("shop_onnx", "shop_onnx_ensemble", "shop_postprocess", "shop_tokenizer"),
+    }
+    for request, models in asked:
+        with regenerated(request, repository, models=models) as update:
+            assert update.models
+            assert apply(update, force=True) == []
+    assert hashes(repository) == before
+    assert (repository / "shop_tokenizer" / "1" / "shout.py").is_file()
+
+
 def test_force_replaces_edits_but_not_a_persons_own_files(repository: Path, written: Path) -> None:
     (repository / "shop_onnx_bls" / "config.pbtxt").write_text("mine", encoding="utf-8")
     (repository / "shop_onnx_bls" / "notes.txt").write_text("mine", encoding="utf-8")
@@ -146,8 +167,8 @@ def test_force_replaces_edits_but_not_a_persons_own_files(repository: Path, writ
 def test_what_git_left_out_is_written_again(repository: Path, written: Path, sample_export: Path) -> None:
     (repository / "shop_onnx" / "1" / "model.onnx").unlink()
     shutil.rmtree(repository / "shop_onnx_bls" / "1" / "vendor")
-    (request,) = requests_from_records(repository, "shop_onnx_bls", sample_export)
-    with regenerated(request, repository) as update:
+    ((request, models),) = requests_from_records(repository, "shop_onnx_bls", sample_export)
+    with regenerated(request, repository, models=models) as update:
         assert update.same_source
         apply(update)
     assert hashes(repository) == hashes(written)
