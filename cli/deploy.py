@@ -33,6 +33,13 @@ def deploy() -> None:
 @click.option(
     "--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to load a model."
 )
+@click.option(
+    "--poll-secs",
+    type=click.FloatRange(min=0.1),
+    default=60.0,
+    show_default=True,
+    help="Seconds within which a polling server notices a change (its --repository-poll-secs, and some).",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 def copy(
     repository: Path,
@@ -42,6 +49,7 @@ def copy(
     no_server: bool,
     keep: int,
     timeout: float,
+    poll_secs: float,
     dry_run: bool,
 ) -> None:
     """Put the models of REPOSITORY into TARGET, the repository of a running server: a folder, s3://... or gs://...
@@ -54,20 +62,26 @@ def copy(
 
     from tbgen.server.connection import Connection
     from tbgen.server.deploy import deploy as carry_out
-    from tbgen.server.deploy import planned
+    from tbgen.server.deploy import planned, served_from_elsewhere
     from tbgen.server.live import Live
-    from tbgen.server.stores import store_from
+    from tbgen.server.stores import failures, store_from
 
     out, progress = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True)
     with ExitStack() as stack:
+        stack.enter_context(failures(target))
         live = None
         if not no_server:
             connection = stack.enter_context(Connection(url, "http" if http else "grpc", seconds=timeout))
-            live = Live(connection, seconds=timeout)
+            live = Live(connection, seconds=timeout, notice=min(timeout, poll_secs))
         store = store_from(target)
         stack.enter_context(store)
         changes = planned(repository, store, live)
         out.print(plan_table(changes))
+        if live and (elsewhere := served_from_elsewhere(changes, live)):
+            progress.print(
+                f"The server serves {', '.join(elsewhere)}, which {target} does not hold: is {target} what it reads?",
+                style="yellow",
+            )
         if dry_run:
             return
         asked = carry_out(changes, store, live, keep=keep, on_progress=progress.print)

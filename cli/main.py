@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import shutil
+from typing import Any
 
 import click
 
@@ -35,6 +38,19 @@ COMMANDS = {
     "step": ("tbgen.cli.step:step", "Write, list and try steps of your own."),
 }
 
+# What a disk refuses; other errors of the system are faults of this program and show their traceback.
+REFUSED = {
+    errno.EACCES: "mend its permissions, or name another place",
+    errno.EPERM: "mend its permissions, or name another place",
+    errno.EROFS: "name a place that can be written",
+    errno.ENOTDIR: "a part of the path is a file; name another place",
+    errno.EISDIR: "name a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOSPC: "free some space, or name another disk",
+    errno.EDQUOT: "free some space, or name another disk",
+    errno.EFBIG: "raise the limit (ulimit -f), or name another place",
+}
+
 
 class LazyGroup(click.Group):
     """A group that knows its commands' names and one-line help without importing them."""
@@ -48,6 +64,20 @@ class LazyGroup(click.Group):
         module, attribute = COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what the disk refused becomes one sentence."""
+        try:
+            return super().invoke(ctx)
+        except shutil.Error as error:  # of copying a folder: source, target and reason of each file
+            _, target, reason = error.args[0][0]
+            raise click.ClickException(f"cannot copy to {target!r}: {reason}") from error
+        except OSError as error:
+            if error.errno not in REFUSED:
+                raise
+            place = error.filename2 or error.filename
+            where = f"{str(place)!r}: " if place else ""
+            raise click.ClickException(f"{where}{error.strerror}; {REFUSED[error.errno]}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from tbgen.server.embedded import EmbeddedServer, ServedModel
 
 PORT = click.IntRange(1, 65535)
+# What tritonserver is told in each of its modes; models that stand there are loaded in all of them.
+CONTROL = {
+    "none": (),
+    "poll": ("--model-control-mode=poll", "--repository-poll-secs=1"),
+    "explicit": ("--model-control-mode=explicit", "--load-model=*"),
+}
 
 
 @click.command(short_help="Run the embedded Triton on a model repository.")
@@ -28,10 +34,25 @@ PORT = click.IntRange(1, 65535)
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 opens it to others."
 )
+@click.option(
+    "--model-control-mode",
+    "mode",
+    type=click.Choice(list(CONTROL)),
+    default="none",
+    show_default=True,
+    help="poll: look for changes in REPOSITORY every second; explicit: load and unload on request.",
+)
 @click.option("--log", type=click.Path(path_type=Path, dir_okay=False), help="File for the server's log.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the server's log while it runs.")
 def serve(
-    repository: Path, http_port: int, grpc_port: int, metrics_port: int, host: str, log: Path | None, verbose: bool
+    repository: Path,
+    http_port: int,
+    grpc_port: int,
+    metrics_port: int,
+    host: str,
+    mode: str,
+    log: Path | None,
+    verbose: bool,
 ) -> None:
     """Run the embedded Triton on REPOSITORY (default: model_repository) until Ctrl-C.
 
@@ -42,7 +63,13 @@ def serve(
     from tbgen.server.embedded import EmbeddedServer
 
     server = EmbeddedServer(
-        repository, host=host, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port, log=log
+        repository,
+        host=host,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        metrics_port=metrics_port,
+        log=log,
+        extra_arguments=CONTROL[mode],
     )
     progress, out = Console(stderr=True), Console()
     with stop_on_signal(), stopping(server, progress):

@@ -47,6 +47,13 @@ def planned(repository: Path, store: Store, live: Live | None = None) -> list[Ch
     return changes
 
 
+def served_from_elsewhere(changes: Sequence[Change], live: Live) -> list[str]:
+    """The models that the server answers for and the target does not hold: the server may read another place."""
+    absent = [change.release.name for change in changes if not change.standing.versions]
+    ready = {name for name, _, state, _ in live.index() if state == "READY"}
+    return [name for name in absent if name in ready]
+
+
 def differs(release: Release, standing: Standing) -> bool:
     """Whether the target does not hold the same model."""
     change = Change(release, standing, None)

@@ -109,7 +109,8 @@ class EmbeddedServer:
 
         Raises MissingExtra, UserError (in one sentence: repository, ports, libpython, models that fail to load).
         """
-        check_repository(self.repository)
+        controlled = any(each.startswith("--model-control-mode") for each in self.extra_arguments)
+        check_repository(self.repository, filled_later=controlled)
         check_ports(self.host, self.ports)
         if self.log and not self.log.parent.is_dir():
             raise UserError(f"the log's folder {str(self.log.parent)!r} does not exist")
@@ -234,11 +235,11 @@ def server_on_free_ports(
     return EmbeddedServer(repository, host=host, log=log, extra_arguments=extra_arguments, **ports)
 
 
-def check_repository(repository: Path) -> None:
-    """Raise UserError unless the folder holds at least one model."""
+def check_repository(repository: Path, *, filled_later: bool = False) -> None:
+    """Raise UserError unless the folder holds at least one model, or may be empty at first."""
     if not repository.is_dir():
         raise UserError(f"no model repository at {str(repository)!r}; `tbgen scaffold` writes one")
-    if not any(folder.is_dir() and not folder.name.startswith(".") for folder in repository.iterdir()):
+    if not filled_later and not any(each.is_dir() and not each.name.startswith(".") for each in repository.iterdir()):
         raise UserError(f"no model in {str(repository)!r}; a model repository has one folder a model")
 
 

@@ -20,11 +20,13 @@ class Live:
     Args:
         connection: to the server.
         seconds: how long a model may take to load, the server's polling period included.
+        notice: how long a polling server may take to notice a version; None: `seconds`.
     """
 
-    def __init__(self, connection: Connection, *, seconds: float) -> None:
+    def __init__(self, connection: Connection, *, seconds: float, notice: float | None = None) -> None:
         self.connection = connection
         self.seconds = seconds
+        self.notice = seconds if notice is None else notice
         self.polls: bool | None = None
 
     def newest(self, model: str) -> int:
@@ -34,15 +36,17 @@ class Live:
     def bring(self, model: str, version: int) -> None:
         """Have a version that is in the repository served. Raises UserError with the server's reason."""
         self.tell("load", model)
-        end = time.monotonic() + self.seconds
+        began = time.monotonic()
         while not self.serves(model, version):
-            reason = next((why for name, number, state, why in self.index() if (name, number) == (model, version)), "")
-            if reason not in GONE:
-                raise UserError(f"version {version} of {model!r} failed to load: {sentence(reason)}")
-            if time.monotonic() > end:
+            known = [why for name, number, _, why in self.index() if (name, number) == (model, version)]
+            if any(reason not in GONE for reason in known):
+                raise UserError(f"version {version} of {model!r} failed to load: {sentence(known[0])}")
+            waited = time.monotonic() - began
+            if waited > (self.seconds if known else self.notice):
+                what = "loaded" if known else "noticed"
                 raise UserError(
-                    f"version {version} of {model!r} was not loaded within {self.seconds:.0f} s; the server must poll "
-                    "its repository (--model-control-mode=poll) or take orders (=explicit)"
+                    f"version {version} of {model!r} was not {what} by the server within {waited:.0f} s; it must poll "
+                    "this very repository (--model-control-mode=poll, every few seconds) or take orders (=explicit)"
                 )
             time.sleep(TICK)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import importlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,39 @@ from tbgen.server.object_store import ObjectStore
 
 Store = FolderStore | ObjectStore
 PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs")}  # scheme -> (package, extra)
+
+# What goes wrong between here and a bucket: each scheme's own errors, and what gives credentials.
+FAILURES = {
+    "s3": ("botocore.exceptions", ("BotoCoreError", "ClientError")),
+    "gs": ("google.auth.exceptions", ("GoogleAuthError",)),
+}
+CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE), AWS_ENDPOINT_URL for a store of your own",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, the path of a service account's key file",
+}
+
+
+@contextmanager
+def failures(target: str) -> Iterator[None]:
+    """Say in one sentence what a bucket's client raises in the block: credentials, address. Raises UserError."""
+    scheme = target.partition("://")[0]
+    if scheme not in FAILURES:
+        yield
+        return
+    package, extra = PACKAGES[scheme]
+    require(package, extra=extra)
+    module, names = FAILURES[scheme]
+    kinds = tuple(getattr(importlib.import_module(module), name) for name in names)
+    try:
+        yield
+    except (*kinds, PermissionError) as error:
+        raise UserError(f"{target}: {str(error).rstrip('.')}; credentials come from {CREDENTIALS[scheme]}") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{target}: {str(error).rstrip('.')}; does the bucket exist?") from error
+    except OSError as error:
+        if error.errno not in (errno.EIO, errno.EBUSY, None):  # as the client translates a store's refusals
+            raise
+        raise UserError(f"{target}: {str(error).rstrip('.')}") from error
 
 
 def store_from(target: str) -> Store:

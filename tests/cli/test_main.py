@@ -1,3 +1,6 @@
+from pathlib import Path
+
+import pytest
 from click.testing import CliRunner
 
 from tbgen.cli.main import COMMANDS, main
@@ -20,3 +23,12 @@ def test_a_mistyped_command_is_a_sentence() -> None:
     answer = CliRunner().invoke(main, ["scafold"])
     assert answer.exit_code == 2
     assert "No such command 'scafold'" in answer.output
+
+
+def test_what_the_disk_refuses_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "test_clean.py").mkdir()
+    monkeypatch.chdir(tmp_path)
+    answer = CliRunner().invoke(main, ["step", "new", "clean"])
+    assert answer.exit_code == 1
+    assert "test_clean.py" in answer.output
+    assert isinstance(answer.exception, SystemExit)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tritonclient.grpc as grpc
 from click.testing import CliRunner
 
 from tbgen.cli.infer import cell, infer, table_from_rows
@@ -88,6 +89,7 @@ def serving(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     http, grpc, metrics = free_ports(3)
     command = [sys.executable, "-c", "from tbgen.cli.serve import serve; serve()", str(tmp_path / "models")]
     ports = [f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"]
+    command.append("--model-control-mode=explicit")
     with subprocess.Popen(
         [*command, *ports], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
     ) as process:
@@ -123,6 +125,9 @@ def test_serve_shows_addresses_and_models_and_ends_with_ctrl_c(serving: subproce
     assert url
     assert "measure │ 1       │ READY │ python" in output
     assert f"Ask it: tbgen infer measure --url {url[1]} TEXT" in output
+    with grpc.InferenceServerClient(url[1]) as client:
+        client.unload_model("measure")
+        assert not client.is_model_ready("measure")
     serving.send_signal(signal.SIGINT)
     assert serving.wait(timeout=30) == 0
     assert session_processes(session) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from tbgen.export.errors import MissingExtra, UserError
 from tbgen.server import object_store
 from tbgen.server.deploy import deploy, planned
 from tbgen.server.object_store import ObjectStore
+from tbgen.server.ports import free_ports
 from tbgen.server.release import CONFIG, config_of
-from tbgen.server.stores import store_from
+from tbgen.server.stores import failures, store_from
 from tests.triton.counting import write_counting
 
 
@@ -113,3 +115,21 @@ def test_targets() -> None:
         store_from("nowhere://bucket")
     with pytest.raises(UserError, match="no folder"):
         store_from("/nowhere")
+
+
+def test_a_bucket_without_credentials_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    target = "s3://shop/models"
+    with pytest.raises(UserError, match=r"^s3://shop/models: .*credentials.*AWS_ACCESS_KEY_ID"), failures(target):
+        store_from(target).standing("m")
+
+
+def test_an_address_where_no_store_answers_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    target = f"s3://http://127.0.0.1:{free_ports(1)[0]}/shop/models"
+    with pytest.raises(UserError, match="Could not connect to the endpoint URL"), failures(target):
+        store_from(target).standing("m")

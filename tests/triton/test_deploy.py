@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tbgen.cli.main import main
 from tbgen.export.errors import UserError
 from tbgen.server.connection import Connection
-from tbgen.server.deploy import deploy, planned
+from tbgen.server.deploy import deploy, planned, served_from_elsewhere
 from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tbgen.server.live import Live
 from tbgen.server.stores import store_from
@@ -23,7 +23,7 @@ MODES = {
     "explicit": ["--model-control-mode=explicit", "--load-model=*"],
     "poll": ["--model-control-mode=poll", "--repository-poll-secs=1"],
 }
-UPGRADES = {"explicit": 13, "poll": 7}  # 20 in all; a poll takes its time
+UPGRADES = 20
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("mode", MODES)
 def test_upgrades_under_load(mode: str, tmp_path: Path) -> None:
     target = write_counting(tmp_path / "target", 0)
-    numbers = [float(number) for number in range(UPGRADES[mode] + 1)]
+    numbers = [float(number) for number in range(UPGRADES + 1)]
     with serving(target, mode) as server, under_load(server.grpc_url) as asking:
         for number in numbers[1:]:
             source = write_counting(tmp_path / "source", number, instances=1 + int(number) % 2)
@@ -73,6 +73,22 @@ def test_upgrades_under_load(mode: str, tmp_path: Path) -> None:
     assert [folder.name for folder in tmp_path.iterdir() if folder.name.startswith(".")] == []
     versions = sorted(int(folder.name) for folder in (target / "count").iterdir() if folder.is_dir())
     assert versions == [len(numbers) - 1, len(numbers)]
+
+
+def test_a_server_that_neither_polls_nor_takes_orders_is_told_apart_soon(tmp_path: Path) -> None:
+    source = write_counting(tmp_path / "source", 1)
+    target = write_counting(tmp_path / "target", 0)
+    before = tree(target)
+    with server_on_free_ports(target) as server, Connection(server.grpc_url) as connection:
+        live = Live(connection, seconds=60, notice=1)
+        store = store_from(str(target))
+        assert served_from_elsewhere(planned(source, store, live), live) == []
+        with store, pytest.raises(UserError, match="was not noticed by the server within 1 s; it must poll"):
+            deploy(planned(source, store, live), store, live)
+        (tmp_path / "elsewhere").mkdir()
+        wrong = store_from(str(tmp_path / "elsewhere"))
+        assert served_from_elsewhere(planned(source, wrong, live), live) == ["count", "count_ensemble"]
+    assert tree(target) == before
 
 
 def test_a_new_model_and_an_unchanged_one(tmp_path: Path) -> None:
