@@ -43,6 +43,7 @@ CONTROL = {
     help="poll: look for changes in REPOSITORY every second; explicit: load and unload on request.",
 )
 @click.option("--log", type=click.Path(path_type=Path, dir_okay=False), help="File for the server's log.")
+@click.option("--no-check", is_flag=True, help="Start the server also where `tbgen check` finds errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the server's log while it runs.")
 def serve(
     repository: Path,
@@ -52,6 +53,7 @@ def serve(
     host: str,
     mode: str,
     log: Path | None,
+    no_check: bool,
     verbose: bool,
 ) -> None:
     """Run the embedded Triton on REPOSITORY (default: model_repository) until Ctrl-C.
@@ -71,12 +73,30 @@ def serve(
         log=log,
         extra_arguments=CONTROL[mode],
     )
+    if not no_check:
+        refuse_errors(repository)
     progress, out = Console(stderr=True), Console()
     with stop_on_signal(), stopping(server, progress):
         start(server, progress)
         show(server, out)
         ask(server, out)
         wait(server, verbose)
+
+
+def refuse_errors(repository: Path) -> None:
+    """Raise UserError with what `tbgen check` finds; on some of it, as no model.py, Triton waits without end."""
+    from tbgen.export.errors import UserError
+    from tbgen.generator.check.check import check_repository
+    from tbgen.server.embedded import has_models
+    from tbgen.server.wheel import installed_wheel
+
+    installed_wheel()  # without it nothing is served, whatever the repository
+    if not has_models(repository):
+        return  # the server says it, where it may not be
+    wrong = [finding for finding in check_repository(repository) if finding.severity == "error"]
+    if wrong:
+        found = "\n".join(f"  {finding.place}: {finding.says}; {finding.mend}" for finding in wrong)
+        raise UserError(f"Triton would not serve {str(repository)!r}; mend it, or start with --no-check:\n{found}")
 
 
 def start(server: EmbeddedServer, progress: Console) -> None:

@@ -235,11 +235,18 @@ def server_on_free_ports(
     return EmbeddedServer(repository, host=host, log=log, extra_arguments=extra_arguments, **ports)
 
 
+def has_models(repository: Path) -> bool:
+    """Whether there is a folder, and in it one that may be a model."""
+    return repository.is_dir() and any(
+        folder.is_dir() and not folder.name.startswith(".") for folder in repository.iterdir()
+    )
+
+
 def check_repository(repository: Path, *, filled_later: bool = False) -> None:
     """Raise UserError unless the folder holds at least one model, or may be empty at first."""
     if not repository.is_dir():
         raise UserError(f"no model repository at {str(repository)!r}; `tbgen scaffold` writes one")
-    if not filled_later and not any(each.is_dir() and not each.name.startswith(".") for each in repository.iterdir()):
+    if not filled_later and not has_models(repository):
         raise UserError(f"no model in {str(repository)!r}; a model repository has one folder a model")
 
 

@@ -82,6 +82,24 @@ def test_serve_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
     )
 
 
+def test_serve_refuses_what_check_refuses(tmp_path: Path) -> None:
+    play.write_python(tmp_path, "empty", f"max_batch_size: 4 {play.TEXT}")
+    (tmp_path / "empty" / "1" / "model.py").unlink()
+    answer = CliRunner().invoke(serve, [str(tmp_path)])
+    assert answer.exit_code == 1
+    assert f"Error: Triton would not serve '{tmp_path}'; mend it, or start with --no-check:\n  empty/" in answer.output
+    assert "model.py" in answer.output
+
+
+def test_serve_starts_what_check_refuses_when_told_to(tmp_path: Path) -> None:
+    play.write_python(tmp_path, "broken", "max_batch_size: 4 inputt { }")
+    http, grpc, metrics = free_ports(3)
+    ports = [f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"]
+    answer = CliRunner().invoke(serve, [str(tmp_path), "--no-check", *ports])
+    assert answer.exit_code == 1
+    assert "model 'broken' failed to load: failed to read text proto" in answer.output
+
+
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """`tbgen serve` as a process of its own, on free ports; it may still be starting."""
