@@ -45,9 +45,20 @@ def infer(name: str, texts: tuple[str, ...], url: str | None, http: bool, as_jso
 
 
 def lines(stream: BinaryIO) -> Iterator[str]:
-    """The lines of a file, the empty ones too: one answer a line."""
-    for line in stream:
-        yield line.decode("utf-8", errors="surrogateescape").rstrip("\r\n")
+    """The lines of a file, the empty ones too: one answer a line. Raises UserError for other bytes and for nothing."""
+    from tbgen.export.errors import UserError
+
+    number = 0
+    for number, line in enumerate(stream, 1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"line {number} of standard input is not UTF-8 (byte {error.start + 1} is 0x{line[error.start]:02x}); "
+                "turn it into UTF-8 first, of Korean Windows text with: iconv -f CP949 -t UTF-8"
+            ) from error
+    if number == 0:
+        raise UserError("standard input is empty; give it one text a line, or name TEXTs")
 
 
 def print_json(rows: Iterable[dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,16 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record
+
+
+def refuse_without_models(repository: Path, records: Mapping[str, Any]) -> None:
+    """Raise UserError where there is no repository, or none of its models is tbgen's."""
+    if not records:
+        what = "holds no model that tbgen wrote" if repository.is_dir() else "is not there"
+        raise UserError(
+            f"the model repository {str(repository)!r} {what}; name another with --repository, or write one with: "
+            "tbgen scaffold"
+        )
 
 
 def standing_model(folder: Path) -> Standing | None:

@@ -16,7 +16,7 @@ from tbgen.export.exported import Exported, exported_from_record
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.originals import text_of, unpacked
 from tbgen.generator.plugins import with_file
-from tbgen.generator.repository import RECORD, files_of, publish, read_record, sha256_of, staged
+from tbgen.generator.repository import RECORD, files_of, publish, read_record, refuse_without_models, sha256_of, staged
 from tbgen.generator.scaffold import Progress, Request, stage
 
 KEPT = ("edited", "conflict", "own")  # what an update leaves alone
@@ -101,6 +101,7 @@ def requests_from_records(repository: Path, name: str, source: Path | None) -> l
     name: the name given to scaffold, or one of the models. Raises NoSuchName.
     """
     records = {folder.name: record for folder in model_folders(repository) if (record := read_record(folder))}
+    refuse_without_models(repository, records)
     name = records[name]["name"] if name in records else name
     mine = {model: record["settings"] for model, record in records.items() if record["name"] == name}
     if not mine:

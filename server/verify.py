@@ -26,7 +26,7 @@ from tbgen.export.precision import precision_named
 from tbgen.export.run import Run
 from tbgen.generator.config import config_from_text
 from tbgen.generator.engines import ENGINES
-from tbgen.generator.repository import read_record
+from tbgen.generator.repository import read_record, refuse_without_models
 from tbgen.server.connection import Connection
 
 Tensors = dict[str, np.ndarray]
@@ -69,6 +69,7 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     """The models that scaffold wrote under `name`, or around the front model `name`. Raises UserError."""
     records = {folder.name: read_record(folder) for folder in sorted(repository.glob("*")) if folder.is_dir()}
     written = {model: record for model, record in records.items() if record}
+    refuse_without_models(repository, written)
     owners = {model: f"{record['name']}_{record['settings']['engine']}" for model, record in written.items()}
     engines = [engine for engine in written if owners[engine] == engine]
     chosen = [

@@ -188,3 +188,10 @@ def test_a_name_that_is_not_there(repository: Path) -> None:
 def test_a_file_of_unknown_origin_is_shown_against_the_tools() -> None:
     change = FileChange("m", "labels.txt", "conflict", None, "a\n", "b\n")
     assert three_way(change)[0][0] == "yours against what tbgen writes now"
+
+
+def test_where_there_is_nothing_of_tbgen(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none' is not there; name another with --repository"):
+        requests_from_records(tmp_path / "none", "kcbert", None)
+    with pytest.raises(UserError, match="holds no model that tbgen wrote"):
+        requests_from_records(tmp_path, "kcbert", None)

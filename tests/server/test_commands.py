@@ -59,10 +59,18 @@ def test_infer_says_in_one_line_what_is_wrong(server: EmbeddedServer) -> None:
     assert answer.output == "Error: 'demo' fits several models, choose one: demo_onnx_bls, demo_onnx_ensemble\n"
 
 
-def test_bytes_that_are_no_text_are_refused(server: EmbeddedServer) -> None:
-    answer = CliRunner().invoke(infer, ["solo", "--json", "--url", server.grpc_url], input=b"\xff\n")
+def test_input_that_is_not_utf8_is_refused(server: EmbeddedServer) -> None:
+    text = "오늘\n".encode() + "상한가\n".encode("cp949")
+    answer = CliRunner().invoke(infer, ["solo", "--json", "--url", server.grpc_url], input=text)
     assert answer.exit_code == 1
-    assert answer.output == r"Error: text '\udcff' is not valid Unicode: surrogates not allowed at character 0" + "\n"
+    assert "Error: line 2 of standard input is not UTF-8 (byte 1 is 0xbb);" in answer.output
+    assert "iconv -f CP949 -t UTF-8" in answer.output
+
+
+def test_no_input_is_said(server: EmbeddedServer) -> None:
+    answer = CliRunner().invoke(infer, ["solo", "--url", server.grpc_url], input=b"")
+    assert answer.exit_code == 1
+    assert answer.output == "Error: standard input is empty; give it one text a line, or name TEXTs\n"
 
 
 def test_lists_are_shown_where_there_is_nothing_else() -> None:
