@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand: scaffold, serve, infer, and the two lines into an existing Triton."""
+"""The README's commands, run as they stand: scaffold, serve, infer, and the lines into an existing Triton."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,16 +49,23 @@ def scaffolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(scaffolded: Path) -> Iterator[str]:
-    """`tbgen serve` in that folder, on free ports; the gRPC address. Ctrl-C stops it."""
+    """`tbgen serve` in that folder; the gRPC address."""
+    with serving(scaffolded, until="kcbert_onnx_ensemble") as url:
+        yield url
+
+
+@contextmanager
+def serving(folder: Path, *more: str, until: str) -> Iterator[str]:
+    """`tbgen serve` in a folder, on free ports, once it has printed `until`; the gRPC address. Ctrl-C stops it."""
     http, grpc, metrics = free_ports(3)
     ports = ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [*SERVE, *ports], cwd=scaffolded, stdout=subprocess.PIPE, text=True, env=environment
+        [*SERVE, *more, *ports], cwd=folder, stdout=subprocess.PIPE, text=True, env=environment
     ) as server:
         assert server.stdout
         lines = iter(server.stdout.readline, "")
-        assert any("kcbert_onnx_ensemble" in line for line in lines)
+        assert any(until in line for line in lines)
         yield f"127.0.0.1:{grpc}"
         server.send_signal(signal.SIGINT)
         assert server.wait(60) == 0
@@ -74,7 +82,7 @@ def test_infer_answers(served: str, scaffolded: Path, readme: str) -> None:
 
 @pytest.mark.parametrize("readme", READMES)
 def test_the_two_lines_bring_it_into_an_existing_triton(scaffolded: Path, readme: str, tmp_path: Path) -> None:
-    copy, load = commands(readme)[-2:]
+    copy, load = commands(readme)[-5:-3]
     existing = tmp_path / "model_repository"
     (existing / "other" / "1").mkdir(parents=True)
     (existing / "other" / "config.pbtxt").write_text('backend: "python"\n', encoding="utf-8")
@@ -87,3 +95,15 @@ def test_the_two_lines_bring_it_into_an_existing_triton(scaffolded: Path, readme
             subprocess.run(["bash", "-ec", line], cwd=scaffolded, check=True, capture_output=True)
         ready = {model.name for model in server.models() if model.state == "READY"}
     assert ready == {"kcbert_onnx", "kcbert_tokenizer", "kcbert_postprocess", "kcbert_onnx_ensemble", "kcbert_onnx_bls"}
+
+
+@pytest.mark.parametrize(("readme", "mode"), [("README.md", "explicit"), ("README.ko.md", "poll")])
+def test_the_lines_to_try_it(scaffolded: Path, readme: str, mode: str, tmp_path: Path) -> None:
+    mkdir, serve, deploy = commands(readme)[-3:]
+    (tmp_path / "model_repository").symlink_to(scaffolded / "model_repository")
+    subprocess.run(["bash", "-ec", mkdir], cwd=tmp_path, check=True)
+    arguments = shlex.split(serve.replace("=explicit", f"={mode}"))[2:]
+    with serving(tmp_path, *arguments, until="Stop it") as url:
+        assert "kcbert_onnx_ensemble" in tbgen(deploy, tmp_path, "--url", url)
+        ask = next(command for command in commands(readme) if command.startswith("tbgen infer"))
+        assert '"label": "' in tbgen(ask, tmp_path, "--url", url, "--json")
