@@ -81,7 +81,7 @@ def test_diff_can_fail_a_build(here: Path, sample_export: Path) -> None:
         (["scaffold"], "name the models, or run it where there is a tbgen.toml"),
         (["scaffold", "--recipe", "other.toml"], "no recipe at 'other.toml'"),
         (["diff"], "name the models, or run it where there is a tbgen.toml"),
-        (["update", "shop"], "no name 'shop'. Names: none"),
+        (["update", "shop"], "the model repository 'model_repository' is not there; name another with --repository"),
     ],
 )
 def test_one_sentence(here: Path, arguments: list[str], sentence: str) -> None:

@@ -133,7 +133,7 @@ def test_64_requests_in_flight_from_8_threads_share_executions(
         np.testing.assert_allclose(answer.as_numpy("softmax")[0], expected[1][index], atol=1e-4)
     joined = {model: average_batch(before[model], statistics(kcbert_server, model)) for model in before}
     assert joined[joining] > 1
-    assert front == FRONTS[0] or joined["kcbert_onnx"] > 3
+    assert front == FRONTS[0] or joined["kcbert_onnx"] > 1.5
 
 
 def average_batch(before: tuple[int, int], after: tuple[int, int]) -> float:
@@ -154,8 +154,8 @@ def test_executions_join_requests(kcbert_server: EmbeddedServer, held_out: list[
         before, engine_before = statistics(kcbert_server, model), statistics(kcbert_server, "kcbert_onnx")
         flood(kcbert_server, front, held_out[:400])
         after, engine_after = statistics(kcbert_server, model), statistics(kcbert_server, "kcbert_onnx")
-        assert average_batch(before, after) > 1.5, front
-    assert average_batch(engine_before, engine_after) > 3
+        assert average_batch(before, after) > 1.2, front
+    assert average_batch(engine_before, engine_after) > 1.5
 
 
 def flood(server: EmbeddedServer, front: str, texts: list[str]) -> None:
