@@ -59,6 +59,7 @@ def client_code(config: ModelConfig, language: str, *, url: str = URL) -> str:
         "outputs_json": json.dumps(given),
         "batch_go": ", ".join(map(str, batch)),
         "inputs_go": "\n".join("\t{" + ", ".join(json.dumps(value) for value in row) + "}," for row in rows),
+        "outputs_go": ", ".join(f"{{{json.dumps(name)}}}" for name, _ in given),
         "shell": shell(inputs, [name for name, _ in given], batch) if language == "curl" else "",
     }
     return ClientTemplate((TEMPLATES / f"{language}.txt").read_text(encoding="utf-8")).substitute(values)

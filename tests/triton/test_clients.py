@@ -1,4 +1,4 @@
-"""Written clients against the real server: the sample, a pair of texts, a text with a list; Go is only compared."""
+"""Written clients against the real server: the sample, a pair of texts, a text with a list."""
 
 from __future__ import annotations
 
@@ -15,13 +15,23 @@ from click.testing import CliRunner
 
 from tbgen.cli.main import main
 from tbgen.export.errors import UserError
+from tbgen.generator.client_code import LANGUAGES as ENDINGS
 from tbgen.generator.client_code import client_code
 from tbgen.generator.config import config_from_text
 from tbgen.server.client import infer
 from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 
-RUN = {"python": [sys.executable], "python-async": [sys.executable], "javascript": ["node"], "curl": ["bash"]}
-ENDINGS = {"python": ".py", "python-async": ".py", "javascript": ".mjs", "curl": ".sh"}
+RUN = {
+    "python": [sys.executable],
+    "python-async": [sys.executable],
+    "javascript": ["node"],
+    "curl": ["bash"],
+    "go": ["go", "run"],
+}
+LANGUAGES = [
+    pytest.param(name, marks=pytest.mark.skipif(not shutil.which(run[0]), reason=f"no {run[0]} on this machine"))
+    for name, run in RUN.items()
+]
 TEXTS = ["오늘도 상한가 갔다", 'a "quoted" \\ text,\n$HOME `x` 🔥', ""]
 ECHO = """
 import numpy as np, triton_python_backend_utils as pb
@@ -63,14 +73,21 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
 
 def answers(server: EmbeddedServer, model: str, language: str, folder: Path, *values: str) -> list[Any]:
     """What the client that `tbgen client` writes prints, one value a line."""
+    done = run_client(server, model, language, folder, *values)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return [plain(row) for row in rows] if language in ("curl", "go") else rows
+
+
+def run_client(
+    server: EmbeddedServer, model: str, language: str, folder: Path, *values: str
+) -> subprocess.CompletedProcess[str]:
+    """Write a client with `tbgen client` and run it."""
     file = folder / f"client{ENDINGS[language]}"
     command = ["client", model, "--lang", language, "-r", str(server.repository), "--url", server.http_url]
     written = CliRunner().invoke(main, [*command, "-o", str(file)])
     assert written.exit_code == 0, written.output
-    done = subprocess.run([*RUN[language], file, *values], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    return [plain(row) for row in rows] if language == "curl" else rows
+    return subprocess.run([*RUN[language], file, *values], capture_output=True, text=True, check=False)
 
 
 def plain(body: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +96,7 @@ def plain(body: dict[str, Any]) -> dict[str, Any]:
     return {row["name"]: row["data"][0] if row["name"] in single else row["data"] for row in body["outputs"]}
 
 
-@pytest.mark.parametrize("language", RUN)
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("front", ["kcbert_onnx_ensemble", "kcbert_onnx_bls"])
 def test_texts_get_their_answers(kcbert_server: EmbeddedServer, tmp_path: Path, front: str, language: str) -> None:
     rows = answers(kcbert_server, front, language, tmp_path, *TEXTS)
@@ -91,7 +108,7 @@ def test_texts_get_their_answers(kcbert_server: EmbeddedServer, tmp_path: Path, 
         assert row["softmax"] == pytest.approx(answer["softmax"], abs=1e-5)
 
 
-@pytest.mark.parametrize("language", RUN)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_pair_takes_two_arguments(echo: EmbeddedServer, tmp_path: Path, language: str) -> None:
     row = answers(echo, "pair", language, tmp_path, "언제?", "20일에 열린다.")[0]
     assert (row["said"], row["heard"], row["lengths"]) in [
@@ -100,28 +117,36 @@ def test_a_pair_takes_two_arguments(echo: EmbeddedServer, tmp_path: Path, langua
     ]
 
 
-@pytest.mark.parametrize("language", RUN)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_list_takes_the_rest(echo: EmbeddedServer, tmp_path: Path, language: str) -> None:
     rows = answers(echo, "search", language, tmp_path, "금리", "올랐다", 'a, "b"', "")
     assert rows == [{"said": "금리", "heard": ["올랐다", 'a, "b"', ""], "lengths": [3, 6, 0]}]
 
 
-@pytest.mark.parametrize("language", ["python", "javascript", "curl"])
+@pytest.mark.parametrize("language", [each for each in LANGUAGES if each.values != ("python-async",)])
 def test_the_engine_takes_its_tensors_as_json(kcbert_server: EmbeddedServer, tmp_path: Path, language: str) -> None:
     row = answers(kcbert_server, "kcbert_onnx", language, tmp_path, "[2, 3]", "[1, 1]", "[0, 0]")[0]
     assert len(row["outputs"]) == 3
 
 
-def test_a_refused_request_fails_with_the_servers_sentence(kcbert_server: EmbeddedServer, tmp_path: Path) -> None:
-    for language in RUN:
-        text = client_code(config_from_text(CONFIG.format(batch=4, dims=1)), language, url=kcbert_server.http_url)
-        file = tmp_path / f"client{ENDINGS[language]}"
-        file.write_text(text, encoding="utf-8")
-        done = subprocess.run([*RUN[language], file, "a", "b"], capture_output=True, text=True, check=False)
-        assert done.returncode != 0, language
+@pytest.mark.parametrize("language", [each for each in LANGUAGES if each.values != ("javascript",)])
+def test_a_refused_request_fails_with_the_servers_sentence(
+    kcbert_server: EmbeddedServer, tmp_path: Path, language: str
+) -> None:
+    large = 2**53 + 1  # no double has it: the digits must go through
+    done = run_client(kcbert_server, "kcbert_onnx", language, tmp_path, f"[2, {large}]", "[1, 1]", "[0, 0]")
+    assert done.returncode != 0
+    assert f"indices element out of data bounds, idx={large}" in done.stdout + done.stderr
 
 
-def test_go_has_the_models_tensors_and_gofmts_form(tmp_path: Path) -> None:
+def test_javascript_fails_with_the_servers_sentence(kcbert_server: EmbeddedServer, tmp_path: Path) -> None:
+    done = run_client(kcbert_server, "kcbert_onnx", "javascript", tmp_path, "[2, 999999]", "[1, 1]", "[0, 0]")
+    assert done.returncode != 0
+    assert "indices element out of data bounds, idx=999999" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("go"), reason="no go on this machine")
+def test_go_keeps_its_compilers_rules(tmp_path: Path) -> None:
     config = config_from_text(CONFIG.format(batch=0, dims=-1))
     config.name = "search"
     code = client_code(config, "go", url="triton:8000")
@@ -129,10 +154,10 @@ def test_go_has_the_models_tensors_and_gofmts_form(tmp_path: Path) -> None:
     assert f"var inputs = []input{{\n{inputs}" in code
     assert 'const model = "search"' in code
     assert "var batch = []int{} // the batch axis" in code
-    if shutil.which("gofmt"):
-        (tmp_path / "client.go").write_text(code, encoding="utf-8")
-        done = subprocess.run(["gofmt", "-l", tmp_path / "client.go"], capture_output=True, text=True, check=True)
-        assert done.stdout == ""
+    (tmp_path / "client.go").write_text(code, encoding="utf-8")
+    for command in (["gofmt", "-l"], ["go", "vet"]):
+        done = subprocess.run([*command, tmp_path / "client.go"], capture_output=True, text=True, check=True)
+        assert done.stdout + done.stderr == ""
 
 
 def test_fp16_is_for_python_alone() -> None:
