@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tbgen.cli.repository import ModelRepository
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -48,7 +50,7 @@ class Numbers(click.ParamType):
 @click.option(
     "-r",
     "--repository",
-    type=click.Path(path_type=Path),
+    type=ModelRepository(),
     help="The server's model repository. Default: model_repository; with --url none.",
 )
 @click.option("--url", "urls", multiple=True, help="[http://|grpc://]host:port of a running Triton; repeatable.")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tbgen.cli.repository import ModelRepository
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -26,7 +28,7 @@ WORDS = {
 
 
 @click.command(short_help="Find what Triton would refuse in a model repository, without a server.")
-@click.argument("repository", type=click.Path(path_type=Path), default="model_repository")
+@click.argument("repository", type=ModelRepository(), default="model_repository")
 @click.option(
     "--triton", "release", metavar="RELEASE", help="Container tag of the Triton that is to load it, as 24.10."
 )

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import click
 
+from tbgen.cli.repository import ModelRepository
 from tbgen.generator.client_code import LANGUAGES, URL
 
 
 @click.command(short_help="Write a client for a model, in the language of your choice.")
 @click.argument("name")
 @click.option("--lang", "language", type=click.Choice(list(LANGUAGES)), default="python", show_default=True)
-@click.option(
-    "-r", "--repository", type=click.Path(path_type=Path), default=Path("model_repository"), show_default=True
-)
+@click.option("-r", "--repository", type=ModelRepository(), default=Path("model_repository"), show_default=True)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write; else it is printed."
 )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tbgen.cli.repository import ModelRepository
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,7 +24,7 @@ def deploy() -> None:
 
 
 @deploy.command(short_help="Copy models into a folder or bucket that a server polls or controls.")
-@click.argument("repository", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("repository", type=ModelRepository(file_okay=False))
 @click.argument("target")
 @click.option("--url", help="host:port of the Triton server. Default: localhost:8001, with --http localhost:8000.")
 @click.option("--http", is_flag=True, help="Use HTTP instead of gRPC.")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tbgen.cli.repository import ModelRepository
+
 if TYPE_CHECKING:
     from tbgen.generator.scaffold import Request
     from tbgen.generator.update import FileChange, Update
@@ -33,7 +35,7 @@ def asked(function: click.decorators.FC) -> click.decorators.FC:
         click.option(
             "-r",
             "--repository",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=ModelRepository(file_okay=False),
             help="Model repository. Default: the recipe's, or model_repository.",
         ),
         click.option(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from tbgen.cli.repository import ModelRepository
+
 
 @click.group(short_help="Bring along packages that a model's steps need.")
 def env() -> None:
@@ -25,7 +27,7 @@ def env() -> None:
 @click.option(
     "-r",
     "--repository",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=ModelRepository(file_okay=False),
     default="model_repository",
     show_default=True,
     help="Model repository.",

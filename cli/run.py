@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.infer import lines, print_json, print_table
+from tbgen.cli.repository import ModelRepository
 
 if TYPE_CHECKING:
     from tbgen.server.local import LocalModels
@@ -21,7 +22,7 @@ REPOSITORY = Path("model_repository")
 @click.command(short_help="Run a model of a repository without Triton.")
 @click.argument("name")
 @click.argument("texts", metavar="[TEXT]...", nargs=-1)
-@click.option("-r", "--repository", type=click.Path(path_type=Path), default=REPOSITORY, show_default=True)
+@click.option("-r", "--repository", type=ModelRepository(), default=REPOSITORY, show_default=True)
 @click.option("--input", "inputs", metavar="NAME=VALUE", multiple=True, help="An input; again for a list. Repeatable.")
 @click.option("--parameter", "parameters", metavar="NAME=VALUE", multiple=True, help="A request parameter. Repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an item.")

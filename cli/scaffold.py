@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from tbgen.cli.repository import ModelRepository
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -73,7 +75,7 @@ class StepWords(click.Command):
 @click.option(
     "-o",
     "--repository",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=ModelRepository(file_okay=False),
     help="Triton model repository to write into. Default: model_repository.",
 )
 @click.option(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tbgen.cli.repository import ModelRepository
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -27,7 +29,7 @@ CONTROL = {
 
 
 @click.command(short_help="Run the embedded Triton on a model repository.")
-@click.argument("repository", type=click.Path(path_type=Path), default="model_repository")
+@click.argument("repository", type=ModelRepository(), default="model_repository")
 @click.option("--http-port", type=PORT, default=8000, show_default=True, help="Port of the HTTP protocol.")
 @click.option("--grpc-port", type=PORT, default=8001, show_default=True, help="Port of the gRPC protocol.")
 @click.option("--metrics-port", type=PORT, default=8002, show_default=True, help="Port of the Prometheus metrics.")

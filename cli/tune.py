@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tbgen.cli.bench import FILE, POSITIVE, SECONDS, Numbers, progress_bar
+from tbgen.cli.repository import ModelRepository
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "-r",
     "--repository",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=ModelRepository(file_okay=False),
     default="model_repository",
     show_default=True,
     help="Model repository to tune.",

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tbgen.cli.repository import ModelRepository
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "-r",
     "--repository",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=ModelRepository(file_okay=False),
     default="model_repository",
     show_default=True,
     help="Model repository that scaffold wrote.",

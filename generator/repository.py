@@ -1,18 +1,15 @@
-"""Model folders on disk: written whole or not at all, each with a record of what made it."""
+"""Model folders on disk, each with a record of what made it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.files import beside
 from tbgen.generator.originals import packed, text_of
 
 RECORD = "tbgen.json"
@@ -26,19 +23,6 @@ class Standing:
     folder: Path
     source: dict[str, Any] | None
     edited: tuple[str, ...]
-
-
-@contextmanager
-def staged(repository: Path) -> Iterator[Path]:
-    """A temporary folder beside the repository, on its disk, gone at the end whatever happens. Raises UserError."""
-    place = repository.resolve()  # a link may lead to another disk, and nothing is moved in whole from disk to disk
-    if place.is_mount():
-        raise UserError(
-            f"{repository} is a mount point, into which nothing can be moved whole; name a folder in it, or write "
-            "elsewhere and bring it there with: tbgen deploy copy"
-        )
-    with beside(place) as folder:
-        yield Path(folder)
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
@@ -100,26 +84,6 @@ def refuse_to_overwrite(standing: Standing | None, source: dict[str, Any]) -> No
         )
     if standing.source != source:
         raise UserError(f"{standing.folder} serves another checkpoint; use another name, or --force to replace it")
-
-
-def publish(staging: Path, repository: Path, names: Iterable[str]) -> None:
-    """Rename the staged model folders into the repository, in order; on a failure put back what stood there."""
-    repository.mkdir(parents=True, exist_ok=True)
-    aside = staging / ".replaced"
-    aside.mkdir()
-    placed: list[str] = []
-    try:
-        for name in names:
-            if (repository / name).exists():
-                (repository / name).rename(aside / name)
-            (staging / name).rename(repository / name)
-            placed.append(name)
-    except BaseException:
-        for name in placed:
-            shutil.rmtree(repository / name)
-        for folder in aside.iterdir():
-            folder.rename(repository / folder.name)
-        raise
 
 
 def files_of(folder: Path) -> list[Path]:

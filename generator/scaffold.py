@@ -17,8 +17,9 @@ from tbgen.generator.engines import ENGINES, GRAPHS
 from tbgen.generator.graph import models_of
 from tbgen.generator.plugins import settings_from_words, step_from_option, task_named, with_file
 from tbgen.generator.presets import source_named
+from tbgen.generator.publishing import publish, staged
 from tbgen.generator.releases import Release, release_named
-from tbgen.generator.repository import publish, refuse_to_overwrite, staged, standing_model
+from tbgen.generator.repository import refuse_to_overwrite, standing_model
 from tbgen.generator.shared_backend import FORMS, in_form
 from tbgen.generator.users import answering_otherwise, refuse_to_change_for_others
 from tbgen.generator.vendor import PLATFORMS, this_platform

@@ -10,7 +10,8 @@ from pathlib import Path
 import tbgen.backends
 from tbgen.generator.config import SHARED_BACKEND
 from tbgen.generator.graph import Model, PythonModel
-from tbgen.generator.repository import publish, refuse_to_overwrite, staged, standing_model, write_record
+from tbgen.generator.publishing import publish, staged
+from tbgen.generator.repository import refuse_to_overwrite, standing_model, write_record
 from tbgen.generator.vendor import vendor_into
 from tbgen.generator.version import version
 

@@ -16,7 +16,8 @@ from tbgen.export.exported import Exported, exported_from_record
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.originals import text_of, unpacked
 from tbgen.generator.plugins import with_file
-from tbgen.generator.repository import RECORD, files_of, publish, read_record, refuse_without_models, sha256_of, staged
+from tbgen.generator.publishing import publish, staged
+from tbgen.generator.repository import RECORD, files_of, read_record, refuse_without_models, sha256_of
 from tbgen.generator.scaffold import Progress, Request, stage
 
 KEPT = ("edited", "conflict", "own")  # what an update leaves alone

@@ -1,0 +1,24 @@
+"""The model repository that a command is given: what a killed run had begun in it is finished first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class ModelRepository(click.Path):
+    """A folder of models."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(path_type=Path, **settings)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The folder's path, once what an interrupted run had begun to rename into it is finished."""
+        from tbgen.generator.publishing import finish_interrupted
+
+        path = super().convert(value, param, ctx)
+        if moved := finish_interrupted(path):
+            click.echo(f"Finished what an interrupted run had begun: {', '.join(moved)}", err=True)
+        return path
