@@ -29,6 +29,14 @@ class EngineError(RuntimeError):
         self.triton_code = triton_code
 
 
+def terms(clients: Sequence[Any]) -> dict[str, Any]:
+    """What a call for these clients carries: the longest of their timeouts, and the first one's trace."""
+    if not clients:
+        return {}
+    timeouts = [client.timeout() for client in clients]
+    return {"timeout": max(timeouts) if all(timeouts) else 0, "trace": clients[0].trace()}
+
+
 class Engine:
     """Calls the model `model` of the same server with rows sorted by length, cut into micro-batches, unpadded.
 
@@ -44,6 +52,8 @@ class Engine:
         shapes: if given, the only shapes there are, each [least rows, most rows, least tokens, most tokens]; a call is
             filled up with padding to the cheapest that holds it.
     """
+
+    takes_clients = True
 
     def __init__(
         self,
@@ -71,8 +81,12 @@ class Engine:
         self.counts = {"tokens": 0, "padded_tokens": 0}  # for the server's metrics
         self.calls = ThreadPoolExecutor(parallel_calls, thread_name_prefix=f"call-{model}")
 
-    def __call__(self, **tensors: np.ndarray) -> Tensors:
-        """Token tensors (rows, length), attention_mask among them. Gives the engine's outputs, rows in order."""
+    def __call__(self, *, clients: Sequence[Any] = (), **tensors: np.ndarray) -> Tensors:
+        """Token tensors (rows, length), attention_mask among them. Gives the engine's outputs, rows in order.
+
+        clients: who waits for each row. Rows of those who have gone by the time of a call are left out, their answers
+        zeros; a call takes the longest timeout of its rows, and the trace of the first.
+        """
         lengths = tensors["attention_mask"].sum(axis=1)
         order = np.argsort(-lengths, kind="stable")
         widths = [self.bucket(int(length)) for length in lengths[order]]
@@ -82,9 +96,21 @@ class Engine:
         self.counts["padded_tokens"] += sum(
             self.padded_tokens(len(rows), widths[cut]) for rows, cut in zip(parts, cuts, strict=False)
         )
-        sent = [{k: v[rows, : widths[cut]] for k, v in tensors.items()} for rows, cut in zip(parts, cuts, strict=False)]
-        answers = [self.call(sent[0])] if len(sent) == 1 else list(self.calls.map(self.call, sent))
-        return {name: self.merged(name, parts, answers, tensors["attention_mask"].shape) for name in self.outputs}
+
+        def answered(rows: np.ndarray, width: int) -> tuple[np.ndarray, Tensors] | None:
+            """The rows of a part that are still waited for, and their answers."""
+            rows = rows[[not clients[row].gone() for row in rows]] if clients else rows
+            if not len(rows):
+                return None
+            sent = {name: array[rows, :width] for name, array in tensors.items()}
+            return rows, self.call(sent, **terms([clients[row] for row in rows] if clients else ()))
+
+        firsts = [widths[cut] for cut in cuts[:-1]]
+        each = map(answered, parts, firsts) if len(parts) == 1 else self.calls.map(answered, parts, firsts)
+        done = [part for part in each if part]
+        if not done:
+            raise clients[0].gone()
+        return {name: self.merged(name, done, tensors["attention_mask"].shape) for name in self.outputs}
 
     def bucket(self, length: int) -> int:
         """The smallest length that may be sent for `length` tokens."""
@@ -121,42 +147,42 @@ class Engine:
         )
         return min(fitting, key=math.prod)
 
-    def call(self, tensors: Tensors) -> Tensors:
+    def call(self, tensors: Tensors, **terms: Any) -> Tensors:
         """One request to the engine, filled up to a shape that it takes. Raises EngineError."""
         rows, width = tensors["attention_mask"].shape
         more_rows, more_tokens = np.subtract(self.padded(rows, width), (rows, width))
         if not (more_rows or more_tokens):
-            return self.request(tensors)
+            return self.request(tensors, **terms)
         padding = ((0, more_rows), (0, more_tokens))
-        answers = self.request({name: np.pad(array, padding) for name, array in tensors.items()})
+        answers = self.request({name: np.pad(array, padding) for name, array in tensors.items()}, **terms)
         return {
             name: array[:rows, :width] if self.runs_along_length(name) else array[:rows]
             for name, array in answers.items()
         }
 
-    def request(self, tensors: Tensors) -> Tensors:
+    def request(self, tensors: Tensors, **terms: Any) -> Tensors:
         """One request to the engine as it is. Raises EngineError."""
         request = pb_utils.InferenceRequest(
             model_name=self.model,
             requested_output_names=list(self.outputs),
             inputs=[pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in tensors.items()],
             preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+            **terms,
         )
         response = request.exec()
         if response.has_error():
             raise EngineError(response.error().message(), response.error().code())
         return {name: pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in self.outputs}
 
-    def merged(
-        self, name: str, parts: Sequence[np.ndarray], answers: Sequence[Tensors], shape: tuple[int, ...]
-    ) -> np.ndarray:
-        """The parts' answers as one array in the rows' order; answers along the length are padded with zeros."""
-        first = answers[0][name]
-        if len(parts) == 1 and not self.runs_along_length(name):
-            return first[np.argsort(parts[0])]
+    def merged(self, name: str, parts: Sequence[tuple[np.ndarray, Tensors]], shape: tuple[int, ...]) -> np.ndarray:
+        """The parts, rows and answers, as one array in the rows' order; answers along the length end in zeros."""
+        rows, answer = parts[0]
+        first = answer[name]
+        if len(rows) == shape[0] and not self.runs_along_length(name):
+            return first[np.argsort(rows)]
         trailing = shape[1:2] + first.shape[2:] if self.runs_along_length(name) else first.shape[1:]
         array = np.zeros((shape[0], *trailing), dtype=first.dtype)
-        for rows, answer in zip(parts, answers, strict=True):
+        for rows, answer in parts:
             if self.runs_along_length(name):
                 array[rows, : answer[name].shape[1]] = answer[name]
             else:

@@ -34,6 +34,8 @@ class Remote:
         inputs, outputs: its tensors, name -> [data type, dims without the batch axis].
     """
 
+    takes_clients = True
+
     def __init__(
         self,
         folder: Path,  # noqa: ARG002
@@ -46,14 +48,18 @@ class Remote:
         self.inputs = {name: tuple(spec) for name, spec in inputs.items()}
         self.outputs = {name: tuple(spec) for name, spec in outputs.items()}
 
-    def __call__(self, **tensors: np.ndarray) -> Tensors:
-        """The callee's tensors in and out; text as str. Raises ValueError for what it refuses, RemoteError."""
+    def __call__(self, *, clients: Sequence[Any] = (), **tensors: np.ndarray) -> Tensors:
+        """The callee's tensors in and out; text as str. Raises ValueError for what it refuses, RemoteError.
+
+        clients: who waits for each item; the call takes the trace of the first.
+        """
         sent = {name: self.encoded(name, array) for name, array in tensors.items()}
         request = pb_utils.InferenceRequest(
             model_name=self.callee,
             requested_output_names=list(self.outputs),
             inputs=[pb_utils.Tensor(name, array) for name, array in sent.items()],
             preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+            **({"trace": clients[0].trace()} if clients else {}),
         )
         response = request.exec()
         if response.has_error():

@@ -1,7 +1,8 @@
 """Stands in for `triton_python_backend_utils` in a process without Triton: what a Python model reads and answers with.
 
 Same names, arguments and answers as the module that Triton's Python backend (2.51) gives its models; the tests run one
-model on both. Not here: decoupled models, DLPack, shared memory of GPUs, tracing, loading and unloading of models.
+model on both. Not here: decoupled models, DLPack, shared memory of GPUs, loading and unloading of models; nothing is
+ever traced or cancelled.
 """
 
 from __future__ import annotations
@@ -137,6 +138,13 @@ class Tensor:
         return True
 
 
+class InferenceTrace:
+    """The trace of a request: here always an empty one."""
+
+    def get_context(self) -> str | None:
+        return None
+
+
 class InferenceResponse:
     """Tensors, or an error."""
 
@@ -170,7 +178,7 @@ class InferenceRequest:
         flags: int = 0,
         timeout: int = 0,
         preferred_memory: PreferredMemory | None = None,  # noqa: ARG002 - all memory is the process's own
-        trace: Any = None,
+        trace: InferenceTrace | None = None,
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
         if inputs is None or requested_output_names is None or model_name is None:
@@ -183,7 +191,7 @@ class InferenceRequest:
         self._id, self._correlation_id = request_id, correlation_id
         self._inputs, self._wanted = list(inputs), set(requested_output_names)
         self.called = (model_name, model_version)
-        self._flags, self._timeout, self._trace = flags, timeout, trace
+        self._flags, self._timeout, self._trace = flags, timeout, trace or InferenceTrace()
         self._parameters = json.dumps(dict(parameters)) if parameters else "{}"
 
     def inputs(self) -> list[Tensor]:
@@ -214,7 +222,7 @@ class InferenceRequest:
     def timeout(self) -> int:
         return self._timeout
 
-    def trace(self) -> Any:
+    def trace(self) -> InferenceTrace:
         return self._trace
 
     def is_cancelled(self) -> bool:
@@ -364,6 +372,7 @@ GIVEN: tuple[Any, ...] = (
     TritonModelException,
     TritonError,
     PreferredMemory,
+    InferenceTrace,
     Tensor,
     InferenceResponse,
     MetricFamily,

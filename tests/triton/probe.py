@@ -100,6 +100,7 @@ CASES: dict[str, Callable[[Any, Any], Any]] = {
     "parameters": lambda _, request: json.loads(request.parameters()),
     "identity": lambda _, request: [request.request_id(), request.correlation_id(), request.flags(), request.timeout()],
     "cancelled": lambda _, request: request.is_cancelled(),
+    "trace": lambda _, request: [type(request.trace()).__name__, request.trace().get_context()],
     "tensor": lambda *_: pb_utils.Tensor("a", numbers(np.int8).T).as_numpy(),
     "tensor shape": lambda *_: pb_utils.Tensor("a", numbers(np.int8)).shape(),
     "tensor of a scalar": lambda *_: pb_utils.Tensor("a", np.array(1.0)).shape(),
@@ -139,6 +140,11 @@ CASES: dict[str, Callable[[Any, Any], Any]] = {
         preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0)
     ).request_id(),
     "BLS call": lambda *_: pb_utils.get_output_tensor_by_name(call("x", "plain"), "twice").as_numpy(),
+    "BLS call with a timeout and a trace": lambda _, request: call(
+        "x", "plain", timeout=1_000_000, trace=request.trace()
+    ).has_error(),
+    "request with a timeout": lambda *_: [request_with(timeout=5).timeout(), request_with().timeout()],
+    "request without a trace": lambda *_: type(request_with().trace()).__name__,
     "BLS call gives what was asked": lambda *_: [tensor.name() for tensor in call("x", "plain").output_tensors()],
     "BLS call of an ensemble": lambda *_: pb_utils.get_output_tensor_by_name(call("x", "wired"), "twice").as_numpy(),
     "BLS call that is refused": lambda *_: error_of(call("refuse", "plain")),

@@ -104,19 +104,28 @@ def run_steps(
     tensors: Tensors,
     parameters: Mapping[str, Any] | None = None,
     seconds: list[float] | None = None,
+    clients: Sequence[Client] = (),
 ) -> Tensors:
     """Pass a joined batch through the steps; each takes its named inputs and parameters and adds its outputs.
 
-    The time of each step is added to `seconds`.
+    The time of each step is added to `seconds`. A step that `takes_clients` gets those of its rows, from `clients`, one
+    an item.
     """
     for number, step in enumerate(steps):
         began = time.perf_counter()
         declared = getattr(step, "parameters", ()) if parameters else ()
         chosen = {name: parameters[name] for name in declared if name in parameters} if parameters else {}
+        if clients and getattr(step, "takes_clients", False):
+            chosen["clients"] = clients_of_rows(clients, tensors)
         tensors = tensors | step(**{name: tensors[name] for name in step.inputs}, **chosen)
         if seconds is not None:
             seconds[number] += time.perf_counter() - began
     return tensors
+
+
+def clients_of_rows(clients: Sequence[Client], tensors: Tensors) -> Sequence[Client]:
+    """Who waits for each row: the client of the item that it belongs to."""
+    return [clients[item] for item in tensors["row_item"][:, 0]] if "row_item" in tensors else clients
 
 
 def parameters_from_json(text: str, rules: Rules, elsewhere: Collection[str] = ()) -> dict[str, Any]:
@@ -161,6 +170,49 @@ def bytes_from_text(values: np.ndarray) -> np.ndarray:
     except UnicodeEncodeError as error:  # a ValueError, which would lay a step's bug at the client's door
         raise TypeError(f"a step gave {error.object!r}, which is no text: {error.reason}") from error
     return np.array(encoded, dtype=object).reshape(values.shape)
+
+
+class GoneError(Exception):
+    """Nobody waits for this answer any more; carries Triton's status code."""
+
+    def __init__(self, message: str, triton_code: Any) -> None:
+        super().__init__(message)
+        self.triton_code = triton_code
+
+
+class Client:
+    """Who sent a request: whether the answer is still waited for, how long, and the request's trace.
+
+    A client is gone when it cancelled (gRPC tells) or when the timeout that it sent, counted from now, is over.
+    """
+
+    PAUSE = 0.01  # seconds between two questions to Triton: each costs some 15 microseconds
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+        self.asked = time.monotonic()
+        allowed = request.timeout()  # microseconds, 0: no limit
+        self.until = self.asked + allowed / 1e6 if allowed else None
+        self.left: GoneError | None = None
+
+    def gone(self) -> GoneError | None:
+        """Why nobody waits any more; None while somebody does."""
+        now = time.monotonic()
+        if self.left is None and self.until is not None and now > self.until:
+            self.left = GoneError("Request timeout expired", pb_utils.TritonError.UNAVAILABLE)
+        elif self.left is None and now > self.asked + self.PAUSE:
+            self.asked = now
+            if self.request.is_cancelled():
+                self.left = GoneError("Request cancelled", pb_utils.TritonError.CANCELLED)
+        return self.left
+
+    def timeout(self) -> int:
+        """Microseconds for which the client still waits, at least 1; 0: without a limit."""
+        return max(1, int((self.until - time.monotonic()) * 1e6)) if self.until is not None else 0
+
+    def trace(self) -> Any:
+        """The request's trace, for calls that belong to it."""
+        return self.request.trace()
 
 
 class Meter:
@@ -230,6 +282,7 @@ class TritonPythonModel:
         """One response for each request, in order."""
         answers: list[Any] = [None] * len(requests)
         groups: dict[tuple[Any, ...], list[tuple[int, Tensors]]] = defaultdict(list)
+        clients = [Client(request) for request in requests]
         for index, request in enumerate(requests):
             try:
                 tensors, parameters = self.read(request), self.parameters(request)
@@ -238,26 +291,36 @@ class TritonPythonModel:
             else:
                 groups[(parameters, *(array.shape[1:] for array in tensors.values()))].append((index, tensors))
         for (parameters, *_), group in groups.items():
-            joined = self.answer_group([tensors for _, tensors in group], dict(parameters))
+            waiting = [clients[index] for index, _ in group]
+            joined = self.answer_group([tensors for _, tensors in group], dict(parameters), waiting)
             for (index, _), answer in zip(group, joined, strict=True):
                 answers[index] = self.write(requests[index], answer)
         self.meter.write()
         return answers
 
-    def answer_group(self, parts: list[Tensors], parameters: dict[str, Any]) -> list[Tensors | Exception]:
+    def answer_group(
+        self, parts: list[Tensors], parameters: dict[str, Any], clients: Sequence[Client]
+    ) -> list[Tensors | Exception]:
         """Run requests of equal shapes and parameters as one batch; when that fails, apart, to find the bad ones."""
+        if len(parts) == 1 and clients[0].left:
+            return [clients[0].left]
         try:
-            return list(self.answer_joined(parts, parameters))
+            answers = self.answer_joined(parts, parameters, clients)
         except Exception as error:  # noqa: BLE001 - whatever a step raises must not fail the neighbours
             if len(parts) == 1:
                 return [error]
-            return [answer for part in parts for answer in self.answer_group([part], parameters)]
+            apart = zip(parts, clients, strict=True)
+            return [answer for part, client in apart for answer in self.answer_group([part], parameters, [client])]
+        return [client.left or answer for answer, client in zip(answers, clients, strict=True)]
 
-    def answer_joined(self, parts: list[Tensors], parameters: dict[str, Any]) -> list[Tensors]:
+    def answer_joined(
+        self, parts: list[Tensors], parameters: dict[str, Any], clients: Sequence[Client]
+    ) -> list[Tensors]:
         """Join the parts along the batch axis, run the steps once, split the outputs again."""
         rows = [len(next(iter(part.values()))) for part in parts]
         joined = parts[0] if len(parts) == 1 else {k: np.concatenate([part[k] for part in parts]) for k in self.inputs}
-        done = run_steps(self.steps, joined, parameters, self.meter.seconds)
+        of_items = [client for client, count in zip(clients, rows, strict=True) for _ in range(count)]
+        done = run_steps(self.steps, joined, parameters, self.meter.seconds, of_items)
         ends = np.cumsum(rows)
         answers = [{k: done[k][end - count : end] for k in self.outputs} for count, end in zip(rows, ends, strict=True)]
         for trim in self.trims:
@@ -301,9 +364,14 @@ class TritonPythonModel:
             return self.refusal(error)
 
     def refusal(self, error: Exception) -> Any:
-        """ValueError: the client sent what cannot be served. Anything else is a bug or a failed engine: logged."""
+        """ValueError: the client sent what cannot be served; GoneError: it has gone.
+
+        Anything else is a bug or a failed engine: logged.
+        """
         if isinstance(error, ValueError):
             code, message = pb_utils.TritonError.INVALID_ARG, f"{self.name}: {error}"
+        elif isinstance(error, GoneError):
+            code, message = error.triton_code, f"{self.name}: {error}"
         else:
             pb_utils.Logger.log_error("".join(traceback.format_exception(error)))
             code = getattr(error, "triton_code", pb_utils.TritonError.INTERNAL)
