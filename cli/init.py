@@ -22,6 +22,7 @@ import click
 @click.option("--steps", default="copy", help="copy or backend: where the code of the steps is. Default: copy.")
 @click.option("--fixed-length", type=click.IntRange(min=0), help="Pad every text to this many tokens; 0: no.")
 @click.option("--vendor/--no-vendor", default=True, help="Whether the tokenizers library comes along. Default: yes.")
+@click.option("--cache/--no-cache", default=False, help="Whether Triton keeps the answers. Default: no.")
 @click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
 @click.option("--repository", type=click.Path(path_type=Path), help="Model repository to write into.")
 @click.option(
@@ -55,7 +56,7 @@ def init(output: Path, force: bool, **given: Any) -> None:
         fixed_length=answers["fixed_length"] or None,
         vendor=answers["vendor"],
         platform=answers["platform"] or this_platform(),
-        **{key: answers[key] for key in ("options", "pre", "post", "steps")},
+        **{key: answers[key] for key in ("options", "pre", "post", "steps", "cache")},
     )
     requests = tuple(replace(request, engine=engine) for engine in answers["engines"] or ["onnx"])
     for each in requests:

@@ -22,6 +22,10 @@ BACKEND_NOTE = (
     "These models hold no code: `tbgen install-backends DIR` puts it into DIR, a server's backend directory "
     "(`tbgen serve` has it; for the container add -v DIR/tbgen:/opt/tritonserver/backends/tbgen:ro)."
 )
+CACHE_NOTE = (
+    "Triton keeps the answers of the ensembles, and knows a request by its inputs alone: these models take no request "
+    "parameters, and their clients must all ask for the same outputs (best: name none)."
+)
 
 
 class StepWords(click.Command):
@@ -66,6 +70,12 @@ class StepWords(click.Command):
     show_default=True,
     help="Put the tokenizers library into the models that use it, for servers without it.",
 )
+@click.option(
+    "--cache/--no-cache",
+    default=False,
+    show_default=True,
+    help="Let Triton keep answers and give them again for equal inputs; such models take no request parameters.",
+)
 @click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
 @click.option(
     "--build-script",
@@ -104,9 +114,11 @@ def scaffold(name: str | None, repository: Path | None, recipe: Path | None, for
         say_preset(request, console)
         with status_line(console) as on_progress:
             written = write(request, target, force=force, on_progress=on_progress)
-        show(written, console)
+        show(written, console, cache=request.cache)
         if request.steps == "backend":
             console.print(BACKEND_NOTE, style="yellow")
+        if request.cache:
+            console.print(CACHE_NOTE, style="yellow")
 
 
 def recipe_asked(name: str | None, file: Path | None) -> Recipe | None:
@@ -133,7 +145,7 @@ def say_preset(request: Request, console: Console) -> None:
         console.print(f"No --source: serving the bundled sample, {about}. Yours: --source DIR", style="yellow")
 
 
-def show(written: Scaffolded, console: Console) -> None:
+def show(written: Scaffolded, console: Console, *, cache: bool) -> None:
     """What was written, and how to serve it."""
     from rich.console import Console
 
@@ -150,11 +162,16 @@ def show(written: Scaffolded, console: Console) -> None:
     out = Console(highlight=False)
     out.print(repository_tree(written.repository, models))
     out.print(f"Serve it here: tbgen serve {written.repository}")
-    out.print("Put it into an existing Triton; the second line loads it where the server does not poll:")
+    out.print(
+        "Put it into an existing Triton"
+        + (", which keeps answers if it was started with --cache-config" if cache else "")
+        + "; the second line loads it where the server does not poll:",
+        soft_wrap=True,
+    )
     for line in drop_in_lines(written.repository, models):
         out.print(f"  {line}", soft_wrap=True)
     out.print("Or start one on it, in NVIDIA's container:")
-    out.print(f"  {launch_line(written.repository)}", soft_wrap=True)
+    out.print(f"  {launch_line(written.repository, cache=cache)}", soft_wrap=True)
 
 
 def import_lines(models: Sequence[Path]) -> list[str]:
@@ -181,12 +198,13 @@ def drop_in_lines(repository: Path, models: list[str]) -> list[str]:
     ]
 
 
-def launch_line(repository: Path) -> str:
-    """The shell line that starts Triton's newest known container on a repository, in UTF-8."""
+def launch_line(repository: Path, *, cache: bool) -> str:
+    """The shell line that starts Triton's newest known container on a repository, in UTF-8, with a response cache."""
+    from tbgen.generator.config import CACHE_ARGUMENT
     from tbgen.generator.releases import RELEASES
 
     return (
         "docker run --rm --shm-size=1g -p 8000:8000 -p 8001:8001 -e PYTHONUTF8=1 -e LANG=C.UTF-8 -e LC_ALL=C.UTF-8 "
         f'-v "{repository.resolve()}:/models:ro" nvcr.io/nvidia/tritonserver:{max(RELEASES)}-py3 '
-        "tritonserver --model-repository=/models"
+        "tritonserver --model-repository=/models" + (f" {CACHE_ARGUMENT}" if cache else "")
     )

@@ -44,6 +44,12 @@ CONTROL = {
     show_default=True,
     help="poll: look for changes in REPOSITORY every second; explicit: load and unload on request.",
 )
+@click.option(
+    "--cache-size",
+    type=click.IntRange(min=0),
+    metavar="BYTES",
+    help="Size of the response cache, 0 for none. Default: 64 MiB if a model asks for it.",
+)
 @click.option("--log", type=click.Path(path_type=Path, dir_okay=False), help="File for the server's log.")
 @click.option("--no-check", is_flag=True, help="Start the server also where `tbgen check` finds errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the server's log while it runs.")
@@ -54,6 +60,7 @@ def serve(
     metrics_port: int,
     host: str,
     mode: str,
+    cache_size: int | None,
     log: Path | None,
     no_check: bool,
     verbose: bool,
@@ -64,6 +71,7 @@ def serve(
     """
     from rich.console import Console
 
+    from tbgen.server.cache import cache_arguments
     from tbgen.server.embedded import EmbeddedServer
 
     server = EmbeddedServer(
@@ -73,7 +81,7 @@ def serve(
         grpc_port=grpc_port,
         metrics_port=metrics_port,
         log=log,
-        extra_arguments=CONTROL[mode],
+        extra_arguments=(*CONTROL[mode], *cache_arguments(repository, cache_size)),
     )
     if not no_check:
         refuse_errors(repository)
@@ -111,7 +119,8 @@ def start(server: EmbeddedServer, progress: Console) -> None:
 
 
 def show(server: EmbeddedServer, out: Console) -> None:
-    """Where the server listens, what it serves, how to ask it."""
+    """Where the server listens, what it serves and keeps, how to ask it."""
+    from tbgen.server.cache import models_that_ask
     from tbgen.server.client import FRONT_ENDINGS
 
     models = server.models()
@@ -119,6 +128,9 @@ def show(server: EmbeddedServer, out: Console) -> None:
     out.print(f"gRPC     {server.grpc_url}", highlight=False)
     out.print(f"metrics  {server.metrics_url}", highlight=False)
     out.print(model_table(models))
+    kept = ", ".join(models_that_ask(server.repository))
+    if kept and any(each.startswith("--cache-config") for each in server.extra_arguments):
+        out.print(f"Equal requests are answered from a cache: {kept}", highlight=False)
     takers = [model.name for model in models if model.inputs == ("input_text",)]
     if takers:
         front = min(takers, key=lambda name: not name.endswith(FRONT_ENDINGS))

@@ -13,6 +13,8 @@ from tbgen.backends.model import chain_tensors
 __all__ = ["ModelConfig", "config_from_text", "engine_config", "ensemble_config", "python_config", "text_from_config"]
 
 SHARED_BACKEND = "tbgen"  # the Python-based backend that holds the code of the steps once
+CACHE_BYTES = 64 << 20
+CACHE_ARGUMENT = f"--cache-config=local,size={CACHE_BYTES}"  # what tritonserver needs to keep answers
 PYTHON_BACKENDS = ("python", SHARED_BACKEND)
 TensorSpecs = Mapping[str, tuple[str, list[int]]]
 
@@ -63,7 +65,7 @@ def engine_config(
     return config
 
 
-def ensemble_config(name: str, parts: Mapping[str, Any], *, max_batch_size: int) -> ModelConfig:
+def ensemble_config(name: str, parts: Mapping[str, Any], *, max_batch_size: int, cached: bool = False) -> ModelConfig:
     """The config of an ensemble that passes tensors of equal name from model to model.
 
     A tensor that is made anew under its name goes on under a private one, for Triton takes each name once.
@@ -73,6 +75,8 @@ def ensemble_config(name: str, parts: Mapping[str, Any], *, max_batch_size: int)
     inputs, outputs = chain_tensors(parts.values())
     config = tensors_config(name, inputs, outputs, max_batch_size=max_batch_size)
     config.platform = "ensemble"
+    if cached:
+        config.response_cache.enable = True
     last_maker = {tensor: model for model, part in parts.items() for tensor in part.outputs}
     names = {tensor: tensor for tensor in inputs}
     for model, part in parts.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,22 @@ Tensors = dict[str, tuple[str, list[int]]]
 
 @dataclass(frozen=True)
 class PythonModel:
-    """A Triton model that runs steps; its tensors follow from them. Its backend has the code, or it brings a copy."""
+    """A Triton model that runs steps; its tensors follow from them. Its backend has the code, or it brings a copy.
+
+    cached: Triton keeps the answers of the ensemble that it is a part of.
+    """
 
     name: str
     steps: tuple[Step, ...]
     max_batch_size: int
     instances: int = 1
     backend: str = "python"
+    cached: bool = False
+
+    @property
+    def is_bls(self) -> bool:
+        """Whether it calls the engine."""
+        return any(step.name == "Engine" for step in self.steps)
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ class EnsembleModel:
     name: str
     parts: tuple[str, ...]
     max_batch_size: int
+    cached: bool = False
 
 
 Model = PythonModel | EngineModel | EnsembleModel
@@ -100,6 +110,20 @@ def models_of(
     if twice := [each for each in names if names.count(each) > 1]:
         raise UserError(f"two models would have the name {twice[0]!r}; rename the class of the separate step")
     return models
+
+
+def with_cache(models: Sequence[Model]) -> list[Model]:
+    """The same models, the ensembles' answers kept by Triton, and for a BLS model an ensemble of it alone.
+
+    Triton 2.51 keeps errors too of a model that is no ensemble, and answers equal requests with no outputs.
+    """
+    cached = [model if isinstance(model, EngineModel) else replace(model, cached=True) for model in models]
+    around = [
+        EnsembleModel(f"{model.name}_ensemble", (model.name,), model.max_batch_size, cached=True)
+        for model in models
+        if isinstance(model, PythonModel) and model.is_bls
+    ]
+    return [*cached, *around]
 
 
 @dataclass(frozen=True)

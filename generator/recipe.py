@@ -42,6 +42,7 @@ KEYS: dict[str, type] = {
     "fixed_length": int,
     "vendor": bool,
     "platform": str,
+    "cache": bool,
     "build_script": str,
 }
 

@@ -14,7 +14,7 @@ from tbgen.export.exported import record_of as export_record
 from tbgen.generator.build_script import build_traits, export_to_build, onnx_precision
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.engines import ENGINES, GRAPHS
-from tbgen.generator.graph import models_of
+from tbgen.generator.graph import models_of, with_cache
 from tbgen.generator.plugins import settings_from_words, step_from_option, task_named, with_file
 from tbgen.generator.presets import source_named
 from tbgen.generator.publishing import publish, staged
@@ -46,6 +46,7 @@ class Request:
     post: tuple[str, ...] = ()  # steps behind the task's head
     steps: str = "copy"  # each Python model brings the code of its steps, or "backend": the server has it
     options: tuple[str, ...] = ()  # the task's own settings, key=value
+    cache: bool = False  # Triton keeps the answers of ensembles
     build_script: str | None = None  # Triton release in whose container a plan will be built, instead of here
     weights: Mapping[str, str] = field(
         default_factory=dict
@@ -130,20 +131,18 @@ def stage(
     exported = exported or exported_from_request(request, staging / ".export", on_progress)
     check_weights(request, exported.made.get("source", {}))
     task = request.task or exported.task
-    models = in_form(
-        models_of(
-            request.name,
-            exported,
-            task=task_named(task),
-            engine=request.engine,
-            kind=ENGINES[request.engine],
-            graphs=GRAPHS[request.graph],
-            pre=[step_from_option(option) for option in request.pre],
-            post=[step_from_option(option) for option in request.post],
-            options=settings_from_words(request.options),
-        ),
-        request.steps,
+    models = models_of(
+        request.name,
+        exported,
+        task=task_named(task),
+        engine=request.engine,
+        kind=ENGINES[request.engine],
+        graphs=GRAPHS[request.graph],
+        pre=[step_from_option(option) for option in request.pre],
+        post=[step_from_option(option) for option in request.post],
+        options=settings_from_words(request.options),
     )
+    models = in_form(with_cache(models) if request.cache else models, request.steps)
     on_progress("Writing the model repository")
     write_models(models, staging, record_of(request, task, exported), platform=platform_of(request))
     return Staged(tuple(model.name for model in models), exported)

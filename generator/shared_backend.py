@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tbgen.generator.version import version
 FORMS = {"copy": "python", "backend": SHARED_BACKEND}
 
 
-def in_form(models: Iterable[Model], form: str) -> Sequence[Model]:
+def in_form(models: Iterable[Model], form: str) -> list[Model]:
     """The same models with the code of their steps copied into each, or left to the backend."""
     return [replace(model, backend=FORMS[form]) if isinstance(model, PythonModel) else model for model in models]
 

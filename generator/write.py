@@ -103,7 +103,7 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
         }
         for step in model.steps
     ]
-    write_steps(folder, {"steps": listed})
+    write_steps(folder, {"steps": listed} | ({"cached": True} if model.cached else {}))
     for step in model.steps:
         if isinstance(step.file, Path):
             constructed(step, folder)
@@ -170,9 +170,10 @@ def write_ensemble_model(model: EnsembleModel, folder: Path, wiring: Wiring) -> 
     (folder / "README").write_text(VERSION_FOLDER_NOTE, encoding="utf-8")
     parts = {part: wiring[part] for part in model.parts}
     steps = [row for name, part in parts.items() for row in part.steps or ((name, part),)]
-    fronts = itertools.takewhile(lambda part: wiring[part].steps, model.parts)
-    check_chain(steps, fronts=sum(len(wiring[part].steps) for part in fronts))
-    return ensemble_config(model.name, parts, max_batch_size=model.max_batch_size)
+    if len(model.parts) > 1:  # a BLS model alone was checked by itself
+        fronts = itertools.takewhile(lambda part: wiring[part].steps, model.parts)
+        check_chain(steps, fronts=sum(len(wiring[part].steps) for part in fronts))
+    return ensemble_config(model.name, parts, max_batch_size=model.max_batch_size, cached=model.cached)
 
 
 WRITERS: dict[type, Callable[..., ModelConfig]] = {

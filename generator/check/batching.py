@@ -90,6 +90,13 @@ def cache_is_possible(model: Model) -> Iterator[Finding]:
                 "cache.",
                 "remove response_cache",
             )
+            return
+    if not model.is_ensemble:
+        yield model.advice(
+            "response_cache",
+            "keeps errors too (Triton 2.51): a request equal to one that failed is answered with no outputs",
+            "set it on an ensemble of this model, which keeps answers alone",
+        )
 
 
 def sequence_controls(model: Model) -> Iterator[Finding]:

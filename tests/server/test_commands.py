@@ -111,7 +111,9 @@ def test_serve_starts_what_check_refuses_when_told_to(tmp_path: Path) -> None:
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """`tbgen serve` as a process of its own, on free ports; it may still be starting."""
-    play.write_python(tmp_path / "models", "measure", f"max_batch_size: 4 {play.TEXT}")
+    play.write_python(
+        tmp_path / "models", "measure", f"max_batch_size: 4 {play.TEXT} response_cache {{ enable: true }}"
+    )
     http, grpc, metrics = free_ports(3)
     command = [sys.executable, "-c", "from tbgen.cli.serve import serve; serve()", str(tmp_path / "models")]
     ports = [f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"]
@@ -151,6 +153,7 @@ def test_serve_shows_addresses_and_models_and_ends_with_ctrl_c(serving: subproce
     assert url
     assert "measure │ 1       │ READY │ python" in output
     assert f"Ask it: tbgen infer measure --url {url[1]} TEXT" in output
+    assert "Equal requests are answered from a cache: measure" in output
     with grpc.InferenceServerClient(url[1]) as client:
         client.unload_model("measure")
         assert not client.is_model_ready("measure")

@@ -63,7 +63,10 @@ def version_folder(args: Mapping[str, str]) -> Path:
 
 
 def listing(folder: Path) -> dict[str, Any]:
-    """What folder/steps.json says: `steps`; `parameters_elsewhere`, which other models of its ensemble take."""
+    """What folder/steps.json says.
+
+    `steps`; `parameters_elsewhere`, those that other models of its ensemble take; `cached`: Triton keeps the answers.
+    """
     listed: dict[str, Any] = json.loads((folder / "steps.json").read_text(encoding="utf-8"))
     return listed
 
@@ -272,7 +275,9 @@ class TritonPythonModel:
         self.steps = steps_from_folder(folder)
         self.inputs, self.outputs = chain_tensors(self.steps)
         self.rules = chain_parameters(self.steps)
-        self.elsewhere = frozenset(listing(folder).get("parameters_elsewhere", ()))
+        listed = listing(folder)
+        self.elsewhere = frozenset(listed.get("parameters_elsewhere", ()))
+        self.cached = listed.get("cached", False)
         self.meter = Meter(self.name, self.steps)
         self.trims = [
             step.trim for step in self.steps if hasattr(step, "trim") and set(step.outputs) & set(self.outputs)
@@ -343,6 +348,8 @@ class TritonPythonModel:
         text = request.parameters()
         if text in ("{}", ""):  # nearly all requests: nothing is parsed for them
             return ()
+        if self.cached:
+            raise ValueError("its answers are cached by their inputs alone: it takes no parameters")
         return tuple(parameters_from_json(text, self.rules, self.elsewhere).items())
 
     def write(self, request: Any, tensors: Tensors | Exception) -> Any:
