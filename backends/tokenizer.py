@@ -36,6 +36,8 @@ class Tokenizer:
         common_length: pad all requests of a batch to one length, so that the engine's dynamic batcher can merge them;
             otherwise each request gets the bucket of its own longest text.
         truncation: longest_first, only_first, only_second, or do_not_truncate: longer texts are refused.
+        rows_of: where a step made rows of items, what to call them in errors: names of an item's leading rows, and of
+            all others; the step then takes row_item, and gives it on.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Tokenizer:
         buckets: Sequence[int] | None = None,
         common_length: bool = False,
         truncation: str = "longest_first",
+        rows_of: Sequence[str] = (),
     ) -> None:
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
@@ -65,23 +68,25 @@ class Tokenizer:
         self.common_length = common_length
         self.dtype = NUMPY[data_type]
         length = -1 if len(self.buckets) > 1 else self.buckets[0]
-        self.inputs = {name: ("TYPE_STRING", [1]) for name in texts}
+        self.texts, self.rows_of = list(texts), list(rows_of)
+        row_item = {"row_item": ("TYPE_INT32", [1])} if rows_of else {}
+        self.inputs = {name: ("TYPE_STRING", [1]) for name in texts} | row_item
         self.outputs = {name: (data_type, [length]) for name in tensors}
         self.outputs |= {name: (EXTRAS[name][0], [length, *EXTRAS[name][1]]) for name in extras if name in EXTRAS}
         self.along_length = list(self.outputs)
-        if "tokenized_text" in extras:
-            self.outputs["tokenized_text"] = ("TYPE_STRING", [1])
+        self.outputs |= {"tokenized_text": ("TYPE_STRING", [1])} if "tokenized_text" in extras else {}
+        self.outputs |= row_item
         self.parameters = {"truncation": {"type": "string", "enum": TRUNCATIONS[len(texts)]}}
 
     def __call__(self, *, truncation: str | None = None, **texts: np.ndarray) -> dict[str, np.ndarray]:
         """The named texts, each (batch, 1) str. Gives the token tensors, each (batch, bucket), and the extras."""
-        columns = [texts[name][:, 0].tolist() for name in self.inputs]
+        columns = [texts[name][:, 0].tolist() for name in self.texts]
         encodings = self.encodings(columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)), truncation)
         lengths = np.fromiter(map(len, encodings), dtype=np.int64, count=len(encodings))
         longest = int(lengths.max(initial=1))
         if longest > self.max_length:
-            names, item = " and ".join(self.inputs), int(lengths.argmax())
-            raise ValueError(f"{names} of item {item}: {longest} tokens; the model takes at most {self.max_length}")
+            place = self.place(int(lengths.argmax()), texts.get("row_item"))
+            raise ValueError(f"{place}: {longest} tokens; the model takes at most {self.max_length}")
         real = np.arange(self.bucket(longest)) < lengths[:, None]
         tensors = {
             "input_ids": lambda: self.filled(real, (e.ids for e in encodings), self.pad_id),
@@ -89,7 +94,8 @@ class Tokenizer:
             "token_type_ids": lambda: self.filled(real, (e.type_ids for e in encodings), 0),
             "offsets": lambda: self.offsets(real, encodings),
             "special_tokens_mask": lambda: self.filled(real, (e.special_tokens_mask for e in encodings), 1, np.int32),
-            "tokenized_text": lambda: next(iter(texts.values())),
+            "tokenized_text": lambda: texts[self.texts[0]],
+            "row_item": lambda: texts["row_item"],
         }
         return {name: tensors[name]() for name in self.outputs}
 
@@ -102,11 +108,22 @@ class Tokenizer:
         except Exception as error:  # tokenizers raises nothing narrower
             if "Truncation error" not in str(error):
                 raise
-            names, how = " and ".join(self.inputs), truncation or self.truncation
+            names, how = " and ".join(self.texts), truncation or self.truncation
             raise ValueError(f"{names}: no pair fits into {self.max_length} tokens with truncation {how}") from error
         finally:
             if truncation is not None:
                 self.truncate(self.truncation)
+
+    def place(self, row: int, row_item: np.ndarray | None) -> str:
+        """What to call a row in an error: the client's tensors, and the item."""
+        if row_item is None:
+            return f"{' and '.join(self.texts)} of item {row}"
+        item = int(row_item[row, 0])
+        number = row - int((row_item[:, 0] < item).sum())
+        *leading, others = self.rows_of
+        if number < len(leading):
+            return f"{leading[number]} of item {item}"
+        return f"{others} of item {item}, entry {number - len(leading)}"
 
     def truncate(self, strategy: str) -> None:
         """Set how the tokenizer cuts what is longer than max_length."""

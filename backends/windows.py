@@ -1,17 +1,19 @@
-"""Question and context to token ids: a context longer than the model becomes overlapping windows, one row each."""
+"""Texts longer than the model to token ids: they become overlapping windows, one row each."""
 
 from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer as TokenizerFile
 
+Specs = dict[str, tuple[str, list[int]]]
 NUMPY = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64}
+EXTRAS: Specs = {"offsets": ("TYPE_INT32", [-1, 2]), "tokenized_text": ("TYPE_STRING", [1])}
 
 
 class Windows:
@@ -90,12 +92,14 @@ class Windows:
         both = self.tokenizer.encode_batch_fast([*questions, *contexts], add_special_tokens=False)
         lengths = np.array([len(encoding) for encoding in both]).reshape(2, -1)
         for item, (asked, length) in enumerate(lengths.T.tolist()):
+            if asked + length <= self.room:
+                continue
             advance = self.room - asked - self.stride
-            if asked + length > self.room and advance < 1:
+            if advance < 1 and self.max_windows > 1:
                 most = asked + advance - 1
                 raise ValueError(f"question of item {item} has {asked} tokens; at most {most} leave room for windows")
-            if asked + length > self.room and length > advance * self.max_windows:
-                most = advance * self.max_windows
+            most = max(self.room - asked, advance * self.max_windows)
+            if length > most:
                 raise ValueError(f"context of item {item} has {length} tokens; at most {most} can be read")
 
     def encodings(self, questions: list[str], contexts: list[str]) -> list[Any]:
@@ -105,6 +109,152 @@ class Windows:
             return list(self.tokenizer.encode_batch(list(zip(questions, contexts, strict=True))))
         finally:
             self.tokenizer.no_truncation()
+
+
+class TextWindows:
+    """Encodes each text, or each pair of texts; one that is longer than the model becomes overlapping windows.
+
+    Args:
+        folder: the version folder, with tokenizer.json.
+        max_length: most tokens of a row, special tokens included.
+        buckets: the lengths that rows are padded to, ascending; the last one is at least max_length.
+        stride: tokens that two neighbouring windows share.
+        max_windows: most windows of one text.
+        texts: names of the input tensors: one for texts, two for pairs.
+        cut: which of a pair is cut: first, second, or the longer; the other one is read with each window.
+        tensors: what the engine takes, of input_ids, attention_mask, token_type_ids.
+        extras: what the head takes beside them: offsets (in characters of the cut text), tokenized_text.
+        data_type: TYPE_INT64 or TYPE_INT32, as the engine takes them.
+        pad_id: id that fills input_ids behind a row.
+        rows_of: where a step made rows of items, what to call them in errors: names of an item's leading rows, and of
+            all others; the step then takes row_item, and gives it on.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_length: int,
+        buckets: Sequence[int],
+        stride: int,
+        max_windows: int = 64,
+        texts: Sequence[str] = ("input_text",),
+        cut: str = "longer",
+        tensors: Sequence[str] = ("input_ids", "attention_mask", "token_type_ids"),
+        extras: Sequence[str] = (),
+        data_type: str = "TYPE_INT64",
+        pad_id: int = 0,
+        rows_of: Sequence[str] = (),
+    ) -> None:
+        self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+        self.max_length, self.stride, self.max_windows = max_length, stride, max_windows
+        self.texts, self.cut, self.rows_of = list(texts), cut, list(rows_of)
+        self.pad_id = pad_id
+        self.buckets = list(buckets)
+        self.dtype = NUMPY[data_type]
+        row_item = {"row_item": ("TYPE_INT32", [1])} if rows_of else {}
+        self.inputs: Specs = {name: ("TYPE_STRING", [1]) for name in texts} | row_item
+        self.outputs: Specs = {name: (data_type, [-1]) for name in tensors} | row_item
+        self.outputs |= {"window_text": ("TYPE_INT32", [1]), "window_own": ("TYPE_INT32", [-1])}
+        self.outputs |= {name: EXTRAS[name] for name in extras}
+
+    def __call__(self, **texts: np.ndarray) -> dict[str, np.ndarray]:
+        """The named texts, each (batch, 1) str. Gives rows of tokens, (rows, bucket), each text's windows in order.
+
+        window_text (rows, 1) tells which text a row belongs to, window_own (rows, bucket) the tokens that are the cut
+        text's own and have no more context in another window: each token of a text once. Raises ValueError.
+        """
+        columns = [texts[name][:, 0].tolist() for name in self.texts]
+        batch = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+        whole = self.tokenizer.encode_batch(batch)
+        sides = [self.side(encoding) for encoding in whole]
+        self.check(whole, sides, texts.get("row_item"))
+        windows = self.windows(batch, whole, sides)
+        window_text = np.repeat(np.arange(len(whole), dtype=np.int32), list(map(len, windows)))
+        rows = list(itertools.chain.from_iterable(windows))
+        lengths = np.array([len(row) for row in rows])
+        real = np.arange(self.buckets[bisect_left(self.buckets, lengths.max(initial=1))]) < lengths[:, None]
+        own = (mask for made, side in zip(windows, sides, strict=True) for mask in own_tokens(made, side, self.stride))
+        tensors = {
+            "input_ids": lambda: filled(real, (row.ids for row in rows), self.pad_id, self.dtype),
+            "attention_mask": lambda: real.astype(self.dtype),
+            "token_type_ids": lambda: filled(real, (row.type_ids for row in rows), 0, self.dtype),
+            "window_text": lambda: window_text[:, None],
+            "window_own": lambda: filled(real, own, 0, np.int32),
+            "offsets": lambda: filled(real, (row.offsets for row in rows), 0, np.int32),
+            "tokenized_text": lambda: texts[self.texts[0]],
+            "row_item": lambda: texts["row_item"],
+        }
+        return {name: tensors[name]() for name in self.outputs}
+
+    def side(self, encoding: Any) -> int:
+        """Which text of a row is cut, if it must be: 0 or 1."""
+        if len(self.texts) == 1 or self.cut == "first":
+            return 0
+        if self.cut == "second":
+            return 1
+        sides = encoding.sequence_ids
+        return int(sides.count(1) >= sides.count(0))
+
+    def check(self, whole: Sequence[Any], sides: Sequence[int], row_item: np.ndarray | None) -> None:
+        """Raise ValueError for a text that needs too many windows, or whose partner leaves no room for windows."""
+        for row, (encoding, side) in enumerate(zip(whole, sides, strict=True)):
+            if len(encoding) <= self.max_length:
+                continue
+            own = encoding.sequence_ids.count(side)
+            room = self.max_length - (len(encoding) - own)
+            advance = room - self.stride
+            most = room + advance * (self.max_windows - 1)
+            if advance < 1:
+                raise ValueError(
+                    f"{self.place(row, row_item)}: {len(encoding)} tokens, of which {own} can be cut into windows; the "
+                    f"model takes at most {self.max_length}, and the others leave no room for windows"
+                )
+            if own > most:
+                raise ValueError(f"{self.place(row, row_item)}: {own} tokens; at most {most} can be read in windows")
+
+    def place(self, row: int, row_item: np.ndarray | None) -> str:
+        """What to call a row in an error: the client's tensors, and the item."""
+        if row_item is None:
+            return f"{' and '.join(self.texts)} of item {row}"
+        item = int(row_item[row, 0])
+        number = row - int((row_item[:, 0] < item).sum())
+        *leading, others = self.rows_of
+        if number < len(leading):
+            return f"{leading[number]} of item {item}"
+        return f"{others} of item {item}, entry {number - len(leading)}"
+
+    def windows(self, batch: Sequence[Any], whole: Sequence[Any], sides: Sequence[int]) -> list[list[Any]]:
+        """The encodings of each text: its own, or its windows."""
+        windows = [[encoding] for encoding in whole]
+        for side, strategy in enumerate(("only_first", "only_second")):
+            long = [row for row, e in enumerate(whole) if len(e) > self.max_length and sides[row] == side]
+            for row, encoding in zip(long, self.cut_apart([batch[row] for row in long], strategy), strict=True):
+                windows[row] = [encoding, *encoding.overflowing]
+        return windows
+
+    def cut_apart(self, batch: Sequence[Any], strategy: str) -> list[Any]:
+        """An encoding for each text, the windows behind its first in `overflowing`."""
+        self.tokenizer.enable_truncation(self.max_length, stride=self.stride, strategy=strategy)
+        try:
+            return list(self.tokenizer.encode_batch(batch))
+        finally:
+            self.tokenizer.no_truncation()
+
+
+def own_tokens(windows: Sequence[Any], side: int, stride: int) -> Iterator[list[int]]:
+    """For each window of a text, which of its tokens are the text's own, and nearer to its middle than to another's.
+
+    Of the tokens that two neighbours share, the first half has more context in the first, the second in the second.
+    """
+    for number, window in enumerate(windows):
+        own = np.array([sequence == side for sequence in window.sequence_ids], dtype=np.int32)
+        places = np.flatnonzero(own)
+        own[places[: (stride + 1) // 2 if number else 0]] = 0
+        own[places[len(places) - (stride // 2 if number < len(windows) - 1 else 0) :]] = 0
+        yield own.tolist()
 
 
 def filled(real: np.ndarray, rows: Iterable[Sequence[Any]], padding: int, dtype: type) -> np.ndarray:

@@ -17,6 +17,7 @@ import click
 @click.option("--engine", "engines", multiple=True, help="How Triton runs the model; repeatable. Default: onnx.")
 @click.option("--graph", help="ensemble, bls or both.")
 @click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable.")
+@click.option("--long-text", help="truncate, reject or windows: of texts longer than the model. Default: truncate.")
 @click.option("--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...'; repeatable.")
 @click.option("--post", multiple=True, help="A step behind the task's head, written likewise; repeatable.")
 @click.option("--steps", default="copy", help="copy or backend: where the code of the steps is. Default: copy.")
@@ -56,7 +57,7 @@ def init(output: Path, force: bool, **given: Any) -> None:
         fixed_length=answers["fixed_length"] or None,
         vendor=answers["vendor"],
         platform=answers["platform"] or this_platform(),
-        **{key: answers[key] for key in ("options", "pre", "post", "steps", "cache")},
+        **{key: answers[key] for key in ("options", "long_text", "pre", "post", "steps", "cache")},
     )
     requests = tuple(replace(request, engine=engine) for engine in answers["engines"] or ["onnx"])
     for each in requests:

@@ -54,6 +54,10 @@ class StepWords(click.Command):
 @click.option("--graph", default="both", show_default=True, help="ensemble, bls or both.")
 @click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable: docs/tasks.md.")
 @click.option(
+    "--long-text",
+    help="What becomes of a text longer than the model: truncate (the default), reject, or windows, over BLS alone.",
+)
+@click.option(
     "--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...' [--separate]; repeatable."
 )
 @click.option("--post", multiple=True, help="A step behind the task's head, written likewise; repeatable.")

@@ -36,6 +36,7 @@ KEYS: dict[str, type] = {
     "engines": list,
     "graph": str,
     "options": list,
+    "long_text": str,
     "pre": list,
     "post": list,
     "steps": str,

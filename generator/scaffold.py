@@ -15,6 +15,7 @@ from tbgen.generator.build_script import build_traits, export_to_build, onnx_pre
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.engines import ENGINES, GRAPHS
 from tbgen.generator.graph import models_of, with_cache
+from tbgen.generator.long_text import check_long_text, task_for
 from tbgen.generator.plugins import settings_from_words, step_from_option, task_named, with_file
 from tbgen.generator.presets import source_named
 from tbgen.generator.publishing import publish, staged
@@ -46,6 +47,7 @@ class Request:
     post: tuple[str, ...] = ()  # steps behind the task's head
     steps: str = "copy"  # each Python model brings the code of its steps, or "backend": the server has it
     options: tuple[str, ...] = ()  # the task's own settings, key=value
+    long_text: str | None = None  # truncate, reject or windows, unless it is as the task has it
     cache: bool = False  # Triton keeps the answers of ensembles
     build_script: str | None = None  # Triton release in whose container a plan will be built, instead of here
     weights: Mapping[str, str] = field(
@@ -104,7 +106,17 @@ def scaffold(
         tuple(name for name in written.models if name.endswith(tuple(GRAPHS["both"]))),
         written.exported,
         None if request.source else request.name,
-        answering_otherwise(repository, written.models),
+        (*bls_alone(request, written.models), *answering_otherwise(repository, written.models)),
+    )
+
+
+def bls_alone(request: Request, models: Sequence[str]) -> tuple[str, ...]:
+    """A sentence where windows left the ensemble out that was asked for."""
+    if request.long_text != "windows" or request.graph == "bls":
+        return ()
+    return (
+        f"--long-text windows reads several rows for a text, which an ensemble cannot: {models[-1]} is the one front "
+        "model",
     )
 
 
@@ -134,7 +146,7 @@ def stage(
     models = models_of(
         request.name,
         exported,
-        task=task_named(task),
+        task=task_for(task, task_named(task), request.long_text),
         engine=request.engine,
         kind=ENGINES[request.engine],
         graphs=GRAPHS[request.graph],
@@ -161,10 +173,13 @@ def check_names(request: Request) -> None:
     ):
         if value not in table:
             raise NoSuchName(kind, value, list(table))
+    check_long_text(request.long_text)
     if request.platform is not None and request.platform not in PLATFORMS:
         raise NoSuchName("platform", request.platform, list(PLATFORMS))
     if request.task is not None:
-        task_named(request.task).checked(settings_from_words(request.options))
+        task = task_for(request.task, task_named(request.task), request.long_text)
+        task.checked(settings_from_words(request.options))
+        task.graphs_of(GRAPHS[request.graph])
     for option in (*request.pre, *request.post):
         step_from_option(option)
 

@@ -56,8 +56,7 @@ class Task:
         graphs = tuple(graph for graph in asked if graph in self.graphs)
         if not graphs:
             raise UserError(
-                "this task reads several rows for an item, which an ensemble cannot; "
-                f"use --graph {' or '.join(self.graphs)}"
+                f"this reads several rows for an item, which an ensemble cannot; use --graph {' or '.join(self.graphs)}"
             )
         return graphs
 
@@ -199,7 +198,11 @@ def sparse_embedding(exported: Exported, options: Options) -> Steps:
     return (step,)
 
 
-PAIR = {"texts": ["input_text", "text_pair"]}
+PAIR: dict[str, Any] = {"texts": ["input_text", "text_pair"]}
+# The rows that stand for an item, as a client knows them: its tensors, of leading rows and of all others.
+QUERY_WITH_TEXTS: dict[str, Any] = PAIR | {"rows_of": ["query and texts"]}
+QUERY_AND_TEXTS: dict[str, Any] = {"rows_of": ["query", "texts"]}
+TEXT_WITH_LABELS: dict[str, Any] = PAIR | {"rows_of": ["input_text and candidate_labels"]}
 FLAG = {"type": "boolean"}
 TEXT = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
@@ -251,7 +254,7 @@ TASKS = {
     "rerank": Task(
         rerank,
         rows=lambda _, options: (Step("rerank.py", "QueryPairs", chosen(options, "max_texts")),),
-        reading=lambda *_: PAIR,
+        reading=lambda *_: QUERY_WITH_TEXTS,
         graphs=("bls",),
         max_items=16,
         options={"sigmoid": FLAG, "max_texts": COUNT},
@@ -259,6 +262,7 @@ TASKS = {
     "similarity": Task(
         similarity,
         rows=query_texts,
+        reading=lambda *_: QUERY_AND_TEXTS,
         graphs=("bls",),
         max_items=16,
         options={"pooling": POOLING, "dims": COUNT, "query_prompt": TEXT, "text_prompt": TEXT, "max_texts": COUNT},
@@ -269,7 +273,7 @@ TASKS = {
         rows=lambda _, options: (
             Step("zero_shot_classification.py", "Hypotheses", chosen(options, "hypothesis_template", "max_labels")),
         ),
-        reading=lambda *_: PAIR | {"truncation": "only_first"},
+        reading=lambda *_: TEXT_WITH_LABELS | {"truncation": "only_first"},
         graphs=("bls",),
         max_items=16,
         options={"hypothesis_template": TEXT, "multi_label": FLAG, "max_labels": COUNT, "json": FLAG},

@@ -12,7 +12,7 @@ from tbgen.export.errors import UserError
 from tbgen.generator.config import config_from_text
 from tbgen.generator.repository import read_record
 
-ANSWER = ("task", "labels", "pre", "post", "options")  # settings of which the answers depend
+ANSWER = ("task", "labels", "pre", "post", "options", "long_text")  # settings of which the answers depend
 CALLEES = ("model", "callee")  # settings of a step that name the Triton model that it calls
 
 

@@ -104,7 +104,8 @@ def tokens_of(steps: Sequence[Any], request: Inputs) -> tuple[dict[str, np.ndarr
 
 def untruncated_lengths(step: Any, given: dict[str, np.ndarray]) -> np.ndarray:
     """Tokens of each text, or pair of texts, if nothing were cut."""
-    rows: Iterable[Any] = zip(*(array.ravel().tolist() for array in given.values()), strict=True)
+    columns = [array.ravel().tolist() for array in given.values() if array.dtype == object]
+    rows: Iterable[Any] = zip(*columns, strict=True)
     texts = [row[0] if len(row) == 1 else row for row in rows]
     limits = step.tokenizer.truncation
     step.tokenizer.no_truncation()

@@ -13,6 +13,7 @@ from tbgen.backends.model import chain_parameters, chain_tensors, parameters_fro
 from tbgen.export.exported import Exported
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.graph import models_of
+from tbgen.generator.long_text import task_for
 from tbgen.generator.step import Step
 from tbgen.generator.tasks import TASKS
 from tbgen.generator.write import write_models
@@ -34,13 +35,15 @@ class Served:
         options: dict[str, Any] | None = None,
         pre: tuple[Step, ...] = (),
         post: tuple[Step, ...] = (),
+        long_text: str | None = None,
     ) -> None:
         self.session = session(exported.model)
-        self.graphs = TASKS[task].graphs
+        row = task_for(task, TASKS[task], long_text)
+        self.graphs = row.graphs
         models = models_of(
             "m",
             exported,
-            task=TASKS[task],
+            task=row,
             engine="onnx",
             kind=ENGINES["onnx"],
             graphs=self.graphs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,35 @@ def test_separate_belongs_to_the_step_before_it(sample_export: Path) -> None:
 
 def test_separate_alone_is_a_usage_error() -> None:
     assert tbgen("scaffold", "kcbert", "--separate").exit_code == 2
+
+
+@pytest.mark.usefixtures("here")
+def test_long_texts_are_rejected_or_read_in_windows(sample_export: Path) -> None:
+    asked = tbgen("scaffold", "shop", "--source", sample_export, "--long-text", "windows", "--set", "stride=20")
+    assert asked.exit_code == 0, asked.output
+    assert "which an ensemble cannot: shop_onnx_bls is the one front model" in asked.output.replace("\n", " ")
+    record = json.loads(Path("model_repository/shop_onnx_bls/tbgen.json").read_text(encoding="utf-8"))
+    assert record["settings"]["long_text"] == "windows"
+    assert tbgen("diff", "shop", "--exit-code").exit_code == 0
+    assert tbgen("init", "mall", "--source", sample_export, "--long-text", "reject").exit_code == 0
+    assert 'long_text = "reject"' in Path("tbgen.toml").read_text(encoding="utf-8")
+    assert tbgen("scaffold").exit_code == 0
+    tokenizer = Path("model_repository/mall_tokenizer/1/steps.json").read_text(encoding="utf-8")
+    assert '"truncation": "do_not_truncate"' in tokenizer
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--long-text", "cut"], "long texts cannot be treated as 'cut'; --long-text takes truncate, reject, windows"),
+        (["--long-text", "windows", "--graph", "ensemble"], "an ensemble cannot; use --graph bls"),
+        (["--set", "stride=9"], "no option 'stride' for this task"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_what_cannot_be_done_with_long_texts_is_a_sentence(
+    sample_export: Path, words: list[str], sentence: str
+) -> None:
+    asked = tbgen("scaffold", "shop", "--source", sample_export, "--task", "text-classification", *words)
+    assert (asked.exit_code, sentence in asked.output.replace("\n", " ")) == (1, True), asked.output
+    assert not Path("model_repository").exists()

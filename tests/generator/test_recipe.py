@@ -17,6 +17,7 @@ repository = "model_repository"
 labels = ["부정", "중립", "긍정"]
 engines = ["onnx"]
 graph = "bls"
+long_text = "windows"
 pre = ["steps/clean.py:Clean url=false"]
 platform = "aarch64"
 
@@ -39,6 +40,7 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
             tmp_path / "../checkpoints/상점",
             labels=("부정", "중립", "긍정"),
             graph="bls",
+            long_text="windows",
             platform="aarch64",
             pre=(f"{tmp_path}/steps/clean.py:Clean url=false",),
             weights={"model.safetensors": "00"},

@@ -127,8 +127,11 @@ def run_steps(
 
 
 def clients_of_rows(clients: Sequence[Client], tensors: Tensors) -> Sequence[Client]:
-    """Who waits for each row: the client of the item that it belongs to."""
-    return [clients[item] for item in tensors["row_item"][:, 0]] if "row_item" in tensors else clients
+    """Who waits for each row: the client of the item that it belongs to, or of the text whose window it is."""
+    for owner in ("row_item", "window_text"):
+        if owner in tensors:
+            clients = [clients[index] for index in tensors[owner][:, 0]]
+    return clients
 
 
 def parameters_from_json(text: str, rules: Rules, elsewhere: Collection[str] = ()) -> dict[str, Any]:
