@@ -60,6 +60,8 @@ def copy(
     it). The server is told to load it, or sees it where it polls. In the end each model that takes text is asked in
     Korean with emoji. Whatever fails, the versions before are put back and loaded.
     """
+    import logging
+
     from rich.console import Console
 
     from tbgen.server.connection import Connection
@@ -68,6 +70,7 @@ def copy(
     from tbgen.server.live import Live
     from tbgen.server.stores import failures, store_from
 
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # what it logs, warnings and tracebacks, is raised too
     out, progress = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True)
     with ExitStack() as stack:
         stack.enter_context(failures(target))

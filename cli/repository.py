@@ -18,7 +18,7 @@ class ModelRepository(click.Path):
         """The folder's path, once what an interrupted run had begun to rename into it is finished."""
         from tbgen.generator.publishing import finish_interrupted
 
-        path = super().convert(value, param, ctx)
+        path = Path(str(super().convert(value, param, ctx)))
         if moved := finish_interrupted(path):
             click.echo(f"Finished what an interrupted run had begun: {', '.join(moved)}", err=True)
         return path

@@ -19,12 +19,13 @@ PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs")}  # scheme -> (package, 
 
 # What goes wrong between here and a bucket: each scheme's own errors, and what gives credentials.
 FAILURES = {
-    "s3": ("botocore.exceptions", ("BotoCoreError", "ClientError")),
-    "gs": ("google.auth.exceptions", ("GoogleAuthError",)),
+    "s3": ("botocore.exceptions:BotoCoreError", "botocore.exceptions:ClientError"),
+    "gs": ("google.auth.exceptions:GoogleAuthError", "gcsfs.retry:HttpError", "aiohttp:ClientError"),
 }
 CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE), AWS_ENDPOINT_URL for a store of your own",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS, the path of a service account's key file",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, the path of a service account's key file; STORAGE_EMULATOR_HOST for a store "
+    "of your own",
 }
 
 
@@ -37,8 +38,8 @@ def failures(target: str) -> Iterator[None]:
         return
     package, extra = PACKAGES[scheme]
     require(package, extra=extra)
-    module, names = FAILURES[scheme]
-    kinds = tuple(getattr(importlib.import_module(module), name) for name in names)
+    named = (kind.split(":") for kind in FAILURES[scheme])
+    kinds = tuple(getattr(importlib.import_module(module), name) for module, name in named)
     try:
         yield
     except (*kinds, PermissionError) as error:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -105,10 +108,11 @@ def test_a_failed_upload_is_taken_back(files: Watched, tmp_path: Path) -> None:
     assert {name: file.getvalue() for name, file in files.store.items()} == before
 
 
-def test_targets() -> None:
+def test_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     store = store_from("s3://http://127.0.0.1:9000/bucket/path/")
     assert isinstance(store, ObjectStore)
     assert (str(store.root), store.files.endpoint_url) == ("bucket/path", "http://127.0.0.1:9000")
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(MissingExtra, match=r"pip install 'tbgen\[gs\]'"):
         store_from("gs://bucket")
     with pytest.raises(UserError, match="targets are folders, s3://bucket/path and gs://bucket/path"):
@@ -133,3 +137,15 @@ def test_an_address_where_no_store_answers_is_a_sentence(monkeypatch: pytest.Mon
     target = f"s3://http://127.0.0.1:{free_ports(1)[0]}/shop/models"
     with pytest.raises(UserError, match="Could not connect to the endpoint URL"), failures(target):
         store_from(target).standing("m")
+
+
+def test_what_googles_client_raises_is_a_sentence() -> None:
+    async def ask() -> None:  # as gcsfs does, which tries it again for half a minute
+        async with aiohttp.ClientSession() as session:
+            await session.get(f"http://127.0.0.1:{free_ports(1)[0]}")
+
+    with (
+        pytest.raises(UserError, match=r"^gs://shop/models: Cannot connect to host .*STORAGE_EMULATOR_HOST"),
+        failures("gs://shop/models"),
+    ):
+        asyncio.run(ask())

@@ -1,15 +1,18 @@
-"""Upgrades in a bucket of moto's S3 server, from which a real tritonserver serves, and looks for half models."""
+"""Upgrades in buckets, of S3 (moto) and of Google (an emulator), from which a real tritonserver serves under load."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import tritonclient.grpc as grpc
+from click.testing import CliRunner
 
+from tbgen.cli.main import main
 from tbgen.export.errors import UserError
 from tbgen.server.connection import Connection
 from tbgen.server.deploy import deploy, planned
@@ -21,23 +24,44 @@ from tests.triton.counting import ask, under_load, write_counting
 from tests.triton.test_deploy import MODES, put
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """The address of an empty bucket, as tritonserver writes it."""
+@contextmanager
+def moto(patch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an empty bucket in moto's S3 server, as tritonserver writes it."""
     import boto3
     from moto.server import ThreadedMotoServer
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        server = ThreadedMotoServer("127.0.0.1", port=free_ports(1)[0], verbose=False)
-        server.start()
-        address = "http://{}:{}".format(*server.get_host_and_port())
-        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="models")
-        yield f"s3://{address}/models"
-        server.stop()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        patch.setenv(name, "test")
+    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port=free_ports(1)[0], verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="models")
+    yield f"s3://{address}/models"
+    server.stop()
+
+
+@contextmanager
+def google(patch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an empty bucket in an emulator of Google's storage, which gcsfs and tritonserver are told of."""
+    from gcp_storage_emulator.server import create_server
+
+    port = free_ports(1)[0]
+    for name in ("STORAGE_EMULATOR_HOST", "CLOUD_STORAGE_EMULATOR_ENDPOINT"):
+        patch.setenv(name, f"http://127.0.0.1:{port}")
+    logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="models")
+    server.start()
+    yield "gs://models/nlp"
+    server.stop()
+
+
+@pytest.fixture(scope="module", params=[moto, google])
+def bucket(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of an empty bucket, by kind."""
+    with pytest.MonkeyPatch.context() as patch, request.param(patch) as address:
+        yield address
 
 
 @pytest.fixture
@@ -88,3 +112,12 @@ def test_upgrades_from_a_bucket_under_load(url: str, bucket: str, tmp_path: Path
     assert asking.failures == []
     assert asking.requests > 300
     assert asking.answers["count"] == [0, 1, 2, float("inf"), 2]
+
+
+def test_a_bucket_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    source = write_counting(tmp_path / "source", 0)
+    with pytest.MonkeyPatch.context() as patch, google(patch):
+        result = CliRunner().invoke(main, ["deploy", "copy", str(source), "gs://other/nlp", "--no-server"])
+    assert result.exit_code == 1
+    assert "Error: gs://other/nlp: " in result.output
+    assert "does the bucket exist?" in result.output
