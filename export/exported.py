@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.export.layout import PACKED
 from tbgen.export.tasks import Task, row_of
 
 RECORD = "export.json"
@@ -59,6 +60,11 @@ class Exported:
     def row(self) -> Task:
         """What its graph gives."""
         return row_of(self.task, self.sentence)
+
+    @property
+    def packed(self) -> bool:
+        """Whether the graph takes flat inputs and computes no padding; `inputs` are what clients send all the same."""
+        return self.made.get("layout") == PACKED
 
     @property
     def pad_id(self) -> int:

@@ -10,11 +10,13 @@ from typing import Any
 
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.drift import first_drifts
-from tbgen.export.errors import UserError, require
+from tbgen.export.errors import NoSuchName, UserError, require
 from tbgen.export.exported import RECORD, Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import sha256, whole_folder, write_json
 from tbgen.export.fusion import fuse
 from tbgen.export.graphfile import weights_beside
+from tbgen.export.layout import LAYOUTS, PACKED, PADDED
+from tbgen.export.packed import refuse_unpackable
 from tbgen.export.parity import Encoder, Parity, engine_parity, model_run
 from tbgen.export.precision import Precision, precision_named
 from tbgen.export.pytorch import model_from_checkpoint
@@ -33,6 +35,7 @@ def onnx_from_checkpoint(
     newest_opset: int | None = None,
     newest_ir: int | None = None,
     fixed_length: int | None = None,
+    layout: str = PADDED,
     precision: str = "fp32",
     optimize: bool = False,
     keep_fp32: Sequence[str] = (),
@@ -44,7 +47,7 @@ def onnx_from_checkpoint(
     """Write `folder` with model.onnx, the tokenizer, config.json and export.json.
 
     Both axes of the inputs are dynamic; with `fixed_length` the sequence axis is that number and only the batch stays
-    dynamic. `newest_opset` and `newest_ir` are the newest that the server's ONNX Runtime reads. `optimize` fuses layers
+    dynamic. `layout` packed takes flat inputs and computes no padding (export/packed.py). `newest_opset` and `newest_ir` are the newest that the server's ONNX Runtime reads. `optimize` fuses layers
     to operators of ONNX Runtime alone. `keep_fp32` are beginnings of the names of nodes that another precision leaves
     as they are. `texts` (default: a dozen Korean and English sentences) are compared with PyTorch, padded together;
     `tolerance` bounds the largest difference of a logit (default: the precision's). `progress` is told each stage.
@@ -58,6 +61,7 @@ def onnx_from_checkpoint(
         raise UserError(
             f"fixed length {fixed_length} does not fit: the checkpoint reads 2 to {checkpoint.max_length} tokens"
         )
+    check_layout(layout, checkpoint, fixed_length=fixed_length, optimize=optimize)
     tell = progress or (lambda _: None)
     with whole_folder(folder, force=force) as new:
         traced = new.with_name("traced") / "model.onnx"
@@ -68,7 +72,7 @@ def onnx_from_checkpoint(
         tell("loading the checkpoint")
         model = model_from_checkpoint(checkpoint)
         tell("tracing the graph")
-        write_graph(model, checkpoint, traced, opset=opset, fixed_length=fixed_length)
+        write_graph(model, checkpoint, traced, opset=opset, fixed_length=fixed_length, packed=layout == PACKED)
         if optimize:
             tell("fusing layers")
             fuse(traced, traced, checkpoint.config)
@@ -77,7 +81,9 @@ def onnx_from_checkpoint(
         row.convert(traced, new / "model.onnx", checkpoint.row, keep_fp32)
         tell("checking the graph")
         check_graph(new / "model.onnx")
-        exported = described(checkpoint, new, fixed_length=fixed_length, precision=precision, optimized=optimize)
+        exported = described(
+            checkpoint, new, fixed_length=fixed_length, layout=layout, precision=precision, optimized=optimize
+        )
         refuse_newer("IR version", exported.made["ir_version"], newest_ir)
         tell("comparing with PyTorch")
         found = engine_parity(checkpoint, exported, texts or TEXTS, reference=model_run(model, checkpoint.task))
@@ -87,6 +93,20 @@ def onnx_from_checkpoint(
         exported = replace(exported, parity={**asdict(found), **limits})
         write_json(new / RECORD, record_of(exported))
     return exported_from_folder(folder)
+
+
+def check_layout(layout: str, checkpoint: Checkpoint, *, fixed_length: int | None, optimize: bool) -> None:
+    """Raise UserError for an unknown layout, or for a packed one where it cannot be."""
+    if layout not in LAYOUTS:
+        raise NoSuchName("layout", layout, list(LAYOUTS))
+    if layout != PACKED:
+        return
+    refuse_unpackable(checkpoint)
+    if fixed_length is not None or optimize:
+        raise UserError(
+            f"{'a fixed length' if fixed_length else '--optimize'} goes with --layout padded; the packed layout has no "
+            "padding, and its attention is not one that ONNX Runtime fuses"
+        )
 
 
 def refuse_newer(what: str, made: int, newest: int | None) -> None:
@@ -140,7 +160,7 @@ def write_config(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def described(
-    checkpoint: Checkpoint, folder: Path, *, fixed_length: int | None, precision: str, optimized: bool
+    checkpoint: Checkpoint, folder: Path, *, fixed_length: int | None, layout: str, precision: str, optimized: bool
 ) -> Exported:
     """The record of an export, as yet without its parity."""
     onnx = require("onnx", extra="onnx")
@@ -156,7 +176,7 @@ def described(
         problem=checkpoint.problem,
         max_length=fixed_length or checkpoint.max_length,
         fixed_length=fixed_length,
-        inputs=tensor_specs(model.graph.input),
+        inputs=tensor_specs(model.graph.input) if layout == PADDED else padded_specs(checkpoint.inputs),
         outputs=tensor_specs(model.graph.output),
         special=special_ids(folder),
         sentence=checkpoint.sentence.record() if checkpoint.sentence else {},
@@ -165,6 +185,7 @@ def described(
             "ir_version": model.ir_version,
             "precision": precision,
             "optimized": optimized,
+            **({"layout": layout} if layout != PADDED else {}),
             "sha256": sha256(folder / "model.onnx"),
             **({"weights_sha256": sha256(weights)} if weights.is_file() else {}),
             **checkpoint.origin,
@@ -185,6 +206,11 @@ def tensor_specs(tensors: Any) -> dict[str, TensorSpec]:
         shape = tuple(axis.dim_param or axis.dim_value for axis in kind.shape.dim)
         specs[tensor.name] = TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name, shape)
     return specs
+
+
+def padded_specs(names: Sequence[str]) -> dict[str, TensorSpec]:
+    """What clients send to a packed engine: rows of tokens, as to any other."""
+    return {name: TensorSpec("int64", ("batch", "sequence")) for name in names}
 
 
 def opset_of(graph: Any) -> int:

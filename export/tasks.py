@@ -80,21 +80,23 @@ class Family:
     `offset`: its position table starts at pad_token_id + 1, so that many rows hold no token (RoBERTa and its kin).
     `types`: it takes token_type_ids when its config has two types or more.
     `mask`: `additive`, it takes a ready (batch, 1, 1, sequence) mask; `own`, it makes its own from (batch, sequence).
+    `encoder`: the attribute of its base model that holds the layers, where their attention can be replaced.
     """
 
     types: bool = False
     offset: bool = False
     mask: str = "additive"
+    encoder: str = ""
 
 
 FAMILIES = {
-    "bert": Family(types=True),
-    "distilbert": Family(),
-    "roberta": Family(offset=True),
-    "xlm-roberta": Family(offset=True),
-    "camembert": Family(offset=True),
-    "electra": Family(types=True),
-    "albert": Family(types=True),
+    "bert": Family(types=True, encoder="encoder"),
+    "distilbert": Family(encoder="transformer"),
+    "roberta": Family(offset=True, encoder="encoder"),
+    "xlm-roberta": Family(offset=True, encoder="encoder"),
+    "camembert": Family(offset=True, encoder="encoder"),
+    "electra": Family(types=True, encoder="encoder"),
+    "albert": Family(types=True, encoder="encoder"),
     "mpnet": Family(offset=True),
     "deberta": Family(types=True, mask="own"),
     "deberta-v2": Family(types=True, mask="own"),  # DeBERTa-v3 names itself so, too

@@ -18,6 +18,8 @@ from typing import Any
 
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
+from tbgen.export.layout import LENGTHS
+from tbgen.export.packed import packed_attention, packed_module
 from tbgen.export.tasks import family_of
 
 # Large enough to leave nothing of a padded token after softmax, small enough for float16 (65504), so that no -inf
@@ -26,13 +28,27 @@ MASKED = -10000.0
 OPSETS = range(15, 21)
 
 
-def write_graph(model: Any, checkpoint: Checkpoint, path: Path, *, opset: int, fixed_length: int | None) -> None:
+def write_graph(
+    model: Any, checkpoint: Checkpoint, path: Path, *, opset: int, fixed_length: int | None, packed: bool = False
+) -> None:
     """Trace `model` and write it to `path`: outputs named as in the task's row, batch and sequence axes dynamic.
 
-    With `fixed_length` the sequence axis is that number. Raises UserError for an opset that this path cannot write.
+    With `fixed_length` the sequence axis is that number; `packed` is the layout of flat inputs, see export/packed.py.
+    Raises UserError for an opset that this path cannot write.
     """
     if opset not in OPSETS:
         raise UserError(f"opset {opset} cannot be written; there are {OPSETS.start} to {OPSETS.stop - 1}")
+    examples = example_tensors(checkpoint, fixed_length)
+    if packed:
+        with packed_attention(model, checkpoint):
+            write_packed(packed_module(model, checkpoint, MASKED), checkpoint, path, examples, opset)
+    else:
+        axes = dynamic_axes(checkpoint, fixed_length)
+        write_module(engine_module(model, checkpoint), checkpoint, path, examples, axes, opset)
+
+
+def example_tensors(checkpoint: Checkpoint, fixed_length: int | None) -> dict[str, Any]:
+    """Two rows to trace with, the second one shorter: name -> (2, length)."""
     torch = require("torch", extra="onnx")
     length = fixed_length or min(checkpoint.max_length, 16)
     ids = torch.arange(2 * length).reshape(2, length) % checkpoint.config["vocab_size"]
@@ -41,17 +57,35 @@ def write_graph(model: Any, checkpoint: Checkpoint, path: Path, *, opset: int, f
         "attention_mask": (torch.arange(length) < length - torch.tensor([[0], [length // 2]])).long(),
         "token_type_ids": torch.zeros_like(ids),
     }
-    outputs = checkpoint.row.outputs
+    return {name: examples[name] for name in checkpoint.inputs}
+
+
+def write_packed(module: Any, checkpoint: Checkpoint, path: Path, examples: dict[str, Any], opset: int) -> None:
+    """Write the packed layout: flat inputs of one open axis, and the rows' widths."""
+    torch = require("torch", extra="onnx")
+    rows, width = next(iter(examples.values())).shape
+    flat = {name: tensor.reshape(-1) for name, tensor in examples.items()}
+    flat[LENGTHS] = torch.full((rows,), width, dtype=torch.int32)
+    axes = {name: {0: "batch" if name == LENGTHS else "elements"} for name in flat}
+    axes |= {name: {0: "batch"} for name in checkpoint.row.outputs}
+    write_module(module, checkpoint, path, flat, axes, opset)
+
+
+def write_module(
+    module: Any, checkpoint: Checkpoint, path: Path, examples: dict[str, Any], axes: dict[str, dict[int, str]], opset: int
+) -> None:
+    """Trace a module on named examples; `axes` are those that stay open."""
+    torch = require("torch", extra="onnx")
     with known_warnings():
         torch.onnx.export(
-            engine_module(model, checkpoint),
-            tuple(examples[name] for name in checkpoint.inputs),
+            module,
+            tuple(examples.values()),
             str(path),
             dynamo=False,
             opset_version=opset,
-            input_names=list(checkpoint.inputs),
-            output_names=list(outputs),
-            dynamic_axes=dynamic_axes(checkpoint, fixed_length),
+            input_names=list(examples),
+            output_names=list(checkpoint.row.outputs),
+            dynamic_axes=axes,
         )
 
 

@@ -1,0 +1,153 @@
+"""The packed layout: a graph that computes no padding, whatever the lengths of the texts that share a run.
+
+Its inputs are flat, the tokens of all rows one after the other, with the rows' widths beside them: what Triton makes of
+requests of unequal length when their inputs are ragged. Inside, only real tokens go through the layers; each attention
+alone is padded to the longest text, where its cost is small. So texts of any lengths make one batch, and padding that a
+client sends costs nothing. The idea is that of Effective Transformer and ByteTransformer, in standard ONNX operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tbgen.export.checkpoint import Checkpoint
+from tbgen.export.errors import UserError, require
+from tbgen.export.tasks import FAMILIES, family_of
+
+ATTENTION = "tbgen_packed"  # the name by which transformers calls `attend`
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where the real tokens of `rows` texts are, padded and packed.
+
+    place: (tokens,) of each real token in the padded rows, row by row. slot: (rows x width,) the packed token of each
+    place; any for padding. mask: (rows, 1, 1, width), added to scores. first: (rows,) the packed token that begins a row.
+    """
+
+    rows: Any
+    width: Any
+    place: Any
+    slot: Any
+    mask: Any
+    first: Any
+
+
+def can_pack(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint's graph can be packed: one answer for a text, and attention that can be replaced."""
+    return not (checkpoint.row.per_token or checkpoint.sentence) and bool(family_of(checkpoint.config).encoder)
+
+
+def refuse_unpackable(checkpoint: Checkpoint) -> None:
+    """Raise UserError for a checkpoint that has no packed layout."""
+    if not can_pack(checkpoint):
+        names = ", ".join(name for name, family in FAMILIES.items() if family.encoder)
+        raise UserError(
+            f"a {checkpoint.config['model_type']} for {checkpoint.task} has no packed layout; it is for tasks with one "
+            f"answer a text, and for {names}. Use --layout padded"
+        )
+
+
+def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
+    """The model as the packed engine has it: flat tensors and the rows' widths in by position, the outputs as a tuple.
+
+    To be called inside `packed_attention`.
+    """
+    torch = require("torch", extra="onnx")
+    fields = checkpoint.row.outputs.values()
+    family = family_of(checkpoint.config)
+    offset = checkpoint.config.get("pad_token_id", 1) + 1 if family.offset else 0
+
+    class PackedEngine(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: Any) -> tuple[Any, ...]:
+            *flat, widths = tensors
+            named = dict(zip(checkpoint.inputs, flat, strict=True))
+            grid, mask = padded_rows(named.pop("attention_mask"), widths.long())
+            packing = self.model.packing = packing_of(mask, masked)
+            taken = grid.reshape(-1).index_select(0, packing.place)
+            packed = {name: tensor.index_select(0, taken)[None] for name, tensor in named.items()}
+            positions = (mask.cumsum(1) - 1).reshape(-1).index_select(0, packing.place)
+            answer = self.model(**packed, position_ids=positions[None] + offset)
+            return tuple(answer[field] for field in fields)
+
+    return PackedEngine().eval()
+
+
+def padded_rows(mask: Any, widths: Any) -> tuple[Any, Any]:
+    """For a flat mask (elements,) of rows of `widths`: (rows, longest) place of each element, and the mask there."""
+    torch = require("torch", extra="onnx")
+    columns = torch.arange(widths.max(), device=widths.device)
+    inside = columns < widths[:, None]
+    grid = ((widths.cumsum(0) - widths)[:, None] + columns).clamp(max=mask.shape[0] - 1)
+    return grid, mask.index_select(0, grid.reshape(-1)).reshape(grid.shape) * inside
+
+
+def packing_of(mask: Any, masked: float) -> Packing:
+    """The places of the real tokens of a (rows, width) mask of ones and zeros, wherever in a row they are."""
+    torch = require("torch", extra="onnx")
+    flat, lengths = mask.reshape(-1), mask.sum(1)
+    return Packing(
+        rows=mask.shape[0],
+        width=mask.shape[1],
+        place=flat.nonzero()[:, 0],
+        slot=(flat.cumsum(0) - 1).clamp(min=0),
+        mask=(1.0 - mask[:, None, None, :].to(torch.float32)) * masked,
+        first=lengths.cumsum(0) - lengths,
+    )
+
+
+@contextmanager
+def packed_attention(model: Any, checkpoint: Checkpoint) -> Iterator[None]:
+    """Let a transformers model work on one row of packed tokens; its heads see each text's first token alone."""
+    transformers = require("transformers", extra="onnx")
+    encoder = getattr(model.base_model, family_of(checkpoint.config).encoder)
+    transformers.AttentionInterface.register(ATTENTION, attention_of(model))
+    before = model.config._attn_implementation
+    hook = encoder.register_forward_hook(lambda _, __, answer: first_tokens(answer, model.packing))
+    model.set_attn_implementation(ATTENTION)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+        hook.remove()
+        del model.packing
+
+
+def first_tokens(answer: Any, packing: Packing) -> Any:
+    """An encoder's answer with (rows, 1, hidden) states: all that a head for one answer a text looks at."""
+    answer["last_hidden_state"] = answer["last_hidden_state"][0].index_select(0, packing.first)[:, None]
+    return answer
+
+
+def attention_of(model: Any) -> Callable[..., tuple[Any, None]]:
+    """Attention over packed tokens, as transformers calls it: (1, heads, tokens, size) each; the packing is the model's."""
+    torch = require("torch", extra="onnx")
+
+    def attend(
+        module: Any,  # noqa: ARG001
+        query: Any,
+        key: Any,
+        value: Any,
+        attention_mask: Any,  # noqa: ARG001
+        scaling: float,
+        **_: Any,
+    ) -> tuple[Any, None]:
+        packing, (heads, size) = model.packing, (query.shape[1], query.shape[3])
+
+        def padded(packed: Any) -> Any:
+            rows = packed.transpose(1, 2).reshape(-1, heads * size).index_select(0, packing.slot)
+            return rows.view(packing.rows, packing.width, heads, size).transpose(1, 2)
+
+        scores = torch.matmul(padded(query), padded(key).transpose(2, 3)) * scaling + packing.mask
+        mixed = torch.matmul(torch.softmax(scores, dim=-1), padded(value))
+        packed = mixed.transpose(1, 2).reshape(-1, heads * size).index_select(0, packing.place)
+        return packed.view(1, -1, heads, size), None
+
+    return attend
