@@ -26,15 +26,15 @@ class Shape:
 SHAPES = {"base": Shape(768, 12, 12), "tiny": Shape(128, 2, 2)}
 
 
-def export_of_shape(name: str) -> Exported:
+def export_of_shape(name: str, layout: str = "padded") -> Exported:
     """The ONNX export of a shape."""
     from tbgen.export.checkpoint import checkpoint_from_folder
     from tbgen.export.onnx import onnx_from_checkpoint
 
-    folder = CACHE / f"{name}-onnx"
+    folder = CACHE / f"{name}-{layout}"
     if folder.exists():
         return exported_from_folder(folder)
-    return onnx_from_checkpoint(checkpoint_from_folder(checkpoint_of_shape(name)), folder)
+    return onnx_from_checkpoint(checkpoint_from_folder(checkpoint_of_shape(name)), folder, layout=layout)
 
 
 def checkpoint_of_shape(name: str) -> Path:

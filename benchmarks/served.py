@@ -69,7 +69,7 @@ def rows(shape: str, *, seconds: float, rounds: int) -> list[Row]:
     measured = {point: Measured() for point in POINTS[shape]}
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder) / "model_repository"
-        scaffold(Request(shape, exported.folder), repository)
+        scaffold(Request(shape, export_of_shape(shape, "packed").folder), repository)
         with server_on_free_ports(repository) as server:
             check_answers(shape, server, texts[:64])
             for _ in range(rounds):

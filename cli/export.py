@@ -46,6 +46,13 @@ export.add_command(tensorrt)
 @click.option("--opset", type=int, help="ONNX operator set.  [default: 17, or what the release reads]")
 @click.option("--triton", "release", help="Release of the server that will read the file, such as 24.10.")
 @click.option("--fixed-length", type=int, help="Fix the sequence axis to this many tokens; the batch stays dynamic.")
+@click.option(
+    "--layout",
+    type=click.Choice(["padded", "packed"]),
+    default="padded",
+    show_default=True,
+    help="packed: flat inputs, no padding computed; what `tbgen scaffold` makes where the model has it.",
+)
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True)
 @click.option("--optimize", is_flag=True, help="Fuse layers to operators that only ONNX Runtime can read.")
 @click.option("--keep-fp32", multiple=True, help="Beginning of the names of nodes that stay in FP32; repeatable.")

@@ -22,6 +22,7 @@ import click
 @click.option("--post", multiple=True, help="A step behind the task's head, written likewise; repeatable.")
 @click.option("--steps", default="copy", help="copy or backend: where the code of the steps is. Default: copy.")
 @click.option("--fixed-length", type=click.IntRange(min=0), help="Pad every text to this many tokens; 0: no.")
+@click.option("--layout", default="auto", help="packed, padded or auto: of the exported ONNX file. Default: auto.")
 @click.option("--vendor/--no-vendor", default=True, help="Whether the tokenizers library comes along. Default: yes.")
 @click.option("--cache/--no-cache", default=False, help="Whether Triton keeps the answers. Default: no.")
 @click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
@@ -57,7 +58,7 @@ def init(output: Path, force: bool, **given: Any) -> None:
         fixed_length=answers["fixed_length"] or None,
         vendor=answers["vendor"],
         platform=answers["platform"] or this_platform(),
-        **{key: answers[key] for key in ("options", "long_text", "pre", "post", "steps", "cache")},
+        **{key: answers[key] for key in ("options", "long_text", "pre", "post", "steps", "layout", "cache")},
     )
     requests = tuple(replace(request, engine=engine) for engine in answers["engines"] or ["onnx"])
     for each in requests:

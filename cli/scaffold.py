@@ -69,6 +69,12 @@ class StepWords(click.Command):
 )
 @click.option("--fixed-length", type=click.IntRange(min=2), help="Pad every text to this many tokens.")
 @click.option(
+    "--layout",
+    default="auto",
+    show_default=True,
+    help="Of the ONNX file: packed computes no padding, padded is the plain one; auto: packed where the model has it.",
+)
+@click.option(
     "--vendor/--no-vendor",
     default=True,
     show_default=True,

@@ -47,10 +47,11 @@ def onnx_from_checkpoint(
     """Write `folder` with model.onnx, the tokenizer, config.json and export.json.
 
     Both axes of the inputs are dynamic; with `fixed_length` the sequence axis is that number and only the batch stays
-    dynamic. `layout` packed takes flat inputs and computes no padding (export/packed.py). `newest_opset` and `newest_ir` are the newest that the server's ONNX Runtime reads. `optimize` fuses layers
-    to operators of ONNX Runtime alone. `keep_fp32` are beginnings of the names of nodes that another precision leaves
-    as they are. `texts` (default: a dozen Korean and English sentences) are compared with PyTorch, padded together;
-    `tolerance` bounds the largest difference of a logit (default: the precision's). `progress` is told each stage.
+    dynamic. `layout` packed takes flat inputs and computes no padding (export/packed.py). `newest_opset` and
+    `newest_ir` are the newest that the server's ONNX Runtime reads. `optimize` fuses layers to operators of ONNX
+    Runtime alone. `keep_fp32` are beginnings of the names of nodes that another precision leaves as they are. `texts`
+    (default: a dozen Korean and English sentences) are compared with PyTorch, padded together; `tolerance` bounds the
+    largest difference of a logit (default: the precision's). `progress` is told each stage.
     Raises UserError when the difference is larger, and for whatever the user can mend; then nothing is written.
     """
     for package in PACKAGES:

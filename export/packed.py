@@ -25,7 +25,7 @@ class Packing:
     """Where the real tokens of `rows` texts are, padded and packed.
 
     place: (tokens,) of each real token in the padded rows, row by row. slot: (rows x width,) the packed token of each
-    place; any for padding. mask: (rows, 1, 1, width), added to scores. first: (rows,) the packed token that begins a row.
+    place; any for padding. mask: (rows, 1, 1, width), added to scores. first: (rows,) the token that begins each.
     """
 
     rows: Any
@@ -127,7 +127,7 @@ def first_tokens(answer: Any, packing: Packing) -> Any:
 
 
 def attention_of(model: Any) -> Callable[..., tuple[Any, None]]:
-    """Attention over packed tokens, as transformers calls it: (1, heads, tokens, size) each; the packing is the model's."""
+    """Attention over packed tokens, (1, heads, tokens, size), as transformers calls it; the model has the packing."""
     torch = require("torch", extra="onnx")
 
     def attend(

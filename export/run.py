@@ -16,7 +16,7 @@ Run = Callable[[Tensors], Tensors]
 
 
 def onnx_run(model: Path, *, optimize: bool = True) -> Run:
-    """ONNX Runtime on the CPU; a packed graph takes padded rows, too. Raises UserError for a file that it cannot load."""
+    """ONNX Runtime on the CPU; a packed graph takes padded rows, too. Raises UserError for a file it cannot load."""
     onnxruntime = require("onnxruntime", extra="onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # it would print its errors beside raising them
@@ -28,9 +28,7 @@ def onnx_run(model: Path, *, optimize: bool = True) -> Run:
         raise UserError(f"ONNX Runtime cannot load {str(model)!r}: {first_line(error)}") from error
     names = [output.name for output in session.get_outputs()]
     packed = any(node.name == LENGTHS for node in session.get_inputs())
-    return lambda inputs: dict(
-        zip(names, session.run(names, flat_tensors(inputs) if packed else inputs), strict=True)
-    )
+    return lambda inputs: dict(zip(names, session.run(names, flat_tensors(inputs) if packed else inputs), strict=True))
 
 
 def runtime_errors(onnxruntime: Any) -> tuple[type[Exception], ...]:

@@ -49,6 +49,10 @@ def plan_from_export(
     processor and through the plan: no logit may differ by more than `tolerance`, and a share of `agreement` of the
     decisions must be equal. Raises UserError, as `plan_from_onnx` does, and for a drift.
     """
+    if exported.packed:
+        raise UserError(
+            f"{str(exported.folder)!r} has the packed layout, which TensorRT does not read; export it padded"
+        )
     traits = traits_of(tensorrt().__version__)
     gpu()
     chosen = list(profiles or default_profiles(exported.max_length, ranges=traits.ranges))

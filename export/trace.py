@@ -72,7 +72,12 @@ def write_packed(module: Any, checkpoint: Checkpoint, path: Path, examples: dict
 
 
 def write_module(
-    module: Any, checkpoint: Checkpoint, path: Path, examples: dict[str, Any], axes: dict[str, dict[int, str]], opset: int
+    module: Any,
+    checkpoint: Checkpoint,
+    path: Path,
+    examples: dict[str, Any],
+    axes: dict[str, dict[int, str]],
+    opset: int,
 ) -> None:
     """Trace a module on named examples; `axes` are those that stay open."""
     torch = require("torch", extra="onnx")

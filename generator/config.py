@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelDynamicBatching, ModelInstanceGroup
+from tritonclient.grpc.model_config_pb2 import BatchInput, ModelConfig, ModelDynamicBatching, ModelInstanceGroup
 
 from tbgen.backends.model import chain_tensors
+from tbgen.export.layout import LENGTHS
 
 __all__ = ["ModelConfig", "config_from_text", "engine_config", "ensemble_config", "python_config", "text_from_config"]
 
@@ -48,16 +49,28 @@ def engine_config(
     instances: str = "KIND_AUTO",
     profiles: Sequence[str] = (),
     accelerator: Mapping[str, str] | None = None,
+    packed: bool = False,
 ) -> ModelConfig:
     """The config of an engine. One instance on a GPU if the server has one: without a group Triton makes two on CPUs.
 
-    No dynamic batching: requests of unequal length never merge, and make the batcher spin. `profiles` are those of a
-    TensorRT plan, `accelerator` the parameters of ONNX Runtime's TensorRT.
+    `packed`: its inputs are ragged, so the dynamic batcher merges requests of any lengths, and Triton adds the rows'
+    widths. Else no dynamic batching: requests of unequal length never merge, and make the batcher spin. `profiles` are
+    those of a TensorRT plan, `accelerator` the parameters of ONNX Runtime's TensorRT.
     """
     config = tensors_config(name, inputs, outputs, max_batch_size=max_batch_size)
     config.backend, config.platform, config.default_model_filename = backend, platform, file
     kind = ModelInstanceGroup.Kind.Value(instances)
     config.instance_group.append(ModelInstanceGroup(count=1, kind=kind, profile=profiles))
+    if packed:
+        for tensor in config.input:
+            tensor.allow_ragged_batch = True
+        config.batch_input.add(
+            kind=BatchInput.BATCH_ITEM_SHAPE_FLATTEN,
+            target_name=[LENGTHS],
+            data_type="TYPE_INT32",
+            source_input=[config.input[0].name],
+        )
+        config.dynamic_batching.CopyFrom(ModelDynamicBatching())
     if accelerator:
         config.optimization.execution_accelerators.gpu_execution_accelerator.add(
             name="tensorrt", parameters=accelerator

@@ -10,7 +10,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.generator.build_script import script_of
-from tbgen.generator.engines import DATA_TYPES, EngineKind
+from tbgen.generator.engines import DATA_TYPES, PACKED_CALLS, EngineKind
 from tbgen.generator.plans import (
     accelerator_of,
     check_kind,
@@ -64,6 +64,7 @@ class EngineModel:
     accelerator: Mapping[str, str] = field(default_factory=dict)
     build_script: str = ""
     weights: Path | None = None  # where they lie apart from the file, which names theirs
+    packed: bool = False  # its inputs are ragged: texts of any lengths share a run
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,8 @@ def separated(name: str, steps: Sequence[Step], max_items: int) -> tuple[list[Py
 def ensemble_models(name: str, chain: Chain) -> Iterator[Model]:
     """Tokenizer and postprocess models around the engine, wired by an ensemble."""
     most = min(chain.engine.max_batch_size, chain.max_items)
-    # A plan's types and lengths are its own; all ONNX files share one tokenizer.
-    owner = chain.engine.name if chain.engine.kind.plan else name
+    # What runs on TensorRT has types and lengths of its own; all other ONNX files share one tokenizer.
+    owner = chain.engine.name if chain.engine.kind.plan or chain.engine.kind.accelerator else name
     tokenizer = PythonModel(f"{owner}_tokenizer", chain.front, most)
     postprocess = PythonModel(f"{name}_postprocess", chain.back, most)
     yield tokenizer
@@ -187,6 +188,7 @@ def engine_model(name: str, exported: Exported, kind: EngineKind) -> EngineModel
         accelerator_of(kind, name, exported, rows),
         script_of(name, exported, kind),
         exported.weights,
+        exported.packed,
     )
 
 
@@ -197,7 +199,7 @@ def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -
         "tensors": list(exported.inputs),
         "data_type": DATA_TYPES[next(iter(exported.inputs.values())).dtype],
         "pad_id": exported.pad_id,
-        "buckets": length_buckets(exported),
+        **({"pad_to_multiple_of": 1} if exported.packed else {"buckets": length_buckets(exported)}),
     }
     return Step(*task.tokenizer, settings | task.reading(exported, options), (exported.tokenizer,))
 
@@ -214,7 +216,7 @@ def engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
         "inputs": engine.inputs,
         "outputs": engine.outputs,
         "max_batch_size": engine.max_batch_size,
-        "buckets": tokenizer["buckets"],
+        **(PACKED_CALLS if engine.packed else {"buckets": tokenizer["buckets"]}),
         **engine.kind.calls,
         **({"shapes": engine.shapes} if engine.shapes else {}),
     }

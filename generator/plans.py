@@ -15,6 +15,10 @@ CACHE = "/tmp/tensorrt_engine_cache"  # of ONNX Runtime's accelerator, inside th
 def check_kind(exported: Exported, engine: str, kind: EngineKind) -> None:
     """Raise UserError when the export's file is not what the engine runs."""
     has_plan = bool(exported.made.get("tensorrt"))
+    if exported.packed and (kind.plan or kind.accelerator):
+        raise UserError(
+            f"{exported.model.name} has the packed layout, which TensorRT does not read; export it with --layout padded"
+        )
     if kind.plan and not has_plan:
         command = f"tbgen export tensorrt --source {str(exported.folder)!r} -o FOLDER"
         raise UserError(

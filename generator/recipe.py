@@ -41,6 +41,7 @@ KEYS: dict[str, type] = {
     "post": list,
     "steps": str,
     "fixed_length": int,
+    "layout": str,
     "vendor": bool,
     "platform": str,
     "cache": bool,

@@ -11,6 +11,7 @@ from typing import Any
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.exported import record_of as export_record
+from tbgen.export.layout import LAYOUTS, PADDED
 from tbgen.generator.build_script import build_traits, export_to_build, onnx_precision
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.engines import ENGINES, GRAPHS
@@ -28,6 +29,7 @@ from tbgen.generator.version import version
 from tbgen.generator.write import write_models
 
 Progress = Callable[[str], None]  # is told what is done now
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Request:
     graph: str = "both"
     labels: tuple[str, ...] = ()
     fixed_length: int | None = None
+    layout: str = "auto"  # of the ONNX file that is exported: padded, packed, or what the engine is best served by
     vendor: bool = True
     platform: str | None = None
     pre: tuple[str, ...] = ()  # steps before the tokenizer: FILE:Class key=value ..., or an installed step's name
@@ -170,6 +173,7 @@ def check_names(request: Request) -> None:
         ("engine", request.engine, ENGINES),
         ("graph", request.graph, GRAPHS),
         ("form", request.steps, FORMS),
+        ("layout", request.layout, (AUTO, *LAYOUTS)),
     ):
         if value not in table:
             raise NoSuchName(kind, value, list(table))
@@ -216,6 +220,7 @@ def exported_from_request(request: Request, folder: Path, on_progress: Progress)
     kind, release = ENGINES[request.engine], release_to_build(request)
     if (source / "export.json").exists():
         exported = exported_from_folder(source)
+        refuse_other_layout(request, exported)
         return export_to_build(exported, kind, release) if release else exported
     from tbgen.export.onnx import onnx_from_checkpoint
     from tbgen.export.sources import checkpoint_from_source
@@ -223,9 +228,34 @@ def exported_from_request(request: Request, folder: Path, on_progress: Progress)
     on_progress(f"Exporting {source.name} to ONNX")
     checkpoint = checkpoint_from_source(str(source), task=export_task(request), labels=request.labels or None)
     if release is None:
-        return onnx_from_checkpoint(checkpoint, folder, fixed_length=request.fixed_length, precision=kind.precision)
+        return onnx_from_checkpoint(
+            checkpoint,
+            folder,
+            fixed_length=request.fixed_length,
+            layout=layout_of(request, checkpoint),
+            precision=kind.precision,
+        )
     opset, precision = build_traits(release).opset, onnx_precision(kind, release)
     return export_to_build(onnx_from_checkpoint(checkpoint, folder, opset=opset, precision=precision), kind, release)
+
+
+def refuse_other_layout(request: Request, exported: Exported) -> None:
+    """Raise UserError when an export has not the layout that is asked for."""
+    made = exported.made.get("layout", PADDED)
+    if request.layout not in (AUTO, made):
+        raise UserError(
+            f"the export in {str(exported.folder)!r} is {made}; export it anew with --layout {request.layout}, or "
+            "leave --layout out here"
+        )
+
+
+def layout_of(request: Request, checkpoint: Any) -> str:
+    """The layout that is asked for, or the engine's where the checkpoint has it and no length is fixed."""
+    from tbgen.export.packed import can_pack
+
+    if request.layout != AUTO:
+        return request.layout
+    return ENGINES[request.engine].layout if can_pack(checkpoint) and request.fixed_length is None else PADDED
 
 
 def release_to_build(request: Request) -> Release | None:
@@ -248,6 +278,7 @@ def record_of(request: Request, task: str, exported: Exported) -> dict[str, Any]
     del export["parity"]
     settings = {each.name: getattr(request, each.name) for each in fields(request)}
     settings |= {"task": task, "labels": list(exported.labels), "fixed_length": exported.fixed_length}
+    settings["layout"] = exported.made.get("layout", PADDED)
     settings |= {"platform": platform_of(request)}
     for side in ("pre", "post"):
         settings[side] = [with_file(option, lambda file: Path(file.name)) for option in settings[side]]

@@ -13,12 +13,13 @@ from typing import Any
 
 from tbgen.export.errors import NoSuchName
 from tbgen.export.exported import Exported, exported_from_record
+from tbgen.export.layout import PADDED
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.originals import text_of, unpacked
 from tbgen.generator.plugins import with_file
 from tbgen.generator.publishing import publish, staged
 from tbgen.generator.repository import RECORD, files_of, read_record, refuse_without_models, sha256_of
-from tbgen.generator.scaffold import Progress, Request, stage
+from tbgen.generator.scaffold import AUTO, Progress, Request, stage
 
 KEPT = ("edited", "conflict", "own")  # what an update leaves alone
 
@@ -168,6 +169,7 @@ def same_export(request: Request, settings: Mapping[str, Any]) -> bool:
         request.task in (None, settings["task"])
         and list(request.labels) in ([], settings["labels"])
         and request.fixed_length == settings["fixed_length"]
+        and request.layout in (AUTO, settings.get("layout", PADDED))
     )
 
 

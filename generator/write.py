@@ -150,6 +150,7 @@ def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> Mode
         instances=model.kind.instances,
         profiles=model.profiles,
         accelerator=model.accelerator,
+        packed=model.packed,
     )
 
 

@@ -37,15 +37,23 @@ def held_out() -> list[str]:
 
 @pytest.fixture(scope="session")
 def sample_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled sample checkpoint, exported to ONNX once for all tests."""
+    """The bundled sample checkpoint, exported to ONNX in the padded layout once for all tests."""
     folder = tmp_path_factory.mktemp("sample") / "export"
     onnx_from_checkpoint(checkpoint_from_folder(SAMPLES / "kcbert"), folder, texts=None)
     return folder
 
 
 @pytest.fixture(scope="session")
-def sample_repository(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def packed_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled sample checkpoint in the packed layout, as `tbgen scaffold` exports it."""
+    folder = tmp_path_factory.mktemp("packed") / "export"
+    onnx_from_checkpoint(checkpoint_from_folder(SAMPLES / "kcbert"), folder, layout="packed")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_repository(packed_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `tbgen scaffold kcbert` writes, the weights too."""
     folder = tmp_path_factory.mktemp("sample_repository") / "model_repository"
-    scaffold(Request("kcbert", sample_export), folder)
+    scaffold(Request("kcbert", packed_export), folder)
     return folder

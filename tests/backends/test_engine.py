@@ -34,6 +34,13 @@ def test_a_row_longer_than_the_budget_goes_alone() -> None:
     assert engine(max_tokens=16).cuts([32, 32, 8, 8]) == [0, 1, 2, 4]
 
 
+def test_padding_that_costs_little_lets_rows_of_all_lengths_go_together() -> None:
+    lengths, most = [30, 20, 10, 3], {"max_tokens": 100, "buckets": [], "call_tokens": 10}
+    assert engine(**most).cuts(lengths, lengths) == [0, 2, 4]
+    assert engine(**most, padding_cost=0.1).cuts(lengths, lengths) == [0, 4]
+    assert engine(**most | {"max_tokens": 60}, padding_cost=0.1).cuts(lengths, lengths) == [0, 2, 4]
+
+
 def test_rows_of_like_length_go_together_and_come_back_in_order() -> None:
     step = engine(call_tokens=0)
     seen = []

@@ -92,7 +92,9 @@ def test_a_plan_of_one_short_shape_shortens_the_texts(sample_export: Path, tmp_p
     assert config_of(tmp_path / "models", "kcbert_trt_fp16_ensemble").max_batch_size == 1
 
 
-def test_an_onnx_file_is_no_plan_and_a_plan_no_onnx_file(sample_export: Path, tmp_path: Path) -> None:
+def test_an_onnx_file_is_no_plan_and_a_plan_no_onnx_file(
+    sample_export: Path, packed_export: Path, tmp_path: Path
+) -> None:
     source = plan_folder(sample_export, tmp_path / "plan", "1x128")
     for request, why in (
         (Request("kcbert", sample_export, engine="trt_fp16"), "runs a TensorRT plan, model.onnx is none; build one"),
@@ -100,6 +102,8 @@ def test_an_onnx_file_is_no_plan_and_a_plan_no_onnx_file(sample_export: Path, tm
         (Request("kcbert", source, engine="onnx"), "model.plan is a TensorRT plan, engine onnx runs an ONNX file"),
         (Request("kcbert", source, engine="trt_fp32"), "the plan is fp16: use --engine trt_fp16"),
         (Request("kcbert", sample_export, build_script="24.10"), "engine onnx needs no plan"),
+        (Request("kcbert", packed_export, engine="onnx_trt"), "model.onnx has the packed layout"),
+        (Request("kcbert", packed_export, layout="padded"), "is packed; export it anew with --layout padded"),
         (Request("kcbert", sample_export, engine="trt_fp16", build_script="9.9"), "no Triton release '9.9'"),
     ):
         with pytest.raises(UserError, match=why.replace("(", r"\(")):

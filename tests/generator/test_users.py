@@ -39,7 +39,7 @@ def test_a_second_engine_shares_the_tokenizer(exports: dict[str, Path], tmp_path
 @pytest.mark.parametrize(
     ("changed", "user", "used"),
     [
-        ({"engine": "onnx_trt"}, "kcbert_onnx_ensemble", "kcbert_tokenizer"),
+        ({"engine": "onnx_fp16"}, "kcbert_onnx_ensemble", "kcbert_tokenizer"),
         ({"graph": "bls"}, "kcbert_onnx_ensemble", "kcbert_onnx"),
         ({"graph": "ensemble"}, "kcbert_onnx_bls", "kcbert_onnx"),
     ],

@@ -12,9 +12,9 @@ from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 
 
 @pytest.fixture(scope="session")
-def kcbert_server(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+def kcbert_server(packed_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """The embedded server on what `tbgen scaffold kcbert` writes."""
     folder = tmp_path_factory.mktemp("kcbert_server")
-    scaffold(Request("kcbert", sample_export), folder / "model_repository")
+    scaffold(Request("kcbert", packed_export), folder / "model_repository")
     with server_on_free_ports(folder / "model_repository", log=folder / "triton.log") as server:
         yield server

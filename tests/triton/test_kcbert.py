@@ -239,3 +239,14 @@ def test_bls_serves_requests_larger_than_the_engines_batch(kcbert_server: Embedd
     with grpc.InferenceServerClient(kcbert_server.grpc_url) as client:
         answer = client.infer("kcbert_onnx_bls", [text_input(grpc, held_out[:100])])
     assert answer.as_numpy("softmax").shape == (100, 3)
+
+
+def test_texts_of_all_lengths_share_the_engines_runs_and_keep_their_bits(
+    kcbert_server: EmbeddedServer, held_out: list[str]
+) -> None:
+    texts = [text * (1 + index % 7) for index, text in enumerate(held_out[:300])]
+    alone = [infer("kcbert_onnx_ensemble", [text], url=kcbert_server.grpc_url)[0] for text in texts[:40]]
+    before = statistics(kcbert_server, "kcbert_onnx")
+    flood(kcbert_server, "kcbert_onnx_ensemble", texts)
+    assert average_batch(before, statistics(kcbert_server, "kcbert_onnx")) > 3
+    assert infer("kcbert_onnx_ensemble", texts[:32], url=kcbert_server.grpc_url) == alone[:32]

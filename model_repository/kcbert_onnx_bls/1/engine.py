@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import sys
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,9 +46,10 @@ class Engine:
         model: name of the Triton model that is called.
         inputs, outputs: its tensors, name -> [data type, dims without the batch axis].
         max_batch_size: most rows that one call may carry.
-        buckets: the sequence lengths that may be sent, ascending.
-        max_tokens: most tokens (rows x longest) of one call that carries more than one row.
+        buckets: the sequence lengths that may be sent, ascending; none: any.
+        max_tokens: most tokens of one call that carries more than one row, padding counted at its cost.
         call_tokens: what one call costs beyond its tokens, in tokens; steers how finely a batch is cut.
+        padding_cost: what a padded token costs beside a real one: 1, or less for an engine that computes no padding.
         parallel_calls: calls in flight at once; serial calls leave engine instances idle.
         shapes: if given, the only shapes there are, each [least rows, most rows, least tokens, most tokens]; a call is
             filled up with padding to the cheapest that holds it.
@@ -63,9 +65,10 @@ class Engine:
         inputs: Mapping[str, Sequence[Any]],
         outputs: Mapping[str, Sequence[Any]],
         max_batch_size: int,
-        buckets: Sequence[int],
+        buckets: Sequence[int] = (),
         max_tokens: int = 512,
         call_tokens: int = 30,
+        padding_cost: float = 1.0,
         parallel_calls: int = 2,
         shapes: Sequence[Sequence[int]] = (),
     ) -> None:
@@ -76,7 +79,9 @@ class Engine:
         self.buckets = list(buckets)
         self.max_tokens = max_tokens
         self.call_tokens = call_tokens
-        self.shapes = [tuple(shape) for shape in shapes] or [(1, max_batch_size, 1, self.buckets[-1])]
+        self.padding_cost = padding_cost
+        longest = self.buckets[-1] if self.buckets else sys.maxsize
+        self.shapes = [tuple(shape) for shape in shapes] or [(1, max_batch_size, 1, longest)]
         self.padded_tokens = functools.cache(lambda rows, width: math.prod(self.padded(rows, width)))
         self.counts = {"tokens": 0, "padded_tokens": 0}  # for the server's metrics
         self.calls = ThreadPoolExecutor(parallel_calls, thread_name_prefix=f"call-{model}")
@@ -89,13 +94,14 @@ class Engine:
         """
         lengths = tensors["attention_mask"].sum(axis=1)
         order = np.argsort(-lengths, kind="stable")
-        widths = [self.bucket(int(length)) for length in lengths[order]]
-        cuts = self.cuts(widths)
+        sorted_lengths = lengths[order].tolist()
+        widths = [self.bucket(length) for length in sorted_lengths]
+        cuts = self.cuts(widths, sorted_lengths)
         parts = [order[start:end] for start, end in itertools.pairwise(cuts)]
-        self.counts["tokens"] += int(lengths.sum())
-        self.counts["padded_tokens"] += sum(
-            self.padded_tokens(len(rows), widths[cut]) for rows, cut in zip(parts, cuts, strict=False)
-        )
+        tokens = sum(sorted_lengths)
+        padded = sum(self.padded_tokens(len(rows), widths[cut]) for rows, cut in zip(parts, cuts, strict=False))
+        self.counts["tokens"] += tokens
+        self.counts["padded_tokens"] += padded if self.padding_cost == 1 else tokens
 
         def answered(rows: np.ndarray, width: int) -> tuple[np.ndarray, Tensors] | None:
             """The rows of a part that are still waited for, and their answers."""
@@ -114,19 +120,24 @@ class Engine:
 
     def bucket(self, length: int) -> int:
         """The smallest length that may be sent for `length` tokens."""
-        return self.buckets[bisect_left(self.buckets, length)]
+        return self.buckets[bisect_left(self.buckets, length)] if self.buckets else max(length, 1)
 
-    def cuts(self, widths: Sequence[int]) -> list[int]:
-        """Where to cut rows sorted by falling width: [0, ..., rows], the least total of padded tokens and calls.
+    def cuts(self, widths: Sequence[int], lengths: Sequence[int] = ()) -> list[int]:
+        """Where to cut rows sorted by falling width: [0, ..., rows], the least total of tokens, padding and calls.
 
-        Dynamic programming over the rows; a part costs call_tokens + rows x its first (widest) row, as padded.
+        Dynamic programming over the rows; a part costs call_tokens, its tokens, and its padding at its cost. Without
+        `lengths` all of the widths is tokens.
         """
         best = [0.0] + [float("inf")] * len(widths)
         start_of = [0] * (len(widths) + 1)
+        until = [0, *itertools.accumulate(lengths or widths)]
         for start, width in enumerate(widths):
-            most = max(1, min(self.most_rows(width), self.max_tokens // width))
-            for end in range(start + 1, min(start + most, len(widths)) + 1):
-                cost = best[start] + self.call_tokens + self.padded_tokens(end - start, width)
+            for end in range(start + 1, min(start + self.most_rows(width), len(widths)) + 1):
+                real = until[end] - until[start]
+                tokens = real + self.padding_cost * (self.padded_tokens(end - start, width) - real)
+                if end > start + 1 and tokens > self.max_tokens:
+                    break
+                cost = best[start] + self.call_tokens + tokens
                 if cost < best[end]:
                     best[end], start_of[end] = cost, start
         cuts = [len(widths)]

@@ -4,7 +4,7 @@ The embedded server lays this file into its backend directory as `onnxruntime/mo
 says `backend: "onnxruntime"` or `platform: "onnxruntime_onnx"` is then served by it, one process an instance.
 
 Apart from NVIDIA's: when a joined run fails, its requests are run again one by one, so that the neighbours of a bad
-request are answered (NVIDIA's fails them all); ragged batches, batch_input, sequence batching and BF16 are refused.
+request are answered (NVIDIA's fails them all); batch_output, sequence batching and BF16 are refused.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from onnx_configuration import (  # type: ignore[import-not-found]  # lies besid
     configured_shape,
     specs_from_nodes,
 )
+from onnx_ragged import joined_arrays, ragged_names  # type: ignore[import-not-found]
 
 Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -56,12 +57,13 @@ class TritonPythonModel:
         self.outputs = specs_from_nodes(self.session.get_outputs())
         check_config(config, self.inputs, self.optional, self.outputs)
         self.batching = config["max_batch_size"] > 0
+        self.ragged, self.added = ragged_names(config), config.get("batch_input", [])
         self.given_dims = {tensor["name"]: configured_shape(tensor) for tensor in config["output"]}
         self.run_options = run_options_from_parameters(config.get("parameters", {}))
         self.errors = onnxruntime_errors()
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """One response for each request, in order; requests of equal item shapes share one run."""
+        """One response for each request, in order; requests of equal item shapes, ragged inputs aside, share a run."""
         answers: list[Any] = [None] * len(requests)
         groups: dict[Any, list[tuple[int, Arrays]]] = defaultdict(list)
         for index, request in enumerate(requests):
@@ -81,7 +83,9 @@ class TritonPythonModel:
 
     def group_of(self, index: int, arrays: Arrays) -> Any:
         """The key that requests which may share a run have in common; without batching none may."""
-        return tuple((name, array.shape[1:]) for name, array in arrays.items()) if self.batching else index
+        if not self.batching:
+            return index
+        return tuple((name, name in self.ragged or array.shape[1:]) for name, array in arrays.items())
 
     def read(self, request: Any) -> Arrays:
         """The tensors of one request, views of shared memory; text as str. Raises UnicodeDecodeError."""
@@ -104,7 +108,8 @@ class TritonPythonModel:
 
     def answer_joined(self, parts: Sequence[Arrays], wanted: Sequence[set[str]]) -> list[Any]:
         """Join along the batch axis, run once for the outputs that anybody wants, split again."""
-        joined = parts[0] if len(parts) == 1 else {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+        plain = len(parts) == 1 and not (self.ragged or self.added)
+        joined = parts[0] if plain else joined_arrays(parts, self.ragged, self.added)
         names = [name for name in self.given_dims if any(name in each for each in wanted)]
         values = dict(zip(names, self.session.run(names, joined, self.run_options), strict=True))
         if not self.batching:

@@ -27,7 +27,7 @@ DATA_TYPES = {
     "tensor(string)": "TYPE_STRING",
 }
 DEFAULT_MAX_BATCH_SIZE = 4
-NOT_SERVED = ("batch_input", "batch_output", "sequence_batching")
+NOT_SERVED = ("batch_output", "sequence_batching")
 
 
 def specs_from_nodes(nodes: Iterable[Any]) -> Specs:
@@ -73,7 +73,8 @@ def check_config(config: Json, inputs: Specs, optional: Specs, outputs: Specs) -
     unable = f"unable to load model '{config['name']}',"
     if unknown := [key for key in NOT_SERVED if config.get(key)]:
         raise ValueError(f"{unable} the embedded server does not serve {unknown[0]}")
-    required = [tensor for tensor in config["input"] if not tensor.get("optional")]
+    required = [tensor["name"] for tensor in config["input"] if not tensor.get("optional")]
+    required += [name for row in config.get("batch_input", ()) for name in row["target_name"]]
     if len(required) != len(inputs):
         raise ValueError(f"{unable} configuration expects {len(required)} inputs, model provides {len(inputs)}")
     for tensor in config["input"]:
@@ -106,14 +107,13 @@ def check_name_and_type(config: Json, kind: str, tensor: Json, specs: Specs) -> 
 
 
 def check_ragged(config: Json, tensor: Json, shape: list[int]) -> None:
-    """A ragged input needs an ONNX tensor of shape [-1]; this stand-in serves none at all. Raises ValueError."""
+    """A ragged input needs an ONNX tensor of shape [-1]. Raises ValueError."""
     unable, name = f"unable to load model '{config['name']}',", tensor["name"]
     if shape != [-1]:
         raise ValueError(
             f"{unable} configuration expects model provides input with shape [-1]  for ragged input '{name}',"
             f" model provides {shape_text(shape)}"
         )
-    raise ValueError(f"{unable} the embedded server does not serve ragged input '{name}'")
 
 
 def check_shape(config: Json, tensor: Json, shape: list[int], *, exact: bool) -> None:

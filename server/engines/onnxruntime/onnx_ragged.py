@@ -1,0 +1,60 @@
+"""Ragged batches as NVIDIA's onnxruntime backend makes them: flat inputs, and what `batch_input` adds beside them.
+
+Pure functions on plain values and numpy arrays, no Triton needed. A refusal is a ValueError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Json = dict[str, Any]
+Arrays = Mapping[str, np.ndarray]
+
+NUMPY = {"TYPE_INT32": np.int32, "TYPE_FP32": np.float32}
+
+
+def element_count(parts: Sequence[np.ndarray]) -> list[int]:
+    """Elements of each request."""
+    return [part.size for part in parts]
+
+
+def accumulated(parts: Sequence[np.ndarray]) -> list[int]:
+    """Elements up to and with each request."""
+    return np.cumsum(element_count(parts)).tolist()
+
+
+def item_shapes(parts: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
+    """The shape of each item, of all items of all requests."""
+    return [part.shape[1:] for part in parts for _ in range(len(part))]
+
+
+# kind -> what it adds for the requests' tensors of its source input. The most elements as a shape carries no values.
+KINDS: dict[str, Callable[[Sequence[np.ndarray]], Any]] = {
+    "BATCH_ELEMENT_COUNT": element_count,
+    "BATCH_ACCUMULATED_ELEMENT_COUNT": accumulated,
+    "BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO": lambda parts: [0, *accumulated(parts)],
+    "BATCH_MAX_ELEMENT_COUNT_AS_SHAPE": lambda parts: [0] * max(element_count(parts)),
+    "BATCH_ITEM_SHAPE": item_shapes,
+    "BATCH_ITEM_SHAPE_FLATTEN": lambda parts: [size for shape in item_shapes(parts) for size in shape],
+}
+
+
+def joined_arrays(parts: Sequence[Arrays], ragged: frozenset[str], added: Sequence[Json]) -> dict[str, np.ndarray]:
+    """The requests' tensors as one run takes them: ragged ones flat, others along the batch axis, and what is added."""
+    joined = {
+        name: np.concatenate([part[name].reshape(-1) if name in ragged else part[name] for part in parts])
+        for name in parts[0]
+    }
+    for row in added:
+        source = [part[row["source_input"][0]] for part in parts]
+        values = np.array(KINDS[row["kind"]](source), dtype=NUMPY[row["data_type"]])
+        joined.update(dict.fromkeys(row["target_name"], values))
+    return joined
+
+
+def ragged_names(config: Json) -> frozenset[str]:
+    """The inputs whose requests may differ in length."""
+    return frozenset(tensor["name"] for tensor in config["input"] if tensor.get("allow_ragged_batch"))

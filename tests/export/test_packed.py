@@ -1,0 +1,98 @@
+"""The packed layout: PyTorch's answers whatever shares a run, and the same bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.errors import UserError
+from tbgen.export.exported import TensorSpec, exported_from_folder
+from tbgen.export.layout import LENGTHS
+from tbgen.export.onnx import onnx_from_checkpoint
+from tbgen.export.parity import torch_run
+from tbgen.export.run import onnx_run
+from tbgen.export.tasks import FAMILIES
+from tests.export import checkpoints
+
+PACKABLE = [name for name, family in FAMILIES.items() if family.encoder]
+
+
+def test_the_families_that_can_be_packed() -> None:
+    assert PACKABLE == ["bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "albert"]
+
+
+@pytest.mark.parametrize("family", PACKABLE)
+def test_a_packed_family_answers_as_in_pytorch(family: str, tmp_path: Path) -> None:
+    checkpoint = checkpoint_from_folder(checkpoints.checkpoint(tmp_path / family, family))
+    exported = onnx_from_checkpoint(checkpoint, tmp_path / "made", layout="packed")
+    assert exported.packed
+    assert exported.parity["max_abs"] < 2e-5
+    assert exported.parity["padding_abs"] == 0
+    reference, engine = torch_run(checkpoint), onnx_run(exported.model)
+    for rows, width in [(1, 3), (2, 17), (3, 40), (9, 16)]:
+        inputs = {name: tensor.reshape(rows, width) for name, tensor in tokens(checkpoint, [width] * rows).items()}
+        np.testing.assert_allclose(engine(inputs)["outputs"], reference(inputs)["outputs"], atol=5e-5, rtol=0)
+
+
+def tokens(checkpoint: object, widths: list[int]) -> dict[str, np.ndarray]:
+    """Flat random tokens of rows of those widths, each row padded behind at least two real tokens."""
+    random = np.random.default_rng(sum(widths))
+    masks = [(np.arange(width) < random.integers(2, width + 1)).astype(np.int64) for width in widths]
+    mask = np.concatenate(masks)
+    ids = np.where(mask, random.integers(5, 90, len(mask)), 1)
+    tensors = {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids % 2 * mask}
+    return {name: tensors[name] for name in checkpoint.inputs}  # type: ignore[attr-defined]
+
+
+def test_rows_of_any_widths_share_a_run_and_get_the_bits_that_they_get_alone(bert: Path, tmp_path: Path) -> None:
+    checkpoint = checkpoint_from_folder(bert)
+    exported = onnx_from_checkpoint(checkpoint, tmp_path / "made", layout="packed")
+    session = onnxruntime.InferenceSession(exported.model)
+    widths = [7, 40, 2, 19, 33, 8]
+    together = tokens(checkpoint, widths)
+    answers = session.run(None, together | {LENGTHS: np.array(widths, np.int32)})[0]
+    ends = np.cumsum(widths)
+    for row, (end, width) in enumerate(zip(ends, widths, strict=True)):
+        alone = {name: tensor[end - width : end] for name, tensor in together.items()}
+        bare = {name: tensor[alone["attention_mask"] == 1] for name, tensor in alone.items()}
+        for one in (alone, bare):
+            count = np.array([len(one["input_ids"])], np.int32)
+            np.testing.assert_array_equal(session.run(None, one | {LENGTHS: count})[0][0], answers[row])
+
+
+def test_the_file_takes_flat_tensors_and_the_record_says_what_clients_send(bert: Path, tmp_path: Path) -> None:
+    onnx_from_checkpoint(checkpoint_from_folder(bert), tmp_path / "made", layout="packed")
+    exported = exported_from_folder(tmp_path / "made")
+    nodes = {node.name: (node.type, node.shape) for node in onnxruntime.InferenceSession(exported.model).get_inputs()}
+    assert nodes[LENGTHS] == ("tensor(int32)", ["batch"])
+    assert nodes["input_ids"] == ("tensor(int64)", ["elements"])
+    assert exported.inputs["input_ids"] == TensorSpec("int64", ("batch", "sequence"))
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp16", 0.05), ("int8", 1.0)])
+def test_the_precisions_keep_their_bounds(precision: str, bound: float, bert: Path, tmp_path: Path) -> None:
+    exported = onnx_from_checkpoint(
+        checkpoint_from_folder(bert), tmp_path / "made", layout="packed", precision=precision
+    )
+    assert 0 < exported.parity["max_abs"] < bound
+    assert exported.parity["flips"] == 0
+
+
+def test_what_cannot_be_packed_is_a_sentence(bert: Path, tmp_path: Path) -> None:
+    deberta = checkpoint_from_folder(checkpoints.checkpoint(tmp_path / "deberta", "deberta-v2"))
+    classifier = checkpoint_from_folder(bert)
+    for checkpoint, options, sentence in [
+        (deberta, {}, "a deberta-v2 for text-classification has no packed layout"),
+        (checkpoint_from_folder(bert, task="embedding"), {}, "a bert for embedding has no packed layout"),
+        (classifier, {"fixed_length": 16}, "a fixed length goes with --layout padded"),
+        (classifier, {"optimize": True}, "--optimize goes with --layout padded"),
+        (classifier, {"layout": "packd"}, "no layout 'packd'. Did you mean 'packed'?"),
+    ]:
+        with pytest.raises(UserError) as error:
+            onnx_from_checkpoint(checkpoint, tmp_path / "made", **{"layout": "packed"} | options)  # type: ignore[arg-type]
+        assert str(error.value).startswith(sentence.partition(" Did")[0])
+        assert not (tmp_path / "made").exists()
