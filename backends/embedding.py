@@ -44,8 +44,9 @@ class Embedding:
         self.outputs = {"embedding": (output_type, [self.dims])}
 
     def __call__(self, outputs: np.ndarray, attention_mask: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """outputs: (batch, length, size) hidden states, or (batch, size). Gives embedding (batch, dims)."""
-        pooled = (self.pool(outputs, attention_mask) if self.pool else outputs)[:, : self.dims]
+        """outputs: (batch, length or more, size) hidden states, or (batch, size). Gives embedding (batch, dims)."""
+        states = outputs if attention_mask is None else outputs[:, : attention_mask.shape[1]]
+        pooled = (self.pool(states, attention_mask) if self.pool else states)[:, : self.dims]
         if self.normalize:
             pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
         return {"embedding": pooled.astype(self.dtype)}

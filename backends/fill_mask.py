@@ -62,16 +62,17 @@ class FillMask:
     def __call__(
         self, outputs: np.ndarray, input_ids: np.ndarray, *, top_k: int | None = None, targets: str | None = None
     ) -> Tensors:
-        """outputs: (batch, length, vocabulary) logits. Gives mask_count (batch, 1) and tokens, token_ids, token_scores,
-        filled_text, each (batch, most masks of any text, k), best first. `targets`: tokens to choose from, parted by
-        spaces. Raises ValueError for a text without a mask and for targets that the vocabulary lacks.
+        """outputs: (batch, length or more, vocabulary) logits. Gives mask_count (batch, 1) and tokens, token_ids,
+        token_scores, filled_text, each (batch, most masks of any text, k), best first. `targets`: tokens to choose
+        from, parted by spaces. Raises ValueError for a text without a mask and for targets that the vocabulary lacks.
         """
-        at_mask = input_ids[:, : outputs.shape[1]] == self.mask_id
+        width = min(outputs.shape[1], input_ids.shape[1])
+        at_mask = input_ids[:, :width] == self.mask_id
         counts = at_mask.sum(axis=1)
         if not counts.all():
             mask = self.tokenizer.id_to_token(self.mask_id)
             raise ValueError(f"input_text of item {int(counts.argmin())} has no {mask} in the tokens that are read")
-        scores = softmax(outputs[at_mask])
+        scores = softmax(outputs[:, :width][at_mask])
         ids = best_ids(scores, top_k or self.top_k, self.target_ids(targets))
         rows, positions = np.nonzero(at_mask)
         slots = np.arange(len(rows)) - (counts.cumsum() - counts)[rows]

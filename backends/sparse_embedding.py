@@ -44,10 +44,10 @@ class SparseEmbedding:
         self.outputs = {"token_count": ("TYPE_INT32", [1])} | COLUMNS
 
     def __call__(self, outputs: np.ndarray, attention_mask: np.ndarray, *, top_k: int | None = None) -> Tensors:
-        """outputs: (batch, length, vocabulary) logits. Gives token_count (batch, 1) and token_ids, token_weights,
-        tokens, (batch, most of any text): heaviest first, 0 and "" behind a text's tokens.
+        """outputs: (batch, length or more, vocabulary) logits. Gives token_count (batch, 1) and token_ids,
+        token_weights, tokens, (batch, most of any text): heaviest first, 0 and "" behind a text's tokens.
         """
-        weights = self.pool(outputs, attention_mask == 1, self.logarithms)
+        weights = self.pool(outputs[:, : attention_mask.shape[1]], attention_mask == 1, self.logarithms)
         counts = np.minimum((weights > 0).sum(axis=1), top_k or self.top_k or weights.shape[1])
         width = int(counts.max(initial=0))
         order = np.argsort(-weights, axis=1, kind="stable")[:, :width]

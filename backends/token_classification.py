@@ -97,8 +97,8 @@ class TokenClassification:
         *,
         aggregation: str | None = None,
     ) -> Tensors:
-        """outputs: (batch, length, classes) logits. Gives entities_count (batch, 1) and the other entities_* tensors,
-        (batch, most of any text): each text's entities first, in the order of the text, "" and 0 behind them.
+        """outputs: (batch, length or more, classes) logits. Gives entities_count (batch, 1) and the other entities_*
+        tensors, (batch, most of any text): each text's entities first, in the order of the text, "" and 0 behind them.
         """
         rule = aggregation or self.aggregation
         scores = softmax(outputs)

@@ -26,7 +26,7 @@ class Windows:
         tensors: what the engine takes, of input_ids, attention_mask, token_type_ids.
         data_type: TYPE_INT64 or TYPE_INT32, as the engine takes them.
         pad_id: id that fills input_ids behind a row.
-        buckets: the lengths that rows are padded to, ascending; the last one is at least max_length.
+        buckets: the lengths that rows are padded to, ascending; the last one is at least max_length. None: any length.
         max_windows: most windows of one item.
     """
 
@@ -50,7 +50,7 @@ class Windows:
         self.max_length, self.stride, self.max_windows = max_length, stride, max_windows
         self.room = max_length - self.tokenizer.num_special_tokens_to_add(True)
         self.pad_id = pad_id
-        self.buckets = list(buckets)
+        self.buckets = list(buckets or range(1, max_length + 1))
         self.dtype = NUMPY[data_type]
         self.outputs = {name: (data_type, [-1]) for name in tensors} | {
             "row_item": ("TYPE_INT32", [1]),
@@ -117,7 +117,7 @@ class TextWindows:
     Args:
         folder: the version folder, with tokenizer.json.
         max_length: most tokens of a row, special tokens included.
-        buckets: the lengths that rows are padded to, ascending; the last one is at least max_length.
+        buckets: the lengths that rows are padded to, ascending; the last one is at least max_length. None: any length.
         stride: tokens that two neighbouring windows share.
         max_windows: most windows of one text.
         texts: names of the input tensors: one for texts, two for pairs.
@@ -152,7 +152,7 @@ class TextWindows:
         self.max_length, self.stride, self.max_windows = max_length, stride, max_windows
         self.texts, self.cut, self.rows_of = list(texts), cut, list(rows_of)
         self.pad_id = pad_id
-        self.buckets = list(buckets)
+        self.buckets = list(buckets or range(1, max_length + 1))
         self.dtype = NUMPY[data_type]
         row_item = {"row_item": ("TYPE_INT32", [1])} if rows_of else {}
         self.inputs: Specs = {name: ("TYPE_STRING", [1]) for name in texts} | row_item

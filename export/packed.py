@@ -37,8 +37,9 @@ class Packing:
 
 
 def can_pack(checkpoint: Checkpoint) -> bool:
-    """Whether a checkpoint's graph can be packed: one answer for a text, and attention that can be replaced."""
-    return not (checkpoint.row.per_token or checkpoint.sentence) and bool(family_of(checkpoint.config).encoder)
+    """Whether a checkpoint's graph can be packed: its attention can be replaced, and nothing is pooled behind it."""
+    pooled = checkpoint.sentence is not None and bool(checkpoint.sentence.dense)
+    return not pooled and bool(family_of(checkpoint.config).encoder)
 
 
 def refuse_unpackable(checkpoint: Checkpoint) -> None:
@@ -46,8 +47,8 @@ def refuse_unpackable(checkpoint: Checkpoint) -> None:
     if not can_pack(checkpoint):
         names = ", ".join(name for name, family in FAMILIES.items() if family.encoder)
         raise UserError(
-            f"a {checkpoint.config['model_type']} for {checkpoint.task} has no packed layout; it is for tasks with one "
-            f"answer a text, and for {names}. Use --layout padded"
+            f"this {checkpoint.config['model_type']} has no packed layout; it is for {names}, without linear layers of "
+            "sentence-transformers behind them. Use --layout padded"
         )
 
 
@@ -57,7 +58,8 @@ def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
     To be called inside `packed_attention`.
     """
     torch = require("torch", extra="onnx")
-    fields = checkpoint.row.outputs.values()
+    row = checkpoint.row
+    fields = row.outputs.values()
     family = family_of(checkpoint.config)
     offset = checkpoint.config.get("pad_token_id", 1) + 1 if family.offset else 0
 
@@ -75,7 +77,7 @@ def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
             packed = {name: tensor.index_select(0, taken)[None] for name, tensor in named.items()}
             positions = (mask.cumsum(1) - 1).reshape(-1).index_select(0, packing.place)
             answer = self.model(**packed, position_ids=positions[None] + offset)
-            return tuple(answer[field] for field in fields)
+            return tuple(unpacked(answer[field], packing) if row.per_token else answer[field] for field in fields)
 
     return PackedEngine().eval()
 
@@ -105,12 +107,18 @@ def packing_of(mask: Any, masked: float) -> Packing:
 
 @contextmanager
 def packed_attention(model: Any, checkpoint: Checkpoint) -> Iterator[None]:
-    """Let a transformers model work on one row of packed tokens; its heads see each text's first token alone."""
+    """Let a transformers model work on one row of packed tokens.
+
+    Where a text has one answer, the heads see its first token alone, as (rows, 1, hidden).
+    """
     transformers = require("transformers", extra="onnx")
     encoder = getattr(model.base_model, family_of(checkpoint.config).encoder)
     transformers.AttentionInterface.register(ATTENTION, attention_of(model))
     before = model.config._attn_implementation
-    hook = encoder.register_forward_hook(lambda _, __, answer: first_tokens(answer, model.packing))
+    one_answer = not checkpoint.row.per_token
+    hook = encoder.register_forward_hook(
+        lambda _, __, answer: first_tokens(answer, model.packing) if one_answer else None
+    )
     model.set_attn_implementation(ATTENTION)
     try:
         yield
@@ -118,6 +126,11 @@ def packed_attention(model: Any, checkpoint: Checkpoint) -> Iterator[None]:
         model.set_attn_implementation(before)
         hook.remove()
         del model.packing
+
+
+def unpacked(numbers: Any, packing: Packing) -> Any:
+    """(1, tokens, ...) numbers as (rows, width, ...); what stands at padding is some other token's."""
+    return numbers[0].index_select(0, packing.slot).view(packing.rows, packing.width, *numbers.shape[2:])
 
 
 def first_tokens(answer: Any, packing: Packing) -> Any:

@@ -67,7 +67,9 @@ def write_packed(module: Any, checkpoint: Checkpoint, path: Path, examples: dict
     flat = {name: tensor.reshape(-1) for name, tensor in examples.items()}
     flat[LENGTHS] = torch.full((rows,), width, dtype=torch.int32)
     axes = {name: {0: "batch" if name == LENGTHS else "elements"} for name in flat}
-    axes |= {name: {0: "batch"} for name in checkpoint.row.outputs}
+    axes |= {
+        name: axes_of for name, axes_of in dynamic_axes(checkpoint, None).items() if name in checkpoint.row.outputs
+    }
     write_module(module, checkpoint, path, flat, axes, opset)
 
 

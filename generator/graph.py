@@ -199,7 +199,7 @@ def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -
         "tensors": list(exported.inputs),
         "data_type": DATA_TYPES[next(iter(exported.inputs.values())).dtype],
         "pad_id": exported.pad_id,
-        **({"pad_to_multiple_of": 1} if exported.packed else {"buckets": length_buckets(exported)}),
+        "buckets": [] if exported.packed else length_buckets(exported),
     }
     return Step(*task.tokenizer, settings | task.reading(exported, options), (exported.tokenizer,))
 
@@ -216,7 +216,8 @@ def engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
         "inputs": engine.inputs,
         "outputs": engine.outputs,
         "max_batch_size": engine.max_batch_size,
-        **(PACKED_CALLS if engine.packed else {"buckets": tokenizer["buckets"]}),
+        "buckets": tokenizer["buckets"],
+        **(PACKED_CALLS if engine.packed else {}),
         **engine.kind.calls,
         **({"shapes": engine.shapes} if engine.shapes else {}),
     }

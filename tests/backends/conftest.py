@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, pipeline
 from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.exported import Exported
 from tbgen.export.onnx import onnx_from_checkpoint
+from tbgen.export.packed import can_pack
 from tests.export.checkpoints import checkpoint
 
 torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another
@@ -49,6 +50,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
             settings |= {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
         checkpoint(folder / "checkpoint", family, auto, **settings)
         read = checkpoint_from_folder(folder / "checkpoint", task=task)
-        return Pair(folder / "checkpoint", onnx_from_checkpoint(read, folder / "export"))
+        layout = "packed" if can_pack(read) else "padded"  # as `tbgen scaffold` exports it
+        return Pair(folder / "checkpoint", onnx_from_checkpoint(read, folder / "export", layout=layout))
 
     return make

@@ -11,6 +11,7 @@ import onnxruntime
 
 from tbgen.backends.model import chain_parameters, chain_tensors, parameters_from_json, run_steps, steps_from_folder
 from tbgen.export.exported import Exported
+from tbgen.export.layout import flat_tensors
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.graph import models_of
 from tbgen.generator.long_text import task_for
@@ -37,7 +38,7 @@ class Served:
         post: tuple[Step, ...] = (),
         long_text: str | None = None,
     ) -> None:
-        self.session = session(exported.model)
+        self.session, self.exported = session(exported.model), exported
         row = task_for(task, TASKS[task], long_text)
         self.graphs = row.graphs
         models = models_of(
@@ -64,14 +65,15 @@ class Served:
     def run(self, tensors: Tensors) -> Tensors:
         """One call of the engine."""
         names = [output.name for output in self.session.get_outputs()]
-        return dict(zip(names, self.session.run(names, tensors), strict=True))
+        taken = flat_tensors(tensors) if self.exported.packed else tensors
+        return dict(zip(names, self.session.run(names, taken), strict=True))
 
     def ask(self, graph: str, tensors: Tensors, **parameters: Any) -> Tensors:
         """The answer of a graph to one request."""
         if graph == "bls":
             return self.part("m_onnx_bls", tensors, parameters)
         tokens = self.part("m_tokenizer", tensors, parameters)
-        engine = self.run({tensor.name: tokens[tensor.name] for tensor in self.session.get_inputs()})
+        engine = self.run({name: tokens[name] for name in self.exported.inputs})
         return self.part("m_postprocess", tensors | tokens | engine, parameters)
 
     def part(self, name: str, tensors: Tensors, parameters: dict[str, Any]) -> Tensors:

@@ -71,3 +71,9 @@ def test_every_text_gets_ids_within_the_limit(word_tokenizer: Path, text: str) -
     ids = Tokenizer(word_tokenizer, max_length=300)(input_text=column(text))["input_ids"]
     assert ids[0, 0] == 2
     assert ids.shape[1] <= 300
+
+
+def test_without_buckets_rows_are_as_long_as_their_longest(word_tokenizer: Path) -> None:
+    step = Tokenizer(word_tokenizer, max_length=6, buckets=[])
+    widths = [step(input_text=column(text))["input_ids"].shape[1] for text in ("a", "a b", "a b c d e f g")]
+    assert widths == [3, 4, 6]
