@@ -194,8 +194,9 @@ class Engine:
         trailing = shape[1:2] + first.shape[2:] if self.runs_along_length(name) else first.shape[1:]
         array = np.zeros((shape[0], *trailing), dtype=first.dtype)
         for rows, answer in parts:
-            if self.runs_along_length(name):
-                array[rows, : answer[name].shape[1]] = answer[name]
+            if self.runs_along_length(name):  # the engine may have joined the call with another of longer rows
+                width = min(answer[name].shape[1], array.shape[1])
+                array[rows, :width] = answer[name][:, :width]
             else:
                 array[rows] = answer[name]
         return array

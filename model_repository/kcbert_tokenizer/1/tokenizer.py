@@ -32,7 +32,7 @@ class Tokenizer:
         data_type: TYPE_INT64 or TYPE_INT32, as the engine takes them.
         pad_id: id that fills input_ids behind a text.
         pad_to_multiple_of: lengths are rounded up to a multiple of this, and clipped at max_length.
-        buckets: if given, the only lengths there are, ascending; the last one is max_length.
+        buckets: if given, the only lengths there are, ascending; the last one is max_length. None at all: any length.
         common_length: pad all requests of a batch to one length, so that the engine's dynamic batcher can merge them;
             otherwise each request gets the bucket of its own longest text.
         truncation: longest_first, only_first, only_second, or do_not_truncate: longer texts are refused.
@@ -63,8 +63,8 @@ class Tokenizer:
         self.truncate(truncation)
         self.encode = self.tokenizer.encode_batch if "offsets" in extras else self.tokenizer.encode_batch_fast
         self.pad_id = pad_id
-        multiples = range(pad_to_multiple_of, max_length + pad_to_multiple_of, pad_to_multiple_of)
-        self.buckets = list(buckets or [min(length, max_length) for length in multiples])
+        step = pad_to_multiple_of if buckets is None else 1
+        self.buckets = list(buckets or [min(length, max_length) for length in range(step, max_length + step, step)])
         self.common_length = common_length
         self.dtype = NUMPY[data_type]
         length = -1 if len(self.buckets) > 1 else self.buckets[0]
