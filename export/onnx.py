@@ -186,7 +186,7 @@ def described(
             "ir_version": model.ir_version,
             "precision": precision,
             "optimized": optimized,
-            **({"layout": layout} if layout != PADDED else {}),
+            **({"layout": layout, "hidden": hidden_of(checkpoint.config)} if layout != PADDED else {}),
             "sha256": sha256(folder / "model.onnx"),
             **({"weights_sha256": sha256(weights)} if weights.is_file() else {}),
             **checkpoint.origin,
@@ -207,6 +207,11 @@ def tensor_specs(tensors: Any) -> dict[str, TensorSpec]:
         shape = tuple(axis.dim_param or axis.dim_value for axis in kind.shape.dim)
         specs[tensor.name] = TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name, shape)
     return specs
+
+
+def hidden_of(config: dict[str, Any]) -> int:
+    """How wide a model's layers are; DistilBERT has a name of its own for it."""
+    return int(config.get("hidden_size") or config["dim"])
 
 
 def padded_specs(names: Sequence[str]) -> dict[str, TensorSpec]:

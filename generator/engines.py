@@ -51,8 +51,10 @@ ENGINES = {
     "trt_fp32": EngineKind("tensorrt", "tensorrt_plan", "model.plan", "fp32", "KIND_GPU", plan=True, calls=GPU_CALLS),
 }
 
-# In the packed layout only attention is padded: on kcbert-base's shape a padded token costs a tenth of a real one.
-PACKED_CALLS = {"padding_cost": 0.1, "max_tokens": 1024}
+# In the packed layout only attention is padded. What a padded token costs beside a real one grows as layers get narrow:
+# a tenth at 768 (kcbert-base's shape), so that many times 768 over the width.
+PACKED_TOKENS = 1024  # most tokens of a call
+PADDING_COST, PADDING_COST_AT = 0.1, 768
 
 GRAPHS = {"ensemble": ("ensemble",), "bls": ("bls",), "both": ("ensemble", "bls")}
 

@@ -10,7 +10,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.generator.build_script import script_of
-from tbgen.generator.engines import DATA_TYPES, PACKED_CALLS, EngineKind
+from tbgen.generator.engines import DATA_TYPES, PACKED_TOKENS, PADDING_COST, PADDING_COST_AT, EngineKind
 from tbgen.generator.plans import (
     accelerator_of,
     check_kind,
@@ -65,6 +65,7 @@ class EngineModel:
     build_script: str = ""
     weights: Path | None = None  # where they lie apart from the file, which names theirs
     packed: bool = False  # its inputs are ragged: texts of any lengths share a run
+    calls: Mapping[str, Any] = field(default_factory=dict)  # settings of the BLS call
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,16 @@ def engine_model(name: str, exported: Exported, kind: EngineKind) -> EngineModel
         script_of(name, exported, kind),
         exported.weights,
         exported.packed,
+        calls_of(exported, kind),
     )
+
+
+def calls_of(exported: Exported, kind: EngineKind) -> dict[str, Any]:
+    """Settings of the BLS call: what padding costs the engine, and what its kind asks for."""
+    if not exported.packed:
+        return dict(kind.calls)
+    cost = min(1.0, round(PADDING_COST * PADDING_COST_AT / exported.made.get("hidden", PADDING_COST_AT), 2))
+    return {"padding_cost": cost, "max_tokens": PACKED_TOKENS, **kind.calls}
 
 
 def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -> Step:
@@ -217,8 +227,7 @@ def engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
         "outputs": engine.outputs,
         "max_batch_size": engine.max_batch_size,
         "buckets": tokenizer["buckets"],
-        **(PACKED_CALLS if engine.packed else {}),
-        **engine.kind.calls,
+        **engine.calls,
         **({"shapes": engine.shapes} if engine.shapes else {}),
     }
     return Step("engine.py", "Engine", settings)
