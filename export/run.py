@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import UserError, require
-from tbgen.export.layout import LENGTHS, flat_tensors
+from tbgen.export.layout import LENGTHS
 
 Tensors = dict[str, np.ndarray]
 Run = Callable[[Tensors], Tensors]
@@ -29,6 +29,13 @@ def onnx_run(model: Path, *, optimize: bool = True) -> Run:
     names = [output.name for output in session.get_outputs()]
     packed = any(node.name == LENGTHS for node in session.get_inputs())
     return lambda inputs: dict(zip(names, session.run(names, flat_tensors(inputs) if packed else inputs), strict=True))
+
+
+def flat_tensors(tensors: Tensors) -> Tensors:
+    """Token tensors (rows, width) as a packed graph takes them: flat, with the rows' widths as Triton adds them."""
+    rows, width = next(iter(tensors.values())).shape
+    flat = {name: tensor.reshape(-1) for name, tensor in tensors.items()}
+    return flat | {LENGTHS: np.full(rows, width, dtype=np.int32)}
 
 
 def runtime_errors(onnxruntime: Any) -> tuple[type[Exception], ...]:

@@ -11,7 +11,7 @@ import onnxruntime
 
 from tbgen.backends.model import chain_parameters, chain_tensors, parameters_from_json, run_steps, steps_from_folder
 from tbgen.export.exported import Exported
-from tbgen.export.layout import flat_tensors
+from tbgen.export.run import flat_tensors
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.graph import models_of
 from tbgen.generator.long_text import task_for

@@ -128,13 +128,14 @@ def test_lengths_and_padding_are_the_tokenizers(report: Report, kcbert_server: E
     drawn = {len(file.encode(text)) for text in own_corpus().texts}
     assert set(lengths.tokens.tolist()) <= drawn
     assert lengths.truncated == 0
-    assert lengths.padded.tolist() == [-(-length // 8) * 8 for length in lengths.tokens]
+    assert lengths.padded.tolist() == lengths.tokens.tolist()
     ensemble, bls = (next(point for point in report.points if point.model == front) for front in FRONTS)
     assert ensemble.padding is not None
     assert ensemble.padding.exact
-    assert 0.05 < ensemble.padding.waste < 0.4
+    assert ensemble.padding.waste == 0
     assert bls.padding is not None
     assert bls.padding.exact
+    assert bls.padding.waste == 0
 
 
 def test_long_texts_are_said_to_be_cut(kcbert_server: EmbeddedServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tbgen.cli.tune import tune as command
+from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server import tune
 from tbgen.server.bench.parts import front_from_server
 from tbgen.server.bench.point import Load, Timing
@@ -20,6 +22,15 @@ from tbgen.server.tune_knobs import KNOBS, Draft, splits_of, turned
 from tbgen.server.tune_stages import LiveStage, write
 
 ENSEMBLE, BLS = "kcbert_onnx_ensemble", "kcbert_onnx_bls"
+
+
+@pytest.fixture(scope="module")
+def padded_server(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """The sample in the padded layout, where lengths are rounded up."""
+    repository = tmp_path_factory.mktemp("padded") / "model_repository"
+    scaffold(Request("kcbert", sample_export), repository)
+    with server_on_free_ports(repository) as server:
+        yield server
 
 
 def draft_of(server: EmbeddedServer, model: str) -> Draft:
@@ -53,7 +64,6 @@ def test_nothing_turned_is_nothing_edited(kcbert_server: EmbeddedServer) -> None
         (BLS, "parallel calls", 7, "kcbert_onnx_bls", '"parallel_calls": 7'),
         (BLS, "tokens a call", 1000, "kcbert_onnx_bls", '"max_tokens": 1000'),
         (BLS, "rows a call", 48, "kcbert_onnx", "max_batch_size: 48"),
-        (ENSEMBLE, "padding", "common length", "kcbert_tokenizer", '"common_length": true'),
         (ENSEMBLE, "queue delay", 500, "kcbert_tokenizer", "max_queue_delay_microseconds: 500"),
     ],
 )
@@ -68,13 +78,28 @@ def test_a_knob_edits_what_it_says(
     assert line in [text.rstrip(",") for text in came]
 
 
-def test_buckets_end_at_the_models_positions(kcbert_server: EmbeddedServer) -> None:
-    new = turned(draft_of(kcbert_server, BLS), {"buckets": 64})
+def test_the_padding_of_a_batch_is_a_knob_of_the_padded_layout(padded_server: EmbeddedServer) -> None:
+    draft = draft_of(padded_server, ENSEMBLE)
+    assert KNOBS["padding"].now(draft) == "own length"
+    new = turned(draft, {"padding": "common length"})
+    assert KNOBS["padding"].now(new) == "common length"
+    came = diff(padded_server.repository, new.edits())["kcbert_tokenizer"][1]
+    assert '"common_length": true' in [text.rstrip(",") for text in came]
+
+
+def test_buckets_end_at_the_models_positions(padded_server: EmbeddedServer) -> None:
+    new = turned(draft_of(padded_server, BLS), {"buckets": 64})
     assert [settings["buckets"] for settings in new.step_settings("buckets")] == [[64, 128, 192, 256, 300]] * 2
 
 
-def test_some_knobs_are_of_one_graph_only(kcbert_server: EmbeddedServer) -> None:
-    ensemble, bls = draft_of(kcbert_server, ENSEMBLE), draft_of(kcbert_server, BLS)
+def test_packed_engines_have_no_padding_to_turn(kcbert_server: EmbeddedServer) -> None:
+    for model in (ENSEMBLE, BLS):
+        draft = draft_of(kcbert_server, model)
+        assert [KNOBS[name].now(draft) for name in ("padding", "buckets")] == [None, None]
+
+
+def test_some_knobs_are_of_one_graph_only(padded_server: EmbeddedServer) -> None:
+    ensemble, bls = draft_of(padded_server, ENSEMBLE), draft_of(padded_server, BLS)
     assert [name for name, knob in KNOBS.items() if knob.now(ensemble) is None] == [
         "parallel calls",
         "tokens a call",
