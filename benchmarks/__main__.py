@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from benchmarks import served, startup
-from benchmarks.table import show
+from benchmarks import memory, served, startup
+from benchmarks.table import Row, show
 
-STORIES = ("startup", "base", "tiny")
+STORIES = ("startup", "base", "tiny", "memory")
 
 
 @click.command()
@@ -23,9 +23,14 @@ def main(stories: tuple[str, ...], seconds: float, rounds: int) -> None:
     """Measure the named stories, all of them by default."""
     before = steal()
     for story in stories or STORIES:
-        found = startup.rows() if story == "startup" else served.rows(story, seconds=seconds, rounds=rounds)
-        show(story, found)
+        show(story, rows_of(story, seconds, rounds))
     print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}; steal {steal() - before:.1f} s")
+
+
+def rows_of(story: str, seconds: float, rounds: int) -> list[Row]:
+    """What a story measures."""
+    alone = {"startup": startup.rows, "memory": memory.rows}
+    return alone[story]() if story in alone else served.rows(story, seconds=seconds, rounds=rounds)
 
 
 def processor() -> str:

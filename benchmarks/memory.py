@@ -1,0 +1,95 @@
+"""Memory of a server over many requests of ever new lengths: resident and shared, and how fast they grow."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.load import load, save_requests, triton_requests
+from benchmarks.models import export_of_shape
+from benchmarks.table import Row
+from benchmarks.texts import lines
+from tbgen.generator.scaffold import Request, scaffold
+from tbgen.server.client import infer
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+
+LINES, CLIENTS, SECONDS = 4000, 32, 10
+GRAPHS = ("bls", "ensemble")
+SETTLED = 0.25  # of the requests; what comes later is growth
+BOUND = 0.01  # of the size, for 100,000 requests: what a least-squares line may rise
+
+
+@dataclass(frozen=True)
+class Sample:
+    """After so many requests: MB resident in the server's processes, MB of shared memory."""
+
+    requests: int
+    resident: float
+    shared: float
+
+
+def rows(shape: str = "tiny", *, requests: int = 200_000) -> list[Row]:
+    """How much memory grows over `requests`, once the largest batch that there can be has been served."""
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Path(folder) / "model_repository"
+        scaffold(Request(shape, export_of_shape(shape, "packed").folder), repository)
+        files = [Path(folder) / f"{graph}.requests" for graph in GRAPHS]
+        for graph, file in zip(GRAPHS, files, strict=True):
+            save_requests(triton_requests(f"{shape}_onnx_{graph}", [[text] for text in lines(LINES)]), file)
+        with server_on_free_ports(repository) as server:
+            serve_largest(shape, server)
+            samples = sampled(server, files, requests)
+    return [row_of(shape, kind, samples) for kind in ("resident", "shared")]
+
+
+def serve_largest(shape: str, server: EmbeddedServer) -> None:
+    """Let every part see the most that it can be given at once: memory pools keep what the largest run took."""
+    longest = [max(lines(LINES), key=len) * 4] * 32
+    for graph in GRAPHS:
+        infer(f"{shape}_onnx_{graph}", longest * 4, url=server.grpc_url)
+
+
+def sampled(server: EmbeddedServer, files: list[Path], requests: int) -> list[Sample]:
+    """Memory every few seconds, the graphs asked in turn, until so many requests are answered."""
+    answered, samples = 0, []
+    while answered < requests:
+        found = load(server.http_url, files[len(samples) % len(files)], clients=CLIENTS, seconds=SECONDS, warmup=0)
+        if found["others"]:
+            raise RuntimeError(f"{found['others']} requests were not answered with 200")
+        answered += found["answered"]
+        samples.append(sample(server, answered))
+    return samples
+
+
+def sample(server: EmbeddedServer, answered: int) -> Sample:
+    """The memory of the server's process and all its children, and of the shared memory that they have mapped."""
+    resident = shared = 0
+    for process in family(server.process.pid):
+        text = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8")
+        sizes = {row.split(":")[0]: int(row.split()[1]) for row in text.splitlines()[1:]}
+        resident += sizes["Pss_Anon"] + sizes["Pss_File"]
+        shared += sizes["Pss_Shmem"]
+    return Sample(answered, resident / 1024, shared / 1024)
+
+
+def family(parent: int) -> list[int]:
+    """A process and its descendants."""
+    children = [
+        int(child)
+        for task in Path(f"/proc/{parent}/task").iterdir()
+        for child in (task / "children").read_text(encoding="utf-8").split()
+    ]
+    return [parent, *(each for child in children for each in family(child))]
+
+
+def row_of(shape: str, kind: str, samples: list[Sample]) -> Row:
+    """The slope of a line through the later samples, for 100,000 requests, over the memory at the end."""
+    later = [each for each in samples if each.requests >= SETTLED * samples[-1].requests]
+    sizes = [getattr(each, kind) for each in later]
+    slope, _ = np.polyfit([each.requests for each in later], sizes, 1)
+    share = float(slope * 1e5 / sizes[-1])
+    what = f"{shape}, {samples[-1].requests} requests: growth of {kind} memory per 100,000, over its {sizes[-1]:.1f} MB"
+    return Row(what, share, f"<= {BOUND}", share <= BOUND, f"{sizes[0]:.1f} to {sizes[-1]:.1f} MB")
