@@ -35,7 +35,7 @@ class FillMask:
         size: how many tokens the vocabulary has.
         top_k: how many tokens to name unless a request says otherwise.
         data_type: of input_ids.
-        extras: outputs to give beside: json.
+        extras: outputs to give always, which else a request must ask for: json.
     """
 
     def __init__(
@@ -53,14 +53,23 @@ class FillMask:
         self.mask_id, self.pad_id, self.top_k = mask_id, pad_id, top_k
         self.inputs = {"outputs": ("TYPE_FP32", [-1, size]), "input_ids": (data_type, [-1])}
         self.outputs: Specs = {"mask_count": ("TYPE_INT32", [1])} | COLUMNS
-        self.outputs |= {"json": ("TYPE_STRING", [1])} if "json" in extras else {}
+        self.outputs |= {"json": ("TYPE_STRING", [1])}
+        self.with_json = "json" in extras
+        self.on_request = () if self.with_json else ("json",)
         self.parameters = {
             "top_k": {"type": "integer", "minimum": 1, "maximum": min(size, 1000)},
             "targets": {"type": "string"},
+            "json": {"type": "boolean"},
         }
 
     def __call__(
-        self, outputs: np.ndarray, input_ids: np.ndarray, *, top_k: int | None = None, targets: str | None = None
+        self,
+        outputs: np.ndarray,
+        input_ids: np.ndarray,
+        *,
+        top_k: int | None = None,
+        targets: str | None = None,
+        **asked: bool,
     ) -> Tensors:
         """outputs: (batch, length or more, vocabulary) logits. Gives mask_count (batch, 1) and tokens, token_ids,
         token_scores, filled_text, each (batch, most masks of any text, k), best first. `targets`: tokens to choose
@@ -94,7 +103,7 @@ class FillMask:
         for name, (data_type, _) in COLUMNS.items():
             answer[name] = np.full((len(counts), counts.max(), ids.shape[1]), *EMPTY[data_type])
             answer[name][rows, slots] = found[name]
-        if "json" in self.outputs:
+        if self.with_json or asked.get("json"):
             answer["json"] = json_from_answer(answer)
         return answer
 

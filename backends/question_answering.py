@@ -40,7 +40,7 @@ class QuestionAnswering:
         no_answer: whether "" may be an answer, scored by the model's first token.
         align_to_words: widen an answer to whole words.
         data_type: of attention_mask.
-        extras: outputs to give beside: json.
+        extras: outputs to give always, which else a request must ask for: json.
 
     A request may say otherwise in each of top_k, max_answer_len, no_answer and align_to_words.
     """
@@ -50,6 +50,7 @@ class QuestionAnswering:
         "max_answer_len": {"type": "integer", "minimum": 1, "maximum": 1000},
         "no_answer": {"type": "boolean"},
         "align_to_words": {"type": "boolean"},
+        "json": {"type": "boolean"},
     }
 
     def __init__(
@@ -67,6 +68,7 @@ class QuestionAnswering:
             "max_answer_len": max_answer_len,
             "no_answer": no_answer,
             "align_to_words": align_to_words,
+            "json": "json" in extras,
         }
         self.inputs = {
             "start_logits": ("TYPE_FP32", [-1]),
@@ -78,7 +80,8 @@ class QuestionAnswering:
             "context": ("TYPE_STRING", [1]),
         }
         self.outputs: Specs = {"answer_count": ("TYPE_INT32", [1])} | COLUMNS
-        self.outputs |= {"json": ("TYPE_STRING", [1])} if "json" in extras else {}
+        self.outputs |= {"json": ("TYPE_STRING", [1])}
+        self.on_request = () if "json" in extras else ("json",)
 
     def __call__(
         self,
@@ -95,6 +98,7 @@ class QuestionAnswering:
         the other answer_* tensors, (items, most of any item): best first, "" and 0 behind an item's answers.
         """
         settings = self.defaults | chosen
+        with_json = settings["json"] or self.defaults["json"]
         places = word_offsets if settings["align_to_words"] else offsets
         most = settings["top_k"] * 2 + 10 if settings["align_to_words"] else settings["top_k"]
         starts, ends = probabilities(start_logits, context_mask), probabilities(end_logits, context_mask)
@@ -105,7 +109,7 @@ class QuestionAnswering:
             for start, end, score in spans:
                 items[item].add(int(places[row, start, 0]), int(places[row, end, 1]), score)
         rows = [item.best(settings["top_k"], settings["no_answer"]) for item in items]
-        return columns_from_rows(rows, self.outputs)
+        return columns_from_rows(rows, with_json=bool(with_json))
 
     def trim(self, answer: Tensors) -> Tensors:
         """One request's answers, as wide as its own items need."""
@@ -161,7 +165,7 @@ def best_spans(
     ]
 
 
-def columns_from_rows(rows: Sequence[Sequence[Answer]], outputs: Specs) -> Tensors:
+def columns_from_rows(rows: Sequence[Sequence[Answer]], *, with_json: bool) -> Tensors:
     """The answers of all items as tensors, one row an item, padded to the most."""
     width = max(map(len, rows), default=0)
     columns: Tensors = {"answer_count": np.array([[len(row)] for row in rows], dtype=np.int32)}
@@ -170,7 +174,7 @@ def columns_from_rows(rows: Sequence[Sequence[Answer]], outputs: Specs) -> Tenso
         columns[name] = np.full((len(rows), width), *EMPTY[data_type])
         for row, answers in enumerate(rows):
             columns[name][row, : len(answers)] = [getattr(answer, key) for answer in answers]
-    if "json" in outputs:
+    if with_json:
         texts = [[json.dumps([vars(answer) for answer in row], ensure_ascii=False)] for row in rows]
         columns["json"] = np.array(texts, dtype=object)
     return columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ except ModuleNotFoundError:  # outside Triton the step can be constructed and wi
     pb_utils = None
 
 Tensors = dict[str, np.ndarray]
+PACKED = "tbgen_parameters"  # how model.py takes parameters of any type: Triton 2.51 carries no fractions in a BLS call
 
 
 class RemoteError(RuntimeError):
@@ -32,6 +34,8 @@ class Remote:
         folder: the version folder; nothing is read from it.
         callee: name of the Triton model that is called; it takes as many items as this model joins.
         inputs, outputs: its tensors, name -> [data type, dims without the batch axis].
+        parameters: the request parameters that it takes, name -> rule; they are passed on.
+        on_request: those of its outputs that it gives only when a parameter asks for them.
     """
 
     takes_clients = True
@@ -43,29 +47,39 @@ class Remote:
         callee: str,
         inputs: Mapping[str, Sequence[Any]],
         outputs: Mapping[str, Sequence[Any]],
+        parameters: Mapping[str, Mapping[str, Any]],
+        on_request: Sequence[str] = (),
     ) -> None:
         self.callee = callee
         self.inputs = {name: tuple(spec) for name, spec in inputs.items()}
         self.outputs = {name: tuple(spec) for name, spec in outputs.items()}
+        self.parameters = dict(parameters)
+        self.on_request = tuple(on_request)
 
-    def __call__(self, *, clients: Sequence[Any] = (), **tensors: np.ndarray) -> Tensors:
+    def __call__(self, *, clients: Sequence[Any] = (), **given: Any) -> Tensors:
         """The callee's tensors in and out; text as str. Raises ValueError for what it refuses, RemoteError.
 
-        clients: who waits for each item; the call takes the trace of the first.
+        clients: who waits for each item; the call takes the trace of the first. given: the tensors, and the parameters
+        of the request, if it has any.
         """
-        sent = {name: self.encoded(name, array) for name, array in tensors.items()}
+        sent = {name: self.encoded(name, given[name]) for name in self.inputs}
+        chosen = {name: value for name, value in given.items() if name not in self.inputs}
+        terms: dict[str, Any] = {"trace": clients[0].trace()} if clients else {}
+        if chosen:
+            terms["parameters"] = {PACKED: json.dumps(chosen, ensure_ascii=False)}
         request = pb_utils.InferenceRequest(
             model_name=self.callee,
             requested_output_names=list(self.outputs),
             inputs=[pb_utils.Tensor(name, array) for name, array in sent.items()],
             preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
-            **({"trace": clients[0].trace()} if clients else {}),
+            **terms,
         )
         response = request.exec()
         if response.has_error():
             message, code = response.error().message(), response.error().code()
             raise ValueError(message) if self.refuses(message, code) else RemoteError(message, code)
-        return {name: self.decoded(name, response) for name in self.outputs}
+        given_back = {tensor.name() for tensor in response.output_tensors()}
+        return {name: self.decoded(name, response) for name in self.outputs if name in given_back}
 
     def refuses(self, message: str, code: Any) -> bool:
         """Whether an error is the client's: by its code, or as model.py writes it, for Triton 2.51 hands on no code.

@@ -56,7 +56,7 @@ class TokenClassification:
         ignore_labels: classes that are no entities.
         data_type: of input_ids.
         unk_id: id of the unknown token, whose word is what stands in the text.
-        extras: outputs to give beside: json.
+        extras: outputs to give always, which else a request must ask for: json.
     """
 
     def __init__(
@@ -84,8 +84,13 @@ class TokenClassification:
             "tokenized_text": ("TYPE_STRING", [1]),
         }
         self.outputs: Specs = {"entities_count": ("TYPE_INT32", [1])} | COLUMNS
-        self.outputs |= {"json": ("TYPE_STRING", [1])} if "json" in extras else {}
-        self.parameters = {"aggregation": {"type": "string", "enum": list(STRATEGIES)}}
+        self.outputs |= {"json": ("TYPE_STRING", [1])}
+        self.with_json = "json" in extras
+        self.on_request = () if self.with_json else ("json",)
+        self.parameters = {
+            "aggregation": {"type": "string", "enum": list(STRATEGIES)},
+            "json": {"type": "boolean"},
+        }
 
     def __call__(
         self,
@@ -96,9 +101,11 @@ class TokenClassification:
         tokenized_text: np.ndarray,
         *,
         aggregation: str | None = None,
+        **asked: bool,
     ) -> Tensors:
         """outputs: (batch, length or more, classes) logits. Gives entities_count (batch, 1) and the other entities_*
-        tensors, (batch, most of any text): each text's entities first, in the order of the text, "" and 0 behind them.
+        tensors, (batch, most of any text): each text's entities first, in the order of the text, "" and 0 behind them;
+        json beside if asked for.
         """
         rule = aggregation or self.aggregation
         scores = softmax(outputs)
@@ -107,7 +114,7 @@ class TokenClassification:
             real = np.flatnonzero(special_tokens_mask[row] == 0)
             tokens = self.tokens(text, input_ids[row, real].tolist(), offsets[row, real].tolist(), scores[row, real])
             rows.append([entity for entity in self.entities(tokens, rule) if entity.label not in self.ignored])
-        return columns_from_rows(rows, self.outputs)
+        return columns_from_rows(rows, with_json=bool(self.with_json or asked.get("json")))
 
     def tokens(self, text: str, ids: list[int], places: list[list[int]], scores: np.ndarray) -> list[Token]:
         """The tokens of a text, special ones left out."""
@@ -199,7 +206,7 @@ def tag_of(label: str) -> str:
     return label[2:] if label.startswith(("B-", "I-")) else label
 
 
-def columns_from_rows(rows: Sequence[Sequence[Entity]], outputs: Specs) -> Tensors:
+def columns_from_rows(rows: Sequence[Sequence[Entity]], *, with_json: bool) -> Tensors:
     """The entities of all texts as tensors, one row a text, padded to the longest."""
     width = max(map(len, rows), default=0)
     counts = np.array([[len(row)] for row in rows], dtype=np.int32)
@@ -209,7 +216,7 @@ def columns_from_rows(rows: Sequence[Sequence[Entity]], outputs: Specs) -> Tenso
         columns[name] = np.full((len(rows), width), *EMPTY[data_type])
         for row, entities in enumerate(rows):
             columns[name][row, : len(entities)] = [getattr(entity, key) for entity in entities]
-    if "json" in outputs:
+    if with_json:
         texts: list[Any] = [[json.dumps([vars(entity) for entity in row], ensure_ascii=False)] for row in rows]
         columns["json"] = np.array(texts, dtype=object)
     return columns

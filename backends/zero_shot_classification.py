@@ -70,10 +70,10 @@ class ZeroShotClassification:
         folder: the version folder; nothing is read from it.
         labels: names of the model's classes; one begins with "entail".
         multi_label: score each label alone, against its contradiction, unless a request says otherwise.
-        extras: outputs to give beside: json.
+        extras: outputs to give always, which else a request must ask for: json.
     """
 
-    parameters = {"multi_label": {"type": "boolean"}}
+    parameters = {"multi_label": {"type": "boolean"}, "json": {"type": "boolean"}}
 
     def __init__(
         self,
@@ -98,7 +98,9 @@ class ZeroShotClassification:
             "labels": ("TYPE_STRING", [-1]),
             "scores": ("TYPE_FP32", [-1]),
         }
-        self.outputs |= {"json": ("TYPE_STRING", [1])} if "json" in extras else {}
+        self.outputs |= {"json": ("TYPE_STRING", [1])}
+        self.with_json = "json" in extras
+        self.on_request = () if self.with_json else ("json",)
 
     def __call__(
         self,
@@ -107,8 +109,9 @@ class ZeroShotClassification:
         candidate_labels: np.ndarray,
         *,
         multi_label: bool | None = None,
+        **asked: bool,
     ) -> Tensors:
-        """outputs: (rows, classes) logits. Gives labels and scores, (items, labels), best first."""
+        """outputs: (rows, classes) logits. Gives labels and scores, (items, labels), best first; json if asked for."""
         logits = outputs.reshape(int(row_item[-1, 0]) + 1, -1, outputs.shape[1])
         alone = self.multi_label if multi_label is None else multi_label
         if alone or logits.shape[1] == 1:
@@ -120,7 +123,7 @@ class ZeroShotClassification:
             "labels": np.take_along_axis(candidate_labels, order, axis=1),
             "scores": np.take_along_axis(scores, order, axis=1).astype(np.float32),
         }
-        if "json" in self.outputs:
+        if self.with_json or asked.get("json"):
             pairs = zip(answer["labels"].tolist(), answer["scores"].tolist(), strict=True)
             texts = [[json.dumps({"labels": names, "scores": row}, ensure_ascii=False)] for names, row in pairs]
             answer["json"] = np.array(texts, dtype=object)

@@ -24,8 +24,14 @@ def check_chain(parts: Sequence[tuple[str, Part]], *, fronts: int) -> None:
     them take what was made, or what the first took.
     """
     known: dict[str, tuple[str, Any]] = {}
+    sometimes: dict[str, str] = {}  # outputs that are given on request alone, and by whom
     for index, (name, part) in enumerate(parts):
         for tensor, spec in part.inputs.items():
+            if tensor in sometimes:
+                raise UserError(
+                    f"{name} takes {tensor}, which {sometimes[tensor]} gives only to requests that ask for it; "
+                    f"--set {tensor}=true gives it always"
+                )
             if tensor in known:
                 check_tensor(tensor, known[tensor], (name, spec))
             elif index >= fronts:
@@ -34,6 +40,7 @@ def check_chain(parts: Sequence[tuple[str, Part]], *, fronts: int) -> None:
             else:
                 known[tensor] = ("the client", spec)
         known |= {tensor: (name, spec) for tensor, spec in part.outputs.items()}
+        sometimes |= dict.fromkeys(getattr(part, "on_request", ()), name)
     for index, (name, part) in enumerate(parts[:fronts]):
         others = [other for place, (_, other) in enumerate(parts) if place != index]
         check_joined(name, part, others, parts[index + 1 :])

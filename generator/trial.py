@@ -107,11 +107,12 @@ def called(name: str, step: Any, given: Tensors) -> Tensors:
         answer = step(**given)
     except ValueError as error:
         raise UserError(f"{name} refuses the example, as a client's mistake: {error}") from error
-    if not isinstance(answer, Mapping) or set(answer) != set(step.outputs):
+    sometimes = set(getattr(step, "on_request", ()))
+    if not isinstance(answer, Mapping) or {*answer, *sometimes} != set(step.outputs):
         gave = ", ".join(answer) if isinstance(answer, Mapping) else type(answer).__name__
         raise UserError(f"{name} says that it gives {', '.join(step.outputs)}; its call gave {gave or 'nothing'}")
     items = len(next(iter(given.values())))
-    for tensor, (data_type, dims) in step.outputs.items():
+    for tensor, (data_type, dims) in ((key, spec) for key, spec in step.outputs.items() if key in answer):
         check_array(name, tensor, answer[tensor], data_type, [items, *dims])
     return dict(answer)
 
@@ -131,7 +132,7 @@ def check_array(name: str, tensor: str, array: Any, data_type: str, shape: list[
 
 def check_same(name: str, step: Any, item: int, together: Tensors, alone: Tensors) -> None:
     """Raise UserError when an item's answer depends on its neighbours: requests are joined as they come."""
-    for tensor in step.outputs:
+    for tensor in (name for name in step.outputs if name in together):
         joined, single = together[tensor][item : item + 1], alone[tensor]
         if joined.shape != single.shape:
             continue  # an open axis may be as wide as the batch needs

@@ -6,12 +6,19 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tbgen.backends
-from tbgen.backends.model import chain_parameters, chain_tensors, listing, steps_from_folder
+from tbgen.backends.model import (
+    Rules,
+    chain_on_request,
+    chain_parameters,
+    chain_tensors,
+    listing,
+    steps_from_folder,
+)
 from tbgen.export.errors import UserError
 from tbgen.generator.chain import check_chain
 from tbgen.generator.config import (
@@ -34,11 +41,12 @@ VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores
 
 @dataclass(frozen=True)
 class Wires:
-    """What a written model takes and gives, the request parameters that its steps take, and the steps, named."""
+    """What a written model takes and gives, with what it gives on request alone; its request parameters; its steps."""
 
     inputs: TensorSpecs
     outputs: TensorSpecs
-    parameters: frozenset[str] = frozenset()
+    parameters: Rules = field(default_factory=dict)
+    on_request: frozenset[str] = frozenset()
     steps: tuple[tuple[str, Any], ...] = ()
 
 
@@ -72,10 +80,10 @@ def imports_record(model: Model) -> dict[str, Any]:
 
 def share_parameters(parts: Sequence[str], folder: Path, wiring: Wiring) -> None:
     """Tell each Python part of an ensemble which parameters the others take: Triton hands all parts all of them."""
-    all_taken = frozenset().union(*(wiring[part].parameters for part in parts))
+    all_taken = {name for part in parts for name in wiring[part].parameters}
     for part in parts:
         version_folder = folder / part / "1"
-        elsewhere = all_taken - wiring[part].parameters
+        elsewhere = all_taken - wiring[part].parameters.keys()
         if elsewhere and (version_folder / "steps.json").exists():
             listed = listing(version_folder)
             listed["parameters_elsewhere"] = sorted({*listed.get("parameters_elsewhere", ()), *elsewhere})
@@ -113,7 +121,7 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
     if "Engine" in names:  # the parts of an ensemble are checked together
         check_chain(named, fronts=names.index("Engine"))
     inputs, outputs = chain_tensors(steps)
-    wiring[model.name] = Wires(inputs, outputs, frozenset(chain_parameters(steps)), named)
+    wiring[model.name] = Wires(inputs, outputs, chain_parameters(steps), chain_on_request(steps), named)
     return python_config(
         model.name,
         inputs,
@@ -125,9 +133,16 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
 
 
 def callee_tensors(step: Step, wiring: Wiring) -> dict[str, Any]:
-    """What a step that calls a separate step must know of its tensors; nothing for any other step."""
+    """What a step that calls a separate step must know of it; nothing for any other step."""
     callee = wiring.get(str(step.settings.get("callee"))) if step.file == "remote.py" else None
-    return {"inputs": dict(callee.inputs), "outputs": dict(callee.outputs)} if callee else {}
+    if callee is None:
+        return {}
+    return {
+        "inputs": dict(callee.inputs),
+        "outputs": dict(callee.outputs),
+        "parameters": callee.parameters,
+        "on_request": sorted(callee.on_request),
+    }
 
 
 def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> ModelConfig:

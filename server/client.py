@@ -108,7 +108,8 @@ def answers(connection: Models, model: TextModel, texts: Iterable[str]) -> Itera
     while chunk := list(itertools.islice(remaining, model.rows)):
         encoded = np.array([utf8(text) for text in chunk], dtype=object)
         outputs = connection.infer(model.name, {model.input: encoded.reshape(-1, 1) if model.batching else encoded})
-        columns = {name: column(outputs[name], model, name) for name in model.outputs}
+        given = [name for name in model.outputs if name in outputs]  # some only when a parameter asks for them
+        columns = {name: column(outputs[name], model, name) for name in given}
         for row in range(len(chunk)):
             yield {name: values[row] for name, values in columns.items()}
 

@@ -110,6 +110,14 @@ def test_nonsense_in_a_parameter_is_a_sentence(text: str, sentence: str) -> None
         parameters_from_json(text, RULES)
 
 
+def test_parameters_packed_by_a_bls_call_are_held_to_the_rules_too() -> None:
+    packed = {"tbgen_parameters": '{"threshold": 0.5, "aggregation": "none"}'}
+    assert parameters_from_json(json.dumps(packed), RULES) == {"aggregation": "none", "threshold": 0.5}
+    for nonsense, sentence in (("[1]", "takes a JSON object"), ('{"threshold": 2}', "from 0 to 1, not 2")):
+        with pytest.raises(ValueError, match=sentence):
+            parameters_from_json(json.dumps({"tbgen_parameters": nonsense}), RULES)
+
+
 def test_a_whole_number_will_do_for_a_number() -> None:
     assert parameters_from_json('{"threshold": 1}', RULES) == {"threshold": 1}
 

@@ -54,6 +54,17 @@ def test_logits_beyond_the_range_of_exp() -> None:
     assert sigmoid(extreme)["sigmoid"].tolist() == [[1.0, 0.0]]
 
 
+def test_logits_and_json_are_given_when_asked_for() -> None:
+    logits = np.array([[2.0, 0.5]], dtype=np.float32)
+    step = TextClassification(Path(), labels=["a", "b"])
+    assert not {"logits", "json"} & step(logits).keys()
+    assert step(logits, logits=True)["logits"].tolist() == [[2.0, 0.5]]
+    assert [row["label"] for row in json.loads(step(logits, json=True, top_k=1)["json"][0, 0])] == ["a"]
+    always = TextClassification(Path(), labels=["a", "b"], extras=["logits"])
+    assert always(logits, logits=False)["logits"].tolist() == [[2.0, 0.5]]
+    assert (step.on_request, always.on_request) == (("logits", "json"), ("json",))
+
+
 def test_a_regression_gives_its_values() -> None:
     step = Regression(Path(), labels=["stars"], extras=["json"])
     answer = step(np.array([[3.5]], dtype=np.float32))

@@ -17,6 +17,7 @@ LABEL: Specs = {"label": ("TYPE_STRING", [1])}
 class Part:
     inputs: Specs
     outputs: Specs = field(default_factory=dict)
+    on_request: tuple[str, ...] = ()
 
 
 TOKENIZER, ENGINE, HEAD = ("Tokenizer", Part(TEXT, IDS)), ("Engine", Part(IDS, LOGITS)), ("Head", Part(LOGITS, LABEL))
@@ -60,6 +61,13 @@ def test_a_tensor_that_nobody_gives_is_named_with_those_there_are() -> None:
     judge = ("Judge", Part({"scores": ("TYPE_FP32", [1])}, {"sure": ("TYPE_BOOL", [1])}))
     assert refused(TOKENIZER, ENGINE, HEAD, judge) == (
         "Judge takes scores, which no step before it gives; there is: input_ids, input_text, label, outputs"
+    )
+
+
+def test_a_tensor_that_is_given_on_request_alone_is_nothing_to_build_on() -> None:
+    head = ("Head", Part(LOGITS, LABEL | {"json": ("TYPE_STRING", [1])}, ("json",)))
+    assert refused(TOKENIZER, ENGINE, head, ("Log", Part({"json": ("TYPE_STRING", [1])}))) == (
+        "Log takes json, which Head gives only to requests that ask for it; --set json=true gives it always"
     )
 
 

@@ -60,6 +60,8 @@ def test_the_ensemble_is_wired_by_tensor_names(repository: Path) -> None:
         ("score", [1]),
         ("top_labels", [-1]),
         ("top_scores", [-1]),
+        ("logits", [3]),
+        ("json", [1]),
     ]
 
 

@@ -20,14 +20,21 @@ import numpy as np
 
 class {name}:
     inputs = outputs = {{"{tensor}": ("TYPE_STRING", [1])}}
+    parameters = {{
+        "{name}_share": {{"type": "number", "minimum": 0, "maximum": 1}},
+        "{name}_mark": {{"type": "string"}},
+    }}
 
     def __init__(self, folder, *, sign): self.sign = sign
 
-    def __call__(self, {tensor}):
+    def __call__(self, {tensor}, *, {name}_share=0.0, {name}_mark=""):
         for item, text in enumerate({tensor}[:, 0]):
             if text == "bad":
                 raise ValueError(f"{tensor} of item {{item}} is bad")
-        return {{"{tensor}": np.array([[self.sign + text] for text in {tensor}[:, 0]], dtype=object)}}
+        sign = self.told({name}_share, {name}_mark)
+        return {{"{tensor}": np.array([[sign + text] for text in {tensor}[:, 0]], dtype=object)}}
+
+    def told(self, share, mark): return f"{{share:.2f}}{{mark}}" if mark else self.sign
 """
 
 
@@ -68,9 +75,42 @@ def test_apart_they_answer_what_they_answer_inside(repository: Path, tmp_path: P
             assert error.value.status() == "StatusCode.INVALID_ARGUMENT", error.value.message()
 
 
+def test_parameters_reach_them_apart_as_inside(repository: Path, tmp_path: Path) -> None:
+    """Fractions, text and switches, for the step before the tokenizer, the head, and the step behind the head."""
+    given = {
+        "Louder_share": 0.25,
+        "Louder_mark": "크게",
+        "Praise_share": 1,
+        "Praise_mark": "🔥",
+        "top_k": 2,
+        "logits": True,
+    }
+    with server_on_free_ports(repository, log=tmp_path / "log") as server, Connection(server.grpc_url) as connection:
+        for graph in ("ensemble", "bls"):
+            inside, apart = (
+                connection.client.infer(f"{name}_onnx_{graph}", one_input("상한가"), parameters=given)
+                for name in ("inside", "apart")
+            )
+            assert apart.as_numpy("label")[0, 0].decode("utf-8").startswith("1.00🔥")
+            assert apart.as_numpy("top_labels").shape == (1, 2)
+            for name in ("logits", "label", "top_scores"):  # the marked text has other logits than the plain one
+                np.testing.assert_array_equal(apart.as_numpy(name), inside.as_numpy(name))
+            plain = connection.client.infer(f"apart_onnx_{graph}", one_input("상한가"))
+            assert plain.as_numpy("logits") is None
+            assert plain.as_numpy("score") != apart.as_numpy("score")
+            with pytest.raises(InferenceServerException, match="Praise_share takes values from 0 to 1"):
+                connection.client.infer(
+                    f"apart_onnx_{graph}", one_input("상한가"), parameters={"Praise_share": 1.5, "Praise_mark": "x"}
+                )
+
+
 def bad_input() -> list[object]:
+    return one_input("bad")
+
+
+def one_input(text: str) -> list[object]:
     from tritonclient.grpc import InferInput
 
     tensor = InferInput("input_text", [1, 1], "BYTES")
-    tensor.set_data_from_numpy(np.array([[b"bad"]], dtype=object))
+    tensor.set_data_from_numpy(np.array([[text.encode("utf-8")]], dtype=object))
     return [tensor]

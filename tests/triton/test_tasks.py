@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import tritonclient.grpc as grpc
 import tritonclient.http as http
 from tritonclient.utils import InferenceServerException
 
-from tbgen.backends.model import step_from_file
+from tbgen.backends.model import chain_parameters, step_from_file
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.graph import models_of
 from tbgen.generator.tasks import TASKS
@@ -140,9 +141,10 @@ def test_the_server_answers_what_the_steps_answer(
 
 
 NONSENSE = [
-    ("text-classification", {"topk": 3}, "no parameter 'topk'. Parameters: threshold, top_k, truncation"),
+    ("text-classification", {"topk": 3}, "no parameter 'topk'. Parameters: json, logits, threshold, top_k, truncation"),
     ("text-classification", {"top_k": 0}, "parameter top_k takes values from 1 to 1000000, not 0"),
     ("text-classification", {"threshold": "high"}, "parameter threshold takes a value of type number, not 'high'"),
+    ("text-classification", {"logits": "yes"}, "parameter logits takes a value of type boolean, not 'yes'"),
     ("token-classification", {"aggregation": "mean"}, "parameter aggregation takes one of none, simple, first"),
     (
         "text-classification",
@@ -161,6 +163,43 @@ def test_nonsense_in_parameters_is_a_400(
     with pytest.raises(InferenceServerException) as error:
         ask(server, f"{task}_onnx_{graph}", CASES[task].tensors, "http", **parameters)
     assert (error.value.status(), sentence in error.value.message()) == ("400", True), error.value.message()
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+@pytest.mark.parametrize(("task", "graph"), ROADS)
+def test_logits_and_json_are_given_to_requests_that_ask_for_them(
+    server: EmbeddedServer,
+    exports: Callable[..., Pair],  # noqa: F811
+    tmp_path: Path,
+    task: str,
+    graph: str,
+    protocol: str,
+) -> None:
+    case = CASES[task]
+    served = Served(tmp_path, task, pair_of(exports, task).exported, case.options)
+    steps = [step for part in served.parts.values() for step in part]
+    asked = [name for name in ("logits", "json") if name in chain_parameters(steps)]
+    assert bool(asked) == (task not in ("embedding", "rerank", "similarity", "sparse-embedding"))
+    plain = ask(server, f"{task}_onnx_{graph}", case.tensors, protocol)
+    assert [name for name in ("logits", "json") if plain.as_numpy(name) is not None] == list(
+        case.options.keys() & asked
+    )
+    for name in asked:
+        expected = served.ask(graph, case.tensors, **{name: True})[name]
+        found = ask(server, f"{task}_onnx_{graph}", case.tensors, protocol, **{name: True}).as_numpy(name)
+        if name == "logits":
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+            continue
+        for got, wanted in zip(found[:, 0], expected[:, 0], strict=True):
+            assert words_of(json.loads(got)) == words_of(json.loads(wanted))
+
+
+def words_of(value: Any) -> list[str]:
+    """The strings in a JSON value, in order: scores differ in the last digit between batches."""
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [word for part in parts for word in words_of(part)]
 
 
 def many(*texts: str) -> np.ndarray:
