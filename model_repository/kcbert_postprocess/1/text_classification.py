@@ -21,7 +21,7 @@ class TextClassification:
         activation: softmax where one class is right, sigmoid where each class may be.
         top_k: how many classes top_labels names unless a request says otherwise.
         threshold: the least score in top_labels unless a request says otherwise; sigmoid only.
-        extras: outputs to give beside: logits, json.
+        extras: outputs to give always, which else a request must ask for: logits, json.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class TextClassification:
         self.activation = activation
         self.top_k = top_k
         self.threshold = threshold
-        self.with_json = "json" in extras
+        self.extras = set(extras)
         per_class = ("TYPE_FP32", [len(labels)])
         self.inputs = {"outputs": per_class}
         self.outputs: dict[str, tuple[str, list[int]]] = {
@@ -50,13 +50,18 @@ class TextClassification:
             "top_scores": ("TYPE_FP32", [-1]),
         }
         self.outputs |= {"top_count": ("TYPE_INT32", [1])} if activation == "sigmoid" else {}
-        self.outputs |= {name: spec for name, spec in (("logits", per_class), JSON) if name in extras}
-        self.parameters = {name: PARAMETERS[name] for name in PARAMETERS_OF[activation]}
+        self.outputs |= {"logits": per_class, "json": ("TYPE_STRING", [1])}
+        self.on_request = tuple(name for name in ON_REQUEST if name not in extras)
+        self.parameters = {name: PARAMETERS[name] for name in (*PARAMETERS_OF[activation], *ON_REQUEST)}
 
-    def __call__(self, outputs: np.ndarray, *, top_k: int | None = None, threshold: float | None = None) -> Tensors:
+    def __call__(
+        self, outputs: np.ndarray, *, top_k: int | None = None, threshold: float | None = None, **asked: bool
+    ) -> Tensors:
         """outputs: (batch, classes) logits. Gives label_index, label, score (batch, 1), the score of each class
         (batch, classes), and top_labels, top_scores (batch, k), best first; with sigmoid top_count says how many count.
+        asked: logits, json: whether to give these too.
         """
+        extras = self.extras | {name for name, wanted in asked.items() if wanted}
         scores = ACTIVATIONS[self.activation](outputs)
         order = np.argsort(-scores, axis=1, kind="stable")[:, : top_k or self.top_k]
         best, top = order[:, :1], scores[np.arange(len(scores))[:, None], order]
@@ -71,9 +76,9 @@ class TextClassification:
         }
         if self.activation == "sigmoid":
             answer |= self.above(self.threshold if threshold is None else threshold, order, top)
-        if self.with_json:
+        if "json" in extras:
             answer["json"] = self.json(answer)
-        return {name: answer[name] for name in self.outputs}
+        return {name: answer[name] for name in self.outputs if name not in ON_REQUEST or name in extras}
 
     def above(self, threshold: float, order: np.ndarray, top: np.ndarray) -> Tensors:
         """The best few that reach the threshold, first in their row; (batch, most of any text)."""
@@ -112,9 +117,11 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 ACTIVATIONS = {"softmax": softmax, "sigmoid": sigmoid}
-JSON: tuple[str, tuple[str, list[int]]] = ("json", ("TYPE_STRING", [1]))
-PARAMETERS = {
+ON_REQUEST = ("logits", "json")
+PARAMETERS: dict[str, dict[str, Any]] = {
     "top_k": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
     "threshold": {"type": "number", "minimum": 0, "maximum": 1},
+    "logits": {"type": "boolean"},
+    "json": {"type": "boolean"},
 }
 PARAMETERS_OF = {"softmax": ["top_k"], "sigmoid": ["top_k", "threshold"]}

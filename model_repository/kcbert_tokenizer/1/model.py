@@ -39,6 +39,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "string": (str,),
 }
+PACKED = "tbgen_parameters"  # parameters as JSON in one string: a BLS call of Triton 2.51 carries no fractions
 
 
 def steps_from_folder(folder: Path) -> list[Any]:
@@ -102,6 +103,11 @@ def chain_parameters(steps: Iterable[Any]) -> Rules:
     return {name: rule for step in steps for name, rule in getattr(step, "parameters", {}).items()}
 
 
+def chain_on_request(steps: Iterable[Any]) -> frozenset[str]:
+    """The outputs that a chain gives only when a request's parameters ask for them. A step without any need not say."""
+    return frozenset(name for step in steps for name in getattr(step, "on_request", ()))
+
+
 def run_steps(
     steps: Sequence[Any],
     tensors: Tensors,
@@ -136,7 +142,7 @@ def clients_of_rows(clients: Sequence[Client], tensors: Tensors) -> Sequence[Cli
 
 def parameters_from_json(text: str, rules: Rules, elsewhere: Collection[str] = ()) -> dict[str, Any]:
     """The checked parameters of a request, without those meant for other models. Raises ValueError."""
-    parameters = json.loads(text)
+    parameters = unpacked(json.loads(text))
     unknown = sorted(parameters.keys() - rules.keys() - set(elsewhere))
     if unknown:
         known = ", ".join(sorted({*rules, *elsewhere})) or "none"
@@ -144,6 +150,17 @@ def parameters_from_json(text: str, rules: Rules, elsewhere: Collection[str] = (
     for name in sorted(parameters.keys() & rules.keys()):
         check_parameter(name, parameters[name], rules[name])
     return {name: parameters[name] for name in sorted(parameters) if name in rules}
+
+
+def unpacked(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with those that a BLS call packed into one. Raises ValueError."""
+    if PACKED not in parameters:
+        return parameters
+    packed = parameters.pop(PACKED)
+    values = json.loads(packed) if isinstance(packed, str) else None
+    if not isinstance(values, dict):
+        raise ValueError(f"parameter {PACKED} takes a JSON object, not {packed!r}")
+    return parameters | values
 
 
 def check_parameter(name: str, value: Any, rule: Mapping[str, Any]) -> None:
@@ -278,6 +295,7 @@ class TritonPythonModel:
         self.steps = steps_from_folder(folder)
         self.inputs, self.outputs = chain_tensors(self.steps)
         self.rules = chain_parameters(self.steps)
+        self.on_request = chain_on_request(self.steps)
         listed = listing(folder)
         self.elsewhere = frozenset(listed.get("parameters_elsewhere", ()))
         self.cached = listed.get("cached", False)
@@ -330,7 +348,8 @@ class TritonPythonModel:
         of_items = [client for client, count in zip(clients, rows, strict=True) for _ in range(count)]
         done = run_steps(self.steps, joined, parameters, self.meter.seconds, of_items)
         ends = np.cumsum(rows)
-        answers = [{k: done[k][end - count : end] for k in self.outputs} for count, end in zip(rows, ends, strict=True)]
+        given = [name for name in self.outputs if name in done or name not in self.on_request]
+        answers = [{k: done[k][end - count : end] for k in given} for count, end in zip(rows, ends, strict=True)]
         for trim in self.trims:
             answers = [answer | trim(answer) for answer in answers]
         return answers
@@ -367,7 +386,7 @@ class TritonPythonModel:
                         name, bytes_from_text(tensors[name]) if data_type == "TYPE_STRING" else tensors[name]
                     )
                     for name, (data_type, _) in self.outputs.items()
-                    if name in wanted
+                    if name in wanted and name in tensors
                 ]
             )
         except Exception as error:  # noqa: BLE001 - an answer that cannot be sent must not fail the neighbours
