@@ -162,6 +162,10 @@ def own_labels(config: dict[str, Any]) -> tuple[str, ...]:
 
 
 def problem_of(config: dict[str, Any]) -> str:
-    """What the classes mean; transformers, too, takes one lone class for a regression."""
-    alone = len(config.get("id2label", {0: "", 1: ""})) == 1
-    return config.get("problem_type") or ("regression" if alone else "single_label_classification")
+    """What the classes mean. A lone one that is said to be no regression is right or wrong by itself, as each of many
+    labels is: so the pipeline of transformers reads it.
+    """
+    named = config.get("problem_type")
+    if len(config.get("id2label", {0: "", 1: ""})) == 1 and named != "regression":
+        return "multi_label_classification"
+    return named or "single_label_classification"

@@ -113,8 +113,10 @@ def real_rows(output: np.ndarray, mask: np.ndarray, row: Task) -> list[np.ndarra
 
 
 def decide(numbers: np.ndarray, row: Task, problem: str) -> np.ndarray:
-    """What a task makes of one text's numbers: the best class, the classes above zero, or nothing for hidden states."""
-    if row.width == "hidden" or problem == "regression":
+    """What a task makes of one text's numbers: the best class, the classes above zero, or nothing for hidden states and
+    for a pair's one score, which counts beside those of other pairs.
+    """
+    if row.width == "hidden" or problem == "regression" or (row.pair and numbers.shape == (1,)):
         return np.empty(0)
     if row.width == "labels" and problem == "multi_label_classification":
         return numbers > 0

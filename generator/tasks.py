@@ -78,15 +78,30 @@ def ids_type(exported: Exported) -> str:
     return DATA_TYPES[exported.inputs["input_ids"].dtype]
 
 
+# What makes scores of logits, where softmax does not, and which options each of these ways can use.
+ACTIVATIONS = {"regression": "none", "multi_label_classification": "sigmoid"}
+CLASSIFYING = {
+    "softmax": ("top_k", "json", "logits"),
+    "sigmoid": ("top_k", "json", "logits", "threshold"),
+    "none": ("json",),
+}
+
+
 def classification(exported: Exported, options: Options) -> Steps:
-    """Classes of a text, or the values of a regression."""
-    labels = {"labels": list(exported.labels)}
-    if exported.problem == "regression":
-        return (Step("regression.py", "Regression", labels | chosen(options, "json")),)
-    names = ("top_k", "json", "logits")
-    if exported.problem == "multi_label_classification":
-        labels["activation"], names = "sigmoid", (*names, "threshold")  # type: ignore[assignment]
-    return (Step("text_classification.py", "TextClassification", labels | chosen(options, *names)),)
+    """Classes of a text, or the values of a regression. Raises UserError for options that the activation cannot use."""
+    activation = options.get("activation") or ACTIVATIONS.get(exported.problem, "softmax")
+    for name in CLASSIFYING["sigmoid"]:
+        if name in options and name not in CLASSIFYING[activation]:
+            others = " or ".join(other for other, names in CLASSIFYING.items() if name in names)
+            raise UserError(
+                f"option {name} has no use with the activation {activation}, by which this checkpoint is read; "
+                f"leave it out, or set activation to {others}"
+            )
+    settings = {"labels": list(exported.labels)} | chosen(options, *CLASSIFYING[activation])
+    if activation == "none":
+        return (Step("regression.py", "Regression", settings),)
+    named = {"activation": activation} if activation != "softmax" else {}
+    return (Step("text_classification.py", "TextClassification", settings | named),)
 
 
 def token_classification(exported: Exported, options: Options) -> Steps:
@@ -213,7 +228,14 @@ TASKS = {
     "text-classification": Task(
         classification,
         reading=lambda _, options: PAIR if options.get("pair") else {},
-        options={"pair": FLAG, "top_k": COUNT, "threshold": SHARE, "logits": FLAG, "json": FLAG},
+        options={
+            "pair": FLAG,
+            "activation": {"type": "string", "enum": list(CLASSIFYING)},
+            "top_k": COUNT,
+            "threshold": SHARE,
+            "logits": FLAG,
+            "json": FLAG,
+        },
     ),
     "token-classification": Task(
         token_classification,

@@ -118,6 +118,30 @@ def test_many_labels_equal_the_pipeline(exports: Callable[..., Pair], tmp_path: 
         np.testing.assert_allclose([s for _, s in found], [choice["score"] for choice in above], atol=1e-4)
 
 
+@pytest.mark.parametrize("graph", ["ensemble", "bls"])
+def test_one_label_equals_the_pipeline(exports: Callable[..., Pair], tmp_path: Path, graph: str) -> None:
+    pair = exports("bert", "AutoModelForSequenceClassification", "text-classification", ("스팸",))
+    expected = pair.pipeline("text-classification")(TEXTS, truncation=True, max_length=40)
+    answer = Served(tmp_path, "text-classification", pair.exported).ask(graph, {"input_text": column(*TEXTS)})
+    assert answer["label"][:, 0].tolist() == [row["label"] for row in expected]
+    np.testing.assert_allclose(answer["score"][:, 0], [row["score"] for row in expected], atol=1e-4)
+    assert answer["sigmoid"].shape == (len(TEXTS), 1)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", "none"])
+def test_a_person_may_choose_the_activation(exports: Callable[..., Pair], tmp_path: Path, activation: str) -> None:
+    pair = exports("bert", "AutoModelForSequenceClassification", "text-classification")
+    expected = pair.pipeline("text-classification", top_k=None, function_to_apply=activation)(
+        TEXTS, truncation=True, max_length=40
+    )
+    served = Served(tmp_path, "text-classification", pair.exported, {"activation": activation})
+    answer = served.ask("bls", {"input_text": column(*TEXTS)})
+    for item, row in enumerate(expected):
+        by_label = {choice["label"]: choice["score"] for choice in row}
+        scores = answer["value" if activation == "none" else activation][item]
+        np.testing.assert_allclose(scores, [by_label[label] for label in pair.exported.labels], atol=1e-4)
+
+
 def test_a_regression_equals_the_pipeline(exports: Callable[..., Pair], tmp_path: Path) -> None:
     pair = exports("bert", "AutoModelForSequenceClassification", "text-classification", ("stars",), "regression")
     expected = pair.pipeline("text-classification")(TEXTS, truncation=True, max_length=40)

@@ -86,7 +86,8 @@ def test_a_task_is_read_from_the_architecture(
     [
         ({}, "single_label_classification", ("부정", "중립", "긍정")),
         ({"problem_type": "multi_label_classification"}, "multi_label_classification", ("부정", "중립", "긍정")),
-        ({"id2label": {0: "score"}}, "regression", ("score",)),
+        ({"id2label": {0: "score"}, "problem_type": "regression"}, "regression", ("score",)),
+        ({"id2label": {0: "spam"}}, "multi_label_classification", ("spam",)),  # as the pipeline of transformers
     ],
 )
 def test_what_the_classes_mean(

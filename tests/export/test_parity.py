@@ -76,6 +76,8 @@ def test_groups_put_short_texts_beside_long_ones() -> None:
         ("text-classification", "single_label_classification", [0.1, 0.9], [1]),
         ("text-classification", "multi_label_classification", [0.1, -0.9], [True, False]),
         ("text-classification", "regression", [0.1], []),
+        ("text-classification", "multi_label_classification", [0.1], [True]),
+        ("rerank", "multi_label_classification", [0.1], []),
         ("token-classification", "single_label_classification", [[0.1, 0.9], [0.8, 0.2]], [1, 0]),
         ("question-answering", "", [0.1, 0.3, 0.2], [1]),
         ("embedding", "", [[0.1, 0.3]], []),

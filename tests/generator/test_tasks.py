@@ -110,7 +110,7 @@ def test_a_step_may_not_have_the_name_of_another_file(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"topk": 3}, "no option 'topk' for this task. Options: pair, top_k, threshold, logits, json"),
+        ({"topk": 3}, "no option 'topk' for this task. Options: pair, activation, top_k, threshold, logits, json"),
         ({"top_k": "3"}, "option top_k takes a value of type integer, not '3'"),
     ],
 )
@@ -118,6 +118,15 @@ def test_options_are_checked(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError) as error:
         TASKS["text-classification"].checked(options)
     assert error.value.message == sentence
+
+
+def test_an_option_without_use_is_not_passed_over(exports: Callable[..., Pair], tmp_path: Path) -> None:  # noqa: F811
+    with pytest.raises(UserError) as error:
+        Served(tmp_path, "text-classification", two_classes(exports).exported, {"threshold": 0.3})
+    assert error.value.message == (
+        "option threshold has no use with the activation softmax, by which this checkpoint is read; "
+        "leave it out, or set activation to sigmoid"
+    )
 
 
 def test_an_ensemble_cannot_serve_a_task_of_several_rows() -> None:
