@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from tbgen.cli.source import source_named, source_options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tbgen.export.exported import Exported
+    from tbgen.export.sources import Source
     from tbgen.export.tensorrt import Progress
 
 
 @click.command(short_help="Build a TensorRT plan for the GPU of this machine.")
-@click.option(
-    "--source", type=click.Path(path_type=Path), required=True, help="Folder of an ONNX export, or of a checkpoint."
-)
+@source_options
+@click.option("--task", help="What the model does. Default: read from the checkpoint.")
+@click.option("--label", "labels", multiple=True, help="Name of a class, in the order of the logits; repeatable.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--precision", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True)
 @click.option(
@@ -40,7 +43,6 @@ if TYPE_CHECKING:
 @click.option("--text", type=click.File(encoding="utf-8"), help="File of sentences to compare on, one a line.")
 @click.option("--force", is_flag=True, help="Replace an existing folder.")
 def tensorrt(
-    source: Path,
     output: Path,
     precision: str,
     shapes: tuple[str, ...],
@@ -50,6 +52,9 @@ def tensorrt(
     tolerance: float | None,
     text: TextIO | None,
     force: bool,
+    task: str | None,
+    labels: tuple[str, ...],
+    **source: Any,
 ) -> None:
     """Build a TensorRT plan beside its tokenizer, and compare it with the ONNX file.
 
@@ -63,7 +68,9 @@ def tensorrt(
 
     console = Console(highlight=False, soft_wrap=True)
     profiles = [profile_from_text(shape) for shape in shapes]
-    with progress_bar(console) as on_progress, onnx_export(source, precision) as exported:
+    named = source_named(source)
+    meaning = {"task": task, "labels": labels or None}
+    with progress_bar(console) as on_progress, onnx_export(named, precision, meaning) as exported:
         built = plan_from_export(
             exported,
             output,
@@ -82,28 +89,29 @@ def tensorrt(
 
 
 @contextmanager
-def onnx_export(source: Path, precision: str) -> Iterator[Exported]:
-    """The export that the source is, or the one made from its checkpoint, for the installed TensorRT."""
+def onnx_export(source: Source, precision: str, meaning: dict[str, Any]) -> Iterator[Exported]:
+    """The export that the source is, or the one made from it for the installed TensorRT. Raises UserError."""
     import tempfile
 
     from tbgen.export.exported import exported_from_folder
+    from tbgen.export.onnx import onnx_from_checkpoint
+    from tbgen.export.ready import export_from_onnx
     from tbgen.export.tensorrt_plan import tensorrt as package
     from tbgen.export.tensorrt_versions import traits_of
 
+    kind, place = source.kind, Path(source.place)
     traits = traits_of(package().__version__)
-    if (source / "export.json").exists():
-        yield exported_from_folder(source)
+    typed = precision if traits.typed else "fp32"
+    if kind == "export":
+        yield exported_from_folder(place)
         return
-    from tbgen.export.onnx import onnx_from_checkpoint
-    from tbgen.export.sources import checkpoint_from_source
-
     with tempfile.TemporaryDirectory() as folder:
-        yield onnx_from_checkpoint(
-            checkpoint_from_source(str(source)),
-            Path(folder, "onnx"),
-            opset=traits.opset,
-            precision=precision if traits.typed else "fp32",
-        )
+        target = Path(folder, "onnx")
+        if kind == "onnx":
+            words = {"rename": source.rename, "precision": typed, **meaning}
+            yield export_from_onnx(place, source.companions, target, **words)
+        else:
+            yield onnx_from_checkpoint(source.checkpoint(**meaning), target, opset=traits.opset, precision=typed)
 
 
 @contextmanager

@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from tbgen.cli.source import NAMES, source_options
+
 
 @click.command(short_help="Write a recipe that scaffold reads, by questions on a terminal.")
 @click.argument("name", required=False)
-@click.option("--source", type=click.Path(path_type=Path), help="Folder of a checkpoint, or of its export.")
+@source_options
 @click.option("--task", help="What the model does. Default: read from the checkpoint.")
 @click.option("--label", "labels", multiple=True, help="Name of a class, in the order of the logits; repeatable.")
 @click.option("--engine", "engines", multiple=True, help="How Triton runs the model; repeatable. Default: onnx.")
@@ -51,14 +53,14 @@ def init(output: Path, force: bool, **given: Any) -> None:
         raise click.UsageError("name the models")
     request = Request(
         answers["name"],
-        answers["source"],
+        Path(answers["source"]) if answers["source"] else None,
         answers["task"],
         graph=answers["graph"] or "both",
         labels=answers["labels"],
         fixed_length=answers["fixed_length"] or None,
         vendor=answers["vendor"],
         platform=answers["platform"] or this_platform(),
-        **{key: answers[key] for key in ("options", "long_text", "pre", "post", "steps", "layout", "cache")},
+        **{key: answers[key] for key in ("options", "long_text", "pre", "post", "steps", "layout", "cache", *NAMES)},
     )
     requests = tuple(replace(request, engine=engine) for engine in answers["engines"] or ["onnx"])
     for each in requests:
@@ -85,11 +87,11 @@ def ask(given: dict[str, Any]) -> dict[str, Any]:
     return given | {"name": name, "source": source, "graph": graph, "fixed_length": length}
 
 
-def ask_source(default: str | None) -> Path | None:
-    """The folder of a checkpoint; None for the bundled sample, which only a preset's name stands for."""
+def ask_source(default: str | None) -> str | None:
+    """The folder of a checkpoint, or a file; None for the bundled sample, which only a preset's name stands for."""
     words = "Folder of the checkpoint" + ("" if default is None else " (empty: the bundled sample)")
     while answer := click.prompt(words, default=default, show_default=False):
-        if Path(answer).is_dir():
-            return Path(answer)
+        if Path(answer).exists():
+            return str(answer)
         click.echo(f"There is no folder {answer!r}.")
     return None

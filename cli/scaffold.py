@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from tbgen.cli.repository import ModelRepository
+from tbgen.cli.source import source_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,11 +44,7 @@ class StepWords(click.Command):
 
 @click.command(cls=StepWords, short_help="Write the models that serve a checkpoint into a model repository.")
 @click.argument("name", required=False)
-@click.option(
-    "--source",
-    type=click.Path(path_type=Path),
-    help="Folder of a checkpoint (config.json, weights, tokenizer) or of its export. Default: the preset NAME.",
-)
+@source_options
 @click.option("--task", help="What the model does. Default: read from the checkpoint.")
 @click.option("--label", "labels", multiple=True, help="Name of a class, in the order of the logits; repeatable.")
 @click.option("--engine", default="onnx", show_default=True, help="How Triton runs the model.")
@@ -105,7 +102,7 @@ class StepWords(click.Command):
 )
 @click.option("--force", is_flag=True, help="Replace models of the same name, edited ones too.")
 def scaffold(name: str | None, repository: Path | None, recipe: Path | None, force: bool, **asked: Any) -> None:
-    """Write the models that serve a checkpoint under NAME into a Triton model repository.
+    """Write the models that serve a checkpoint, or a ready engine file, under NAME into a Triton model repository.
 
     Without --source, NAME is a preset: `tbgen scaffold kcbert` serves the bundled sample checkpoint. Without NAME, the
     recipe tbgen.toml in this folder says it all; `tbgen init` writes one.
@@ -116,6 +113,7 @@ def scaffold(name: str | None, repository: Path | None, recipe: Path | None, for
     from tbgen.generator.scaffold import Request
     from tbgen.generator.scaffold import scaffold as write
 
+    asked["source"] = Path(asked["source"]) if asked["source"] else None
     found = recipe_asked(name, recipe)
     requests = found.requests if found else (Request(str(name), **asked),)
     target = repository or (found.repository if found else Path("model_repository"))
@@ -163,8 +161,14 @@ def show(written: Scaffolded, console: Console, *, cache: bool) -> None:
 
     if parity := written.exported.parity:
         console.print(
-            f"Against PyTorch on {parity['texts']} sentences: logits differ by at most {parity['max_abs']:.2g} "
+            f"Against {parity.get('against', 'PyTorch')} on {parity['texts']} sentences: "
+            f"logits differ by at most {parity['max_abs']:.2g} "
             f"(tolerance {parity['tolerance']:g})"
+        )
+    else:
+        file = next(iter(written.exported.made.get("source", {})), written.exported.model.name)
+        console.print(
+            f"Nobody compared {file} with PyTorch here. tbgen verify does: --source CHECKPOINT", style="yellow"
         )
     for line in (*import_lines(written.models), *written.warnings):
         console.print(line, style="yellow")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.repository import ModelRepository
+from tbgen.cli.source import source_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Model repository that scaffold wrote.",
 )
-@click.option("--source", help="The checkpoint that the models were made from. Default: the preset NAME.")
+@source_options
 @click.option("--task", help="What the checkpoint does, where its config does not say so.")
 @click.option(
     "--text",
@@ -41,27 +42,27 @@ if TYPE_CHECKING:
 @click.option("--url", help="host:port (gRPC) of a Triton that serves the repository. Default: one is started here.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify(
-    name: str,
-    repository: Path,
-    source: str | None,
-    task: str | None,
-    texts: Path | None,
-    url: str | None,
-    as_json: bool,
+    name: str, repository: Path, task: str | None, texts: Path | None, url: str | None, as_json: bool, **source: Any
 ) -> None:
     """Ask PyTorch, the engine file and the served graphs of NAME the same texts, and compare.
 
+    --source is the checkpoint that the models were made from, by default the preset NAME. Models that were made of a
+    ready ONNX file are held against that file, or against the checkpoint that is named.
+
     fp32 is held to 1e-4 in every number and to equal decisions; fp16 and int8 to their precision's bounds. Each text is
-    also asked beside a long one: padding must not move its answer.
+    also asked beside a long one: padding must not move its answer. A plan is run itself too, where there is its GPU.
     """
     from rich.console import Console
 
-    progress = Console(stderr=True)
+    progress = Console(stderr=True, soft_wrap=True, highlight=False)
     found = list(compare(name, repository, source, task, texts, url, progress))
     if as_json:
         click.echo(json.dumps([{**asdict(row), "holds": row.holds} for row in found], ensure_ascii=False, indent=2))
     else:
         Console().print(table_of(found))
+        for row in found:
+            if row.advice:
+                Console(soft_wrap=True, highlight=False).print(f"{row.road}: {row.advice}")
     if not all(row.holds for row in found):
         raise click.exceptions.Exit(1)
 
@@ -69,40 +70,35 @@ def verify(
 def compare(
     name: str,
     repository: Path,
-    source: str | None,
+    source: dict[str, Any],
     task: str | None,
     texts: Path | None,
     url: str | None,
     progress: Console,
 ) -> Iterator[Comparison]:
     """The comparisons, as they come."""
-    from tbgen.export.parity import torch_run
     from tbgen.export.sentences import texts_from_file
-    from tbgen.export.sources import checkpoint_from_source
     from tbgen.generator.corpus import verification_texts
-    from tbgen.generator.presets import source_named
     from tbgen.server.connection import Connection
-    from tbgen.server.verify import check_source, scaffold_named, verify_engine, verify_front
+    from tbgen.server.verify import CannotRun, reference_of, scaffold_named, verify_engine, verify_front
 
     models = scaffold_named(name, repository)
-    checkpoint = checkpoint_from_source(
-        source or str(source_named(models.name)),
-        task=task or models.exported.task,
-        labels=models.exported.labels or None,
-    )
-    check_source(checkpoint, models)
     asked = texts_from_file(texts) if texts else verification_texts()
     with progress.status("Loading the checkpoint") as status:
-        reference = torch_run(checkpoint)
+        reference = reference_of(models, source, task)
+        if reference.note:
+            progress.print(reference.note, style="yellow")
         status.update("Comparing the engine file")
-        if models.exported.model.suffix == ".onnx":
-            yield verify_engine(checkpoint, models, asked, reference)
+        try:
+            yield verify_engine(models, asked, reference)
+        except CannotRun as error:
+            progress.print(error.message, style="yellow")
         status.update("Starting Triton")
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(Connection(url or stack.enter_context(served(repository))))
             for front in models.fronts:
                 tell = lambda front, done, of: status.update(f"Comparing {front}: {done} of {of} texts")  # noqa: E731
-                yield verify_front(models, front, asked, connection, reference, tell)
+                yield verify_front(models, front, asked, connection, reference.run, tell)
 
 
 @contextlib.contextmanager

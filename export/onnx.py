@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.drift import first_drifts
 from tbgen.export.errors import NoSuchName, UserError, require
@@ -15,7 +17,7 @@ from tbgen.export.exported import RECORD, Exported, TensorSpec, exported_from_fo
 from tbgen.export.files import sha256, whole_folder, write_json
 from tbgen.export.fusion import fuse
 from tbgen.export.graphfile import weights_beside
-from tbgen.export.layout import LAYOUTS, PACKED, PADDED
+from tbgen.export.layout import LAYOUTS, LENGTHS, PACKED, PADDED
 from tbgen.export.packed import refuse_unpackable
 from tbgen.export.parity import Encoder, Parity, engine_parity, model_run
 from tbgen.export.precision import Precision, precision_named
@@ -58,10 +60,7 @@ def onnx_from_checkpoint(
         require(package, extra="onnx")  # now, not after minutes of work
     row = precision_named(precision)
     refuse_newer("opset", opset, newest_opset)
-    if fixed_length is not None and not 2 <= fixed_length <= checkpoint.max_length:
-        raise UserError(
-            f"fixed length {fixed_length} does not fit: the checkpoint reads 2 to {checkpoint.max_length} tokens"
-        )
+    check_length(checkpoint, fixed_length)
     check_layout(layout, checkpoint, fixed_length=fixed_length, optimize=optimize)
     tell = progress or (lambda _: None)
     with whole_folder(folder, force=force) as new:
@@ -110,22 +109,90 @@ def check_layout(layout: str, checkpoint: Checkpoint, *, fixed_length: int | Non
         )
 
 
+def expected_export(
+    checkpoint: Checkpoint, folder: Path, *, fixed_length: int | None, precision: str, layout: str
+) -> Exported:
+    """What an export of the checkpoint will be, before anything long is done; its file in `folder` has tensors alone.
+
+    Raises UserError for a tokenizer or a length that does not fit the checkpoint.
+    """
+    check_length(checkpoint, fixed_length)
+    check_layout(layout, checkpoint, fixed_length=fixed_length, optimize=False)
+    write_config(checkpoint, folder)
+    write_tokenizer(checkpoint.folder, folder)
+    check_vocabulary(folder, checkpoint.config["vocab_size"])
+    config, row = checkpoint.config, checkpoint.row
+    sequence: tuple[int | str, ...] = ("batch", fixed_length or "sequence")
+    widths = {
+        "labels": len(checkpoint.labels),
+        "hidden": config.get("hidden_size") or config.get("dim"),
+        "vocabulary": config["vocab_size"],
+    }
+    width = (widths[row.width],) if row.width in widths else ()
+    shape = (*(sequence if row.per_token else sequence[:1]), *width)
+    inputs = {name: TensorSpec("int64", sequence) for name in checkpoint.inputs}
+    outputs = {name: TensorSpec("float32", shape) for name in row.outputs}
+    flat = {name: TensorSpec("int64", ("elements",)) for name in inputs} | {LENGTHS: TensorSpec("int32", ("batch",))}
+    write_interface(folder / "model.onnx", flat if layout == PACKED else inputs, outputs)
+    return Exported(
+        folder=folder,
+        model=folder / "model.onnx",
+        weights=None,
+        tokenizer=folder / "tokenizer.json",
+        task=checkpoint.task,
+        labels=checkpoint.labels,
+        problem=checkpoint.problem,
+        max_length=fixed_length or checkpoint.max_length,
+        fixed_length=fixed_length,
+        inputs=inputs,
+        outputs=outputs,
+        special=special_ids(folder),
+        sentence=checkpoint.sentence.record() if checkpoint.sentence else {},
+        made={
+            "precision": precision,
+            "layout": layout,
+            "source": {path.name: sha256(path) for path in checkpoint.weights()},
+        },
+    )
+
+
+def write_interface(path: Path, inputs: dict[str, TensorSpec], outputs: dict[str, TensorSpec]) -> None:
+    """Write an ONNX file that has these tensors and computes nothing."""
+    helper = require("onnx", extra="onnx").helper
+    tensors = [
+        [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape)
+            for name, spec in side.items()
+        ]
+        for side in (inputs, outputs)
+    ]
+    path.write_bytes(helper.make_model(helper.make_graph([], "expected", *tensors)).SerializeToString())
+
+
+def check_length(checkpoint: Checkpoint, fixed_length: int | None) -> None:
+    """Raise UserError for a fixed length that the checkpoint cannot read."""
+    if fixed_length is not None and not 2 <= fixed_length <= checkpoint.max_length:
+        raise UserError(
+            f"fixed length {fixed_length} does not fit: the checkpoint reads 2 to {checkpoint.max_length} tokens"
+        )
+
+
 def refuse_newer(what: str, made: int, newest: int | None) -> None:
     """Raise UserError for a version that the server's ONNX Runtime cannot read."""
     if newest is not None and made > newest:
         raise UserError(f"{what} {made} is newer than the server's ONNX Runtime reads, which is {newest} at most")
 
 
-def refuse_drift(found: Parity, bounds: Precision, advise: Callable[[], str]) -> None:
-    """Raise UserError when the engine's answers are not PyTorch's, or NaN, which fails every comparison."""
+def refuse_drift(found: Parity, bounds: Precision, advise: Callable[[], str], *, reference: str = "PyTorch") -> None:
+    """Raise UserError when the engine's answers are not the reference's, or NaN, which fails every comparison."""
     if not found.max_abs <= bounds.tolerance:
         raise UserError(
-            f"the ONNX file differs from PyTorch by {found.max_abs:g} in a logit, "
+            f"the ONNX file differs from {reference} by {found.max_abs:g} in a logit, "
             f"the tolerance is {bounds.tolerance:g}; nothing was written{advise()}"
         )
     if found.agreement < bounds.agreement:
         raise UserError(
-            f"{found.flips} of {found.decisions} decisions differ from PyTorch's, {found.agreement:.4f} agree "
+            f"{found.flips} of {found.decisions} decisions differ from {reference}'s, {found.agreement:.4f} agree "
             f"and {bounds.agreement:g} must; nothing was written{advise()}"
         )
     if not found.padding_abs <= bounds.tolerance:
@@ -143,6 +210,24 @@ def advice(traced: Path, exported: Exported, texts: Sequence[str]) -> str:
     names = ", ".join(f"{drift.node} ({drift.error:.2g})" for drift in drifts)
     options = " ".join(f"--keep-fp32 {drift.node}" for drift in drifts)
     return f". It first drifts at {names}; try {options}" if drifts else ""
+
+
+def traced_like(checkpoint: Checkpoint, exported: Exported, folder: Path) -> Path:
+    """The FP32 graph that an export was converted from, traced again into `folder`."""
+    traced = folder / "model.onnx"
+    model = model_from_checkpoint(checkpoint)
+    made = exported.made
+    write_graph(
+        model,
+        checkpoint,
+        traced,
+        opset=made["opset"],
+        fixed_length=exported.fixed_length,
+        packed=exported.packed,
+    )
+    if made["optimized"]:
+        fuse(traced, traced, checkpoint.config)
+    return traced
 
 
 def check_graph(path: Path) -> None:

@@ -14,6 +14,7 @@ from tbgen.export.errors import UserError, require
 from tbgen.export.half import half_run
 from tbgen.export.run import Run, Tensors, onnx_run
 from tbgen.export.tasks import Task, task_named
+from tbgen.export.tensorrt_session import plan_run
 
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
@@ -45,9 +46,18 @@ class Parity:
 def engine_parity(
     checkpoint: Checkpoint, exported: Exported, texts: Sequence[str], *, reference: Run | None = None
 ) -> Parity:
-    """Compare ONNX Runtime on an export with PyTorch on its checkpoint; FP16 is rounded as on a GPU."""
-    run = half_run if exported.made.get("precision") == "fp16" else onnx_run
-    return parity(reference or torch_run(checkpoint), run(exported.model), Encoder(exported), texts, exported)
+    """Compare an export's engine file with PyTorch on its checkpoint. Raises UserError, as `engine_run` does."""
+    return parity(reference or torch_run(checkpoint), engine_run(exported), Encoder(exported), texts, exported)
+
+
+def engine_run(exported: Exported) -> Run:
+    """An export's engine file as a function: a plan by TensorRT on the GPU, an ONNX file by ONNX Runtime.
+
+    FP16 files are rounded as on a GPU. Raises UserError, for a plan also where there is no TensorRT or no GPU.
+    """
+    if exported.model.suffix == ".plan":
+        return plan_run(exported.model)
+    return (half_run if exported.made.get("precision") == "fp16" else onnx_run)(exported.model)
 
 
 def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], exported: Exported) -> Parity:

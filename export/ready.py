@@ -2,69 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tbgen.export.checkpoint import checked_labels, checked_task, problem_of
+from tbgen.export.adapt import adapt, engine_names, fix_widths, graph_inputs, name_nodes, names_from_words
+from tbgen.export.companions import Companions, companions_from_folder, described, write_companions
 from tbgen.export.errors import UserError, require
-from tbgen.export.exported import Exported, TensorSpec
-from tbgen.export.files import read_json, sha256
-from tbgen.export.onnx import opset_of, tensor_specs
-from tbgen.export.run import Run, first_line, onnx_run, runtime_errors
-from tbgen.export.tasks import positions_of, task_named
-from tbgen.export.tokenizer import special_ids, tokenizer_length
+from tbgen.export.exported import RECORD, Exported, TensorSpec, exported_from_folder, record_of
+from tbgen.export.files import sha256, whole_folder, write_json
+from tbgen.export.fusion import fuse
+from tbgen.export.graphfile import MICROSOFT, load_graph, save_graph, weights_beside
+from tbgen.export.onnx import advice, check_graph, opset_of, refuse_drift, refuse_newer, tensor_specs
+from tbgen.export.parity import Encoder, engine_run, parity
+from tbgen.export.precision import precision_named
+from tbgen.export.run import first_line, onnx_run, runtime_errors
+from tbgen.export.sentences import TEXTS
+from tbgen.export.tryout import try_out
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+QUANTIZED = {"DynamicQuantizeLinear", "DequantizeLinear", "MatMulInteger", "QLinearMatMul", "QGemm"}
+OWN = "its FP32 file"  # what a converted file is held against: there is no checkpoint
 
 
-def exported_from_onnx(
+def export_from_onnx(
     model: Path,
-    tokenizer_folder: Path,
+    tokenizer: Path,
+    folder: Path,
     *,
     task: str | None = None,
     labels: Sequence[str] | None = None,
-    max_length: int | None = None,
+    rename: Sequence[str] = (),
+    fixed_length: int | None = None,
+    precision: str | None = None,
+    optimize: bool = False,
+    keep_fp32: Sequence[str] = (),
+    texts: Sequence[str] | None = None,
+    tolerance: float | None = None,
+    newest_opset: int | None = None,
+    newest_ir: int | None = None,
+    force: bool = False,
+    progress: Callable[[str], None] | None = None,
 ) -> Exported:
-    """Describe `model`, made elsewhere, with the tokenizer.json and config.json of `tokenizer_folder`.
+    """Write `folder` as `onnx_from_checkpoint` does, around a file made elsewhere, which itself stays untouched.
 
-    `task` and `labels` are as config.json says unless named; `max_length` is the longest text to be served, in tokens.
-    Raises UserError when the file is damaged, or does not fit the task, the labels, the tokenizer or the length.
+    A file that has the engine's tensors is copied as it is; otherwise its copy gets them: `rename` is of OLD=NEW words,
+    and the logits of a task with one output are found without. `tokenizer` is the folder of tokenizer and config.json,
+    whose task and labels count unless `task` and `labels` are named. The precision is the file's own (None), or it is
+    converted and the outcome held against it. Raises UserError when the file is damaged, or does not fit the task, the
+    labels, the tokenizer or the length.
     """
-    config = read_json(tokenizer_folder, "config.json", "put the model's own beside the tokenizer")
-    if not (tokenizer_folder / "tokenizer.json").is_file():
-        raise UserError(
-            f"no tokenizer.json in {str(tokenizer_folder)!r}; save it there with tokenizer.save_pretrained(folder)"
-        )
+    beside = companions_from_folder(tokenizer, task=task, labels=labels)
     graph = read_graph(model)
-    inputs, outputs = tensor_specs(graph.graph.input), tensor_specs(graph.graph.output)
-    task = checked_task(config, task)
-    check_names(model, task, inputs, outputs)
-    named = dict(zip(map(str, range(len(labels))), labels, strict=True)) if labels else config.get("id2label")
-    config = {**config, **({"id2label": named} if named else {})}
-    fixed = inputs["input_ids"].shape[1]
-    fixed_length = fixed if isinstance(fixed, int) else None
-    exported = Exported(
-        folder=model.parent,
-        model=model,
-        weights=weights_of(graph, model),
-        tokenizer=tokenizer_folder / "tokenizer.json",
-        task=task,
-        labels=checked_labels(config, task, None),
-        problem=problem_of(config),
-        max_length=max_length
-        or fixed_length
-        or min(positions_of(config), tokenizer_length(tokenizer_folder) or positions_of(config)),
-        fixed_length=fixed_length,
-        inputs=inputs,
-        outputs=outputs,
-        special=special_ids(tokenizer_folder),
-        made={"opset": opset_of(graph), "ir_version": graph.ir_version, "sha256": sha256(model)},
-    )
-    try_out(exported, onnx_run(model))
-    return exported
+    own = precision_of(graph)
+    check_conversion(model, own, precision or own, optimize)
+    refuse_newer("opset", opset_of(graph), newest_opset)
+    refuse_newer("IR version", graph.ir_version, newest_ir)
+    source = {file.name: sha256(file) for file in (model, *weight_files(graph, model))}
+    tell = progress or (lambda _: None)
+    with whole_folder(folder, force=force) as new:
+        write_companions(beside, new)
+        taken = new.with_name("taken") / "model.onnx"
+        taken.parent.mkdir()
+        tell("trying the ONNX file")
+        exported = taken_in(model, graph, taken, beside, new, names_from_words(rename), fixed_length)
+        found: dict[str, Any] = {}
+        if precision in {None, own} and not optimize:
+            for file in taken.parent.iterdir():
+                file.rename(new / file.name)
+        else:
+            tell(f"converting to {precision or own}")
+            convert(taken, exported, beside, precision or own, optimize, keep_fp32)
+            found = held(taken, exported, precision or own, texts or TEXTS, tolerance)
+        made = made_of(exported.model, precision or own, optimize) | {"source": source}
+        weights = weights_beside(exported.model)
+        exported = replace(exported, made=made, parity=found, weights=weights if weights.is_file() else None)
+        write_json(new / RECORD, record_of(exported))
+    return exported_from_folder(folder)
 
 
 def read_graph(model: Path) -> Any:
@@ -83,73 +98,129 @@ def read_graph(model: Path) -> Any:
     return graph
 
 
-def weights_of(graph: Any, model: Path) -> Path | None:
-    """The one file beside a model's that its weights lie in, if any. Raises UserError for several, or a missing one."""
+def weight_files(graph: Any, model: Path) -> list[Path]:
+    """The files beside a model's in which its weights lie, if any."""
     places = {
         entry.value for tensor in graph.graph.initializer for entry in tensor.external_data if entry.key == "location"
     }
-    if len(places) > 1:
-        raise UserError(f"{str(model)!r} has its weights in {len(places)} files; save it with all of them in one")
-    return model.parent / places.pop() if places else None
+    return [model.parent / place for place in sorted(places)]
 
 
-def check_names(model: Path, task: str, inputs: dict[str, TensorSpec], outputs: dict[str, TensorSpec]) -> None:
-    """Raise UserError when the graph's tensors are not those that tokenizer and head know."""
-    if not {"input_ids", "attention_mask"} <= set(inputs) <= set(INPUTS):
+def precision_of(graph: Any) -> str:
+    """The precision of a file's weights, a name of PRECISIONS."""
+    half = require("onnx", extra="onnx").TensorProto.FLOAT16
+    if QUANTIZED & {node.op_type for node in graph.graph.node}:
+        return "int8"
+    return "fp16" if any(tensor.data_type == half for tensor in graph.graph.initializer) else "fp32"
+
+
+def is_fused(graph: Any) -> bool:
+    """Whether the file has operators that only ONNX Runtime knows."""
+    return any(node.domain == MICROSOFT for node in graph.graph.node)
+
+
+def check_conversion(model: Path, own: str, wanted: str, optimize: bool) -> None:
+    """Raise UserError for a precision that cannot be made of the file's own."""
+    precision_named(wanted)
+    if own != "fp32" and (wanted != own or optimize):
+        what = "fused" if wanted == own else f"made {wanted}"
         raise UserError(
-            f"{str(model)!r} takes {', '.join(inputs)}; "
-            "it must take input_ids and attention_mask, and may take token_type_ids"
-        )
-    wanted = task_named(task).outputs
-    if not set(wanted) <= set(outputs):
-        raise UserError(
-            f"{str(model)!r} gives {', '.join(outputs)}; task {task!r} needs {', '.join(wanted)}; "
-            "rename them in the graph"
+            f"{str(model)!r} is {own} and cannot be {what}; take it as it is (--precision {own}; in scaffold, --engine "
+            f"onnx_{own}), or start from its fp32 file"
         )
 
 
-def try_out(exported: Exported, run: Run) -> None:
-    """Run the file on the tokenizer's last id, then on the longest text.
+def taken_in(
+    model: Path,
+    graph: Any,
+    target: Path,
+    beside: Companions,
+    folder: Path,
+    rename: dict[str, str],
+    fixed_length: int | None,
+) -> Exported:
+    """Write the file to `target`, with the engine's tensors, and try it; what it is, as it will lie in `folder`.
 
-    ONNX Runtime names the bounds when an id or a position lies outside, which no look at the graph tells as surely.
-    Raises UserError when it fails, or gives another width than there are labels.
+    Bytes change only where they have to: weights that lie apart come into one file of this project's name.
     """
-    largest = max(require("tokenizers", extra="onnx").Tokenizer.from_file(str(exported.tokenizer)).get_vocab().values())
-    outputs = attempt(
-        run,
-        exported,
-        largest,
-        exported.fixed_length or 2,
-        f"the tokenizer's last id {largest} (is its vocabulary larger than the embedding?)",
-    )
-    width = task_named(exported.task).width
-    have = outputs["outputs"].shape[-1] if width == "labels" else len(exported.labels)
-    if have != len(exported.labels):
-        raise UserError(
-            f"{str(exported.model)!r} gives {have} numbers a text, there are {len(exported.labels)} labels "
-            f"({', '.join(exported.labels)}); name them with --label, once per class"
-        )
-    if exported.fixed_length not in {None, exported.max_length}:
-        raise UserError(
-            f"{str(exported.model)!r} has a fixed length of {exported.fixed_length} tokens, "
-            f"{exported.max_length} were asked for"
-        )
-    attempt(
-        run,
-        exported,
-        exported.special.get("unk", 1),
-        exported.max_length,
-        f"{exported.max_length} tokens (does it have fewer positions?)",
-    )
-
-
-def attempt(run: Run, exported: Exported, token: int, length: int, what: str) -> dict[str, np.ndarray]:
-    """One text of `length` times the same token. Raises UserError with ONNX Runtime's words."""
-    onnxruntime = require("onnxruntime", extra="onnx")
-    values = {"input_ids": token, "attention_mask": 1, "token_type_ids": 0}
+    shown = str(model)
+    names = engine_names(graph.graph, beside.row, rename, repr(shown))
     try:
-        return run(
-            {name: np.full((1, length), values[name], dtype=spec.dtype) for name, spec in exported.inputs.items()}
-        )
-    except runtime_errors(onnxruntime) as error:
-        raise UserError(f"{str(exported.model)!r} fails on {what}: {first_line(error)}") from error
+        whole = load_graph(model)
+    except ValueError as error:  # the file beside it is too short
+        raise UserError(f"{shown!r} is no whole ONNX file: {first_line(error)}") from error
+    if adapt(whole, names, repr(shown)) or weight_files(graph, model):
+        save_graph(whole, target)
+    else:
+        shutil.copyfile(model, target)
+    inputs, outputs = tensor_specs(graph_inputs(whole.graph)), tensor_specs(whole.graph.output)
+    check_batch(inputs, shown)
+    exported = described(
+        beside,
+        folder / "model.onnx",
+        inputs=inputs,
+        outputs={name: outputs[name] for name in beside.row.outputs},
+        asked_length=fixed_length,
+        shown=shown,
+    )
+    widths = try_out(exported, onnx_run(target), shown, runtime_errors(require("onnxruntime", extra="onnx")))
+    if fix_widths(whole, widths):
+        save_graph(whole, target)
+        outputs = tensor_specs(whole.graph.output)
+        exported = replace(exported, outputs={name: outputs[name] for name in exported.outputs})
+    return exported
+
+
+def check_batch(inputs: dict[str, TensorSpec], shown: str) -> None:
+    """Raise UserError for tensors that texts cannot be put into, any number of them."""
+    for name, spec in inputs.items():
+        if len(spec.shape) != 2 or isinstance(spec.shape[0], int):
+            raise UserError(
+                f"{shown!r} takes {name} as {list(spec.shape)}; it must be (batch, sequence), the batch open: export "
+                "it with a dynamic batch axis"
+            )
+
+
+def convert(
+    taken: Path, exported: Exported, beside: Companions, precision: str, optimize: bool, keep_fp32: Sequence[str]
+) -> None:
+    """Make the engine's file of the one taken in, as `onnx_from_checkpoint` does of a traced one."""
+    whole = load_graph(taken)
+    name_nodes(whole)
+    save_graph(whole, taken)
+    source = taken
+    if optimize:
+        if "model_type" not in beside.config:
+            raise UserError("--optimize needs the model's own config.json beside the tokenizer")
+        source = taken.parent.with_name("fused") / taken.name
+        source.parent.mkdir()
+        fuse(taken, source, beside.config)
+    precision_named(precision).convert(source, exported.model, exported.row, keep_fp32)
+    check_graph(exported.model)
+
+
+def made_of(model: Path, precision: str, optimized: bool) -> dict[str, Any]:
+    """What is known of a file's making."""
+    graph = require("onnx", extra="onnx").load(str(model), load_external_data=False)
+    weights = weights_beside(model)
+    return {
+        "opset": opset_of(graph),
+        "ir_version": graph.ir_version,
+        "precision": precision,
+        "optimized": optimized or is_fused(graph),
+        "sha256": sha256(model),
+        **({"weights_sha256": sha256(weights)} if weights.is_file() else {}),
+    }
+
+
+def held(
+    before: Path, exported: Exported, precision: str, texts: Sequence[str], tolerance: float | None
+) -> dict[str, Any]:
+    """The comparison of a converted file with the one before it, for its record. Raises UserError for a drift."""
+    exported = replace(exported, made={"precision": precision})
+    row = precision_named(precision)
+    bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
+    found = parity(onnx_run(before), engine_run(exported), Encoder(exported), texts, exported)
+    refuse_drift(found, bounds, lambda: advice(before, exported, texts), reference=OWN)
+    limits = {"tolerance": bounds.tolerance, "least_agreement": bounds.agreement}
+    return {**asdict(found), **limits, "against": OWN}

@@ -1,21 +1,118 @@
-"""Where a checkpoint comes from: a folder, the hub, or a tokenizer folder with a state dict."""
+"""Where a model comes from: a folder, the hub, a tokenizer folder with a state dict, a ready engine file, an export."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from tbgen.export.bases import config_of_base
+from tbgen.export.bases import BASES, config_of_base
 from tbgen.export.checkpoint import WEIGHTS, Checkpoint, checkpoint_from_folder, checkpoint_of, own_labels
 from tbgen.export.errors import UserError, require
-from tbgen.export.tasks import task_named
+from tbgen.export.exported import RECORD, exported_from_folder
+from tbgen.export.files import sha256
+from tbgen.export.ready import read_graph, weight_files
+from tbgen.export.tasks import task_named, task_of_architecture
 from tbgen.export.tokenizer import check_tokenizer
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # All that is read, in two steps: most repositories hold the same weights twice.
 TEXTS = ["*.json", "*.txt", "*.model", "*.safetensors"]
 PICKLES = ["*.bin"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source: what a person calls it, the endings of its file's name, and the options that go with it."""
+
+    about: str
+    suffixes: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+KINDS = {
+    "checkpoint": Kind("a checkpoint's folder or a name on the hub", options=("revision",)),
+    "export": Kind("an export's folder"),
+    "state": Kind("a state dict", (".pt", ".pth", ".bin"), ("tokenizer", "base", "label_count")),
+    "onnx": Kind("an ONNX file", (".onnx",), ("tokenizer", "rename")),
+    "plan": Kind("a TensorRT plan", (".plan", ".engine", ".trt"), ("tokenizer",)),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a person names as a model's source.
+
+    `place` is a folder, a file, or a name on the hub, which `revision` goes with. With a file goes `tokenizer`, the
+    folder of tokenizer and config.json (the file's own by default), with a state dict `base`, its shape (by default
+    that config.json), and `label_count`, with an ONNX file `rename`: words OLD=NEW for its tensors.
+    """
+
+    place: str
+    revision: str | None = None
+    tokenizer: Path | None = None
+    base: str | None = None
+    label_count: int | None = None
+    rename: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """A key of KINDS. Raises UserError for a file of another kind, and for options that do not go with it."""
+        path = Path(self.place)
+        found = "export" if (path / RECORD).exists() else "checkpoint"
+        if not path.is_dir():
+            found = next((name for name, kind in KINDS.items() if path.suffix.lower() in kind.suffixes), found)
+        if path.is_file() and not KINDS[found].suffixes:
+            known = ", ".join(f"{kind.about} ({', '.join(kind.suffixes)})" for kind in KINDS.values() if kind.suffixes)
+            raise UserError(f"{self.place!r} is neither a folder nor a file of a known kind: {known}")
+        if KINDS[found].suffixes and not path.is_file():
+            raise UserError(f"no file {self.place!r}; a source is a folder, a file, or a name on the hub (owner/model)")
+        for option in fields(self)[1:]:
+            if getattr(self, option.name) and option.name not in KINDS[found].options:
+                takers = " or ".join(kind.about for kind in KINDS.values() if option.name in kind.options)
+                raise UserError(
+                    f"--{option.name.replace('_', '-')} goes with {takers}; {self.place!r} is {KINDS[found].about}"
+                )
+        return found
+
+    @property
+    def companions(self) -> Path:
+        """The folder of a file's tokenizer and config.json."""
+        return self.tokenizer or Path(self.place).parent
+
+    def checkpoint(self, *, task: str | None = None, labels: Sequence[str] | None = None) -> Checkpoint:
+        """The checkpoint that a source of kind checkpoint or state is. Raises UserError, also for the other kinds."""
+        kind = self.kind
+        if kind == "checkpoint":
+            return checkpoint_from_source(self.place, revision=self.revision, task=task, labels=labels)
+        if kind == "state":
+            return checkpoint_from_state(
+                self.companions,
+                Path(self.place),
+                base=self.base,
+                label_count=self.label_count,
+                task=task,
+                labels=labels,
+            )
+        raise UserError(
+            f"{self.place!r} is {KINDS[kind].about}; this needs the checkpoint: its folder, a name on the hub, or "
+            "a state dict's file"
+        )
+
+    def weights(self, *, task: str | None = None, labels: Sequence[str] | None = None) -> dict[str, str]:
+        """What identifies it: the files of its weights, name -> SHA-256. Raises UserError."""
+        kind, path = self.kind, Path(self.place)
+        if kind == "export":
+            found: dict[str, str] = exported_from_folder(path).made.get("source", {})
+            return found
+        files = ready_files(path) if kind in ("onnx", "plan") else self.checkpoint(task=task, labels=labels).weights()
+        return {file.name: sha256(file) for file in files}
+
+
+def ready_files(file: Path) -> list[Path]:
+    """A ready engine file, and those beside it that an ONNX file keeps its weights in. Raises UserError."""
+    return [file, *(weight_files(read_graph(file), file) if file.suffix == ".onnx" else [])]
 
 
 def checkpoint_from_source(
@@ -67,26 +164,33 @@ def checkpoint_from_state(
     tokenizer: Path,
     state: Path,
     *,
-    base: str,
+    base: str | None = None,
     label_count: int | None = None,
     task: str | None = None,
     labels: Sequence[str] | None = None,
 ) -> Checkpoint:
     """A checkpoint from a tokenizer's folder and a state dict's file: `torch.save(model.state_dict(), 'model.pt')`.
 
-    `base` names the model's shape, see `config_of_base`; the classes are `labels`, or `label_count` nameless ones.
-    Raises UserError.
+    `base` names the model's shape, see `config_of_base`; without it, that is the config.json beside the tokenizer. The
+    classes are `labels`, or `label_count` nameless ones. Raises UserError.
     """
-    if not tokenizer.is_dir():
-        raise UserError(f"no folder {str(tokenizer)!r}; it is written by tokenizer.save_pretrained(folder)")
     if not state.is_file():
         raise UserError(f"no file {str(state)!r}; it is written by torch.save(model.state_dict(), file)")
+    if not tokenizer.is_dir():
+        raise UserError(f"no folder {str(tokenizer)!r}; it is written by tokenizer.save_pretrained(folder)")
     check_tokenizer(tokenizer)
-    config = config_of_base(base)
-    task = task or "text-classification"
+    if base is None and not (tokenizer / "config.json").is_file():
+        raise UserError(
+            f"{str(state)!r} does not say what shape its model has; name it with --base: {', '.join(BASES)}, or a "
+            "folder with the base model's config.json"
+        )
+    config = config_of_base(base or str(tokenizer))
+    own = next(iter(config.get("architectures") or []), "") if base is None else ""  # a base's head is another's
+    task = task or task_of_architecture(own) or "text-classification"
     if task_named(task).width == "labels":
         count = label_count or len(labels or own_labels(config))
-        config["id2label"] = {str(index): f"LABEL_{index}" for index in range(count)}
+        if base is not None or count != len(own_labels(config)):
+            config["id2label"] = {str(index): f"LABEL_{index}" for index in range(count)}
     config.pop("label2id", None)
     config["architectures"] = []
     return checkpoint_of(tokenizer, config, task=task, labels=labels, state=state)

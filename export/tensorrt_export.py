@@ -16,7 +16,7 @@ from tbgen.export.parity import Encoder, Parity, parity
 from tbgen.export.run import onnx_run
 from tbgen.export.sentences import TEXTS
 from tbgen.export.tensorrt import WORKSPACE, Progress, plan_from_onnx
-from tbgen.export.tensorrt_cuda import gpu
+from tbgen.export.tensorrt_cuda import Gpu, gpu
 from tbgen.export.tensorrt_plan import Plan, plan_from_file, tensorrt
 from tbgen.export.tensorrt_profiles import Profile, buckets_of, check_profiles, default_profiles
 from tbgen.export.tensorrt_session import plan_run
@@ -53,6 +53,9 @@ def plan_from_export(
         raise UserError(
             f"{str(exported.folder)!r} has the packed layout, which TensorRT does not read; export it padded"
         )
+    if exported.made.get("tensorrt") or exported.made.get("optimized"):
+        what = "is a plan already" if exported.made.get("tensorrt") else "is fused for ONNX Runtime alone"
+        raise UserError(f"{exported.model.name} {what}; a plan is built from a plain ONNX export")
     traits = traits_of(tensorrt().__version__)
     gpu()
     chosen = list(profiles or default_profiles(exported.max_length, ranges=traits.ranges))
@@ -108,9 +111,7 @@ def describe_plan(
     found = parity(*run, Encoder(readable), texts or TEXTS, exported)
     refuse_drift(found, precision, bound, agreement)
     copy_files(exported.folder, folder, COMPANIONS)
-    card = gpu()
-    built_for = {"gpu": card.name, "compute_capability": card.compute_capability}
-    built = with_plan(exported, folder, plan, precision, built_for)
+    built = with_plan(exported, folder, plan, precision, card_of(gpu()))
     write_json(folder / RECORD, record_of(replace(built, parity={**asdict(found), "tolerance": bound})))
 
 
@@ -151,3 +152,8 @@ def with_plan(exported: Exported, folder: Path, plan: Plan, precision: str, card
 def longest(profiles: Sequence[Profile]) -> int:
     """Most tokens that any profile reads."""
     return max(profile.most[1] for profile in profiles)
+
+
+def card_of(card: Gpu) -> dict[str, str]:
+    """A GPU as a plan's record names it."""
+    return {"gpu": card.name, "compute_capability": card.compute_capability}

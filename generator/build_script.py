@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.tensorrt import WORKSPACE
 from tbgen.export.tensorrt_profiles import LEAST_TOKENS, ROWS, Profile, default_profiles, profiles_of
@@ -32,6 +33,22 @@ def build_traits(release: Release) -> Traits:
 def onnx_precision(kind: EngineKind, release: Release) -> str:
     """The precision of the ONNX file: where TensorRT takes its types from the file, the plan's."""
     return kind.precision if build_traits(release).typed else "fp32"
+
+
+def check_buildable(exported: Exported, kind: EngineKind, release: Release) -> None:
+    """Raise UserError for an export that the release's TensorRT could not build the wanted plan from."""
+    made, wanted = exported.made, onnx_precision(kind, release)
+    if "tensorrt" in made:
+        raise UserError(f"{exported.model.name} is a plan already; leave --build-script out")
+    if made.get("optimized"):
+        raise UserError(f"{exported.model.name} is fused for ONNX Runtime alone; export it without --optimize")
+    if made["precision"] != wanted:
+        raise UserError(
+            f"{exported.model.name} is {made['precision']}, and TensorRT {release.tensorrt} needs {wanted} for a "
+            f"{kind.precision} plan: export it with --precision {wanted}"
+        )
+    if exported.fixed_length:
+        raise UserError(f"{exported.model.name} has a fixed length; export it without --fixed-length")
 
 
 def export_to_build(exported: Exported, kind: EngineKind, release: Release) -> Exported:

@@ -9,6 +9,7 @@ from tbgen.export.exported import Exported
 from tbgen.export.tensorrt_profiles import LEAST_TOKENS, buckets_of, profiles_of
 from tbgen.generator.engines import EngineKind
 
+ONNX_ENGINES = {"fp32": "onnx", "fp16": "onnx_fp16", "int8": "onnx_int8"}  # by the precision of the file
 CACHE = "/tmp/tensorrt_engine_cache"  # of ONNX Runtime's accelerator, inside the server's container
 
 
@@ -29,8 +30,16 @@ def check_kind(exported: Exported, engine: str, kind: EngineKind) -> None:
         raise UserError(
             f"{exported.model.name} is a TensorRT plan, engine {engine} runs an ONNX file; use --engine trt_fp16"
         )
-    if has_plan and exported.made["precision"] != kind.precision:
-        raise UserError(f"the plan is {exported.made['precision']}: use --engine trt_{exported.made['precision']}")
+    precision = exported.made["precision"]
+    if has_plan and precision != kind.precision:
+        raise UserError(f"the plan is {precision}: use --engine trt_{precision}")
+    if kind.accelerator and (exported.made.get("optimized") or precision != kind.precision):
+        raise UserError(
+            f"engine {engine} builds its own plan of a plain {kind.precision} file, and {exported.model.name} is "
+            f"{'fused for ONNX Runtime alone' if exported.made.get('optimized') else precision}; export it anew"
+        )
+    if precision != kind.precision:
+        raise UserError(f"{exported.model.name} is {precision}: use --engine {ONNX_ENGINES[precision]}")
 
 
 def most_rows(exported: Exported, default: int) -> int:

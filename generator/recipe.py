@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export import sources
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.export.exported import exported_from_folder
+from tbgen.export.sources import HUB_NAME
 from tbgen.generator.plugins import with_file
-from tbgen.generator.repository import sha256_of
-from tbgen.generator.scaffold import Request, export_task, source_of
+from tbgen.generator.request import Request, export_task, source_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,10 +24,17 @@ else:
 FILE = "tbgen.toml"
 HEADER = "# What `tbgen scaffold` reads in this folder; paths are relative to it.\n"
 KINDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
+SUFFIXES = {suffix for kind in sources.KINDS.values() for suffix in kind.suffixes}
+PLACES = {"source", "tokenizer"}  # keys whose values are paths, relative to the recipe
 # The keys of a recipe and their types: the fields of Request, `engines` for its engine, and what only a recipe says.
 KEYS: dict[str, type] = {
     "name": str,
     "source": str,
+    "revision": str,
+    "tokenizer": str,
+    "base": str,
+    "label_count": int,
+    "rename": list,
     "weights": dict,
     "repository": str,
     "task": str,
@@ -73,12 +79,15 @@ def recipe_from_file(file: Path) -> Recipe:
     check_keys(file, values)
     folder = file.parent
     repository = folder / values.pop("repository", "model_repository")
-    source = folder / values.pop("source") if "source" in values else None
+    for key in PLACES & values.keys():
+        values[key] = placed(folder, values[key])
+    if "base" in values:
+        values["base"] = str(placed(folder, values["base"]))
     engines = values.pop("engines", ["onnx"])
     for side in ("pre", "post"):
         values[side] = [with_file(option, lambda file: folder / file) for option in values.get(side, [])]
     asked: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return Recipe(tuple(Request(source=source, engine=engine, **asked) for engine in engines), repository)
+    return Recipe(tuple(Request(engine=engine, **asked) for engine in engines), repository)
 
 
 def check_keys(file: Path, values: Mapping[str, Any]) -> None:
@@ -88,7 +97,7 @@ def check_keys(file: Path, values: Mapping[str, Any]) -> None:
             raise NoSuchName("key", key, list(KEYS))
         if type(value) is not KEYS[key]:
             raise UserError(f"{key} in {str(file)!r} must be {KINDS[KEYS[key]]}, not {value!r}")
-    for key in ("engines", "labels", "options", "pre", "post"):
+    for key in ("engines", "rename", "labels", "options", "pre", "post"):
         if not all(isinstance(each, str) for each in values.get(key, ())):
             raise UserError(f"{key} in {str(file)!r} must be a list of strings, not {values[key]!r}")
     if "name" not in values:
@@ -103,7 +112,9 @@ def text_from_recipe(recipe: Recipe, folder: Path) -> str:
     default = Request(first.name)
     values: dict[str, Any] = {
         "name": first.name,
-        "source": relative(first.source, folder) if first.source else None,
+        "source": said(first.source, folder) if first.source else None,
+        "tokenizer": relative(first.tokenizer, folder) if first.tokenizer else None,
+        "base": said(Path(first.base), folder) if first.base else None,
         "repository": relative(recipe.repository, folder),
         "engines": [request.engine for request in recipe.requests],
     }
@@ -121,13 +132,19 @@ def text_from_recipe(recipe: Recipe, folder: Path) -> str:
 
 
 def weights_of(request: Request) -> dict[str, str]:
-    """The weights of a request's source, file name -> SHA-256; of a checkpoint or of its export. Raises UserError."""
-    source = source_of(request)
-    if (source / "export.json").exists():
-        found: dict[str, str] = exported_from_folder(source).made.get("source", {})
-        return found
-    checkpoint = checkpoint_from_folder(source, task=export_task(request), labels=request.labels or None)
-    return {file.name: sha256_of(file) for file in checkpoint.weights()}
+    """The files of a request's source that identify it, file name -> SHA-256. Raises UserError."""
+    return source_of(request).weights(task=export_task(request), labels=request.labels or None)
+
+
+def placed(folder: Path, text: str) -> Path:
+    """A recipe's place as seen from here: a path relative to its folder, or a name on the hub or of a base model."""
+    there = folder / text
+    return there if there.exists() or not HUB_NAME.fullmatch(text) or Path(text).suffix in SUFFIXES else Path(text)
+
+
+def said(path: Path, folder: Path) -> str:
+    """The inverse of `placed`."""
+    return path.as_posix() if HUB_NAME.fullmatch(str(path)) and not path.exists() else relative(path, folder)
 
 
 def relative(path: Path, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,17 +19,23 @@ from tbgen.backends.model import (
     text_from_bytes,
 )
 from tbgen.export.checkpoint import Checkpoint
+from tbgen.export.drift import first_drifts
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.files import sha256
-from tbgen.export.parity import Parity, engine_parity, figure
+from tbgen.export.onnx import traced_like
+from tbgen.export.parity import Encoder, Parity, engine_run, figure, parity, torch_run
 from tbgen.export.precision import precision_named
-from tbgen.export.run import Run
+from tbgen.export.ready import export_from_onnx
+from tbgen.export.run import Run, onnx_run
+from tbgen.export.sources import KINDS, Source
 from tbgen.generator.config import config_from_text
 from tbgen.generator.engines import ENGINES
+from tbgen.generator.presets import source_named
 from tbgen.generator.repository import read_record, refuse_without_models
 from tbgen.server.connection import Connection
 
+READY = {suffix for kind in ("onnx", "plan") for suffix in KINDS[kind].suffixes}
 Tensors = dict[str, np.ndarray]
 Progress = Callable[[str, int, int], None]  # what is compared, how many texts of how many
 
@@ -45,6 +52,7 @@ class Comparison:
     parity: Parity
     tolerance: float
     least_agreement: float
+    advice: str = ""  # where a converted file that does not hold first drifts, and what keeps it
 
     @property
     def holds(self) -> bool:
@@ -101,6 +109,65 @@ def whole_export(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**record["export"], "parity": {}, "made": {**record["export"]["made"], "source": record["source"]}}
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What the models are held against: PyTorch on a checkpoint, or an ONNX file; `note` is what to say of it."""
+
+    run: Run
+    checkpoint: Checkpoint | None = None
+    note: str = ""
+
+
+class CannotRun(UserError):
+    """The engine file itself cannot be run on this machine."""
+
+
+def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None = None) -> Reference:
+    """The source that is named (fields of Source, place as `source`), loaded; by default what the models were made of.
+
+    Raises UserError for another checkpoint than theirs, as far as that can be told.
+    """
+    ready = ready_file(scaffold)
+    if named.get("source") is None and ready:
+        if scaffold.exported.model.suffix != ".onnx":
+            raise UserError(
+                f"{scaffold.engine} was made of the plan {ready}; name its checkpoint, or the ONNX file behind it, "
+                "with --source"
+            )
+        note = (
+            f"{scaffold.engine} beside its own file: {scaffold.name} was made of a ready one ({ready}); --source names "
+        )
+        return Reference(onnx_run(scaffold.exported.model), note=note + "its checkpoint")
+    place = named.get("source") or str(source_named(scaffold.name))
+    source = Source(place, **{key: value for key, value in named.items() if key != "source"})
+    if source.kind == "onnx":
+        return reference_from_onnx(scaffold, source)
+    checkpoint = source.checkpoint(task=task or scaffold.exported.task, labels=scaffold.exported.labels or None)
+    if not ready:
+        check_source(checkpoint, scaffold)
+    return Reference(torch_run(checkpoint), checkpoint)
+
+
+def ready_file(scaffold: Scaffold) -> str | None:
+    """The name of the ready engine file that models were made of; None for those of a checkpoint."""
+    return next((name for name in scaffold.exported.made["source"] if Path(name).suffix in READY), None)
+
+
+def reference_from_onnx(scaffold: Scaffold, source: Source) -> Reference:
+    """An ONNX file as the reference, with its own names for tensors. Raises UserError."""
+    with tempfile.TemporaryDirectory() as folder:
+        taken = export_from_onnx(
+            Path(source.place),
+            source.companions,
+            Path(folder, "taken"),
+            task=scaffold.exported.task,
+            labels=scaffold.exported.labels or None,
+            rename=source.rename,
+        )
+        run = onnx_run(taken.model)
+    return Reference(lambda tensors: run({name: tensors[name].astype(i.dtype) for name, i in taken.inputs.items()}))
+
+
 def check_source(checkpoint: Checkpoint, scaffold: Scaffold) -> None:
     """Raise UserError when the checkpoint is not the one that the models were made from."""
     if {file.name: sha256(file) for file in checkpoint.weights()} != dict(scaffold.exported.made["source"]):
@@ -109,10 +176,39 @@ def check_source(checkpoint: Checkpoint, scaffold: Scaffold) -> None:
         )
 
 
-def verify_engine(checkpoint: Checkpoint, scaffold: Scaffold, texts: Sequence[str], reference: Run) -> Comparison:
-    """The engine file by ONNX Runtime, on logits. A plan runs in the server alone and has no such row."""
-    found = engine_parity(checkpoint, scaffold.exported, texts, reference=reference)
-    return compared(f"{scaffold.engine} (file)", found, scaffold)
+def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference) -> Comparison:
+    """The engine file, on logits: an ONNX file by ONNX Runtime, a plan by TensorRT on the GPU.
+
+    Raises CannotRun for a plan that this machine cannot run.
+    """
+    exported = scaffold.exported
+    what = "plan" if exported.model.suffix == ".plan" else "file"
+    try:
+        run = engine_run(exported)
+    except UserError as error:
+        if what == "file":
+            raise
+        raise CannotRun(
+            f"The plan of {scaffold.engine} itself was not run, only what is served: {error.message}"
+        ) from error
+    found = parity(reference.run, run, Encoder(exported), texts, exported)
+    row = compared(f"{scaffold.engine} ({what})", found, scaffold)
+    if row.holds or reference.checkpoint is None or what == "plan":
+        return row
+    return replace(row, advice=drift_advice(reference.checkpoint, exported, texts))
+
+
+def drift_advice(checkpoint: Checkpoint, exported: Exported, texts: Sequence[str]) -> str:
+    """Where a file that was converted first leaves the FP32 graph of its checkpoint; empty for FP32."""
+    if exported.made["precision"] == "fp32":
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        traced = traced_like(checkpoint, exported, Path(folder))
+        drifts = first_drifts(traced, exported.model, Encoder(exported)(texts))
+    names = ", ".join(f"{drift.node} ({drift.error:.2g})" for drift in drifts)
+    keep = " ".join(f"--keep-fp32 {drift.node}" for drift in drifts)
+    how = f"tbgen export onnx --precision {exported.made['precision']} {keep}, then scaffold that folder"
+    return f"it first drifts at {names}; try {how}" if drifts else ""
 
 
 def verify_front(

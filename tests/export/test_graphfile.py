@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import onnx
@@ -15,7 +14,7 @@ from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.graphfile import load_graph, move_graph, save_graph
 from tbgen.export.onnx import onnx_from_checkpoint
 from tbgen.export.parity import Encoder
-from tbgen.export.ready import exported_from_onnx
+from tbgen.export.ready import export_from_onnx
 from tbgen.export.run import onnx_run
 
 
@@ -74,7 +73,7 @@ def test_weights_that_are_gone_are_missed(apart: Path) -> None:
     with pytest.raises(UserError, match=r"no model\.onnx\.data in"):
         exported_from_folder(apart)
     with pytest.raises(UserError, match="is no whole ONNX file"):
-        exported_from_onnx(apart / "model.onnx", apart)
+        export_from_onnx(apart / "model.onnx", apart, apart / "made")
 
 
 def test_weights_that_are_cut_short_are_missed(apart: Path) -> None:
@@ -83,18 +82,21 @@ def test_weights_that_are_cut_short_are_missed(apart: Path) -> None:
     with pytest.raises(UserError, match=r"model.onnx' has \d+ bytes, export.json says \d+; export again"):
         exported_from_folder(apart)
     with pytest.raises(UserError, match=r"is no whole ONNX file|cannot load"):
-        exported_from_onnx(apart / "model.onnx", apart)
+        export_from_onnx(apart / "model.onnx", apart, apart / "made")
 
 
 def test_a_ready_file_with_weights_apart(apart: Path) -> None:
-    assert exported_from_onnx(apart / "model.onnx", apart).weights == apart / "model.onnx.data"
+    ready = export_from_onnx(apart / "model.onnx", apart, apart / "made")
+    assert ready.weights == apart / "made" / "model.onnx.data"
+    assert set(ready.made["source"]) == {"model.onnx", "model.onnx.data"}
 
 
-def test_a_ready_file_with_scattered_weights_is_refused(scattered: Path, exported: Exported) -> None:
-    for name in ("tokenizer.json", "tokenizer_config.json", "config.json"):
-        shutil.copy(exported.folder / name, scattered.parent)
-    with pytest.raises(UserError, match=r"has its weights in \d+ files; save it with all of them in one"):
-        exported_from_onnx(scattered, scattered.parent)
+@pytest.mark.usefixtures("low")
+def test_a_ready_file_with_scattered_weights_gets_one_file_for_them(scattered: Path, exported: Exported) -> None:
+    ready = export_from_onnx(scattered, exported.folder, scattered.parent / "made")
+    assert [path.name for path in ready.files] == ["model.onnx", "model.onnx.data"]
+    inputs = Encoder(exported)(["오늘도 상한가 갔다", "금리"])
+    assert (onnx_run(ready.model)(inputs)["outputs"] == onnx_run(exported.model)(inputs)["outputs"]).all()
 
 
 def test_a_file_is_written_over_not_added_to(

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
+from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import write_json
+from tbgen.export.onnx import onnx_from_checkpoint
 from tbgen.export.tensorrt_export import with_plan
 from tbgen.export.tensorrt_plan import Plan
 from tbgen.export.tensorrt_profiles import profile_from_text
 from tbgen.generator.config import config_from_text
+from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, scaffold
 
 TOKENS = ("input_ids", "attention_mask", "token_type_ids")
@@ -130,6 +133,14 @@ def test_onnx_runtime_is_told_one_range_of_shapes_and_where_its_engines_are_kept
     }
 
 
+@pytest.fixture(scope="module")
+def half_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample in FP16, from which TensorRT 10 and later take their types."""
+    folder = tmp_path_factory.mktemp("half") / "export"
+    onnx_from_checkpoint(checkpoint_from_folder(SAMPLES / "kcbert"), folder, precision="fp16")
+    return folder
+
+
 @pytest.mark.parametrize(
     ("release", "data_type", "options"),
     [
@@ -138,9 +149,10 @@ def test_onnx_runtime_is_told_one_range_of_shapes_and_where_its_engines_are_kept
     ],
 )
 def test_a_script_builds_the_plan_in_place(
-    sample_export: Path, tmp_path: Path, release: str, data_type: int, options: list[str]
+    sample_export: Path, half_export: Path, tmp_path: Path, release: str, data_type: int, options: list[str]
 ) -> None:
-    request = Request("kcbert", sample_export, engine="trt_fp16", graph="bls", build_script=release)
+    source = half_export if release == "26.07" else sample_export
+    request = Request("kcbert", source, engine="trt_fp16", graph="bls", build_script=release)
     scaffold(request, tmp_path / "models")
     engine = tmp_path / "models" / "kcbert_trt_fp16"
     script = engine / "build" / "build.sh"
@@ -151,9 +163,24 @@ def test_a_script_builds_the_plan_in_place(
     assert os.access(script, os.X_OK)
 
 
-def test_the_script_runs_and_moves_the_plan_to_its_place(sample_export: Path, tmp_path: Path) -> None:
+def test_a_script_is_not_written_around_a_file_of_other_types(
+    sample_export: Path, half_export: Path, tmp_path: Path
+) -> None:
+    plan = plan_folder(sample_export, tmp_path / "plan", "1x128")
+    for source, release, options, why in (
+        (sample_export, "26.07", {}, "model.onnx is fp32, and TensorRT 11 needs fp16 for a fp16 plan: export it with"),
+        (half_export, "24.04", {}, "model.onnx is fp16, and TensorRT 8.6 needs fp32 for a fp16 plan: export it with"),
+        (plan, "24.04", {}, "model.plan is a plan already; leave --build-script out"),
+        (sample_export, "24.04", {"fixed_length": 128}, "--fixed-length is for ONNX files; the lengths of a plan are"),
+    ):
+        with pytest.raises(UserError, match=why):
+            scaffold(Request("kcbert", source, engine="trt_fp16", build_script=release, **options), tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_script_runs_and_moves_the_plan_to_its_place(half_export: Path, tmp_path: Path) -> None:
     """With a program named docker that writes what trtexec would: the shell's part is real."""
-    request = Request("kcbert", sample_export, engine="trt_fp16", graph="bls", build_script="26.07")
+    request = Request("kcbert", half_export, engine="trt_fp16", graph="bls", build_script="26.07")
     scaffold(request, tmp_path / "models")
     engine = tmp_path / "models" / "kcbert_trt_fp16"
     docker = tmp_path / "bin" / "docker"
