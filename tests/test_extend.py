@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -30,7 +32,11 @@ def test_the_page_works_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.M
                 done = CliRunner().invoke(main, arguments)
                 assert done.exit_code == 0, f"{line}\n{done.output}"
                 commands.append(arguments[:2])
-    assert commands == [["step", "new"], ["step", "test"], ["scaffold", "kcbert"]]
+            elif arguments[:2] == ["-m", "pytest"]:
+                subprocess.run([sys.executable, *arguments, "-q"], check=True, cwd=tmp_path)
+                commands.append(arguments[1:])
+    tried = ["pytest", "test_clean.py"]
+    assert commands == [["step", "new"], tried, tried, ["step", "test"], ["scaffold", "kcbert"]]
     clean = steps_from_folder(tmp_path / "model_repository" / "kcbert_onnx_bls" / "1")[0]
     assert clean(input_text=column("<b>상한가</b>"))["input_text"].tolist() == [["_상한가_"]]
     assert len((tmp_path / "clean.py").read_text(encoding="utf-8").splitlines()) < 25
