@@ -44,12 +44,8 @@ class Corpus:
 
 def corpus_from_csv(path: Path, seed: int) -> Corpus:
     """Read the columns `labels` and `kor_sentence`; `split` (train, test) is kept where it is there, else made."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    missing = [name for name in COLUMNS if not rows or name not in rows[0]]
-    if missing:
-        raise click.ClickException(f"{str(path)!r} has no rows with the columns {', '.join(missing)}")
-    blank = [row for row in rows if not row["labels"] or not row["kor_sentence"].strip()]
+    rows = rows_of(path)
+    blank = [row for row in rows if not row["labels"] or not (row["kor_sentence"] or "").strip()]
     if blank:
         raise click.ClickException(f"{str(path)!r} has {len(blank)} rows without a label or a sentence: {blank[0]}")
     names = {row["labels"] for row in rows}
@@ -63,6 +59,30 @@ def corpus_from_csv(path: Path, seed: int) -> Corpus:
         )
     train, held_out = (tuple(s for s, split in zip(sentences, splits, strict=True) if split == want) for want in SPLITS)
     return Corpus(labels, train, held_out)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV that has both columns. Raises ClickException for what is no such file."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows, there = list(reader), [name or "" for name in reader.fieldnames or ()]
+    except UnicodeDecodeError as error:
+        raise click.ClickException(
+            f"{str(path)!r} is not UTF-8 (byte {error.start}: {error.reason}); save it as such, in Excel as "
+            f"'CSV UTF-8', or turn CP949 into it: iconv -f CP949 -t UTF-8 {path} > utf8.csv"
+        ) from error
+    except csv.Error as error:
+        raise click.ClickException(f"{str(path)!r} is no CSV that can be read: {error}") from error
+    missing = [name for name in COLUMNS if name not in there]
+    if missing:
+        raise click.ClickException(
+            f"{str(path)!r} has no column {' and no column '.join(missing)}; its first line names "
+            f"{', '.join(map(repr, there)) or 'none'}. It takes {', '.join(COLUMNS)}, parted by commas"
+        )
+    if not rows:
+        raise click.ClickException(f"{str(path)!r} has no rows below its first line")
+    return rows
 
 
 def made_splits(sentences: Sequence[Sentence], rng: random.Random) -> list[str]:

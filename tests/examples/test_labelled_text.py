@@ -30,8 +30,19 @@ def test_labels_stand_in_the_order_of_the_logits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("label,kor_sentence\n긍정,주가 급등\n", "no rows with the columns labels"),
+        (
+            "label,kor_sentence\n긍정,주가 급등\n",
+            "has no column labels; its first line names 'label', 'kor_sentence'. It",
+        ),
+        (
+            "labels\ttext\n긍정\t급등\n",
+            r"no column labels and no column kor_sentence; .* 'labels\\ttext'. .* by commas",
+        ),
+        ("", "no column labels and no column kor_sentence; its first line names none"),
+        ("labels,kor_sentence\n", "has no rows below its first line"),
         ("labels,kor_sentence\n긍정,\n", "1 rows without a label or a sentence"),
+        ("labels,kor_sentence\n긍정\n", "1 rows without a label or a sentence"),
+        ('labels,kor_sentence\n긍정,"' + "가" * 200_000, "is no CSV that can be read: field larger than"),
         ("labels,kor_sentence,split\n긍정,주가 급등,train\n긍정,상한가,test\n", "it takes 2 labels or more"),
         ("labels,kor_sentence,split\n긍정,주가 급등,train\n부정,급락,dev\n", "the splits dev, train"),
     ],
@@ -39,6 +50,14 @@ def test_labels_stand_in_the_order_of_the_logits(tmp_path: Path) -> None:
 def test_a_csv_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(click.ClickException, match=message):
         corpus_from_csv(csv_of(tmp_path, text), seed=0)
+
+
+def test_a_csv_in_cp949_is_told_how_to_become_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.csv"
+    path.write_bytes("labels,kor_sentence\n긍정,주가 급등\n".encode("cp949"))
+    with pytest.raises(click.ClickException, match=r"is not UTF-8 \(byte 20: .*iconv -f CP949 -t UTF-8 ") as error:
+        corpus_from_csv(path, seed=0)
+    assert "\n" not in error.value.message
 
 
 def test_near_copies() -> None:

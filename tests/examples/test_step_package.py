@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tbgen.server.connection import Connection
+from tbgen.server.embedded import server_on_free_ports
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "step_package"
 
@@ -37,6 +41,19 @@ def test_its_steps_are_listed_and_tried_by_name(site: Path) -> None:
     assert "HideNumbers keeps the contract." in run(
         sys.executable, "-m", "tbgen.cli.main", "step", "test", "hide-numbers", "sign=*", site=site
     )
+
+
+def test_both_are_served_where_the_package_is_not(site: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tbgen.cli.main", "scaffold", "kcbert", "--task", "polarity"]
+    run(*command, "--pre", "hide-numbers sign=*", "-o", str(tmp_path / "models"), site=site)
+    texts = ["주가 1234567890 상승", "주가 * 상승", "주가 하락"]
+    column = np.array([[text.encode("utf-8")] for text in texts], dtype=object)
+    log = tmp_path / "log"
+    with server_on_free_ports(tmp_path / "models", log=log) as server, Connection(server.grpc_url) as connection:
+        for graph in ("ensemble", "bls"):
+            answer = connection.infer(f"kcbert_onnx_{graph}", {"input_text": column})["polarity"][:, 0]
+            assert answer[0] == pytest.approx(answer[1], abs=1e-6)
+            assert answer[0] - answer[2] > 0.1
 
 
 def test_its_task_joins_the_table(site: Path) -> None:
