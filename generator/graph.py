@@ -18,6 +18,7 @@ from tbgen.generator.plans import (
     most_rows,
     plan_buckets,
     profile_names,
+    uneven_shapes,
 )
 from tbgen.generator.step import Step as Step
 from tbgen.generator.tasks import Task
@@ -210,6 +211,7 @@ def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -
         "data_type": DATA_TYPES[next(iter(exported.inputs.values())).dtype],
         "pad_id": exported.pad_id,
         "buckets": [] if exported.packed else length_buckets(exported),
+        **({"shapes": shapes} if task.tokenizer[1] == "Tokenizer" and (shapes := uneven_shapes(exported)) else {}),
     }
     return Step(*task.tokenizer, settings | task.reading(exported, options), (exported.tokenizer,))
 

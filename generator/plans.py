@@ -64,6 +64,12 @@ def engine_shapes(exported: Exported) -> list[list[int]]:
     ]
 
 
+def uneven_shapes(exported: Exported) -> list[list[int]]:
+    """The shapes of a plan, when not every length goes with every number of rows; else none."""
+    shapes = engine_shapes(exported)
+    return shapes if len({(least, most) for least, most, _, _ in shapes}) > 1 else []
+
+
 def accelerator_of(kind: EngineKind, name: str, exported: Exported, rows: int) -> Mapping[str, str]:
     """The parameters of ONNX Runtime's TensorRT accelerator: one range of shapes, so that no shape builds again."""
     if not kind.accelerator:

@@ -1,72 +1,237 @@
-"""Serve a plan by the embedded server and measure it: one client's waiting time, throughput with many texts a request.
+"""Serve a plan by the embedded server and hold it against the bare engine, both in the same run.
 
-    python -m benchmarks.gpu.served FOLDER SHAPE NAME [tokenizers=N] [bls=N] [rows=N] [clients=MOST] [seconds=N]
+    python -m benchmarks.gpu.served FOLDER SHAPE NAME [front=1,2,4] [engine=1] [graphs=0] [rows=1,32] [clients=1,4,8,16]
+        [seconds=3] [batcher=1] [awake=0]
 
-Runs where TensorRT is installed, on what benchmarks.gpu.plans wrote to FOLDER. Clients are processes of their own.
+Runs where TensorRT is installed, on what benchmarks.gpu.plans wrote to FOLDER. For every number of instances: answers
+against PyTorch's, then the bare engine's loop over the same bucket before and after the served models' times. `front`
+is the instances of the tokenizer and of the BLS model, `engine` those of the plan, `graphs=1` records CUDA graphs,
+`batcher=0` takes the dynamic batcher away from the Python models, `awake=1` keeps the processors from falling asleep.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
 import multiprocessing
-import re
+import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.gpu.shapes import say, sentences
+from benchmarks.load import load, save_requests, triton_requests
 from tbgen.export.exported import exported_from_folder
-from tbgen.export.tensorrt_profiles import profiles_of
+from tbgen.export.tensorrt_profiles import Profile, profiles_of
+from tbgen.generator.config import config_from_text, text_from_config
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 
-SECONDS = 6
-CLIENTS = (1, 4, 8, 16)
+ENGINE = "kcbert_trt_fp16"
+TOKENIZER, POSTPROCESS = f"{ENGINE}_tokenizer", "kcbert_postprocess"
+ENSEMBLE, BLS = f"{ENGINE}_ensemble", f"{ENGINE}_bls"
+WARMUP = 0.5  # seconds of load before a point
+LOOPS = 150  # runs of the bare engine for a point
+COUNTERS = ("queue", "compute_input", "compute_infer", "compute_output")
+DEFAULTS = {
+    "front": "1,2,4",
+    "engine": "1",
+    "graphs": "0",
+    "rows": "1,32",
+    "clients": "1,4,8,16",
+    "seconds": "3",
+    "batcher": "1",
+    "awake": "0",
+}
+
+Options = Mapping[str, Sequence[int]]
 
 
-def main(folder: Path, shape: str, name: str, options: dict[str, int]) -> None:
-    """Scaffold, serve, measure the ensemble and the BLS."""
-    exported = exported_from_folder(folder / shape / name)
-    fixed_rows = {
-        rows for profile in profiles_of(exported.made) for rows in range(profile.least[0], profile.most[0] + 1)
-    }
+def main(folder: Path, shape: str, name: str, options: Options) -> None:
+    """Every number of engine instances, and within a server every number of front instances."""
     repository = folder / "repositories" / f"{shape}-{name}"
     scaffold(Request("kcbert", folder / shape / name, engine="trt_fp16", vendor=False), repository, force=True)
-    set_instances(repository / "kcbert_trt_fp16_tokenizer", options.get("tokenizers", 1))
-    set_instances(repository / "kcbert_trt_fp16_bls", options.get("bls", 1))
-    with served(folder, repository) as server:
-        check_answers(folder, shape, name, server)
-        texts = sentences(512)
-        for model in ("kcbert_trt_fp16_ensemble", "kcbert_trt_fp16_bls"):
-            for rows in (options["rows"],) if "rows" in options else (1, 32):
-                if model.endswith("ensemble") and rows not in fixed_rows:
-                    continue
-                for clients in (count for count in CLIENTS if count <= options.get("clients", CLIENTS[-1])):
-                    found = load(server.http_url, model, texts, rows, clients, options.get("seconds", SECONDS))
-                    say(folder, shape=shape, what="served", plan=name, model=model, **options | found)
+    for engine, graphs in itertools.product(options["engine"], options["graphs"]):
+        change(repository / ENGINE, count=engine, graphs=bool(graphs))
+        bare = bare_engine(folder / shape / f"{name}.plan", graphs=bool(graphs))
+        with served(folder, repository) as server:
+            for front in options["front"]:
+                for model in (TOKENIZER, BLS, POSTPROCESS):
+                    count = 1 if model == POSTPROCESS else front
+                    change(repository / model, count=count, batcher=bool(options["batcher"][0]))
+                    reload(server, model)
+                check_answers(folder, shape, name, server)
+                setting = {"front": front, "engine": engine, "graphs": graphs, "batcher": options["batcher"][0]}
+                with awake(bool(options["awake"][0])):
+                    points(folder, shape, name, server, bare, options, setting | {"awake": options["awake"][0]})
+
+
+def points(
+    folder: Path, shape: str, name: str, server: EmbeddedServer, bare: Any, options: Options, setting: dict[str, int]
+) -> None:
+    """All points of one setting, each with the bare engine's times from before and after."""
+    profiles = profiles_of(exported_from_folder(folder / shape / name).made)
+    for rows in options["rows"]:
+        bucket = bucket_of(profiles, rows)
+        if bucket is None:
+            continue
+        before = loop(bare, rows, bucket)
+        found = []
+        for clients in (1,) if rows == 1 else options["clients"]:
+            for model in (ENGINE, ENSEMBLE, BLS) if clients in (1, 4) else (ENSEMBLE, BLS):
+                requests = folder / f"{model}-{rows}.requests"
+                save_requests(bodies(model, rows, bucket), requests)
+                found.append(
+                    {"model": model, "rows": rows, "clients": clients} | point(server, requests, clients, options)
+                )
+        after = loop(bare, rows, bucket)
+        own = {key: min(before[key], after[key]) for key in before}
+        for each in found:
+            each["texts_per_s"] = round(each["requests_per_s"] * rows, 1)
+            each["p50_over_bare"] = round(each["p50_ms"] / own["wall_ms"], 3)
+            each["of_bare_loop"] = round(each["texts_per_s"] / (rows * 1000 / own["wall_ms"]), 3)
+            say(folder, shape=shape, what="served", plan=name, **setting, bare=own, bucket=bucket, **each)
+
+
+def bucket_of(profiles: Sequence[Profile], rows: int) -> int | None:
+    """The tokens that the bundled sentences are padded to in a request of so many rows."""
+    return min((profile.most[1] for profile in profiles if profile.least[0] <= rows <= profile.most[0]), default=None)
+
+
+def bare_engine(plan: Path, *, graphs: bool) -> Any:
+    """The plan in this process."""
+    from tbgen.export.tensorrt_session import PlanSession
+
+    return PlanSession(plan, graphs=graphs)
+
+
+def loop(session: Any, rows: int, tokens: int) -> dict[str, float]:
+    """The bare engine over ready arrays, one run after the other: milliseconds, medians, as the caller and the GPU see
+    it."""
+    random = np.random.default_rng(0)
+    inputs = {
+        "input_ids": random.integers(10, 500, (rows, tokens), dtype=np.int32),
+        "attention_mask": np.ones((rows, tokens), np.int32),
+        "token_type_ids": np.zeros((rows, tokens), np.int32),
+    }
+    for _ in range(20):
+        session.run(inputs)
+    wall, device = [], []
+    for _ in range(LOOPS):
+        began = time.perf_counter()
+        session.run(inputs)
+        wall.append((time.perf_counter() - began) * 1000)
+    for _ in range(LOOPS):
+        start = session.stream.event()
+        session.begin(rows, tokens)
+        end = session.stream.event()
+        session.stream.wait()
+        device.append(session.stream.milliseconds(start, end))
+    return {"wall_ms": round(statistics.median(wall), 3), "gpu_ms": round(statistics.median(device), 3)}
+
+
+def bodies(model: str, rows: int, bucket: int) -> list[bytes]:
+    """Ready-made HTTP requests: sentences for a front model, token arrays for the engine."""
+    if model == ENGINE:
+        return [token_request(rows, bucket)]
+    texts = sentences(512)
+    return triton_requests(model, [texts[start : start + rows] for start in range(0, 512, rows)], "softmax")
+
+
+def token_request(rows: int, tokens: int) -> bytes:
+    """One request to the engine itself, in Triton's binary tensor format."""
+    ids = np.random.default_rng(0).integers(10, 500, (rows, tokens), dtype=np.int32)
+    arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    inputs = [
+        {
+            "name": tensor,
+            "shape": [rows, tokens],
+            "datatype": "INT32",
+            "parameters": {"binary_data_size": array.nbytes},
+        }
+        for tensor, array in arrays.items()
+    ]
+    head = json.dumps(
+        {"inputs": inputs, "outputs": [{"name": "outputs", "parameters": {"binary_data": True}}]}
+    ).encode()
+    body = head + b"".join(array.tobytes() for array in arrays.values())
+    return (
+        f"POST /v2/models/{ENGINE}/infer HTTP/1.1\r\nHost: triton\r\nContent-Type: application/octet-stream\r\n"
+        f"Inference-Header-Content-Length: {len(head)}\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+
+def point(server: EmbeddedServer, requests: Path, clients: int, options: Options) -> dict[str, Any]:
+    """Closed loop from the compiled generator; where the time went, by Triton's statistics."""
+    before = statistics_of(server)
+    found = load(server.http_url, requests, clients=clients, seconds=float(options["seconds"][0]), warmup=WARMUP)
+    after = statistics_of(server)
+    if found["others"] or not found["answered"]:
+        raise RuntimeError(f"{found['others']} requests of {requests.stem} failed, {found['answered']} were answered")
+    return {
+        "requests_per_s": round(found["answered"] / found["seconds"], 2),
+        **{key: round(found[key], 3) for key in ("p50_ms", "p99_ms", "cpu_seconds")},
+        "parts": split(before, after),
+    }
 
 
 @contextmanager
 def served(folder: Path, repository: Path) -> Iterator[EmbeddedServer]:
-    """The embedded server on a repository."""
+    """The embedded server on a repository, its models loaded on request."""
     log = folder / f"{repository.name}.log"
     began = time.perf_counter()
-    with server_on_free_ports(repository, log=log) as server:
+    arguments = ("--model-control-mode=explicit", "--load-model=*")
+    with server_on_free_ports(repository, log=log, extra_arguments=arguments) as server:
         print(f"{repository.name}: ready after {time.perf_counter() - began:.1f} s", flush=True)
         yield server
 
 
-def set_instances(model: Path, count: int) -> None:
-    """Change the number of a Python model's processes in its config.pbtxt."""
-    config = model / "config.pbtxt"
-    text = config.read_text(encoding="utf-8")
-    config.write_text(re.sub(r"(instance_group \{\s*count: )\d+", rf"\g<1>{count}", text), encoding="utf-8")
+def reload(server: EmbeddedServer, model: str) -> None:
+    """Load a model anew from its changed configuration. Raises RuntimeError."""
+    status, answer = server.call("POST", f"/v2/repository/models/{model}/load")
+    if status != 200:
+        raise RuntimeError(f"{model} was not loaded: {answer.decode(errors='replace')}")
+
+
+def change(model: Path, *, count: int, graphs: bool = False, batcher: bool = True) -> None:
+    """Instances, CUDA graphs and the dynamic batcher of a model in its config.pbtxt."""
+    file = model / "config.pbtxt"
+    config = config_from_text(file.read_text(encoding="utf-8"))
+    config.instance_group[0].count = count
+    if graphs:
+        config.optimization.cuda.graphs = True
+    else:
+        config.ClearField("optimization")
+    if config.backend == "python":
+        config.dynamic_batching.SetInParent() if batcher else config.ClearField("dynamic_batching")
+    file.write_text(text_from_config(config), encoding="utf-8")
+
+
+@contextmanager
+def awake(wanted: bool) -> Iterator[None]:
+    """A process of the lowest priority on every processor, so that none falls asleep: what waking up costs."""
+    context = multiprocessing.get_context("fork")
+    spinners = [context.Process(target=spin, daemon=True) for _ in range(os.cpu_count() or 1) if wanted]
+    for spinner in spinners:
+        spinner.start()
+    with contextlib.ExitStack() as stack:
+        for spinner in spinners:
+            stack.callback(spinner.terminate)
+        yield
+
+
+def spin() -> None:
+    """Use the processor when nobody else wants it."""
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    while True:
+        pass
 
 
 def check_answers(folder: Path, shape: str, name: str, server: EmbeddedServer) -> None:
@@ -75,16 +240,10 @@ def check_answers(folder: Path, shape: str, name: str, server: EmbeddedServer) -
 
     known = np.load(folder / shape / "reference.npz")
     longest = max(profile.most[1] for profile in profiles_of(exported_from_folder(folder / shape / name).made))
-    expected = softmax(known[f"fp32_{128 if longest < 300 else 300}"])
+    expected = softmax(known[f"fp32_{min(longest, 300)}"])
     texts = sentences(len(expected))
-    rows = {"kcbert_trt_fp16_bls": 128, "kcbert_trt_fp16_ensemble": 32}
-    for model in rows:
-        try:
-            answers = infer(model, texts, url=server.grpc_url)
-        except Exception as error:  # noqa: BLE001 - the other model is measured all the same
-            say(folder, shape=shape, what="answers", plan=name, model=model, error=str(error))
-            continue
-        got = np.array([answer["softmax"] for answer in answers])
+    for model in (ENSEMBLE, BLS):
+        got = np.array([answer["softmax"] for answer in infer(model, texts, url=server.grpc_url)])
         say(
             folder,
             shape=shape,
@@ -103,78 +262,16 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def load(url: str, model: str, texts: list[str], rows: int, clients: int, seconds: float) -> dict[str, Any]:
-    """Closed loop: each client sends `rows` texts a request, over and over. Texts a second, milliseconds a request."""
-    context = multiprocessing.get_context("spawn")  # a fork would inherit gRPC and gevent half alive
-    ready, go, results = context.Barrier(clients + 1), context.Event(), context.Queue()
-    processes = [
-        context.Process(
-            target=client, args=(url, model, texts[first::clients], rows, seconds, ready, go, results), daemon=True
-        )
-        for first in range(clients)
-    ]
-    for process in processes:
-        process.start()
-    ready.wait(timeout=60)
-    before = statistics_of(url, model)
-    go.set()
-    waits = [wait for _ in processes for wait in results.get(timeout=seconds + 60)]
-    for process in processes:
-        process.join()
-    parts = split(before, statistics_of(url, model))
-    waits.sort()
-    return {
-        "rows": rows,
-        "clients": clients,
-        "texts_per_s": round(len(waits) * rows / seconds, 1),
-        "p50_ms": round(statistics.median(waits) * 1000, 3),
-        "p99_ms": round(waits[int(len(waits) * 0.99)] * 1000, 3),
-        "parts": parts,
-    }
-
-
-def client(
-    url: str, model: str, texts: list[str], rows: int, seconds: float, ready: Barrier, go: Event, results: Any
-) -> None:
-    """One client: ready-made requests over one connection."""
-    import tritonclient.http as triton
-
-    connection = triton.InferenceServerClient(url)
-    requests = []
-    for start in range(0, max(len(texts) - rows, 1), rows):
-        chunk = (texts[start : start + rows] * rows)[:rows]
-        tensor = triton.InferInput("input_text", [rows, 1], "BYTES")
-        tensor.set_data_from_numpy(np.array([text.encode("utf-8") for text in chunk], dtype=object).reshape(rows, 1))
-        requests.append([tensor])
-    outputs = [triton.InferRequestedOutput("softmax")]
-    for request in requests[:3]:
-        connection.infer(model, request, outputs=outputs)
-    ready.wait(timeout=60)
-    go.wait()
-    waits, end, turn = [], time.perf_counter() + seconds, 0
-    while (began := time.perf_counter()) < end:
-        connection.infer(model, requests[turn % len(requests)], outputs=outputs)
-        waits.append(time.perf_counter() - began)
-        turn += 1
-    results.put(waits)
-
-
-def statistics_of(url: str, model: str) -> dict[str, dict[str, int]]:  # noqa: ARG001
+def statistics_of(server: EmbeddedServer) -> dict[str, dict[str, int]]:
     """Triton's counters of all models: executions, and nanoseconds in queue, input, infer, output."""
-    import tritonclient.http as triton
-
-    rows = triton.InferenceServerClient(url).get_inference_statistics()["model_stats"]
     return {
         row["name"]: {
             "requests": row["inference_count"],
             "executions": row["execution_count"],
-            **{
-                key: row["inference_stats"][key]["ns"]
-                for key in ("queue", "compute_input", "compute_infer", "compute_output")
-            },
+            **{key: row["inference_stats"][key]["ns"] for key in COUNTERS},
             "count": row["inference_stats"]["success"]["count"],
         }
-        for row in rows
+        for row in json.loads(server.call("GET", "/v2/models/stats")[1])["model_stats"]
     }
 
 
@@ -186,14 +283,17 @@ def split(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -
         if used["count"]:
             parts[model] = {
                 "items_per_execution": round(used["requests"] / max(used["executions"], 1), 2),
-                **{
-                    f"{key}_ms": round(used[key] / used["count"] / 1e6, 3)
-                    for key in ("queue", "compute_input", "compute_infer", "compute_output")
-                },
+                **{f"{key}_ms": round(used[key] / used["count"] / 1e6, 3) for key in COUNTERS},
             }
     return parts
 
 
+def options_from(arguments: Sequence[str]) -> dict[str, list[int]]:
+    """`key=1,2` to lists of numbers, with the defaults."""
+    given = DEFAULTS | dict(argument.split("=", 1) for argument in arguments)
+    return {key: [int(number) for number in value.split(",")] for key, value in given.items()}
+
+
 if __name__ == "__main__":
     where, which, plan, *rest = sys.argv[1:]
-    main(Path(where), which, plan, {key: int(value) for key, value in (option.split("=") for option in rest)})
+    main(Path(where), which, plan, options_from(rest))

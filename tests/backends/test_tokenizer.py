@@ -61,6 +61,13 @@ def test_each_request_is_cut_to_its_own_bucket(word_tokenizer: Path) -> None:
     assert second["input_ids"].tolist() == [[2, 4, 3, 0]]
 
 
+@pytest.mark.parametrize(("rows", "width"), [(1, 16), (2, 4), (3, 4)])
+def test_a_request_is_padded_to_a_shape_that_takes_its_rows(word_tokenizer: Path, rows: int, width: int) -> None:
+    step = Tokenizer(word_tokenizer, max_length=16, buckets=[4, 16], shapes=[[1, 1, 16, 16], [2, 2, 4, 4]])
+    joined = step(input_text=column("a", "a", "a"))
+    assert step.trim({name: array[:rows] for name, array in joined.items()})["input_ids"].shape == (rows, width)
+
+
 def test_requests_keep_a_common_length_when_the_engine_merges_them(word_tokenizer: Path) -> None:
     step = Tokenizer(word_tokenizer, max_length=16, buckets=[4, 8, 16], common_length=True)
     assert step.trim(step(input_text=column("a"))) == {}

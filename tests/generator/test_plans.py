@@ -83,7 +83,7 @@ def test_tokenizer_and_bls_know_the_plans_types_lengths_and_shapes(repository: P
     tokenizer = steps_of(repository, "kcbert_trt_fp16_tokenizer")["Tokenizer"]
     assert (tokenizer["data_type"], tokenizer["buckets"]) == ("TYPE_INT32", [128, 300])
     engine = steps_of(repository, "kcbert_trt_fp16_bls")["Engine"]
-    assert engine["shapes"] == [[1, 1, 300, 300], [1, 1, 128, 128], [32, 32, 128, 128]]
+    assert engine["shapes"] == tokenizer["shapes"] == [[1, 1, 300, 300], [1, 1, 128, 128], [32, 32, 128, 128]]
     assert engine["max_batch_size"] == 32
 
 
@@ -92,6 +92,7 @@ def test_a_plan_of_one_short_shape_shortens_the_texts(sample_export: Path, tmp_p
     scaffold(Request("kcbert", source, engine="trt_fp16"), tmp_path / "models")
     tokenizer = steps_of(tmp_path / "models", "kcbert_trt_fp16_tokenizer")["Tokenizer"]
     assert (tokenizer["max_length"], tokenizer["buckets"]) == (128, [128])
+    assert "shapes" not in tokenizer
     assert config_of(tmp_path / "models", "kcbert_trt_fp16_ensemble").max_batch_size == 1
 
 

@@ -33,6 +33,8 @@ class Tokenizer:
         pad_id: id that fills input_ids behind a text.
         pad_to_multiple_of: lengths are rounded up to a multiple of this, and clipped at max_length.
         buckets: if given, the only lengths there are, ascending; the last one is max_length. None at all: any length.
+        shapes: if given, the only shapes that the engine takes, each [least rows, most rows, least tokens, most
+            tokens]; a request gets the smallest bucket that goes with its number of rows.
         common_length: pad all requests of a batch to one length, so that the engine's dynamic batcher can merge them;
             otherwise each request gets the bucket of its own longest text.
         truncation: longest_first, only_first, only_second, or do_not_truncate: longer texts are refused.
@@ -52,6 +54,7 @@ class Tokenizer:
         pad_id: int = 0,
         pad_to_multiple_of: int = 8,
         buckets: Sequence[int] | None = None,
+        shapes: Sequence[Sequence[int]] = (),
         common_length: bool = False,
         truncation: str = "longest_first",
         rows_of: Sequence[str] = (),
@@ -65,6 +68,7 @@ class Tokenizer:
         self.pad_id = pad_id
         step = pad_to_multiple_of if buckets is None else 1
         self.buckets = list(buckets or [min(length, max_length) for length in range(step, max_length + step, step)])
+        self.shapes = [tuple(shape) for shape in shapes]
         self.common_length = common_length
         self.dtype = NUMPY[data_type]
         length = -1 if len(self.buckets) > 1 else self.buckets[0]
@@ -87,7 +91,8 @@ class Tokenizer:
         if longest > self.max_length:
             place = self.place(int(lengths.argmax()), texts.get("row_item"))
             raise ValueError(f"{place}: {longest} tokens; the model takes at most {self.max_length}")
-        real = np.arange(self.bucket(longest)) < lengths[:, None]
+        width = self.buckets[-1] if self.shapes else self.bucket(longest)  # a request alone may need a longer one
+        real = np.arange(width) < lengths[:, None]
         tensors = {
             "input_ids": lambda: self.filled(real, (e.ids for e in encodings), self.pad_id),
             "attention_mask": lambda: real.astype(self.dtype),
@@ -151,10 +156,20 @@ class Tokenizer:
         """The smallest length bucket that holds `length` tokens."""
         return self.buckets[bisect_left(self.buckets, length)]
 
+    def bucket_for(self, rows: int, length: int) -> int:
+        """The smallest bucket that holds `length` tokens and goes with so many rows; if none does, the smallest."""
+        fitting = (
+            bucket
+            for bucket in self.buckets[bisect_left(self.buckets, length) :]
+            for least_rows, most_rows, least_tokens, most_tokens in self.shapes
+            if least_rows <= rows <= most_rows and least_tokens <= bucket <= most_tokens
+        )
+        return next(fitting, self.bucket(length))
+
     def trim(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One request's rows, cut to the bucket of its own longest text unless all share a common length."""
         if self.common_length:
             return {}
         longest = int(tensors["attention_mask"].sum(axis=1).max(initial=1))
-        width = self.bucket(longest)
+        width = self.bucket_for(len(tensors["attention_mask"]), longest)
         return {name: np.ascontiguousarray(tensors[name][:, :width]) for name in self.along_length}
