@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class Embedding:
         dims: keep only the first so many numbers, before scaling (Matryoshka models).
         output_type: TYPE_FP32 or TYPE_FP16.
         data_type: of attention_mask.
+        with_json: give json too, always (true) or to requests that ask for it (false); none where another step follows.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Embedding:
         dims: int | None = None,
         output_type: str = "TYPE_FP32",
         data_type: str = "TYPE_INT64",
+        with_json: bool | None = None,
     ) -> None:
         self.pool = POOLINGS.get(pooling)
         self.normalize = normalize
@@ -42,14 +45,28 @@ class Embedding:
         if self.pool:
             self.inputs = {"outputs": ("TYPE_FP32", [-1, size]), "attention_mask": (data_type, [-1])}
         self.outputs = {"embedding": (output_type, [self.dims])}
+        self.with_json = with_json
+        self.parameters: dict[str, dict[str, str]] = {}
+        self.on_request: tuple[str, ...] = ()
+        if with_json is not None:
+            self.outputs |= {"json": ("TYPE_STRING", [1])}
+            self.parameters = {"json": {"type": "boolean"}}
+            self.on_request = () if with_json else ("json",)
 
-    def __call__(self, outputs: np.ndarray, attention_mask: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """outputs: (batch, length or more, size) hidden states, or (batch, size). Gives embedding (batch, dims)."""
+    def __call__(
+        self, outputs: np.ndarray, attention_mask: np.ndarray | None = None, **asked: bool
+    ) -> dict[str, np.ndarray]:
+        """outputs: (batch, length or more, size) hidden states, or (batch, size). Gives embedding (batch, dims); and
+        json, a list of its numbers, if asked for.
+        """
         states = outputs if attention_mask is None else outputs[:, : attention_mask.shape[1]]
         pooled = (self.pool(states, attention_mask) if self.pool else states)[:, : self.dims]
         if self.normalize:
             pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
-        return {"embedding": pooled.astype(self.dtype)}
+        answer = {"embedding": pooled.astype(self.dtype)}
+        if self.with_json or asked.get("json"):
+            answer["json"] = np.array([[json.dumps(row)] for row in answer["embedding"].tolist()], dtype=object)
+        return answer
 
 
 def mean(states: np.ndarray, mask: np.ndarray) -> np.ndarray:

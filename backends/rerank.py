@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,21 +47,34 @@ class Rerank:
     Args:
         folder: the version folder; nothing is read from it.
         sigmoid: give scores between 0 and 1 unless a request says otherwise.
+        extras: outputs to give always, which else a request must ask for: json.
     """
 
     inputs = {"outputs": ("TYPE_FP32", [1]), "row_item": ("TYPE_INT32", [1])}
-    outputs = {"scores": ("TYPE_FP32", [-1]), "ranking": ("TYPE_INT32", [-1])}
-    parameters = {"sigmoid": {"type": "boolean"}}
+    outputs = {"scores": ("TYPE_FP32", [-1]), "ranking": ("TYPE_INT32", [-1]), "json": ("TYPE_STRING", [1])}
+    parameters = {"sigmoid": {"type": "boolean"}, "json": {"type": "boolean"}}
 
-    def __init__(self, folder: Path, *, sigmoid: bool = True) -> None:  # noqa: ARG002
+    def __init__(self, folder: Path, *, sigmoid: bool = True, extras: Sequence[str] = ()) -> None:  # noqa: ARG002
         self.sigmoid = sigmoid
+        self.with_json = "json" in extras
+        self.on_request = () if self.with_json else ("json",)
 
-    def __call__(self, outputs: np.ndarray, row_item: np.ndarray, *, sigmoid: bool | None = None) -> Tensors:
+    def __call__(
+        self, outputs: np.ndarray, row_item: np.ndarray, *, sigmoid: bool | None = None, **asked: bool
+    ) -> Tensors:
         """outputs: (rows, 1) logits. Gives scores (items, texts) in the order of the texts, and ranking (items, texts):
-        the texts' numbers, best first.
+        the texts' numbers, best first; and json, a list of {index, score}, if asked for.
         """
         logits = outputs.reshape(int(row_item[-1, 0]) + 1, -1)
         squash = self.sigmoid if sigmoid is None else sigmoid
         scores = np.exp(-np.logaddexp(0, -logits)) if squash else logits
         ranking = np.argsort(-logits, axis=1, kind="stable")
-        return {"scores": scores.astype(np.float32), "ranking": ranking.astype(np.int32)}
+        answer = {"scores": scores.astype(np.float32), "ranking": ranking.astype(np.int32)}
+        return answer | (json_from_answer(answer) if self.with_json or asked.get("json") else {})
+
+
+def json_from_answer(answer: Tensors) -> Tensors:
+    """(items, 1) JSON: each item's texts by number and score, best first."""
+    rows = zip(answer["ranking"].tolist(), answer["scores"].tolist(), strict=True)
+    texts = [[json.dumps([{"index": i, "score": scores[i]} for i in ranking])] for ranking, scores in rows]
+    return {"json": np.array(texts, dtype=object)}

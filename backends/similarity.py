@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,18 +53,32 @@ class Similarity:
     Args:
         folder: the version folder; nothing is read from it.
         size: how many numbers a vector has.
+        extras: outputs to give always, which else a request must ask for: json.
     """
 
-    def __init__(self, folder: Path, *, size: int) -> None:  # noqa: ARG002
-        self.inputs = {"embedding": ("TYPE_FP32", [size]), "row_item": ("TYPE_INT32", [1])}
-        self.outputs = {"scores": ("TYPE_FP32", [-1]), "ranking": ("TYPE_INT32", [-1])}
+    parameters = {"json": {"type": "boolean"}}
 
-    def __call__(self, embedding: np.ndarray, row_item: np.ndarray) -> Tensors:
+    def __init__(self, folder: Path, *, size: int, extras: Sequence[str] = ()) -> None:  # noqa: ARG002
+        self.inputs = {"embedding": ("TYPE_FP32", [size]), "row_item": ("TYPE_INT32", [1])}
+        self.outputs = {"scores": ("TYPE_FP32", [-1]), "ranking": ("TYPE_INT32", [-1]), "json": ("TYPE_STRING", [1])}
+        self.with_json = "json" in extras
+        self.on_request = () if self.with_json else ("json",)
+
+    def __call__(self, embedding: np.ndarray, row_item: np.ndarray, **asked: bool) -> Tensors:
         """embedding: (rows, size), each item's query first. Gives the cosines, scores (items, texts) in the order of
-        the texts, and ranking (items, texts): the texts' numbers, best first.
+        the texts, and ranking (items, texts): the texts' numbers, best first; and json, a list of {index, score}, if
+        asked for.
         """
         vectors = embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
         vectors = vectors.reshape(int(row_item[-1, 0]) + 1, -1, vectors.shape[1])
         scores = np.einsum("ntd,nd->nt", vectors[:, 1:], vectors[:, 0])
         ranking = np.argsort(-scores, axis=1, kind="stable")
-        return {"scores": scores.astype(np.float32), "ranking": ranking.astype(np.int32)}
+        answer = {"scores": scores.astype(np.float32), "ranking": ranking.astype(np.int32)}
+        return answer | (json_from_answer(answer) if self.with_json or asked.get("json") else {})
+
+
+def json_from_answer(answer: Tensors) -> Tensors:
+    """(items, 1) JSON: each item's texts by number and score, best first."""
+    rows = zip(answer["ranking"].tolist(), answer["scores"].tolist(), strict=True)
+    texts = [[json.dumps([{"index": i, "score": scores[i]} for i in ranking])] for ranking, scores in rows]
+    return {"json": np.array(texts, dtype=object)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +23,10 @@ class SparseEmbedding:
         activation: relu, or log1p_relu (a second logarithm).
         top_k: most tokens of a text unless a request says otherwise; none: all that have a weight.
         data_type: of attention_mask.
+        extras: outputs to give always, which else a request must ask for: json.
     """
 
-    parameters = {"top_k": {"type": "integer", "minimum": 1, "maximum": 1_000_000}}
+    parameters = {"top_k": {"type": "integer", "minimum": 1, "maximum": 1_000_000}, "json": {"type": "boolean"}}
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class SparseEmbedding:
         activation: str = "relu",
         top_k: int | None = None,
         data_type: str = "TYPE_INT64",
+        extras: Sequence[str] = (),
     ) -> None:
         tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.names = np.array([tokenizer.id_to_token(index) or "" for index in range(size)], dtype=object)
@@ -41,28 +45,44 @@ class SparseEmbedding:
         self.logarithms = LOGARITHMS[activation]
         self.top_k = top_k
         self.inputs = {"outputs": ("TYPE_FP32", [-1, size]), "attention_mask": (data_type, [-1])}
-        self.outputs = {"token_count": ("TYPE_INT32", [1])} | COLUMNS
+        self.outputs = {"token_count": ("TYPE_INT32", [1])} | COLUMNS | {"json": ("TYPE_STRING", [1])}
+        self.with_json = "json" in extras
+        self.on_request = () if self.with_json else ("json",)
 
-    def __call__(self, outputs: np.ndarray, attention_mask: np.ndarray, *, top_k: int | None = None) -> Tensors:
+    def __call__(
+        self, outputs: np.ndarray, attention_mask: np.ndarray, *, top_k: int | None = None, **asked: bool
+    ) -> Tensors:
         """outputs: (batch, length or more, vocabulary) logits. Gives token_count (batch, 1) and token_ids,
-        token_weights, tokens, (batch, most of any text): heaviest first, 0 and "" behind a text's tokens.
+        token_weights, tokens, (batch, most of any text): heaviest first, 0 and "" behind a text's tokens;
+        and json, a list of {token, id, weight}, if asked for.
         """
         weights = self.pool(outputs[:, : attention_mask.shape[1]], attention_mask == 1, self.logarithms)
         counts = np.minimum((weights > 0).sum(axis=1), top_k or self.top_k or weights.shape[1])
         width = int(counts.max(initial=0))
         order = np.argsort(-weights, axis=1, kind="stable")[:, :width]
         kept = np.arange(width) < counts[:, None]
-        return {
+        answer = {
             "token_count": counts[:, None].astype(np.int32),
             "token_ids": np.where(kept, order, 0).astype(np.int32),
             "token_weights": np.where(kept, np.take_along_axis(weights, order, axis=1), 0).astype(np.float32),
             "tokens": np.where(kept, self.names[order], ""),
         }
+        return answer | (json_from_answer(answer) if self.with_json or asked.get("json") else {})
 
     def trim(self, answer: Tensors) -> Tensors:
         """One request's tokens, as wide as its own texts need."""
         width = int(answer["token_count"].max(initial=0))
         return {name: answer[name][:, :width] for name in COLUMNS}
+
+
+def json_from_answer(answer: Tensors) -> Tensors:
+    """(batch, 1) JSON: each text's tokens, heaviest first."""
+    columns = (answer[name].tolist() for name in ("tokens", "token_ids", "token_weights"))
+    rows = [
+        [{"token": token, "id": i, "weight": weight} for token, i, weight in zip(*row, strict=True)][:count]
+        for count, *row in zip(answer["token_count"][:, 0].tolist(), *columns, strict=True)
+    ]
+    return {"json": np.array([[json.dumps(row, ensure_ascii=False)] for row in rows], dtype=object)}
 
 
 def damped(logits: np.ndarray, logarithms: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from tbgen.generator.tasks import (
     embedding,
     ids_type,
     rerank,
+    said_in_json,
     similarity,
     sparse_embedding,
     token_classification,
@@ -162,7 +163,7 @@ WINDOW_OPTIONS: dict[str, Mapping[str, Any]] = {"stride": COUNT, "max_windows": 
 WINDOWED = {
     "text-classification": Windowed(merged_classes, lambda options: PAIR if options.get("pair") else {}),
     "token-classification": Windowed(joined_tokens, lambda _: {"extras": ["offsets", "tokenized_text"]}),
-    "embedding": Windowed(merged_vectors),
+    "embedding": Windowed(lambda exported, options: said_in_json(merged_vectors(exported, options), options)),
     "rerank": Windowed(
         lambda exported, options: (merge(exported, "max"), *rerank(exported, options)),
         lambda _: QUERY_WITH_TEXTS | {"cut": "second"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tbgen.backends.model import check_parameter
@@ -140,6 +140,12 @@ def embedding(exported: Exported, options: Options) -> Steps:
     return (Step("embedding.py", "Embedding", settings | chosen(options, "pooling", "normalize", "dims")),)
 
 
+def said_in_json(vectors: Steps, options: Options) -> Steps:
+    """Steps whose last one is an Embedding, which then gives JSON too: to all requests, or to those that ask for it."""
+    *before, last = vectors
+    return (*before, replace(last, settings={**last.settings, "with_json": bool(options.get("json"))}))
+
+
 def prompts(exported: Exported, options: Options) -> Steps:
     """The prompts that a request may name, if the model has any."""
     named = options.get("prompts", exported.sentence.get("prompts"))
@@ -167,7 +173,8 @@ def query_texts(exported: Exported, options: Options) -> Steps:
 def similarity(exported: Exported, options: Options) -> Steps:
     """Cosines of a query and texts, from their vectors."""
     vectors = embedding(exported, options)
-    return (*vectors, Step("similarity.py", "Similarity", {"size": options.get("dims", width(exported))}))
+    settings = {"size": options.get("dims", width(exported))} | chosen(options, "json")
+    return (*vectors, Step("similarity.py", "Similarity", settings))
 
 
 def rerank(exported: Exported, options: Options) -> Steps:
@@ -177,7 +184,7 @@ def rerank(exported: Exported, options: Options) -> Steps:
             f"rerank needs a checkpoint with one output, this one has {len(exported.labels)} "
             f"({', '.join(exported.labels)}); serve it with --task text-classification --set pair=true"
         )
-    return (Step("rerank.py", "Rerank", chosen(options, "sigmoid")),)
+    return (Step("rerank.py", "Rerank", chosen(options, "sigmoid", "json")),)
 
 
 def zero_shot(exported: Exported, options: Options) -> Steps:
@@ -208,7 +215,7 @@ def sparse_embedding(exported: Exported, options: Options) -> Steps:
     """Weights of the vocabulary's tokens for a text."""
     settings = {"size": width(exported), "data_type": ids_type(exported)}
     settings |= {name: exported.sentence[name] for name in ("pooling", "activation") if name in exported.sentence}
-    names = ("pooling", "activation", "top_k")
+    names = ("pooling", "activation", "top_k", "json")
     step = Step("sparse_embedding.py", "SparseEmbedding", settings | chosen(options, *names), (exported.tokenizer,))
     return (step,)
 
@@ -262,7 +269,7 @@ TASKS = {
         },
     ),
     "embedding": Task(
-        embedding,
+        lambda exported, options: said_in_json(embedding(exported, options), options),
         rows=prompts,
         options={
             "pooling": POOLING,
@@ -271,6 +278,7 @@ TASKS = {
             "precision": {"type": "string", "enum": ["fp32", "fp16"]},
             "prompts": {"type": "object"},
             "default_prompt": TEXT,
+            "json": FLAG,
         },
     ),
     "rerank": Task(
@@ -279,7 +287,7 @@ TASKS = {
         reading=lambda *_: QUERY_WITH_TEXTS,
         graphs=("bls",),
         max_items=16,
-        options={"sigmoid": FLAG, "max_texts": COUNT},
+        options={"sigmoid": FLAG, "max_texts": COUNT, "json": FLAG},
     ),
     "similarity": Task(
         similarity,
@@ -287,7 +295,14 @@ TASKS = {
         reading=lambda *_: QUERY_AND_TEXTS,
         graphs=("bls",),
         max_items=16,
-        options={"pooling": POOLING, "dims": COUNT, "query_prompt": TEXT, "text_prompt": TEXT, "max_texts": COUNT},
+        options={
+            "pooling": POOLING,
+            "dims": COUNT,
+            "query_prompt": TEXT,
+            "text_prompt": TEXT,
+            "max_texts": COUNT,
+            "json": FLAG,
+        },
     ),
     "fill-mask": Task(fill_mask, max_items=8, options={"top_k": COUNT, "json": FLAG}),
     "zero-shot-classification": Task(
@@ -307,6 +322,7 @@ TASKS = {
             "pooling": {"type": "string", "enum": ["max", "sum"]},
             "activation": {"type": "string", "enum": ["relu", "log1p_relu"]},
             "top_k": COUNT,
+            "json": FLAG,
         },
     ),
 }

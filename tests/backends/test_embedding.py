@@ -31,6 +31,14 @@ def test_vectors_have_length_one() -> None:
     np.testing.assert_allclose(Embedding(Path(), size=2, pooling="cls")(STATES, MASK)["embedding"], [[0.6, 0.8]])
 
 
+def test_json_is_the_vector_to_those_who_ask() -> None:
+    settings = {"size": 2, "pooling": "cls", "normalize": False}
+    assert Embedding(Path(), **settings, with_json=False)(STATES, MASK).keys() == {"embedding"}
+    asked = Embedding(Path(), **settings, with_json=False)(STATES, MASK, json=True)
+    always = Embedding(Path(), **settings, with_json=True)(STATES, MASK)
+    assert asked["json"].tolist() == always["json"].tolist() == [["[3.0, 4.0]"]]
+
+
 def test_a_vector_is_cut_before_it_is_scaled_and_may_be_half_as_precise() -> None:
     step = Embedding(Path(), size=2, pooling="cls", dims=1, output_type="TYPE_FP16")
     answer = step(STATES, MASK)["embedding"]

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def test_scores_are_in_the_order_of_the_texts_and_the_ranking_names_the_best_fir
     answer = Rerank(Path(), sigmoid=False)(np.array([[-1], [2], [5], [5]], dtype=np.float32), rows)
     assert answer["scores"].tolist() == [[-1, 2], [5, 5]]
     assert answer["ranking"].tolist() == [[1, 0], [0, 1]]
+
+
+def test_json_names_the_best_first_to_those_who_ask() -> None:
+    given = np.array([[-1], [2]], dtype=np.float32), np.zeros((2, 1), dtype=np.int32)
+    assert "json" not in Rerank(Path())(*given)
+    for answer in (
+        Rerank(Path(), sigmoid=False)(*given, json=True),
+        Rerank(Path(), sigmoid=False, extras=["json"])(*given),
+    ):
+        assert json.loads(answer["json"][0, 0]) == [{"index": 1, "score": 2}, {"index": 0, "score": -1}]
 
 
 def test_a_request_may_ask_for_probabilities() -> None:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,9 @@ def test_cosines_need_no_vectors_of_length_one() -> None:
     answer = Similarity(Path(), size=2)(vectors, np.zeros((4, 1), dtype=np.int32))
     assert answer["scores"].tolist() == [[0, 1, 0]]
     assert answer["ranking"].tolist() == [[1, 0, 2]]
+    assert "json" not in answer
+    said = Similarity(Path(), size=2)(vectors, np.zeros((4, 1), dtype=np.int32), json=True)["json"][0, 0]
+    assert json.loads(said) == [{"index": 1, "score": 1}, {"index": 0, "score": 0}, {"index": 2, "score": 0}]
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,9 @@ def test_tokens_are_named_heaviest_first(word_tokenizer: Path) -> None:
 def test_a_request_may_keep_the_heaviest_alone(word_tokenizer: Path) -> None:
     answer = SparseEmbedding(word_tokenizer, size=4)(LOGITS, MASK, top_k=1)
     assert (answer["token_ids"].tolist(), answer["token_count"].tolist()) == ([[1]], [[1]])
+    assert "json" not in answer
+    said = SparseEmbedding(word_tokenizer, size=4)(LOGITS, MASK, top_k=1, json=True)["json"][0, 0]
+    assert json.loads(said) == [{"token": "[UNK]", "id": 1, "weight": pytest.approx(np.log1p(3))}]
 
 
 def test_nothing_may_be_left(word_tokenizer: Path) -> None:
