@@ -113,6 +113,16 @@ def test_a_family_that_gains_nothing_is_refused(tmp_path: Path) -> None:
         onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "exported", optimize=True)
 
 
+def decided(folder: Path) -> Path:
+    """A random checkpoint with one label far ahead: what is near a tie falls as the processor rounds."""
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    bias = next(bias for name, bias in model.named_parameters() if name.endswith("bias") and bias.shape == (3,))
+    with torch.no_grad():
+        bias.copy_(torch.tensor([0.0, 2.0, 0.0]))
+    model.save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("family", "precision"),
     [
@@ -128,7 +138,7 @@ def test_a_family_that_gains_nothing_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_every_family_can_be_converted(family: str, precision: str, tmp_path: Path) -> None:
-    folder = checkpoints.checkpoint(tmp_path / family, family, initializer_range=0.1)
+    folder = decided(checkpoints.checkpoint(tmp_path / family, family, initializer_range=0.1))
     made = onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "made", precision=precision)
     assert 1e-6 < made.parity["max_abs"] < {"fp16": 0.01, "int8": 0.3}[precision]
 

@@ -44,7 +44,10 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ({"steps": "kopy"}, "no form 'kopy'"),
         ({"platform": "arm"}, "no platform 'arm'"),
         ({"task": "text-classify"}, "no task 'text-classify'"),
-        ({"options": ("topk=2",)}, "no option 'topk' for this task. Options: pair, top_k"),
+        (
+            {"options": ("topk=2",)},
+            "no option 'topk' for this task. Options: pair, activation, top_k, threshold, logits, json",
+        ),
         ({"options": ("top_k=two",)}, "top_k"),
         ({"task": "rerank"}, r"rerank needs a checkpoint with one output, this one has 3"),
         ({"task": "fill-mask"}, "task 'fill-mask' needs a checkpoint ForMaskedLM"),
