@@ -22,6 +22,14 @@ def env() -> None:
 @click.option(
     "--archive", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="One that is there already."
 )
+@click.option(
+    "--conda",
+    type=click.Path(path_type=Path, file_okay=False),
+    is_flag=False,
+    flag_value=Path(),
+    metavar="[DIR]",
+    help="A conda environment, packed whole; without DIR the active one.",
+)
 @click.option("--triton", help="Release of the server, such as 24.12. Default: the embedded server with this Python.")
 @click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
 @click.option(
@@ -37,32 +45,41 @@ def pack(
     packages: tuple[str, ...],
     requirements: Path | None,
     archive: Path | None,
+    conda: Path | None,
     triton: str | None,
     platform: str | None,
     repository: Path,
 ) -> None:
     """Put packages and numpy into env.tar.gz beside the config of each of MODELS, and have Triton run it in there.
 
-    Wheels for the Python of the server's release are unpacked, nothing is built. --archive takes one that conda-pack or
-    venv-pack has made instead.
+    Wheels for the Python of the server's release are unpacked, nothing is built. With --conda a conda environment is
+    packed by conda-pack instead, its Python and all; --archive takes an archive that was packed elsewhere.
     """
     import tempfile
 
     from tbgen.export.errors import NoSuchName
+    from tbgen.generator.conda import pack_conda
     from tbgen.generator.environment import bring_environment, pack_environment, python_config_of
     from tbgen.generator.releases import release_named
     from tbgen.generator.vendor import PLATFORMS, this_platform
 
     wanted = [*packages, *(listed(requirements) if requirements else [])]
-    if bool(wanted) == bool(archive):
-        raise click.UsageError("name packages with -p or --requirements, or an --archive, not both")
+    if sum(map(bool, (wanted, archive, conda))) != 1:
+        raise click.UsageError("name packages with -p or --requirements, or --conda, or an --archive: one of them")
+    if platform and not wanted:
+        raise click.UsageError("--platform goes with packages; an environment is for the machine that it is on")
     if platform and platform not in PLATFORMS:
         raise NoSuchName("platform", platform, list(PLATFORMS))
     python = release_named(triton).python if triton else sys.version_info[:2]
     for model in models:
         python_config_of(repository / model)
     with tempfile.TemporaryDirectory() as scratch:
-        if archive is None:
+        if conda:
+            archive = Path(scratch) / "env.tar.gz"
+            prefix = active_prefix() if conda == Path() else conda
+            click.echo(f"Packing {prefix} for Python {python[0]}.{python[1]}", err=True)
+            pack_conda(prefix, archive, python=python)
+        elif archive is None:
             archive = Path(scratch) / "env.tar.gz"
             click.echo(f"Packing for Python {python[0]}.{python[1]}: {', '.join(wanted)}", err=True)
             pack_environment(archive, wanted, python=python, platform=platform or this_platform())
@@ -71,6 +88,17 @@ def pack(
             click.echo(
                 f"Written: {repository / model}/env.tar.gz ({archive.stat().st_size / 1e6:.0f} MB), named in its config"
             )
+
+
+def active_prefix() -> Path:
+    """The folder of the active conda environment. Raises UserError."""
+    import os
+
+    from tbgen.export.errors import UserError
+
+    if not os.environ.get("CONDA_PREFIX"):
+        raise UserError("no conda environment is active (CONDA_PREFIX is not set); name its folder: --conda DIR")
+    return Path(os.environ["CONDA_PREFIX"])
 
 
 def listed(requirements: Path) -> list[str]:

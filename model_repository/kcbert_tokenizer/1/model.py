@@ -6,6 +6,7 @@ the steps, as a server's Python-based backend `tbgen`; steps.json, assets and st
 
 from __future__ import annotations
 
+import asyncio  # noqa: F401 - Triton's stub imports it at the first request, which would wait for it
 import importlib.util
 import json
 import sys

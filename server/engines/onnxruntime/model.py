@@ -9,6 +9,7 @@ request are answered (NVIDIA's fails them all); batch_output, sequence batching 
 
 from __future__ import annotations
 
+import asyncio  # noqa: F401 - Triton's stub imports it at the first request, which would wait for it
 import json
 import re
 from collections import defaultdict

@@ -10,6 +10,7 @@ batches, batch_input and sequence batching are refused.
 
 from __future__ import annotations
 
+import asyncio  # noqa: F401 - Triton's stub imports it at the first request, which would wait for it
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
