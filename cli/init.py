@@ -17,7 +17,7 @@ from tbgen.cli.source import NAMES, source_options
 @click.option("--task", help="What the model does. Default: read from the checkpoint.")
 @click.option("--label", "labels", multiple=True, help="Name of a class, in the order of the logits; repeatable.")
 @click.option("--engine", "engines", multiple=True, help="How Triton runs the model; repeatable. Default: onnx.")
-@click.option("--graph", help="ensemble, bls or both.")
+@click.option("--graph", help="ensemble, bls, both, or auto: the engine's best. Default: both.")
 @click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable.")
 @click.option("--long-text", help="truncate, reject or windows: of texts longer than the model. Default: truncate.")
 @click.option("--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...'; repeatable.")
@@ -75,12 +75,12 @@ def init(output: Path, force: bool, **given: Any) -> None:
 
 def ask(given: dict[str, Any]) -> dict[str, Any]:
     """The given options, with what they leave open asked for."""
-    from tbgen.generator.engines import GRAPHS
+    from tbgen.generator.engines import AUTO, GRAPHS
     from tbgen.generator.presets import PRESETS
 
     name = given["name"] or click.prompt("Name of the models", default=next(iter(PRESETS)))
     source = given["source"] or ask_source(None if name not in PRESETS else "")
-    graph = given["graph"] or click.prompt("Graph", type=click.Choice(list(GRAPHS)), default="both")
+    graph = given["graph"] or click.prompt("Graph", type=click.Choice([*GRAPHS, AUTO]), default="both")
     length = given["fixed_length"]
     if length is None:
         length = click.prompt("Pad every text to a fixed number of tokens (0: no)", type=click.IntRange(0), default=0)

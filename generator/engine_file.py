@@ -18,9 +18,9 @@ from tbgen.export.ready import export_from_onnx
 from tbgen.export.ready_plan import export_from_plan_file
 from tbgen.export.sources import Source
 from tbgen.generator.build_script import build_traits, check_buildable, export_to_build, onnx_precision
-from tbgen.generator.engines import ENGINES
+from tbgen.generator.engines import AUTO, ENGINES
 from tbgen.generator.releases import Release, release_named
-from tbgen.generator.request import AUTO, Request, export_task, source_of
+from tbgen.generator.request import Request, export_task, source_of
 
 Progress = Callable[[str], None]  # is told what is done now
 Foresee = Callable[[Exported], None]  # is told what will be exported; raises UserError

@@ -18,6 +18,7 @@ class EngineKind:
     accelerator: parameters of ONNX Runtime's TensorRT accelerator, where it is used.
     calls: settings of the BLS call beside those that follow from the engine.
     layout: of the ONNX file that is exported for it, where the checkpoint has that layout.
+    graph: that measured best around it (docs/performance.md), what --graph auto takes where the task has it.
     """
 
     backend: str
@@ -29,10 +30,11 @@ class EngineKind:
     accelerator: Mapping[str, str] = field(default_factory=dict)
     calls: Mapping[str, Any] = field(default_factory=dict)
     layout: str = PADDED
+    graph: str = "bls"
 
 
 # On a GPU a call costs what some 600 tokens cost (kcbert-large, TensorRT 8.5: 1 x 128 in 1.1 ms, 32 x 128 in 5.9).
-GPU_CALLS = {"call_tokens": 600, "max_tokens": 16384}
+ON_GPU: dict[str, Any] = {"calls": {"call_tokens": 600, "max_tokens": 16384}, "graph": "ensemble"}
 TENSORRT = {
     "precision_mode": "FP16",
     "max_workspace_size_bytes": str(4 << 30),
@@ -45,10 +47,10 @@ ENGINES = {
     "onnx_fp16": EngineKind("onnxruntime", "onnxruntime_onnx", "model.onnx", "fp16", layout=PACKED),
     "onnx_int8": EngineKind("onnxruntime", "onnxruntime_onnx", "model.onnx", "int8", layout=PACKED),
     "onnx_trt": EngineKind(
-        "onnxruntime", "onnxruntime_onnx", "model.onnx", "fp32", "KIND_GPU", accelerator=TENSORRT, calls=GPU_CALLS
+        "onnxruntime", "onnxruntime_onnx", "model.onnx", "fp32", "KIND_GPU", accelerator=TENSORRT, **ON_GPU
     ),
-    "trt_fp16": EngineKind("tensorrt", "tensorrt_plan", "model.plan", "fp16", "KIND_GPU", plan=True, calls=GPU_CALLS),
-    "trt_fp32": EngineKind("tensorrt", "tensorrt_plan", "model.plan", "fp32", "KIND_GPU", plan=True, calls=GPU_CALLS),
+    "trt_fp16": EngineKind("tensorrt", "tensorrt_plan", "model.plan", "fp16", "KIND_GPU", plan=True, **ON_GPU),
+    "trt_fp32": EngineKind("tensorrt", "tensorrt_plan", "model.plan", "fp32", "KIND_GPU", plan=True, **ON_GPU),
 }
 
 # In the packed layout only attention is padded. What a padded token costs beside a real one grows as layers get narrow:
@@ -56,6 +58,7 @@ ENGINES = {
 PACKED_TOKENS = 1024  # most tokens of a call
 PADDING_COST, PADDING_COST_AT = 0.1, 768
 
+AUTO = "auto"
 GRAPHS = {"ensemble": ("ensemble",), "bls": ("bls",), "both": ("ensemble", "bls")}
 
 # Names of array types as numpy and ONNX say them -> as a Triton config says them.

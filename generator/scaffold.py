@@ -14,15 +14,16 @@ from tbgen.export.exported import record_of as export_record
 from tbgen.export.layout import LAYOUTS, PADDED
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.engine_file import Progress, exported_from_request
-from tbgen.generator.engines import ENGINES, GRAPHS
+from tbgen.generator.engines import AUTO, ENGINES, GRAPHS
 from tbgen.generator.graph import Model, models_of, with_cache
 from tbgen.generator.long_text import check_long_text, task_for
 from tbgen.generator.plugins import settings_from_words, step_from_option, task_named, with_file
 from tbgen.generator.publishing import publish, staged
 from tbgen.generator.repository import refuse_to_overwrite, standing_model
-from tbgen.generator.request import AUTO, SOURCE
+from tbgen.generator.request import SOURCE
 from tbgen.generator.request import Request as Request
 from tbgen.generator.shared_backend import FORMS, in_form
+from tbgen.generator.tasks import Task
 from tbgen.generator.users import answering_otherwise, refuse_to_change_for_others
 from tbgen.generator.vendor import PLATFORMS, this_platform
 from tbgen.generator.version import version
@@ -92,7 +93,7 @@ def scaffold(
 
 def bls_alone(request: Request, models: Sequence[str]) -> tuple[str, ...]:
     """A sentence where windows left the ensemble out that was asked for."""
-    if request.long_text != "windows" or request.graph == "bls":
+    if request.long_text != "windows" or request.graph in ("bls", AUTO):
         return ()
     return (
         f"--long-text windows reads several rows for a text, which an ensemble cannot: {models[-1]} is the one front "
@@ -145,18 +146,27 @@ def stage(
 def models_asked(request: Request, exported: Exported) -> Sequence[Model]:
     """The models that a request asks for around an exported one. Raises UserError."""
     task = request.task or exported.task
+    row = task_for(task, task_named(task), request.long_text)
     models = models_of(
         request.name,
         exported,
-        task=task_for(task, task_named(task), request.long_text),
+        task=row,
         engine=request.engine,
         kind=ENGINES[request.engine],
-        graphs=GRAPHS[request.graph],
+        graphs=graphs_asked(request, row),
         pre=[step_from_option(option) for option in request.pre],
         post=[step_from_option(option) for option in request.post],
         options=settings_from_words(request.options),
     )
     return in_form(with_cache(models) if request.cache else models, request.steps)
+
+
+def graphs_asked(request: Request, task: Task) -> tuple[str, ...]:
+    """The graphs that a request asks for; auto: the engine's best where the task has it, else the one that it has."""
+    if request.graph != AUTO:
+        return GRAPHS[request.graph]
+    best = ENGINES[request.engine].graph
+    return (best if best in task.graphs else task.graphs[0],)
 
 
 def check_names(request: Request) -> None:
@@ -167,7 +177,7 @@ def check_names(request: Request) -> None:
         )
     for kind, value, table in (
         ("engine", request.engine, ENGINES),
-        ("graph", request.graph, GRAPHS),
+        ("graph", request.graph, (*GRAPHS, AUTO)),
         ("form", request.steps, FORMS),
         ("layout", request.layout, (AUTO, *LAYOUTS)),
     ):
@@ -179,7 +189,7 @@ def check_names(request: Request) -> None:
     if request.task is not None:
         task = task_for(request.task, task_named(request.task), request.long_text)
         task.checked(settings_from_words(request.options))
-        task.graphs_of(GRAPHS[request.graph])
+        task.graphs_of(graphs_asked(request, task))
     for option in (*request.pre, *request.post):
         step_from_option(option)
 
@@ -208,6 +218,8 @@ def record_of(request: Request, task: str, exported: Exported) -> dict[str, Any]
     settings |= {"task": task, "labels": list(exported.labels), "fixed_length": exported.fixed_length}
     settings["layout"] = exported.made.get("layout", PADDED)
     settings |= {"platform": platform_of(request)}
+    if request.graph == AUTO:
+        (settings["graph"],) = graphs_asked(request, task_for(task, task_named(task), request.long_text))
     for side in ("pre", "post"):
         settings[side] = [with_file(option, lambda file: Path(file.name)) for option in settings[side]]
     return {

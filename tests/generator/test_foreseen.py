@@ -40,7 +40,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ("asked", "sentence"),
     [
         ({"engine": "onnxx"}, "no engine 'onnxx'. Engines: onnx, onnx_fp16, onnx_int8"),
-        ({"graph": "ensembel"}, "no graph 'ensembel'. Graphs: bls, both, ensemble"),
+        ({"graph": "ensembel"}, "no graph 'ensembel'. Graphs: auto, bls, both, ensemble"),
         ({"steps": "kopy"}, "no form 'kopy'"),
         ({"platform": "arm"}, "no platform 'arm'"),
         ({"task": "text-classify"}, "no task 'text-classify'"),

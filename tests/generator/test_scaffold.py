@@ -8,6 +8,7 @@ from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
 from tbgen.export.errors import UserError
 from tbgen.generator.config import config_from_text
+from tbgen.generator.repository import read_record
 from tbgen.generator.scaffold import Request, refuse_what_triton_refuses, scaffold
 
 COMMITTED = Path(__file__).parents[2] / "model_repository"
@@ -105,6 +106,20 @@ def test_one_graph_alone(sample_export: Path, tmp_path: Path) -> None:
     assert sorted(folder.name for folder in (tmp_path / "r").iterdir()) == ["shop_onnx", "shop_onnx_bls"]
 
 
+def test_auto_is_bls_on_a_processor_and_an_ensemble_on_a_gpu(sample_export: Path, tmp_path: Path) -> None:
+    written = scaffold(Request("shop", sample_export, graph="auto"), tmp_path / "r")
+    assert written.fronts == ("shop_onnx_bls",)
+    assert read_record(written.models[-1])["settings"]["graph"] == "bls"
+    written = scaffold(Request("kcbert", engine="onnx_trt", graph="auto"), tmp_path / "r")
+    assert written.fronts == ("kcbert_onnx_trt_ensemble",)
+
+
+def test_auto_is_bls_where_an_ensemble_cannot_serve(tmp_path: Path) -> None:
+    written = scaffold(Request("kcbert", engine="onnx_trt", graph="auto", long_text="windows"), tmp_path / "r")
+    assert written.fronts == ("kcbert_onnx_trt_bls",)
+    assert not written.warnings
+
+
 def test_labels_can_be_named(tmp_path: Path) -> None:
     written = scaffold(Request("kcbert", labels=("bad", "so-so", "good"), graph="ensemble"), tmp_path / "r")
     steps = json.loads((written.repository / "kcbert_postprocess/1/steps.json").read_text(encoding="utf-8"))["steps"]
@@ -125,7 +140,7 @@ def test_the_walk_throughs_fixed_length(tmp_path: Path) -> None:
     [
         (Request("kcbert", task="text-classify"), "no task 'text-classify'. Tasks: "),
         (Request("kcbert", engine="onxx"), "no engine 'onxx'. Engines: onnx"),
-        (Request("kcbert", graph="tree"), "no graph 'tree'. Graphs: bls, both, ensemble"),
+        (Request("kcbert", graph="tree"), "no graph 'tree'. Graphs: auto, bls, both, ensemble"),
         (Request("kcbert", platform="arm"), "no platform 'arm'. Platforms: aarch64, x86_64"),
         (Request("../evil"), "'../evil' cannot name a model"),
         (Request("mine"), "no preset 'mine' (presets: kcbert); name your checkpoint with --source DIR"),
