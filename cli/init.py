@@ -10,6 +10,8 @@ import click
 
 from tbgen.cli.source import NAMES, source_options
 
+AS_GIVEN = ("options", "long_text", "pre", "post", "steps", "layout", "cache", "warmup")
+
 
 @click.command(short_help="Write a recipe that scaffold reads, by questions on a terminal.")
 @click.argument("name", required=False)
@@ -27,6 +29,7 @@ from tbgen.cli.source import NAMES, source_options
 @click.option("--layout", default="auto", help="packed, padded or auto: of the exported ONNX file. Default: auto.")
 @click.option("--vendor/--no-vendor", default=True, help="Whether the tokenizers library comes along. Default: yes.")
 @click.option("--cache/--no-cache", default=False, help="Whether Triton keeps the answers. Default: no.")
+@click.option("--warmup/--no-warmup", default=False, help="Whether Triton warms the models up. Default: no.")
 @click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
 @click.option("--repository", type=click.Path(path_type=Path), help="Model repository to write into.")
 @click.option(
@@ -60,7 +63,7 @@ def init(output: Path, force: bool, **given: Any) -> None:
         fixed_length=answers["fixed_length"] or None,
         vendor=answers["vendor"],
         platform=answers["platform"] or this_platform(),
-        **{key: answers[key] for key in ("options", "long_text", "pre", "post", "steps", "layout", "cache", *NAMES)},
+        **{key: answers[key] for key in (*AS_GIVEN, *NAMES)},
     )
     requests = tuple(replace(request, engine=engine) for engine in answers["engines"] or ["onnx"])
     for each in requests:

@@ -83,6 +83,12 @@ class StepWords(click.Command):
     show_default=True,
     help="Let Triton keep answers and give them again for equal inputs; such models take no request parameters.",
 )
+@click.option(
+    "--warmup/--no-warmup",
+    default=False,
+    show_default=True,
+    help="Let Triton run the engine at its lengths and batches, and the tokenizer, while it loads them.",
+)
 @click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
 @click.option(
     "--build-script",

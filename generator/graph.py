@@ -35,6 +35,7 @@ class PythonModel:
     """A Triton model that runs steps; its tensors follow from them. Its backend has the code, or it brings a copy.
 
     cached: Triton keeps the answers of the ensemble that it is a part of.
+    warmed: Triton sends it a text when it loads it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class PythonModel:
     instances: int = 1
     backend: str = "python"
     cached: bool = False
+    warmed: bool = False
 
     @property
     def is_bls(self) -> bool:
@@ -67,6 +69,7 @@ class EngineModel:
     weights: Path | None = None  # where they lie apart from the file, which names theirs
     packed: bool = False  # its inputs are ragged: texts of any lengths share a run
     calls: Mapping[str, Any] = field(default_factory=dict)  # settings of the BLS call
+    warmup: Sequence[tuple[int, int]] = ()  # rows and tokens of what Triton sends it when it loads it
 
 
 @dataclass(frozen=True)

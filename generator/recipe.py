@@ -51,6 +51,7 @@ KEYS: dict[str, type] = {
     "vendor": bool,
     "platform": str,
     "cache": bool,
+    "warmup": bool,
     "build_script": str,
 }
 

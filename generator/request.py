@@ -35,6 +35,7 @@ class Request:
     options: tuple[str, ...] = ()  # the task's own settings, key=value
     long_text: str | None = None  # truncate, reject or windows, unless it is as the task has it
     cache: bool = False  # Triton keeps the answers of ensembles
+    warmup: bool = False  # Triton sends requests to models while it loads them
     build_script: str | None = None  # Triton release in whose container a plan will be built, instead of here
     revision: str | None = None  # what goes with the source, as in tbgen.export.sources.Source
     tokenizer: Path | None = None

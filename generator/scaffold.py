@@ -27,6 +27,7 @@ from tbgen.generator.tasks import Task
 from tbgen.generator.users import answering_otherwise, refuse_to_change_for_others
 from tbgen.generator.vendor import PLATFORMS, this_platform
 from tbgen.generator.version import version
+from tbgen.generator.warmup import with_warmup
 from tbgen.generator.write import write_models
 
 Agree = Callable[[Sequence[str], Mapping[str, str]], None]  # names of models and their source; raises UserError
@@ -158,7 +159,9 @@ def models_asked(request: Request, exported: Exported) -> Sequence[Model]:
         post=[step_from_option(option) for option in request.post],
         options=settings_from_words(request.options),
     )
-    return in_form(with_cache(models) if request.cache else models, request.steps)
+    models = with_cache(models) if request.cache else models
+    models = with_warmup(models, exported) if request.warmup else models
+    return in_form(models, request.steps)
 
 
 def graphs_asked(request: Request, task: Task) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from tbgen.generator.plugins import extra_imports
 from tbgen.generator.repository import write_record
 from tbgen.generator.trial import constructed
 from tbgen.generator.vendor import vendor_into
+from tbgen.generator.warmup import warm_engine, warm_texts
 
 BACKENDS = Path(next(iter(tbgen.backends.__path__)))
 VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores lose empty ones.\n"
@@ -122,7 +123,7 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
         check_chain(named, fronts=names.index("Engine"))
     inputs, outputs = chain_tensors(steps)
     wiring[model.name] = Wires(inputs, outputs, chain_parameters(steps), chain_on_request(steps), named)
-    return python_config(
+    config = python_config(
         model.name,
         inputs,
         outputs,
@@ -130,6 +131,9 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
         instances=model.instances,
         backend=model.backend,
     )
+    if model.warmed:
+        warm_texts(config, folder.parent, inputs)
+    return config
 
 
 def callee_tensors(step: Step, wiring: Wiring) -> dict[str, Any]:
@@ -154,7 +158,7 @@ def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> Mode
         if model.weights:
             shutil.copyfile(model.weights, folder / model.weights.name)
     wiring[model.name] = Wires(model.inputs, model.outputs)
-    return engine_config(
+    config = engine_config(
         model.name,
         model.inputs,
         model.outputs,
@@ -167,6 +171,8 @@ def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> Mode
         accelerator=model.accelerator,
         packed=model.packed,
     )
+    warm_engine(config, folder.parent, model.inputs, model.warmup)
+    return config
 
 
 def write_build(model: EngineModel, folder: Path) -> None:

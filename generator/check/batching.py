@@ -170,7 +170,8 @@ def batching_that_does_nothing(model: Model) -> Iterator[Finding]:
             "waits for these sizes although only TensorRT, with a profile for each, is faster at them",
             "remove preferred_batch_size; max_queue_delay_microseconds decides how long a batch is waited for",
         )
-    if config.backend == "onnxruntime" and any(-1 in tensor.dims for tensor in config.input):
+    unequal = (tensor for tensor in config.input if -1 in tensor.dims and not tensor.allow_ragged_batch)
+    if config.backend == "onnxruntime" and any(unequal):
         yield model.advice(
             "dynamic_batching",
             "closes a batch at the first request of another shape, and its thread spins while lengths differ",

@@ -26,6 +26,10 @@ def test_what_scaffold_writes_is_good_for_every_release(release: str | None, sam
     assert not [found for found in check_repository(sample_repository, release=release) if found.severity == "error"]
 
 
+def test_nothing_is_said_of_what_scaffold_writes(sample_repository: Path) -> None:
+    assert check_repository(sample_repository) == []
+
+
 @pytest.mark.parametrize("model", [engine, python, steps, ensemble, good_models.pair, good_models.decoupled])
 def test_good_models(tmp_path: Path, model: Callable[[Path], Path]) -> None:
     assert found(tmp_path, model, nothing) == []
