@@ -44,10 +44,14 @@ class NotOnnx(ValueError):
 
 @dataclass(frozen=True)
 class Tensor:
-    """A graph's input or output: its Triton data type, TYPE_INVALID if Triton has none; its shape, -1 for open axes."""
+    """A graph's input or output: its Triton data type, TYPE_INVALID if Triton has none; its shape, -1 for open axes.
+
+    axes: the names of the open axes that have one.
+    """
 
     data_type: str
     shape: tuple[int, ...]
+    axes: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -147,15 +151,16 @@ def read_value(buffer: Buffer, start: int, end: int) -> tuple[str, Tensor]:
 
 def read_tensor_type(buffer: Buffer, start: int, end: int) -> Tensor:
     """TypeProto.Tensor."""
-    data_type, shape = 0, list[int]()
+    data_type, shape, axes = 0, list[int](), set[str]()
     for number, a, b in fields(buffer, start, end):
         if number == 1:
             data_type = a
         elif number == 2:
             for _, c, d in fields(buffer, a, b):
-                sizes = [value for part, value, _ in fields(buffer, c, d) if part == 1]
-                shape.append(sizes[0] if sizes else -1)
-    return Tensor(DATA_TYPES.get(data_type, "TYPE_INVALID"), tuple(shape))
+                axis = {part: (e, f) for part, e, f in fields(buffer, c, d)}
+                shape.append(axis[1][0] if 1 in axis else -1)
+                axes |= {text(buffer, *axis[2])} if 2 in axis else set()
+    return Tensor(DATA_TYPES.get(data_type, "TYPE_INVALID"), tuple(shape), frozenset(axes - {""}))
 
 
 def fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelOutput
+from tritonclient.grpc.model_config_pb2 import BatchOutput, DataType, ModelConfig, ModelInput, ModelOutput
 
 from tbgen.generator.check.complete import can_batch
 from tbgen.generator.check.finding import Finding
@@ -51,23 +51,38 @@ def tensors_are_the_graphs(model: Model) -> Iterator[Finding]:
                 "input",
                 f"unable to load model '{model.name}', configuration expects {expected} inputs, model provides "
                 f"{len(graph.required)}",
-                f"the graph takes {', '.join(graph.required)}",
+                mend_of_count(config, graph),
             )
         for index, tensor in enumerate(config.input):
-            yield from tensor_is_the_graphs(model, f"input[{index}]", "input", tensor, graph.inputs)
+            yield from tensor_is_the_graphs(model, f"input[{index}]", tensor, graph)
         for index, tensor in enumerate(config.output):
-            yield from tensor_is_the_graphs(model, f"output[{index}]", "output", tensor, graph.outputs)
+            yield from tensor_is_the_graphs(model, f"output[{index}]", tensor, graph)
+
+
+def mend_of_count(config: ModelConfig, graph: OnnxFile) -> str:
+    """What to write where a config gives more or fewer inputs than the graph takes."""
+    if any(len(row.target_name) > 1 for row in config.batch_input):
+        return "write a batch_input for each target_name: Triton counts an entry as one input"
+    given = {tensor.name for tensor in config.input} | {name for row in config.batch_input for name in row.target_name}
+    lacking = [name for name in graph.required if name not in given]
+    source = next((tensor.name for tensor in config.input if tensor.allow_ragged_batch), None)
+    takes = f"the graph takes {', '.join(graph.required)}"
+    if not (source and lacking):
+        return takes
+    added = f'target_name: "{lacking[0]}" kind: BATCH_ITEM_SHAPE_FLATTEN data_type: TYPE_INT32 source_input: "{source}"'
+    return f"{takes}; what Triton is to add beside ragged inputs is a batch_input {{ {added} }}"
 
 
 def tensor_is_the_graphs(
-    model: Model, where: str, kind: str, tensor: ModelInput | ModelOutput, graph: Mapping[str, Tensor]
+    model: Model, where: str, tensor: ModelInput | ModelOutput, graph: OnnxFile
 ) -> Iterator[Finding]:
     """One tensor: known by its name, of the graph's type, with fitting dims."""
-    if tensor.name not in graph:
-        says = f"unexpected inference {kind} '{tensor.name}', allowed {kind}s are: {', '.join(sorted(graph))}"
-        yield model.refused(where, says, f"name it as the graph does: {', '.join(graph)}")
+    kind, tensors = ("input", graph.inputs) if isinstance(tensor, ModelInput) else ("output", graph.outputs)
+    if tensor.name not in tensors:
+        says = f"unexpected inference {kind} '{tensor.name}', allowed {kind}s are: {', '.join(sorted(tensors))}"
+        yield model.refused(where, says, f"name it as the graph does: {', '.join(tensors)}")
         return
-    there, wanted = graph[tensor.name], DataType.Name(tensor.data_type)
+    there, wanted = tensors[tensor.name], DataType.Name(tensor.data_type)
     if there.data_type != wanted:
         provided = "TYPE_BYTES" if there.data_type == "TYPE_STRING" else there.data_type
         yield model.refused(
@@ -76,22 +91,54 @@ def tensor_is_the_graphs(
             f"model provides {provided}",
             f"write data_type: {there.data_type}",
         )
-    dims = list(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
     batching = model.completed.max_batch_size > 0
     if isinstance(tensor, ModelInput) and tensor.optional and batching:
         says = f"unable to load model '{model.name}', optional input '{tensor.name}' is not supported for models that "
         yield model.refused(where, f"{says}support batching", "remove optional, or write max_batch_size: 0")
     if isinstance(tensor, ModelInput) and tensor.allow_ragged_batch:
         yield from ragged(model, where, tensor.name, there)
-    elif problem := dims_problem(dims, there.shape, batching, exact=kind == "output"):
-        graph_dims = list(there.shape[1:] if batching else there.shape) or [1]
+    elif kind == "output" and scattered(model.completed, tensor.name):
+        return  # Triton cuts it as the config says, whatever the graph's shape
+    elif problem := dims_problem(config_dims(tensor), there.shape, batching, exact=kind == "output"):
         says = f"model '{model.name}', tensor '{tensor.name}': {problem}"
-        mend = (
-            f"write dims: {shape_text(graph_dims)}"
-            if not batching or there.shape[:1] == (-1,)
-            else "export with an open batch axis, or write max_batch_size: 0"
-        )
-        yield model.refused(f"{where}.dims", says, mend)
+        yield model.refused(f"{where}.dims", says, mend_of_dims(model.completed, tensor, there, graph))
+
+
+def mend_of_dims(config: ModelConfig, tensor: ModelInput | ModelOutput, there: Tensor, graph: OnnxFile) -> str:
+    """What to write where dims are not the graph's."""
+    batching, dims = config.max_batch_size > 0, shape_text(list(there.shape[config.max_batch_size > 0 :]) or [1])
+    if batching and there.shape[:1] != (-1,):
+        return "export with an open batch axis, or write max_batch_size: 0"
+    if batching and isinstance(tensor, ModelInput) and len(there.shape) == 1:
+        return "write allow_ragged_batch: true if it is flat, or dims: [1] reshape { shape: [ ] } for one value an item"
+    if batching and there.axes & axes_of_tokens(config, graph):
+        return f"if it goes along the tokens, add {scatter_text(config, tensor.name)}"
+    return f"write dims: {dims}"
+
+
+def config_dims(tensor: ModelInput | ModelOutput) -> list[int]:
+    """The dims that the graph is held against."""
+    return list(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
+
+
+def scattered(config: ModelConfig, output: str) -> BatchOutput | None:
+    """The batch_output by which Triton cuts an output up among the requests, if there is one."""
+    return next((row for row in config.batch_output if output in row.target_name), None)
+
+
+def axes_of_tokens(config: ModelConfig, graph: OnnxFile) -> frozenset[str]:
+    """The graph's names of the axis along which ragged inputs lie, where it does not name the items alike."""
+    ragged = {tensor.name for tensor in config.input if tensor.allow_ragged_batch}
+    axes = frozenset(axis for name, tensor in graph.inputs.items() if name in ragged for axis in tensor.axes)
+    others = frozenset(axis for name, tensor in graph.inputs.items() if name not in ragged for axis in tensor.axes)
+    return axes - others
+
+
+def scatter_text(config: ModelConfig, output: str) -> str:
+    """The batch_output that gives each request the tokens of its own."""
+    source = next(tensor.name for tensor in config.input if tensor.allow_ragged_batch)
+    kind = "kind: BATCH_SCATTER_WITH_INPUT_SHAPE"
+    return f'batch_output {{ target_name: "{output}" {kind} source_input: "{source}" }}'
 
 
 def ragged(model: Model, where: str, name: str, there: Tensor) -> Iterator[Finding]:
@@ -101,7 +148,8 @@ def ragged(model: Model, where: str, name: str, there: Tensor) -> Iterator[Findi
             f"unable to load model '{model.name}', configuration expects model provides input with shape [-1]  for "
             f"ragged input '{name}', model provides {shape_text(there.shape)}"
         )
-        yield model.refused(where, says, "remove allow_ragged_batch")
+        mend = "remove allow_ragged_batch, or export a graph that takes the items of all requests in one axis, [-1]"
+        yield model.refused(where, says, mend)
 
 
 def dims_problem(dims: Sequence[int], graph: Sequence[int], batching: bool, *, exact: bool) -> str:

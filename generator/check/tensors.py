@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelOutput
+from tritonclient.grpc.model_config_pb2 import (
+    BatchInput,
+    BatchOutput,
+    DataType,
+    ModelConfig,
+    ModelInput,
+    ModelOutput,
+)
 
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
@@ -13,6 +20,9 @@ from tbgen.generator.check.model import Model, Repository
 NOT_A_SIZE = "dimension must be integer >= 1, or -1 to indicate a variable-size dimension"
 WRITE_DIMS = "write sizes of 1 or more, or -1 for an open dimension"
 PLAN = "tensorrt_plan"
+ONE_SOURCE = "write one source_input, an input of the config"
+TWICE = "target output name '{}' can only be specified once"
+BATCH_TYPES = ("TYPE_INT32", "TYPE_FP32")  # of what Triton computes from the shapes of a batch
 
 
 def tensors_of(model: Model) -> Iterator[tuple[str, str, ModelInput | ModelOutput]]:
@@ -100,26 +110,39 @@ def batch_size_is_one(model: Model) -> Iterator[Finding]:
 def batch_tensors(model: Model) -> Iterator[Finding]:
     """What Triton computes from the shapes of a batch: from one input that there is, of a type that it has."""
     config = model.config
-    inputs, outputs = {tensor.name for tensor in config.input}, {tensor.name for tensor in config.output}
-    for name, batch_io in (("batch_input", config.batch_input), ("batch_output", config.batch_output)):
-        for index, row in enumerate(batch_io):
-            kind, targets = row.Kind.Name(row.kind), list(row.target_name)
-            unknown = [source for source in row.source_input if source not in inputs]
-            lost = [target for target in targets if name == "batch_output" and target not in outputs]
-            problem = ""
-            if len(row.source_input) != 1:
-                problem = f"{name.replace('_', ' ')} kind '{kind}' expects 1 source input, got {len(row.source_input)}"
-            elif name == "batch_input" and row.data_type not in (DataType.TYPE_INT32, DataType.TYPE_FP32):
-                problem = "batch input data type must be TYPE_INT32 or TYPE_FP32"
-            elif unknown:
-                problem = f"unknown source input name '{unknown[0]}'"
-            elif lost:
-                problem = f"unknown target output name '{lost[0]}'"
-            elif name == "batch_output" and len(set(targets)) < len(targets):
-                problem = f"target output name '{targets[0]}' can only be specified once"
-            if problem:
-                mend = "name one input as source, and outputs of the config as targets"
-                yield model.refused(f"{name}[{index}]", f"{problem} for {model.name}", mend)
+    outputs, onnx = {tensor.name for tensor in config.output}, config.backend == "onnxruntime"
+    for index, row in enumerate(config.batch_input):
+        if onnx and not row.data_type:
+            says = "unexpected batch input data type 'TYPE_INVALID'"
+            yield model.refused(f"batch_input[{index}]", says, "write data_type: TYPE_INT32")
+        elif says := source_problem(config, row):
+            yield model.refused(f"batch_input[{index}].source_input", f"{says} for {model.name}", ONE_SOURCE)
+        elif DataType.Name(row.data_type) not in BATCH_TYPES:
+            says = f"batch input data type must be {' or '.join(BATCH_TYPES)} for {model.name}"
+            yield model.refused(f"batch_input[{index}].data_type", says, "write data_type: TYPE_INT32")
+    for index, row in enumerate(config.batch_output):
+        targets = list(row.target_name)
+        lost = next((target for target in targets if target not in outputs), None)
+        if says := source_problem(config, row):
+            yield model.refused(f"batch_output[{index}].source_input", f"{says} for {model.name}", ONE_SOURCE)
+        elif onnx and not targets:
+            says = "the server itself ends, with all its models, where a batch_output has no target"
+            yield model.refused(
+                f"batch_output[{index}]", says, f"name outputs of the config: {', '.join(sorted(outputs))}"
+            )
+        elif lost is not None or len(set(targets)) < len(targets):
+            says = f"unknown target output name '{lost}'" if lost is not None else TWICE.format(targets[0])
+            mend = f"name outputs of the config, each once: {', '.join(sorted(outputs))}"
+            yield model.refused(f"batch_output[{index}].target_name", f"{says} for {model.name}", mend)
+
+
+def source_problem(config: ModelConfig, row: BatchInput | BatchOutput) -> str:
+    """Why a tensor is not computed from the shape of one input."""
+    what, inputs = "input" if isinstance(row, BatchInput) else "output", {tensor.name for tensor in config.input}
+    if len(row.source_input) != 1:
+        return f"batch {what} kind '{row.Kind.Name(row.kind)}' expects 1 source input, got {len(row.source_input)}"
+    unknown = row.source_input[0] not in inputs
+    return f"unknown source input name '{row.source_input[0]}'" if unknown else ""
 
 
 def texts_as_clients_send_them(model: Model, repository: Repository) -> Iterator[Finding]:

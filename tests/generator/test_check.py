@@ -18,7 +18,7 @@ from tbgen.generator.releases import RELEASES
 from tests.generator.checked import found
 from tests.triton import good_models
 from tests.triton.broken_models import Break, add, both, edit, graph, nothing, put, remove
-from tests.triton.good_models import ENSEMBLE_CONFIG, engine, ensemble, python, steps
+from tests.triton.good_models import ENSEMBLE_CONFIG, engine, ensemble, python, ragged, steps
 
 
 @pytest.mark.parametrize("release", [None, *RELEASES])
@@ -30,7 +30,7 @@ def test_nothing_is_said_of_what_scaffold_writes(sample_repository: Path) -> Non
     assert check_repository(sample_repository) == []
 
 
-@pytest.mark.parametrize("model", [engine, python, steps, ensemble, good_models.pair, good_models.decoupled])
+@pytest.mark.parametrize("model", [engine, ragged, python, steps, ensemble, good_models.pair, good_models.decoupled])
 def test_good_models(tmp_path: Path, model: Callable[[Path], Path]) -> None:
     assert found(tmp_path, model, nothing) == []
 

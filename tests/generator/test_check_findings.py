@@ -6,23 +6,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto
 
 from tests.generator.checked import found
 from tests.triton.broken_models import (
     CPU,
+    LENGTHS,
+    MARKS,
     Break,
     accelerator,
     add,
     both,
     edit,
+    flat_graph,
     graph,
     move,
     parameter,
     put,
     remove,
+    remove_added,
+    remove_scatter,
     warm_up,
 )
-from tests.triton.good_models import engine, ensemble, python, steps
+from tests.triton.good_models import engine, ensemble, python, ragged, steps
 
 # model, change, effect, place, a part of what Triton says, a part of what to do
 FINDINGS = {
@@ -63,6 +69,95 @@ FINDINGS = {
         python, edit('"python"', '"tabular"'),
         "advice", ":2", "backend library", "server without",
     ),
+    # ragged batches
+    "flag": (
+        ragged, edit("  allow_ragged_batch: true\n", ""),
+        "refused", ":7", "expects 1 dimensions", "allow_ragged_batch: true",
+    ),
+    "graph with a batch axis": (
+        engine, edit("dims: [ -1 ]", "dims: [ -1 ]\n  allow_ragged_batch: true"),
+        "refused", ":4", "with shape [-1]  for ragged input 'ids', model provides [-1,-1]", "remove allow_ragged_batch",
+    ),
+    "several axes": (ragged, edit("dims: [ -1 ]", "dims: [ -1, 2 ]"), "advice", ":7", "[-1,-1,2]", "dims: [-1]"),
+    "no batch_input": (ragged, remove_added, "refused", ":4", "expects 1 inputs", 'target_name: "lengths"'),
+    "another target": (
+        ragged, edit(LENGTHS, 'target_name: "length"'),
+        "fails", ":22", "Failed to find input name in the mapping: length", 'target_name: "lengths"',
+    ),
+    "no target": (ragged, edit(LENGTHS, ""), "fails", ":20", "Missing Input: lengths", 'target_name: "lengths"'),
+    "target of requests": (
+        ragged, edit(LENGTHS, 'target_name: "ids"'),
+        "fails", ":22", "'ids' beside", 'target_name: "lengths"',
+    ),
+    "two targets": (
+        ragged, both(edit(LENGTHS, f'{LENGTHS} target_name: "more"'), flat_graph(more=["more"])),
+        "refused", ":4", "expects 2 inputs, model provides 3", "a batch_input for each",
+    ),
+    "no source": (
+        ragged, edit('TYPE_INT32\n  source_input: "ids"', "TYPE_INT32"),
+        "refused", ":20", "expects 1 source input, got 0", "one source_input",
+    ),
+    "unknown source": (
+        ragged, edit('TYPE_INT32\n  source_input: "ids"', 'TYPE_INT32\n  source_input: "id"'),
+        "refused", ":24", "unknown source input name 'id'", "one source_input",
+    ),
+    "INT64 target": (
+        ragged, flat_graph(length_type=TensorProto.INT64),
+        "fails", ":23", "(tensor(int32)) , expected: (tensor(int64))", "export the graph with an INT32 lengths",
+    ),
+    "FP32 target": (
+        ragged, flat_graph(length_type=TensorProto.FLOAT),
+        "fails", ":23", "expected: (tensor(float))", "data_type: TYPE_FP32",
+    ),
+    "INT64": (
+        ragged, edit("TYPE_INT32", "TYPE_INT64"),
+        "refused", ":23", "must be TYPE_INT32 or", "data_type: TYPE_INT32",
+    ),
+    "no type": (
+        ragged, edit("  data_type: TYPE_INT32\n", ""),
+        "refused", ":20", "unexpected batch input data type 'TYPE_INVALID'", "data_type: TYPE_INT32",
+    ),
+    "rank": (
+        ragged, flat_graph(length_shape=["items", 1]),
+        "fails", ":21", "Invalid rank for input: lengths Got: 1 Expected: 2", "kind: BATCH_ITEM_SHAPE",
+    ),
+    "rank of a shape": (
+        ragged, edit("_FLATTEN", ""), "fails", ":21", "Got: 2 Expected: 1", "kind: BATCH_ITEM_SHAPE_FLATTEN",
+    ),
+    "count of a request": (
+        ragged, edit("BATCH_ITEM_SHAPE_FLATTEN", "BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO"),
+        "advice", ":21", "a number a request", "BATCH_ITEM_SHAPE_FLATTEN",
+    ),
+    "count of no kind": (
+        ragged, edit("  kind: BATCH_ITEM_SHAPE_FLATTEN\n", ""),
+        "advice", ":20", "BATCH_ELEMENT_COUNT (a kind that is left out)", "BATCH_ITEM_SHAPE_FLATTEN",
+    ),
+    "tokens not cut": (ragged, remove_scatter, "refused", ":18", "2 dimensions", 'batch_output { target_name: "marks"'),
+    "tokens as items": (
+        ragged, both(remove_scatter, edit("dims: [ -1, 2 ]", "dims: [ 2 ]")),
+        "fails", ":18", "row k of all tokens as item k", 'batch_output { target_name: "marks"',
+    ),
+    "tokens cut as items": (
+        ragged, edit("dims: [ -1, 2 ]", "dims: [ 2 ]"),
+        "fails", ":18", "row k of all tokens as item k", "dims: [-1,2]",
+    ),
+    "wider than the graph": (
+        ragged, edit("dims: [ -1, 2 ]", "dims: [ -1, 3 ]"),
+        "fails", ":18", "reads memory behind the tensor: takes 3 values at a time where the graph gives 2", "[-1,2]",
+    ),
+    "narrower than the graph": (
+        ragged, edit("dims: [ -1, 2 ]", "dims: [ -1, 1 ]"), "fails", ":18", "the values of others", "dims: [-1,2]",
+    ),
+    "an axis too many": (
+        ragged, edit("dims: [ -1, 2 ]", "dims: [ -1, -1 ]"),
+        "fails", ":18", "an axis that 'ids' does not have", "dims: [-1,2]",
+    ),
+    "cut for nobody": (ragged, edit(f"  {MARKS}\n", ""), "refused", ":26", "the server itself ends", "name outputs"),
+    "cut for two": (
+        ragged, edit(MARKS, f'{MARKS} target_name: "scores"'),
+        "fails", ":28", "'scores' under the name", "a batch_output for each",
+    ),
+    "cut for another": (ragged, edit(MARKS, 'target_name: "mark"'), "refused", ":28", "output name 'mark'", "marks"),
     # tensors
     "dims": (python, edit("dims: [ 1 ]", "dims: [ 0 ]"), "refused", ":4", "must be integer >= 1", "-1 for an open"),
     "reshape": (

@@ -28,7 +28,8 @@ def test_it_says_what_onnx_says(sample_repository: Path) -> None:
 def tensor_of(row: onnx.ValueInfoProto) -> Tensor:
     sizes = row.type.tensor_type.shape.dim
     shape = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in sizes)
-    return Tensor(DATA_TYPES[row.type.tensor_type.elem_type], shape)
+    axes = frozenset(size.dim_param for size in sizes if size.dim_param)
+    return Tensor(DATA_TYPES[row.type.tensor_type.elem_type], shape, axes)
 
 
 def test_scalars_open_axes_and_types(tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_scalars_open_axes_and_types(tmp_path: Path) -> None:
     assert read_onnx(tmp_path / "m.onnx").inputs == {
         "scalar": Tensor("TYPE_STRING", ()),
         "open": Tensor("TYPE_STRING", (-1, 3)),
-        "named": Tensor("TYPE_STRING", (-1, -1)),
+        "named": Tensor("TYPE_STRING", (-1, -1), frozenset({"batch", "length"})),
         "many": Tensor("TYPE_INVALID", ()),
     }
 

@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper
 
 from tests.triton import good_models
-from tests.triton.good_models import save_graph, write
+from tests.triton.good_models import save_graph, save_ragged_graph, write
 
 Break = Callable[[Path], None]
 PARAMETER = 'parameters {{ key: "{}" value {{ string_value: "{}" }} }}\n'
@@ -120,12 +120,37 @@ def accelerator(kind: str, name: str) -> Break:
     )
 
 
+def flat_graph(**options: Any) -> Break:
+    """Another flat graph under the same config."""
+    return lambda folder: save_ragged_graph(folder / "1" / "model.onnx", **options)
+
+
+def remove_added(folder: Path) -> None:
+    """Leave out what Triton is to add beside the ragged input."""
+    cut_message(folder, "batch_input")
+
+
+def remove_scatter(folder: Path) -> None:
+    """Leave out how Triton is to cut the flat output up."""
+    cut_message(folder, "batch_output")
+
+
+def cut_message(folder: Path, field: str) -> None:
+    """Leave a message out of a config."""
+    file = folder / "config.pbtxt"
+    head, _, tail = file.read_text(encoding="utf-8").partition(f"{field} {{")
+    write(file, head + tail.partition("}\n")[2])
+
+
 nothing = add("# good\n")
 engine, python, steps, ensemble = good_models.engine, good_models.python, good_models.steps, good_models.ensemble
+ragged = good_models.ragged
 FILE = 'input_data_file: "data.bin"'
 CPU = "instance_group { count: 1 kind: KIND_CPU }"
 SEQUENCE = "sequence_batching { control_input [ { name: %s control [ { kind: CONTROL_SEQUENCE_START %s } ] } ] }\n"
 BATCH_INPUT = 'batch_input { kind: BATCH_ELEMENT_COUNT target_name: "COUNT" data_type: %s %s }\n'
+BATCH_OUTPUT = 'batch_output { kind: BATCH_SCATTER_WITH_INPUT_SHAPE target_name: "%s" %s }\n'
+LENGTHS, MARKS = 'target_name: "lengths"', 'target_name: "marks"'
 TEXT_MAP = 'input_map { key: "text" value: "text" }'
 IDS_MAP = 'input_map { key: "ids" value: "ids" }'
 IDS_OUT = 'output_map { key: "ids" value: "ids" }'
@@ -203,8 +228,19 @@ CORE = {
     "batch_input": (python, add(BATCH_INPUT % ("TYPE_FP32", 'source_input: "text"'))),
     "batch_output_unknown": (
         python,
-        add('batch_output { kind: BATCH_SCATTER_WITH_INPUT_SHAPE target_name: "words" source_input: "text" }\n'),
+        add(BATCH_OUTPUT % ("words", 'source_input: "text"')),
     ),
+    "batch_input_of_two": (
+        python,
+        add(BATCH_INPUT % ("TYPE_FP32", 'source_input: "text" source_input: "text"')),
+    ),
+    "batch_input_without_type": (
+        python,
+        add('batch_input { kind: BATCH_ITEM_SHAPE target_name: "COUNT" source_input: "text" }\n'),
+    ),
+    "batch_input_of_no_kind": (python, add('batch_input { kind: BATCH_LENGTH target_name: "COUNT" }\n')),
+    "batch_output_of_nothing": (python, add(BATCH_OUTPUT % ("ids", ""))),
+    "batch_output_of_unknown": (python, add(BATCH_OUTPUT % ("ids", 'source_input: "words"'))),
     # batching
     "batching": (python, add("dynamic_batching { }\n")),
     "batching_of_nothing": (python, both(edit("max_batch_size: 4", ""), add("dynamic_batching { }\n"))),
@@ -479,6 +515,60 @@ ONNX = {
     "ir_of_the_future": (engine, graph(ir=99)),
 }
 
+# Flat inputs, what Triton adds beside them, and flat outputs.
+RAGGED = {
+    "flat": (ragged, nothing),
+    "flat_without_flag": (ragged, edit("  allow_ragged_batch: true\n", "")),
+    "flat_of_one_length": (ragged, flat_graph(tokens=128)),
+    "flat_optional": (ragged, edit("allow_ragged_batch: true", "allow_ragged_batch: true optional: true")),
+    "flat_without_batch": (ragged, both(edit("max_batch_size: 4", ""), edit("dynamic_batching { }", ""))),
+    "flat_without_batching": (ragged, edit("dynamic_batching { }", "")),
+    "flat_of_two_axes": (ragged, edit("dims: [ -1 ]", "dims: [ -1, -1 ]")),
+    "flat_of_another_type": (ragged, edit("TYPE_INT64", "TYPE_INT32")),
+    "added_nothing": (ragged, remove_added),
+    "added_typeless": (ragged, edit("  data_type: TYPE_INT32\n", "")),
+    "added_as_int64": (ragged, edit("data_type: TYPE_INT32", "data_type: TYPE_INT64")),
+    "added_as_float": (
+        ragged,
+        both(edit("data_type: TYPE_INT32", "data_type: TYPE_FP32"), flat_graph(length_type=TensorProto.FLOAT)),
+    ),
+    "added_two_at_once": (ragged, both(edit(LENGTHS, f'{LENGTHS} target_name: "more"'), flat_graph(more=["more"]))),
+    "added_two_by_two": (
+        ragged,
+        both(
+            add('batch_input { kind: BATCH_ITEM_SHAPE_FLATTEN target_name: "more" data_type: TYPE_INT32 '
+                'source_input: "ids" }\n'),
+            flat_graph(more=["more"]),
+        ),
+    ),
+    "added_shapes": (
+        ragged,
+        both(edit("BATCH_ITEM_SHAPE_FLATTEN", "BATCH_ITEM_SHAPE"), flat_graph(length_shape=["items", 1])),
+    ),
+    "marks_without_scatter": (ragged, remove_scatter),
+}  # fmt: skip
+# They load, in Triton's own server as here, and requests fail.
+FAILING = {
+    "added_elsewhere": (ragged, edit(LENGTHS, 'target_name: "length"')),
+    "added_nowhere": (ragged, edit(f"  {LENGTHS}\n", "")),
+    "added_to_the_ids": (ragged, edit(LENGTHS, 'target_name: "ids"')),
+    "added_one_too_many": (ragged, edit(LENGTHS, f'{LENGTHS} target_name: "more"')),
+    "added_of_another_type": (ragged, flat_graph(length_type=TensorProto.INT64)),
+    "added_of_no_float": (ragged, flat_graph(length_type=TensorProto.FLOAT)),
+    "added_of_lower_rank": (ragged, flat_graph(length_shape=["items", 1])),
+    "added_of_higher_rank": (ragged, edit("BATCH_ITEM_SHAPE_FLATTEN", "BATCH_ITEM_SHAPE")),
+}
+# They load, and requests are answered wrongly, of one item too or only of several.
+WRONG = {
+    "marks_as_items": (ragged, both(remove_scatter, edit("dims: [ -1, 2 ]", "dims: [ 2 ]"))),
+    "marks_as_scattered_items": (ragged, edit("dims: [ -1, 2 ]", "dims: [ 2 ]")),
+    "marks_too_wide": (ragged, edit("dims: [ -1, 2 ]", "dims: [ -1, 3 ]")),
+    "marks_too_narrow": (ragged, edit("dims: [ -1, 2 ]", "dims: [ -1, 1 ]")),
+    "counts_of_requests": (ragged, edit("BATCH_ITEM_SHAPE_FLATTEN", "BATCH_ELEMENT_COUNT")),
+    "counts_of_no_kind": (ragged, edit("  kind: BATCH_ITEM_SHAPE_FLATTEN\n", "")),
+    "counts_summed_up": (ragged, edit("BATCH_ITEM_SHAPE_FLATTEN", "BATCH_ACCUMULATED_ELEMENT_COUNT")),
+}
+
 
 def swap_steps(folder: Path) -> None:
     """Write the second step first; the order of the steps does not matter."""
@@ -511,6 +601,14 @@ def cut(file: Path) -> None:
 
 ROWS = {
     name: Row(model, change, decider)
-    for decider, rows in (("core", CORE), ("python", PYTHON), ("python", WAITING), ("onnx", ONNX))
+    for decider, rows in (
+        ("core", CORE),
+        ("python", PYTHON),
+        ("python", WAITING),
+        ("onnx", ONNX),
+        ("onnx", RAGGED),
+        ("onnx", FAILING),
+        ("onnx", WRONG),
+    )
     for name, (model, change) in rows.items()
 }

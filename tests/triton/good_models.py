@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,41 @@ name: "{name}"
 backend: "onnxruntime"
 max_batch_size: 4
 {tensors}instance_group {{ count: 1 }}
+"""
+
+RAGGED_CONFIG = """\
+name: "{name}"
+backend: "onnxruntime"
+max_batch_size: 4
+input {{
+  name: "ids"
+  data_type: TYPE_INT64
+  dims: [ -1 ]
+  allow_ragged_batch: true
+}}
+output {{
+  name: "scores"
+  data_type: TYPE_FP32
+  dims: [ 3 ]
+}}
+output {{
+  name: "marks"
+  data_type: TYPE_FP32
+  dims: [ -1, 2 ]
+}}
+batch_input {{
+  kind: BATCH_ITEM_SHAPE_FLATTEN
+  target_name: "lengths"
+  data_type: TYPE_INT32
+  source_input: "ids"
+}}
+batch_output {{
+  kind: BATCH_SCATTER_WITH_INPUT_SHAPE
+  target_name: "marks"
+  source_input: "ids"
+}}
+dynamic_batching {{ }}
+instance_group {{ count: 1 }}
 """
 
 PYTHON_CONFIG = """\
@@ -139,6 +175,13 @@ def engine(folder: Path) -> Path:
     return folder
 
 
+def ragged(folder: Path) -> Path:
+    """(batch, length) INT64 ids of any lengths -> (batch, 3) FP32 scores, and (batch, length, 2) FP32 marks."""
+    write(folder / "config.pbtxt", RAGGED_CONFIG.format(name=folder.name))
+    save_ragged_graph(folder / "1" / "model.onnx")
+    return folder
+
+
 def pair(folder: Path) -> Path:
     """A Python model of two inputs, ids and mask."""
     python(folder)
@@ -204,6 +247,62 @@ def save_graph(file: Path, *, batch: str | int = "batch", opset: int = 17, ir: i
             numpy_helper.from_array(np.array([1]), "axes"),
         ],
     )
+    save(file, graph, opset=opset, ir=ir)
+
+
+def save_ragged_graph(
+    file: Path,
+    *,
+    tokens: str | int = "tokens",
+    lengths: str = "lengths",
+    length_type: int = TensorProto.INT32,
+    length_shape: Sequence[str | int] = ("items",),
+    more: Sequence[str] = (),
+) -> None:
+    """Flat ids, and how many of them each item has -> scores: each item's sum of ids, times three weights; marks."""
+    floats, longs = TensorProto.FLOAT, TensorProto.INT64
+    nodes = [
+        helper.make_node("Cast", [lengths], ["counts"], to=longs),
+        helper.make_node("Reshape", ["counts", "flat"], ["each"]),
+        helper.make_node("CumSum", ["each", "zero"], ["ends"]),
+        helper.make_node("Sub", ["ends", "each"], ["starts"]),
+        helper.make_node("Cast", ["ids"], ["floats"], to=floats),
+        helper.make_node("CumSum", ["floats", "zero"], ["sums"]),
+        helper.make_node("Concat", ["nothing", "sums"], ["sums_before"], axis=0),
+        helper.make_node("Gather", ["sums_before", "ends"], ["sum_at_end"]),
+        helper.make_node("Gather", ["sums_before", "starts"], ["sum_at_start"]),
+        helper.make_node("Sub", ["sum_at_end", "sum_at_start"], ["sum"]),
+        helper.make_node("Unsqueeze", ["sum", "one"], ["column"]),
+        helper.make_node("MatMul", ["column", "weights"], ["scores"]),
+        helper.make_node("Unsqueeze", ["floats", "one"], ["row"]),
+        helper.make_node("MatMul", ["row", "scales"], ["marks"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "ragged",
+        [
+            helper.make_tensor_value_info("ids", longs, [tokens]),
+            helper.make_tensor_value_info(lengths, length_type, length_shape),
+            *(helper.make_tensor_value_info(name, TensorProto.INT32, ["items"]) for name in more),
+        ],
+        [
+            helper.make_tensor_value_info("scores", floats, ["items", 3]),
+            helper.make_tensor_value_info("marks", floats, [tokens, 2]),
+        ],
+        [
+            numpy_helper.from_array(np.array([[1, 2, 3]], np.float32), "weights"),
+            numpy_helper.from_array(np.array([[1, 10]], np.float32), "scales"),
+            numpy_helper.from_array(np.array([0], np.float32), "nothing"),
+            numpy_helper.from_array(np.array(0), "zero"),
+            numpy_helper.from_array(np.array([1]), "one"),
+            numpy_helper.from_array(np.array([-1]), "flat"),
+        ],
+    )
+    save(file, graph)
+
+
+def save(file: Path, graph: onnx.GraphProto, *, opset: int = 17, ir: int = 8) -> None:
+    """A graph as an ONNX file."""
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
     file.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, file)

@@ -4,7 +4,8 @@ The embedded server lays this file into its backend directory as `onnxruntime/mo
 says `backend: "onnxruntime"` or `platform: "onnxruntime_onnx"` is then served by it, one process an instance.
 
 Apart from NVIDIA's: when a joined run fails, its requests are run again one by one, so that the neighbours of a bad
-request are answered (NVIDIA's fails them all); batch_output, sequence batching and BF16 are refused.
+request are answered (NVIDIA's fails them all); where NVIDIA's reads behind a tensor, the request is refused; sequence
+batching and BF16 are refused.
 """
 
 from __future__ import annotations
@@ -20,12 +21,19 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from onnx_configuration import (  # type: ignore[import-not-found]  # lies beside this file
+    check_batch_tensors,
     check_config,
     complete_config,
     configured_shape,
     specs_from_nodes,
 )
-from onnx_ragged import joined_arrays, ragged_names  # type: ignore[import-not-found]
+from onnx_ragged import (  # type: ignore[import-not-found]
+    joined_arrays,
+    ragged_names,
+    scattered,
+    scattered_sources,
+    unmapped,
+)
 
 Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -45,6 +53,7 @@ class TritonPythonModel:
     def auto_complete_config(auto_complete_model_config: Any) -> Any:
         """Fill in a configuration that lacks its inputs or outputs; change nothing in one that has both."""
         config = auto_complete_model_config.as_dict()
+        check_batch_tensors(config)
         if not (config["input"] and config["output"]):
             session = session_from_config(config, Path(pb_utils.get_model_dir()), "CPU", 0)
             complete_config(config, specs_from_nodes(session.get_inputs()), specs_from_nodes(session.get_outputs()))
@@ -63,6 +72,8 @@ class TritonPythonModel:
         check_config(config, self.inputs, self.optional, self.outputs)
         self.batching = config["max_batch_size"] > 0
         self.ragged, self.added = ragged_names(config), config.get("batch_input", [])
+        self.scattered = scattered_sources(config)
+        self.unmapped = unmapped(self.added, self.inputs, [tensor["name"] for tensor in config["input"]])
         self.given_dims = {tensor["name"]: configured_shape(tensor) for tensor in config["output"]}
         self.run_options = run_options_from_parameters(config.get("parameters", {}))
         self.errors = onnxruntime_errors()
@@ -104,6 +115,8 @@ class TritonPythonModel:
 
     def answer_group(self, parts: Sequence[Arrays], wanted: Sequence[set[str]]) -> list[Any]:
         """Run the requests of a group joined; when that fails, one by one, so that only the bad ones fail."""
+        if self.unmapped:
+            return [refusal(self.unmapped, pb_utils.TritonError.INTERNAL)] * len(parts)
         try:
             return self.answer_joined(parts, wanted)
         except self.errors as error:
@@ -119,16 +132,30 @@ class TritonPythonModel:
         values = dict(zip(names, self.session.run(names, joined, self.run_options), strict=True))
         if not self.batching:
             return [self.response({k: as_configured(v, self.given_dims[k]) for k, v in values.items()})]
-        counts = [len(next(iter(part.values()))) for part in parts]
-        ends = np.cumsum(counts)
-        if short := [name for name, value in values.items() if len(value) < ends[-1]]:
-            return [refusal(split_sentence(short[0], ends[-1], values), pb_utils.TritonError.UNSUPPORTED)] * len(parts)
+        ends = np.cumsum([len(next(iter(part.values()))) for part in parts])
+        pieces = {name: self.pieces(name, value, parts, ends) for name, value in values.items()}
         return [
-            self.response({k: v[end - count : end] for k, v in values.items() if k in each})
-            for each, count, end in zip(wanted, counts, ends, strict=True)
+            self.response_or_refusal({k: v[index] for k, v in pieces.items() if k in each}, ends[index], values)
+            for index, each in enumerate(wanted)
         ]
 
-    def response(self, values: Arrays) -> Any:
+    def pieces(
+        self, name: str, value: np.ndarray, parts: Sequence[Arrays], ends: np.ndarray
+    ) -> list[np.ndarray | None]:
+        """An output, request by request; None for those behind its last row."""
+        if name in self.scattered:
+            sources = [part[self.scattered[name]] for part in parts]
+            return scattered(name, value, sources, self.given_dims[name])
+        return [
+            value[begin:end] if end <= len(value) else None for begin, end in zip([0, *ends[:-1]], ends, strict=True)
+        ]
+
+    def response_or_refusal(self, pieces: Mapping[str, np.ndarray | None], end: int, values: Arrays) -> Any:
+        if short := [name for name, piece in pieces.items() if piece is None]:
+            return refusal(split_sentence(short[0], end, values), pb_utils.TritonError.UNSUPPORTED)
+        return self.response(pieces)
+
+    def response(self, values: Mapping[str, Any]) -> Any:
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in values.items()])
 
 

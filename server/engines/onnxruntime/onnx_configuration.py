@@ -27,7 +27,7 @@ DATA_TYPES = {
     "tensor(string)": "TYPE_STRING",
 }
 DEFAULT_MAX_BATCH_SIZE = 4
-NOT_SERVED = ("batch_output", "sequence_batching")
+NOT_SERVED = "sequence_batching"
 
 
 def specs_from_nodes(nodes: Iterable[Any]) -> Specs:
@@ -71,12 +71,11 @@ def tensor_from_spec(name: str, spec: tuple[str, list[int]], batching: bool) -> 
 def check_config(config: Json, inputs: Specs, optional: Specs, outputs: Specs) -> None:
     """Compare a configuration with the model as NVIDIA's backend does. Raises ValueError."""
     unable = f"unable to load model '{config['name']}',"
-    if unknown := [key for key in NOT_SERVED if config.get(key)]:
-        raise ValueError(f"{unable} the embedded server does not serve {unknown[0]}")
-    required = [tensor["name"] for tensor in config["input"] if not tensor.get("optional")]
-    required += [name for row in config.get("batch_input", ()) for name in row["target_name"]]
-    if len(required) != len(inputs):
-        raise ValueError(f"{unable} configuration expects {len(required)} inputs, model provides {len(inputs)}")
+    if config.get(NOT_SERVED):
+        raise ValueError(f"{unable} the embedded server does not serve {NOT_SERVED}")
+    expected = sum(not tensor.get("optional") for tensor in config["input"]) + len(config.get("batch_input", ()))
+    if expected != len(inputs):
+        raise ValueError(f"{unable} configuration expects {expected} inputs, model provides {len(inputs)}")
     for tensor in config["input"]:
         if tensor.get("optional") and config["max_batch_size"] != 0:
             raise ValueError(
@@ -87,8 +86,21 @@ def check_config(config: Json, inputs: Specs, optional: Specs, outputs: Specs) -
             check_ragged(config, tensor, shape)
         else:
             check_shape(config, tensor, shape, exact=False)
+    scattered = {name for row in config.get("batch_output", ()) for name in row["target_name"]}
     for tensor in config["output"]:
-        check_shape(config, tensor, check_name_and_type(config, "output", tensor, outputs), exact=True)
+        shape = check_name_and_type(config, "output", tensor, outputs)
+        if tensor["name"] not in scattered:
+            check_shape(config, tensor, shape, exact=True)
+
+
+def check_batch_tensors(config: Json) -> None:
+    """What NVIDIA's backend reads before Triton's core judges the rest. Raises ValueError."""
+    for row in config.get("batch_input", ()):
+        if row["data_type"] == "TYPE_INVALID":
+            raise ValueError("unexpected batch input data type 'TYPE_INVALID'")
+    for row in config.get("batch_output", ()):
+        if len(row["target_name"]) != 1:  # with none NVIDIA's ends the server, of more it gives the first's name twice
+            raise ValueError(f"the embedded server serves one target of a batch_output, got {len(row['target_name'])}")
 
 
 def check_name_and_type(config: Json, kind: str, tensor: Json, specs: Specs) -> list[int]:

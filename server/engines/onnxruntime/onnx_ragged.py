@@ -1,11 +1,13 @@
-"""Ragged batches as NVIDIA's onnxruntime backend makes them: flat inputs, and what `batch_input` adds beside them.
+"""Ragged batches as NVIDIA's onnxruntime backend makes them: flat inputs, what `batch_input` adds beside them, flat
+outputs that `batch_output` cuts up again.
 
 Pure functions on plain values and numpy arrays, no Triton needed. A refusal is a ValueError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,3 +60,32 @@ def joined_arrays(parts: Sequence[Arrays], ragged: frozenset[str], added: Sequen
 def ragged_names(config: Json) -> frozenset[str]:
     """The inputs whose requests may differ in length."""
     return frozenset(tensor["name"] for tensor in config["input"] if tensor.get("allow_ragged_batch"))
+
+
+def unmapped(added: Sequence[Json], inputs: Collection[str], brought: Collection[str]) -> str:
+    """Why no run can succeed, in ONNX Runtime's words: NVIDIA's backend finds out at the first request."""
+    targets = [name for row in added for name in row["target_name"]]
+    if unknown := [name for name in targets if name not in inputs]:
+        return f"onnx runtime error 1: Failed to find input name in the mapping: {unknown[0]}"
+    missing = sorted(set(inputs) - {*targets, *brought}) if added else ()
+    return f"onnx runtime error 1: Missing Input: {missing[0]}" if missing else ""
+
+
+def scattered_sources(config: Json) -> dict[str, str]:
+    """Output -> the input whose shapes cut it up."""
+    return {row["target_name"][0]: row["source_input"][0] for row in config.get("batch_output", ())}
+
+
+def scattered(name: str, value: np.ndarray, sources: Sequence[np.ndarray], dims: Sequence[int]) -> list[np.ndarray]:
+    """A flat output's values, request by request. Raises ValueError where NVIDIA's backend would read behind them.
+
+    sources: of each request the input that gives the sizes. dims: of an item; -1 is the source's size at that place.
+    """
+    shapes = [
+        [source.shape[place] if size == -1 else size for place, size in enumerate([-1, *dims])] for source in sources
+    ]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    if ends[-1] > value.size:
+        raise ValueError(f"batch_output takes {ends[-1]} values of '{name}', and the model gives {value.size}")
+    pieces = np.split(value.reshape(-1), ends)
+    return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=False)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tbgen.server.engines.onnxruntime.onnx_ragged import joined_arrays
+from tbgen.server.engines.onnxruntime.onnx_ragged import joined_arrays, scattered, unmapped
 
 REQUESTS = [{"ids": np.arange(5)[None]}, {"ids": np.arange(9)[None]}, {"ids": np.arange(14).reshape(2, 7)}]
 
@@ -36,3 +36,27 @@ def test_the_most_elements_are_a_shape() -> None:
         "source_input": ["ids"],
     }
     assert joined_arrays(REQUESTS, frozenset(["ids"]), [added])["most"].shape == (14,)
+
+
+def test_flat_outputs_are_cut_by_the_shapes_of_an_input() -> None:
+    sources = [request["ids"] for request in REQUESTS]
+    pieces = scattered("marks", np.arange(56).reshape(28, 2), sources, [-1, 2])
+    assert [piece.shape for piece in pieces] == [(1, 5, 2), (1, 9, 2), (2, 7, 2)]
+    assert pieces[1].tolist() == [[[2 * k, 2 * k + 1] for k in range(5, 14)]]
+
+
+def test_what_nvidias_would_read_behind_the_tensor_is_refused() -> None:
+    with pytest.raises(ValueError, match="takes 15 values of 'marks', and the model gives 10"):
+        scattered("marks", np.zeros((5, 2)), [np.zeros((1, 5))], [-1, 3])
+
+
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        (["lengths"], ""),
+        (["length"], "onnx runtime error 1: Failed to find input name in the mapping: length"),
+        ([], "onnx runtime error 1: Missing Input: lengths"),
+    ],
+)
+def test_what_is_added_must_be_an_input_of_the_graph(targets: list[str], says: str) -> None:
+    assert unmapped([{"target_name": targets}], ["ids", "lengths"], ["ids"]) == says
