@@ -39,10 +39,12 @@ def show_wrong(report: Report, out: Console) -> None:
         out.print(Text(f"  {sentence}", style=COLOURS["bad"]))
 
 
-def table_of_numbers(title: str, *columns: str) -> Table:
-    """A table whose first column is the load and whose others are numbers."""
-    made = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
-    made.add_column("load", no_wrap=True)
+def table_of_numbers(title: str, *columns: str, model: bool = False) -> Table:
+    """A table whose first column is the load, with `model` the second the model; the others are numbers."""
+    looks = {"title_justify": "left", "title_style": "", "box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
+    made = Table(title=title, pad_edge=False, **looks)
+    for name in ("load", "model") if model else ("load",):
+        made.add_column(name, no_wrap=True)
     for column in columns:
         made.add_column(column, justify="right", no_wrap=True)
     return made
@@ -52,8 +54,8 @@ def rates(points: Sequence[Point]) -> Table:
     """What the clients saw."""
     several = any(point.rounds for point in points)
     made = table_of_numbers(
-        "Rates, latencies in ms, wrong answers, padding, CPU share of the load generator",
-        *("texts/s", *(["rounds"] if several else []), "p50", "p95", "p99", "max", "wrong", "padding", "load CPU"),
+        "Rates; latencies in ms; wrong answers; padding; CPU share of the load",
+        *("texts/s", *(["rounds"] if several else []), "p50", "p95", "p99", "max", "wrong", "padding", "load"),
     )
     for point in points:
         latency = [milliseconds(point.latency.get(key)) for key in ("p50", "p95", "p99", "max")]
@@ -66,7 +68,7 @@ def rates(points: Sequence[Point]) -> Table:
 
 def rounds_text(point: Point) -> str:
     """The lowest and highest rate of the rounds."""
-    return f"{min(point.rounds):,.1f} to {max(point.rounds):,.1f}" if point.rounds else "-"
+    return f"{min(point.rounds):,.0f}-{max(point.rounds):,.0f}" if point.rounds else "-"
 
 
 def stages(points: Sequence[Point]) -> Table:
@@ -82,13 +84,10 @@ def stages(points: Sequence[Point]) -> Table:
 
 def batches(points: Sequence[Point]) -> Table:
     """For each model: texts an execution, and how busy its instances are."""
-    parts = {part.model: part for point in points for part in point.models if part.role != "ensemble"}
-    made = table_of_numbers(
-        "Texts an execution, and share of the time that a model's instances are busy",
-        *(f"{model} x{part.instances}" for model, part in parts.items()),
-    )
+    made = table_of_numbers("Of each model", "texts an execution", "instances", "busy", model=True)
     for point in points:
-        found = {part.model: part for part in point.models}
-        used = [found[model] for model in parts if model in found]
-        made.add_row(point.load.label, *(f"{part.average_batch:.2f}  {part.busy_share:4.0%}" for part in used))
+        load = point.load.label
+        for part in (part for part in point.models if part.role != "ensemble"):
+            made.add_row(load, part.model, f"{part.average_batch:.2f}", str(part.instances), f"{part.busy_share:.0%}")
+            load = ""
     return made

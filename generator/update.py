@@ -15,12 +15,12 @@ from tbgen.export.errors import NoSuchName
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.layout import PADDED
 from tbgen.generator.engine_file import Progress
-from tbgen.generator.engines import ENGINES
+from tbgen.generator.engines import AUTO, ENGINES
 from tbgen.generator.originals import text_of, unpacked
 from tbgen.generator.plugins import with_file
 from tbgen.generator.publishing import publish, staged
 from tbgen.generator.repository import RECORD, files_of, read_record, refuse_without_models, sha256_of
-from tbgen.generator.request import AUTO, Request
+from tbgen.generator.request import Request
 from tbgen.generator.scaffold import stage
 
 KEPT = ("edited", "conflict", "own")  # what an update leaves alone

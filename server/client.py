@@ -64,16 +64,25 @@ def front_model(connection: Models, name: str) -> str:
 
     Raises NoSuchName, UserError (several fit, not ready).
     """
+    ready = front_models(connection, name)
+    if len(ready) > 1:
+        raise UserError(f"{name!r} fits several models, choose one: {', '.join(ready)}")
+    return ready[0]
+
+
+def front_models(connection: Models, name: str) -> list[str]:
+    """The models that `name` means: itself when it is ready, else the ready ensembles and BLS models of its engines.
+
+    Raises NoSuchName, UserError (not ready).
+    """
     if connection.ready(name):
-        return name
+        return [name]
     states = connection.states()
     front = re.compile(rf"{re.escape(name)}_({'|'.join(ENGINES)})({'|'.join(FRONT_ENDINGS)})")
     fronts = sorted(filter(front.fullmatch, states))
     ready = [model for model in fronts if states[model] == "READY"]
-    if len(ready) > 1:
-        raise UserError(f"{name!r} fits several models, choose one: {', '.join(ready)}")
     if ready:
-        return ready[0]
+        return ready
     if waiting := [model for model in (name, *fronts) if model in states]:
         raise UserError(f"model {waiting[0]!r} is not ready: {states[waiting[0]]}")
     raise NoSuchName("model", name, [model for model, state in states.items() if state == "READY"])

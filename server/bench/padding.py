@@ -26,7 +26,7 @@ class Lengths:
     tokens: of each text, after truncation; untruncated: before it.
     real, padded: of each request, tokens, and the least that the engine is given for it.
     exact: whether `padded` is what the engine was given whatever else was in flight.
-    buckets: the lengths that texts are padded to.
+    buckets: the lengths that texts are padded to; none: each has its own.
     """
 
     tokens: np.ndarray
@@ -69,7 +69,8 @@ def steps_until_tokens(steps: Sequence[Any]) -> list[Any]:
 def lengths_from_steps(steps: Sequence[Any], requests: Sequence[Inputs], *, bls: bool) -> Lengths:
     """Run each request by itself, as a server does that has nothing else to do."""
     tokenizer = steps[-1]
-    buckets = tuple(tokenizer.buckets)
+    any_length = list(tokenizer.buckets) == list(range(1, tokenizer.max_length + 1))
+    buckets = () if any_length else tuple(tokenizer.buckets)
     real, padded, tokens, untruncated = [], [], [], []
     for request in requests:
         given, made = tokens_of(steps, request)
@@ -86,7 +87,7 @@ def lengths_from_steps(steps: Sequence[Any], requests: Sequence[Inputs], *, bls:
         np.maximum(np.concatenate(untruncated), np.concatenate(tokens)),
         np.array(real),
         np.array(padded),
-        exact=not joined or len(buckets) == 1,
+        exact=not joined or len(buckets) < 2,
         buckets=buckets,
         max_length=tokenizer.max_length,
     )

@@ -163,6 +163,8 @@ def text_remarks(texts: ModelTexts) -> Iterator[tuple[str, str]]:
 
 def bucket_sentence(buckets: Sequence[int]) -> str:
     """The lengths that texts are padded to."""
+    if not buckets:
+        return "each at its own length"
     if len(buckets) == 1:
         return f"all padded to {buckets[0]}"
     shown = ", ".join(map(str, buckets[:3]))

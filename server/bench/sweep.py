@@ -18,7 +18,7 @@ from tbgen.server.bench.parts import Front, front_from_server
 from tbgen.server.bench.point import Load, Point, Target, Timing, added, measure
 from tbgen.server.bench.texts import Corpus, Inputs, requests_from_corpus, text_inputs
 from tbgen.server.bench.wire import REQUESTS
-from tbgen.server.client import front_model
+from tbgen.server.client import front_models
 from tbgen.server.connection import Connection
 
 WORKERS = {"http": 4, "grpc": 2}  # cores for each load process, by default
@@ -109,7 +109,7 @@ def bench(
     """Measure models of a running Triton.
 
     Args:
-        names: front models, or names given to scaffold.
+        names: front models, or names given to scaffold, which mean all of theirs.
         urls: protocol ("http", "grpc") -> address; the loads' protocols must be among them.
         repository: the server's model repository, if it is at hand; without it padding and truncation are not known.
         metrics: address of the server's metrics page, on which models tell of their steps; None: not at hand.
@@ -120,6 +120,7 @@ def bench(
     places = {protocol: place_from_url(url, protocol, metrics) for protocol, url in urls.items()}
     busy_before = busy_cores()
     with Connection(next(iter(urls.values())), next(iter(urls))) as connection:
+        names = list(dict.fromkeys(model for name in names for model in front_models(connection, name)))
         total = len(names) * (1 + len(plan.loads) * plan.rounds)
         steps = Steps(total, on_progress)
         models = [prepare(connection, name, corpus, plan, repository, steps) for name in names]
@@ -162,10 +163,9 @@ class Steps:
 
 
 def prepare(
-    connection: Connection, name: str, corpus: Corpus, plan: Plan, repository: Path | None, steps: Steps
+    connection: Connection, model: str, corpus: Corpus, plan: Plan, repository: Path | None, steps: Steps
 ) -> Prepared:
-    """Find the model, draw its requests, ask each alone."""
-    model = front_model(connection, name)
+    """Draw the model's requests, ask each alone."""
     inputs = text_inputs(connection.config(model), plan.batch)
     requests = requests_from_corpus(corpus, inputs, plan.requests)
     asked = ask_alone(

@@ -50,6 +50,13 @@ def test_one_fixed_length_is_exact_in_any_graph(word_tokenizer: Path) -> None:
     assert lengths_from_steps([fixed], REQUESTS, bls=True).exact
 
 
+def test_where_texts_have_their_own_lengths_nothing_is_padded(word_tokenizer: Path) -> None:
+    lengths = lengths_from_steps([Tokenizer(word_tokenizer, max_length=20, buckets=[])], REQUESTS, bls=True)
+    assert lengths.buckets == ()
+    assert lengths.exact
+    assert lengths.waste(np.array([1, 1, 1])) == 0
+
+
 def test_a_common_length_depends_on_what_meets(word_tokenizer: Path) -> None:
     common = Tokenizer(word_tokenizer, max_length=20, common_length=True)
     assert not lengths_from_steps([common], REQUESTS, bls=False).exact

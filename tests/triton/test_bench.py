@@ -77,6 +77,19 @@ def moody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
         yield server
 
 
+def test_a_scaffolds_name_means_all_its_graphs_and_fits_a_narrow_terminal(
+    kcbert_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    quick = ["--duration", "0.4", "--warmup", "0.1", "--rounds", "2", "--requests", "16", "--concurrency", "1,16"]
+    words = ["kcbert", "--url", kcbert_server.http_url, "-r", str(kcbert_server.repository), *quick]
+    done = CliRunner().invoke(command, words)
+    assert done.exit_code == 0, done.output
+    assert all(f"{front} over http" in done.stdout for front in FRONTS)
+    assert "each at its own length" in " ".join(done.stdout.split())
+    assert "…" not in done.stdout
+
+
 def moody_report(server: EmbeddedServer, texts: list[str], load: Load, timing: Timing = QUICK) -> Report:
     plan = Plan([load], timing, requests=len(texts))
     return bench(["moody"], urls(server), Corpus("words", {}, texts), plan)
