@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.check.finding import Finding
-from tests.triton.broken_models import Break
+from tests.triton.broken.changes import Break
 from tests.triton.good_models import engine, python
 
 

@@ -17,7 +17,7 @@ from tbgen.generator.check.check import check_repository
 from tbgen.generator.releases import RELEASES
 from tests.generator.checked import found
 from tests.triton import good_models
-from tests.triton.broken_models import Break, add, both, edit, graph, nothing, put, remove
+from tests.triton.broken.changes import Break, add, both, edit, graph, nothing, put, remove
 from tests.triton.good_models import ENSEMBLE_CONFIG, engine, ensemble, python, ragged, steps
 
 

@@ -9,10 +9,7 @@ import pytest
 from onnx import TensorProto
 
 from tests.generator.checked import found
-from tests.triton.broken_models import (
-    CPU,
-    LENGTHS,
-    MARKS,
+from tests.triton.broken.changes import (
     Break,
     accelerator,
     add,
@@ -24,10 +21,10 @@ from tests.triton.broken_models import (
     parameter,
     put,
     remove,
-    remove_added,
-    remove_scatter,
     warm_up,
 )
+from tests.triton.broken.configs import CPU
+from tests.triton.broken.ragged import LENGTHS, MARKS, remove_added, remove_scatter
 from tests.triton.good_models import engine, ensemble, python, ragged, steps
 
 # model, change, effect, place, a part of what Triton says, a part of what to do

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tbgen.generator.check.check import check_repository
-from tests.triton.broken_models import Break, edit, nothing, put
+from tests.triton.broken.changes import Break, edit, nothing, put
 from tests.triton.good_models import save_graph, write
 
 CONFIG = """\

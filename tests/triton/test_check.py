@@ -15,7 +15,8 @@ import pytest
 from tbgen.generator.check.check import check_repository
 from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tests.triton import good_models
-from tests.triton.broken_models import ROWS, WAITING
+from tests.triton.broken.python_models import WAITING
+from tests.triton.broken.table import ROWS
 
 RELEASE = "24.10"  # of the wheel's tritonserver, 2.51
 GOOD = (

@@ -14,7 +14,8 @@ from tbgen.generator.check.check import check_repository
 from tbgen.server.connection import Connection
 from tbgen.server.embedded import server_on_free_ports
 from tests.triton import good_models
-from tests.triton.broken_models import FAILING, ROWS, WRONG
+from tests.triton.broken.ragged import FAILING, WRONG
+from tests.triton.broken.table import ROWS
 
 REQUESTS = [np.arange(1, 6)[None], np.arange(1, 4)[None], np.arange(1, 9).reshape(2, 4)]
 
