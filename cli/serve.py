@@ -157,17 +157,23 @@ def ask(server: EmbeddedServer, out: Console) -> None:
 
 
 def model_table(models: list[ServedModel]) -> Table:
-    """One row a model: what runs it, what it takes and gives."""
-    from rich.table import Column, Table
+    """One row a model: what runs it, what it takes and gives; versions and states where they are not as ever."""
+    from rich import box
+    from rich.table import Table
 
-    whole = [Column(header, no_wrap=True) for header in ("model", "version")]
-    folded = [Column(header, overflow="fold") for header in ("state", "backend", "takes", "gives")]
-    table = Table(*whole, *folded)
-    for model in models:
-        state = model.state if model.state == "READY" else f"{model.state} {model.reason}".strip()
-        table.add_row(
-            model.name, model.version, state, model.backend, ", ".join(model.inputs), ", ".join(model.outputs)
-        )
+    columns: dict[str, list[str]] = {"model": [model.name for model in models]}
+    if any(model.version != "1" for model in models):
+        columns["version"] = [model.version for model in models]
+    if any(model.state != "READY" for model in models):
+        columns["state"] = [f"{model.state} {model.reason}".strip() for model in models]
+    columns["backend"] = [model.backend for model in models]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for header in columns:
+        table.add_column(header, no_wrap=header != "state", overflow="fold")
+    table.add_column("takes -> gives")
+    wires = [f"{', '.join(model.inputs)} -> {', '.join(model.outputs)}" for model in models]
+    for row in zip(*columns.values(), wires, strict=True):
+        table.add_row(*row)
     return table
 
 
