@@ -1,0 +1,83 @@
+"""Tensors of the stand-in for `triton_python_backend_utils`: named arrays, and numpy's types as Triton numbers them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+DATA_TYPES: dict[str, Any] = {
+    "TYPE_BOOL": bool,
+    "TYPE_UINT8": np.uint8,
+    "TYPE_UINT16": np.uint16,
+    "TYPE_UINT32": np.uint32,
+    "TYPE_UINT64": np.uint64,
+    "TYPE_INT8": np.int8,
+    "TYPE_INT16": np.int16,
+    "TYPE_INT32": np.int32,
+    "TYPE_INT64": np.int64,
+    "TYPE_FP16": np.float16,
+    "TYPE_FP32": np.float32,
+    "TYPE_FP64": np.float64,
+    "TYPE_STRING": np.object_,
+}
+
+
+class TritonModelException(Exception):
+    """What the calls of this module raise."""
+
+
+class Tensor:
+    """A named array."""
+
+    def __init__(self, name: str, array: np.ndarray) -> None:
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"a Tensor is made of a numpy array, not of {array!r}")
+        if numpy_to_triton_type(array.dtype) is None:
+            raise TritonModelException("NumPy dtype is not supported.")
+        self._name = name
+        self._array = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+    def name(self) -> str:
+        return self._name
+
+    def as_numpy(self) -> np.ndarray:
+        return self._array
+
+    def shape(self) -> list[int]:
+        return list(self._array.shape)
+
+    def triton_dtype(self) -> int:
+        """Fails as Triton's does, which gives a type that Python does not know."""
+        raise TypeError("Unable to convert function return value to a Python type")
+
+    def is_cpu(self) -> bool:
+        return True
+
+
+def triton_to_numpy_type(data_type: int) -> Any:
+    """The numpy type of one of Triton's numbers, 1 (BOOL) to 13 (BYTES)."""
+    kinds = [np.bool_, *list(DATA_TYPES.values())[1:]]
+    return kinds[data_type - 1] if 1 <= data_type <= len(kinds) else None
+
+
+def numpy_to_triton_type(data_type: Any) -> int | None:
+    """Triton's number of a numpy type."""
+    kind = np.dtype(data_type)
+    if kind.kind == "S":
+        return len(DATA_TYPES)
+    return next((number for number, known in enumerate(DATA_TYPES.values(), 1) if kind == np.dtype(known)), None)
+
+
+def triton_string_to_numpy(triton_type_string: str) -> Any:
+    return DATA_TYPES[triton_type_string]
+
+
+def sent(array: np.ndarray) -> np.ndarray:
+    """An array as it is on its other side: one piece, texts as bytes."""
+    if array.dtype.kind not in "OS":
+        return np.ascontiguousarray(array).reshape(array.shape)
+    raw = [value if isinstance(value, bytes) else str(value).encode("utf-8") for value in array.ravel().tolist()]
+    filled = np.empty(len(raw), dtype=object)
+    filled[:] = raw
+    return filled.reshape(array.shape)
