@@ -49,7 +49,7 @@ export.add_command(tensorrt)
 @click.option("--keep-fp32", multiple=True, help="Beginning of the names of nodes that stay in FP32; repeatable.")
 @click.option("--text", type=click.Path(path_type=Path), help="File of texts to compare on, one a line.")
 @click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: the precision's]")
-@click.option("--force", is_flag=True, help="Replace an existing folder.")
+@click.option("--force", is_flag=True, help="Replace an earlier export.")
 def onnx(text: Path | None, opset: int | None, release: str | None, **options: Any) -> None:
     """Write a checkpoint as an ONNX file, beside its tokenizer, and compare it with PyTorch.
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--keep-fp32", multiple=True, help="Part of the names of layers to keep in FP32; repeatable.")
 @click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: 0.1 fp16, 0.001 fp32]")
 @click.option("--text", type=click.File(encoding="utf-8"), help="File of sentences to compare on, one a line.")
-@click.option("--force", is_flag=True, help="Replace an existing folder.")
+@click.option("--force", is_flag=True, help="Replace an earlier export.")
 def tensorrt(
     output: Path,
     precision: str,

@@ -66,9 +66,11 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what the disk refused becomes one sentence."""
+        """Run a command; a Ctrl-C, and what the disk refused, become one sentence."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise click.ClickException("interrupted; nothing half-written was left") from error
         except shutil.Error as error:  # of copying a folder: source, target and reason of each file
             _, target, reason = error.args[0][0]
             raise click.ClickException(f"cannot copy to {target!r}: {reason}") from error

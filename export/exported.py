@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.export.files import RECORD
 from tbgen.export.layout import PACKED
 from tbgen.export.tasks import Task, row_of
 
-RECORD = "export.json"
 FORMAT = 1
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from tbgen.export.errors import UserError
 
+RECORD = "export.json"  # in the folder of an export, what was done
 FULL = {
     errno.ENOSPC: "no space left on the disk",
     errno.EDQUOT: "the disk quota is used up",
@@ -25,10 +26,13 @@ FULL = {
 def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside `target` that takes its name at the end; on any error or Ctrl-C nothing is left.
 
-    An existing `target` is replaced only with `force`. Raises UserError for one that exists and for a full disk.
+    An existing `target` is replaced only with `force`, and only if it is empty or an export. Raises UserError for one
+    that exists and for a full disk.
     """
     if target.exists() and not force:
         raise UserError(f"{str(target)!r} exists; choose another folder, or replace it with --force")
+    if target.exists() and not (target.is_dir() and ((target / RECORD).is_file() or not any(target.iterdir()))):
+        raise UserError(f"{str(target)!r} is no export, so --force does not replace it; choose another folder")
     with beside(target) as scratch:
         new, old = Path(scratch, "new"), Path(scratch, "old")
         new.mkdir()  # its own folder: a temporary directory is closed to other users, the target should not be
@@ -37,7 +41,7 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            raise UserError(f"{FULL[error.errno]}; nothing was written to {str(target)!r}") from error
+            raise UserError(f"{FULL[error.errno]}; nothing was written") from error
         if target.exists():
             target.rename(old)
         new.rename(target)

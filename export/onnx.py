@@ -13,8 +13,8 @@ import numpy as np
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.drift import first_drifts
 from tbgen.export.errors import NoSuchName, UserError, require
-from tbgen.export.exported import RECORD, Exported, TensorSpec, exported_from_folder, record_of
-from tbgen.export.files import sha256, whole_folder, write_json
+from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
+from tbgen.export.files import RECORD, sha256, whole_folder, write_json
 from tbgen.export.fusion import fuse
 from tbgen.export.graphfile import weights_beside
 from tbgen.export.layout import LAYOUTS, LENGTHS, PACKED, PADDED

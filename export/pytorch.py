@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +60,9 @@ def read_state(path: Path | None) -> dict[str, Any]:
     """The tensors of a state dict's file, read without running what a pickle may hold. Raises UserError."""
     torch = require("torch", extra="onnx")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles of another kind, which are refused below
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise UserError(
             f"{str(path)!r} holds no plain state dict; write it with torch.save(model.state_dict(), file)"

@@ -11,8 +11,8 @@ from typing import Any
 from tbgen.export.adapt import adapt, engine_names, fix_widths, graph_inputs, name_nodes, names_from_words
 from tbgen.export.companions import Companions, companions_from_folder, described, write_companions
 from tbgen.export.errors import UserError, require
-from tbgen.export.exported import RECORD, Exported, TensorSpec, exported_from_folder, record_of
-from tbgen.export.files import sha256, whole_folder, write_json
+from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
+from tbgen.export.files import RECORD, sha256, whole_folder, write_json
 from tbgen.export.fusion import fuse
 from tbgen.export.graphfile import MICROSOFT, load_graph, save_graph, weights_beside
 from tbgen.export.onnx import advice, check_graph, opset_of, refuse_drift, refuse_newer, tensor_specs

@@ -10,8 +10,8 @@ from pathlib import Path
 from tbgen.export.adapt import INPUTS
 from tbgen.export.companions import Companions, companions_from_folder, described, positions, write_companions
 from tbgen.export.errors import MissingExtra, UserError
-from tbgen.export.exported import RECORD, Exported, exported_from_folder, record_of
-from tbgen.export.files import whole_folder, write_json
+from tbgen.export.exported import Exported, exported_from_folder, record_of
+from tbgen.export.files import RECORD, whole_folder, write_json
 from tbgen.export.run import Run
 from tbgen.export.tensorrt_cuda import gpu
 from tbgen.export.tensorrt_export import PLAN, card_of, export_from_plan, longest, with_plan

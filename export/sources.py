@@ -10,8 +10,8 @@ from pathlib import Path
 from tbgen.export.bases import BASES, config_of_base
 from tbgen.export.checkpoint import WEIGHTS, Checkpoint, checkpoint_from_folder, checkpoint_of, own_labels
 from tbgen.export.errors import UserError, require
-from tbgen.export.exported import RECORD, exported_from_folder
-from tbgen.export.files import sha256
+from tbgen.export.exported import exported_from_folder
+from tbgen.export.files import RECORD, sha256
 from tbgen.export.ready import read_graph, weight_files
 from tbgen.export.tasks import task_named, task_of_architecture
 from tbgen.export.tokenizer import check_tokenizer
@@ -125,7 +125,12 @@ def checkpoint_from_source(
         return checkpoint_from_folder(Path(source), task=task, labels=labels)
     if HUB_NAME.fullmatch(source):
         return checkpoint_from_hub(source, revision=revision, task=task, labels=labels)
-    raise UserError(f"no folder {source!r}, and it is no name on the hub (owner/model) either")
+    raise no_source(source)
+
+
+def no_source(source: str) -> UserError:
+    """What to say of a source that is neither a folder nor can be a name on the hub."""
+    return UserError(f"no folder {source!r}, and it is no name on the hub (owner/model) either")
 
 
 def checkpoint_from_hub(
@@ -145,6 +150,8 @@ def snapshot(name: str, revision: str | None, patterns: list[str]) -> Path:
     at = f"{name!r} at {revision!r}" if revision else repr(name)
     try:
         return Path(hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except hub.errors.HFValidationError as error:  # ./mine, a folder that is not there
+        raise no_source(name) from error
     except hub.errors.GatedRepoError as error:
         raise UserError(f"{at} on the hub needs your consent and a token: huggingface-cli login") from error
     except hub.errors.RevisionNotFoundError as error:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.exported import RECORD, Exported, exported_from_folder, record_of
-from tbgen.export.files import copy_files, whole_folder, write_json
+from tbgen.export.exported import Exported, exported_from_folder, record_of
+from tbgen.export.files import RECORD, copy_files, whole_folder, write_json
 from tbgen.export.parity import Encoder, Parity, parity
 from tbgen.export.run import onnx_run
 from tbgen.export.sentences import TEXTS

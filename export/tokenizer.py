@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tbgen.export.convert import tokenizer_from_slow
 from tbgen.export.errors import UserError, require
@@ -52,9 +53,21 @@ def tokenizer_length(folder: Path) -> int | None:
     return int(limit) if limit else None
 
 
+def tokenizer_from_file(path: Path) -> Any:
+    """The tokenizer in a tokenizer.json. Raises UserError for a damaged one, and for one of a newer library."""
+    tokenizers = require("tokenizers", extra="onnx")
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise UserError(
+            f"{path.name} holds no tokenizer that tokenizers {tokenizers.__version__} can read ({error}); save it "
+            "again with tokenizer.save_pretrained(folder)"
+        ) from error
+
+
 def special_ids(folder: Path) -> dict[str, int]:
     """The ids of the tokenizer's special tokens, by their role. Raises UserError when nothing says how to pad."""
-    tokenizer = require("tokenizers", extra="onnx").Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = tokenizer_from_file(folder / "tokenizer.json")
     found = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         named = read_json_if_there(folder, name)
@@ -75,7 +88,7 @@ def special_ids(folder: Path) -> dict[str, int]:
 
 def check_vocabulary(folder: Path, rows: int) -> None:
     """Raise UserError when the tokenizer.json of `folder` gives ids beyond an embedding of `rows`."""
-    tokenizer = require("tokenizers", extra="onnx").Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = tokenizer_from_file(folder / "tokenizer.json")
     token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if largest >= rows:
         raise UserError(

@@ -149,6 +149,8 @@ def test_a_recipe_for_a_ready_file_gives_the_same_models_again(here: Path, ready
             ["--source", "none.pt"],
             "no file 'none.pt'; a source is a folder, a file, or a name on the hub (owner/model)",
         ),
+        (["--source", "./none"], "none', and it is no name on the hub (owner/model) either"),
+        (["--source", "none/-none."], "no folder 'none/-none.', and it is no name on the hub (owner/model) either"),
         (["--source", "model.pt"], "no tokenizer.json in '.', nor what one can be made of"),
         (
             ["--source", "model.pt", "--tokenizer", "tokenizer_model"],
@@ -180,6 +182,7 @@ def test_one_sentence_for_a_source_that_cannot_be_had(
         ("corrupt", [], "'model.onnx' is no whole ONNX file: "),
         ("names", [], "takes ids, attention_mask, token_type_ids; it must take input_ids and attention_mask"),
         ("nothing", ["--label", "a", "--label", "b"], "gives 3 numbers a text, there are 2 labels (a, b); name them"),
+        ("tokenizer", [], "tokenizer.json holds no tokenizer that tokenizers "),
         ("vocabulary", [], "fails on the tokenizer's last id 90000 (is its vocabulary larger than the embedding?)"),
         ("nothing", ["--fixed-length", "301"], "fails on 301 tokens (does it have fewer positions?)"),
     ],
@@ -208,6 +211,8 @@ def spoiled(model: Path, how: str) -> None:
         for node in graph.graph.node:
             node.input[:] = ["ids" if name == "input_ids" else name for name in node.input]
         onnx.save(graph, model)
+    elif how == "tokenizer":
+        (model.with_name("tokenizer_model") / "tokenizer.json").write_text("{", encoding="utf-8")
     elif how == "vocabulary":
         file = model.with_name("tokenizer_model") / "tokenizer.json"
         tokenizer = json.loads(file.read_text(encoding="utf-8"))

@@ -107,6 +107,17 @@ def test_an_existing_folder_is_kept(bert: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_only_an_export_is_replaced(bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for place in (bert, bert / "config.json"):
+        with pytest.raises(UserError, match="is no export, so --force does not replace it; choose another folder"):
+            onnx_from_checkpoint(checkpoint_from_folder(bert), place, force=True)
+    assert (bert / "model.safetensors").is_file()
+    for _ in range(2):
+        made = onnx_from_checkpoint(checkpoint_from_folder(bert), tmp_path / "mine", force=True)
+    assert made.model.is_file()
+
+
 def test_drift_is_refused_with_both_numbers(bert: Path, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"differs from PyTorch by \d.*e-0\d in a logit, the tolerance is 1e-12; nothing was written"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,7 @@ def test_a_state_dict_that_does_not_fit_is_refused(
         (lambda path: path.write_bytes(b"not a pickle"), "holds no plain state dict"),
         (lambda path: path.write_bytes(path.read_bytes()[:5000]), "holds no plain state dict"),
         (lambda path: path.write_bytes(b""), "holds no plain state dict"),
+        (lambda path: path.write_bytes(pickle.dumps({"epoch": 3})), "holds no plain state dict"),
     ],
 )
 def test_a_file_that_is_no_state_dict_is_refused(
