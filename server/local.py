@@ -78,10 +78,15 @@ class LocalModels:
     def answer(
         self, name: str, version: int, inputs: Tensors, parameters: str, wanted: set[str] | None = None
     ) -> Tensors:
-        """The outputs of any model to one request. Raises Refused."""
+        """The outputs of any model to one request. Raises Refused, and UserError for a decoupled model."""
         if not self.ready(name):
             raise Refused(f"Model '{name}' is not ready.")
         config = self.message(name)
+        if config.model_transaction_policy.decoupled:
+            raise UserError(
+                f"model {name!r} is decoupled: it answers a request with any number of responses, and without Triton a "
+                "request has one; start it with `tbgen serve`, and ask it by gRPC's streaming calls"
+            )
         check_request(config, inputs)
         names = wanted or {tensor.name for tensor in config.output}
         if config.platform == "ensemble":

@@ -15,6 +15,8 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.backend_utils import NAME
 from tbgen.server.local import LocalModels
+from tests.triton.broken.changes import edit
+from tests.triton.good_models import decoupled, python
 
 FRONTS = ["m_onnx_ensemble", "m_onnx_bls"]
 
@@ -77,6 +79,17 @@ def test_another_backend_is_named(tmp_path: Path) -> None:
     (tmp_path / "c" / "config.pbtxt").write_text('backend: "pytorch"', encoding="utf-8")
     with LocalModels(tmp_path) as models, pytest.raises(UserError, match="its backend is 'pytorch'"):
         models.infer("c", {})
+
+
+def test_a_decoupled_model_is_a_sentence(tmp_path: Path) -> None:
+    decoupled(tmp_path / "words")
+    calls = python(tmp_path / "calls")
+    bls = "pb_utils.InferenceRequest(model_name='words', requested_output_names=['ids'], inputs=requests[0].inputs())"
+    edit("        ids =", f"        {bls}.exec()\n        ids =", "1/model.py")(calls)
+    for model in ("words", "calls"):
+        result = CliRunner().invoke(main, ["run", model, "x", "-r", str(tmp_path)])
+        assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
+        assert result.output.startswith("Error: model 'words' is decoupled: it answers a request with any number of")
 
 
 def test_an_unknown_model_lists_those_there_are(repository: Path) -> None:
