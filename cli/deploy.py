@@ -40,7 +40,8 @@ def deploy() -> None:
     type=click.FloatRange(min=0.1),
     default=60.0,
     show_default=True,
-    help="Seconds within which a polling server notices a change (its --repository-poll-secs, and some).",
+    help="Seconds within which a polling server notices a change (its --repository-poll-secs, and some), not counting "
+    "those in which it loads other models.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 def copy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tbgen.export.errors import UserError
@@ -12,6 +13,7 @@ from tbgen.server.log import sentence
 TICK = 0.2  # seconds between two looks
 NO_CONTROL = "explicit model load / unload is not allowed"
 GONE = ("unloaded", "")  # why a version is not there, when nothing failed
+LOADING = "LOADING"  # a poll waits for all that it loads before the next one looks again
 
 
 class Live:
@@ -20,7 +22,7 @@ class Live:
     Args:
         connection: to the server.
         seconds: how long a model may take to load, the server's polling period included.
-        notice: how long a polling server may take to notice a version; None: `seconds`.
+        notice: how long a polling server that loads nothing may take to notice a version; None: `seconds`.
     """
 
     def __init__(self, connection: Connection, *, seconds: float, notice: float | None = None) -> None:
@@ -36,18 +38,18 @@ class Live:
     def bring(self, model: str, version: int) -> None:
         """Have a version that is in the repository served. Raises UserError with the server's reason."""
         self.tell("load", model)
-        began = time.monotonic()
+        began = idle_since = time.monotonic()
         while not self.serves(model, version):
-            known = [why for name, number, _, why in self.index() if (name, number) == (model, version)]
+            index, now = self.index(), time.monotonic()
+            known = [why for name, number, _, why in index if (name, number) == (model, version)]
             if any(reason not in GONE for reason in known):
                 raise UserError(f"version {version} of {model!r} failed to load: {sentence(known[0])}")
-            waited = time.monotonic() - began
-            if waited > (self.seconds if known else self.notice):
-                what = "loaded" if known else "noticed"
-                raise UserError(
-                    f"version {version} of {model!r} was not {what} by the server within {waited:.0f} s; it must poll "
-                    "this very repository (--model-control-mode=poll, every few seconds) or take orders (=explicit)"
-                )
+            others = sorted({name for name, _, state, _ in index if state == LOADING and name != model})
+            idle_since = now if others else idle_since
+            if now - began > self.seconds:
+                raise UserError(late(model, version, "loaded" if known else "noticed", now - began, others))
+            if not known and now - idle_since > self.notice:
+                raise UserError(late(model, version, "noticed", now - idle_since))
             time.sleep(TICK)
 
     def drop(self, model: str) -> None:
@@ -86,3 +88,18 @@ class Live:
             for row in rows
             if row.get("version")
         ]
+
+
+def late(model: str, version: int, what: str, waited: float, others: Sequence[str] = ()) -> str:
+    """Why a version was given up, and what to do; others: what the server was loading in the end instead."""
+    said = f"version {version} of {model!r} was not {what} by the server within {waited:.0f} s"
+    if others:
+        return (
+            f"{said}, which still loads {', '.join(others)}; try again when they are loaded, or give a longer --timeout"
+        )
+    if what == "loaded":
+        return f"{said}; give a longer --timeout if it takes long"
+    return (
+        f"{said}; it must poll this very repository (--model-control-mode=poll, every few seconds) or take orders "
+        "(=explicit)"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,9 @@ from tbgen.server.deploy import deploy, planned, served_from_elsewhere
 from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tbgen.server.live import Live
 from tbgen.server.stores import store_from
+from tests.triton.broken.changes import edit
 from tests.triton.counting import ask, under_load, write_counting
+from tests.triton.good_models import python
 
 MODES = {
     "explicit": ["--model-control-mode=explicit", "--load-model=*"],
@@ -89,6 +92,26 @@ def test_a_server_that_neither_polls_nor_takes_orders_is_told_apart_soon(tmp_pat
         wrong = store_from(str(tmp_path / "elsewhere"))
         assert served_from_elsewhere(planned(source, wrong, live), live) == ["count", "count_ensemble"]
     assert tree(target) == before
+
+
+def test_a_polling_server_that_loads_another_model_is_waited_for(tmp_path: Path) -> None:
+    target, source = write_counting(tmp_path / "target", 0), write_counting(tmp_path / "source", 1)
+    with serving(target, "poll") as server, Connection(server.grpc_url) as connection:
+        live, store = Live(connection, seconds=60, notice=3), store_from(str(target))
+        loads_for(8, python(tmp_path / "new" / "slow"))
+        (tmp_path / "new" / "slow").rename(target / "slow")
+        while "LOADING" not in [state for _, _, state, _ in live.index()]:
+            time.sleep(0.1)
+        hasty = Live(connection, seconds=2)
+        with store, pytest.raises(UserError, match=r"within 2 s, which still loads slow; .*; everything is as before"):
+            hasty.polls = True
+            deploy(planned(source, store, hasty), store, hasty)
+        assert deploy(planned(source, store, live), store, live) == ["count", "count_ensemble"]
+
+
+def loads_for(seconds: int, model: Path) -> None:
+    """Let a model sleep while it loads."""
+    edit("        self.name", f"        __import__('time').sleep({seconds})\n        self.name", "1/model.py")(model)
 
 
 def test_a_new_model_and_an_unchanged_one(tmp_path: Path) -> None:
