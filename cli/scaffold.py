@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,7 @@ def scaffold(name: str | None, repository: Path | None, recipe: Path | None, for
         say_preset(request, console)
         with status_line(console) as on_progress:
             written = write(request, target, force=force, on_progress=on_progress)
-        show(written, console, cache=request.cache)
+        show(written, console, request)
         if request.steps == "backend":
             console.print(BACKEND_NOTE, style="yellow")
         if request.cache:
@@ -159,11 +159,12 @@ def say_preset(request: Request, console: Console) -> None:
         console.print(f"No --source: serving the bundled sample, {about}. Yours: --source DIR", style="yellow")
 
 
-def show(written: Scaffolded, console: Console, *, cache: bool) -> None:
+def show(written: Scaffolded, console: Console, request: Request) -> None:
     """What was written, and how to serve it."""
     from rich.console import Console
 
     from tbgen.cli.show import repository_tree
+    from tbgen.generator.build_script import BUILD
 
     if parity := written.exported.parity:
         console.print(
@@ -181,17 +182,21 @@ def show(written: Scaffolded, console: Console, *, cache: bool) -> None:
     models = [folder.name for folder in written.models]
     out = Console(highlight=False)
     out.print(repository_tree(written.repository, models))
+    if script := next((path for path in written.models if (path / BUILD).is_file()), None):
+        out.print(f"Build the plan first, on the GPU machine: sh {script / BUILD}", soft_wrap=True)
     out.print(f"Serve it here: tbgen serve {written.repository}")
     out.print(
         "Put it into an existing Triton"
-        + (", which keeps answers if it was started with --cache-config" if cache else "")
+        + (", which keeps answers if it was started with --cache-config" if request.cache else "")
         + "; the second line loads it where the server does not poll:",
         soft_wrap=True,
     )
     for line in drop_in_lines(written.repository, models):
         out.print(f"  {line}", soft_wrap=True)
-    out.print("Or start one on it, in NVIDIA's container:")
-    out.print(f"  {launch_line(written.repository, cache=cache)}", soft_wrap=True)
+    built = written.exported.made.get("tensorrt", {})
+    which = "" if "triton" in built or not built else f" of the RELEASE that has TensorRT {built['version']}"
+    out.print(f"Or start one on it, in NVIDIA's container{which}:", soft_wrap=True)
+    out.print(f"  {launch_line(written.repository, request, built)}", soft_wrap=True)
 
 
 def import_lines(models: Sequence[Path]) -> list[str]:
@@ -218,13 +223,20 @@ def drop_in_lines(repository: Path, models: list[str]) -> list[str]:
     ]
 
 
-def launch_line(repository: Path, *, cache: bool) -> str:
-    """The shell line that starts Triton's newest known container on a repository, in UTF-8, with a response cache."""
+def launch_line(repository: Path, request: Request, built: Mapping[str, Any]) -> str:
+    """The shell line that starts a container on a repository, in UTF-8, with a response cache and GPUs if asked for.
+
+    It is the newest known container, or for a plan the one whose TensorRT builds it: `built` is what is known of that.
+    """
     from tbgen.generator.config import CACHE_ARGUMENT
+    from tbgen.generator.engines import ENGINES
     from tbgen.generator.releases import RELEASES
 
+    release = built.get("triton", "RELEASE") if built else max(RELEASES)
+    gpus = "--gpus all " if ENGINES[request.engine].instances == "KIND_GPU" else ""
     return (
-        "docker run --rm --shm-size=1g -p 8000:8000 -p 8001:8001 -e PYTHONUTF8=1 -e LANG=C.UTF-8 -e LC_ALL=C.UTF-8 "
-        f'-v "{repository.resolve()}:/models:ro" nvcr.io/nvidia/tritonserver:{max(RELEASES)}-py3 '
-        "tritonserver --model-repository=/models" + (f" {CACHE_ARGUMENT}" if cache else "")
+        f"docker run --rm {gpus}--shm-size=1g -p 8000:8000 -p 8001:8001 "
+        "-e PYTHONUTF8=1 -e LANG=C.UTF-8 -e LC_ALL=C.UTF-8 "
+        f'-v "{repository.resolve()}:/models:ro" nvcr.io/nvidia/tritonserver:{release}-py3 '
+        "tritonserver --model-repository=/models" + (f" {CACHE_ARGUMENT}" if request.cache else "")
     )

@@ -12,6 +12,7 @@ from tbgen.export.tensorrt_versions import Traits, traits_of
 from tbgen.generator.engines import EngineKind
 from tbgen.generator.releases import Release
 
+BUILD = "build/build.sh"  # in the folder of an engine model
 SCRIPT = """\
 #!/bin/sh
 # Builds {model}/1/model.plan for this machine's GPU, with the TensorRT of Triton {release}; the server must run both.

@@ -152,6 +152,8 @@ def release_to_build(request: Request) -> Release | None:
         return None
     if not ENGINES[request.engine].plan:
         raise UserError(f"engine {request.engine} needs no plan; --build-script is for trt_fp16 and trt_fp32")
+    if request.layout == PACKED:
+        raise UserError("--layout packed is for ONNX Runtime, TensorRT does not read it: leave it out")
     if request.fixed_length:
         raise UserError("--fixed-length is for ONNX files; the lengths of a plan are those of its profiles")
     return release_named(request.build_script)

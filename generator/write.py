@@ -20,6 +20,7 @@ from tbgen.backends.model import (
     steps_from_folder,
 )
 from tbgen.export.errors import UserError
+from tbgen.generator.build_script import BUILD
 from tbgen.generator.chain import check_chain
 from tbgen.generator.config import (
     ModelConfig,
@@ -177,14 +178,14 @@ def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> Mode
 
 def write_build(model: EngineModel, folder: Path) -> None:
     """The ONNX file and the script that builds the plan from it, beside the version folder."""
-    build = folder.parent / "build"
+    build = (folder.parent / BUILD).parent
     build.mkdir()
     shutil.copyfile(model.file, build / "model.onnx")
     if model.weights:
         shutil.copyfile(model.weights, build / model.weights.name)
-    (build / "build.sh").write_text(model.build_script, encoding="utf-8")
-    (build / "build.sh").chmod(0o755)
-    (folder / "README").write_text(f"{model.kind.file} comes here: run ../build/build.sh\n", encoding="utf-8")
+    (folder.parent / BUILD).write_text(model.build_script, encoding="utf-8")
+    (folder.parent / BUILD).chmod(0o755)
+    (folder / "README").write_text(f"{model.kind.file} comes here: run ../{BUILD}\n", encoding="utf-8")
 
 
 def write_ensemble_model(model: EnsembleModel, folder: Path, wiring: Wiring) -> ModelConfig:

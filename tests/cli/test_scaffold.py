@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tbgen.cli.main import main
+from tests.generator.test_plans import plan_folder
 
 STEP = """
 import click
@@ -93,3 +94,22 @@ def test_what_cannot_be_done_with_long_texts_is_a_sentence(
     asked = tbgen("scaffold", "shop", "--source", sample_export, "--task", "text-classification", *words)
     assert (asked.exit_code, sentence in asked.output.replace("\n", " ")) == (1, True), asked.output
     assert not Path("model_repository").exists()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_plan_goes_with_the_container_that_builds_it(sample_export: Path) -> None:
+    asked = ["--source", sample_export, "--engine", "trt_fp16", "--build-script", "24.04"]
+    said = tbgen("scaffold", "shop", *asked).output.splitlines()
+    build = said.index("Build the plan first, on the GPU machine: sh model_repository/shop_trt_fp16/build/build.sh")
+    assert said[build + 1] == "Serve it here: tbgen serve model_repository"
+    assert said[-2] == "Or start one on it, in NVIDIA's container:"
+    assert said[-1].startswith("  docker run --rm --gpus all --shm-size=1g ")
+    assert "nvcr.io/nvidia/tritonserver:24.04-py3 tritonserver" in said[-1]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_plan_that_is_there_goes_with_the_release_of_its_tensorrt(sample_export: Path, tmp_path: Path) -> None:
+    plan = plan_folder(sample_export, tmp_path / "plan", "1x128")
+    said = tbgen("scaffold", "shop", "--source", plan, "--engine", "trt_fp16").output.splitlines()
+    assert said[-2] == "Or start one on it, in NVIDIA's container of the RELEASE that has TensorRT 8.5.3.1:"
+    assert "nvcr.io/nvidia/tritonserver:RELEASE-py3 tritonserver" in said[-1]

@@ -173,6 +173,7 @@ def test_a_script_is_not_written_around_a_file_of_other_types(
         (half_export, "24.04", {}, "model.onnx is fp16, and TensorRT 8.6 needs fp32 for a fp16 plan: export it with"),
         (plan, "24.04", {}, "model.plan is a plan already; leave --build-script out"),
         (sample_export, "24.04", {"fixed_length": 128}, "--fixed-length is for ONNX files; the lengths of a plan are"),
+        (sample_export, "24.04", {"layout": "packed"}, "--layout packed is for ONNX Runtime, TensorRT does not read"),
     ):
         with pytest.raises(UserError, match=why):
             scaffold(Request("kcbert", source, engine="trt_fp16", build_script=release, **options), tmp_path / "models")
