@@ -75,11 +75,12 @@ def updates(name: str | None, source: Path | None, recipe: Path | None, reposito
     from rich.console import Console
 
     from tbgen.generator.recipe import FILE, recipe_from_file
-    from tbgen.generator.update import regenerated, requests_from_records
+    from tbgen.generator.update import own_folders, regenerated, requests_from_records
 
     file = recipe or (Path(FILE) if Path(FILE).is_file() else None)
     found = recipe_from_file(file) if file else None
-    if found and name in (None, found.name) and source is None:
+    by_recipe = found is not None and name in (None, found.name) and source is None
+    if found and by_recipe:
         where = repository or found.repository
         requests: Asked = [(request, None) for request in found.requests]
     elif name is None:
@@ -87,10 +88,17 @@ def updates(name: str | None, source: Path | None, recipe: Path | None, reposito
     else:
         where = repository or Path("model_repository")
         requests = [*requests_from_records(where, name, source)]
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console, spoken_for = Console(stderr=True, soft_wrap=True, highlight=False), set[str]()
     for request, models in requests:
         with regenerated(request, where, models=models, on_progress=console.print) as update:
+            spoken_for |= {*update.models}
             yield update
+    if by_recipe:
+        others = [folder.name for folder in own_folders(requests[0][0].name, where) if folder.name not in spoken_for]
+        if others:
+            console.print(
+                f"Not in {file}, left as they are: {', '.join(others)}; `tbgen diff {others[0]}` looks at them"
+            )
 
 
 def show(update: Update, *, force: bool = False) -> None:
@@ -103,6 +111,10 @@ def show(update: Update, *, force: bool = False) -> None:
     out = Console(highlight=False, soft_wrap=True)
     if not update.same_source:
         out.print("The checkpoint is another one than before.", style="yellow")
+    for model, settings in update.asked_otherwise.items():
+        out.print(
+            f"{model} was written with other settings than those asked for now: {', '.join(settings)}", style="yellow"
+        )
     changes = [change for change in update.changes if change.state != "same"]
     if not changes:
         out.print(f"{', '.join(update.models)}: as tbgen writes them")

@@ -23,6 +23,7 @@ from tbgen.generator.repository import RECORD, files_of, read_record, refuse_wit
 from tbgen.generator.request import Request
 from tbgen.generator.scaffold import stage
 
+UNSEEN = {"graph", "vendor", "platform"}  # settings that say which models and files there are, not what a model does
 KEPT = ("edited", "conflict", "own")  # what an update leaves alone
 
 
@@ -44,13 +45,17 @@ class FileChange:
 
 @dataclass(frozen=True)
 class Update:
-    """Models written anew in a staging folder, and how their files stand to those in the repository."""
+    """Models written anew in a staging folder, and how their files stand to those in the repository.
+
+    asked_otherwise: model -> the settings with which it stands, as far as they are not those of now.
+    """
 
     repository: Path
     staging: Path
     models: tuple[str, ...]
     changes: tuple[FileChange, ...]
     same_source: bool
+    asked_otherwise: Mapping[str, tuple[str, ...]]
 
 
 @contextmanager
@@ -75,7 +80,17 @@ def regenerated(
         changes = [change for name in mine for change in changes_of(repository, staging, name)]
         before = [record["source"] for name in mine if (record := read_record(repository / name))]
         same_source = all(source == written.source for source in before)
-        yield Update(repository, staging, mine, tuple(changes), same_source)
+        yield Update(repository, staging, mine, tuple(changes), same_source, asked_otherwise(repository, staging, mine))
+
+
+def asked_otherwise(repository: Path, staging: Path, names: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """The settings of which the standing models' records say something else than those of the models written anew."""
+    found = {}
+    for name in names:
+        old, new = ((read_record(folder / name) or {"settings": {}})["settings"] for folder in (repository, staging))
+        other = tuple(key for key in old.keys() & new.keys() - UNSEEN if old[key] != new[key])
+        found |= {name: tuple(sorted(other))} if other else {}
+    return found
 
 
 def apply(update: Update, *, force: bool = False) -> list[str]:

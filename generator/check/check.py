@@ -17,6 +17,7 @@ from tbgen.generator.check import (
     plan,
     python_model,
     ragged,
+    records,
     schema,
     settings,
     steps,
@@ -55,6 +56,7 @@ REPOSITORY_RULES: tuple[RepositoryRule, ...] = (
     *python_model.REPOSITORY_RULES,
     *plan.REPOSITORY_RULES,
     *wiring.REPOSITORY_RULES,
+    *records.REPOSITORY_RULES,
     *lengths.REPOSITORY_RULES,
 )
 

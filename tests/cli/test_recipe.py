@@ -65,6 +65,22 @@ def test_a_recipe_from_init_to_update(here: Path, sample_export: Path) -> None:
     assert "count: 1" in config.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("here")
+def test_models_that_were_asked_for_otherwise_than_the_recipe(sample_export: Path) -> None:
+    assert tbgen("init", "shop", "--source", sample_export, "--graph", "bls").exit_code == 0
+    for graph, long_text in (("bls", "reject"), ("ensemble", "truncate")):
+        options = ("--source", sample_export, "--graph", graph, "--long-text", long_text, "--force")
+        assert tbgen("scaffold", "shop", *options).exit_code == 0
+    checked = tbgen("check", "model_repository").output
+    assert "shop_onnx_ensemble/tbgen.json: advice: answers otherwise than shop_onnx_bls: written with other" in checked
+    lines = tbgen("diff").output.splitlines()
+    assert "shop_onnx_bls was written with other settings than those asked for now: long_text" in lines
+    assert lines[-1] == (
+        "Not in tbgen.toml, left as they are: shop_onnx_ensemble, shop_postprocess, shop_tokenizer; "
+        "`tbgen diff shop_onnx_ensemble` looks at them"
+    )
+
+
 def test_diff_can_fail_a_build(here: Path, sample_export: Path) -> None:
     assert tbgen("scaffold", "shop", "--source", sample_export, "--graph", "bls").exit_code == 0
     (here / "model_repository" / "shop_onnx_bls" / "1" / "engine.py").unlink()

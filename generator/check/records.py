@@ -1,0 +1,38 @@
+"""Rules on what tbgen's records say of models that stand together under one name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tbgen.generator.check.finding import Finding
+from tbgen.generator.check.model import Model, Repository
+from tbgen.generator.repository import RECORD, read_record
+from tbgen.generator.users import ANSWER
+
+
+def answers_like_its_neighbours(model: Model, repository: Repository) -> Iterator[Finding]:
+    """The graphs of one name were written with the same settings, as far as their answers depend on them."""
+    mine = record_of_front(model, repository)
+    if mine is None:
+        return
+    for neighbour in repository.models.values():
+        if neighbour.name == model.name:
+            return  # the first of the name is what the others are held against
+        theirs = record_of_front(neighbour, repository)
+        if theirs and theirs["name"] == mine["name"]:
+            other = [key for key in ANSWER if theirs["settings"].get(key) != mine["settings"].get(key)]
+            if other:
+                says = f"answers otherwise than {neighbour.name}: written with other settings ({', '.join(other)})"
+                mend = "scaffold both with the same settings, or one of them under another name"
+                yield model.advice(model.file(model.folder / RECORD), says, mend)
+            return
+
+
+def record_of_front(model: Model, repository: Repository) -> dict[str, Any] | None:
+    """The record of a model that clients ask, if tbgen wrote it; None of engines and of parts of ensembles."""
+    asked = model.is_ensemble or model.config.backend not in ("onnxruntime", "tensorrt")
+    return read_record(model.folder) if asked and model.name not in repository.parts else None
+
+
+REPOSITORY_RULES = (answers_like_its_neighbours,)
