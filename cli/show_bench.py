@@ -41,8 +41,9 @@ def show_wrong(report: Report, out: Console) -> None:
 
 def table_of_numbers(title: str, *columns: str, model: bool = False) -> Table:
     """A table whose first column is the load, with `model` the second the model; the others are numbers."""
-    looks = {"title_justify": "left", "title_style": "", "box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
-    made = Table(title=title, pad_edge=False, **looks)
+    made = Table(
+        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for name in ("load", "model") if model else ("load",):
         made.add_column(name, no_wrap=True)
     for column in columns:

@@ -85,7 +85,7 @@ def regenerated(
 
 def asked_otherwise(repository: Path, staging: Path, names: Collection[str]) -> dict[str, tuple[str, ...]]:
     """The settings of which the standing models' records say something else than those of the models written anew."""
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for name in names:
         old, new = ((read_record(folder / name) or {"settings": {}})["settings"] for folder in (repository, staging))
         other = tuple(key for key in old.keys() & new.keys() - UNSEEN if old[key] != new[key])
