@@ -30,9 +30,10 @@ def answers_like_its_neighbours(model: Model, repository: Repository) -> Iterato
 
 
 def record_of_front(model: Model, repository: Repository) -> dict[str, Any] | None:
-    """The record of a model that clients ask, if tbgen wrote it; None of engines and of parts of ensembles."""
+    """The whole record of a model that clients ask; None of engines, of parts of ensembles, of others' models."""
     asked = model.is_ensemble or model.config.backend not in ("onnxruntime", "tensorrt")
-    return read_record(model.folder) if asked and model.name not in repository.parts else None
+    record = read_record(model.folder) if asked and model.name not in repository.parts else None
+    return record if record and {"name", "settings"} <= record.keys() else None
 
 
 REPOSITORY_RULES = (answers_like_its_neighbours,)
