@@ -99,7 +99,8 @@ def packing_of(mask: Any, masked: float) -> Packing:
         rows=mask.shape[0],
         width=mask.shape[1],
         place=flat.nonzero()[:, 0],
-        slot=(flat.cumsum(0) - 1).clamp(min=0),
+        # not clamp: OpenVINO 2026 takes a Clip of int64 without an upper bound for one at 0, silently
+        slot=torch.maximum(flat.cumsum(0) - 1, flat.new_zeros(1)),
         mask=(1.0 - mask[:, None, None, :].to(torch.float32)) * masked,
         first=lengths.cumsum(0) - lengths,
     )

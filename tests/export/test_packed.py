@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -93,6 +94,13 @@ def test_the_file_takes_flat_tensors_and_the_record_says_what_clients_send(bert:
     assert nodes[LENGTHS] == ("tensor(int32)", ["batch"])
     assert nodes["input_ids"] == ("tensor(int64)", ["elements"])
     assert exported.inputs["input_ids"] == TensorSpec("int64", ("batch", "sequence"))
+
+
+def test_no_clip_of_whole_numbers_lacks_its_upper_bound(bert: Path, tmp_path: Path) -> None:
+    """OpenVINO 2026 takes such a one for a Clip at 0, and every answer is wrong."""
+    made = onnx_from_checkpoint(checkpoint_from_folder(bert), tmp_path / "made", layout="packed")
+    clips = [node for node in onnx.load(made.model).graph.node if node.op_type == "Clip"]
+    assert all(len(node.input) == 3 and node.input[2] for node in clips)
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("fp16", 0.05), ("int8", 1.0)])
