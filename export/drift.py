@@ -1,39 +1,115 @@
-"""Where a converted engine file leaves the FP32 one: the first nodes whose numbers differ."""
+"""Where a converted engine file leaves the FP32 one, and which layers, kept in FP32, bring it back."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tbgen.export.exported import Exported
 from tbgen.export.graphfile import load_graph
 from tbgen.export.half import half_run, run_of
-from tbgen.export.run import Tensors
+from tbgen.export.parity import Encoder, Parity, engine_run, parity
+from tbgen.export.precision import Precision, precision_named
+from tbgen.export.run import Run, Tensors
 
 # Where activations overflow or lose digits: what comes out of these is compared.
 WATCHED = ("MatMul", "Gemm", "Add", "Mul", "Softmax", "LayerNormalization", "Gelu", "BiasGelu", "Attention")
+PRODUCTS = ("MatMul", "Gemm", "Attention")  # with weights; what 8 bits are for
+HALF_MOST = 65504.0
+LAYER = 12  # most matrix products of a name's beginning that is still one layer
+NAMED = 3  # how many nodes the message names
 
 
 @dataclass(frozen=True)
 class Drift:
-    """A node, and how far its numbers are off: the largest difference, over the largest number; NaN where one is."""
+    """A node, how far its numbers are off (the largest difference, over the largest number; NaN where one is), and the
+    largest number that it gives in FP32.
+    """
 
     node: str
     error: float
+    largest: float
 
 
-def first_drifts(before: Path, after: Path, inputs: Tensors, *, bound: float = 0.01, limit: int = 3) -> list[Drift]:
-    """The first nodes, in the order of the graph, whose relative error is beyond `bound`."""
+def advice(
+    before: Path,
+    exported: Exported,
+    texts: Sequence[str],
+    reference: Run,
+    bounds: Precision,
+    keep: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda _: None,
+) -> str:
+    """Where a file that does not hold first drifts, and the command with which it does; empty for FP32.
+
+    `before` is the FP32 file that it was converted from, `keep` what was kept in FP32. Lists of layers are tried, each
+    about twice as long as the one before, until one holds against `reference` on the texts.
+    """
+    precision = exported.made["precision"]
+    if precision == "fp32":
+        return ""
+    tell("looking for the layers to keep in FP32")
+
+    def holding(more: Sequence[str]) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            trial = replace(exported, model=Path(folder, "model.onnx"))
+            precision_named(precision).convert(before, trial.model, exported.row, [*keep, *more])
+            return holds(parity(reference, engine_run(trial), Encoder(exported), texts, exported), bounds)
+
+    drifts = measured(before, exported.model, Encoder(exported)(texts))
+    names = ", ".join(f"{drift.node} ({drift.error:.2g})" for drift in first_drifts(drifts))
+    tried = growing(*places(load_graph(before).graph, load_graph(exported.model).graph, drifts, precision))
+    cure = next(filter(holding, tried), None)
+    where = f"It first drifts at {names}; " if names else ""
+    if cure is None:
+        return f"{where}no list of layers kept in FP32 mends that"
+    return f"{where}it holds with: {command(exported, [*keep, *cure])}"
+
+
+def holds(found: Parity, bounds: Precision) -> bool:
+    """Whether a comparison is within the bounds; NaN never is."""
+    close = found.max_abs <= bounds.tolerance and found.padding_abs <= bounds.tolerance
+    return close and found.agreement >= bounds.agreement
+
+
+def command(exported: Exported, keep: Iterable[str]) -> str:
+    """The words that export a file anew, some nodes kept."""
+    made, words = exported.made, ["tbgen export onnx --precision", exported.made["precision"]]
+    words += ["--layout packed"] if exported.packed else []
+    words += ["--optimize"] if made.get("optimized") else []
+    words += [f"--fixed-length {exported.fixed_length}"] if exported.fixed_length else []
+    return " ".join([*words, *(f"--keep-fp32 {name}" for name in shortest(list(keep)))])
+
+
+def shortest(starts: Sequence[str]) -> list[str]:
+    """Beginnings of names without those that begin as another does."""
+    return [name for name in starts if not any(name != other and name.startswith(other) for other in starts)]
+
+
+def measured(before: Path, after: Path, inputs: Tensors) -> list[Drift]:
+    """How far the nodes that two files share are off, in the order of the graph."""
     left, right = load_graph(before), load_graph(after)
     shared = {output for node in right.graph.node for output in node.output}
     watched = {
         node.output[0]: node.name for node in left.graph.node if node.op_type in WATCHED and node.output[0] in shared
     }
     tensors = list(watched)
-    numbers = [run_of(left, tensors, optimize=False)(inputs), half_run(after, watched=tensors)(inputs)]
-    found = [Drift(name, relative_error(*(side[tensor] for side in numbers))) for tensor, name in watched.items()]
-    return [drift for drift in found if not drift.error <= bound][:limit]
+    want = run_of(left, tensors, optimize=False)(inputs)
+    have = half_run(after, watched=tensors)(inputs)
+    return [
+        Drift(name, relative_error(want[tensor], have[tensor]), float(np.abs(want[tensor]).max()))
+        for tensor, name in watched.items()
+    ]
+
+
+def first_drifts(drifts: Iterable[Drift], *, bound: float = 0.01) -> list[Drift]:
+    """The first nodes whose relative error is beyond `bound`."""
+    return [drift for drift in drifts if not drift.error <= bound][:NAMED]
 
 
 def relative_error(want: np.ndarray, have: np.ndarray) -> float:
@@ -42,3 +118,43 @@ def relative_error(want: np.ndarray, have: np.ndarray) -> float:
         return float("nan")
     scale = float(np.abs(want).max()) or 1.0
     return float(np.abs(want.astype(np.float64) - have).max()) / scale
+
+
+def places(before: Any, after: Any, drifts: Sequence[Drift], precision: str) -> tuple[list[str], int]:
+    """Beginnings of names to keep in FP32, the most needed first, and how many of them must be kept at least.
+
+    8 bits: the products that were converted, the one that is off most first. Half precision: what gives or takes
+    numbers that it cannot hold, all of it, then what drifts, in the order of the graph.
+    """
+    if precision == "int8":
+        still = {node.name.removesuffix("_MatMul") for node in after.node}  # a Gemm becomes that
+        converted = {node.name for node in before.node if node.op_type in PRODUCTS and node.name not in still}
+        return [drift.node for drift in sorted(drifts, key=lambda d: -d.error) if drift.node in converted], 1
+    beyond = {drift.node for drift in drifts if drift.largest > HALF_MOST}
+    wide = {output for node in before.node if node.name in beyond for output in node.output}
+    overflows = [node.name for node in before.node if wide & {*node.input, *node.output}]
+    must = layers_of(before, overflows)
+    return list(dict.fromkeys([*must, *layers_of(before, (d.node for d in drifts if not d.error <= 1e-3))])), len(must)
+
+
+def layers_of(graph: Any, names: Iterable[str]) -> list[str]:
+    """For each node the beginning of its name that is its layer's: up to the last slash, unless that is too much."""
+    products = [node.name for node in graph.node if node.op_type in PRODUCTS]
+    return list(dict.fromkeys(layer_of(name, products) for name in names))
+
+
+def layer_of(name: str, products: Sequence[str]) -> str:
+    """A node's layer, or the node itself where what is named alike is more than a layer."""
+    start = name[: name.rfind("/") + 1]
+    whole = start in ("", "/") or sum(product.startswith(start) for product in products) > LAYER
+    return name if whole else start
+
+
+def growing(names: Sequence[str], least: int) -> Iterator[list[str]]:
+    """The first `least` names, then about twice as many, up to all of them."""
+    size = max(least, 1)
+    while names:
+        yield list(names[:size])
+        if size >= len(names):
+            return
+        size *= 2

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.checkpoint import Checkpoint
-from tbgen.export.drift import first_drifts
+from tbgen.export.drift import advice, holds
 from tbgen.export.errors import NoSuchName, UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import RECORD, sha256, whole_folder, write_json
@@ -19,7 +19,7 @@ from tbgen.export.fusion import fuse
 from tbgen.export.graphfile import weights_beside
 from tbgen.export.layout import LAYOUTS, LENGTHS, PACKED, PADDED
 from tbgen.export.packed import refuse_unpackable
-from tbgen.export.parity import Encoder, Parity, engine_parity, model_run
+from tbgen.export.parity import Parity, engine_parity, model_run
 from tbgen.export.precision import Precision, precision_named
 from tbgen.export.pytorch import model_from_checkpoint
 from tbgen.export.sentences import TEXTS
@@ -86,9 +86,10 @@ def onnx_from_checkpoint(
         )
         refuse_newer("IR version", exported.made["ir_version"], newest_ir)
         tell("comparing with PyTorch")
-        found = engine_parity(checkpoint, exported, texts or TEXTS, reference=model_run(model, checkpoint.task))
+        asked, reference = texts or TEXTS, model_run(model, checkpoint.task)
+        found = engine_parity(checkpoint, exported, asked, reference=reference)
         bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
-        refuse_drift(found, bounds, lambda: advice(traced, exported, texts or TEXTS))
+        refuse_drift(found, bounds, lambda: advice(traced, exported, asked, reference, bounds, keep_fp32, tell))
         limits = {"tolerance": bounds.tolerance, "least_agreement": bounds.agreement}
         exported = replace(exported, parity={**asdict(found), **limits})
         write_json(new / RECORD, record_of(exported))
@@ -185,31 +186,21 @@ def refuse_newer(what: str, made: int, newest: int | None) -> None:
 
 def refuse_drift(found: Parity, bounds: Precision, advise: Callable[[], str], *, reference: str = "PyTorch") -> None:
     """Raise UserError when the engine's answers are not the reference's, or NaN, which fails every comparison."""
+    if holds(found, bounds):
+        return
+    advised = advise()
+    ending = "; nothing was written" + (f". {advised}" if advised else "")
     if not found.max_abs <= bounds.tolerance:
         raise UserError(
             f"the ONNX file differs from {reference} by {found.max_abs:g} in a logit, "
-            f"the tolerance is {bounds.tolerance:g}; nothing was written{advise()}"
+            f"the tolerance is {bounds.tolerance:g}{ending}"
         )
     if found.agreement < bounds.agreement:
         raise UserError(
             f"{found.flips} of {found.decisions} decisions differ from {reference}'s, {found.agreement:.4f} agree "
-            f"and {bounds.agreement:g} must; nothing was written{advise()}"
+            f"and {bounds.agreement:g} must{ending}"
         )
-    if not found.padding_abs <= bounds.tolerance:
-        raise UserError(
-            f"padding moves a logit by {found.padding_abs:g}, the tolerance is {bounds.tolerance:g}; "
-            "nothing was written"
-        )
-
-
-def advice(traced: Path, exported: Exported, texts: Sequence[str]) -> str:
-    """Where a converted file first leaves the traced one, and the option that keeps it there; empty for FP32."""
-    if exported.made["precision"] == "fp32":
-        return ""
-    drifts = first_drifts(traced, exported.model, Encoder(exported)(texts))
-    names = ", ".join(f"{drift.node} ({drift.error:.2g})" for drift in drifts)
-    options = " ".join(f"--keep-fp32 {drift.node}" for drift in drifts)
-    return f". It first drifts at {names}; try {options}" if drifts else ""
+    raise UserError(f"padding moves a logit by {found.padding_abs:g}, the tolerance is {bounds.tolerance:g}{ending}")
 
 
 def traced_like(checkpoint: Checkpoint, exported: Exported, folder: Path) -> Path:

@@ -10,12 +10,13 @@ from typing import Any
 
 from tbgen.export.adapt import adapt, engine_names, fix_widths, graph_inputs, name_nodes, names_from_words
 from tbgen.export.companions import Companions, companions_from_folder, described, write_companions
+from tbgen.export.drift import advice
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import RECORD, sha256, whole_folder, write_json
 from tbgen.export.fusion import fuse
 from tbgen.export.graphfile import MICROSOFT, load_graph, save_graph, weights_beside
-from tbgen.export.onnx import advice, check_graph, opset_of, refuse_drift, refuse_newer, tensor_specs
+from tbgen.export.onnx import check_graph, opset_of, refuse_drift, refuse_newer, tensor_specs
 from tbgen.export.parity import Encoder, engine_run, parity
 from tbgen.export.precision import precision_named
 from tbgen.export.run import first_line, onnx_run, runtime_errors
@@ -73,8 +74,9 @@ def export_from_onnx(
                 file.rename(new / file.name)
         else:
             tell(f"converting to {precision or own}")
-            convert(taken, exported, beside, precision or own, optimize, keep_fp32)
-            found = held(taken, exported, precision or own, texts or TEXTS, tolerance)
+            source_file = convert(taken, exported, beside, precision or own, optimize, keep_fp32)
+            exported = replace(exported, made={"precision": precision or own, "optimized": optimize})
+            found = held(taken, source_file, exported, texts or TEXTS, tolerance, keep_fp32, tell)
         made = made_of(exported.model, precision or own, optimize) | {"source": source}
         weights = weights_beside(exported.model)
         exported = replace(exported, made=made, parity=found, weights=weights if weights.is_file() else None)
@@ -183,8 +185,8 @@ def check_batch(inputs: dict[str, TensorSpec], shown: str) -> None:
 
 def convert(
     taken: Path, exported: Exported, beside: Companions, precision: str, optimize: bool, keep_fp32: Sequence[str]
-) -> None:
-    """Make the engine's file of the one taken in, as `onnx_from_checkpoint` does of a traced one."""
+) -> Path:
+    """Make the engine's file of the one taken in, as `onnx_from_checkpoint` does of a traced one; what it came from."""
     whole = load_graph(taken)
     name_nodes(whole)
     save_graph(whole, taken)
@@ -197,6 +199,7 @@ def convert(
         fuse(taken, source, beside.config)
     precision_named(precision).convert(source, exported.model, exported.row, keep_fp32)
     check_graph(exported.model)
+    return source
 
 
 def made_of(model: Path, precision: str, optimized: bool) -> dict[str, Any]:
@@ -214,13 +217,24 @@ def made_of(model: Path, precision: str, optimized: bool) -> dict[str, Any]:
 
 
 def held(
-    before: Path, exported: Exported, precision: str, texts: Sequence[str], tolerance: float | None
+    taken: Path,
+    before: Path,
+    exported: Exported,
+    texts: Sequence[str],
+    tolerance: float | None,
+    keep_fp32: Sequence[str],
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
-    """The comparison of a converted file with the one before it, for its record. Raises UserError for a drift."""
-    exported = replace(exported, made={"precision": precision})
-    row = precision_named(precision)
+    """The comparison of a converted file with the one taken in, for its record. Raises UserError for a drift.
+
+    `before` is what it was converted from: the one taken in, or that with its layers fused.
+    """
+    row = precision_named(exported.made["precision"])
     bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
-    found = parity(onnx_run(before), engine_run(exported), Encoder(exported), texts, exported)
-    refuse_drift(found, bounds, lambda: advice(before, exported, texts), reference=OWN)
+    reference = onnx_run(taken)
+    found = parity(reference, engine_run(exported), Encoder(exported), texts, exported)
+    refuse_drift(
+        found, bounds, lambda: advice(before, exported, texts, reference, bounds, keep_fp32, tell), reference=OWN
+    )
     limits = {"tolerance": bounds.tolerance, "least_agreement": bounds.agreement}
     return {**asdict(found), **limits, "against": OWN}

@@ -20,7 +20,7 @@ from tbgen.backends.model import (
     text_from_bytes,
 )
 from tbgen.export.checkpoint import Checkpoint
-from tbgen.export.drift import first_drifts
+from tbgen.export.drift import advice
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.files import sha256
@@ -196,20 +196,18 @@ def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference
     row = compared(f"{scaffold.engine} ({what})", found, scaffold)
     if row.holds or reference.checkpoint is None or what == "plan":
         return row
-    return replace(row, advice=drift_advice(reference.checkpoint, exported, texts))
+    return replace(row, advice=drift_advice(reference.checkpoint, exported, texts, reference.run))
 
 
-def drift_advice(checkpoint: Checkpoint, exported: Exported, texts: Sequence[str]) -> str:
-    """Where a file that was converted first leaves the FP32 graph of its checkpoint; empty for FP32."""
-    if exported.made["precision"] == "fp32":
+def drift_advice(checkpoint: Checkpoint, exported: Exported, texts: Sequence[str], reference: Run) -> str:
+    """Where a file that was converted first leaves the FP32 graph of its checkpoint, and what mends it."""
+    precision = exported.made["precision"]
+    if precision == "fp32":
         return ""
     with tempfile.TemporaryDirectory() as folder:
         traced = traced_like(checkpoint, exported, Path(folder))
-        drifts = first_drifts(traced, exported.model, Encoder(exported)(texts))
-    names = ", ".join(f"{drift.node} ({drift.error:.2g})" for drift in drifts)
-    keep = " ".join(f"--keep-fp32 {drift.node}" for drift in drifts)
-    how = f"tbgen export onnx --precision {exported.made['precision']} {keep}, then scaffold that folder"
-    return f"it first drifts at {names}; try {how}" if drifts else ""
+        found = advice(traced, exported, texts, reference, precision_named(precision))
+    return f"{found}; then scaffold that folder" if "tbgen export" in found else found
 
 
 def verify_front(

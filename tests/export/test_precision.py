@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import onnx
 import pytest
 import torch
 import transformers
+from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
 
+from tbgen.cli.main import main
 from tbgen.export.checkpoint import Checkpoint, checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
@@ -172,20 +176,42 @@ def overflowing(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def coarse(tmp_path: Path) -> Path:
+    """The trained sample, the first layer's outputs so far apart that 8 bits flip a decision and 16 overflow."""
+    folder = Path(shutil.copytree(SAMPLES / "kcbert", tmp_path / "coarse"))
+    weights = load_file(folder / "model.safetensors")
+    for name in ("weight", "bias"):
+        weights[f"bert.encoder.layer.0.output.dense.{name}"] *= 1e5
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
 def test_an_overflow_is_refused_with_the_first_layer_that_drifts(overflowing: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        onnx_from_checkpoint(checkpoint_from_folder(overflowing), tmp_path / "made", precision="fp16")
-    assert "the tolerance is 0.05; nothing was written. It first drifts at " in caught.value.message
-    assert "; try --keep-fp32 /model/bert/encoder/layer.1/output/dense/MatMul" in caught.value.message
+        onnx_from_checkpoint(checkpoint_from_folder(overflowing), tmp_path / "made", precision="fp16", tolerance=0.2)
+    assert "the tolerance is 0.2; nothing was written. It first drifts at /model/bert/" in caught.value.message
+    first, _, cure = caught.value.message.partition("; it holds with: tbgen export onnx --precision fp16 --keep-fp32 ")
+    assert "/model/bert/encoder/layer.1/output/dense/MatMul (nan)" in first
+    assert cure == "/model/bert/encoder/layer.1/output/"
     assert not (tmp_path / "made").exists()
 
 
-def test_layers_named_to_stay_in_fp32_cure_it(overflowing: Path, tmp_path: Path) -> None:
-    keep = ["/model/bert/encoder/layer.1/output"]
-    made = onnx_from_checkpoint(
-        checkpoint_from_folder(overflowing), tmp_path / "made", precision="fp16", keep_fp32=keep, tolerance=0.5
-    )
-    assert made.parity["flips"] == 0
+@pytest.mark.parametrize(("precision", "layout"), [("fp16", "padded"), ("fp16", "packed"), ("int8", "padded")])
+def test_the_command_in_the_message_mends_it(precision: str, layout: str, coarse: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        onnx_from_checkpoint(checkpoint_from_folder(coarse), tmp_path / "made", precision=precision, layout=layout)
+    words = caught.value.message.rpartition("; it holds with: tbgen ")[2].split()
+    assert words[:4] == ["export", "onnx", "--precision", precision]
+    result = CliRunner().invoke(main, [*words, "--source", str(coarse), "-o", str(tmp_path / "made")])
+    assert result.exit_code == 0, result.output
+    kept = {node.op_type for node in onnx.load(tmp_path / "made" / "model.onnx").graph.node}
+    assert "MatMulInteger" in kept if precision == "int8" else "Cast" in kept
+
+
+def test_a_drift_that_no_layer_makes_is_said(overflowing: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no list of layers kept in FP32 mends that"):
+        onnx_from_checkpoint(checkpoint_from_folder(overflowing), tmp_path / "made", precision="fp16", tolerance=0.0)
 
 
 @pytest.mark.parametrize(

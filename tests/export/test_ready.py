@@ -198,9 +198,17 @@ def test_converts_and_holds_the_outcome_against_the_file(
 
 
 def test_refuses_a_conversion_that_drifts(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"differs from its FP32 file by .* It first drifts at .*; try --keep-fp32"):
-        export_from_onnx(folder / "model.onnx", folder, tmp_path / "made", precision="int8", tolerance=1e-3)
+    asked: dict[str, Any] = {"precision": "int8", "tolerance": 1e-2}
+    with pytest.raises(UserError, match=r"differs from its FP32 file by .* It first drifts at .*; it holds") as caught:
+        export_from_onnx(folder / "model.onnx", folder, tmp_path / "made", **asked)
     assert not (tmp_path / "made").exists()
+    words = caught.value.message.rpartition("; it holds with: ")[2].split()
+    keep = [word for word in words if word.startswith("/")]
+    assert words == [
+        *["tbgen", "export", "onnx", "--precision", "int8"],
+        *(w for name in keep for w in ("--keep-fp32", name)),
+    ]
+    assert export_from_onnx(folder / "model.onnx", folder, tmp_path / "made", **asked, keep_fp32=keep).parity
 
 
 def test_takes_a_converted_file_as_it_is_and_no_further(folder: Path, tmp_path: Path) -> None:

@@ -10,13 +10,18 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
+from safetensors.torch import load_file, save_file
 
 from tbgen.cli.main import main
+from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
+from tbgen.export.onnx import onnx_from_checkpoint
+from tbgen.export.parity import torch_run
+from tbgen.export.sentences import TEXTS as SENTENCES
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.verify import scaffold_named
+from tbgen.server.verify import drift_advice, scaffold_named
 
 TEXTS = "오늘도 상한가 갔다\n정기 주주총회는 다음 달 20일에 열린다.\n🔥 떡상\nSell.\n"
 
@@ -87,3 +92,24 @@ def test_the_tokenizer_is_not_that_of_a_longer_name(sample_export: Path, tmp_pat
     for name in ("kcbert", "kcbert_big"):
         scaffold(Request(name, sample_export, graph="bls"), tmp_path)
     assert scaffold_named("kcbert", tmp_path).exported.tokenizer == tmp_path / "kcbert_onnx_bls/1/tokenizer.json"
+
+
+def test_the_advice_for_a_file_that_drifts_names_its_layout(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SAMPLES / "kcbert", tmp_path / "coarse"))
+    weights = load_file(folder / "model.safetensors")
+    for name in ("weight", "bias"):
+        weights[f"bert.encoder.layer.0.output.dense.{name}"] *= 1e5  # 8 bits flip a decision
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    checkpoint = checkpoint_from_folder(folder)
+    asked = {"precision": "int8", "layout": "packed", "tolerance": 9.0, "texts": SENTENCES[:1]}
+    exported = onnx_from_checkpoint(checkpoint, tmp_path / "made", **asked)
+    said = drift_advice(checkpoint, exported, SENTENCES, torch_run(checkpoint))
+    assert said.startswith("It first drifts at /model/bert/")
+    words = (
+        said.rpartition("; it holds with: tbgen export onnx ")[2].removesuffix("; then scaffold that folder").split()
+    )
+    assert words[:4] == ["--precision", "int8", "--layout", "packed"]
+    kept = onnx_from_checkpoint(
+        checkpoint, tmp_path / "kept", precision="int8", layout="packed", keep_fp32=words[5::2], texts=SENTENCES
+    )
+    assert kept.parity["flips"] == 0
