@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
-from benchmarks import memory, served, startup
+from benchmarks import hops, memory, served, startup, tokenizing
 from benchmarks.table import Row, show
 
-STORIES = ("startup", "base", "tiny", "memory")
+STORIES = ("startup", "tokenizer", "hops", "base", "tiny", "memory")
 
 
 @click.command()
@@ -30,7 +31,10 @@ def main(stories: tuple[str, ...], seconds: float, rounds: int) -> None:
 def rows_of(story: str, seconds: float, rounds: int) -> list[Row]:
     """What a story measures."""
     alone = {"startup": startup.rows, "memory": memory.rows}
-    return alone[story]() if story in alone else served.rows(story, seconds=seconds, rounds=rounds)
+    timed = {"tokenizer": tokenizing.rows, "hops": hops.rows}
+    if story in alone:
+        return alone[story]()
+    return timed.get(story, partial(served.rows, story))(seconds=seconds, rounds=rounds)
 
 
 def processor() -> str:
