@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
+import os
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +14,13 @@ from types import TracebackType
 
 from tbgen.export.errors import UserError
 from tbgen.server import log as server_log
+from tbgen.server.leftovers import locked_folder, remove, sweep
 from tbgen.server.ports import check_ports, free_ports
 from tbgen.server.process import ServerProcess
 from tbgen.server.wheel import assemble_backends, installed_wheel, server_environment
 
 LOAD_SECONDS = 600.0  # most time that loading the models may take
 STOP_SECONDS = 30.0  # for requests in flight and the processes of the models
-SHARED_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class EmbeddedServer:
         extra_arguments: passed to tritonserver as they are, for instance "--model-control-mode=explicit" or
             "--cache-config=local,size=1048576".
 
-    A server that is not ready, or has been stopped, leaves no process, shared memory or temporary file behind.
+    A server that is not ready, or has been stopped, leaves no process, shared memory or temporary file behind; what one
+    leaves whose caller was killed, the next one removes.
     """
 
     def __init__(
@@ -115,7 +115,8 @@ class EmbeddedServer:
         if self.log and not self.log.parent.is_dir():
             raise UserError(f"the log's folder {str(self.log.parent)!r} does not exist")
         wheel = installed_wheel()
-        self.folder = Path(tempfile.mkdtemp(prefix="tbgen-server-"))
+        sweep()
+        self.folder, lock = locked_folder()
         try:
             assemble_backends(wheel, self.folder / "backends")
             self.log_file.write_bytes(b"")
@@ -125,11 +126,14 @@ class EmbeddedServer:
                 environment=server_environment(wheel),
                 log=self.log_file,
                 folder=self.folder,
+                lock=lock,
             )
             self.wait_until_ready(on_wait, seconds)
         except BaseException:
             self.stop(seconds=2)
             raise
+        finally:
+            os.close(lock)
 
     def arguments(self, folder: Path, caches: Path) -> list[str]:
         """What tritonserver is called with."""
@@ -220,9 +224,7 @@ class EmbeddedServer:
         finally:
             self.process = None
             if self.folder is not None:
-                for left in SHARED_MEMORY.glob(f"{self.folder.name}*"):
-                    left.unlink(missing_ok=True)
-                shutil.rmtree(self.folder, ignore_errors=True)
+                remove(self.folder)
             self.folder = None
 
 

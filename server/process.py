@@ -25,10 +25,19 @@ TICK = 0.05  # seconds between two looks
 class ServerProcess:
     """A running command in its own session, its output in a file.
 
-    It is out of reach of a Ctrl-C at the terminal, so that the caller decides when it stops.
+    It is out of reach of a Ctrl-C at the terminal, so that the caller decides when it stops. It keeps `lock`, a file's
+    descriptor, open for as long as one of its processes runs.
     """
 
-    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], log: Path, folder: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        folder: Path,
+        lock: int | None = None,
+    ) -> None:
         with log.open("ab") as output:
             self.popen = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), *command],
@@ -38,6 +47,7 @@ class ServerProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=() if lock is None else (lock,),
             )
 
     @property

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.server import wheel
-from tbgen.server.embedded import SHARED_MEMORY, EmbeddedServer, ServedModel, server_on_free_ports
+from tbgen.server.embedded import EmbeddedServer, ServedModel, server_on_free_ports
+from tbgen.server.leftovers import SHARED_MEMORY, sweep
 from tbgen.server.ports import free_ports
 from tests.server import playground as play
 
@@ -84,6 +88,35 @@ def test_a_killed_server_leaves_nothing_once_it_is_stopped(measuring: Path) -> N
     assert folder is not None
     assert session_processes(session) == []
     assert list(SHARED_MEMORY.glob(f"{folder.name}*")) == []
+
+
+LEFT = """
+import os, sys, time
+from pathlib import Path
+from tbgen.server.embedded import server_on_free_ports
+server = server_on_free_ports(Path(sys.argv[1]))
+server.start()
+print(server.folder, server.process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_is_left_of_a_killed_caller_goes_with_the_next_server(measuring: Path) -> None:
+    command = [sys.executable, "-c", LEFT, str(measuring)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as caller:
+        assert caller.stdout is not None
+        folder, session = caller.stdout.readline().split()
+        caller.kill()
+    while session_processes(int(session)):
+        time.sleep(0.05)
+    assert Path(folder).is_dir()
+    with server_on_free_ports(measuring) as server:
+        assert not Path(folder).exists()
+        assert list(SHARED_MEMORY.glob(f"{Path(folder).name}*")) == []
+        sweep()  # one that runs stays
+        assert server.ready()
+        assert server.folder is not None
+        assert server.folder.is_dir()
 
 
 def test_extra_arguments_reach_tritonserver_and_a_stopped_server_can_start_again(measuring: Path) -> None:
