@@ -8,6 +8,7 @@ from typing import Any
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.onnx_file import OnnxFile
+from tbgen.generator.check.plan import longest_of
 from tbgen.generator.check.python_source import STEPS, Source
 from tbgen.generator.check.steps import line_of
 
@@ -40,12 +41,12 @@ def dims_within_positions(model: Model) -> Iterator[Finding]:
 
 
 def texts_within_positions(model: Model, repository: Repository) -> Iterator[Finding]:
-    """A tokenizer's lengths are within the positions of every engine that reads its tokens."""
+    """A tokenizer's lengths are within the positions, or the plan's profiles, of every engine that reads its tokens."""
     for source in model.sources:
         for step in source.steps or ():
             longest = longest_length(step["settings"])
             for engine in engines_behind(model, source, repository) if longest else ():
-                positions = positions_of(engine)
+                positions = positions_of(engine) or longest_of(engine)
                 if positions and longest > positions:
                     says = f"{engine.name} fails on texts of more than {positions} tokens, and this lets in {longest}"
                     place = model.file(source.folder / STEPS, line_of(source, str(longest)))

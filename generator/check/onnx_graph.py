@@ -10,7 +10,7 @@ from tbgen.generator.check.complete import can_batch
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository, onnx_file
 from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile, Tensor
-from tbgen.generator.check.tensors import shape_text
+from tbgen.generator.check.tensors import config_dims, other_dims, shape_text
 
 
 def graphs_of(model: Model) -> Iterator[tuple[int, OnnxFile]]:
@@ -116,11 +116,6 @@ def mend_of_dims(config: ModelConfig, tensor: ModelInput | ModelOutput, there: T
     return f"write dims: {dims}"
 
 
-def config_dims(tensor: ModelInput | ModelOutput) -> list[int]:
-    """The dims that the graph is held against."""
-    return list(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
-
-
 def scattered(config: ModelConfig, output: str) -> BatchOutput | None:
     """The batch_output by which Triton cuts an output up among the requests, if there is one."""
     return next((row for row in config.batch_output if output in row.target_name), None)
@@ -169,15 +164,7 @@ def dims_problem(dims: Sequence[int], graph: Sequence[int], batching: bool, *, e
     full = [-1, *dims] if batching else list(dims)
     if len(full) == len(graph) and all(a == b or (a == -1 and not exact) for a, b in zip(graph, full, strict=True)):
         return ""
-    begins = (
-        f"the model expects {len(graph)} dimensions (shape {shape_text(graph)}) but the model configuration specifies"
-    )
-    if not batching:
-        return f"{begins} {len(full)} dimensions (shape {shape_text(full)})"
-    return (
-        f"{begins} {len(full)} dimensions (an initial batch dimension because max_batch_size > 0 followed by the "
-        f"explicit tensor shape, making complete shape {shape_text(full)})"
-    )
+    return other_dims(graph, full, batching)
 
 
 def controls_are_the_graphs(model: Model) -> Iterator[Finding]:

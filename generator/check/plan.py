@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tritonclient.grpc.model_config_pb2 import DataType, ModelInstanceGroup
+from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelInstanceGroup, ModelOutput
 
-from tbgen.export.exported import specs
+from tbgen.export.exported import TensorSpec, specs
 from tbgen.export.tensorrt_profiles import Profile, profiles_of
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.onnx_file import LFS_POINTER, NotOnnx, read_onnx
+from tbgen.generator.check.tensors import config_dims, other_dims, shape_text
 from tbgen.generator.engines import DATA_TYPES
 from tbgen.generator.repository import RECORD
 
@@ -86,9 +87,55 @@ def tensors_are_the_plans(model: Model) -> Iterator[Finding]:
             if provided != wanted:
                 says = f"unexpected datatype {provided} for inference {kind} '{tensor.name}', expecting {wanted} for "
                 yield model.refused(f"{kind}[{index}].data_type", f"{says}{model.name}", f"write data_type: {provided}")
+            yield from dims_are_the_plans(model, f"{kind}[{index}].dims", tensor, there[tensor.name])
         for name in sorted(there.keys() - {tensor.name for tensor in tensors}) if tensors else ():
             says = f"expected configuration for {kind} '{name}' for {model.name}"
             yield model.refused(kind, says, f'add {kind} {{ name: "{name}" }}')
+
+
+def dims_are_the_plans(
+    model: Model, where: str, tensor: ModelInput | ModelOutput, there: TensorSpec
+) -> Iterator[Finding]:
+    """As many dims as the plan has, of its sizes where both sides say one."""
+    shape = [size if isinstance(size, int) else -1 for size in there.shape]
+    batching = model.config.max_batch_size > 0
+    full = [-1] * batching + config_dims(tensor)
+    if isinstance(tensor, ModelInput) and tensor.allow_ragged_batch:
+        return
+    if len(full) != len(shape) or any(-1 not in pair and pair[0] != pair[1] for pair in zip(shape, full, strict=True)):
+        says = f"model '{model.name}', tensor '{tensor.name}': {other_dims(shape, full, batching)}"
+        yield model.refused(where, says, f"write dims: {shape_text(shape[batching:])}")
+
+
+def sizes_are_the_profiles(model: Model) -> Iterator[Finding]:
+    """A size that the config fixes is one that every listed profile takes."""
+    record = record_of_plan(model)
+    profiles: list[Profile] = profiles_of(record["made"]) if record else []
+    listed = {number for group in model.config.instance_group for number in numbers_of(group)} or {0}
+    for index, tensor in enumerate(model.config.input):
+        full = [-1] * (model.config.max_batch_size > 0) + config_dims(tensor)
+        for number, profile in enumerate(profiles):
+            for axis, size in enumerate(full[:2] if number in listed else ()):
+                least, most = profile.least[axis], profile.most[axis]
+                if size != -1 and not least <= size <= most:
+                    says = (
+                        f"model configuration specified invalid shape for input '{tensor.name}' for model {model.name}."
+                        f" Error details: model expected the shape of dimension {axis} to be between {least} and {most}"
+                        f" but received {size}"
+                    )
+                    mend = "write -1, or a size that every listed profile takes"
+                    yield model.refused(f"input[{index}].dims", says, mend)
+
+
+def numbers_of(group: ModelInstanceGroup) -> list[int]:
+    """The profiles of an instance group; Triton's default is the first."""
+    return [int(profile) for profile in group.profile if profile.isdigit()] or [0]
+
+
+def longest_of(model: Model) -> int | None:
+    """The most tokens that a profile of the plan takes; None when that is not known."""
+    record = record_of_plan(model)
+    return max((profile.most[1] for profile in profiles_of(record["made"])), default=None) if record else None
 
 
 def profiles_are_the_plans(model: Model) -> Iterator[Finding]:
@@ -96,7 +143,7 @@ def profiles_are_the_plans(model: Model) -> Iterator[Finding]:
     record = record_of_plan(model)
     profiles: list[Profile] = profiles_of(record["made"]) if record else []
     for index, group in enumerate(model.config.instance_group if profiles else ()):
-        numbers = [int(profile) for profile in group.profile if profile.isdigit()] or [0]
+        numbers = numbers_of(group)
         where = f"instance_group[{index}].profile"
         for number in numbers:
             if number >= len(profiles):
@@ -128,5 +175,5 @@ def of_the_releases_tensorrt(model: Model, repository: Repository) -> Iterator[F
         yield model.refused(model.file(file), says, f"build it again with TensorRT {there}")
 
 
-RULES = (on_gpus_only, a_plan_at_all, tensors_are_the_plans, profiles_are_the_plans)
+RULES = (on_gpus_only, a_plan_at_all, tensors_are_the_plans, sizes_are_the_profiles, profiles_are_the_plans)
 REPOSITORY_RULES = (of_the_releases_tensorrt,)

@@ -15,13 +15,12 @@ from tbgen.generator.check.model import Model
 from tbgen.generator.check.onnx_file import Tensor
 from tbgen.generator.check.onnx_graph import (
     axes_of_tokens,
-    config_dims,
     dims_problem,
     graphs_of,
     scatter_text,
     scattered,
 )
-from tbgen.generator.check.tensors import BATCH_TYPES, shape_text
+from tbgen.generator.check.tensors import BATCH_TYPES, config_dims, shape_text
 
 ITEM_SHAPE = BatchInput.BATCH_ITEM_SHAPE
 KIND_OF_RANK = {1: "BATCH_ITEM_SHAPE_FLATTEN", 2: "BATCH_ITEM_SHAPE"}

@@ -185,6 +185,24 @@ def trunks(dims: Sequence[int]) -> list[int]:
     return counts
 
 
+def config_dims(tensor: ModelInput | ModelOutput) -> list[int]:
+    """The dims that the engine's file is held against."""
+    return list(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
+
+
+def other_dims(shape: Sequence[int], full: Sequence[int], batching: bool) -> str:
+    """The backends' words for a config whose shape, the batch axis included, is not the engine's."""
+    begins = (
+        f"the model expects {len(shape)} dimensions (shape {shape_text(shape)}) but the model configuration specifies"
+    )
+    if not batching:
+        return f"{begins} {len(full)} dimensions (shape {shape_text(full)})"
+    return (
+        f"{begins} {len(full)} dimensions (an initial batch dimension because max_batch_size > 0 followed by the "
+        f"explicit tensor shape, making complete shape {shape_text(full)})"
+    )
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """A shape as Triton writes it."""
     return f"[{','.join(map(str, shape))}]"

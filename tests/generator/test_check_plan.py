@@ -9,7 +9,7 @@ import pytest
 
 from tbgen.generator.check.check import check_repository
 from tests.triton.broken.changes import Break, edit, nothing, put
-from tests.triton.good_models import save_graph, write
+from tests.triton.good_models import save_graph, steps, write
 
 CONFIG = """\
 name: "m"
@@ -55,6 +55,18 @@ def plan(folder: Path) -> Path:
         (edit("KIND_GPU", "KIND_CPU"), "config.pbtxt:14", "TensorRT backend supports only GPU device"),
         (edit("TYPE_INT64", "TYPE_INT32"), ":6", "unexpected datatype TYPE_INT64 for inference input 'input_ids'"),
         (edit('"outputs"', '"logits"'), ":9", "unexpected inference output 'logits', allowed outputs are: outputs"),
+        (
+            edit("dims: [ 3 ]", "dims: [ 2 ]"),
+            ":12",
+            "tensor 'outputs': the model expects 2 dimensions (shape [-1,3]) but the model configuration specifies 2",
+        ),
+        (edit("dims: [ -1 ]", "dims: [ -1, 1 ]"), ":7", "making complete shape [-1,-1,1]"),
+        (
+            edit("dims: [ -1 ]", "dims: [ 512 ]"),
+            ":7",
+            "invalid shape for input 'input_ids' for model m. Error details: model expected the shape of dimension 1 "
+            "to be between 8 and 300 but received 512",
+        ),
         (edit("max_batch_size: 8", "max_batch_size: 16"), ":3", "TensorRT engine only supports max-batch 8"),
         (edit(', "1"', ', "2"'), ":14", "invalid profile 2 . Number of profiles supported by TensorRT engine: 2"),
         (edit(', "1"', ', "-1"'), ":14", "specifies invalid profile -1"),
@@ -74,6 +86,16 @@ def test_findings(tmp_path: Path, change: Break, place: str, says: str) -> None:
 def test_a_good_plan(tmp_path: Path) -> None:
     nothing(plan(tmp_path / "m"))
     assert check_repository(tmp_path) == []
+
+
+def test_texts_longer_than_the_plan(tmp_path: Path) -> None:
+    plan(tmp_path / "m")
+    front = steps(tmp_path / "front")
+    edit('"mark": "!"', '"mark": "!", "times": 1, "model": "m", "max_length": 512', "1/steps.json")(front)
+    edit("*, mark, times=1", "*, mark, times, model, max_length", "1/shout.py")(front)
+    (finding,) = check_repository(tmp_path)
+    assert (finding.effect, str(finding.place)) == ("fails", "front/1/steps.json:6")
+    assert finding.says == "m fails on texts of more than 300 tokens, and this lets in 512"
 
 
 def test_a_plan_of_another_tensorrt(tmp_path: Path) -> None:
