@@ -96,9 +96,10 @@ def tokenizer_from_vocabulary(folder: Path, family: str) -> tuple[Any, dict[str,
     """A tokenizer of vocab.txt, or of vocab.json and merges.txt, by transformers."""
     transformers = require("transformers", extra="onnx")
     refuse_python_only(folder)
+    refuse_empty(folder)
     try:
         made = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (ValueError, OSError, ImportError, AttributeError, KeyError) as error:
+    except Exception as error:  # tokenizers raises nothing narrower
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
             f"the tokenizer of {str(folder)!r} cannot be made a tokenizer.json ({lines[0]}); "
@@ -106,11 +107,20 @@ def tokenizer_from_vocabulary(folder: Path, family: str) -> tuple[Any, dict[str,
         ) from error
     rust, tokenizers = made.backend_tokenizer, require("tokenizers", extra="onnx")
     if type(rust.model).__name__ == "WordPiece":
+        if rust.model.token_to_id(rust.model.unk_token) is None:  # it would fail at the first unknown word
+            raise UserError(f"vocab.txt in {str(folder)!r} has no line {rust.model.unk_token}; copy it again")
         # The slow BERT puts decomposed Hangul and letters with accents together first; the Rust one does not.
         rust.normalizer = tokenizers.normalizers.Sequence([tokenizers.normalizers.NFC(), rust.normalizer])
     if family in MASK_TAKES_SPACE and made.mask_token:
         rust.add_special_tokens([tokenizers.AddedToken(made.mask_token, lstrip=True, special=True)])
     return rust, {role: getattr(made, f"{role}_token") for role in ROLES if getattr(made, f"{role}_token", None)}
+
+
+def refuse_empty(folder: Path) -> None:
+    """Raise UserError for an empty file: without merges a BPE takes every text apart, and nobody would notice."""
+    for name in ("vocab.txt", "vocab.json", "merges.txt"):
+        if (folder / name).is_file() and not (folder / name).read_bytes().strip():
+            raise UserError(f"{str(folder / name)!r} is empty; copy it again")
 
 
 def refuse_python_only(folder: Path) -> None:
@@ -170,6 +180,8 @@ def read_proto(path: Path) -> Any:
         proto.ParseFromString(path.read_bytes())
     except errors.DecodeError as error:
         raise UserError(f"{str(path)!r} is no SentencePiece model: {error}") from error
+    if not proto.pieces:
+        raise UserError(f"{str(path)!r} is no SentencePiece model: it holds no pieces")
     if proto.trainer_spec.model_type != 1:
         raise UserError(
             f"{str(path)!r} is a SentencePiece model of type {proto.trainer_spec.model_type}, not unigram (1)"

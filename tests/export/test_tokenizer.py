@@ -145,8 +145,26 @@ def test_refuses_a_tokenizer_of_python_only(settings: dict[str, object], sentenc
         write_tokenizer(slow, tmp_path)
 
 
-def test_refuses_a_damaged_sentencepiece_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"\xff\xff not a model", b""])
+def test_refuses_a_damaged_sentencepiece_model(content: bytes, tmp_path: Path) -> None:
     slow = slow_files("albert", tmp_path / "slow")
-    (slow / "spiece.model").write_bytes(b"\xff\xff not a model")
+    (slow / "spiece.model").write_bytes(content)
     with pytest.raises(UserError, match=r"spiece.model' is no SentencePiece model"):
+        write_tokenizer(slow, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "content", "sentence"),
+    [
+        ("bert", "vocab.txt", b"", "vocab.txt' is empty; copy it again"),
+        ("bert", "vocab.txt", b"\xff\xfe\n", "slow' cannot be made a tokenizer.json "),
+        ("bert", "vocab.txt", b"version https://git-lfs", r"vocab.txt in .*slow' has no line \[UNK\]; copy it again"),
+        ("roberta", "merges.txt", b"", "merges.txt' is empty; copy it again"),
+        ("roberta", "vocab.json", b"{", "slow' cannot be made a tokenizer.json "),
+    ],
+)
+def test_refuses_a_damaged_vocabulary(kind: str, file: str, content: bytes, sentence: str, tmp_path: Path) -> None:
+    slow = slow_files(kind, tmp_path / "slow")
+    (slow / file).write_bytes(content)
+    with pytest.raises(UserError, match=sentence):
         write_tokenizer(slow, tmp_path)
