@@ -55,16 +55,28 @@ def verify(
     from rich.console import Console
 
     progress = Console(stderr=True, soft_wrap=True, highlight=False)
-    found = list(compare(name, repository, source, task, texts, url, progress))
-    if as_json:
-        click.echo(json.dumps([{**asdict(row), "holds": row.holds} for row in found], ensure_ascii=False, indent=2))
-    else:
-        Console().print(table_of(found))
-        for row in found:
-            if row.advice:
-                Console(soft_wrap=True, highlight=False).print(f"{row.road}: {row.advice}")
+    found: list[Comparison] = []
+    try:
+        for row in compare(name, repository, source, task, texts, url, progress):
+            found.append(row)
+    finally:  # a graph that cannot be served here takes nothing from what was found of the file
+        if found:
+            show(found, as_json=as_json)
     if not all(row.holds for row in found):
         raise click.exceptions.Exit(1)
+
+
+def show(found: list[Comparison], *, as_json: bool) -> None:
+    """Print what was found."""
+    from rich.console import Console
+
+    if as_json:
+        click.echo(json.dumps([{**asdict(row), "holds": row.holds} for row in found], ensure_ascii=False, indent=2))
+        return
+    Console().print(table_of(found))
+    for row in found:
+        if row.advice:
+            Console(soft_wrap=True, highlight=False).print(f"{row.road}: {row.advice}")
 
 
 def compare(

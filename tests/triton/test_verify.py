@@ -113,3 +113,13 @@ def test_the_advice_for_a_file_that_drifts_names_its_layout(tmp_path: Path) -> N
         checkpoint, tmp_path / "kept", precision="int8", layout="packed", keep_fp32=words[5::2], texts=SENTENCES
     )
     assert kept.parity["flips"] == 0
+
+
+def test_what_the_file_gave_is_shown_where_the_graphs_cannot_be_served(
+    sample_export: Path, texts: str, tmp_path: Path
+) -> None:
+    scaffold(Request("kcbert", sample_export, engine="onnx_trt"), tmp_path / "models")
+    done = CliRunner().invoke(main, ["verify", "kcbert", "-r", str(tmp_path / "models"), "--text", texts])
+    assert done.exit_code == 1
+    assert "kcbert_onnx_trt (file)" in done.stdout
+    assert "Error: model 'kcbert_onnx_trt' failed to load: " in done.output
