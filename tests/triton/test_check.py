@@ -32,7 +32,6 @@ DISAGREE = {
     "backend_of_ones_own": "a custom backend may be installed where the model is served: an advice",
     "import_of_nothing": "a package may be installed where the model is served: an advice",
     "gpu_where_there_is_none": "check does not know the server's devices",
-    "cpu_accelerator_unknown": "NVIDIA's backend refuses it, the embedded server's stand-in does not look at it",
     "opset_of_26_02": "the release's ONNX Runtime refuses it, the embedded server runs this Python's newer one",
     "ir_of_26_02": "the release's ONNX Runtime refuses it, the embedded server runs this Python's newer one",
 }

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from onnx_configuration import (  # type: ignore[import-not-found]  # lies beside this file
+    check_accelerators,
     check_batch_tensors,
     check_config,
     complete_config,
@@ -163,6 +164,7 @@ def session_from_config(config: Json, folder: Path, kind: str, device: int) -> A
     """The ONNX Runtime session of a version folder. Raises ValueError."""
     import onnxruntime
 
+    check_accelerators(config, kind)
     file = model_file(config, folder)
     parameters = config.get("parameters", {})
     onnxruntime.set_default_logger_severity(3)

@@ -28,6 +28,7 @@ DATA_TYPES = {
 }
 DEFAULT_MAX_BATCH_SIZE = 4
 NOT_SERVED = "sequence_batching"
+ACCELERATORS = {"cpu": ("openvino",), "gpu": ("tensorrt", "cuda")}
 
 
 def specs_from_nodes(nodes: Iterable[Any]) -> Specs:
@@ -91,6 +92,15 @@ def check_config(config: Json, inputs: Specs, optional: Specs, outputs: Specs) -
         shape = check_name_and_type(config, "output", tensor, outputs)
         if tensor["name"] not in scattered:
             check_shape(config, tensor, shape, exact=True)
+
+
+def check_accelerators(config: Json, kind: str) -> None:
+    """The execution accelerators are NVIDIA's; those of GPUs are looked at by instances on one. Raises ValueError."""
+    wanted = config.get("optimization", {}).get("execution_accelerators", {})
+    for device in ("gpu", "cpu") if kind == "GPU" else ("cpu",):
+        for row in wanted.get(f"{device}_execution_accelerator", ()):
+            if row["name"] not in ACCELERATORS[device]:
+                raise ValueError(f"unknown Execution Accelerator '{row['name']}' is requested")
 
 
 def check_batch_tensors(config: Json) -> None:
