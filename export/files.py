@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import resource
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from typing import Any
 from tbgen.export.errors import UserError
 
 RECORD = "export.json"  # in the folder of an export, what was done
-FULL = {
+LEAST_ROOM = 1 << 16  # bytes; a disk with less is full
+FULL: dict[int | None, str] = {
     errno.ENOSPC: "no space left on the disk",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file size limit is reached",
@@ -38,13 +40,25 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
         new.mkdir()  # its own folder: a temporary directory is closed to other users, the target should not be
         try:
             yield new
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            raise UserError(f"{FULL[error.errno]}; nothing was written") from error
+        except Exception as error:
+            if reason := FULL.get(error.errno if isinstance(error, OSError) else None) or filled(Path(scratch)):
+                raise UserError(f"{reason}; nothing was written") from error
+            raise
         if target.exists():
             target.rename(old)
         new.rename(target)
+
+
+def filled(scratch: Path) -> str:
+    """Why no more can be written to a temporary folder; empty where more can.
+
+    Writers in C++ do not say so: their files end too early, and what reads them next fails in its own words.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if any(file.stat().st_size >= limit > 0 for file in scratch.rglob("*")):
+        return FULL[errno.EFBIG]
+    places = (scratch, Path(tempfile.gettempdir()))
+    return FULL[errno.ENOSPC] if any(shutil.disk_usage(place).free < LEAST_ROOM for place in places) else ""
 
 
 def beside(target: Path) -> tempfile.TemporaryDirectory[str]:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tbgen.export.exported import Exported
+
 COMMAND = [sys.executable, "-c", "from tbgen.cli.main import main; main(prog_name='tbgen')", "export", "onnx"]
 
 
-def start(bert: Path, target: Path, **settings: object) -> subprocess.Popen[str]:
+def start(bert: Path, target: Path, *options: str, **settings: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, "--source", str(bert), "-o", str(target)],
+        [*COMMAND, "--source", str(bert), "-o", str(target), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -33,6 +35,30 @@ def test_a_full_disk(kilobytes: int, bert: Path, tmp_path: Path) -> None:
     _, errors = process.communicate()
     assert process.returncode == 1
     assert errors.splitlines()[-1] == "Error: the file size limit is reached; nothing was written"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "room"),
+    [
+        (["--precision", "fp16"], 500),
+        (["--precision", "fp16"], 2_000),
+        (["--precision", "int8"], 2_000),
+    ],
+)
+def test_a_disk_that_is_full_at_the_second_file(
+    options: list[str], room: int, bert: Path, exported: Exported, tmp_path: Path
+) -> None:
+    """The traced graph has room; what the converters make of it, in C++ too, has not."""
+    most = exported.model.stat().st_size + room
+
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    process = start(bert, tmp_path / "made", *options, preexec_fn=little_room)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.splitlines() == ["Error: the file size limit is reached; nothing was written"]
     assert list(tmp_path.iterdir()) == []
 
 
