@@ -1,11 +1,11 @@
-# make demo: the whole road once. make test: the test suite. make check: what a change must pass. make bench: the figures.
+# make demo: the whole road once. make test: the test suite. make check: what a change must pass. make bench: the figures; make peers: beside others.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test check types bench clean model_repository
+.PHONY: demo test check types bench peers clean model_repository
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -27,6 +27,10 @@ types: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+peers: $(STAMP)
+	$(BIN)/python -m benchmarks.peers install
+	$(BIN)/python -m benchmarks.peers compare
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -6,11 +6,11 @@ import os
 import platform
 import sys
 from functools import partial
-from pathlib import Path
 
 import click
 
 from benchmarks import hops, memory, served, startup, tokenizing
+from benchmarks.machine import processor, steal
 from benchmarks.table import Row, show
 
 STORIES = ("startup", "tokenizer", "hops", "base", "tiny", "memory")
@@ -35,18 +35,6 @@ def rows_of(story: str, seconds: float, rounds: int) -> list[Row]:
     if story in alone:
         return alone[story]()
     return timed.get(story, partial(served.rows, story))(seconds=seconds, rounds=rounds)
-
-
-def processor() -> str:
-    """The processor's name, as Linux says it."""
-    rows = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((row.partition(": ")[2] for row in rows if row.startswith("model name")), platform.machine())
-
-
-def steal() -> float:
-    """Seconds that the host took from this machine's processors so far."""
-    fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()
-    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

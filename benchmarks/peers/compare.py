@@ -1,0 +1,283 @@
+"""The comparison: all servers in turn, round by round, beside the bare engine.
+
+One server runs at a time: started, its answers held against PyTorch's, warmed, measured with many clients and with one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from benchmarks.bare import bare_rate, save_batches
+from benchmarks.load import answer_to, load, save_requests
+from benchmarks.models import checkpoint_of_shape, export_of_shape
+from benchmarks.peers.contestants import (
+    WALKTHROUGH,
+    Answer,
+    Contestant,
+    peer_contestant,
+    tbgen_contestants,
+    walkthrough_contestant,
+)
+from benchmarks.peers.peers import PEERS
+from benchmarks.served import THREADS, micro_batches
+from benchmarks.table import Row
+from benchmarks.texts import lines
+
+LINES, COMPARED = 400, 16
+WARM_SECONDS, TRIED_SECONDS = 2.0, 3.0
+CLIENTS = {"base": 16, "tiny": 32}
+BARE = {"base": (16, 1), "tiny": (1, 2)}  # the bare loop beside many clients: texts in a group, and its sessions
+NEAR = {"fp32": 0.005, "int8": 0.49}  # see difference; one answer for all texts would be wrong by half of the range
+OURS = "tbgen, bls"
+AHEAD = {
+    ("base", "fp32"): 1.35,
+    ("base", "int8"): 3.0,
+    ("tiny", "fp32"): 4.0,
+}  # of the best peer, at the same precision
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a server did under so many clients: sentences a second, latencies in ms."""
+
+    rate: float
+    p50: float
+    p99: float
+
+
+@dataclass
+class Measured:
+    """One contestant's figures, many clients' and one's, an element for each round; or why there are none."""
+
+    name: str
+    precision: str
+    settings: str
+    many: list[Load] = field(default_factory=list)
+    one: list[Load] = field(default_factory=list)
+    failure: str = ""
+
+
+@dataclass
+class Comparison:
+    """All figures of a shape. `bare_many`, `bare_one`: the bare loop's sentences a second at FP32, a round each."""
+
+    shape: str
+    clients: int
+    measured: list[Measured] = field(default_factory=list)
+    bare_many: list[float] = field(default_factory=list)
+    bare_one: list[float] = field(default_factory=list)
+
+
+def compare(
+    shape: str, precisions: Sequence[str], *, seconds: float, rounds: int, sweep: bool, on_progress: Progress
+) -> Comparison:
+    """Measure every peer, the walk-through's recipe and tbgen. What does not run is kept with the reason.
+
+    `sweep`: each peer with the best of its settings, tried beforehand; without, with its first.
+    Raises RuntimeError when tbgen itself does not run, or answers otherwise than PyTorch.
+    """
+    texts, found = lines(LINES), Comparison(shape, CLIENTS[shape])
+    expected = pytorch_answers(shape, texts[:COMPARED])
+
+    def choose(name: str, precision: str) -> Contestant:
+        if sweep:
+            return best_settings(name, precision, shape, texts, on_progress)
+        return first_settings(name, precision, shape)
+
+    with tempfile.TemporaryDirectory() as folder:
+        contestants = contestants_of(shape, precisions, Path(folder), choose)
+        found.measured = [Measured(each.name, each.precision, each.settings) for each in contestants]
+        pairs = list(zip(contestants, found.measured, strict=True))
+        for turn in range(rounds):
+            for contestant, record in (pair for pair in pairs if not pair[1].failure):
+                with noting_failure(record):
+                    take(contestant, record, texts, expected, found.clients, seconds)
+                shown = record.failure or f"{record.many[-1].rate:.1f}/s"
+                on_progress(f"round {turn + 1} of {rounds}: {contestant.title}: {shown}")
+            take_bare(found, texts, Path(folder), seconds)
+    return found
+
+
+@contextmanager
+def noting_failure(record: Measured) -> Iterator[None]:
+    """Keep why another server fails; where tbgen's own fails, so does the comparison."""
+    try:
+        yield
+    except RuntimeError as error:
+        if record.name not in (*PEERS, WALKTHROUGH):
+            raise RuntimeError(f"{record.name}, {record.precision}: {error}") from error
+        record.failure = str(error)
+
+
+def contestants_of(
+    shape: str, precisions: Sequence[str], folder: Path, choose: Callable[[str, str], Contestant]
+) -> list[Contestant]:
+    """All of them, in the order of the table; `choose` gives a peer of a name and precision."""
+    found = []
+    for precision in precisions:
+        found += tbgen_contestants(shape, precision, folder / precision)
+        found += [choose(name, precision) for name in PEERS]
+        if precision == "fp32":
+            found.append(walkthrough_contestant(shape, folder / "walk-through"))
+    return found
+
+
+def first_settings(name: str, precision: str, shape: str) -> Contestant:
+    """A peer with the settings that stand first in peers.py."""
+    return peer_contestant(name, precision, shape, PEERS[name].tried[0])
+
+
+def best_settings(name: str, precision: str, shape: str, texts: Sequence[str], on_progress: Progress) -> Contestant:
+    """A peer with those of its settings that answer most sentences a second of many clients, now."""
+    rates = {}
+    for settings in PEERS[name].tried:
+        contestant = peer_contestant(name, precision, shape, settings)
+        try:
+            with contestant.running() as url:
+                rates[settings] = load_of(contestant, url, texts, CLIENTS[shape], TRIED_SECONDS).rate
+        except RuntimeError as error:
+            rates[settings] = 0.0
+            on_progress(f"{contestant.title}, {contestant.settings}: {error}")
+        else:
+            on_progress(f"{contestant.title}, {contestant.settings}: {rates[settings]:.1f}/s")
+    return peer_contestant(name, precision, shape, max(rates, key=lambda settings: rates[settings]))
+
+
+def check(contestant: Contestant, url: str, texts: Sequence[str], expected: Sequence[Answer]) -> None:
+    """Raise RuntimeError when a running contestant answers otherwise than PyTorch."""
+    answers = [contestant.answer(answer_to(url, contestant.request(text))) for text in texts[: len(expected)]]
+    difference(answers, expected, NEAR[contestant.precision])
+
+
+def difference(answers: Sequence[Answer], expected: Sequence[Answer], near: float) -> float:
+    """The largest difference of a score, as a share of how far the expected ones lie apart (random weights': not far).
+
+    Raises RuntimeError for another label, or for more than `near`.
+    """
+    scores = [want.score for want in expected]
+    most = max(abs(have.score - score) for have, score in zip(answers, scores, strict=True)) / (
+        max(scores) - min(scores)
+    )
+    others = sum(have.label != want.label for have, want in zip(answers, expected, strict=True))
+    if others or most > near:
+        raise RuntimeError(
+            f"it answers otherwise than PyTorch: {others} of {len(expected)} labels are others, "
+            f"scores differ by up to {most:.2g} of their range (at most {near:g})"
+        )
+    return most
+
+
+def pytorch_answers(shape: str, texts: Sequence[str]) -> list[Answer]:
+    """Best class and probability of each text, by transformers itself, text by text."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = checkpoint_of_shape(shape)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        best = [model(**tokenizer(text, return_tensors="pt")).logits[0].softmax(-1).max(-1) for text in texts]
+    return [Answer(model.config.id2label[int(each.indices)], float(each.values)) for each in best]
+
+
+def take(
+    contestant: Contestant,
+    record: Measured,
+    texts: Sequence[str],
+    expected: Sequence[Answer],
+    clients: int,
+    seconds: float,
+) -> None:
+    """One round of one contestant: its answers, then `seconds` with many clients, half of it with one."""
+    with contestant.running() as url:
+        check(contestant, url, texts, expected)
+        many = load_of(contestant, url, texts, clients, seconds)
+        one = load_of(contestant, url, texts, 1, seconds / 2)
+    record.many.append(many)
+    record.one.append(one)
+
+
+def load_of(contestant: Contestant, url: str, texts: Sequence[str], clients: int, seconds: float) -> Load:
+    """What a running contestant does. Raises RuntimeError when a request is refused, or none is answered in time."""
+    with tempfile.NamedTemporaryFile() as requests:
+        save_requests([contestant.request(text) for text in texts], Path(requests.name))
+        found = load(url, Path(requests.name), clients=clients, seconds=seconds, warmup=WARM_SECONDS)
+    if found["others"] or not found["answered"]:
+        raise RuntimeError(f"in {seconds:g} s {found['answered']} requests were answered, {found['others']} refused")
+    return Load(found["answered"] / found["seconds"], found["p50_ms"], found["p99_ms"])
+
+
+def take_bare(found: Comparison, texts: Sequence[str], folder: Path, seconds: float) -> None:
+    """One round of the bare loop: in micro-batches, and text by text."""
+    exported, (group, sessions) = export_of_shape(found.shape), BARE[found.shape]
+    for rates, texts_, sessions_ in ((found.bare_many, group, sessions), (found.bare_one, 1, 1)):
+        file = folder / "bare.npz"
+        save_batches(micro_batches(exported, texts, texts_), file)
+        threads = THREADS // sessions_
+        rates.append(bare_rate(exported.model, file, threads=threads, sessions=sessions_, seconds=seconds / 2))
+
+
+def over(rates: Sequence[Load], bare: Sequence[float]) -> list[float]:
+    """Sentences a second over the bare loop's of the same round."""
+    return [load.rate / limit for load, limit in zip(rates, bare, strict=True)]
+
+
+def targets(found: Comparison) -> list[Row]:
+    """How far tbgen's BLS model is ahead, held against the targets: medians over rounds of ratios within a round."""
+    return [
+        row
+        for ours in found.measured
+        if ours.name == OURS
+        for row in [*ahead_of_peers(found, ours), *ahead_of_recipe(found, ours)]
+    ]
+
+
+def ahead_of_peers(found: Comparison, ours: Measured) -> list[Row]:
+    """Against the fastest of the peers, and the lowest p99 of any."""
+    peers = [
+        each for each in found.measured if each.name in PEERS and each.precision == ours.precision and not each.failure
+    ]
+    if not peers:
+        return []
+    best = max(peers, key=lambda each: median(load.rate for load in each.many))
+    calm = min(peers, key=lambda each: median(load.p99 for load in each.many))
+    title, least = f"{ours.precision}, {found.clients} clients", AHEAD.get((found.shape, ours.precision))
+    return [
+        row_of(f"{title}: sentences/s over {best.name}", ratios(ours.many, best.many, "rate"), least=least),
+        row_of(f"{title}: p99 over {calm.name}'s", ratios(ours.many, calm.many, "p99"), most=1.0),
+    ]
+
+
+def ahead_of_recipe(found: Comparison, ours: Measured) -> list[Row]:
+    """Against the walk-through's recipe, which has FP32 alone."""
+    recipe = next((each for each in found.measured if each.name == WALKTHROUGH), None)
+    if recipe is None or recipe.failure or ours.precision != recipe.precision or found.shape != "base":
+        return []
+    return [
+        row_of(
+            f"{found.clients} clients: sentences/s over the {WALKTHROUGH}", ratios(ours.many, recipe.many, "rate"), 10
+        ),
+        row_of(f"one client: p50 over the {WALKTHROUGH}", ratios(ours.one, recipe.one, "p50"), most=1 / 8),
+    ]
+
+
+def ratios(ours: Sequence[Load], theirs: Sequence[Load], figure: str) -> list[float]:
+    """A figure over another server's, round by round."""
+    return [getattr(a, figure) / getattr(b, figure) for a, b in zip(ours, theirs, strict=True)]
+
+
+def row_of(what: str, values: Sequence[float], least: float | None = None, most: float | None = None) -> Row:
+    """The median, and whether it is at least or at most the target."""
+    figure, spread = median(values), " ".join(f"{value:.3g}" for value in values)
+    if least is not None:
+        return Row(what, figure, f">= {least:g}", figure >= least, spread)
+    if most is not None:
+        return Row(what, figure, f"<= {most:g}", figure <= most, spread)
+    return Row(what, figure, spread=spread)

@@ -1,0 +1,163 @@
+"""Everything that is compared, in one form: started as a context that gives host:port, asked by ready-made requests."""
+
+from __future__ import annotations
+
+import http.client
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.load import json_request, triton_request
+from benchmarks.models import checkpoint_of_shape, export_of_shape
+from benchmarks.peers.install import installed
+from benchmarks.peers.peers import PEERS, Peer, Settings, Start, environment
+from benchmarks.peers.walkthrough import ENSEMBLE, LENGTH, write_walkthrough
+from tbgen.generator.scaffold import Request, scaffold
+from tbgen.server.embedded import server_on_free_ports
+from tbgen.server.ports import free_ports
+from tbgen.server.process import ServerProcess
+
+READY_SECONDS, STOP_SECONDS = 180.0, 10.0
+WALKTHROUGH = "walk-through's recipe"
+ENGINES = {"fp32": "onnx", "int8": "onnx_int8"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The best class of a text, and its probability."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One server with one model: `request` is a text's HTTP request, `answer` reads the JSON answer to it.
+
+    `running` raises RuntimeError when the server does not start.
+    """
+
+    name: str
+    precision: str
+    settings: str
+    running: Callable[[], AbstractContextManager[str]]
+    request: Callable[[str], bytes]
+    answer: Callable[[Any], Answer]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, {self.precision}"
+
+
+def peer_contestant(name: str, precision: str, shape: str, settings: Settings) -> Contestant:
+    """A peer with the given settings; its files are made when it first runs."""
+    peer = PEERS[name]
+
+    def answer(found: Any) -> Answer:
+        best = peer.answer(found)
+        return Answer(best["label"], best["score"])
+
+    return Contestant(
+        name,
+        precision,
+        peer.described(settings),
+        lambda: running_peer(peer, shape, precision, settings),
+        lambda text: json_request(peer.path, peer.body(text)),
+        answer,
+    )
+
+
+@contextmanager
+def running_peer(peer: Peer, shape: str, precision: str, settings: Settings) -> Iterator[str]:
+    """The peer's server, from its start to the end of its last process."""
+    if not installed(peer.venv):
+        raise RuntimeError(f"not installed: python -m benchmarks.peers install {peer.venv}")
+    model = peer.model(shape, precision, settings).absolute()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, (port, other_port) = Path(scratch), free_ports(2)
+        start, log = Start(model, precision, settings, port, other_port, folder), folder / "log"
+        command = peer.command(start)
+        process = ServerProcess(command, environment=environment(peer, start), log=log, folder=folder)
+        try:
+            wait_until_ready(f"127.0.0.1:{port}", peer.ready, process, log)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.stop(STOP_SECONDS)
+
+
+def wait_until_ready(url: str, path: str, process: ServerProcess, log: Path) -> None:
+    """Return when GET `path` is answered with 200. Raises RuntimeError with the log's end."""
+    deadline = time.monotonic() + READY_SECONDS
+    while status_of(url, path) != 200:
+        if process.ended() or time.monotonic() > deadline:
+            raise RuntimeError(f"it does not get ready: {log.read_text(encoding='utf-8')[-1000:]}")
+        time.sleep(0.2)
+
+
+def status_of(url: str, path: str) -> int:
+    """The status of a GET; 0 while nobody listens."""
+    connection = http.client.HTTPConnection(url, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def tbgen_contestants(shape: str, precision: str, folder: Path) -> list[Contestant]:
+    """tbgen's two graphs in a repository as `tbgen scaffold` writes it, `folder`."""
+    engine = ENGINES[precision]
+    scaffold(Request(shape, export_of_shape(shape, "packed", precision).folder, engine=engine), folder)
+    return [graph_contestant(f"{shape}_{engine}", graph, precision, folder) for graph in ("bls", "ensemble")]
+
+
+def graph_contestant(stem: str, graph: str, precision: str, repository: Path) -> Contestant:
+    """One of tbgen's front models."""
+    return Contestant(
+        f"tbgen, {graph}",
+        precision,
+        "as scaffolded",
+        lambda: running_triton(repository),
+        lambda text: triton_request(f"{stem}_{graph}", [text], ("label", "score"), binary_answer=False),
+        lambda found: Answer(values_of(found, "label")[0], values_of(found, "score")[0]),
+    )
+
+
+def walkthrough_contestant(shape: str, folder: Path) -> Contestant:
+    """The recipe, in a repository `folder`: its ensemble answers logits."""
+    exported = export_of_shape(shape)
+    write_walkthrough(folder, model=exported.model, checkpoint=checkpoint_of_shape(shape))
+
+    def answer(found: Any) -> Answer:
+        logits = np.array(values_of(found, "outputs"))
+        softmax = np.exp(logits - logits.max())
+        return Answer(exported.labels[int(softmax.argmax())], float(softmax.max() / softmax.sum()))
+
+    return Contestant(
+        WALKTHROUGH,
+        "fp32",
+        f"padded to {LENGTH}, one by one",
+        lambda: running_triton(folder),
+        lambda text: triton_request(ENSEMBLE, [text], ("outputs",), binary_answer=False),
+        answer,
+    )
+
+
+def values_of(answer: Mapping[str, Any], name: str) -> list[Any]:
+    """The values of an output in Triton's JSON."""
+    return next(each["data"] for each in answer["outputs"] if each["name"] == name)
+
+
+@contextmanager
+def running_triton(repository: Path) -> Iterator[str]:
+    """The embedded server on a repository."""
+    with server_on_free_ports(repository) as server:
+        yield server.http_url
