@@ -30,6 +30,7 @@ from tbgen.export.precision import precision_named
 from tbgen.export.ready import export_from_onnx
 from tbgen.export.run import Run, onnx_run
 from tbgen.export.sources import KINDS, Source
+from tbgen.export.tokenizer import tokenizer_from_file
 from tbgen.generator.config import config_from_text
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.presets import source_named
@@ -37,6 +38,7 @@ from tbgen.generator.repository import read_record, refuse_without_models
 from tbgen.server.connection import Connection
 
 READY = {suffix for kind in ("onnx", "plan") for suffix in KINDS[kind].suffixes}
+SHORT = {"question": 16, "candidate_labels": 16}  # characters of what is never cut to fit a model
 Tensors = dict[str, np.ndarray]
 Progress = Callable[[str, int, int], None]  # what is compared, how many texts of how many
 
@@ -222,6 +224,7 @@ def verify_front(
     steps = reference_steps(scaffold, front, reference)
     inputs, outputs = chain_tensors(steps)
     outputs = {name: spec for name, spec in outputs.items() if name not in chain_on_request(steps)}
+    texts = answerable(texts, scaffold.exported)
     longest = max(texts, key=len)
     errors, paddings, decisions, flips = [], [], 0, 0
     for number, text in enumerate(texts, start=1):
@@ -291,13 +294,22 @@ class ReferenceEngine:
         return self.reference(tensors)
 
 
+def answerable(texts: Sequence[str], exported: Exported) -> Sequence[str]:
+    """The texts, for fill-mask with a mask in front, where it is read however long the text."""
+    if exported.task != "fill-mask":
+        return texts
+    mask = tokenizer_from_file(exported.tokenizer).id_to_token(exported.special["mask"])
+    return [f"{mask} {text}" for text in texts]
+
+
 def items_of(inputs: Mapping[str, Any], texts: Iterable[str]) -> Tensors:
     """The front model's inputs for texts: a second input, or a list of texts, gets the text's first half too."""
     columns: dict[str, list[list[str]]] = {name: [] for name in inputs}
     for text in texts:
-        half = text[: len(text) // 2 + 1]
         for number, (name, (_, dims)) in enumerate(inputs.items()):
-            columns[name].append([half, text] if list(dims) == [-1] else [half if number else text])
+            whole = text[: SHORT.get(name)]
+            half = whole[: len(whole) // 2 + 1]
+            columns[name].append([half, whole] if list(dims) == [-1] else [half if number or name in SHORT else whole])
     return {name: np.array(rows, dtype=object) for name, rows in columns.items()}
 
 

@@ -22,6 +22,7 @@ from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.embedded import EmbeddedServer
 from tbgen.server.verify import drift_advice, scaffold_named
+from tests.export import checkpoints
 
 TEXTS = "오늘도 상한가 갔다\n정기 주주총회는 다음 달 20일에 열린다.\n🔥 떡상\nSell.\n"
 
@@ -123,3 +124,22 @@ def test_what_the_file_gave_is_shown_where_the_graphs_cannot_be_served(
     assert done.exit_code == 1
     assert "kcbert_onnx_trt (file)" in done.stdout
     assert "Error: model 'kcbert_onnx_trt' failed to load: " in done.output
+
+
+@pytest.mark.parametrize(
+    ("task", "auto"),
+    [
+        ("fill-mask", "AutoModelForMaskedLM"),
+        ("question-answering", "AutoModelForQuestionAnswering"),
+        ("zero-shot-classification", "AutoModelForSequenceClassification"),
+    ],
+)
+def test_tasks_that_a_plain_or_a_long_text_does_not_do_for(task: str, auto: str, tmp_path: Path) -> None:
+    labels = {0: "a", 1: "b"} if task == "question-answering" else {0: "contradiction", 1: "neutral", 2: "entailment"}
+    source = checkpoints.checkpoint(tmp_path / "checkpoint", "bert", auto, id2label=labels)
+    scaffold(Request("mine", source, task=task), tmp_path / "models")
+    (tmp_path / "texts.txt").write_text("금리는 동결\n" + "주가가 급락 " * 40 + "\n", encoding="utf-8")
+    asked = ["verify", "mine", "-r", str(tmp_path / "models"), "--text", str(tmp_path / "texts.txt")]
+    done = CliRunner().invoke(main, [*asked, "--source", str(source)])
+    assert done.exit_code == 0, done.output
+    assert "mine_onnx_bls" in done.stdout
