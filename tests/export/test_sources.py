@@ -39,7 +39,10 @@ def pair(bert: Path, tmp_path: Path) -> tuple[Path, Path, str]:
 
 
 def as_4_18_wrote_it(folder: Path) -> dict[str, torch.Tensor]:
-    """A state dict with the buffer of positions that transformers 4.18 saved as well."""
+    """A state dict with the buffer of positions, which 4.18 saved as well.
+
+    4.18.0 itself wrote one of a like model: the same names, shapes and types, and its logits came out of the export.
+    """
     model = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
     positions = model.config.max_position_embeddings
     return {"bert.embeddings.position_ids": torch.arange(positions).expand(1, -1), **model.state_dict()}
