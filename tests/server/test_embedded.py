@@ -90,6 +90,13 @@ def test_a_killed_server_leaves_nothing_once_it_is_stopped(measuring: Path) -> N
     assert list(SHARED_MEMORY.glob(f"{folder.name}*")) == []
 
 
+def test_memory_comes_in_large_pages_unless_the_user_tunes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert wheel.server_environment(wheel.installed_wheel())["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
+    assert wheel.server_environment(wheel.installed_wheel())["GLIBC_TUNABLES"] == "glibc.malloc.check=0"
+
+
 LEFT = """
 import os, sys, time
 from pathlib import Path

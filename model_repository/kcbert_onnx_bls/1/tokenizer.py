@@ -71,6 +71,8 @@ class Tokenizer:
         self.shapes = [tuple(shape) for shape in shapes]
         self.common_length = common_length
         self.dtype = NUMPY[data_type]
+        # Of one text alone every token has the type that the tokenizer's template gives it.
+        self.one_type = len(texts) == 1 and not any(self.tokenizer.encode("a").type_ids)
         length = -1 if len(self.buckets) > 1 else self.buckets[0]
         self.texts, self.rows_of = list(texts), list(rows_of)
         row_item = {"row_item": ("TYPE_INT32", [1])} if rows_of else {}
@@ -96,7 +98,7 @@ class Tokenizer:
         tensors = {
             "input_ids": lambda: self.filled(real, (e.ids for e in encodings), self.pad_id),
             "attention_mask": lambda: real.astype(self.dtype),
-            "token_type_ids": lambda: self.filled(real, (e.type_ids for e in encodings), 0),
+            "token_type_ids": lambda: self.types(real, encodings),
             "offsets": lambda: self.offsets(real, encodings),
             "special_tokens_mask": lambda: self.filled(real, (e.special_tokens_mask for e in encodings), 1, np.int32),
             "tokenized_text": lambda: texts[self.texts[0]],
@@ -144,6 +146,12 @@ class Tokenizer:
         array: np.ndarray = np.full(real.shape, padding, dtype=dtype or self.dtype)
         array[real] = np.fromiter(itertools.chain.from_iterable(rows), dtype=array.dtype)
         return array
+
+    def types(self, real: np.ndarray, encodings: Iterable[Any]) -> np.ndarray:
+        """(batch, bucket) token types: zeros, unless a pair or the tokenizer's template asks for others."""
+        if self.one_type:
+            return np.zeros(real.shape, dtype=self.dtype)
+        return self.filled(real, (e.type_ids for e in encodings), 0)
 
     def offsets(self, real: np.ndarray, encodings: Iterable[Any]) -> np.ndarray:
         """(batch, bucket, 2) start and end of each token in its text, in characters."""
