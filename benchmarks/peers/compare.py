@@ -1,6 +1,6 @@
 """The comparison: all servers in turn, round by round, beside the bare engine.
 
-One server runs at a time: started, its answers held against PyTorch's, warmed, measured with many clients and with one.
+One server runs at a time: started, its answers held against PyTorch's, warmed, measured with one client and with many.
 """
 
 from __future__ import annotations
@@ -195,11 +195,14 @@ def take(
     clients: int,
     seconds: float,
 ) -> None:
-    """One round of one contestant: its answers, then `seconds` with many clients, half of it with one."""
+    """One round of one contestant: its answers, then half of `seconds` with one client, `seconds` with many.
+
+    One first: what many have asked and not waited for keeps a slow server busy for long.
+    """
     with contestant.running() as url:
         check(contestant, url, texts, expected)
-        many = load_of(contestant, url, texts, clients, seconds)
         one = load_of(contestant, url, texts, 1, seconds / 2)
+        many = load_of(contestant, url, texts, clients, seconds)
     record.many.append(many)
     record.one.append(one)
 
