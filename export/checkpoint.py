@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.files import read_json
+from tbgen.export.files import read_json, sha256
 from tbgen.export.sentence import Sentence, sentence_from_folder
 from tbgen.export.tasks import TASKS, Task, inputs_of, positions_of, row_of, task_named, task_of_architecture
 from tbgen.export.tokenizer import check_tokenizer, tokenizer_length
@@ -46,6 +47,11 @@ class Checkpoint:
     def weights(self) -> list[Path]:
         """The files that hold the weights."""
         return [self.state] if self.state else weight_files(self.folder)
+
+    @cached_property
+    def source(self) -> dict[str, str]:
+        """What identifies it: the SHA-256 of each file of weights, by name; read once."""
+        return {file.name: sha256(file) for file in self.weights()}
 
 
 def checkpoint_from_folder(

@@ -152,7 +152,7 @@ def expected_export(
         made={
             "precision": precision,
             "layout": layout,
-            "source": {path.name: sha256(path) for path in checkpoint.weights()},
+            "source": checkpoint.source,
         },
     )
 
@@ -266,7 +266,7 @@ def described(
             "sha256": sha256(folder / "model.onnx"),
             **({"weights_sha256": sha256(weights)} if weights.is_file() else {}),
             **checkpoint.origin,
-            "source": {path.name: sha256(path) for path in checkpoint.weights()},
+            "source": checkpoint.source,
             "versions": {
                 name: version(name).partition("+")[0] for name in ("onnx", "onnxruntime", "torch", "transformers")
             },

@@ -106,8 +106,9 @@ class Source:
         if kind == "export":
             found: dict[str, str] = exported_from_folder(path).made.get("source", {})
             return found
-        files = ready_files(path) if kind in ("onnx", "plan") else self.checkpoint(task=task, labels=labels).weights()
-        return {file.name: sha256(file) for file in files}
+        if kind in ("onnx", "plan"):
+            return {file.name: sha256(file) for file in ready_files(path)}
+        return self.checkpoint(task=task, labels=labels).source
 
 
 def ready_files(file: Path) -> list[Path]:

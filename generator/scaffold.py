@@ -147,7 +147,7 @@ def stage(
 def models_asked(request: Request, exported: Exported) -> Sequence[Model]:
     """The models that a request asks for around an exported one. Raises UserError."""
     task = request.task or exported.task
-    row = task_for(task, task_named(task), request.long_text)
+    row = row_asked(request, task)
     models = models_of(
         request.name,
         exported,
@@ -162,6 +162,11 @@ def models_asked(request: Request, exported: Exported) -> Sequence[Model]:
     models = with_cache(models) if request.cache else models
     models = with_warmup(models, exported) if request.warmup else models
     return in_form(models, request.steps)
+
+
+def row_asked(request: Request, task: str) -> Task:
+    """The row of a task, as it treats long texts for this request. Raises UserError."""
+    return task_for(task, task_named(task), request.long_text)
 
 
 def graphs_asked(request: Request, task: Task) -> tuple[str, ...]:
@@ -190,7 +195,7 @@ def check_names(request: Request) -> None:
     if request.platform is not None and request.platform not in PLATFORMS:
         raise NoSuchName("platform", request.platform, list(PLATFORMS))
     if request.task is not None:
-        task = task_for(request.task, task_named(request.task), request.long_text)
+        task = row_asked(request, request.task)
         task.checked(settings_from_words(request.options))
         task.graphs_of(graphs_asked(request, task))
     for option in (*request.pre, *request.post):
@@ -222,7 +227,7 @@ def record_of(request: Request, task: str, exported: Exported) -> dict[str, Any]
     settings["layout"] = exported.made.get("layout", PADDED)
     settings |= {"platform": platform_of(request)}
     if request.graph == AUTO:
-        (settings["graph"],) = graphs_asked(request, task_for(task, task_named(task), request.long_text))
+        (settings["graph"],) = graphs_asked(request, row_asked(request, task))
     for side in ("pre", "post"):
         settings[side] = [with_file(option, lambda file: Path(file.name)) for option in settings[side]]
     return {

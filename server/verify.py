@@ -23,7 +23,6 @@ from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.drift import advice
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_record
-from tbgen.export.files import sha256
 from tbgen.export.onnx import traced_like
 from tbgen.export.parity import Encoder, Parity, engine_run, figure, parity, torch_run
 from tbgen.export.precision import precision_named
@@ -173,7 +172,7 @@ def reference_from_onnx(scaffold: Scaffold, source: Source) -> Reference:
 
 def check_source(checkpoint: Checkpoint, scaffold: Scaffold) -> None:
     """Raise UserError when the checkpoint is not the one that the models were made from."""
-    if {file.name: sha256(file) for file in checkpoint.weights()} != dict(scaffold.exported.made["source"]):
+    if checkpoint.source != dict(scaffold.exported.made["source"]):
         raise UserError(
             f"{checkpoint.folder} is not the checkpoint that {scaffold.engine} was made from; name that with --source"
         )
