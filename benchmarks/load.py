@@ -28,14 +28,18 @@ def generator() -> Path:
 def load(url: str, requests: Path, *, clients: int, seconds: float, warmup: float) -> dict[str, Any]:
     """What load.c measured: answered, others, seconds, p50_ms, p90_ms, p99_ms, max_ms, cpu_seconds.
 
-    Raises RuntimeError with its words when a connection breaks.
+    Raises RuntimeError with its words when a connection breaks, when a request is not answered with 200, and when none
+    is answered in time.
     """
     host, _, port = url.partition(":")
     command = [generator(), host, port, str(clients), str(seconds), str(warmup), requests]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip())
-    return json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
+    if found["others"] or not found["answered"]:
+        raise RuntimeError(f"in {seconds:g} s {found['answered']} requests were answered, {found['others']} refused")
+    return found
 
 
 def save_requests(bodies: Iterable[bytes], file: Path) -> None:

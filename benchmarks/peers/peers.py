@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,37 +155,26 @@ def inference_body(text: str) -> dict[str, Any]:
     return {"inputs": [{**tensor, "parameters": {"content_type": "str"}}]}
 
 
-FASTAPI_TRIED = (
-    Settings(workers=2, threads=1, pool=1),
-    Settings(workers=1, threads=1, pool=2),
-    Settings(workers=1, threads=2, pool=1),
+FASTAPI = Peer(
+    venv="fastapi",
+    model=torch_model,
+    command=uvicorn_command("fastapi_torch:app"),
+    environment=service_environment,
+    ready="/ready",
+    path="/classify",
+    body=lambda text: {"text": text},
+    answer=lambda answer: answer,
+    has=("workers", "threads", "pool"),
+    tried=(
+        Settings(workers=2, threads=1, pool=1),
+        Settings(workers=1, threads=1, pool=2),
+        Settings(workers=1, threads=2, pool=1),
+    ),
 )
 
 PEERS = {
-    "FastAPI + transformers": Peer(
-        venv="fastapi",
-        model=torch_model,
-        command=uvicorn_command("fastapi_torch:app"),
-        environment=service_environment,
-        ready="/ready",
-        path="/classify",
-        body=lambda text: {"text": text},
-        answer=lambda answer: answer,
-        has=("workers", "threads", "pool"),
-        tried=FASTAPI_TRIED,
-    ),
-    "FastAPI + ONNX Runtime": Peer(
-        venv="fastapi",
-        model=exported_model,
-        command=uvicorn_command("fastapi_onnx:app"),
-        environment=service_environment,
-        ready="/ready",
-        path="/classify",
-        body=lambda text: {"text": text},
-        answer=lambda answer: answer,
-        has=("workers", "threads", "pool"),
-        tried=FASTAPI_TRIED,
-    ),
+    "FastAPI + transformers": FASTAPI,
+    "FastAPI + ONNX Runtime": replace(FASTAPI, model=exported_model, command=uvicorn_command("fastapi_onnx:app")),
     "LitServe": Peer(
         venv="litserve",
         model=torch_model,

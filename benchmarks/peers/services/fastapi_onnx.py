@@ -5,15 +5,11 @@ MODEL: the folder with model.onnx, tokenizer.json and config.json. POOL: request
 
 import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import anyio.to_thread
 import numpy as np
 import onnxruntime
-from fastapi import FastAPI
-from pydantic import BaseModel
+from fastapi_app import Text, app
 from tokenizers import Tokenizer
 
 FOLDER = Path(os.environ["MODEL"])
@@ -22,28 +18,6 @@ tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = int(os.environ["THREADS"])
 session = onnxruntime.InferenceSession(FOLDER / "model.onnx", options, providers=["CPUExecutionProvider"])
-
-
-class Text(BaseModel):
-    """What a client sends."""
-
-    text: str
-
-
-@asynccontextmanager
-async def pool(_: FastAPI) -> AsyncIterator[None]:
-    """As many threads for the endpoint as POOL says."""
-    anyio.to_thread.current_default_thread_limiter().total_tokens = int(os.environ["POOL"])
-    yield
-
-
-app = FastAPI(lifespan=pool)
-
-
-@app.get("/ready")
-def ready() -> bool:
-    """Whether the model is loaded."""
-    return True
 
 
 @app.post("/classify")
