@@ -1,4 +1,4 @@
-"""Another Triton model as a step: the BLS call, in micro-batches of like length."""
+"""The engine as a step, in micro-batches of like length: another Triton model, or an ONNX file in this process."""
 
 from __future__ import annotations
 
@@ -204,3 +204,59 @@ class Engine:
     def runs_along_length(self, name: str) -> bool:
         """Whether an output has one entry for each token: its first dim is open."""
         return self.outputs[name][1][0] == -1
+
+
+# How long a session's threads burn their cores waiting for their share of an operator; between runs they do not.
+SPINNING = {"session.intra_op.spin_duration_us": "100", "session.force_spinning_stop": "1"}
+
+
+class LocalEngine(Engine):
+    """Runs an ONNX file of the version folder in this process: no call, no copy of its tensors.
+
+    Args:
+        folder: the version folder.
+        file: name of the ONNX file there.
+        lengths: the input that takes the rows' widths, INT32 (rows), for a file that takes its tokens flat; none: it
+            takes (rows, length).
+        threads: of the session, 0: as many as the processor has cores.
+        others: as those of Engine.
+
+    One run at a time; on a GPU where ONNX Runtime has the CUDA provider.
+    """
+
+    def __init__(
+        self, folder: Path, *, file: str = "model.onnx", lengths: str = "", threads: int = 0, **others: Any
+    ) -> None:
+        super().__init__(folder, model=file, parallel_calls=1, **others)
+        self.file = folder / file
+        self.lengths = lengths
+        self.threads = threads
+        self.session: Any = None
+
+    def load(self) -> None:
+        """Open the file. Raises ImportError without ONNX Runtime, and its own errors for a file that it cannot run."""
+        try:
+            import onnxruntime
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "this model runs its engine itself, and its Python has no onnxruntime: bring it along with "
+                "tbgen env pack, or install it where Triton runs"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = self.threads
+        options.enable_mem_pattern = False  # with ever new shapes it takes memory and gains no time
+        for key, value in SPINNING.items():
+            options.add_session_config_entry(key, value)
+        there = onnxruntime.get_available_providers()
+        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in there]
+        self.session = onnxruntime.InferenceSession(str(self.file), options, providers=providers)
+
+    def request(self, tensors: Tensors, **_: Any) -> Tensors:
+        """One run of the session."""
+        rows, width = tensors["attention_mask"].shape
+        if self.lengths:
+            tensors = {name: np.ravel(array) for name, array in tensors.items()}
+            tensors[self.lengths] = np.full(rows, width, dtype=np.int32)
+        names = list(self.outputs)
+        return dict(zip(names, self.session.run(names, tensors), strict=True))

@@ -19,7 +19,9 @@ AS_GIVEN = ("options", "long_text", "pre", "post", "steps", "layout", "cache", "
 @click.option("--task", help="What the model does. Default: read from the checkpoint.")
 @click.option("--label", "labels", multiple=True, help="Name of a class, in the order of the logits; repeatable.")
 @click.option("--engine", "engines", multiple=True, help="How Triton runs the model; repeatable. Default: onnx.")
-@click.option("--graph", help="ensemble, bls, both, or auto: the engine's best. Default: both.")
+@click.option(
+    "--graph", help="ensemble, bls, single, both (ensemble and bls), or auto: the engine's best. Default: both."
+)
 @click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable.")
 @click.option("--long-text", help="truncate, reject or windows: of texts longer than the model. Default: truncate.")
 @click.option("--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...'; repeatable.")

@@ -48,7 +48,12 @@ class StepWords(click.Command):
 @click.option("--task", help="What the model does. Default: read from the checkpoint.")
 @click.option("--label", "labels", multiple=True, help="Name of a class, in the order of the logits; repeatable.")
 @click.option("--engine", default="onnx", show_default=True, help="How Triton runs the model.")
-@click.option("--graph", default="both", show_default=True, help="ensemble, bls, both, or auto: the engine's best.")
+@click.option(
+    "--graph",
+    default="both",
+    show_default=True,
+    help="ensemble, bls, both, single (one Python model that runs its ONNX file itself), or auto: the engine's best.",
+)
 @click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable: docs/tasks.md.")
 @click.option(
     "--long-text",

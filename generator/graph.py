@@ -9,6 +9,7 @@ from typing import Any
 
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
+from tbgen.export.layout import LENGTHS
 from tbgen.generator.build_script import script_of
 from tbgen.generator.engines import DATA_TYPES, PACKED_TOKENS, PADDING_COST, PADDING_COST_AT, EngineKind
 from tbgen.generator.plans import (
@@ -26,6 +27,8 @@ from tbgen.generator.tasks import Task
 ENGINE_BATCH = 32
 BLS_BATCH = 128
 PAD_TO_MULTIPLE_OF = 8
+LOCAL_ENGINE = "LocalEngine"
+ENGINE_STEPS = ("Engine", LOCAL_ENGINE)  # the classes of engine.py
 
 Tensors = dict[str, tuple[str, list[int]]]
 
@@ -48,7 +51,7 @@ class PythonModel:
 
     @property
     def is_bls(self) -> bool:
-        """Whether it calls the engine."""
+        """Whether it calls the engine, which may not be there yet when it is loaded."""
         return any(step.name == "Engine" for step in self.steps)
 
 
@@ -106,11 +109,12 @@ def models_of(
     behind, post = behind[::-1], post[::-1]
     front = (*pre, *task.rows(exported, settings), tokenizer_step(exported, task, settings))
     chain = Chain(model, front, (*task.head(exported, settings), *post), task.max_items, before, behind)
+    asked = task.graphs_of(graphs)
     models = [
-        model,
+        *((model,) if set(asked) - {"single"} else ()),
         *before,
         *behind,
-        *(part for graph in task.graphs_of(graphs) for part in GRAPH_MODELS[graph](name, chain)),
+        *(part for graph in asked for part in GRAPH_MODELS[graph](name, chain)),
     ]
     names = [each.name for each in models]
     if twice := [each for each in names if names.count(each) > 1]:
@@ -175,7 +179,14 @@ def bls_models(_: str, chain: Chain) -> Iterator[Model]:
     yield PythonModel(f"{chain.engine.name}_bls", steps, min(BLS_BATCH, chain.max_items))
 
 
-GRAPH_MODELS = {"ensemble": ensemble_models, "bls": bls_models}
+def single_models(_: str, chain: Chain) -> Iterator[Model]:
+    """One Python model that runs all steps and the engine's ONNX file between them. Raises UserError."""
+    inner = (*chain.front, local_engine_step(chain.engine, chain.front[-1].settings), *chain.back)
+    steps = (*map(remote_step, chain.before), *inner, *map(remote_step, chain.behind))
+    yield PythonModel(f"{chain.engine.name}_single", steps, min(BLS_BATCH, chain.max_items))
+
+
+GRAPH_MODELS = {"ensemble": ensemble_models, "bls": bls_models, "single": single_models}
 
 
 def engine_model(name: str, exported: Exported, kind: EngineKind) -> EngineModel:
@@ -236,6 +247,20 @@ def engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
         **({"shapes": engine.shapes} if engine.shapes else {}),
     }
     return Step("engine.py", "Engine", settings)
+
+
+def local_engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
+    """The ONNX file of an engine, run where its texts are tokenised. Raises UserError for an engine without one."""
+    kind = engine.kind
+    if kind.backend != "onnxruntime" or kind.accelerator:
+        raise UserError(
+            f"--graph single runs an ONNX file in the Python model's own process, {engine.name} is run by TensorRT; "
+            "use --graph bls or --graph ensemble"
+        )
+    settings = {"file": engine.file.name, **engine_step(engine, tokenizer).settings}
+    del settings["model"]
+    settings |= {"lengths": LENGTHS} if engine.packed else {}
+    return Step("engine.py", LOCAL_ENGINE, settings, (engine.file, *([engine.weights] if engine.weights else ())))
 
 
 def length_buckets(exported: Exported) -> list[int]:

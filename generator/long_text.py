@@ -95,7 +95,7 @@ def in_windows(name: str, task: Task) -> Task:
         head=row.head,
         reading=reading,
         tokenizer=("windows.py", "TextWindows"),
-        graphs=("bls",),
+        graphs=("bls", "single"),
         max_items=min(task.max_items, WINDOW_ITEMS),
         options=dict(task.options) | WINDOW_OPTIONS,
     )

@@ -15,7 +15,7 @@ from tbgen.export.layout import LAYOUTS, PADDED
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.engine_file import Progress, exported_from_request
 from tbgen.generator.engines import AUTO, ENGINES, GRAPHS
-from tbgen.generator.graph import Model, models_of, with_cache
+from tbgen.generator.graph import GRAPH_MODELS, Model, models_of, with_cache
 from tbgen.generator.long_text import check_long_text, task_for
 from tbgen.generator.plugins import settings_from_words, step_from_option, task_named, with_file
 from tbgen.generator.publishing import publish, staged
@@ -85,7 +85,7 @@ def scaffold(
     return Scaffolded(
         repository,
         tuple(repository / name for name in written.models),
-        tuple(name for name in written.models if name.endswith(tuple(GRAPHS["both"]))),
+        tuple(name for name in written.models if name.endswith(tuple(GRAPH_MODELS))),
         written.exported,
         None if request.source else request.name,
         (*bls_alone(request, written.models), *answering_otherwise(repository, written.models)),
@@ -94,7 +94,7 @@ def scaffold(
 
 def bls_alone(request: Request, models: Sequence[str]) -> tuple[str, ...]:
     """A sentence where windows left the ensemble out that was asked for."""
-    if request.long_text != "windows" or request.graph in ("bls", AUTO):
+    if request.long_text != "windows" or request.graph in ("bls", "single", AUTO):
         return ()
     return (
         f"--long-text windows reads several rows for a text, which an ensemble cannot: {models[-1]} is the one front "

@@ -34,7 +34,7 @@ class Task:
     rows: Callable[[Exported, Options], Steps] = lambda *_: ()
     reading: Callable[[Exported, Options], dict[str, Any]] = lambda *_: {}
     tokenizer: tuple[str, str] = ("tokenizer.py", "Tokenizer")
-    graphs: tuple[str, ...] = ("ensemble", "bls")
+    graphs: tuple[str, ...] = ("ensemble", "bls", "single")
     max_items: int = 128
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     like: str | None = None
@@ -256,7 +256,7 @@ TASKS = {
         question_answering,
         reading=windows,
         tokenizer=("windows.py", "Windows"),
-        graphs=("bls",),
+        graphs=("bls", "single"),
         max_items=16,
         options={
             "top_k": COUNT,
@@ -285,7 +285,7 @@ TASKS = {
         rerank,
         rows=lambda _, options: (Step("rerank.py", "QueryPairs", chosen(options, "max_texts")),),
         reading=lambda *_: QUERY_WITH_TEXTS,
-        graphs=("bls",),
+        graphs=("bls", "single"),
         max_items=16,
         options={"sigmoid": FLAG, "max_texts": COUNT, "json": FLAG},
     ),
@@ -293,7 +293,7 @@ TASKS = {
         similarity,
         rows=query_texts,
         reading=lambda *_: QUERY_AND_TEXTS,
-        graphs=("bls",),
+        graphs=("bls", "single"),
         max_items=16,
         options={
             "pooling": POOLING,
@@ -311,7 +311,7 @@ TASKS = {
             Step("zero_shot_classification.py", "Hypotheses", chosen(options, "hypothesis_template", "max_labels")),
         ),
         reading=lambda *_: TEXT_WITH_LABELS | {"truncation": "only_first"},
-        graphs=("bls",),
+        graphs=("bls", "single"),
         max_items=16,
         options={"hypothesis_template": TEXT, "multi_label": FLAG, "max_labels": COUNT, "json": FLAG},
     ),

@@ -30,7 +30,7 @@ from tbgen.generator.config import (
     python_config,
     text_from_config,
 )
-from tbgen.generator.graph import EngineModel, EnsembleModel, Model, PythonModel, Step
+from tbgen.generator.graph import ENGINE_STEPS, LOCAL_ENGINE, EngineModel, EnsembleModel, Model, PythonModel, Step
 from tbgen.generator.plugins import extra_imports
 from tbgen.generator.repository import write_record
 from tbgen.generator.trial import constructed
@@ -76,6 +76,8 @@ def imports_record(model: Model) -> dict[str, Any]:
     """What a model's own steps import beyond what a server has, for its record: {"imports": {file: packages}}."""
     own = [step.file for step in getattr(model, "steps", ()) if isinstance(step.file, Path)]
     imports = {file.name: extra_imports(file) for file in own}
+    if any(step.name == LOCAL_ENGINE for step in getattr(model, "steps", ())):
+        imports["engine.py"] = ["onnxruntime"]
     needed = {name: packages for name, packages in imports.items() if packages}
     return {"imports": needed} if needed else {}
 
@@ -120,8 +122,8 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
     steps = steps_from_folder(folder)
     names = [step.name for step in model.steps]
     named = tuple(zip(names, steps, strict=True))
-    if "Engine" in names:  # the parts of an ensemble are checked together
-        check_chain(named, fronts=names.index("Engine"))
+    if engine := next((name for name in names if name in ENGINE_STEPS), None):  # an ensemble's parts: together
+        check_chain(named, fronts=names.index(engine))
     inputs, outputs = chain_tensors(steps)
     wiring[model.name] = Wires(inputs, outputs, chain_parameters(steps), chain_on_request(steps), named)
     config = python_config(

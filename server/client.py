@@ -14,7 +14,7 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.engines import ENGINES
 from tbgen.server.connection import Connection
 
-FRONT_ENDINGS = ("_ensemble", "_bls")  # of the names of front models, see the generator's graphs
+FRONT_ENDINGS = ("_ensemble", "_bls", "_single")  # of the names of front models, see the generator's graphs
 UNLIMITED_ROWS = 64  # texts in a request to a model that names no limit
 
 

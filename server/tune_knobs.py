@@ -110,6 +110,20 @@ def instances_and_threads(draft: Draft) -> tuple[int, int] | None:
     return engines[0].instance_group[0].count, int(threads)
 
 
+def local_instances_and_threads(draft: Draft) -> tuple[int, int] | None:
+    """Instances of a model that runs its ONNX file itself, and threads of each; 0 threads: as many as cores."""
+    config, settings = first_python_model(draft), draft.step_settings("file")
+    if config is None or not settings or len(config.instance_group) != 1:
+        return None
+    return config.instance_group[0].count, settings[0].get("threads", 0)
+
+
+def turn_local_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
+    turn_python_instances(draft, value[0])
+    for settings in draft.step_settings("file"):
+        settings["threads"] = value[1]
+
+
 def runs_on_cpu(config: ModelConfig) -> bool:
     """Whether an engine is ONNX Runtime on the CPU, as far as its configuration says."""
     groups = config.instance_group
@@ -130,7 +144,9 @@ def splits_of(cores: int) -> list[tuple[int, int]]:
 def python_instances(draft: Draft) -> int | None:
     """Instances of the first model: the BLS, or the tokenizer of an ensemble."""
     config = first_python_model(draft)
-    return config.instance_group[0].count if config is not None and len(config.instance_group) == 1 else None
+    if config is None or len(config.instance_group) != 1 or draft.step_settings("file"):
+        return None
+    return config.instance_group[0].count
 
 
 def first_python_model(draft: Draft) -> ModelConfig | None:
@@ -226,6 +242,12 @@ KNOBS = {
         instances_and_threads,
         lambda draft: splits_of(draft.cores),
         turn_instances_and_threads,
+    ),
+    "instances x threads": Knob(
+        "instance_group.count of a model that runs its engine itself, and the threads of each",
+        local_instances_and_threads,
+        lambda draft: splits_of(draft.cores),
+        turn_local_instances_and_threads,
     ),
     "instances": Knob(
         "instance_group.count of the model that requests meet first",

@@ -32,6 +32,7 @@ from tbgen.export.sources import KINDS, Source
 from tbgen.export.tokenizer import tokenizer_from_file
 from tbgen.generator.config import config_from_text
 from tbgen.generator.engines import ENGINES
+from tbgen.generator.graph import ENGINE_STEPS, GRAPH_MODELS
 from tbgen.generator.presets import source_named
 from tbgen.generator.repository import read_record, refuse_without_models
 from tbgen.server.connection import Connection
@@ -81,27 +82,36 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     written = {model: record for model, record in records.items() if record}
     refuse_without_models(repository, written)
     owners = {model: f"{record['name']}_{record['settings']['engine']}" for model, record in written.items()}
-    engines = [engine for engine in written if owners[engine] == engine]
-    chosen = [
-        engine for engine in engines if name in (engine, f"{engine}_ensemble", f"{engine}_bls", written[engine]["name"])
-    ]
+    # engine -> the model that has its file: its own, or that of the graph which runs it itself
+    homes = {
+        owners[model]: model
+        for model in sorted(written, reverse=True)
+        if model in (owners[model], f"{owners[model]}_single")
+    }
+    chosen = [engine for engine, home in homes.items() if name in (engine, *fronts_of(engine), written[home]["name"])]
     if not chosen:
         raise NoSuchName("name", name, sorted({record["name"] for record in written.values()}))
     if len(chosen) > 1:
         raise UserError(f"{name!r} has several engines, choose one: {', '.join(chosen)}")
     engine = chosen[0]
-    fronts = [front for front in (f"{engine}_ensemble", f"{engine}_bls") if front in written]
-    exported = exported_from_record(repository / engine / "1", whole_export(written[engine], repository / engine))
-    file = repository / engine / "1" / ENGINES[written[engine]["settings"]["engine"]].file
-    own = (model for model, record in written.items() if record["name"] == written[engine]["name"])
+    home = homes[engine]
+    fronts = [front for front in fronts_of(engine) if front in written]
+    exported = exported_from_record(repository / home / "1", whole_export(written[home], repository / home))
+    file = repository / home / "1" / ENGINES[written[home]["settings"]["engine"]].file
+    own = (model for model, record in written.items() if record["name"] == written[home]["name"])
     tokenizer = next(filter(Path.is_file, (repository / model / "1" / "tokenizer.json" for model in own)))
     return Scaffold(
-        written[engine]["name"],
+        written[home]["name"],
         repository,
         engine,
         tuple(front for front in fronts if name not in fronts or name == front),
         replace(exported, model=file, tokenizer=tokenizer),
     )
+
+
+def fronts_of(engine: str) -> list[str]:
+    """The names that front models of an engine have."""
+    return [f"{engine}_{graph}" for graph in GRAPH_MODELS]
 
 
 def whole_export(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -262,7 +272,7 @@ def reference_steps(scaffold: Scaffold, front: str, reference: Run) -> list[Any]
     """The steps that `front` runs, from its own folders, with PyTorch in the engine's place."""
     repository = scaffold.repository
     engine = ReferenceEngine(scaffold.exported, reference)
-    if front.endswith("_bls"):
+    if front.endswith(("_bls", "_single")):
         return [engine if step is None else step for step in steps_but_engine(repository / front / "1")]
     config = (repository / front / "config.pbtxt").read_text(encoding="utf-8")
     before, after = (part for part in ensemble_parts(config) if part != scaffold.engine)
@@ -277,7 +287,7 @@ def ensemble_parts(config: str) -> list[str]:
 def steps_but_engine(folder: Path) -> Iterator[Any]:
     """The steps of a version folder, None for the BLS call."""
     for row in listing(folder)["steps"]:
-        engine = row["class"] == "Engine"
+        engine = row["class"] in ENGINE_STEPS
         yield None if engine else step_from_file(folder / row["file"], row["class"])(folder, **row["settings"])
 
 

@@ -294,6 +294,9 @@ class TritonPythonModel:
         self.name = args["model_name"]
         folder = version_folder(args)
         self.steps = steps_from_folder(folder)
+        for step in self.steps:
+            if hasattr(step, "load"):  # what only a server needs, and is dear
+                step.load()
         self.inputs, self.outputs = chain_tensors(self.steps)
         self.rules = chain_parameters(self.steps)
         self.on_request = chain_on_request(self.steps)
