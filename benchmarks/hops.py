@@ -68,10 +68,11 @@ def rows(*, seconds: float, rounds: int) -> list[Row]:
     """For each graph: its p50 with one client over the bound's, the median of rounds."""
     exported, texts = export_of_shape("tiny", "packed"), lines(LINES)
     own = own_time(exported, texts)
-    measured: dict[str, list[tuple[float, float]]] = {"ensemble": [], "bls": []}
+    measured: dict[str, list[tuple[float, float]]] = {"ensemble": [], "bls": [], "single": []}
     with tempfile.TemporaryDirectory() as folder:
         real, nothing = Path(folder) / "real", Path(folder) / "nothing"
-        scaffold(Request("tiny", exported.folder), real)
+        for graph in ("both", "single"):
+            scaffold(Request("tiny", exported.folder, graph=graph), real)
         write_nothing(real, nothing, exported)
         with server_on_free_ports(real) as one, server_on_free_ports(nothing) as other:
             for _ in range(rounds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ from benchmarks.table import Row
 from benchmarks.texts import lines
 from tbgen.backends.engine import Engine
 from tbgen.export.exported import Exported
-from tbgen.generator.graph import length_buckets
+from tbgen.generator.config import config_from_text, text_from_config
+from tbgen.generator.graph import LOCAL_ENGINE, length_buckets
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.client import infer
 from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
@@ -54,8 +56,11 @@ POINTS = {
         Point("bls", 16, "groups of 16", 0.95),
         Point("bls", 64, "groups of 64", 0.95),
         Point("ensemble", 16, "groups of 16", 0.88),
+        Point("single", 1, "single", 0.93),
+        Point("single", 16, "groups of 16", 0.95),
+        Point("single", 64, "groups of 64", 0.95),
     ],
-    "tiny": [Point("bls", 32, "single, two sessions", 0.55), Point("ensemble", 32, "single, two sessions", 0.55)],
+    "tiny": [Point(graph, 32, "single, two sessions", 0.55) for graph in ("bls", "ensemble", "single")],
 }
 GROUPS = {"single": 1, "single, two sessions": 1, "groups of 16": 16, "groups of 64": 64}
 
@@ -69,7 +74,10 @@ def rows(shape: str, *, seconds: float, rounds: int) -> list[Row]:
     measured = {point: Measured() for point in POINTS[shape]}
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder) / "model_repository"
-        scaffold(Request(shape, export_of_shape(shape, "packed").folder), repository)
+        for graph in ("both", "single"):
+            scaffold(Request(shape, export_of_shape(shape, "packed").folder, graph=graph), repository)
+        if shape == "tiny":  # as tbgen tune would: one thread is enough for such an engine
+            one_thread_each(repository / "tiny_onnx_single", THREADS)
         with server_on_free_ports(repository) as server:
             check_answers(shape, server, texts[:64])
             for _ in range(rounds):
@@ -79,13 +87,26 @@ def rows(shape: str, *, seconds: float, rounds: int) -> list[Row]:
     return [row_of(shape, point, record) for point, record in measured.items()]
 
 
+def one_thread_each(model: Path, instances: int) -> None:
+    """Have a model that runs its engine itself do so in as many instances, of one thread each."""
+    steps, config = model / "1" / "steps.json", config_from_text((model / "config.pbtxt").read_text("utf-8"))
+    listed = json.loads(steps.read_text("utf-8"))
+    for row in listed["steps"]:
+        if row["class"] == LOCAL_ENGINE:
+            row["settings"]["threads"] = 1
+    steps.write_text(json.dumps(listed), encoding="utf-8")
+    config.instance_group[0].count = instances
+    (model / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")
+
+
 def check_answers(name: str, server: EmbeddedServer, texts: Sequence[str]) -> None:
-    """Both graphs must answer alike before anything is timed."""
-    ensemble, bls = (
+    """All graphs must answer alike before anything is timed."""
+    first, *others = (
         np.array([answer["softmax"] for answer in infer(f"{name}_onnx_{graph}", texts, url=server.grpc_url)])
-        for graph in ("ensemble", "bls")
+        for graph in ("ensemble", "bls", "single")
     )
-    np.testing.assert_allclose(ensemble, bls, atol=1e-5)
+    for other in others:
+        np.testing.assert_allclose(first, other, atol=1e-5)
 
 
 def served_rate(

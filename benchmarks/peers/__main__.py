@@ -76,7 +76,7 @@ def compare_command(shape: str, precisions: tuple[str, ...], seconds: float, rou
     for each in found.measured:
         if each.failure:
             print(f"\n{each.name}, {each.precision}, did not run: {each.failure}")
-    show("tbgen's BLS model over the others, the same round", targets(found))
+    show("tbgen over the others, the same round", targets(found))
     print(
         f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}; {rounds} rounds of {seconds:g} s; "
         f"load {load:.1f} when it began; steal {steal() - before:.1f} s"

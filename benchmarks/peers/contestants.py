@@ -113,10 +113,11 @@ def status_of(url: str, path: str) -> int:
 
 
 def tbgen_contestants(shape: str, precision: str, folder: Path) -> list[Contestant]:
-    """tbgen's two graphs in a repository as `tbgen scaffold` writes it, `folder`."""
+    """tbgen's graphs in a repository as `tbgen scaffold` writes it, `folder`."""
     engine = ENGINES[precision]
-    scaffold(Request(shape, export_of_shape(shape, "packed", precision).folder, engine=engine), folder)
-    return [graph_contestant(f"{shape}_{engine}", graph, precision, folder) for graph in ("bls", "ensemble")]
+    for graph in ("both", "single"):
+        scaffold(Request(shape, export_of_shape(shape, "packed", precision).folder, engine=engine, graph=graph), folder)
+    return [graph_contestant(f"{shape}_{engine}", graph, precision, folder) for graph in ("bls", "ensemble", "single")]
 
 
 def graph_contestant(stem: str, graph: str, precision: str, repository: Path) -> Contestant:
