@@ -32,7 +32,7 @@ Tensors = dict[str, np.ndarray]
 class Served:
     """The models that scaffold would write for a task, their steps constructed from the written folders.
 
-    `graphs` are those that serve the task. The engine step calls ONNX Runtime instead of Triton; all else is real.
+    `graphs` are those that serve the task. The BLS call asks ONNX Runtime instead of Triton; all else is real.
     """
 
     def __init__(
@@ -68,6 +68,9 @@ class Served:
         for step in self.parts["m_onnx_bls"]:
             if type(step).__name__ == "Engine":
                 step.call = self.run
+        for step in self.parts["m_onnx_single"]:
+            if type(step).__name__ == "LocalEngine":
+                step.load()
 
     def run(self, tensors: Tensors) -> Tensors:
         """One call of the engine."""
@@ -77,8 +80,8 @@ class Served:
 
     def ask(self, graph: str, tensors: Tensors, **parameters: Any) -> Tensors:
         """The answer of a graph to one request."""
-        if graph == "bls":
-            return self.part("m_onnx_bls", tensors, parameters)
+        if graph in ("bls", "single"):
+            return self.part(f"m_onnx_{graph}", tensors, parameters)
         tokens = self.part("m_tokenizer", tensors, parameters)
         engine = self.run({name: tokens[name] for name in self.exported.inputs})
         return self.part("m_postprocess", tensors | tokens | engine, parameters)
