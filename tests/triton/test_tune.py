@@ -101,11 +101,12 @@ def test_packed_engines_have_no_padding_to_turn(kcbert_server: EmbeddedServer) -
 def test_some_knobs_are_of_one_graph_only(padded_server: EmbeddedServer) -> None:
     ensemble, bls = draft_of(padded_server, ENSEMBLE), draft_of(padded_server, BLS)
     assert [name for name, knob in KNOBS.items() if knob.now(ensemble) is None] == [
+        "instances x threads",
         "parallel calls",
         "tokens a call",
         "rows a call",
     ]
-    assert [name for name, knob in KNOBS.items() if knob.now(bls) is None] == ["padding"]
+    assert [name for name, knob in KNOBS.items() if knob.now(bls) is None] == ["instances x threads", "padding"]
 
 
 def test_cores_are_shared_out_without_rest() -> None:
