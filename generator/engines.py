@@ -59,7 +59,8 @@ PACKED_TOKENS = 1024  # most tokens of a call
 PADDING_COST, PADDING_COST_AT = 0.1, 768
 
 AUTO = "auto"
-GRAPHS = {"ensemble": ("ensemble",), "bls": ("bls",), "single": ("single",), "both": ("ensemble", "bls")}
+EACH_GRAPH = ("ensemble", "bls", "single")
+GRAPHS = {**{graph: (graph,) for graph in EACH_GRAPH}, "both": ("ensemble", "bls")}
 
 # Names of array types as numpy and ONNX say them -> as a Triton config says them.
 DATA_TYPES = {

@@ -14,8 +14,8 @@ from tbgen.export.exported import record_of as export_record
 from tbgen.export.layout import LAYOUTS, PADDED
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.engine_file import Progress, exported_from_request
-from tbgen.generator.engines import AUTO, ENGINES, GRAPHS
-from tbgen.generator.graph import GRAPH_MODELS, Model, models_of, with_cache
+from tbgen.generator.engines import AUTO, EACH_GRAPH, ENGINES, GRAPHS
+from tbgen.generator.graph import Model, models_of, with_cache
 from tbgen.generator.long_text import check_long_text, task_for
 from tbgen.generator.plugins import settings_from_words, step_from_option, task_named, with_file
 from tbgen.generator.publishing import publish, staged
@@ -85,7 +85,7 @@ def scaffold(
     return Scaffolded(
         repository,
         tuple(repository / name for name in written.models),
-        tuple(name for name in written.models if name.endswith(tuple(GRAPH_MODELS))),
+        tuple(name for name in written.models if name.endswith(EACH_GRAPH)),
         written.exported,
         None if request.source else request.name,
         (*bls_alone(request, written.models), *answering_otherwise(repository, written.models)),

@@ -9,7 +9,7 @@ from typing import Any
 from tbgen.backends.model import check_parameter
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.generator.engines import DATA_TYPES
+from tbgen.generator.engines import DATA_TYPES, EACH_GRAPH
 from tbgen.generator.step import Step
 
 Options = Mapping[str, Any]
@@ -34,7 +34,7 @@ class Task:
     rows: Callable[[Exported, Options], Steps] = lambda *_: ()
     reading: Callable[[Exported, Options], dict[str, Any]] = lambda *_: {}
     tokenizer: tuple[str, str] = ("tokenizer.py", "Tokenizer")
-    graphs: tuple[str, ...] = ("ensemble", "bls", "single")
+    graphs: tuple[str, ...] = EACH_GRAPH
     max_items: int = 128
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     like: str | None = None

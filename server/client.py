@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.generator.engines import ENGINES
+from tbgen.generator.engines import EACH_GRAPH, ENGINES
 from tbgen.server.connection import Connection
 
-FRONT_ENDINGS = ("_ensemble", "_bls", "_single")  # of the names of front models, see the generator's graphs
+FRONT_ENDINGS = tuple(f"_{graph}" for graph in EACH_GRAPH)  # of the names of front models
 UNLIMITED_ROWS = 64  # texts in a request to a model that names no limit
 
 

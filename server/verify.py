@@ -31,8 +31,8 @@ from tbgen.export.run import Run, onnx_run
 from tbgen.export.sources import KINDS, Source
 from tbgen.export.tokenizer import tokenizer_from_file
 from tbgen.generator.config import config_from_text
-from tbgen.generator.engines import ENGINES
-from tbgen.generator.graph import ENGINE_STEPS, GRAPH_MODELS
+from tbgen.generator.engines import EACH_GRAPH, ENGINES
+from tbgen.generator.graph import ENGINE_STEPS
 from tbgen.generator.presets import source_named
 from tbgen.generator.repository import read_record, refuse_without_models
 from tbgen.server.connection import Connection
@@ -111,7 +111,7 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
 
 def fronts_of(engine: str) -> list[str]:
     """The names that front models of an engine have."""
-    return [f"{engine}_{graph}" for graph in GRAPH_MODELS]
+    return [f"{engine}_{graph}" for graph in EACH_GRAPH]
 
 
 def whole_export(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -110,10 +110,9 @@ def steps_split(front: Front, total: ModelStatistics, moved: Snapshot, seconds: 
     number = front.part.engine_step or 0
     calls = [moved.get(callee.model, ModelStatistics()) for callee in front.callees or ()]
     waited = sum(call.queue_ns for call in calls)
-    computed: float = sum(call.compute_infer_ns for call in calls)
     whole = max(seconds[number] * 1e9, sum(call.request_ns for call in calls), 1.0)
-    if not calls:  # the engine runs in the model's own process
-        computed = whole
+    # Without a call the engine runs in the model's own process.
+    computed = sum(call.compute_infer_ns for call in calls) if calls else whole
     scale = total.compute_infer_ns / max(total.batch_infer_ns, sum(seconds) * 1e9)
     called = seconds[number] * 1e9 * scale
     before, after = sum(seconds[:number]) * 1e9 * scale, sum(seconds[number + 1 :]) * 1e9 * scale
