@@ -28,6 +28,7 @@ from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 
 LINES = 400
 THREADS = 2
+TINY_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def rows(shape: str, *, seconds: float, rounds: int) -> list[Row]:
         repository = Path(folder) / "model_repository"
         for graph in ("both", "single"):
             scaffold(Request(shape, export_of_shape(shape, "packed").folder, graph=graph), repository)
-        if shape == "tiny":  # as tbgen tune would: one thread is enough for such an engine
-            one_thread_each(repository / "tiny_onnx_single", THREADS)
+        if shape == "tiny":  # what tbgen tune turns: one thread is enough for such an engine
+            one_thread_each(repository / "tiny_onnx_single", THREADS, batch=TINY_BATCH)
         with server_on_free_ports(repository) as server:
             check_answers(shape, server, texts[:64])
             for _ in range(rounds):
@@ -87,8 +88,8 @@ def rows(shape: str, *, seconds: float, rounds: int) -> list[Row]:
     return [row_of(shape, point, record) for point, record in measured.items()]
 
 
-def one_thread_each(model: Path, instances: int) -> None:
-    """Have a model that runs its engine itself do so in as many instances, of one thread each."""
+def one_thread_each(model: Path, instances: int, batch: int) -> None:
+    """Have a model that runs its engine itself do so in as many instances, of one thread and `batch` texts each."""
     steps, config = model / "1" / "steps.json", config_from_text((model / "config.pbtxt").read_text("utf-8"))
     listed = json.loads(steps.read_text("utf-8"))
     for row in listed["steps"]:
@@ -96,6 +97,7 @@ def one_thread_each(model: Path, instances: int) -> None:
             row["settings"]["threads"] = 1
     steps.write_text(json.dumps(listed), encoding="utf-8")
     config.instance_group[0].count = instances
+    config.dynamic_batching.preferred_batch_size[:] = [batch]
     (model / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")
 
 

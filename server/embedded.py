@@ -146,8 +146,18 @@ class EmbeddedServer:
             "--allow-gpu-metrics=false",
             *(f"--{name}-address={address}" for name in ("http", "grpc", "metrics")),
             *(f"--{name.lower()}-port={port}" for name, port in self.ports.items()),
+            *self.threads(),
             *self.extra_arguments,
         ]
+
+    def threads(self) -> list[str]:
+        """HTTP threads for half of the cores: Triton's eight take turns on those that the models compute on.
+
+        Where clients may load models they stay eight, for a load holds its thread, and that thread's clients.
+        """
+        if any("http-thread-count" in each or "explicit" in each for each in self.extra_arguments):
+            return []
+        return [f"--http-thread-count={min(8, max(1, (os.cpu_count() or 1) // 2))}"]
 
     def wait_until_ready(self, on_wait: Callable[[float], None] | None, seconds: float) -> None:
         """Return when the server says READY. Raises UserError when it ends, or is not ready after `seconds`."""

@@ -17,6 +17,7 @@ DELAYS = (0, 200, 1000, 4000)  # microseconds
 MULTIPLES = (8, 16, 32, 64)  # tokens
 CALL_TOKENS = (256, 512, 1024, 2048)
 ENGINE_ROWS = (16, 32, 64, 128)
+BATCHES = (0, 4, 8, 12, 24)  # requests; 0: all that wait
 THREADS = "intra_op_thread_count"
 
 Settings = Mapping[str, Any]  # knob -> value; a knob that is not in it stays as it is
@@ -174,6 +175,20 @@ def turn_queue_delay(draft: Draft, value: int) -> None:
         config.dynamic_batching.max_queue_delay_microseconds = value
 
 
+def preferred_batch(draft: Draft) -> int | None:
+    """How many requests the first model takes at once when there are as many; 0: all that wait."""
+    config = first_python_model(draft)
+    if config is None or not config.HasField("dynamic_batching"):
+        return None
+    return next(iter(config.dynamic_batching.preferred_batch_size), 0)
+
+
+def turn_preferred_batch(draft: Draft, value: int) -> None:
+    config = first_python_model(draft)
+    if config is not None:
+        config.dynamic_batching.preferred_batch_size[:] = [value] if value else []
+
+
 def call_setting(key: str, default: int) -> tuple[Callable[[Draft], Any], Callable[[Draft, Any], None]]:
     """How to read and set one setting of the BLS call, which may be left at its default."""
 
@@ -265,6 +280,7 @@ KNOBS = {
         turn_policy,
     ),
     "buckets": Knob("multiples that lengths are rounded up to", multiple, lambda _: MULTIPLES, turn_multiple),
+    "batch": Knob("preferred_batch_size", preferred_batch, lambda _: BATCHES, turn_preferred_batch),
     "queue delay": Knob("max_queue_delay_microseconds", queue_delay, lambda _: DELAYS, turn_queue_delay),
 }
 

@@ -72,7 +72,7 @@ class Served:
             if type(step).__name__ == "LocalEngine":
                 step.load()
 
-    def run(self, tensors: Tensors) -> Tensors:
+    def run(self, tensors: Tensors, *_: Any) -> Tensors:
         """One call of the engine."""
         names = [output.name for output in self.session.get_outputs()]
         taken = flat_tensors(tensors) if self.exported.packed else tensors

@@ -45,7 +45,7 @@ def test_rows_of_like_length_go_together_and_come_back_in_order() -> None:
     step = engine(call_tokens=0)
     seen = []
 
-    def call(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def call(tensors: dict[str, np.ndarray], _: object) -> dict[str, np.ndarray]:
         seen.append(tensors["input_ids"].shape)
         return {"outputs": tensors["input_ids"].max(axis=1, keepdims=True).astype(np.float32)}
 
@@ -59,7 +59,7 @@ def test_rows_of_like_length_go_together_and_come_back_in_order() -> None:
 
 def test_answers_along_the_length_are_padded_with_zeros() -> None:
     step = engine(call_tokens=0, outputs={"outputs": ("TYPE_FP32", [-1, 2])})
-    step.call = lambda tensors: {"outputs": np.ones((*tensors["input_ids"].shape, 2), np.float32)}  # type: ignore[method-assign]
+    step.call = lambda tensors, _: {"outputs": np.ones((*tensors["input_ids"].shape, 2), np.float32)}  # type: ignore[method-assign]
     mask = (np.arange(16) < np.array([[4], [12]])).astype(np.int64)
     answer = step(input_ids=mask, attention_mask=mask)["outputs"]
     assert answer.shape == (2, 16, 2)
@@ -84,7 +84,7 @@ def test_a_call_is_filled_up_to_a_shape_and_its_answers_are_cut_back() -> None:
     step = fixed_shapes()
     seen = []
 
-    def request(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def request(tensors: dict[str, np.ndarray], _: object) -> dict[str, np.ndarray]:
         seen.append(tensors["input_ids"].shape)
         return {"outputs": tensors["input_ids"].max(axis=1, keepdims=True).astype(np.float32)}
 

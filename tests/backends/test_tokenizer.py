@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tbgen.backends.tokenizer import Tokenizer
+from tbgen.backends.tokenizer import PARALLEL_FROM, Tokenizer
 from tests.texts import HARD_TEXTS
 
 
@@ -18,6 +18,17 @@ def test_a_batch_is_padded_to_the_bucket_of_its_longest_text(word_tokenizer: Pat
     assert answer["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0, 0]]
     assert answer["token_type_ids"].tolist() == [[0] * 8, [0] * 8]
     assert {array.dtype for array in answer.values()} == {np.dtype(np.int64)}
+
+
+@pytest.mark.parametrize("names", [["input_text"], ["text", "pair"]])
+def test_short_and_long_batches_are_encoded_alike(word_tokenizer: Path, names: list[str]) -> None:
+    step = Tokenizer(word_tokenizer, max_length=64, texts=names)
+    texts = ["a b c", "", "d " * 30, "e", "no such word"] * 30
+    assert sum(map(len, texts)) > PARALLEL_FROM > len("".join(texts[:5])) * len(names)
+    together = step(**{name: column(*texts) for name in names})
+    apart = [step(**{name: column(*texts[row : row + 5]) for name in names}) for row in range(0, len(texts), 5)]
+    for name, array in together.items():
+        np.testing.assert_array_equal(array, np.concatenate([answer[name] for answer in apart]))
 
 
 def test_lengths_are_multiples_and_never_pass_the_models_positions(word_tokenizer: Path) -> None:

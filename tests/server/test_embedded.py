@@ -126,6 +126,19 @@ def test_what_is_left_of_a_killed_caller_goes_with_the_next_server(measuring: Pa
         assert server.folder.is_dir()
 
 
+def test_http_threads_leave_cores_to_the_models_unless_clients_may_load_models(
+    measuring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def threads(cores: int, *extra: str) -> list[str]:
+        monkeypatch.setattr("os.cpu_count", lambda: cores)
+        arguments = server_on_free_ports(measuring, extra_arguments=extra).arguments(tmp_path, tmp_path)
+        return [each for each in arguments if each.startswith("--http-thread-count")]
+
+    assert [threads(cores) for cores in (1, 2, 6, 64)] == [[f"--http-thread-count={n}"] for n in (1, 1, 3, 8)]
+    assert threads(2, "--http-thread-count=5") == ["--http-thread-count=5"]
+    assert threads(2, "--model-control-mode=explicit") == []
+
+
 def test_extra_arguments_reach_tritonserver_and_a_stopped_server_can_start_again(measuring: Path) -> None:
     server = server_on_free_ports(measuring, extra_arguments=["--model-control-mode=explicit"])
     for _ in range(2):

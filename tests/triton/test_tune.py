@@ -64,6 +64,7 @@ def test_nothing_turned_is_nothing_edited(kcbert_server: EmbeddedServer) -> None
         (BLS, "parallel calls", 7, "kcbert_onnx_bls", '"parallel_calls": 7'),
         (BLS, "tokens a call", 1000, "kcbert_onnx_bls", '"max_tokens": 1000'),
         (BLS, "rows a call", 48, "kcbert_onnx", "max_batch_size: 48"),
+        (BLS, "batch", 12, "kcbert_onnx_bls", "preferred_batch_size: 12"),
         (ENSEMBLE, "queue delay", 500, "kcbert_tokenizer", "max_queue_delay_microseconds: 500"),
     ],
 )

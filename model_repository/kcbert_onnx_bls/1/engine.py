@@ -81,10 +81,11 @@ class Engine:
         self.call_tokens = call_tokens
         self.padding_cost = padding_cost
         longest = self.buckets[-1] if self.buckets else sys.maxsize
+        self.any_shape = not shapes
         self.shapes = [tuple(shape) for shape in shapes] or [(1, max_batch_size, 1, longest)]
         self.padded_tokens = functools.cache(lambda rows, width: math.prod(self.padded(rows, width)))
         self.counts = {"tokens": 0, "padded_tokens": 0}  # for the server's metrics
-        self.calls = ThreadPoolExecutor(parallel_calls, thread_name_prefix=f"call-{model}")
+        self.several = ThreadPoolExecutor(parallel_calls, f"call-{model}").map if parallel_calls > 1 else map
 
     def __call__(self, *, clients: Sequence[Any] = (), **tensors: np.ndarray) -> Tensors:
         """Token tensors (rows, length), attention_mask among them. Gives the engine's outputs, rows in order.
@@ -105,14 +106,15 @@ class Engine:
 
         def answered(rows: np.ndarray, width: int) -> tuple[np.ndarray, Tensors] | None:
             """The rows of a part that are still waited for, and their answers."""
-            rows = rows[[not clients[row].gone() for row in rows]] if clients else rows
+            if any([clients[row].gone() for row in rows] if clients else ()):
+                rows = rows[[not clients[row].left for row in rows]]
             if not len(rows):
                 return None
             sent = {name: array[rows, :width] for name, array in tensors.items()}
-            return rows, self.call(sent, **terms([clients[row] for row in rows] if clients else ()))
+            return rows, self.call(sent, [clients[row] for row in rows] if clients else ())
 
         firsts = [widths[cut] for cut in cuts[:-1]]
-        each = map(answered, parts, firsts) if len(parts) == 1 else self.calls.map(answered, parts, firsts)
+        each = map(answered, parts, firsts) if len(parts) == 1 else self.several(answered, parts, firsts)
         done = [part for part in each if part]
         if not done:
             raise clients[0].gone()
@@ -158,27 +160,29 @@ class Engine:
         )
         return min(fitting, key=math.prod)
 
-    def call(self, tensors: Tensors, **terms: Any) -> Tensors:
+    def call(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:
         """One request to the engine, filled up to a shape that it takes. Raises EngineError."""
+        if self.any_shape:
+            return self.request(tensors, clients)
         rows, width = tensors["attention_mask"].shape
         more_rows, more_tokens = np.subtract(self.padded(rows, width), (rows, width))
         if not (more_rows or more_tokens):
-            return self.request(tensors, **terms)
+            return self.request(tensors, clients)
         padding = ((0, more_rows), (0, more_tokens))
-        answers = self.request({name: np.pad(array, padding) for name, array in tensors.items()}, **terms)
+        answers = self.request({name: np.pad(array, padding) for name, array in tensors.items()}, clients)
         return {
             name: array[:rows, :width] if self.runs_along_length(name) else array[:rows]
             for name, array in answers.items()
         }
 
-    def request(self, tensors: Tensors, **terms: Any) -> Tensors:
+    def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:
         """One request to the engine as it is. Raises EngineError."""
         request = pb_utils.InferenceRequest(
             model_name=self.model,
             requested_output_names=list(self.outputs),
             inputs=[pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in tensors.items()],
             preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
-            **terms,
+            **terms(clients),
         )
         response = request.exec()
         if response.has_error():
@@ -252,7 +256,7 @@ class LocalEngine(Engine):
         providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in there]
         self.session = onnxruntime.InferenceSession(str(self.file), options, providers=providers)
 
-    def request(self, tensors: Tensors, **_: Any) -> Tensors:
+    def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:  # noqa: ARG002
         """One run of the session."""
         rows, width = tensors["attention_mask"].shape
         if self.lengths:

@@ -1,4 +1,4 @@
-"""Text to token ids: one encode call for a whole joined batch, padded to length buckets."""
+"""Text to token ids: a whole joined batch is encoded at once, padded to length buckets."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ NUMPY = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64}
 # What a head may ask for beside the engine's tensors: data type, and the dims behind the length.
 EXTRAS = {"offsets": ("TYPE_INT32", [2]), "special_tokens_mask": ("TYPE_INT32", [])}
 KEEP_ALL = "do_not_truncate"
+PARALLEL_FROM = 1024  # characters of a batch; for fewer, waking the library's threads costs more than it saves
 TRUNCATIONS = {1: ["longest_first", KEEP_ALL], 2: ["longest_first", "only_first", "only_second", KEEP_ALL]}
 
 
@@ -110,8 +111,10 @@ class Tokenizer:
         """The encodings of a batch; `truncation` rules for this call alone. Raises ValueError."""
         if truncation is not None:
             self.truncate(truncation)
+        texts = batch if len(self.texts) == 1 else itertools.chain.from_iterable(batch)
+        short = sum(map(len, texts)) < PARALLEL_FROM
         try:
-            return list(self.encode(batch))
+            return [self.encode([each])[0] for each in batch] if short else list(self.encode(batch))
         except Exception as error:  # tokenizers raises nothing narrower
             if "Truncation error" not in str(error):
                 raise
