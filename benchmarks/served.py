@@ -21,7 +21,7 @@ from benchmarks.texts import lines
 from tbgen.backends.engine import Engine
 from tbgen.export.exported import Exported
 from tbgen.generator.config import config_from_text, text_from_config
-from tbgen.generator.graph import LOCAL_ENGINE, length_buckets
+from tbgen.generator.graph import length_buckets
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.client import infer
 from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
@@ -93,7 +93,7 @@ def one_thread_each(model: Path, instances: int, batch: int) -> None:
     steps, config = model / "1" / "steps.json", config_from_text((model / "config.pbtxt").read_text("utf-8"))
     listed = json.loads(steps.read_text("utf-8"))
     for row in listed["steps"]:
-        if row["class"] == LOCAL_ENGINE:
+        if row["class"] == "LocalEngine":
             row["settings"]["threads"] = 1
     steps.write_text(json.dumps(listed), encoding="utf-8")
     config.instance_group[0].count = instances

@@ -28,12 +28,14 @@ def python_config(
     max_batch_size: int,
     instances: int,
     backend: str = "python",
+    gpu: bool = False,
 ) -> ModelConfig:
-    """The config of a Python model that joins requests: dynamic batching, instances on the CPU."""
+    """The config of a Python model that joins requests: dynamic batching, instances on the CPU, or on each GPU."""
     config = tensors_config(name, inputs, outputs, max_batch_size=max_batch_size)
     config.backend = backend
     config.dynamic_batching.CopyFrom(ModelDynamicBatching())
-    config.instance_group.append(ModelInstanceGroup(count=instances, kind=ModelInstanceGroup.KIND_CPU))
+    kind = ModelInstanceGroup.KIND_GPU if gpu else ModelInstanceGroup.KIND_CPU
+    config.instance_group.append(ModelInstanceGroup(count=instances, kind=kind))
     return config
 
 

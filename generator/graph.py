@@ -27,8 +27,9 @@ from tbgen.generator.tasks import Task
 ENGINE_BATCH = 32
 BLS_BATCH = 128
 PAD_TO_MULTIPLE_OF = 8
-LOCAL_ENGINE = "LocalEngine"
-ENGINE_STEPS = ("Engine", LOCAL_ENGINE)  # the classes of engine.py
+# The classes of engine.py. Those that run the engine themselves -> the packages that they import.
+LOCAL_ENGINES = {"LocalEngine": ["onnxruntime"], "PlanEngine": ["tensorrt", "tbgen"]}
+ENGINE_STEPS = ("Engine", *LOCAL_ENGINES)
 
 Tensors = dict[str, tuple[str, list[int]]]
 
@@ -48,6 +49,11 @@ class PythonModel:
     backend: str = "python"
     cached: bool = False
     warmed: bool = False
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs a plan itself."""
+        return any(step.name == "PlanEngine" for step in self.steps)
 
     @property
     def is_bls(self) -> bool:
@@ -180,7 +186,7 @@ def bls_models(_: str, chain: Chain) -> Iterator[Model]:
 
 
 def single_models(_: str, chain: Chain) -> Iterator[Model]:
-    """One Python model that runs all steps and the engine's ONNX file between them. Raises UserError."""
+    """One Python model that runs all steps and the engine's file between them. Raises UserError."""
     inner = (*chain.front, local_engine_step(chain.engine, chain.front[-1].settings), *chain.back)
     steps = (*map(remote_step, chain.before), *inner, *map(remote_step, chain.behind))
     yield PythonModel(f"{chain.engine.name}_single", steps, min(BLS_BATCH, chain.max_items))
@@ -250,17 +256,18 @@ def engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
 
 
 def local_engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
-    """The ONNX file of an engine, run where its texts are tokenised. Raises UserError for an engine without one."""
-    kind = engine.kind
-    if kind.backend != "onnxruntime" or kind.accelerator:
+    """The file of an engine, run where its texts are tokenised. Raises UserError for an engine that is not built."""
+    if engine.kind.accelerator or engine.build_script:
         raise UserError(
-            f"--graph single runs an ONNX file in the Python model's own process, {engine.name} is run by TensorRT; "
-            "use --graph bls or --graph ensemble"
+            f"--graph single runs a ready file in the Python model's own process, and the plan of {engine.name} is "
+            "built later, where Triton runs; use --graph bls or --graph ensemble"
         )
-    settings = {"file": engine.file.name, **engine_step(engine, tokenizer).settings}
+    settings = engine_step(engine, tokenizer).settings
     del settings["model"]
-    settings |= {"lengths": LENGTHS} if engine.packed else {}
-    return Step("engine.py", LOCAL_ENGINE, settings, (engine.file, *([engine.weights] if engine.weights else ())))
+    if engine.kind.plan:
+        return Step("engine.py", "PlanEngine", {"plan": engine.file.name, **settings}, (engine.file,))
+    settings = {"file": engine.file.name, **settings} | ({"lengths": LENGTHS} if engine.packed else {})
+    return Step("engine.py", "LocalEngine", settings, (engine.file, *([engine.weights] if engine.weights else ())))
 
 
 def length_buckets(exported: Exported) -> list[int]:

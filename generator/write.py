@@ -30,7 +30,7 @@ from tbgen.generator.config import (
     python_config,
     text_from_config,
 )
-from tbgen.generator.graph import ENGINE_STEPS, LOCAL_ENGINE, EngineModel, EnsembleModel, Model, PythonModel, Step
+from tbgen.generator.graph import ENGINE_STEPS, LOCAL_ENGINES, EngineModel, EnsembleModel, Model, PythonModel, Step
 from tbgen.generator.plugins import extra_imports
 from tbgen.generator.repository import write_record
 from tbgen.generator.trial import constructed
@@ -76,8 +76,8 @@ def imports_record(model: Model) -> dict[str, Any]:
     """What a model's own steps import beyond what a server has, for its record: {"imports": {file: packages}}."""
     own = [step.file for step in getattr(model, "steps", ()) if isinstance(step.file, Path)]
     imports = {file.name: extra_imports(file) for file in own}
-    if any(step.name == LOCAL_ENGINE for step in getattr(model, "steps", ())):
-        imports["engine.py"] = ["onnxruntime"]
+    for step in getattr(model, "steps", ()):
+        imports |= {"engine.py": LOCAL_ENGINES[step.name]} if step.name in LOCAL_ENGINES else {}
     needed = {name: packages for name, packages in imports.items() if packages}
     return {"imports": needed} if needed else {}
 
@@ -133,6 +133,7 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
         max_batch_size=model.max_batch_size,
         instances=model.instances,
         backend=model.backend,
+        gpu=model.on_gpu,
     )
     if model.warmed:
         warm_texts(config, folder.parent, inputs)

@@ -36,7 +36,8 @@ from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 
 ENGINE = "kcbert_trt_fp16"
 TOKENIZER, POSTPROCESS = f"{ENGINE}_tokenizer", "kcbert_postprocess"
-ENSEMBLE, BLS = f"{ENGINE}_ensemble", f"{ENGINE}_bls"
+ENSEMBLE, BLS, SINGLE = (f"{ENGINE}_{graph}" for graph in ("ensemble", "bls", "single"))
+FRONTS = (ENSEMBLE, BLS, SINGLE)
 WARMUP = 0.5  # seconds of load before a point
 LOOPS = 150  # runs of the bare engine for a point
 COUNTERS = ("queue", "compute_input", "compute_infer", "compute_output")
@@ -57,9 +58,12 @@ Options = Mapping[str, Sequence[int]]
 def main(folder: Path, shape: str, name: str, options: Options) -> None:
     """Every number of engine instances, and within a server every number of front instances."""
     repository = folder / "repositories" / f"{shape}-{name}"
-    scaffold(Request("kcbert", folder / shape / name, engine="trt_fp16", vendor=False), repository, force=True)
+    for graph in ("both", "single"):
+        request = Request("kcbert", folder / shape / name, engine="trt_fp16", vendor=False, graph=graph)
+        scaffold(request, repository, force=True)
     for engine, graphs in itertools.product(options["engine"], options["graphs"]):
         change(repository / ENGINE, count=engine, graphs=bool(graphs))
+        record_graphs(repository / SINGLE, bool(graphs))
         bare = bare_engine(folder / shape / f"{name}.plan", graphs=bool(graphs))
         with served(folder, repository) as server:
             for front in options["front"]:
@@ -85,7 +89,7 @@ def points(
         before = loop(bare, rows, bucket)
         found = []
         for clients in (1,) if rows == 1 else options["clients"]:
-            for model in (ENGINE, ENSEMBLE, BLS) if clients in (1, 4) else (ENSEMBLE, BLS):
+            for model in (ENGINE, *FRONTS) if clients in (1, 4) else FRONTS:
                 requests = folder / f"{model}-{rows}.requests"
                 save_requests(bodies(model, rows, bucket), requests)
                 found.append(
@@ -207,6 +211,15 @@ def change(model: Path, *, count: int, graphs: bool = False, batcher: bool = Tru
     file.write_text(text_from_config(config), encoding="utf-8")
 
 
+def record_graphs(model: Path, wanted: bool) -> None:
+    """Whether a model that runs its plan itself records CUDA graphs."""
+    file = model / "1" / "steps.json"
+    listed = json.loads(file.read_text(encoding="utf-8"))
+    for row in listed["steps"]:
+        row["settings"] |= {"cuda_graphs": wanted} if row["class"] == "PlanEngine" else {}
+    file.write_text(json.dumps(listed), encoding="utf-8")
+
+
 @contextmanager
 def awake(wanted: bool) -> Iterator[None]:
     """A process of the lowest priority on every processor, so that none falls asleep: what waking up costs."""
@@ -228,14 +241,14 @@ def spin() -> None:
 
 
 def check_answers(folder: Path, shape: str, name: str, server: EmbeddedServer) -> None:
-    """Ensemble and BLS, asked by the project's own client, against PyTorch's FP32 classes."""
+    """Each graph, asked by the project's own client, against PyTorch's FP32 classes."""
     from tbgen.server.client import infer
 
     known = np.load(folder / shape / "reference.npz")
     longest = max(profile.most[1] for profile in profiles_of(exported_from_folder(folder / shape / name).made))
     expected = softmax(known[f"fp32_{min(longest, 300)}"])
     texts = sentences(len(expected))
-    for model in (ENSEMBLE, BLS):
+    for model in FRONTS:
         got = np.array([answer["softmax"] for answer in infer(model, texts, url=server.grpc_url)])
         say(
             folder,

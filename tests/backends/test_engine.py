@@ -1,15 +1,18 @@
 import itertools
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from tbgen.backends.engine import Engine
+from tbgen.backends.engine import Engine, PlanEngine
+
+TOKENS = {name: ("TYPE_INT64", [-1]) for name in ("input_ids", "attention_mask")}
 
 
 def engine(**settings: object) -> Engine:
-    tokens = {name: ("TYPE_INT64", [-1]) for name in ("input_ids", "attention_mask")}
-    plain = {"model": "m", "inputs": tokens, "outputs": {"outputs": ("TYPE_FP32", [1])}, "max_batch_size": 4}
+    plain = {"model": "m", "inputs": TOKENS, "outputs": {"outputs": ("TYPE_FP32", [1])}, "max_batch_size": 4}
     return Engine(Path(), **(plain | {"buckets": [8, 16, 24, 32]} | settings))  # type: ignore[arg-type]
 
 
@@ -93,3 +96,36 @@ def test_a_call_is_filled_up_to_a_shape_and_its_answers_are_cut_back() -> None:
     answer = step(input_ids=mask * np.array([[1], [2], [3]]), attention_mask=mask)
     assert answer["outputs"].tolist() == [[1], [2], [3]]
     assert seen == [(4, 16)]
+
+
+class FakePlan:
+    """A plan's runner that answers each row's largest id, and tells what it was opened with and given."""
+
+    def __init__(self, file: Path, *, device: int, graphs: bool) -> None:
+        self.opened = (file.name, device, graphs)
+        self.shapes: list[tuple[int, ...]] = []
+
+    def run(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.shapes.append(tensors["input_ids"].shape)
+        return {"outputs": tensors["input_ids"].max(axis=1, keepdims=True).astype(np.float32)}
+
+
+def test_a_plan_in_this_process_is_run_at_its_shapes_on_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
+    monkeypatch.setattr("tbgen.export.tensorrt_session.PlanSession", FakePlan)
+    settings = {"inputs": TOKENS, "outputs": {"outputs": ("TYPE_FP32", [1])}, "max_batch_size": 4}
+    shapes = [[1, 1, 32, 32], [1, 1, 16, 16], [4, 4, 16, 16]]
+    step = PlanEngine(Path("models"), cuda_graphs=True, shapes=shapes, buckets=[16, 32], call_tokens=20, **settings)
+    step.load(1)
+    assert step.session.opened == ("model.plan", 1, True)
+    mask = (np.arange(16) < np.array([[3], [16], [9]])).astype(np.int32)
+    answer = step(input_ids=mask * np.array([[1], [2], [3]], dtype=np.int32), attention_mask=mask)
+    assert answer["outputs"].tolist() == [[1], [2], [3]]
+    assert step.session.shapes == [(4, 16)]
+
+
+def test_a_plan_without_tensorrt_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    step = PlanEngine(Path("models"), inputs=TOKENS, outputs={}, max_batch_size=4)
+    with pytest.raises(ModuleNotFoundError, match="no tensorrt: bring it along with tbgen env pack"):
+        step.load()

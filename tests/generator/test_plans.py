@@ -211,3 +211,17 @@ def test_the_record_of_a_plan_says_what_built_it(sample_export: Path, tmp_path: 
     }
     assert (built.max_length, built.fixed_length) == (300, None)
     assert replace(built, folder=tmp_path).inputs["input_ids"] == TensorSpec("int32", ("batch", "sequence"))
+
+
+def test_a_single_model_runs_the_plan_itself_on_each_gpu(sample_export: Path, tmp_path: Path) -> None:
+    source = plan_folder(sample_export, tmp_path / "plan", "1x300", "1x128", "32x128")
+    for graph in ("bls", "single"):
+        scaffold(Request("kcbert", source, engine="trt_fp16", graph=graph), tmp_path / "models")
+    single = tmp_path / "models" / "kcbert_trt_fp16_single"
+    assert (single / "1" / "model.plan").read_bytes() == b"plan"
+    assert config_of(tmp_path / "models", single.name).instance_group[0].kind == ModelInstanceGroup.KIND_GPU
+    engine = steps_of(tmp_path / "models", single.name)["PlanEngine"]
+    called = steps_of(tmp_path / "models", "kcbert_trt_fp16_bls")["Engine"]
+    assert {**engine, "model": "kcbert_trt_fp16"} == {**called, "plan": "model.plan"}
+    record = json.loads((single / "tbgen.json").read_text(encoding="utf-8"))
+    assert record["imports"]["engine.py"] == ["tensorrt", "tbgen"]

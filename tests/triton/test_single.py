@@ -109,8 +109,8 @@ def test_long_texts_are_read_in_windows_as_by_the_bls_model(packed_export: Path,
     assert single == bls
 
 
-def test_a_plan_is_refused(sample_export: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--graph single runs an ONNX file in the Python model's own process"):
+def test_what_is_built_later_is_refused(sample_export: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--graph single runs a ready file in the Python model's own process"):
         scaffold(Request("kcbert", sample_export, engine="onnx_trt", graph="single"), tmp_path / "models")
     assert not (tmp_path / "models").exists()
 
