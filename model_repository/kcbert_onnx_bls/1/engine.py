@@ -1,4 +1,4 @@
-"""The engine as a step, in micro-batches of like length: another Triton model, or an ONNX file in this process."""
+"""The engine as a step, in micro-batches of like length: another Triton model, or its file in this process."""
 
 from __future__ import annotations
 
@@ -237,23 +237,21 @@ class LocalEngine(Engine):
         self.threads = threads
         self.session: Any = None
 
-    def load(self) -> None:
+    def load(self, device: int = 0) -> None:
         """Open the file. Raises ImportError without ONNX Runtime, and its own errors for a file that it cannot run."""
         try:
             import onnxruntime
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "this model runs its engine itself, and its Python has no onnxruntime: bring it along with "
-                "tbgen env pack, or install it where Triton runs"
-            ) from error
+            raise missing(error) from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = self.threads
         options.enable_mem_pattern = False  # with ever new shapes it takes memory and gains no time
         for key, value in SPINNING.items():
             options.add_session_config_entry(key, value)
+        wanted = {"CUDAExecutionProvider": {"device_id": device}, "CPUExecutionProvider": {}}
         there = onnxruntime.get_available_providers()
-        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in there]
+        providers = [(name, settings) for name, settings in wanted.items() if name in there]
         self.session = onnxruntime.InferenceSession(str(self.file), options, providers=providers)
 
     def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:  # noqa: ARG002
@@ -264,3 +262,43 @@ class LocalEngine(Engine):
             tensors[self.lengths] = np.full(rows, width, dtype=np.int32)
         names = list(self.outputs)
         return dict(zip(names, self.session.run(names, tensors), strict=True))
+
+
+class PlanEngine(Engine):
+    """Runs a TensorRT plan of the version folder in this process, by tbgen's own runner.
+
+    Args:
+        folder: the version folder.
+        plan: name of the plan there.
+        cuda_graphs: record the run of each shape as a CUDA graph at its second use.
+        others: as those of Engine.
+    """
+
+    def __init__(self, folder: Path, *, plan: str = "model.plan", cuda_graphs: bool = False, **others: Any) -> None:
+        super().__init__(folder, model=plan, parallel_calls=1, **others)
+        self.file = folder / plan
+        self.cuda_graphs = cuda_graphs
+        self.session: Any = None
+
+    def load(self, device: int = 0) -> None:
+        """Load the plan on a GPU. Raises ImportError without tbgen or tensorrt, and theirs for a plan that is none."""
+        try:
+            import tensorrt  # noqa: F401
+
+            from tbgen.export.tensorrt_session import PlanSession
+        except ModuleNotFoundError as error:
+            raise missing(error) from error
+        self.session = PlanSession(self.file, device=device, graphs=self.cuda_graphs)
+
+    def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:  # noqa: ARG002
+        """One run of the plan."""
+        answers: Tensors = self.session.run(tensors)
+        return answers
+
+
+def missing(error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """What to do about a package that an engine in this process needs."""
+    return ModuleNotFoundError(
+        f"this model runs its engine itself, and its Python has no {error.name}: bring it along with tbgen env pack, "
+        "or install it where Triton runs"
+    )

@@ -296,7 +296,7 @@ class TritonPythonModel:
         self.steps = steps_from_folder(folder)
         for step in self.steps:
             if hasattr(step, "load"):  # what only a server needs, and is dear
-                step.load()
+                step.load(int(args.get("model_instance_device_id", 0)))
         self.inputs, self.outputs = chain_tensors(self.steps)
         self.rules = chain_parameters(self.steps)
         self.on_request = chain_on_request(self.steps)
