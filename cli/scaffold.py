@@ -52,7 +52,7 @@ class StepWords(click.Command):
     "--graph",
     default="both",
     show_default=True,
-    help="ensemble, bls, both, single (one Python model that runs the engine's file itself), or auto: the engine's best.",
+    help="ensemble, bls, both, single (one Python model that runs the engine itself), or auto: the engine's best.",
 )
 @click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable: docs/tasks.md.")
 @click.option(

@@ -262,8 +262,7 @@ def local_engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step
             f"--graph single runs a ready file in the Python model's own process, and the plan of {engine.name} is "
             "built later, where Triton runs; use --graph bls or --graph ensemble"
         )
-    settings = engine_step(engine, tokenizer).settings
-    del settings["model"]
+    settings = {key: value for key, value in engine_step(engine, tokenizer).settings.items() if key != "model"}
     if engine.kind.plan:
         return Step("engine.py", "PlanEngine", {"plan": engine.file.name, **settings}, (engine.file,))
     settings = {"file": engine.file.name, **settings} | ({"lengths": LENGTHS} if engine.packed else {})
