@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import itertools
 import math
 import sys
@@ -265,10 +266,10 @@ class LocalEngine(Engine):
 
 
 class PlanEngine(Engine):
-    """Runs a TensorRT plan of the version folder in this process, by tbgen's own runner.
+    """Runs a TensorRT plan of the version folder in this process.
 
     Args:
-        folder: the version folder.
+        folder: the version folder, with the plan and plan_runner.py.
         plan: name of the plan there.
         cuda_graphs: record the run of each shape as a CUDA graph at its second use.
         others: as those of Engine.
@@ -281,14 +282,19 @@ class PlanEngine(Engine):
         self.session: Any = None
 
     def load(self, device: int = 0) -> None:
-        """Load the plan on a GPU. Raises ImportError without tbgen or tensorrt, and theirs for a plan that is none."""
+        """Load the plan on a GPU. Raises ImportError without tensorrt, and the runner's errors."""
+        spec = importlib.util.spec_from_file_location("tbgen_plan_runner", self.file.with_name("plan_runner.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        runner = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = runner
         try:
             import tensorrt  # noqa: F401
 
-            from tbgen.export.tensorrt_session import PlanSession
+            spec.loader.exec_module(runner)
         except ModuleNotFoundError as error:
             raise missing(error) from error
-        self.session = PlanSession(self.file, device=device, graphs=self.cuda_graphs)
+        self.session = runner.PlanSession(self.file, device=device, graphs=self.cuda_graphs)
 
     def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:  # noqa: ARG002
         """One run of the plan."""

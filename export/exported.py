@@ -10,17 +10,10 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.files import RECORD
 from tbgen.export.layout import PACKED
+from tbgen.export.plan_runner import TensorSpec as TensorSpec
 from tbgen.export.tasks import Task, row_of
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """A tensor of an engine: numpy type name, and shape with the batch axis first; a named axis is dynamic."""
-
-    dtype: str
-    shape: tuple[int | str, ...]
 
 
 @dataclass(frozen=True)

@@ -4,43 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tbgen.export.errors import UserError
-
-Shape = tuple[int, int]
+from tbgen.export.plan_runner import Profile as Profile
+from tbgen.export.plan_runner import profile_for as profile_for
 
 ROWS = (1, 32)
 LENGTHS = (32, 64, 128)
 LEAST_TOKENS = 2  # what an empty text has: its first and its last special token
 TEXT = re.compile(r"(?:(\d+)-)?(\d+)x(?:(\d+)-)?(\d+)")
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Least, best and most of (rows, tokens)."""
-
-    least: Shape
-    best: Shape
-    most: Shape
-
-    @property
-    def fixed(self) -> bool:
-        """Whether it takes one shape only."""
-        return self.least == self.most
-
-    def takes(self, rows: int, tokens: int) -> bool:
-        """Whether a batch of that shape may be run with it."""
-        return self.least[0] <= rows <= self.most[0] and self.least[1] <= tokens <= self.most[1]
-
-    def distance(self, rows: int, tokens: int) -> int:
-        """How far a shape lies from the one that the profile was tuned for."""
-        return abs(self.best[0] - rows) + abs(self.best[1] - tokens)
-
-    def __str__(self) -> str:
-        rows, tokens = ((str(a) if a == b else f"{a}-{b}") for a, b in zip(self.least, self.most, strict=True))
-        return f"{rows}x{tokens}"
 
 
 def profile_from_text(text: str) -> Profile:
@@ -97,9 +70,3 @@ def buckets_of(profiles: Iterable[Profile], step: int = 8) -> list[int]:
         first, last = profile.least[1], profile.most[1]
         lengths |= {last, *range(-(-first // step) * step, last, step)}
     return sorted(lengths)
-
-
-def profile_for(profiles: Iterable[tuple[int, Profile]], rows: int, tokens: int) -> int | None:
-    """The number of the profile tuned nearest to a shape, None when none takes it."""
-    fitting = [(profile.distance(rows, tokens), number) for number, profile in profiles if profile.takes(rows, tokens)]
-    return min(fitting)[1] if fitting else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tbgen.export import plan_runner
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.layout import LENGTHS
@@ -28,8 +29,9 @@ ENGINE_BATCH = 32
 BLS_BATCH = 128
 PAD_TO_MULTIPLE_OF = 8
 # The classes of engine.py. Those that run the engine themselves -> the packages that they import.
-LOCAL_ENGINES = {"LocalEngine": ["onnxruntime"], "PlanEngine": ["tensorrt", "tbgen"]}
+LOCAL_ENGINES = {"LocalEngine": ["onnxruntime"], "PlanEngine": ["tensorrt"]}
 ENGINE_STEPS = ("Engine", *LOCAL_ENGINES)
+PLAN_RUNNER = Path(plan_runner.__file__)  # stands alone, so models can bring it along
 
 Tensors = dict[str, tuple[str, list[int]]]
 
@@ -264,7 +266,7 @@ def local_engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step
         )
     settings = {key: value for key, value in engine_step(engine, tokenizer).settings.items() if key != "model"}
     if engine.kind.plan:
-        return Step("engine.py", "PlanEngine", {"plan": engine.file.name, **settings}, (engine.file,))
+        return Step("engine.py", "PlanEngine", {"plan": engine.file.name, **settings}, (engine.file, PLAN_RUNNER))
     settings = {"file": engine.file.name, **settings} | ({"lengths": LENGTHS} if engine.packed else {})
     return Step("engine.py", "LocalEngine", settings, (engine.file, *([engine.weights] if engine.weights else ())))
 

@@ -98,24 +98,28 @@ def test_a_call_is_filled_up_to_a_shape_and_its_answers_are_cut_back() -> None:
     assert seen == [(4, 16)]
 
 
-class FakePlan:
-    """A plan's runner that answers each row's largest id, and tells what it was opened with and given."""
+FAKE_RUNNER = """
+import numpy as np
 
-    def __init__(self, file: Path, *, device: int, graphs: bool) -> None:
-        self.opened = (file.name, device, graphs)
-        self.shapes: list[tuple[int, ...]] = []
 
-    def run(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+class PlanSession:
+    def __init__(self, file, *, device, graphs):
+        self.opened, self.shapes = (file.name, device, graphs), []
+
+    def run(self, tensors):
         self.shapes.append(tensors["input_ids"].shape)
         return {"outputs": tensors["input_ids"].max(axis=1, keepdims=True).astype(np.float32)}
+"""
 
 
-def test_a_plan_in_this_process_is_run_at_its_shapes_on_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_in_this_process_is_run_at_its_shapes_on_its_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
-    monkeypatch.setattr("tbgen.export.tensorrt_session.PlanSession", FakePlan)
+    (tmp_path / "plan_runner.py").write_text(FAKE_RUNNER, encoding="utf-8")
     settings = {"inputs": TOKENS, "outputs": {"outputs": ("TYPE_FP32", [1])}, "max_batch_size": 4}
     shapes = [[1, 1, 32, 32], [1, 1, 16, 16], [4, 4, 16, 16]]
-    step = PlanEngine(Path("models"), cuda_graphs=True, shapes=shapes, buckets=[16, 32], call_tokens=20, **settings)
+    step = PlanEngine(tmp_path, cuda_graphs=True, shapes=shapes, buckets=[16, 32], call_tokens=20, **settings)
     step.load(1)
     assert step.session.opened == ("model.plan", 1, True)
     mask = (np.arange(16) < np.array([[3], [16], [9]])).astype(np.int32)
@@ -124,8 +128,8 @@ def test_a_plan_in_this_process_is_run_at_its_shapes_on_its_gpu(monkeypatch: pyt
     assert step.session.shapes == [(4, 16)]
 
 
-def test_a_plan_without_tensorrt_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_without_tensorrt_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    step = PlanEngine(Path("models"), inputs=TOKENS, outputs={}, max_batch_size=4)
+    step = PlanEngine(tmp_path, inputs=TOKENS, outputs={}, max_batch_size=4)
     with pytest.raises(ModuleNotFoundError, match="no tensorrt: bring it along with tbgen env pack"):
         step.load()

@@ -20,9 +20,7 @@ from tbgen.backends.model import (
 
 BACKENDS = Path(next(iter(tbgen.backends.__path__)))
 ALLOWED = {"numpy", "tokenizers", "triton_python_backend_utils"} | sys.stdlib_module_names
-WHEN_LOADED = {
-    "engine.py": {"onnxruntime", "tensorrt", "tbgen"}
-}  # what a step imports when a server loads it, and not before
+WHEN_LOADED = {"engine.py": {"onnxruntime", "tensorrt"}}  # what a step imports when a server loads it, and not before
 STEP = """
 class Double:
     inputs = {"x": ("TYPE_FP32", [1])}

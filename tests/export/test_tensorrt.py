@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from tbgen.cli.main import main
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.export.exported import Exported, TensorSpec
+from tbgen.export.plan_runner import output_spec, shape_of, size_of
 from tbgen.export.tensorrt import (
     cache_name,
     check_precision,
@@ -23,11 +24,9 @@ from tbgen.export.tensorrt import (
     plan_from_onnx,
     write_whole,
 )
-from tbgen.export.tensorrt_cuda import Gpu, driver
+from tbgen.export.tensorrt_cuda import Gpu, gpu
 from tbgen.export.tensorrt_export import plan_from_export
-from tbgen.export.tensorrt_plan import output_spec
 from tbgen.export.tensorrt_profiles import profile_from_text
-from tbgen.export.tensorrt_session import shape_of, size_of
 
 FIXED = [profile_from_text("1x128")]
 
@@ -65,7 +64,7 @@ def test_the_command_says_it_in_a_sentence(exported: Exported, tmp_path: Path) -
 @pytest.mark.skipif(has_driver(), reason="there is a GPU driver")
 def test_without_a_gpu_it_is_said_in_a_sentence() -> None:
     with pytest.raises(UserError, match=r"no GPU: libcuda\.so\.1 is not on this machine"):
-        driver()
+        gpu()
 
 
 def test_only_fp16_and_fp32_plans_are_built() -> None:

@@ -219,9 +219,10 @@ def test_a_single_model_runs_the_plan_itself_on_each_gpu(sample_export: Path, tm
         scaffold(Request("kcbert", source, engine="trt_fp16", graph=graph), tmp_path / "models")
     single = tmp_path / "models" / "kcbert_trt_fp16_single"
     assert (single / "1" / "model.plan").read_bytes() == b"plan"
+    assert "tbgen." not in (single / "1" / "plan_runner.py").read_text(encoding="utf-8")
     assert config_of(tmp_path / "models", single.name).instance_group[0].kind == ModelInstanceGroup.KIND_GPU
     engine = steps_of(tmp_path / "models", single.name)["PlanEngine"]
     called = steps_of(tmp_path / "models", "kcbert_trt_fp16_bls")["Engine"]
     assert {**engine, "model": "kcbert_trt_fp16"} == {**called, "plan": "model.plan"}
     record = json.loads((single / "tbgen.json").read_text(encoding="utf-8"))
-    assert record["imports"]["engine.py"] == ["tensorrt", "tbgen"]
+    assert record["imports"]["engine.py"] == ["tensorrt"]

@@ -22,7 +22,6 @@ import tensorrt_configuration as configuration  # type: ignore[import-not-found]
 import triton_python_backend_utils as pb_utils
 
 from tbgen.export.errors import UserError
-from tbgen.export.tensorrt_cuda import CudaError
 from tbgen.export.tensorrt_plan import plan_from_file
 from tbgen.export.tensorrt_profiles import profile_for
 from tbgen.export.tensorrt_session import PlanSession
@@ -88,7 +87,7 @@ class TritonPythonModel:
             return [self.answer_group([part], [names])[0] for part, names in zip(parts, wanted, strict=True)]
         try:
             return self.answer_joined(parts, wanted)
-        except (CudaError, UserError) as error:
+        except UserError as error:
             return [self.refusal(f"unable to enqueue for inference {self.name}: {error}")] * len(parts)
 
     def answer_joined(self, parts: Sequence[Arrays], wanted: Sequence[set[str]]) -> list[Any]:
