@@ -17,7 +17,7 @@ from tbgen.server.client import infer
 from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 
 LINES, CLIENTS, SECONDS = 4000, 32, 10
-GRAPHS = ("bls", "ensemble")
+GRAPHS = ("bls", "ensemble", "single")
 SETTLED = 0.25  # of the requests; what comes later is growth
 BOUND = 0.01  # of the size, for 100,000 requests: what a least-squares line may rise
 
@@ -35,7 +35,8 @@ def rows(shape: str = "tiny", *, requests: int = 200_000) -> list[Row]:
     """How much memory grows over `requests`, once the largest batch that there can be has been served."""
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder) / "model_repository"
-        scaffold(Request(shape, export_of_shape(shape, "packed").folder), repository)
+        for graph in ("both", "single"):
+            scaffold(Request(shape, export_of_shape(shape, "packed").folder, graph=graph), repository)
         files = [Path(folder) / f"{graph}.requests" for graph in GRAPHS]
         for graph, file in zip(GRAPHS, files, strict=True):
             save_requests(triton_requests(f"{shape}_onnx_{graph}", [[text] for text in lines(LINES)]), file)

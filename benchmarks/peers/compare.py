@@ -16,6 +16,7 @@ from benchmarks.bare import bare_rate, save_batches
 from benchmarks.load import answer_to, load, save_requests
 from benchmarks.models import checkpoint_of_shape, export_of_shape
 from benchmarks.peers.contestants import (
+    TUNED,
     WALKTHROUGH,
     Answer,
     Contestant,
@@ -33,7 +34,7 @@ WARM_SECONDS, TRIED_SECONDS = 2.0, 3.0
 CLIENTS = {"base": 16, "tiny": 32}
 BARE = {"base": (16, 1), "tiny": (1, 2)}  # the bare loop beside many clients: texts in a group, and its sessions
 NEAR = {"fp32": 0.005, "int8": 0.49}  # see difference; one answer for all texts would be wrong by half of the range
-OURS = ("tbgen, bls", "tbgen, single")
+OURS = ("tbgen, bls", "tbgen, single", TUNED)
 AHEAD = {
     ("base", "fp32"): 1.35,
     ("base", "int8"): 3.0,
@@ -241,17 +242,20 @@ def targets(found: Comparison) -> list[Row]:
 
 
 def ahead_of_peers(found: Comparison, ours: Measured) -> list[Row]:
-    """Against the fastest of the peers, and the lowest p99 of any."""
+    """Against the two fastest of the peers, and the lowest p99 of any."""
     peers = [
         each for each in found.measured if each.name in PEERS and each.precision == ours.precision and not each.failure
     ]
     if not peers:
         return []
-    best = max(peers, key=lambda each: median(load.rate for load in each.many))
+    fastest = sorted(peers, key=lambda each: median(load.rate for load in each.many))[:-3:-1]
     calm = min(peers, key=lambda each: median(load.p99 for load in each.many))
     title, least = f"{ours.name}, {ours.precision}, {found.clients} clients", AHEAD.get((found.shape, ours.precision))
     return [
-        row_of(f"{title}: sentences/s over {best.name}", ratios(ours.many, best.many, "rate"), least=least),
+        *(
+            row_of(f"{title}: sentences/s over {best.name}", ratios(ours.many, best.many, "rate"), least=least)
+            for best in fastest
+        ),
         row_of(f"{title}: p99 over {calm.name}'s", ratios(ours.many, calm.many, "p99"), most=1.0),
     ]
 

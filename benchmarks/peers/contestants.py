@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from benchmarks.models import checkpoint_of_shape, export_of_shape
 from benchmarks.peers.install import installed
 from benchmarks.peers.peers import PEERS, Peer, Settings, Start, environment
 from benchmarks.peers.walkthrough import ENSEMBLE, LENGTH, write_walkthrough
+from benchmarks.served import THREADS, TINY_BATCH, one_thread_each
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.embedded import server_on_free_ports
 from tbgen.server.ports import free_ports
@@ -25,6 +26,7 @@ from tbgen.server.process import ServerProcess
 
 READY_SECONDS, STOP_SECONDS = 180.0, 10.0
 WALKTHROUGH = "walk-through's recipe"
+TUNED = "tbgen, single, tuned"
 ENGINES = {"fp32": "onnx", "int8": "onnx_int8"}
 
 
@@ -113,20 +115,27 @@ def status_of(url: str, path: str) -> int:
 
 
 def tbgen_contestants(shape: str, precision: str, folder: Path) -> list[Contestant]:
-    """tbgen's graphs in a repository as `tbgen scaffold` writes it, `folder`."""
-    engine = ENGINES[precision]
-    for graph in ("both", "single"):
-        scaffold(Request(shape, export_of_shape(shape, "packed", precision).folder, engine=engine, graph=graph), folder)
-    return [graph_contestant(f"{shape}_{engine}", graph, precision, folder) for graph in ("bls", "ensemble", "single")]
+    """tbgen's graphs as `tbgen scaffold` writes them, and what `tbgen tune` makes of a single model; in `folder`."""
+    engine, tuned = ENGINES[precision], folder / "tuned"
+    for graph, repository in (("both", folder), ("single", folder), ("single", tuned)):
+        exported = export_of_shape(shape, "packed", precision).folder
+        scaffold(Request(shape, exported, engine=engine, graph=graph), repository / "model_repository")
+    one_thread_each(tuned / "model_repository" / f"{shape}_{engine}_single", THREADS, TINY_BATCH)
+    settings = f"{THREADS} instances x 1 thread, batches of {TINY_BATCH}"
+    stem = f"{shape}_{engine}"
+    return [
+        *(graph_contestant(stem, graph, precision, folder) for graph in ("bls", "ensemble", "single")),
+        replace(graph_contestant(stem, "single", precision, tuned), name=TUNED, settings=settings),
+    ]
 
 
-def graph_contestant(stem: str, graph: str, precision: str, repository: Path) -> Contestant:
+def graph_contestant(stem: str, graph: str, precision: str, folder: Path) -> Contestant:
     """One of tbgen's front models."""
     return Contestant(
         f"tbgen, {graph}",
         precision,
         "as scaffolded",
-        lambda: running_triton(repository),
+        lambda: running_triton(folder / "model_repository"),
         lambda text: triton_request(f"{stem}_{graph}", [text], ("label", "score"), binary_answer=False),
         lambda found: Answer(values_of(found, "label")[0], values_of(found, "score")[0]),
     )
