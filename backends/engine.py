@@ -94,6 +94,8 @@ class Engine:
         clients: who waits for each row. Rows of those who have gone by the time of a call are left out, their answers
         zeros; a call takes the longest timeout of its rows, and the trace of the first.
         """
+        if len(tensors["attention_mask"]) == 1:
+            return self.alone(tensors, clients)
         lengths = tensors["attention_mask"].sum(axis=1)
         order = np.argsort(-lengths, kind="stable")
         sorted_lengths = lengths[order].tolist()
@@ -102,8 +104,7 @@ class Engine:
         parts = [order[start:end] for start, end in itertools.pairwise(cuts)]
         tokens = sum(sorted_lengths)
         padded = sum(self.padded_tokens(len(rows), widths[cut]) for rows, cut in zip(parts, cuts, strict=False))
-        self.counts["tokens"] += tokens
-        self.counts["padded_tokens"] += padded if self.padding_cost == 1 else tokens
+        self.count(tokens, padded)
 
         def answered(rows: np.ndarray, width: int) -> tuple[np.ndarray, Tensors] | None:
             """The rows of a part that are still waited for, and their answers."""
@@ -120,6 +121,25 @@ class Engine:
         if not done:
             raise clients[0].gone()
         return {name: self.merged(name, done, tensors["attention_mask"].shape) for name in self.outputs}
+
+    def alone(self, tensors: Tensors, clients: Sequence[Any]) -> Tensors:
+        """The answers to one row: nothing to sort, to cut or to merge."""
+        length = int(np.count_nonzero(tensors["attention_mask"]))
+        width = self.bucket(length)
+        self.count(length, self.padded_tokens(1, width))
+        if clients and (gone := clients[0].gone()):
+            raise gone
+        answers = self.call({name: array[:, :width] for name, array in tensors.items()}, clients)
+        shape, row = tensors["attention_mask"].shape, np.zeros(1, dtype=np.intp)
+        return {
+            name: self.merged(name, [(row, answers)], shape) if self.runs_along_length(name) else answers[name]
+            for name in self.outputs
+        }
+
+    def count(self, tokens: int, padded: int) -> None:
+        """Add to what the metrics show; an engine that computes no padding has none."""
+        self.counts["tokens"] += tokens
+        self.counts["padded_tokens"] += padded if self.padding_cost == 1 else tokens
 
     def bucket(self, length: int) -> int:
         """The smallest length that may be sent for `length` tokens."""
@@ -166,11 +186,13 @@ class Engine:
         if self.any_shape:
             return self.request(tensors, clients)
         rows, width = tensors["attention_mask"].shape
-        more_rows, more_tokens = np.subtract(self.padded(rows, width), (rows, width))
-        if not (more_rows or more_tokens):
+        shape = self.padded(rows, width)
+        if shape == (rows, width):
             return self.request(tensors, clients)
-        padding = ((0, more_rows), (0, more_tokens))
-        answers = self.request({name: np.pad(array, padding) for name, array in tensors.items()}, clients)
+        filled = {name: np.zeros(shape, array.dtype) for name, array in tensors.items()}
+        for name, array in tensors.items():
+            filled[name][:rows, :width] = array
+        answers = self.request(filled, clients)
         return {
             name: array[:rows, :width] if self.runs_along_length(name) else array[:rows]
             for name, array in answers.items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio  # noqa: F401 - Triton's stub imports it at the first request, which would wait for it
 import importlib.util
+import itertools
 import json
 import sys
 import time
@@ -351,7 +352,7 @@ class TritonPythonModel:
         joined = parts[0] if len(parts) == 1 else {k: np.concatenate([part[k] for part in parts]) for k in self.inputs}
         of_items = [client for client, count in zip(clients, rows, strict=True) for _ in range(count)]
         done = run_steps(self.steps, joined, parameters, self.meter.seconds, of_items)
-        ends = np.cumsum(rows)
+        ends = list(itertools.accumulate(rows))
         given = [name for name in self.outputs if name in done or name not in self.on_request]
         answers = [{k: done[k][end - count : end] for k in given} for count, end in zip(rows, ends, strict=True)]
         for trim in self.trims:

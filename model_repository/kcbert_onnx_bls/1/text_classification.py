@@ -64,13 +64,13 @@ class TextClassification:
         extras = self.extras | {name for name, wanted in asked.items() if wanted}
         scores = ACTIVATIONS[self.activation](outputs)
         order = np.argsort(-scores, axis=1, kind="stable")[:, : top_k or self.top_k]
-        best, top = order[:, :1], scores[np.arange(len(scores))[:, None], order]
+        names, top = self.labels[order], scores[np.arange(len(scores))[:, None], order]
         answer = {
-            "label_index": best.astype(np.int32),
+            "label_index": order[:, :1].astype(np.int32),
             self.activation: scores,
-            "label": self.labels[best],
+            "label": names[:, :1],
             "score": top[:, :1],
-            "top_labels": self.labels[order],
+            "top_labels": names,
             "top_scores": top,
             "logits": outputs,
         }
@@ -108,7 +108,7 @@ class TextClassification:
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over the last axis, in FP32."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32, copy=False)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -20,6 +20,31 @@ PARALLEL_FROM = 1024  # characters of a batch; for fewer, waking the library's t
 TRUNCATIONS = {1: ["longest_first", KEEP_ALL], 2: ["longest_first", "only_first", "only_second", KEEP_ALL]}
 
 
+class Padded:
+    """Rows of these lengths as arrays (rows, width), the rest padding. Rows that need none are copied at once."""
+
+    def __init__(self, lengths: Sequence[int], width: int) -> None:
+        self.shape = (len(lengths), width)
+        whole = lengths.count(width) == len(lengths)
+        self.real = None if whole else np.arange(width) < np.array(lengths, dtype=np.int64)[:, None]
+
+    def mask(self, dtype: type) -> np.ndarray:
+        """(rows, width): 1 where a row is, 0 behind it."""
+        return np.ones(self.shape, dtype) if self.real is None else self.real.astype(dtype)
+
+    def filled(
+        self, rows: Iterable[Sequence[Any]], padding: int, dtype: type, each: tuple[int, ...] = ()
+    ) -> np.ndarray:
+        """(rows, width, *each) array with the rows' values, and `padding` behind them."""
+        if self.real is None:
+            return np.array(list(rows), dtype).reshape(*self.shape, *each)
+        values = itertools.chain.from_iterable(rows)
+        flat = itertools.chain.from_iterable(values) if each else values
+        array: np.ndarray = np.full((*self.shape, *each), padding, dtype)
+        array[self.real] = np.fromiter(flat, dtype).reshape(-1, *each)
+        return array
+
+
 class Tokenizer:
     """Encodes each text, or each pair of texts, with the tokenizer.json beside this file.
 
@@ -89,19 +114,19 @@ class Tokenizer:
         """The named texts, each (batch, 1) str. Gives the token tensors, each (batch, bucket), and the extras."""
         columns = [texts[name][:, 0].tolist() for name in self.texts]
         encodings = self.encodings(columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)), truncation)
-        lengths = np.fromiter(map(len, encodings), dtype=np.int64, count=len(encodings))
-        longest = int(lengths.max(initial=1))
+        lengths = [len(each) for each in encodings]
+        longest = max(lengths, default=1)
         if longest > self.max_length:
-            place = self.place(int(lengths.argmax()), texts.get("row_item"))
+            place = self.place(lengths.index(longest), texts.get("row_item"))
             raise ValueError(f"{place}: {longest} tokens; the model takes at most {self.max_length}")
         width = self.buckets[-1] if self.shapes else self.bucket(longest)  # a request alone may need a longer one
-        real = np.arange(width) < lengths[:, None]
+        shape = Padded(lengths, width)
         tensors = {
-            "input_ids": lambda: self.filled(real, (e.ids for e in encodings), self.pad_id),
-            "attention_mask": lambda: real.astype(self.dtype),
-            "token_type_ids": lambda: self.types(real, encodings),
-            "offsets": lambda: self.offsets(real, encodings),
-            "special_tokens_mask": lambda: self.filled(real, (e.special_tokens_mask for e in encodings), 1, np.int32),
+            "input_ids": lambda: shape.filled((e.ids for e in encodings), self.pad_id, self.dtype),
+            "attention_mask": lambda: shape.mask(self.dtype),
+            "token_type_ids": lambda: self.types(shape, encodings),
+            "offsets": lambda: shape.filled((e.offsets for e in encodings), 0, np.int32, (2,)),
+            "special_tokens_mask": lambda: shape.filled((e.special_tokens_mask for e in encodings), 1, np.int32),
             "tokenized_text": lambda: texts[self.texts[0]],
             "row_item": lambda: texts["row_item"],
         }
@@ -142,26 +167,11 @@ class Tokenizer:
         else:
             self.tokenizer.enable_truncation(self.max_length, strategy=strategy)
 
-    def filled(
-        self, real: np.ndarray, rows: Iterable[Sequence[int]], padding: int, dtype: type | None = None
-    ) -> np.ndarray:
-        """(batch, bucket) array with the rows' values where `real` is true and `padding` elsewhere."""
-        array: np.ndarray = np.full(real.shape, padding, dtype=dtype or self.dtype)
-        array[real] = np.fromiter(itertools.chain.from_iterable(rows), dtype=array.dtype)
-        return array
-
-    def types(self, real: np.ndarray, encodings: Iterable[Any]) -> np.ndarray:
+    def types(self, shape: Padded, encodings: Iterable[Any]) -> np.ndarray:
         """(batch, bucket) token types: zeros, unless a pair or the tokenizer's template asks for others."""
         if self.one_type:
-            return np.zeros(real.shape, dtype=self.dtype)
-        return self.filled(real, (e.type_ids for e in encodings), 0)
-
-    def offsets(self, real: np.ndarray, encodings: Iterable[Any]) -> np.ndarray:
-        """(batch, bucket, 2) start and end of each token in its text, in characters."""
-        pairs = itertools.chain.from_iterable(e.offsets for e in encodings)
-        array = np.zeros((*real.shape, 2), dtype=np.int32)
-        array[real] = np.fromiter(itertools.chain.from_iterable(pairs), dtype=np.int32).reshape(-1, 2)
-        return array
+            return np.zeros(shape.shape, dtype=self.dtype)
+        return shape.filled((e.type_ids for e in encodings), 0, self.dtype)
 
     def bucket(self, length: int) -> int:
         """The smallest length bucket that holds `length` tokens."""
