@@ -5,7 +5,7 @@
 
 Runs where TensorRT is installed, on what benchmarks.gpu.plans wrote to FOLDER. For every number of instances: answers
 against PyTorch's, then the bare engine's loop over the same bucket before and after the served models' times. `front`
-is the instances of the tokenizer and of the BLS model, `engine` those of the plan, `graphs=1` records CUDA graphs,
+is the instances of the tokenizer, the BLS and the single model, `engine` those of the plan, `graphs=1` records CUDA graphs,
 `batcher=0` takes the dynamic batcher away from the Python models, `awake=1` keeps the processors from falling asleep.
 """
 
@@ -67,7 +67,7 @@ def main(folder: Path, shape: str, name: str, options: Options) -> None:
         bare = bare_engine(folder / shape / f"{name}.plan", graphs=bool(graphs))
         with served(folder, repository) as server:
             for front in options["front"]:
-                for model in (TOKENIZER, BLS, POSTPROCESS):
+                for model in (TOKENIZER, BLS, SINGLE, POSTPROCESS):
                     count = 1 if model == POSTPROCESS else front
                     change(repository / model, count=count, batcher=bool(options["batcher"][0]))
                     reload(server, model)
