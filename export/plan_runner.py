@@ -95,7 +95,7 @@ def logger_of(errors: list[str]) -> Any:
     """A TensorRT logger that keeps what went wrong in `errors` and says nothing."""
     import tensorrt as trt
 
-    class Log(trt.ILogger):  # type: ignore[misc, name-defined]
+    class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 

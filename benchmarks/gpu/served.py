@@ -6,7 +6,7 @@
 Runs where TensorRT is installed, on what benchmarks.gpu.plans wrote to FOLDER. For every number of instances: answers
 against PyTorch's, then the bare engine's loop over the same bucket before and after the served models' times. `front`
 is the instances of the tokenizer, the BLS and the single model, `engine` those of the plan, `graphs=1` records CUDA
-graphs, `batcher=0` takes the dynamic batcher away from the Python models, `awake=1` keeps the processors from falling asleep.
+graphs, `batcher=0` takes the dynamic batcher away from the Python models, `awake=1` keeps the processors awake.
 """
 
 from __future__ import annotations
