@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from ctypes import byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_ulonglong, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np  # where it runs, numpy comes late: the records of exports are read without it
 
-Tensors = dict[str, np.ndarray]
+Tensors: TypeAlias = "dict[str, np.ndarray]"
 Shape = tuple[int, int]
 
 # TensorRT's DataType, by name -> numpy's name.
@@ -210,6 +211,8 @@ class Stream:
 
     def pinned_memory(self, size: int) -> np.ndarray:
         """`size` bytes of page-locked memory, (size,) uint8; copies from it run beside the processor."""
+        import numpy as np
+
         address = c_void_p()
         self.call("cuMemHostAlloc", byref(address), c_size_t(size), c_uint(0))
         return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_uint8)), (size,))
@@ -324,6 +327,8 @@ class PlanSession:
 
     def put(self, tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int, str, tuple[int, ...]]]:
         """Write the inputs into pinned memory; says where each output will lie there."""
+        import numpy as np
+
         rows, tokens = next(iter(tensors.values())).shape[:2]
         start = 0
         for name, spec in self.plan.inputs.items():
@@ -406,4 +411,6 @@ def shape_of(spec: TensorSpec, rows: int, tokens: int) -> tuple[int, ...]:
 
 def size_of(spec: TensorSpec, rows: int, tokens: int) -> int:
     """A tensor's bytes."""
+    import numpy as np
+
     return math.prod(shape_of(spec, rows, tokens)) * np.dtype(spec.dtype).itemsize
