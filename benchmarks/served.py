@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from tokenizers import Tokenizer
 
 from benchmarks.bare import bare_rate, save_batches
 from benchmarks.load import load, save_requests, triton_requests
-from benchmarks.models import CACHE, export_of_shape
+from benchmarks.models import CACHE, export_of_shape, set_step
 from benchmarks.table import Row
 from benchmarks.texts import lines
 from tbgen.backends.engine import Engine
@@ -90,12 +89,8 @@ def rows(shape: str, *, seconds: float, rounds: int) -> list[Row]:
 
 def one_thread_each(model: Path, instances: int, batch: int) -> None:
     """Have a model that runs its engine itself do so in as many instances, of one thread and `batch` texts each."""
-    steps, config = model / "1" / "steps.json", config_from_text((model / "config.pbtxt").read_text("utf-8"))
-    listed = json.loads(steps.read_text("utf-8"))
-    for row in listed["steps"]:
-        if row["class"] == "LocalEngine":
-            row["settings"]["threads"] = 1
-    steps.write_text(json.dumps(listed), encoding="utf-8")
+    set_step(model, "LocalEngine", threads=1)
+    config = config_from_text((model / "config.pbtxt").read_text("utf-8"))
     config.instance_group[0].count = instances
     config.dynamic_batching.preferred_batch_size[:] = [batch]
     (model / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")

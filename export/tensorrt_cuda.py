@@ -6,7 +6,8 @@ from ctypes import byref, c_int, create_string_buffer
 from dataclasses import dataclass
 
 from tbgen.export.errors import UserError
-from tbgen.export.plan_runner import PlanError, driver
+from tbgen.export.plan_runner import driver
+from tbgen.export.tensorrt_plan import plan_errors
 
 MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 
@@ -21,10 +22,8 @@ class Gpu:
 
 def gpu(device: int = 0) -> Gpu:
     """Name and compute capability of a GPU. Raises UserError."""
-    try:
+    with plan_errors():
         library = driver()
-    except PlanError as error:
-        raise UserError(str(error)) from None
     handle, name, parts = c_int(), create_string_buffer(100), (c_int(), c_int())
     if library.cuDeviceGet(byref(handle), device):
         raise UserError(f"no GPU {device} on this machine")

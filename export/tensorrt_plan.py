@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,18 @@ def tensorrt() -> Any:
     return require("tensorrt", extra="tensorrt")
 
 
+@contextmanager
+def plan_errors() -> Iterator[None]:
+    """Turn an error of the runner of plans into one for the user."""
+    try:
+        yield
+    except PlanError as error:
+        raise UserError(str(error)) from error
+
+
 def plan_from_file(file: Path) -> Plan:
     """Read a plan back. Raises UserError for one that this TensorRT or GPU cannot load."""
     tensorrt()
-    try:
+    with plan_errors():
         engine, _ = engine_from_file(file)
-    except PlanError as error:
-        raise UserError(str(error)) from None
     return plan_of_engine(engine)

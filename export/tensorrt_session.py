@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tbgen.export.errors import UserError
-from tbgen.export.plan_runner import AXES, PlanError, Profile, Tensors
+from tbgen.export.plan_runner import AXES, Profile, Tensors
 from tbgen.export.plan_runner import PlanSession as Runner
-from tbgen.export.tensorrt_plan import tensorrt
+from tbgen.export.tensorrt_plan import plan_errors, tensorrt
 
 
 class PlanSession(Runner):
@@ -20,16 +20,12 @@ class PlanSession(Runner):
         self, file: Path, *, device: int = 0, profiles: Sequence[int] | None = None, graphs: bool = False
     ) -> None:
         tensorrt()
-        try:
+        with plan_errors():
             super().__init__(file, device=device, profiles=profiles, graphs=graphs)
-        except PlanError as error:
-            raise UserError(str(error)) from error
 
     def run(self, tensors: Mapping[str, np.ndarray]) -> Tensors:
-        try:
+        with plan_errors():
             return super().run(tensors)
-        except PlanError as error:
-            raise UserError(str(error)) from error
 
 
 def plan_run(file: Path) -> Callable[[Tensors], Tensors]:

@@ -28,6 +28,7 @@ import numpy as np
 
 from benchmarks.gpu.shapes import random_tokens, say, sentences
 from benchmarks.load import load, save_requests, triton_requests
+from benchmarks.models import set_step
 from tbgen.export.exported import exported_from_folder
 from tbgen.export.tensorrt_profiles import Profile, profiles_of
 from tbgen.generator.config import config_from_text, text_from_config
@@ -63,7 +64,7 @@ def main(folder: Path, shape: str, name: str, options: Options) -> None:
         scaffold(request, repository, force=True)
     for engine, graphs in itertools.product(options["engine"], options["graphs"]):
         change(repository / ENGINE, count=engine, graphs=bool(graphs))
-        record_graphs(repository / SINGLE, bool(graphs))
+        set_step(repository / SINGLE, "PlanEngine", cuda_graphs=bool(graphs))
         bare = bare_engine(folder / shape / f"{name}.plan", graphs=bool(graphs))
         with served(folder, repository) as server:
             for front in options["front"]:
@@ -209,15 +210,6 @@ def change(model: Path, *, count: int, graphs: bool = False, batcher: bool = Tru
     if config.backend == "python":
         config.dynamic_batching.SetInParent() if batcher else config.ClearField("dynamic_batching")
     file.write_text(text_from_config(config), encoding="utf-8")
-
-
-def record_graphs(model: Path, wanted: bool) -> None:
-    """Whether a model that runs its plan itself records CUDA graphs."""
-    file = model / "1" / "steps.json"
-    listed = json.loads(file.read_text(encoding="utf-8"))
-    for row in listed["steps"]:
-        row["settings"] |= {"cuda_graphs": wanted} if row["class"] == "PlanEngine" else {}
-    file.write_text(json.dumps(listed), encoding="utf-8")
 
 
 @contextmanager
