@@ -15,7 +15,7 @@ from typing import Any
 
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
-from tbgen.export.tasks import FAMILIES, family_of
+from tbgen.export.tasks import FAMILIES, Family, family_of
 
 ATTENTION = "tbgen_packed"  # the name by which transformers calls `attend`
 
@@ -110,34 +110,46 @@ def packing_of(mask: Any, masked: float) -> Packing:
 def packed_attention(model: Any, checkpoint: Checkpoint) -> Iterator[None]:
     """Let a transformers model work on one row of packed tokens.
 
-    Where a text has one answer, the heads see its first token alone, as (rows, 1, hidden).
+    Where a text has one answer, the heads see its first token alone, as (rows, 1, hidden), and where a family says
+    where its attention ends, the last layer's feed-forward part computes no other, as (1, rows, hidden).
     """
     transformers = require("transformers", extra="onnx")
-    encoder = getattr(model.base_model, family_of(checkpoint.config).encoder)
     transformers.AttentionInterface.register(ATTENTION, attention_of(model))
     before = model.config._attn_implementation
-    one_answer = not checkpoint.row.per_token
-    hook = encoder.register_forward_hook(
-        lambda _, __, answer: first_tokens(answer, model.packing) if one_answer else None
-    )
-    model.set_attn_implementation(ATTENTION)
+    hooks = [] if checkpoint.row.per_token else first_token_hooks(model, family_of(checkpoint.config))
     try:
+        model.set_attn_implementation(ATTENTION)
         yield
     finally:
         model.set_attn_implementation(before)
-        hook.remove()
-        del model.packing
+        for hook in hooks:
+            hook.remove()
+        vars(model).pop("packing", None)
+
+
+def first_token_hooks(model: Any, family: Family) -> list[Any]:
+    """Keep only each text's first token, from where nothing mixes tokens any more; out comes (rows, 1, hidden)."""
+    encoder = getattr(model.base_model, family.encoder)
+    last = encoder.layer[-1].get_submodule(family.attended) if family.attended else None
+
+    def behind_attention(_: Any, __: Any, answer: Any) -> Any:
+        states, *others = answer if isinstance(answer, tuple) else (answer,)
+        states = states.index_select(1, model.packing.first)
+        return (states, *others) if isinstance(answer, tuple) else states
+
+    def behind_encoder(_: Any, __: Any, answer: Any) -> Any:
+        states = answer["last_hidden_state"]
+        states = states if last is not None else states.index_select(1, model.packing.first)
+        answer["last_hidden_state"] = states.transpose(0, 1)
+        return answer
+
+    hooks = [encoder.register_forward_hook(behind_encoder)]
+    return [*hooks, last.register_forward_hook(behind_attention)] if last is not None else hooks
 
 
 def unpacked(numbers: Any, packing: Packing) -> Any:
     """(1, tokens, ...) numbers as (rows, width, ...); what stands at padding is some other token's."""
     return numbers[0].index_select(0, packing.slot).view(packing.rows, packing.width, *numbers.shape[2:])
-
-
-def first_tokens(answer: Any, packing: Packing) -> Any:
-    """An encoder's answer with (rows, 1, hidden) states: all that a head for one answer a text looks at."""
-    answer["last_hidden_state"] = answer["last_hidden_state"][0].index_select(0, packing.first)[:, None]
-    return answer
 
 
 def attention_of(model: Any) -> Callable[..., tuple[Any, None]]:

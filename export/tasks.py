@@ -81,21 +81,24 @@ class Family:
     `types`: it takes token_type_ids when its config has two types or more.
     `mask`: `additive`, it takes a ready (batch, 1, 1, sequence) mask; `own`, it makes its own from (batch, sequence).
     `encoder`: the attribute of its base model that holds the layers, where their attention can be replaced.
+    `attended`: the module of one of the encoder's layers, behind which only the feed-forward part is left; none where
+    layers share their weights (ALBERT).
     """
 
     types: bool = False
     offset: bool = False
     mask: str = "additive"
     encoder: str = ""
+    attended: str = ""
 
 
 FAMILIES = {
-    "bert": Family(types=True, encoder="encoder"),
-    "distilbert": Family(encoder="transformer"),
-    "roberta": Family(offset=True, encoder="encoder"),
-    "xlm-roberta": Family(offset=True, encoder="encoder"),
-    "camembert": Family(offset=True, encoder="encoder"),
-    "electra": Family(types=True, encoder="encoder"),
+    "bert": Family(types=True, encoder="encoder", attended="attention"),
+    "distilbert": Family(encoder="transformer", attended="sa_layer_norm"),
+    "roberta": Family(offset=True, encoder="encoder", attended="attention"),
+    "xlm-roberta": Family(offset=True, encoder="encoder", attended="attention"),
+    "camembert": Family(offset=True, encoder="encoder", attended="attention"),
+    "electra": Family(types=True, encoder="encoder", attended="attention"),
     "albert": Family(types=True, encoder="encoder"),
     "mpnet": Family(offset=True),
     "deberta": Family(types=True, mask="own"),

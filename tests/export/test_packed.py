@@ -71,8 +71,10 @@ def test_answers_along_the_length_come_back_in_rows(auto: str, heads: dict[str, 
         np.testing.assert_allclose(engine[name][real], reference[name][real], atol=5e-5, rtol=0)
 
 
-def test_rows_of_any_widths_share_a_run_and_get_the_bits_that_they_get_alone(bert: Path, tmp_path: Path) -> None:
-    checkpoint = checkpoint_from_folder(bert)
+@pytest.mark.parametrize("hidden", [32, 320])
+def test_rows_of_any_widths_share_a_run_and_get_the_bits_that_they_get_alone(hidden: int, tmp_path: Path) -> None:
+    wide = {"hidden_size": hidden, "intermediate_size": 4 * hidden, "initializer_range": 0.06}
+    checkpoint = checkpoint_from_folder(checkpoints.checkpoint(tmp_path / "bert", "bert", **wide))
     exported = onnx_from_checkpoint(checkpoint, tmp_path / "made", layout="packed")
     session = onnxruntime.InferenceSession(exported.model)
     widths = [7, 40, 2, 19, 33, 8]
@@ -85,6 +87,28 @@ def test_rows_of_any_widths_share_a_run_and_get_the_bits_that_they_get_alone(ber
         for one in (alone, bare):
             count = np.array([len(one["input_ids"])], np.int32)
             np.testing.assert_array_equal(session.run(None, one | {LENGTHS: count})[0][0], answers[row])
+
+
+@pytest.mark.parametrize(
+    ("auto", "one_answer"), [("AutoModelForSequenceClassification", True), ("AutoModelForTokenClassification", False)]
+)
+@pytest.mark.parametrize("family", [name for name in PACKABLE if FAMILIES[name].attended])
+def test_the_last_layer_feeds_forward_only_what_a_head_looks_at(
+    family: str, auto: str, one_answer: bool, tmp_path: Path
+) -> None:
+    checkpoint = checkpoint_from_folder(checkpoints.checkpoint(tmp_path / "made", family, auto))
+    made = onnx_from_checkpoint(checkpoint, tmp_path / "exported", layout="packed")
+    model, wide = onnx.load(made.model), checkpoints.SHAPE["intermediate_size"]
+    weights = {tensor.name for tensor in model.graph.initializer if tensor.dims[-1:] == [wide]}
+    products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    assert len(products) == checkpoints.SHAPE["num_hidden_layers"]
+    model.graph.output.extend(onnx.ValueInfoProto(name=node.output[0]) for node in products)
+    widths = [7, 12, 2]
+    inputs = tokens(checkpoint, widths)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    *_, first, last = session.run(None, inputs | {LENGTHS: np.array(widths, np.int32)})
+    every = int(inputs["attention_mask"].sum())
+    assert (first.shape[1], last.shape[1]) == (every, len(widths) if one_answer else every)
 
 
 def test_the_file_takes_flat_tensors_and_the_record_says_what_clients_send(bert: Path, tmp_path: Path) -> None:
