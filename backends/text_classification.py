@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ class TextClassification:
         threshold: float = 0.5,
         extras: Sequence[str] = (),
     ) -> None:
-        self.labels = np.array(labels, dtype=object)
+        self.names = list(labels)
+        self.labels = np.array(self.names, dtype=object)
         self.activation = activation
         self.top_k = top_k
         self.threshold = threshold
@@ -62,9 +64,8 @@ class TextClassification:
         asked: logits, json: whether to give these too.
         """
         extras = self.extras | {name for name, wanted in asked.items() if wanted}
-        scores = ACTIVATIONS[self.activation](outputs)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, : top_k or self.top_k]
-        names, top = self.labels[order], scores[np.arange(len(scores))[:, None], order]
+        rank = self.ranked_row if len(outputs) == 1 and len(self.labels) <= FEW else self.ranked
+        scores, order, top, names = rank(outputs, top_k or self.top_k)
         answer = {
             "label_index": order[:, :1].astype(np.int32),
             self.activation: scores,
@@ -79,6 +80,23 @@ class TextClassification:
         if "json" in extras:
             answer["json"] = self.json(answer)
         return {name: answer[name] for name in self.outputs if name not in ON_REQUEST or name in extras}
+
+    def ranked(self, outputs: np.ndarray, top_k: int) -> tuple[np.ndarray, ...]:
+        """The scores of a batch (batch, classes), and of the best few by logit, best first, each (batch, k): their
+        indices, scores and labels.
+        """
+        scores = ACTIVATIONS[self.activation](outputs)
+        order = np.argsort(-outputs, axis=1, kind="stable")[:, :top_k]
+        return scores, order, np.take_along_axis(scores, order, axis=1), self.labels.take(order)
+
+    def ranked_row(self, outputs: np.ndarray, top_k: int) -> tuple[np.ndarray, ...]:
+        """The same of one row, in Python: each numpy function that is called costs more than a few classes do."""
+        (logits,) = outputs.tolist()
+        scores = SCORES[self.activation](logits)
+        places = {index: (logit == logit, logit) for index, logit in enumerate(logits)}  # NaN last, as numpy sorts
+        order = sorted(places, key=places.__getitem__, reverse=True)[:top_k]
+        top, names = [scores[index] for index in order], [self.names[index] for index in order]
+        return np.array([scores], np.float32), np.array([order]), np.array([top], np.float32), np.array([names], object)
 
     def above(self, threshold: float, order: np.ndarray, top: np.ndarray) -> Tensors:
         """The best few that reach the threshold, first in their row; (batch, most of any text)."""
@@ -106,17 +124,34 @@ class TextClassification:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis, in FP32."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32, copy=False)
+    """Probabilities over the last axis, in FP32; computed in double precision, so that all ways round alike."""
+    powers = np.exp(np.subtract(logits, logits.max(axis=-1, keepdims=True), dtype=np.float64))
+    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)) in FP32, without overflow."""
-    return np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
+    """1 / (1 + exp(-x)) in FP32, without overflow; computed likewise."""
+    powers = np.exp(-np.abs(logits, dtype=np.float64))
+    return (np.where(logits >= 0, 1, powers) / (1 + powers)).astype(np.float32)
+
+
+def softmax_of_row(logits: Sequence[float]) -> list[float]:
+    """The softmax of one row, in Python."""
+    most = max(logits)
+    powers = [math.exp(logit - most) for logit in logits]
+    total = sum(powers)
+    return [power / total for power in powers]
+
+
+def sigmoid_of_row(logits: Sequence[float]) -> list[float]:
+    """The sigmoid of each number of one row, in Python."""
+    powers = [(logit, math.exp(-abs(logit))) for logit in logits]
+    return [(1 if logit >= 0 else power) / (1 + power) for logit, power in powers]
 
 
 ACTIVATIONS = {"softmax": softmax, "sigmoid": sigmoid}
+SCORES = {"softmax": softmax_of_row, "sigmoid": sigmoid_of_row}
+FEW = 64  # classes, up to which a row alone is ranked in Python
 ON_REQUEST = ("logits", "json")
 PARAMETERS: dict[str, dict[str, Any]] = {
     "top_k": {"type": "integer", "minimum": 1, "maximum": 1_000_000},

@@ -21,21 +21,32 @@ TRUNCATIONS = {1: ["longest_first", KEEP_ALL], 2: ["longest_first", "only_first"
 
 
 class Padded:
-    """Rows of these lengths as arrays (rows, width), the rest padding. Rows that need none are copied at once."""
+    """Rows of these lengths as arrays (rows, width), the rest padding. Rows that need none are copied at once.
+
+    A row alone is made of Python's lists: each numpy function that is called costs more than the row.
+    """
 
     def __init__(self, lengths: Sequence[int], width: int) -> None:
         self.shape = (len(lengths), width)
+        self.length = lengths[0] if len(lengths) == 1 else None  # of a row alone
         whole = lengths.count(width) == len(lengths)
-        self.real = None if whole else np.arange(width) < np.array(lengths, dtype=np.int64)[:, None]
+        self.real = (
+            None if whole or self.length is not None else np.arange(width) < np.array(lengths, dtype=np.int64)[:, None]
+        )
 
     def mask(self, dtype: type) -> np.ndarray:
         """(rows, width): 1 where a row is, 0 behind it."""
+        if self.length is not None:
+            return self.filled([[1] * self.length], 0, dtype)
         return np.ones(self.shape, dtype) if self.real is None else self.real.astype(dtype)
 
     def filled(
         self, rows: Iterable[Sequence[Any]], padding: int, dtype: type, each: tuple[int, ...] = ()
     ) -> np.ndarray:
         """(rows, width, *each) array with the rows' values, and `padding` behind them."""
+        if self.length is not None:
+            behind = [(padding,) * each[0] if each else padding] * (self.shape[1] - self.length)
+            return np.array([[*row, *behind] for row in rows], dtype)
         if self.real is None:
             return np.array(list(rows), dtype).reshape(*self.shape, *each)
         values = itertools.chain.from_iterable(rows)
@@ -170,7 +181,7 @@ class Tokenizer:
     def types(self, shape: Padded, encodings: Iterable[Any]) -> np.ndarray:
         """(batch, bucket) token types: zeros, unless a pair or the tokenizer's template asks for others."""
         if self.one_type:
-            return np.zeros(shape.shape, dtype=self.dtype)
+            return np.zeros(shape.shape, self.dtype)
         return shape.filled((e.type_ids for e in encodings), 0, self.dtype)
 
     def bucket(self, length: int) -> int:
@@ -192,5 +203,7 @@ class Tokenizer:
         if self.common_length:
             return {}
         longest = int(tensors["attention_mask"].sum(axis=1).max(initial=1))
-        width = self.bucket_for(len(tensors["attention_mask"]), longest)
-        return {name: np.ascontiguousarray(tensors[name][:, :width]) for name in self.along_length}
+        rows, most = tensors["attention_mask"].shape
+        width = self.bucket_for(rows, longest)
+        wide = {name: tensors[name] for name in self.along_length}
+        return wide if width == most else {name: np.ascontiguousarray(array[:, :width]) for name, array in wide.items()}

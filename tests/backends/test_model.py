@@ -3,12 +3,14 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import tbgen.backends
 from tbgen.backends.model import (
+    TritonPythonModel,
     bytes_from_text,
     chain_parameters,
     chain_tensors,
@@ -149,6 +151,22 @@ def test_a_step_gets_the_parameters_that_it_declares() -> None:
     assert chain_parameters(steps) == {"times": {"type": "number"}}
     assert run_steps(steps, {"x": np.array([[1.0]])})["x"].tolist() == [[4.0]]
     assert run_steps(steps, {"x": np.array([[1.0]])}, {"times": 10})["x"].tolist() == [[20.0]]
+
+
+@pytest.mark.parametrize("requests", [1, 2])
+def test_a_step_that_gives_too_many_rows_is_named(requests: int) -> None:
+    class Doubles:
+        inputs = outputs = {"x": ("TYPE_FP32", [1])}
+
+        def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+            return {"x": np.concatenate([x, x])}
+
+    served = TritonPythonModel()
+    served.steps, served.inputs, served.outputs = [Doubles()], Doubles.inputs, Doubles.outputs
+    served.on_request, served.trims, served.meter = frozenset(), [], SimpleNamespace(seconds=[0.0])
+    parts = [{"x": np.ones((1, 1), np.float32)} for _ in range(requests)]
+    with pytest.raises(TypeError, match=f"a step gave {2 * requests} rows of x for {requests} items"):
+        served.answer_joined(parts, {}, [SimpleNamespace(left=None)] * requests)
 
 
 def test_a_tensor_that_the_engine_used_can_be_used_again() -> None:

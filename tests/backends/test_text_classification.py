@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tbgen.backends.regression import Regression
-from tbgen.backends.text_classification import TextClassification
+from tbgen.backends.text_classification import FEW, TextClassification
 from tests.backends.conftest import Pair
 from tests.backends.served import Served, column, rows
 from tests.texts import HARD_TEXTS, SENTENCES
@@ -52,6 +52,30 @@ def test_logits_beyond_the_range_of_exp() -> None:
     assert TextClassification(Path(), labels=["a", "b"])(extreme)["softmax"].tolist() == [[1.0, 0.0]]
     sigmoid = TextClassification(Path(), labels=["a", "b"], activation="sigmoid")
     assert sigmoid(extreme)["sigmoid"].tolist() == [[1.0, 0.0]]
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("classes", [1, 3, FEW, FEW + 1])
+def test_a_row_alone_gets_the_bits_that_it_gets_in_a_batch(activation: str, classes: int) -> None:
+    logits = np.random.default_rng(classes).normal(scale=4, size=(300, classes)).astype(np.float32)
+    logits[:20] = np.round(logits[:20])  # classes of equal score stay in their order
+    logits[20, 0] = logits[21, -1] = np.nan
+    step = TextClassification(Path(), labels=[f"class {index}" for index in range(classes)], activation=activation)
+    together = step(logits, logits=True, json=True)
+    for row in range(len(logits)):
+        alone = step(logits[row : row + 1], logits=True, json=True)
+        own = {name: array[row : row + 1] for name, array in together.items()}
+        for name, array in (own | step.trim(own)).items():
+            assert alone[name].dtype == array.dtype
+            np.testing.assert_array_equal(alone[name], array)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_classes_whose_scores_round_alike_are_told_apart_by_their_logits(rows: int) -> None:
+    step = TextClassification(Path(), labels=["a", "b"], activation="sigmoid")
+    answer = step(np.array([[20.0, 30.0]] * rows, dtype=np.float32))
+    assert answer["sigmoid"].tolist() == [[1.0, 1.0]] * rows
+    assert answer["label"].tolist() == [["b"]] * rows
 
 
 def test_logits_and_json_are_given_when_asked_for() -> None:

@@ -31,6 +31,21 @@ def test_short_and_long_batches_are_encoded_alike(word_tokenizer: Path, names: l
         np.testing.assert_array_equal(array, np.concatenate([answer[name] for answer in apart]))
 
 
+@pytest.mark.parametrize("names", [["input_text"], ["text", "pair"]])
+def test_a_text_alone_is_encoded_as_beside_others(word_tokenizer: Path, names: list[str]) -> None:
+    extras = ["offsets", "special_tokens_mask", "tokenized_text"]
+    step = Tokenizer(word_tokenizer, max_length=64, texts=names, extras=extras, pad_id=7)
+    texts = ["a b c", "", "d " * 30, "no such word", "a b c d e f"]
+    together = step(**{name: column(*texts) for name in names})
+    for row, text in enumerate(texts):
+        own = {name: array[row : row + 1] for name, array in together.items()}
+        alone = step(**{name: column(text) for name in names})
+        assert alone.keys() == own.keys()
+        for name, array in (own | step.trim(own)).items():
+            assert alone[name].dtype == array.dtype
+            np.testing.assert_array_equal(alone[name], array)
+
+
 def test_lengths_are_multiples_and_never_pass_the_models_positions(word_tokenizer: Path) -> None:
     step = Tokenizer(word_tokenizer, max_length=300)
     assert step(input_text=column("a " * 295))["input_ids"].shape == (1, 300)

@@ -21,6 +21,7 @@ except ModuleNotFoundError:  # outside Triton the step can be constructed and wi
     pb_utils = None
 
 Tensors = dict[str, np.ndarray]
+ALONE = np.zeros(1, dtype=np.intp)  # the rows of a part that is one row
 
 
 class EngineError(RuntimeError):
@@ -129,10 +130,11 @@ class Engine:
         self.count(length, self.padded_tokens(1, width))
         if clients and (gone := clients[0].gone()):
             raise gone
-        answers = self.call({name: array[:, :width] for name, array in tensors.items()}, clients)
-        shape, row = tensors["attention_mask"].shape, np.zeros(1, dtype=np.intp)
+        shape = tensors["attention_mask"].shape
+        cut = tensors if width == shape[1] else {name: array[:, :width] for name, array in tensors.items()}
+        answers = self.call(cut, clients)
         return {
-            name: self.merged(name, [(row, answers)], shape) if self.runs_along_length(name) else answers[name]
+            name: self.merged(name, [(ALONE, answers)], shape) if self.runs_along_length(name) else answers[name]
             for name in self.outputs
         }
 
@@ -281,8 +283,8 @@ class LocalEngine(Engine):
         """One run of the session."""
         rows, width = tensors["attention_mask"].shape
         if self.lengths:
-            tensors = {name: np.ravel(array) for name, array in tensors.items()}
-            tensors[self.lengths] = np.full(rows, width, dtype=np.int32)
+            tensors = {name: array.reshape(-1) for name, array in tensors.items()}
+            tensors[self.lengths] = np.array([width] * rows, dtype=np.int32)
         names = list(self.outputs)
         return dict(zip(names, self.session.run(names, tensors), strict=True))
 
