@@ -12,7 +12,7 @@ from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.layout import LENGTHS
 from tbgen.generator.build_script import script_of
-from tbgen.generator.engines import DATA_TYPES, PACKED_TOKENS, PADDING_COST, PADDING_COST_AT, EngineKind
+from tbgen.generator.engines import DATA_TYPES, PACKED_TOKENS, PADDING_COST_AT, PADDING_COSTS, EngineKind
 from tbgen.generator.plans import (
     accelerator_of,
     check_kind,
@@ -221,7 +221,8 @@ def calls_of(exported: Exported, kind: EngineKind) -> dict[str, Any]:
     """Settings of the BLS call: what padding costs the engine, and what its kind asks for."""
     if not exported.packed:
         return dict(kind.calls)
-    cost = min(1.0, round(PADDING_COST * PADDING_COST_AT / exported.made.get("hidden", PADDING_COST_AT), 2))
+    scale = PADDING_COST_AT / exported.made.get("hidden", PADDING_COST_AT)
+    cost = min(1.0, round(PADDING_COSTS[kind.precision] * scale, 2))
     return {"padding_cost": cost, "max_tokens": PACKED_TOKENS, **kind.calls}
 
 
