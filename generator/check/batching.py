@@ -164,7 +164,7 @@ def batching_that_does_nothing(model: Model) -> Iterator[Finding]:
             "remove dynamic_batching, or write a max_batch_size above 1",
         )
         return
-    if batching.preferred_batch_size and config.backend != "tensorrt":
+    if batching.preferred_batch_size and batching.max_queue_delay_microseconds and config.backend != "tensorrt":
         yield model.advice(
             "dynamic_batching.preferred_batch_size",
             "waits for these sizes although only TensorRT, with a profile for each, is faster at them",

@@ -179,7 +179,7 @@ FINDINGS = {
         "advice", ":15", "no two requests", "above 1",
     ),
     "preferred sizes": (
-        python, add("dynamic_batching { preferred_batch_size: [ 4 ] }\n"),
+        python, add("dynamic_batching { preferred_batch_size: [ 4 ] max_queue_delay_microseconds: 100 }\n"),
         "advice", ":15", "only TensorRT", "remove",
     ),
     "spinning": (engine, add("dynamic_batching { }\n"), "advice", ":15", "spins", "pad all to one length"),
@@ -299,3 +299,8 @@ def test_findings(tmp_path: Path, row: tuple[Callable[[Path], Path], Break, str,
     rows = [(finding.effect, str(finding.place), finding.says, finding.mend) for finding in findings]
     assert any(a == effect and b.endswith(place) and says in c and mend in d for a, b, c, d in rows), rows
     assert {finding.model for finding in findings} == {"m"}
+
+
+def test_preferred_sizes_that_nothing_waits_for_are_left_alone(tmp_path: Path) -> None:
+    """As `tbgen tune` writes them: a batch is closed at such a size, and sooner when an instance is free."""
+    assert not found(tmp_path, python, add("dynamic_batching { preferred_batch_size: [ 4 ] }\n"))
