@@ -35,8 +35,7 @@ class TextClassification:
         threshold: float = 0.5,
         extras: Sequence[str] = (),
     ) -> None:
-        self.names = list(labels)
-        self.labels = np.array(self.names, dtype=object)
+        self.labels = np.array(labels, dtype=object)
         self.activation = activation
         self.top_k = top_k
         self.threshold = threshold
@@ -95,7 +94,7 @@ class TextClassification:
         scores = SCORES[self.activation](logits)
         places = {index: (logit == logit, logit) for index, logit in enumerate(logits)}  # NaN last, as numpy sorts
         order = sorted(places, key=places.__getitem__, reverse=True)[:top_k]
-        top, names = [scores[index] for index in order], [self.names[index] for index in order]
+        top, names = [scores[index] for index in order], [self.labels[index] for index in order]
         return np.array([scores], np.float32), np.array([order]), np.array([top], np.float32), np.array([names], object)
 
     def above(self, threshold: float, order: np.ndarray, top: np.ndarray) -> Tensors:
