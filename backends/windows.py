@@ -28,6 +28,8 @@ class Windows:
         pad_id: id that fills input_ids behind a row.
         buckets: the lengths that rows are padded to, ascending; the last one is at least max_length. None: any length.
         max_windows: most windows of one item.
+        split_special_tokens: read special tokens that stand in a text as any other words.
+        token_types: give the types of tokens; otherwise 0 for each.
     """
 
     inputs = {"question": ("TYPE_STRING", [1]), "context": ("TYPE_STRING", [1])}
@@ -43,10 +45,14 @@ class Windows:
         data_type: str = "TYPE_INT64",
         pad_id: int = 0,
         max_windows: int = 256,
+        split_special_tokens: bool = False,
+        token_types: bool = True,
     ) -> None:
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
+        self.tokenizer.encode_special_tokens = split_special_tokens
+        self.token_types = token_types
         self.max_length, self.stride, self.max_windows = max_length, stride, max_windows
         self.room = max_length - self.tokenizer.num_special_tokens_to_add(True)
         self.pad_id = pad_id
@@ -75,7 +81,7 @@ class Windows:
         tensors = {
             "input_ids": lambda: filled(real, (row.ids for row in rows), self.pad_id, self.dtype),
             "attention_mask": lambda: real.astype(self.dtype),
-            "token_type_ids": lambda: filled(real, (row.type_ids for row in rows), 0, self.dtype),
+            "token_type_ids": lambda: filled(real, (types_of(row, self.token_types) for row in rows), 0, self.dtype),
             "row_item": lambda: row_item[:, None].astype(np.int32),
             "context_mask": lambda: filled(real, map(context_mask, rows), 0, np.int32),
             "offsets": lambda: filled(real, (row.offsets for row in rows), 0, np.int32),
@@ -126,6 +132,8 @@ class TextWindows:
         extras: what the head takes beside them: offsets (in characters of the cut text), tokenized_text.
         data_type: TYPE_INT64 or TYPE_INT32, as the engine takes them.
         pad_id: id that fills input_ids behind a row.
+        split_special_tokens: read special tokens that stand in a text as any other words.
+        token_types: give the types of tokens; otherwise 0 for each.
         rows_of: where a step made rows of items, what to call them in errors: names of an item's leading rows, and of
             all others; the step then takes row_item, and gives it on.
     """
@@ -144,11 +152,15 @@ class TextWindows:
         extras: Sequence[str] = (),
         data_type: str = "TYPE_INT64",
         pad_id: int = 0,
+        split_special_tokens: bool = False,
+        token_types: bool = True,
         rows_of: Sequence[str] = (),
     ) -> None:
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
+        self.tokenizer.encode_special_tokens = split_special_tokens
+        self.token_types = token_types
         self.max_length, self.stride, self.max_windows = max_length, stride, max_windows
         self.texts, self.cut, self.rows_of = list(texts), cut, list(rows_of)
         self.pad_id = pad_id
@@ -180,7 +192,7 @@ class TextWindows:
         tensors = {
             "input_ids": lambda: filled(real, (row.ids for row in rows), self.pad_id, self.dtype),
             "attention_mask": lambda: real.astype(self.dtype),
-            "token_type_ids": lambda: filled(real, (row.type_ids for row in rows), 0, self.dtype),
+            "token_type_ids": lambda: filled(real, (types_of(row, self.token_types) for row in rows), 0, self.dtype),
             "window_text": lambda: window_text[:, None],
             "window_own": lambda: filled(real, own, 0, np.int32),
             "offsets": lambda: filled(real, (row.offsets for row in rows), 0, np.int32),
@@ -263,6 +275,11 @@ def filled(real: np.ndarray, rows: Iterable[Sequence[Any]], padding: int, dtype:
     array: np.ndarray = np.full((*real.shape, *values.shape[1:]), padding, dtype=dtype)
     array[real] = values
     return array
+
+
+def types_of(encoding: Any, given: bool) -> list[int]:
+    """The types of a row's tokens, or 0 for each."""
+    return encoding.type_ids if given else [0] * len(encoding)
 
 
 def context_mask(encoding: Any) -> list[bool]:

@@ -12,7 +12,7 @@ from tbgen.export.errors import UserError
 from tbgen.export.files import read_json, sha256
 from tbgen.export.sentence import Sentence, sentence_from_folder
 from tbgen.export.tasks import TASKS, Task, inputs_of, positions_of, row_of, task_named, task_of_architecture
-from tbgen.export.tokenizer import check_tokenizer, tokenizer_length
+from tbgen.export.tokenizer import TYPES, TokenizerReading, check_tokenizer, reading_of_tokenizer
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -21,11 +21,12 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
 class Checkpoint:
     """A checkpoint on this machine's disk.
 
-    `folder` holds the tokenizer, and the weights unless `state` names the file of a state dict. `labels` are the
-    classes in the order of the logits, empty for tasks without classes. `max_length` is the longest text in tokens,
-    special tokens included. `inputs` are the tensors that the model takes, in ONNX order. `problem` says what the
-    classes mean: single_label_classification, multi_label_classification or regression. `sentence` is what
-    sentence-transformers does after the model. `origin` is the hub's name and revision, where it came from there.
+    `folder` holds the tokenizer, whose reading `tokenizer` is, and the weights unless `state` names the file of a state
+    dict. `labels` are the classes in the order of the logits, empty for tasks without classes. `max_length` is the
+    longest text in tokens, special tokens included. `inputs` are the tensors that the model takes, in ONNX order.
+    `problem` says what the classes mean: single_label_classification, multi_label_classification or regression.
+    `sentence` is what sentence-transformers does after the model. `origin` is the hub's name and revision, where it
+    came from there.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Checkpoint:
     max_length: int
     inputs: tuple[str, ...]
     problem: str
+    tokenizer: TokenizerReading
     state: Path | None = None
     sentence: Sentence | None = None
     origin: dict[str, str] = field(default_factory=dict)
@@ -100,15 +102,17 @@ def checkpoint_of(
 ) -> Checkpoint:
     """A checkpoint from its parts; everything that its config decides is decided here. Raises UserError."""
     task = checked_task(config, task)
-    limits = [positions_of(config), tokenizer_length(folder), sentence.max_length if sentence else None]
+    tokenizer = reading_of_tokenizer(folder, config)
+    limits = [positions_of(config), tokenizer.max_length, sentence.max_length if sentence else None]
     return Checkpoint(
         folder=folder,
         config=config,
         task=task,
         labels=checked_labels(config, task, labels),
         max_length=min(limit for limit in limits if limit),
-        inputs=inputs_of(config),
+        inputs=tuple(name for name in inputs_of(config) if tokenizer.types or name != TYPES),
         problem=problem_of(config),
+        tokenizer=tokenizer,
         state=state,
         sentence=sentence if sentence and task_named(task) == task_named(sentence.task) else None,
         origin=origin or {},

@@ -13,7 +13,7 @@ from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.files import read_json_if_there, write_json
 from tbgen.export.sentence import sentence_from_folder
 from tbgen.export.tasks import FAMILIES, Task, row_of, task_named
-from tbgen.export.tokenizer import check_tokenizer, special_ids, tokenizer_length, write_tokenizer
+from tbgen.export.tokenizer import TYPES, TokenizerReading, reading_of_tokenizer, write_tokenizer
 
 POSITIONS = 512  # where nothing says how long a text may be
 POOLED = {"pooling": "none", "pooled": True, "normalize": False, "prompts": {}, "prompt": None}
@@ -21,9 +21,9 @@ POOLED = {"pooling": "none", "pooled": True, "normalize": False, "prompts": {}, 
 
 @dataclass(frozen=True)
 class Companions:
-    """The folder of the tokenizer's files, and what the engine is for; fields as in Exported."""
+    """The reading of the tokenizer's files, and what the engine is for; fields as in Exported."""
 
-    folder: Path
+    tokenizer: TokenizerReading
     config: dict[str, Any]
     task: str
     labels: tuple[str, ...]
@@ -46,7 +46,6 @@ def companions_from_folder(folder: Path, *, task: str | None = None, labels: Seq
         raise UserError(f"no folder {str(folder)!r}; --tokenizer names the one with tokenizer.json and config.json")
     sentence = sentence_from_folder(folder)
     place = sentence.transformer if sentence else folder
-    check_tokenizer(place)
     config = read_json_if_there(place, "config.json")
     task = task or (sentence.task if sentence else None)
     if not config and (task is None or (task_named(task).width == "labels" and not labels)):
@@ -57,9 +56,10 @@ def companions_from_folder(folder: Path, *, task: str | None = None, labels: Seq
     if labels:
         config["id2label"] = {str(index): label for index, label in enumerate(labels)}
     task = task if task and task_named(task) else checked_task(config, None)  # the graph itself will be tried
-    limits = (positions(config), tokenizer_length(place), sentence.max_length if sentence else None)
+    tokenizer = reading_of_tokenizer(place, config)
+    limits = (positions(config), tokenizer.max_length, sentence.max_length if sentence else None)
     return Companions(
-        folder=place,
+        tokenizer=tokenizer,
         config=config,
         task=task,
         labels=checked_labels(config, task, None),
@@ -78,7 +78,7 @@ def positions(config: dict[str, Any]) -> int | None:
 
 def write_companions(beside: Companions, folder: Path) -> None:
     """Write tokenizer.json and config.json into an export's folder."""
-    write_tokenizer(beside.folder, folder)
+    write_tokenizer(beside.tokenizer, folder)
     if beside.config:
         write_json(folder / "config.json", beside.config)
 
@@ -102,6 +102,7 @@ def described(
         raise UserError(f"{shown!r} has a fixed length of {fixed} tokens, {asked_length} were asked for")
     pooled = beside.row.width == "hidden" and all(len(spec.shape) == 2 for spec in outputs.values())
     length = fixed or asked_length
+    untyped = {"token_types": False} if TYPES in inputs and not beside.tokenizer.types else {}
     return Exported(
         folder=model.parent,
         model=model,
@@ -114,6 +115,7 @@ def described(
         fixed_length=length,
         inputs=inputs,
         outputs=outputs,
-        special=special_ids(model.parent),
+        special=dict(beside.tokenizer.special),
         sentence={**POOLED, **beside.sentence, "pooled": True} if pooled else beside.sentence,
+        reading={**beside.tokenizer.settings, **untyped},
     )

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import sys
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from tbgen.export.auto_tokenizer import auto_tokenizer, class_of_tokenizer
 from tbgen.export.errors import UserError, require
 from tbgen.export.files import read_json_if_there
 
@@ -79,39 +81,31 @@ SENTENCEPIECE = {
 MASK_TAKES_SPACE = {"roberta", "camembert", "mpnet", "deberta"}
 
 
-def tokenizer_from_slow(folder: Path) -> tuple[Any, dict[str, str]]:
-    """The tokenizers.Tokenizer of a folder's slow files, and its special tokens by role.
+def tokenizer_from_slow(folder: Path, config: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
+    """The tokenizers.Tokenizer of a folder's slow files, and its special tokens by role; `config` is the model's.
 
     Raises UserError for a tokenizer that exists only in Python.
     """
-    family = read_json_if_there(folder, "config.json").get("model_type", "")
+    family = config.get("model_type", "")
     row = SENTENCEPIECE.get(family)
     model = next((folder / name for name in row.files if (folder / name).is_file()), None) if row else None
     if row and model:
         return tokenizer_from_sentencepiece(model, row), row.special
-    return tokenizer_from_vocabulary(folder, family)
+    return tokenizer_from_vocabulary(folder, config)
 
 
-def tokenizer_from_vocabulary(folder: Path, family: str) -> tuple[Any, dict[str, str]]:
+def tokenizer_from_vocabulary(folder: Path, config: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
     """A tokenizer of vocab.txt, or of vocab.json and merges.txt, by transformers."""
-    transformers = require("transformers", extra="onnx")
-    refuse_python_only(folder)
+    refuse_python_only(folder, config)
     refuse_empty(folder)
-    try:
-        made = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # tokenizers raises nothing narrower
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
-            f"the tokenizer of {str(folder)!r} cannot be made a tokenizer.json ({lines[0]}); "
-            "save a fast one there with tokenizer.save_pretrained(folder)"
-        ) from error
+    made = auto_tokenizer(folder, config, {})
     rust, tokenizers = made.backend_tokenizer, require("tokenizers", extra="onnx")
     if type(rust.model).__name__ == "WordPiece":
         if rust.model.token_to_id(rust.model.unk_token) is None:  # it would fail at the first unknown word
             raise UserError(f"vocab.txt in {str(folder)!r} has no line {rust.model.unk_token}; copy it again")
         # The slow BERT puts decomposed Hangul and letters with accents together first; the Rust one does not.
         rust.normalizer = tokenizers.normalizers.Sequence([tokenizers.normalizers.NFC(), rust.normalizer])
-    if family in MASK_TAKES_SPACE and made.mask_token:
+    if config.get("model_type") in MASK_TAKES_SPACE and made.mask_token:
         rust.add_special_tokens([tokenizers.AddedToken(made.mask_token, lstrip=True, special=True)])
     return rust, {role: getattr(made, f"{role}_token") for role in ROLES if getattr(made, f"{role}_token", None)}
 
@@ -123,19 +117,18 @@ def refuse_empty(folder: Path) -> None:
             raise UserError(f"{str(folder / name)!r} is empty; copy it again")
 
 
-def refuse_python_only(folder: Path) -> None:
+def refuse_python_only(folder: Path, config: Mapping[str, Any]) -> None:
     """Raise UserError for a tokenizer with code of its own, or of a class without a Rust form: no server can run it.
 
     AutoTokenizer would take such a one for another class, and read its vocabulary wrongly.
     """
     transformers = require("transformers", extra="onnx")
     settings = read_json_if_there(folder, "tokenizer_config.json")
-    name = settings.get("tokenizer_class")
-    kind = getattr(transformers, name, None) if name else transformers.PreTrainedTokenizerFast
+    kind = class_of_tokenizer(settings, config)
     rust = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedTokenizerFast)
     if not rust or "AutoTokenizer" in settings.get("auto_map", {}):
         raise UserError(
-            f"the tokenizer of {str(folder)!r} is a {name}, which exists only in Python; "
+            f"the tokenizer of {str(folder)!r} is a {settings.get('tokenizer_class')}, which exists only in Python; "
             "tbgen serves tokenizers that can be saved as tokenizer.json"
         )
 

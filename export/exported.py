@@ -24,6 +24,7 @@ class Exported:
     `special` gives the ids of the tokenizer's pad, mask, cls, sep and unk tokens, where there are such.
     `sentence` is what sentence-transformers does after the model (pooling, pooled, normalize, prompts, prompt), empty
     for other checkpoints; `pooled` means that the graph's output is pooled already.
+    `reading` is what of the tokenizer's settings tokenizer.json cannot hold, in the words of the tokenizer step.
     `parity` is the record of the comparison with PyTorch, empty for a file that was not made here.
     `made` says what made it: opset, precision, versions, hashes.
     """
@@ -41,6 +42,7 @@ class Exported:
     outputs: dict[str, TensorSpec]
     special: dict[str, int]
     sentence: dict[str, Any] = field(default_factory=dict)
+    reading: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
 
@@ -110,6 +112,7 @@ def exported_from_record(folder: Path, record: dict[str, Any]) -> Exported:
         outputs=specs(record["outputs"]),
         special=record["special"],
         sentence=record["sentence"],
+        reading=record.get("reading", {}),  # records of tbgen 0.1.0 have none
         parity=record["parity"],
         made=record["made"],
     )

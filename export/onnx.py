@@ -23,7 +23,7 @@ from tbgen.export.parity import Parity, engine_parity, model_run
 from tbgen.export.precision import Precision, precision_named
 from tbgen.export.pytorch import model_from_checkpoint
 from tbgen.export.sentences import TEXTS
-from tbgen.export.tokenizer import PLACES, check_vocabulary, special_ids, write_tokenizer
+from tbgen.export.tokenizer import PLACES, check_vocabulary, write_tokenizer
 from tbgen.export.trace import write_graph
 
 PACKAGES = ("torch", "transformers", "safetensors", "onnx", "onnxruntime", "tokenizers")
@@ -67,8 +67,8 @@ def onnx_from_checkpoint(
         traced = new.with_name("traced") / "model.onnx"
         traced.parent.mkdir()
         write_config(checkpoint, new)
-        write_tokenizer(checkpoint.folder, new)
-        check_vocabulary(new, checkpoint.config["vocab_size"])
+        write_tokenizer(checkpoint.tokenizer, new)
+        check_vocabulary(checkpoint.tokenizer.tokenizer, checkpoint.config["vocab_size"])
         tell("loading the checkpoint")
         model = model_from_checkpoint(checkpoint)
         tell("tracing the graph")
@@ -120,8 +120,8 @@ def expected_export(
     check_length(checkpoint, fixed_length)
     check_layout(layout, checkpoint, fixed_length=fixed_length, optimize=False)
     write_config(checkpoint, folder)
-    write_tokenizer(checkpoint.folder, folder)
-    check_vocabulary(folder, checkpoint.config["vocab_size"])
+    write_tokenizer(checkpoint.tokenizer, folder)
+    check_vocabulary(checkpoint.tokenizer.tokenizer, checkpoint.config["vocab_size"])
     config, row = checkpoint.config, checkpoint.row
     sequence: tuple[int | str, ...] = ("batch", fixed_length or "sequence")
     widths = {
@@ -147,8 +147,9 @@ def expected_export(
         fixed_length=fixed_length,
         inputs=inputs,
         outputs=outputs,
-        special=special_ids(folder),
+        special=dict(checkpoint.tokenizer.special),
         sentence=checkpoint.sentence.record() if checkpoint.sentence else {},
+        reading=dict(checkpoint.tokenizer.settings),
         made={
             "precision": precision,
             "layout": layout,
@@ -255,8 +256,9 @@ def described(
         fixed_length=fixed_length,
         inputs=tensor_specs(model.graph.input) if layout == PADDED else padded_specs(checkpoint.inputs),
         outputs=tensor_specs(model.graph.output),
-        special=special_ids(folder),
+        special=dict(checkpoint.tokenizer.special),
         sentence=checkpoint.sentence.record() if checkpoint.sentence else {},
+        reading=dict(checkpoint.tokenizer.settings),
         made={
             "opset": opset_of(model),
             "ir_version": model.ir_version,

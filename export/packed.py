@@ -15,7 +15,8 @@ from typing import Any
 
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
-from tbgen.export.tasks import FAMILIES, Family, family_of
+from tbgen.export.tasks import FAMILIES, Family, family_of, inputs_of
+from tbgen.export.tokenizer import TYPES
 
 ATTENTION = "tbgen_packed"  # the name by which transformers calls `attend`
 
@@ -62,6 +63,7 @@ def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
     fields = row.outputs.values()
     family = family_of(checkpoint.config)
     offset = checkpoint.config.get("pad_token_id", 1) + 1 if family.offset else 0
+    typed = TYPES in inputs_of(checkpoint.config)
 
     class PackedEngine(torch.nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -74,12 +76,20 @@ def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
             grid, mask = padded_rows(named.pop("attention_mask"), widths.long())
             packing = self.model.packing = packing_of(mask, masked)
             taken = grid.reshape(-1).index_select(0, packing.place)
-            packed = {name: tensor.index_select(0, taken)[None] for name, tensor in named.items()}
+            packed = with_types({name: tensor.index_select(0, taken)[None] for name, tensor in named.items()}, typed)
             positions = (mask.cumsum(1) - 1).reshape(-1).index_select(0, packing.place)
             answer = self.model(**packed, position_ids=positions[None] + offset)
             return tuple(unpacked(answer[field], packing) if row.per_token else answer[field] for field in fields)
 
     return PackedEngine().eval()
+
+
+def with_types(tensors: dict[str, Any], typed: bool) -> dict[str, Any]:
+    """The tensors of a model that reads token types, with 0 for each token where its tokenizer gives none."""
+    if not typed or TYPES in tensors:
+        return tensors
+    torch = require("torch", extra="onnx")
+    return {**tensors, TYPES: torch.zeros_like(tensors["input_ids"])}
 
 
 def padded_rows(mask: Any, widths: Any) -> tuple[Any, Any]:

@@ -15,6 +15,7 @@ from tbgen.export.half import half_run
 from tbgen.export.run import Run, Tensors, onnx_run
 from tbgen.export.tasks import Task, task_named
 from tbgen.export.tensorrt_session import plan_run
+from tbgen.export.tokenizer import TYPES
 
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
@@ -100,9 +101,12 @@ class Encoder:
 
     def __init__(self, exported: Exported) -> None:
         tokenizer = require("tokenizers", extra="onnx").Tokenizer.from_file(str(exported.tokenizer))
-        tokenizer.enable_truncation(exported.fixed_length or exported.max_length)
+        side = (tokenizer.truncation or {}).get("direction", "right")
+        tokenizer.enable_truncation(exported.fixed_length or exported.max_length, direction=side)
+        tokenizer.encode_special_tokens = exported.reading.get("split_special_tokens", False)
         tokenizer.enable_padding(pad_id=exported.pad_id, length=exported.fixed_length)
         self.tokenizer = tokenizer
+        self.typed = exported.reading.get("token_types", True)
         self.inputs = exported.inputs
         self.pair = exported.row.pair
 
@@ -111,10 +115,11 @@ class Encoder:
         items = [(text[: len(text) // 2 + 1], text) for text in texts] if self.pair else list(texts)
         encodings = self.tokenizer.encode_batch(items)
         columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
-        return {
+        tensors = {
             name: np.array([getattr(encoding, columns[name]) for encoding in encodings], dtype=spec.dtype)
             for name, spec in self.inputs.items()
         }
+        return tensors if self.typed else {name: t * (name != TYPES) for name, t in tensors.items()}
 
 
 def real_rows(output: np.ndarray, mask: np.ndarray, row: Task) -> list[np.ndarray]:

@@ -69,7 +69,8 @@ def export_from_plan_file(
     with whole_folder(folder, force=force) as new:
         write_companions(beside, new)
         if "vocab_size" in beside.config:
-            check_vocabulary(new, beside.config["vocab_size"])  # a GPU reads beyond a table without a word
+            # a GPU reads beyond a table without a word
+            check_vocabulary(beside.tokenizer.tokenizer, beside.config["vocab_size"])
         shutil.copyfile(plan_file, new / PLAN)
         exported = described(
             beside, new / PLAN, inputs=loaded.plan.inputs, outputs=outputs, asked_length=None, shown=str(plan_file)

@@ -1,10 +1,13 @@
-"""A checkpoint's tokenizer as one tokenizer.json, the only form that the server reads."""
+"""A checkpoint's tokenizer, read by transformers, as one tokenizer.json, the only form that the server reads."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tbgen.export.auto_tokenizer import auto_tokenizer, class_of_tokenizer
 from tbgen.export.convert import tokenizer_from_slow
 from tbgen.export.errors import UserError, require
 from tbgen.export.files import copy_files, read_json_if_there, write_json
@@ -18,10 +21,31 @@ SLOW = (
     ("spm.model",),
     ("tokenizer.model",),
 )
-COPIED = ("tokenizer.json", "special_tokens_map.json", "vocab.txt")
+COPIED = ("special_tokens_map.json", "vocab.txt")
 SPECIAL = ("pad", "mask", "cls", "sep", "unk")
+TYPES = "token_type_ids"
 # Keys of config files in which transformers keeps the place something was loaded from.
 PLACES = ("_name_or_path", "name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file")
+UNBOUNDED = 1_000_000  # a limit beyond it is how transformers says that there is none
+
+
+@dataclass(frozen=True)
+class TokenizerReading:
+    """A folder's tokenizer files as their library reads them.
+
+    tokenizer: the tokenizers.Tokenizer; the side that it cuts long texts at is in its truncation.
+    max_length: the longest text, in tokens; None without a limit.
+    types: whether it gives token types. A model then reads 0 for every token.
+    special: the ids of the tokens that have a role (pad, mask, cls, sep, unk).
+    settings: those of the tokenizer step that a tokenizer.json cannot hold.
+    """
+
+    folder: Path
+    tokenizer: Any
+    max_length: int | None
+    types: bool
+    special: Mapping[str, int]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_tokenizer(folder: Path) -> None:
@@ -35,22 +59,83 @@ def check_tokenizer(folder: Path) -> None:
     )
 
 
-def write_tokenizer(folder: Path, target: Path) -> None:
-    """Write the tokenizer of `folder` into `target`: tokenizer.json, copied or converted, and the files beside it."""
-    copy_files(folder, target, COPIED)
-    settings = read_json_if_there(folder, "tokenizer_config.json")
+def reading_of_tokenizer(
+    folder: Path, config: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+) -> TokenizerReading:
+    """What transformers makes of a folder's tokenizer files.
+
+    config: the model's config.json, for folders without one. settings: keywords of `from_pretrained`, which
+    sentence-transformers keeps in files of its own. Raises UserError for files that it cannot read, and when nothing
+    says how to pad.
+    """
+    check_tokenizer(folder)
     if not (folder / "tokenizer.json").is_file():
-        tokenizer, special = tokenizer_from_slow(folder)
-        tokenizer.save(str(target / "tokenizer.json"))
-        settings = {**{f"{role}_token": token for role, token in special.items()}, **settings}
+        return _reading_of_slow(folder, config)
+    tokenizer_from_file(folder / "tokenizer.json")  # a damaged one gets a sentence
+    made = auto_tokenizer(folder, config, settings or {})
+    rust = getattr(made, "backend_tokenizer", None)
+    if rust is None:
+        raise UserError(
+            f"the tokenizer of {str(folder)!r} is a {type(made).__name__}, which exists only in Python; "
+            "tbgen serves tokenizers that can be saved as tokenizer.json"
+        )
+    if getattr(rust.model, "dropout", None):
+        raise UserError(
+            f"tokenizer.json in {str(folder)!r} drops merges at random (dropout {rust.model.dropout:g}), so a text has "
+            "no one answer; set its dropout to null"
+        )
+    limit = made.model_max_length
+    return TokenizerReading(
+        folder,
+        _cutting(rust, made.truncation_side),
+        int(limit) if limit and limit < UNBOUNDED else None,
+        TYPES in made.model_input_names,
+        _special(rust, {role: getattr(made, f"{role}_token") for role in SPECIAL}, config),
+        {"split_special_tokens": True} if made.split_special_tokens else {},
+    )
+
+
+def _reading_of_slow(folder: Path, config: Mapping[str, Any]) -> TokenizerReading:
+    """The same for a slow tokenizer's files, by the rules of the slow classes that wrote them (export/convert.py)."""
+    settings = read_json_if_there(folder, "tokenizer_config.json")
+    made, special = tokenizer_from_slow(folder, config)
+    named = class_of_tokenizer(settings, config)
+    limit = settings.get("model_max_length", settings.get("max_len"))
+    return TokenizerReading(
+        folder,
+        _cutting(made, settings.get("truncation_side", "right")),
+        int(limit) if limit and limit < UNBOUNDED else None,
+        TYPES in settings.get("model_input_names", named.model_input_names),
+        _special(made, special, config),
+        {"split_special_tokens": True} if settings.get("split_special_tokens") else {},
+    )
+
+
+def _cutting(tokenizer: Any, side: str) -> Any:
+    """The tokenizer, neither padding nor cutting but for the side that long texts are to be cut at."""
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if side == "left":
+        tokenizer.enable_truncation(UNBOUNDED, direction=side)
+    return tokenizer
+
+
+def _special(tokenizer: Any, tokens: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, int]:
+    """The ids of the tokens that have a role. Raises UserError when nothing says how to pad."""
+    ids = {role: tokenizer.token_to_id(str(token)) for role, token in tokens.items() if token and role in SPECIAL}
+    found = {role: number for role, number in ids.items() if number is not None}
+    if "pad" not in found and config.get("pad_token_id") is None:
+        raise UserError("neither the tokenizer nor config.json names a pad token; texts of unequal length cannot meet")
+    return {"pad": config.get("pad_token_id"), **found}
+
+
+def write_tokenizer(reading: TokenizerReading, target: Path) -> None:
+    """Write tokenizer.json into `target`, and the files that lay beside the tokenizer."""
+    reading.tokenizer.save(str(target / "tokenizer.json"))
+    copy_files(reading.folder, target, COPIED)
+    settings = read_json_if_there(reading.folder, "tokenizer_config.json")
     if settings:
         write_json(target / "tokenizer_config.json", {k: v for k, v in settings.items() if k not in PLACES})
-
-
-def tokenizer_length(folder: Path) -> int | None:
-    """The tokenizer's own limit, in tokens; transformers writes 1e30 where there is none."""
-    limit = read_json_if_there(folder, "tokenizer_config.json").get("model_max_length")
-    return int(limit) if limit else None
 
 
 def tokenizer_from_file(path: Path) -> Any:
@@ -65,30 +150,8 @@ def tokenizer_from_file(path: Path) -> Any:
         ) from error
 
 
-def special_ids(folder: Path) -> dict[str, int]:
-    """The ids of the tokenizer's special tokens, by their role. Raises UserError when nothing says how to pad."""
-    tokenizer = tokenizer_from_file(folder / "tokenizer.json")
-    found = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        named = read_json_if_there(folder, name)
-        for role in SPECIAL:
-            token = named.get(f"{role}_token")
-            text = token.get("content") if isinstance(token, dict) else token
-            if isinstance(text, str) and tokenizer.token_to_id(text) is not None:
-                found[role] = tokenizer.token_to_id(text)
-    pad = read_json_if_there(folder, "config.json").get("pad_token_id")
-    if "pad" not in found:
-        if pad is None:
-            raise UserError(
-                "neither the tokenizer nor config.json names a pad token; texts of unequal length cannot meet"
-            )
-        found["pad"] = pad
-    return found
-
-
-def check_vocabulary(folder: Path, rows: int) -> None:
-    """Raise UserError when the tokenizer.json of `folder` gives ids beyond an embedding of `rows`."""
-    tokenizer = tokenizer_from_file(folder / "tokenizer.json")
+def check_vocabulary(tokenizer: Any, rows: int) -> None:
+    """Raise UserError when a tokenizers.Tokenizer gives ids beyond an embedding of `rows`."""
     token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if largest >= rows:
         raise UserError(

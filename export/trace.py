@@ -19,8 +19,9 @@ from typing import Any
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
 from tbgen.export.layout import LENGTHS
-from tbgen.export.packed import packed_attention, packed_module
-from tbgen.export.tasks import family_of
+from tbgen.export.packed import packed_attention, packed_module, with_types
+from tbgen.export.tasks import family_of, inputs_of
+from tbgen.export.tokenizer import TYPES
 
 # Large enough to leave nothing of a padded token after softmax, small enough for float16 (65504), so that no -inf
 # can arise there, and with it no -inf * 0 = NaN.
@@ -102,6 +103,7 @@ def engine_module(model: Any, checkpoint: Checkpoint) -> Any:
     fields = checkpoint.row.outputs.values()
     pooled = checkpoint.sentence is not None and bool(checkpoint.sentence.dense)
     additive = family_of(checkpoint.config).mask == "additive"
+    typed = TYPES in inputs_of(checkpoint.config)
 
     class Engine(torch.nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -109,7 +111,7 @@ def engine_module(model: Any, checkpoint: Checkpoint) -> Any:
             self.model = model
 
         def forward(self, *tensors: Any) -> tuple[Any, ...]:
-            named = dict(zip(checkpoint.inputs, tensors, strict=True))
+            named = with_types(dict(zip(checkpoint.inputs, tensors, strict=True)), typed)
             if additive:
                 kept = named["attention_mask"][:, None, None, :].to(torch.float32)
                 named["mask" if pooled else "attention_mask"] = (1.0 - kept) * MASKED

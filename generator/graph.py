@@ -234,6 +234,7 @@ def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -
         "data_type": DATA_TYPES[next(iter(exported.inputs.values())).dtype],
         "pad_id": exported.pad_id,
         "buckets": [] if exported.packed else length_buckets(exported),
+        **exported.reading,
         **({"shapes": shapes} if task.tokenizer[1] == "Tokenizer" and (shapes := uneven_shapes(exported)) else {}),
     }
     return Step(*task.tokenizer, settings | task.reading(exported, options), (exported.tokenizer,))

@@ -30,8 +30,8 @@ class Pair:
 
     @property
     def tokenizer(self) -> Any:
-        """The checkpoint's tokenizer in transformers, giving what the model takes: a generic one leaves types out."""
-        return AutoTokenizer.from_pretrained(self.folder, model_input_names=list(self.exported.inputs))
+        """The checkpoint's tokenizer in transformers."""
+        return AutoTokenizer.from_pretrained(self.folder)
 
     def pipeline(self, task: str, **settings: Any) -> Any:
         """The checkpoint's pipeline in transformers."""

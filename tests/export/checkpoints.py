@@ -115,12 +115,15 @@ FAMILIES: dict[str, tuple[Callable[[], Tokenizer], dict[str, Any]]] = {
 }
 
 
+TYPED = ("bert", "electra", "albert")  # whose tokenizers tell the two texts of a pair apart
+
+
 def checkpoint(folder: Path, family: str, auto: str = "AutoModelForSequenceClassification", **settings: Any) -> Path:
     """A random model of a family with its kind of tokenizer and 3 labels, saved in `folder`; it reads 40 tokens."""
     folder.mkdir(parents=True, exist_ok=True)
     make, own = FAMILIES[family]
     tokenizer = make()
-    save_tokenizer(tokenizer, folder)
+    save_tokenizer(tokenizer, folder, types=family in TYPED)
     config = {"vocab_size": tokenizer.get_vocab_size(), "id2label": LABELS, **SHAPE, **own, **settings}
     torch.manual_seed(0)
     model = getattr(transformers, auto).from_config(transformers.AutoConfig.for_model(family, **config))
@@ -128,13 +131,14 @@ def checkpoint(folder: Path, family: str, auto: str = "AutoModelForSequenceClass
     return folder
 
 
-def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """Save it with the roles of its special tokens, as transformers does."""
+def save_tokenizer(tokenizer: Tokenizer, folder: Path, *, types: bool = True, **settings: Any) -> None:
+    """Save it with the roles of its special tokens, and what it gives, as transformers does."""
     tokens = BERT_TOKENS if "[PAD]" in tokenizer.get_vocab() else ROBERTA_TOKENS
     roles = {f"{role}_token": token for role, token in tokens.items()}
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=40, **roles).save_pretrained(
-        folder
-    )
+    names = ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"]
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, **{"model_max_length": 40, "model_input_names": names, **roles, **settings}
+    ).save_pretrained(folder)
 
 
 def bert(folder: Path, **settings: Any) -> Path:

@@ -18,7 +18,7 @@ from transformers.utils import sentencepiece_model_pb2_new as messages
 from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.tokenizer import special_ids, write_tokenizer
+from tbgen.export.tokenizer import TokenizerReading, reading_of_tokenizer, write_tokenizer
 
 SLOW = Path(__file__).parent / "slow"
 EXPECTED = json.loads((SLOW / "expected.json").read_text(encoding="utf-8"))
@@ -59,6 +59,11 @@ def slow_files(kind: str, folder: Path) -> Path:
     return folder
 
 
+def reading(folder: Path) -> TokenizerReading:
+    """What is made of a folder's files."""
+    return reading_of_tokenizer(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")))
+
+
 def model_of(pieces: list[Any], unknown: int) -> bytes:
     """A SentencePiece model's file."""
     proto = messages.ModelProto()
@@ -76,7 +81,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
     made = {}
     for kind in SETTINGS:
         target = tmp_path_factory.mktemp(kind)
-        write_tokenizer(slow_files(kind, target / "slow"), target)
+        write_tokenizer(reading(slow_files(kind, target / "slow")), target)
         made[kind] = Tokenizer.from_file(str(target / "tokenizer.json"))
     return made
 
@@ -104,9 +109,14 @@ def test_offsets_point_into_the_text(converted: dict[str, Tokenizer]) -> None:
         assert encoding.offsets[-2][1] == len(text), kind
 
 
-def test_writes_the_special_tokens_beside_it(tmp_path: Path) -> None:
-    write_tokenizer(slow_files("albert", tmp_path / "slow"), tmp_path)
-    assert special_ids(tmp_path) == {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
+def test_knows_the_special_tokens(tmp_path: Path) -> None:
+    assert reading(slow_files("albert", tmp_path / "slow")).special == {
+        "pad": 0,
+        "unk": 1,
+        "cls": 2,
+        "sep": 3,
+        "mask": 4,
+    }
 
 
 def test_exports_a_checkpoint_without_a_tokenizer_json(bert: Path, tmp_path: Path) -> None:
@@ -142,7 +152,7 @@ def test_refuses_a_tokenizer_of_python_only(settings: dict[str, object], sentenc
     (slow / "bpe.codes").write_text("#version: 0.2\n", encoding="utf-8")
     (slow / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
-        write_tokenizer(slow, tmp_path)
+        reading(slow)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xff not a model", b""])
@@ -150,21 +160,21 @@ def test_refuses_a_damaged_sentencepiece_model(content: bytes, tmp_path: Path) -
     slow = slow_files("albert", tmp_path / "slow")
     (slow / "spiece.model").write_bytes(content)
     with pytest.raises(UserError, match=r"spiece.model' is no SentencePiece model"):
-        write_tokenizer(slow, tmp_path)
+        reading(slow)
 
 
 @pytest.mark.parametrize(
     ("kind", "file", "content", "sentence"),
     [
         ("bert", "vocab.txt", b"", "vocab.txt' is empty; copy it again"),
-        ("bert", "vocab.txt", b"\xff\xfe\n", "slow' cannot be made a tokenizer.json "),
+        ("bert", "vocab.txt", b"\xff\xfe\n", "cannot load the tokenizer of .*slow'"),
         ("bert", "vocab.txt", b"version https://git-lfs", r"vocab.txt in .*slow' has no line \[UNK\]; copy it again"),
         ("roberta", "merges.txt", b"", "merges.txt' is empty; copy it again"),
-        ("roberta", "vocab.json", b"{", "slow' cannot be made a tokenizer.json "),
+        ("roberta", "vocab.json", b"{", "cannot load the tokenizer of .*slow'"),
     ],
 )
 def test_refuses_a_damaged_vocabulary(kind: str, file: str, content: bytes, sentence: str, tmp_path: Path) -> None:
     slow = slow_files(kind, tmp_path / "slow")
     (slow / file).write_bytes(content)
     with pytest.raises(UserError, match=sentence):
-        write_tokenizer(slow, tmp_path)
+        reading(slow)

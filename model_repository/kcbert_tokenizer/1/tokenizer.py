@@ -74,7 +74,10 @@ class Tokenizer:
             tokens]; a request gets the smallest bucket that goes with its number of rows.
         common_length: pad all requests of a batch to one length, so that the engine's dynamic batcher can merge them;
             otherwise each request gets the bucket of its own longest text.
-        truncation: longest_first, only_first, only_second, or do_not_truncate: longer texts are refused.
+        truncation: longest_first, only_first, only_second, or do_not_truncate: longer texts are refused. The side
+            that is cut is the one that tokenizer.json's truncation has.
+        split_special_tokens: read special tokens that stand in a text as any other words.
+        token_types: give the types of tokens; otherwise 0 for each.
         rows_of: where a step made rows of items, what to call them in errors: names of an item's leading rows, and of
             all others; the step then takes row_item, and gives it on.
     """
@@ -94,10 +97,14 @@ class Tokenizer:
         shapes: Sequence[Sequence[int]] = (),
         common_length: bool = False,
         truncation: str = "longest_first",
+        split_special_tokens: bool = False,
+        token_types: bool = True,
         rows_of: Sequence[str] = (),
     ) -> None:
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
+        self.tokenizer.encode_special_tokens = split_special_tokens
+        self.side = (self.tokenizer.truncation or {}).get("direction", "right")
         self.max_length = max_length
         self.truncation = truncation
         self.truncate(truncation)
@@ -109,7 +116,7 @@ class Tokenizer:
         self.common_length = common_length
         self.dtype = NUMPY[data_type]
         # Of one text alone every token has the type that the tokenizer's template gives it.
-        self.one_type = len(texts) == 1 and not any(self.tokenizer.encode("a").type_ids)
+        self.one_type = not token_types or (len(texts) == 1 and not any(self.tokenizer.encode("a").type_ids))
         length = -1 if len(self.buckets) > 1 else self.buckets[0]
         self.texts, self.rows_of = list(texts), list(rows_of)
         row_item = {"row_item": ("TYPE_INT32", [1])} if rows_of else {}
@@ -176,7 +183,7 @@ class Tokenizer:
         if strategy == KEEP_ALL:
             self.tokenizer.no_truncation()
         else:
-            self.tokenizer.enable_truncation(self.max_length, strategy=strategy)
+            self.tokenizer.enable_truncation(self.max_length, strategy=strategy, direction=self.side)
 
     def types(self, shape: Padded, encodings: Iterable[Any]) -> np.ndarray:
         """(batch, bucket) token types: zeros, unless a pair or the tokenizer's template asks for others."""

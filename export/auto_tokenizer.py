@@ -1,0 +1,41 @@
+"""transformers' own tokenizer of a folder: it reads every setting of every file there, and is asked for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.errors import UserError, require
+
+
+def auto_tokenizer(folder: Path, config: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+    """transformers' own tokenizer of a folder. Raises UserError for one that it cannot load."""
+    transformers = require("transformers", extra="onnx")
+    words = dict(settings) if (folder / "config.json").is_file() else {**settings, "config": _config(config)}
+    try:
+        return transformers.AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **words
+        )
+    except Exception as error:  # tokenizers raises nothing narrower, and each class fails in its own way
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"transformers {transformers.__version__} cannot load the tokenizer of {str(folder)!r} ({lines[0]}); "
+            "save it again with tokenizer.save_pretrained(folder)"
+        ) from error
+
+
+def _config(config: Mapping[str, Any]) -> Any:
+    """A model's configuration as transformers has it, by which it finds the tokenizer's class."""
+    transformers = require("transformers", extra="onnx")
+    rest = {key: value for key, value in config.items() if key != "model_type"}
+    known = config.get("model_type") in transformers.CONFIG_MAPPING
+    return transformers.AutoConfig.for_model(config["model_type"], **rest) if known else transformers.PreTrainedConfig()
+
+
+def class_of_tokenizer(settings: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
+    """The class that tokenizer_config.json names, or else the one of the model's family; None for one of neither."""
+    transformers = require("transformers", extra="onnx")
+    names = require("transformers.models.auto.tokenization_auto", extra="onnx").TOKENIZER_MAPPING_NAMES
+    name = settings.get("tokenizer_class") or names.get(config.get("model_type"), "PreTrainedTokenizerFast")
+    return getattr(transformers, str(name), None)
