@@ -23,8 +23,8 @@ def client(name: str, language: str, repository: Path, output: Path | None, url:
     """Write a client for the model NAME: its inputs and outputs, as its config.pbtxt says."""
     from tbgen.export.errors import UserError
     from tbgen.generator.client_code import client_code
+    from tbgen.generator.local.models import LocalModels
     from tbgen.server.client import front_model
-    from tbgen.server.local import LocalModels
 
     with LocalModels(repository) as models:
         code = client_code(models.message(front_model(models, name)), language, url=url)

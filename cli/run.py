@@ -14,7 +14,7 @@ from tbgen.cli.infer import lines, print_json, print_table
 from tbgen.cli.repository import ModelRepository
 
 if TYPE_CHECKING:
-    from tbgen.server.local import LocalModels
+    from tbgen.generator.local.models import LocalModels
 
 REPOSITORY = Path("model_repository")
 
@@ -40,8 +40,8 @@ def run(
     onnxruntime. Breakpoints in them work. Where a model takes anything but one text, give --input question=... --input
     context=..., or a JSON object a line on standard input.
     """
+    from tbgen.generator.local.models import LocalModels
     from tbgen.server.client import front_model
-    from tbgen.server.local import LocalModels
 
     if texts and inputs:
         raise click.UsageError("give TEXTs or --input, not both")

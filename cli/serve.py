@@ -97,7 +97,7 @@ def refuse_errors(repository: Path) -> None:
     """Raise UserError with what `tbgen check` finds; on some of it, as no model.py, Triton waits without end."""
     from tbgen.export.errors import UserError
     from tbgen.generator.check.check import check_repository
-    from tbgen.server.embedded import has_models
+    from tbgen.generator.repository import has_models
     from tbgen.server.wheel import installed_wheel
 
     installed_wheel()  # without it nothing is served, whatever the repository

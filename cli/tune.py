@@ -79,10 +79,10 @@ def tune(
 
 def stage_from(repository: Path, url: str | None) -> EmbeddedStage | LiveStage:
     """Where settings are tried. Raises UserError."""
-    from tbgen.server.embedded import check_repository
+    from tbgen.generator.repository import refuse_empty_repository
     from tbgen.server.tune_stages import EmbeddedStage, LiveStage
 
-    check_repository(repository)
+    refuse_empty_repository(repository)
     return LiveStage(repository, url) if url else EmbeddedStage(repository)
 
 

@@ -56,6 +56,21 @@ def refuse_without_models(repository: Path, records: Mapping[str, Any]) -> None:
         )
 
 
+def has_models(repository: Path) -> bool:
+    """Whether there is a folder, and in it one that may be a model."""
+    return repository.is_dir() and any(
+        folder.is_dir() and not folder.name.startswith(".") for folder in repository.iterdir()
+    )
+
+
+def refuse_empty_repository(repository: Path, *, filled_later: bool = False) -> None:
+    """Raise UserError unless the folder holds at least one model, or may be empty at first."""
+    if not repository.is_dir():
+        raise UserError(f"no model repository at {str(repository)!r}; `tbgen scaffold` writes one")
+    if not filled_later and not has_models(repository):
+        raise UserError(f"no model in {str(repository)!r}; a model repository has one folder a model")
+
+
 def standing_model(folder: Path) -> Standing | None:
     """What is known of an existing model folder; None when there is none."""
     if not folder.exists():

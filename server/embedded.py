@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tbgen.export.errors import UserError
+from tbgen.generator.repository import refuse_empty_repository
 from tbgen.server import log as server_log
 from tbgen.server.leftovers import locked_folder, remove, sweep
 from tbgen.server.ports import check_ports, free_ports
@@ -110,7 +111,7 @@ class EmbeddedServer:
         Raises MissingExtra, UserError (in one sentence: repository, ports, libpython, models that fail to load).
         """
         controlled = any(each.startswith("--model-control-mode") for each in self.extra_arguments)
-        check_repository(self.repository, filled_later=controlled)
+        refuse_empty_repository(self.repository, filled_later=controlled)
         check_ports(self.host, self.ports)
         if self.log and not self.log.parent.is_dir():
             raise UserError(f"the log's folder {str(self.log.parent)!r} does not exist")
@@ -245,21 +246,6 @@ def server_on_free_ports(
     http, grpc, metrics = free_ports(3)
     ports = {"http_port": http, "grpc_port": grpc, "metrics_port": metrics}
     return EmbeddedServer(repository, host=host, log=log, extra_arguments=extra_arguments, **ports)
-
-
-def has_models(repository: Path) -> bool:
-    """Whether there is a folder, and in it one that may be a model."""
-    return repository.is_dir() and any(
-        folder.is_dir() and not folder.name.startswith(".") for folder in repository.iterdir()
-    )
-
-
-def check_repository(repository: Path, *, filled_later: bool = False) -> None:
-    """Raise UserError unless the folder holds at least one model, or may be empty at first."""
-    if not repository.is_dir():
-        raise UserError(f"no model repository at {str(repository)!r}; `tbgen scaffold` writes one")
-    if not filled_later and not has_models(repository):
-        raise UserError(f"no model in {str(repository)!r}; a model repository has one folder a model")
 
 
 def ascii_path(repository: Path, link: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.server.backend_utils import DATA_TYPES
+from tbgen.generator.local.backend_utils import DATA_TYPES
 from tbgen.server.client import utf8
 
 Json = dict[str, Any]

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tbgen.export.errors import MissingExtra, UserError
+from tbgen.generator.local.model import STANDINS
 from tbgen.generator.shared_backend import write_backend
 
-ENGINES = Path(__file__).parent / "engines"
 UTF8 = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}  # else Korean labels fail in the stub
 # Weights in pages of 2 MB where the kernel gives them when asked (THP "madvise"): fewer misses of the TLB.
 LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
@@ -79,7 +79,7 @@ def assemble_backends(wheel: Wheel, folder: Path) -> None:
     write_backend(folder)
     python = shutil.copytree(wheel.backend, folder / "python", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(wheel.stub, python)
-    for engine in ENGINES.iterdir():
+    for engine in STANDINS.iterdir():
         if (engine / "model.py").exists():
             shutil.copytree(engine, folder / engine.name, ignore=shutil.ignore_patterns("__pycache__"))
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tbgen.generator.local.models import LocalModels
 from tbgen.server.connection import Connection
 from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
-from tbgen.server.local import LocalModels
 from tests.texts import HARD_TEXTS
 
 PROBE = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tbgen.server.engines.onnxruntime.onnx_ragged import joined_arrays, scattered, unmapped
+from tbgen.generator.standins.onnxruntime.onnx_ragged import joined_arrays, scattered, unmapped
 
 REQUESTS = [{"ids": np.arange(5)[None]}, {"ids": np.arange(9)[None]}, {"ids": np.arange(14).reshape(2, 7)}]
 

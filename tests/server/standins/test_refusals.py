@@ -10,8 +10,8 @@ from google.protobuf import json_format, text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from tbgen.export.errors import UserError
+from tbgen.generator.standins.onnxruntime.onnx_configuration import check_config, complete_config, specs_from_nodes
 from tbgen.server.embedded import server_on_free_ports
-from tbgen.server.engines.onnxruntime.onnx_configuration import check_config, complete_config, specs_from_nodes
 from tbgen.server.log import failures
 from tests.server import playground as play
 

@@ -9,7 +9,7 @@ import pytest
 from tbgen.export.exported import TensorSpec
 from tbgen.export.tensorrt_plan import Plan
 from tbgen.export.tensorrt_profiles import profile_from_text
-from tbgen.server.engines.tensorrt.tensorrt_configuration import (
+from tbgen.generator.standins.tensorrt.tensorrt_configuration import (
     check_config,
     complete_config,
     no_profile,

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tbgen.server.backend_tensors import Tensor, TritonModelException
+from tbgen.generator.local.backend_tensors import Tensor, TritonModelException
 
 
 class Code(enum.IntEnum):

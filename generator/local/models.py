@@ -16,9 +16,9 @@ from google.protobuf import json_format
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.config import ModelConfig
-from tbgen.server import backend_utils as utils
-from tbgen.server.embedded import check_repository
-from tbgen.server.local_model import LoadedModel, Refused, check_request, load_model, model_config, version_folder
+from tbgen.generator.local import backend_utils as utils
+from tbgen.generator.local.model import LoadedModel, Refused, check_request, load_model, model_config, version_folder
+from tbgen.generator.repository import refuse_empty_repository
 
 Tensors = dict[str, np.ndarray]
 
@@ -30,7 +30,7 @@ class LocalModels:
     """
 
     def __init__(self, repository: Path) -> None:
-        check_repository(repository)
+        refuse_empty_repository(repository)
         self.repository = repository.resolve()
         self.module = utils.module_for(self.call)
         self.loaded: dict[tuple[str, int], LoadedModel] = {}

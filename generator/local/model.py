@@ -17,13 +17,13 @@ from google.protobuf import text_format
 import tbgen.backends
 from tbgen.export.errors import UserError
 from tbgen.generator.config import SHARED_BACKEND, ModelConfig, config_from_text
-from tbgen.server import backend_utils as utils
+from tbgen.generator.local import backend_utils as utils
 
-ENGINES = Path(__file__).with_name("engines")
+STANDINS = Path(__file__).parents[1] / "standins"  # for NVIDIA's C++ backends
 FOLDERS = {  # of the backends' files
     SHARED_BACKEND: Path(next(iter(tbgen.backends.__path__))),
-    "onnxruntime": ENGINES / "onnxruntime",
-    "tensorrt": ENGINES / "tensorrt",
+    "onnxruntime": STANDINS / "onnxruntime",
+    "tensorrt": STANDINS / "tensorrt",
 }
 BACKENDS = {"onnxruntime_onnx": "onnxruntime", "tensorrt_plan": "tensorrt"}  # by platform
 NAMES_OF_TYPES = {"TYPE_STRING": "BYTES"}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from tbgen.server.backend_requests import (
+from tbgen.generator.local.backend_requests import (
     InferenceRequest,
     InferenceResponse,
     InferenceTrace,
@@ -21,8 +21,8 @@ from tbgen.server.backend_requests import (
     get_input_tensor_by_name,
     get_output_tensor_by_name,
 )
-from tbgen.server.backend_services import Logger, MetricFamily
-from tbgen.server.backend_tensors import (
+from tbgen.generator.local.backend_services import Logger, MetricFamily
+from tbgen.generator.local.backend_tensors import (
     DATA_TYPES,
     Tensor,
     TritonModelException,

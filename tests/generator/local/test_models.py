@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from tbgen.cli.main import main
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.local.backend_utils import NAME
+from tbgen.generator.local.models import LocalModels
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.backend_utils import NAME
-from tbgen.server.local import LocalModels
 from tests.triton.broken.changes import edit
 from tests.triton.good_models import decoupled, python
 
