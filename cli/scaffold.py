@@ -112,7 +112,16 @@ class StepWords(click.Command):
     help="Recipe that says all but --repository and --force. Default without NAME: tbgen.toml.",
 )
 @click.option("--force", is_flag=True, help="Replace models of the same name, edited ones too.")
-def scaffold(name: str | None, repository: Path | None, recipe: Path | None, force: bool, **asked: Any) -> None:
+@click.option(
+    "--compare/--no-compare",
+    "comparing",
+    default=True,
+    show_default=True,
+    help="Hold the answers against those of the library that wrote the checkpoint, and write nothing if they differ.",
+)
+def scaffold(
+    name: str | None, repository: Path | None, recipe: Path | None, force: bool, comparing: bool, **asked: Any
+) -> None:
     """Write the models that serve a checkpoint, or a ready engine file, under NAME into a Triton model repository.
 
     Without --source, NAME is a preset: `tbgen scaffold kcbert` serves the bundled sample checkpoint. Without NAME, the
@@ -132,7 +141,7 @@ def scaffold(name: str | None, repository: Path | None, recipe: Path | None, for
     for request in requests:
         say_preset(request, console)
         with status_line(console) as on_progress:
-            written = write(request, target, force=force, on_progress=on_progress)
+            written = write(request, target, force=force, comparing=comparing, on_progress=on_progress)
         show(written, console, request)
         if request.steps == "backend":
             console.print(BACKEND_NOTE, style="yellow")
@@ -150,7 +159,7 @@ def recipe_asked(name: str | None, file: Path | None) -> Recipe | None:
         raise click.UsageError(f"name the models, or run it where there is a {FILE} (`tbgen init` writes one)")
     context = click.get_current_context()
     given = [each for each in context.params if context.get_parameter_source(each) is ParameterSource.COMMANDLINE]
-    if others := sorted({*given} - {"repository", "recipe", "force"}):
+    if others := sorted({*given} - {"repository", "recipe", "force", "comparing"}):
         raise click.UsageError(f"{', '.join(others)}: the recipe says that; leave it out here, or change the recipe")
     return recipe_from_file(file or Path(FILE))
 
@@ -182,6 +191,13 @@ def show(written: Scaffolded, console: Console, request: Request) -> None:
         console.print(
             f"Nobody compared {file} with PyTorch here. tbgen verify does: --source CHECKPOINT", style="yellow"
         )
+    for front, found in written.comparison.judgements.items():
+        console.print(
+            f"{front} against {found.library} on {found.items} items: answers differ by at most {found.max_abs:.2g}"
+            + (f", {found.flips} of {found.decisions} decisions" if found.decisions else "")
+        )
+    if written.comparison.why_not:
+        console.print(sentence_case(written.comparison.why_not), style="yellow", markup=False)
     for line in (*import_lines(written.models), *written.warnings):
         console.print(line, style="yellow")
     models = [folder.name for folder in written.models]
@@ -202,6 +218,11 @@ def show(written: Scaffolded, console: Console, request: Request) -> None:
     which = "" if "triton" in built or not built else f" of the RELEASE that has TensorRT {built['version']}"
     out.print(f"Or start one on it, in NVIDIA's container{which}:", soft_wrap=True)
     out.print(f"  {launch_line(written.repository, request, built)}", soft_wrap=True)
+
+
+def sentence_case(text: str) -> str:
+    """With its first letter a capital."""
+    return text[:1].upper() + text[1:]
 
 
 def import_lines(models: Sequence[Path]) -> list[str]:

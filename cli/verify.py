@@ -89,13 +89,14 @@ def compare(
     progress: Console,
 ) -> Iterator[Comparison]:
     """The comparisons, as they come."""
-    from tbgen.export.sentences import texts_from_file
+    from tbgen.export.sentences import gate_texts, texts_from_file
     from tbgen.generator.corpus import verification_texts
     from tbgen.server.connection import Connection
     from tbgen.server.verify import CannotRun, reference_of, scaffold_named, verify_engine, verify_front
 
     models = scaffold_named(name, repository)
-    asked = texts_from_file(texts) if texts else verification_texts()
+    own = texts_from_file(texts) if texts else verification_texts()
+    asked = gate_texts(own, models.special_tokens, models.exported.max_length)
     with progress.status("Loading the checkpoint") as status:
         reference = reference_of(models, source, task)
         if reference.note:
@@ -110,7 +111,7 @@ def compare(
             connection = stack.enter_context(Connection(url or stack.enter_context(served(repository))))
             for front in models.fronts:
                 tell = lambda front, done, of: status.update(f"Comparing {front}: {done} of {of} texts")  # noqa: E731
-                yield verify_front(models, front, asked, connection, reference.run, tell)
+                yield verify_front(models, front, asked, connection, reference, tell)
 
 
 @contextlib.contextmanager

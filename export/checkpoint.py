@@ -25,7 +25,8 @@ class Checkpoint:
     dict. `labels` are the classes in the order of the logits, empty for tasks without classes. `max_length` is the
     longest text in tokens, special tokens included. `inputs` are the tensors that the model takes, in ONNX order.
     `problem` says what the classes mean: single_label_classification, multi_label_classification or regression.
-    `sentence` is what sentence-transformers does after the model. `origin` is the hub's name and revision, where it
+    `sentence` is what sentence-transformers does after the model. `root` is the folder that was named, which `folder`
+    may lie in; None for a state dict. `origin` is the hub's name and revision, where it
     came from there.
     """
 
@@ -39,6 +40,7 @@ class Checkpoint:
     tokenizer: TokenizerReading
     state: Path | None = None
     sentence: Sentence | None = None
+    root: Path | None = None
     origin: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -65,7 +67,7 @@ def checkpoint_from_folder(
     """
     if not folder.is_dir():
         raise UserError(f"no folder {str(folder)!r}; --source names the folder of a checkpoint")
-    sentence = sentence_from_folder(folder)
+    root, sentence = folder, sentence_from_folder(folder)
     folder = sentence.transformer if sentence else folder
     config = read_json(
         folder, "config.json", "a checkpoint's folder has one; save it with model.save_pretrained(folder)"
@@ -73,7 +75,7 @@ def checkpoint_from_folder(
     check_tokenizer(folder)
     weight_files(folder)
     task = task or (sentence.task if sentence else None)
-    return checkpoint_of(folder, config, task=task, labels=labels, sentence=sentence, origin=origin or {})
+    return checkpoint_of(folder, config, task=task, labels=labels, sentence=sentence, root=root, origin=origin or {})
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -98,6 +100,7 @@ def checkpoint_of(
     labels: Sequence[str] | None,
     sentence: Sentence | None = None,
     state: Path | None = None,
+    root: Path | None = None,
     origin: dict[str, str] | None = None,
 ) -> Checkpoint:
     """A checkpoint from its parts; everything that its config decides is decided here. Raises UserError."""
@@ -115,6 +118,7 @@ def checkpoint_of(
         tokenizer=tokenizer,
         state=state,
         sentence=sentence if sentence and task_named(task) == task_named(sentence.task) else None,
+        root=root,
         origin=origin or {},
     )
 

@@ -18,11 +18,12 @@ from tbgen.export.files import RECORD, sha256, whole_folder, write_json
 from tbgen.export.fusion import fuse
 from tbgen.export.graphfile import weights_beside
 from tbgen.export.layout import LAYOUTS, LENGTHS, PACKED, PADDED
+from tbgen.export.library import Library, refuse_other_ids
 from tbgen.export.packed import refuse_unpackable
-from tbgen.export.parity import Parity, engine_parity, model_run
+from tbgen.export.parity import Encoder, Parity, engine_parity
 from tbgen.export.precision import Precision, precision_named
 from tbgen.export.pytorch import model_from_checkpoint
-from tbgen.export.sentences import TEXTS
+from tbgen.export.sentences import gate_texts
 from tbgen.export.tokenizer import PLACES, check_vocabulary, write_tokenizer
 from tbgen.export.trace import write_graph
 
@@ -86,7 +87,11 @@ def onnx_from_checkpoint(
         )
         refuse_newer("IR version", exported.made["ir_version"], newest_ir)
         tell("comparing with PyTorch")
-        asked, reference = texts or TEXTS, model_run(model, checkpoint.task)
+        asked = gate_texts(texts, checkpoint.tokenizer.special_tokens, exported.max_length)
+        library = Library(checkpoint, model)
+        if not checkpoint.tokenizer.slow:
+            refuse_other_ids(library, Encoder(exported).ids, asked)
+        reference = library.run()
         found = engine_parity(checkpoint, exported, asked, reference=reference)
         bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
         refuse_drift(found, bounds, lambda: advice(traced, exported, asked, reference, bounds, keep_fp32, tell))

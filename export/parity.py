@@ -110,9 +110,14 @@ class Encoder:
         self.inputs = exported.inputs
         self.pair = exported.row.pair
 
+    def ids(self, text: str) -> list[int]:
+        """The token ids of one text, or of its pair, without padding."""
+        tensors = self([text])
+        return [int(number) for number in tensors["input_ids"][0][tensors["attention_mask"][0].astype(bool)]]
+
     def __call__(self, texts: Sequence[str]) -> Tensors:
-        """For a task on pairs, a text's partner is its own first half: any two will do, but the same in every group."""
-        items = [(text[: len(text) // 2 + 1], text) for text in texts] if self.pair else list(texts)
+        """The tensors of a group, for a task on pairs each text with its partner."""
+        items = [pair_of(text) for text in texts] if self.pair else list(texts)
         encodings = self.tokenizer.encode_batch(items)
         columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
         tensors = {
@@ -120,6 +125,11 @@ class Encoder:
             for name, spec in self.inputs.items()
         }
         return tensors if self.typed else {name: t * (name != TYPES) for name, t in tensors.items()}
+
+
+def pair_of(text: str) -> tuple[str, str]:
+    """A text with a partner, its own first half: any would do, but the same everywhere."""
+    return text[: len(text) // 2 + 1], text
 
 
 def real_rows(output: np.ndarray, mask: np.ndarray, row: Task) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tbgen.export.errors import UserError
@@ -20,9 +21,28 @@ SENTENCES = (
     "배당금이 들어왔다. 많지는 않지만 은행 이자보다는 낫다.",
     "नमस्ते дорогой مرحبا 你好",
 )
+# What settings of a tokenizer decide: letter case, accents, spaces, Hangul composed and decomposed, control characters.
+ODD = (
+    "Berlin Café IS the Capital of DEUTSCHLAND, naïve Ångström",
+    "  two  spaces   and\ta tab ",
+    "\u1112\u1161\u11ab\u1100\u1173\u11af 한글 ｆｕｌｌ ｗｉｄｔｈ ①",
+    "漢字 かな 上海 a\u200bb\u00adc",
+    "👩‍👩‍👧 🔥🔥 e\u0301",
+)
 # Longer than most models read: what is cut off must be cut off the same way everywhere.
 LONG = " ".join(SENTENCES) * 3
 TEXTS = (*SENTENCES, LONG)
+
+
+def gate_texts(texts: Sequence[str] | None, special: Iterable[str], max_length: int) -> list[str]:
+    """The texts, ours unless some are named, and always odd ones: special tokens written out, and one that is cut.
+
+    special: the tokens that have a role. The long text has about twice `max_length` words, of 1,024 tokens at most.
+    """
+    words = LONG.split()
+    repeated = words * (2 * min(max_length, 1024) // len(words) + 1)
+    long = " ".join(repeated[: 2 * min(max_length, 1024)])
+    return [*(texts or SENTENCES), *ODD, " rose, the bank ".join(["The", *special, "fell"]), long]
 
 
 def texts_from_file(path: Path) -> list[str]:

@@ -38,6 +38,7 @@ class TokenizerReading:
     types: whether it gives token types. A model then reads 0 for every token.
     special: the ids of the tokens that have a role (pad, mask, cls, sep, unk).
     settings: those of the tokenizer step that a tokenizer.json cannot hold.
+    slow: whether it was made of a slow tokenizer's files, which transformers 5 reads otherwise (export/convert.py).
     """
 
     folder: Path
@@ -46,6 +47,12 @@ class TokenizerReading:
     types: bool
     special: Mapping[str, int]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    slow: bool = False
+
+    @property
+    def special_tokens(self) -> list[str]:
+        """The tokens that have a role, as they are written."""
+        return [str(self.tokenizer.id_to_token(number)) for number in dict.fromkeys(self.special.values())]
 
 
 def check_tokenizer(folder: Path) -> None:
@@ -108,6 +115,7 @@ def _reading_of_slow(folder: Path, config: Mapping[str, Any]) -> TokenizerReadin
         TYPES in settings.get("model_input_names", named.model_input_names),
         _special(made, special, config),
         {"split_special_tokens": True} if settings.get("split_special_tokens") else {},
+        slow=True,
     )
 
 

@@ -13,6 +13,7 @@ from tbgen.export.exported import Exported
 from tbgen.export.exported import record_of as export_record
 from tbgen.export.layout import LAYOUTS, PADDED
 from tbgen.generator.check.check import check_repository
+from tbgen.generator.comparison import NOT_COMPARED, Comparison, compare
 from tbgen.generator.engine_file import Progress, exported_from_request
 from tbgen.generator.engines import AUTO, EACH_GRAPH, ENGINES, GRAPHS
 from tbgen.generator.graph import Model, models_of, with_cache
@@ -50,6 +51,7 @@ class Staged:
 class Scaffolded:
     """What scaffold wrote: the model folders in loading order, the front models, and the exported model behind them.
 
+    comparison: how the models' answers were held against the library that wrote the checkpoint.
     warnings: what a person should know of the models that stand beside them, a sentence each.
     """
 
@@ -58,6 +60,7 @@ class Scaffolded:
     fronts: tuple[str, ...]
     exported: Exported
     preset: str | None
+    comparison: Comparison
     warnings: tuple[str, ...] = ()
 
 
@@ -66,9 +69,13 @@ def scaffold(
     repository: Path,
     *,
     force: bool = False,
+    comparing: bool = True,
     on_progress: Progress = lambda _: None,
 ) -> Scaffolded:
-    """Write the models that serve `request` into `repository`: all of them, or none. Raises UserError."""
+    """Write the models that serve `request` into `repository`: all of them, or none. Raises UserError.
+
+    comparing: hold their answers against those of the library that wrote the checkpoint.
+    """
 
     def agree(names: Sequence[str], source: Mapping[str, str]) -> None:
         for name in () if force else names:
@@ -81,15 +88,36 @@ def scaffold(
             refuse_to_change_for_others(repository, staging, written.models)
         if request.build_script is None:  # else the plan is not there yet
             refuse_what_triton_refuses(staging, written.models)
+        compared = compare_staged(request, staging, written, on_progress) if comparing else NOT_COMPARED
         publish(staging, repository, written.models)
     return Scaffolded(
         repository,
         tuple(repository / name for name in written.models),
-        tuple(name for name in written.models if name.endswith(EACH_GRAPH)),
+        fronts_of(written.models),
         written.exported,
         None if request.source else request.name,
+        compared,
         (*bls_alone(request, written.models), *answering_otherwise(repository, written.models)),
     )
+
+
+def fronts_of(models: Sequence[str]) -> tuple[str, ...]:
+    """Those of a request's models that take text and answer."""
+    return tuple(name for name in models if name.endswith(EACH_GRAPH))
+
+
+def compare_staged(request: Request, staging: Path, written: Staged, on_progress: Progress) -> Comparison:
+    """Hold the staged models' answers against the library's; where they are not plain, those that would be."""
+
+    def staged_plain(plain: Request) -> tuple[Path, tuple[str, ...]]:
+        if plain == request:
+            return staging, fronts_of(written.models)
+        models = models_asked(plain, written.exported)
+        write_models(models, staging / ".plain", {})
+        return staging / ".plain", fronts_of([model.name for model in models])
+
+    task = request.task or written.exported.task
+    return compare(request, written.exported, task, staged_plain, on_progress)
 
 
 def bls_alone(request: Request, models: Sequence[str]) -> tuple[str, ...]:

@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tbgen.backends.model import (
-    bytes_from_text,
-    chain_on_request,
-    chain_tensors,
-    listing,
-    run_steps,
-    step_from_file,
-    text_from_bytes,
-)
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.drift import advice
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_record
+from tbgen.export.library import Library, refuse_other_ids
 from tbgen.export.onnx import traced_like
-from tbgen.export.parity import Encoder, Parity, engine_run, figure, parity, torch_run
+from tbgen.export.parity import Encoder, Parity, engine_run, parity
 from tbgen.export.precision import precision_named
 from tbgen.export.ready import export_from_onnx
 from tbgen.export.run import Run, onnx_run
 from tbgen.export.sources import KINDS, Source
 from tbgen.export.tokenizer import tokenizer_from_file
-from tbgen.generator.config import config_from_text
+from tbgen.generator.comparison import STRUCTURAL
 from tbgen.generator.engines import EACH_GRAPH, ENGINES
-from tbgen.generator.graph import ENGINE_STEPS
+from tbgen.generator.judge import answers_for
+from tbgen.generator.library_answers import Answers
+from tbgen.generator.plugins import settings_from_words
 from tbgen.generator.presets import source_named
 from tbgen.generator.repository import read_record, refuse_without_models
 from tbgen.server.connection import Connection
+from tbgen.server.verify_answers import answers_parity
+from tbgen.server.verify_steps import answerable, reference_steps, steps_parity
 
 READY = {suffix for kind in ("onnx", "plan") for suffix in KINDS[kind].suffixes}
-SHORT = {"question": 16, "candidate_labels": 16}  # characters of what is never cut to fit a model
-Tensors = dict[str, np.ndarray]
 Progress = Callable[[str, int, int], None]  # what is compared, how many texts of how many
 
 
@@ -74,6 +67,13 @@ class Scaffold:
     engine: str
     fronts: tuple[str, ...]
     exported: Exported
+    settings: Mapping[str, Any]
+
+    @property
+    def special_tokens(self) -> list[str]:
+        """The tokens that have a role, as they are written."""
+        tokenizer = tokenizer_from_file(self.exported.tokenizer)
+        return [str(tokenizer.id_to_token(number)) for number in dict.fromkeys(self.exported.special.values())]
 
 
 def scaffold_named(name: str, repository: Path) -> Scaffold:
@@ -106,6 +106,7 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
         engine,
         tuple(front for front in fronts if name not in fronts or name == front),
         replace(exported, model=file, tokenizer=tokenizer),
+        written[home]["settings"],
     )
 
 
@@ -123,10 +124,10 @@ def whole_export(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the models are held against: PyTorch on a checkpoint, or an ONNX file; `note` is what to say of it."""
+    """What the models are held against: a checkpoint in its library, or an ONNX file; `note` is what to say of it."""
 
     run: Run
-    checkpoint: Checkpoint | None = None
+    library: Library | None = None
     note: str = ""
 
 
@@ -157,7 +158,8 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
     checkpoint = source.checkpoint(task=task or scaffold.exported.task, labels=scaffold.exported.labels or None)
     if not ready:
         check_source(checkpoint, scaffold)
-    return Reference(torch_run(checkpoint), checkpoint)
+    library = Library(checkpoint)
+    return Reference(library.run(), library)
 
 
 def ready_file(scaffold: Scaffold) -> str | None:
@@ -203,11 +205,14 @@ def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference
         raise CannotRun(
             f"The plan of {scaffold.engine} itself was not run, only what is served: {error.message}"
         ) from error
-    found = parity(reference.run, run, Encoder(exported), texts, exported)
+    encoder = Encoder(exported)
+    if reference.library and not reference.library.checkpoint.tokenizer.slow:
+        refuse_other_ids(reference.library, encoder.ids, texts)
+    found = parity(reference.run, run, encoder, texts, exported)
     row = compared(f"{scaffold.engine} ({what})", found, scaffold)
-    if row.holds or reference.checkpoint is None or what == "plan":
+    if row.holds or reference.library is None or what == "plan":
         return row
-    return replace(row, advice=drift_advice(reference.checkpoint, exported, texts, reference.run))
+    return replace(row, advice=drift_advice(reference.library.checkpoint, exported, texts, reference.run))
 
 
 def drift_advice(checkpoint: Checkpoint, exported: Exported, texts: Sequence[str], reference: Run) -> str:
@@ -226,121 +231,31 @@ def verify_front(
     front: str,
     texts: Sequence[str],
     connection: Connection,
-    reference: Run,
+    reference: Reference,
     on_progress: Progress = lambda *_: None,
 ) -> Comparison:
-    """A served graph: each text alone, then beside the longest, against the same steps around PyTorch."""
-    steps = reference_steps(scaffold, front, reference)
-    inputs, outputs = chain_tensors(steps)
-    outputs = {name: spec for name, spec in outputs.items() if name not in chain_on_request(steps)}
-    texts = answerable(texts, scaffold.exported)
-    longest = max(texts, key=len)
-    errors, paddings, decisions, flips = [], [], 0, 0
-    for number, text in enumerate(texts, start=1):
-        on_progress(front, number, len(texts))
-        expected = run_steps(steps, items_of(inputs, [text]))
-        alone = decoded(connection.infer(front, encoded(items_of(inputs, [text]))), outputs)
-        beside = decoded(connection.infer(front, encoded(items_of(inputs, [text, longest]))), outputs)
-        for name in outputs:
-            want, have, again = expected[name], alone[name], first_item(beside[name], alone[name])
-            if want.dtype.kind == "f":
-                errors.append(distance(want, have))
-                paddings.append(distance(have, again))
-            else:
-                decisions += 1
-                flips += not np.array_equal(want, have)
-                paddings.append(np.zeros(1) if np.array_equal(have, again) else np.full(1, np.inf))
-    found = np.concatenate(errors) if errors else np.zeros(1)
-    parity = Parity(
-        texts=len(texts),
-        max_abs=figure(float(found.max())),
-        mean_abs=figure(float(found.mean())),
-        decisions=decisions,
-        flips=flips,
-        padding_abs=figure(float(max(each.max() for each in paddings))),
-    )
-    return compared(front, parity, scaffold)
+    """A served graph: each text alone, then beside the longest, against the library that wrote the checkpoint.
+
+    Where no library answers (a ready file, a task, steps or options of one's own) it is held against the same steps
+    around the reference. Raises UserError, also without the library.
+    """
+    row = library_row(scaffold)
+    tell = partial(on_progress, front)
+    if reference.library and row:
+        return compared(front, answers_parity(front, texts, connection, row, reference.library, tell), scaffold)
+    steps = reference_steps(scaffold.repository, front, scaffold.engine, scaffold.exported, reference.run)
+    return compared(front, steps_parity(steps, front, answerable(texts, scaffold.exported), connection, tell), scaffold)
+
+
+def library_row(scaffold: Scaffold) -> Answers | None:
+    """How the answers of plain models are held against a library; None for models that a person changed."""
+    settings = scaffold.settings
+    options = settings_from_words(settings.get("options", ()))
+    changed = settings.get("pre") or settings.get("post") or settings.get("long_text") or options.keys() - {*STRUCTURAL}
+    return None if changed else answers_for(settings["task"], options)
 
 
 def compared(road: str, parity: Parity, scaffold: Scaffold) -> Comparison:
     """A comparison with the bounds of the engine's precision."""
     precision = precision_named(scaffold.exported.made["precision"])
     return Comparison(road, parity, precision.tolerance, precision.agreement)
-
-
-def reference_steps(scaffold: Scaffold, front: str, reference: Run) -> list[Any]:
-    """The steps that `front` runs, from its own folders, with PyTorch in the engine's place."""
-    repository = scaffold.repository
-    engine = ReferenceEngine(scaffold.exported, reference)
-    if front.endswith(("_bls", "_single")):
-        return [engine if step is None else step for step in steps_but_engine(repository / front / "1")]
-    config = (repository / front / "config.pbtxt").read_text(encoding="utf-8")
-    before, after = (part for part in ensemble_parts(config) if part != scaffold.engine)
-    return [*steps_but_engine(repository / before / "1"), engine, *steps_but_engine(repository / after / "1")]
-
-
-def ensemble_parts(config: str) -> list[str]:
-    """The models of an ensemble, in order."""
-    return [step.model_name for step in config_from_text(config).ensemble_scheduling.step]
-
-
-def steps_but_engine(folder: Path) -> Iterator[Any]:
-    """The steps of a version folder, None for the BLS call."""
-    for row in listing(folder)["steps"]:
-        engine = row["class"] in ENGINE_STEPS
-        yield None if engine else step_from_file(folder / row["file"], row["class"])(folder, **row["settings"])
-
-
-class ReferenceEngine:
-    """PyTorch as a step, with the engine's tensors."""
-
-    def __init__(self, exported: Exported, reference: Run) -> None:
-        self.inputs: dict[str, Any] = {name: ("", []) for name in exported.inputs}
-        self.outputs: dict[str, Any] = {name: ("", []) for name in exported.outputs}
-        self.reference = reference
-
-    def __call__(self, **tensors: np.ndarray) -> Tensors:
-        return self.reference(tensors)
-
-
-def answerable(texts: Sequence[str], exported: Exported) -> Sequence[str]:
-    """The texts, for fill-mask with a mask in front, where it is read however long the text."""
-    if exported.task != "fill-mask":
-        return texts
-    mask = tokenizer_from_file(exported.tokenizer).id_to_token(exported.special["mask"])
-    return [f"{mask} {text}" for text in texts]
-
-
-def items_of(inputs: Mapping[str, Any], texts: Iterable[str]) -> Tensors:
-    """The front model's inputs for texts: a second input, or a list of texts, gets the text's first half too."""
-    columns: dict[str, list[list[str]]] = {name: [] for name in inputs}
-    for text in texts:
-        for number, (name, (_, dims)) in enumerate(inputs.items()):
-            whole = text[: SHORT.get(name)]
-            half = whole[: len(whole) // 2 + 1]
-            columns[name].append([half, whole] if list(dims) == [-1] else [half if number or name in SHORT else whole])
-    return {name: np.array(rows, dtype=object) for name, rows in columns.items()}
-
-
-def encoded(tensors: Tensors) -> Tensors:
-    """Arrays of str as arrays of UTF-8 bytes."""
-    return {name: bytes_from_text(array) for name, array in tensors.items()}
-
-
-def decoded(answer: Mapping[str, np.ndarray], outputs: Mapping[str, Any]) -> Tensors:
-    """A server's answer with its text as str."""
-    text = {name for name, (data_type, _) in outputs.items() if data_type == "TYPE_STRING"}
-    return {name: text_from_bytes(name, answer[name]) if name in text else answer[name] for name in outputs}
-
-
-def first_item(array: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """The first item of two, cut to the shape that it has alone: answers of unequal number are filled up."""
-    return array[(slice(0, 1), *(slice(0, size) for size in like.shape[1:]))]
-
-
-def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Absolute differences as a flat array, never empty; infinite where the shapes differ or there is a NaN."""
-    if a.shape != b.shape:
-        return np.full(1, np.inf)
-    difference = np.nan_to_num(np.abs(a.astype(np.float64) - b).ravel(), nan=np.inf)
-    return difference if difference.size else np.zeros(1)

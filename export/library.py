@@ -1,0 +1,149 @@
+"""A checkpoint in the library that wrote its folder, asked with plain texts: what tbgen's reading is held against."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tbgen.export.auto_tokenizer import auto_tokenizer
+from tbgen.export.checkpoint import Checkpoint
+from tbgen.export.errors import UserError, require
+from tbgen.export.files import read_json_if_there
+from tbgen.export.parity import model_run, pair_of
+from tbgen.export.pytorch import model_from_checkpoint, quiet
+from tbgen.export.run import Run, Tensors
+
+SENTENCE_TRANSFORMERS = "sentence-transformers"
+
+
+class Library:
+    """transformers, or sentence-transformers where that wrote the folder, on one checkpoint; loaded when first asked.
+
+    `name` is what to call it. Nothing of tbgen's tokenizer, steps or graph is in it: a text goes in as it is.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, model: Any = None) -> None:
+        self.checkpoint = checkpoint
+        self.kind = class_of_folder(checkpoint)
+        self.name = SENTENCE_TRANSFORMERS if self.kind else "transformers"
+        self.pipelines: dict[str, Any] = {}
+        if model is not None:
+            self.model = model  # loaded already, by transformers itself
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """transformers' tokenizer, which cuts at the checkpoint's own length."""
+        made = auto_tokenizer(self.checkpoint.folder, self.checkpoint.config, {})
+        made.model_max_length = self.checkpoint.max_length
+        return made
+
+    @cached_property
+    def model(self) -> Any:
+        """transformers' model of the task, with the labels that the classes were given."""
+        model = model_from_checkpoint(self.checkpoint)
+        if self.checkpoint.labels:
+            model.config.id2label = dict(enumerate(self.checkpoint.labels))
+            model.config.label2id = {label: number for number, label in enumerate(self.checkpoint.labels)}
+        return model
+
+    def pipeline(self, task: str, **settings: Any) -> Any:
+        """transformers' pipeline of a task, made once."""
+        if task not in self.pipelines:
+            transformers = require("transformers", extra="onnx")
+            with quiet(transformers):
+                self.pipelines[task] = transformers.pipeline(
+                    task, model=self.model, tokenizer=self.tokenizer, device="cpu", **settings
+                )
+        return self.pipelines[task]
+
+    @cached_property
+    def whole(self) -> Any:
+        """The object of sentence-transformers that the folder was saved from. Raises UserError without that library."""
+        package = require("sentence_transformers", extra="sentence")
+        kind = getattr(package, self.kind or "SentenceTransformer")
+        with quiet(require("transformers", extra="onnx")), known_warnings():
+            return kind(str(self.checkpoint.root), device="cpu", local_files_only=True)
+
+    def ids(self, text: str) -> list[int]:
+        """The token ids of a text, for a task on pairs with its partner."""
+        texts = pair_of(text) if self.checkpoint.row.pair else (text,)
+        return list(self.tokenizer(*texts, truncation=True)["input_ids"])
+
+    def run(self) -> Run:
+        """The model as a function of token tensors; what sentence-transformers puts into the graph, by its modules."""
+        if not self.checkpoint.row.per_token and self.checkpoint.row.width == "hidden":
+            return sentence_run(self.whole)
+        return model_run(self.model, self.checkpoint.task)
+
+    def logits(self, pairs: Sequence[tuple[str, str]] | Sequence[str]) -> Any:
+        """What the model gives for each text or pair alone: a list of torch tensors, without the batch axis."""
+        torch = require("torch", extra="onnx")
+        found = []
+        for each in pairs:
+            texts = (each,) if isinstance(each, str) else each
+            with torch.inference_mode():
+                answer = self.model(**self.tokenizer(*texts, truncation=True, return_tensors="pt"))
+            found.append(answer[next(iter(self.checkpoint.row.outputs.values()))][0])
+        return found
+
+
+def class_of_folder(checkpoint: Checkpoint) -> str:
+    """The class of sentence-transformers that saved a checkpoint's folder; empty for transformers' own."""
+    root, config = checkpoint.root, checkpoint.config
+    if root is None:
+        return ""
+    said = read_json_if_there(root, "config_sentence_transformers.json").get("model_type")
+    if said:
+        return str(said)
+    if (root / "modules.json").is_file():
+        modules = (root / "modules.json").read_text(encoding="utf-8")
+        return "SparseEncoder" if "Splade" in modules or "Sparse" in modules else "SentenceTransformer"
+    marks = ("sentence_transformers", "sbert_ce_default_activation_function")
+    return "CrossEncoder" if any(mark in config for mark in marks) else ""
+
+
+def sentence_run(whole: Any) -> Run:
+    """The modules of a SentenceTransformer as a function, without the last scaling to length 1."""
+    torch = require("torch", extra="onnx")
+
+    def run(inputs: Tensors) -> Tensors:
+        features = {name: torch.from_numpy(tensor.astype(np.int64)) for name, tensor in inputs.items()}
+        with torch.inference_mode():
+            for module in whole:
+                if type(module).__name__ != "Normalize":
+                    features = module(features)
+        return {"outputs": features["sentence_embedding"].numpy()}
+
+    return run
+
+
+@contextmanager
+def known_warnings() -> Iterator[None]:
+    """Keep the libraries' advice to their own users off the terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def refuse_other_ids(library: Library, ids: Callable[[str], list[int]], texts: Sequence[str]) -> None:
+    """Raise UserError for the first text that becomes other token ids in tbgen than in transformers."""
+    for text in texts:
+        want, have = library.ids(text), ids(text)
+        if want != have:
+            unequal = (n for n, (a, b) in enumerate(zip(want, have, strict=False)) if a != b)
+            place = next(unequal, min(len(want), len(have)))
+            theirs, ours = (library.tokenizer.convert_ids_to_tokens(ids[place : place + 4]) for ids in (want, have))
+            raise UserError(
+                f"the tokenizer gives other ids for {shortened(text)!r}: from token {place} on transformers reads "
+                f"{theirs}, tbgen {ours}; say so to tbgen's authors, with the tokenizer's files"
+            )
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """A text as an error quotes it."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
