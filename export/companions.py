@@ -12,7 +12,7 @@ from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.files import read_json_if_there, write_json
 from tbgen.export.sentence import sentence_from_folder
-from tbgen.export.tasks import FAMILIES, Task, row_of, task_named
+from tbgen.export.tasks import FAMILIES, Task, positions_of, row_of, task_named
 from tbgen.export.tokenizer import TYPES, TokenizerReading, reading_of_tokenizer, write_tokenizer
 
 POSITIONS = 512  # where nothing says how long a text may be
@@ -70,10 +70,9 @@ def companions_from_folder(folder: Path, *, task: str | None = None, labels: Seq
 
 
 def positions(config: dict[str, Any]) -> int | None:
-    """How many tokens a model can place, if its config.json says so; it may be of any family."""
+    """How many tokens a model can place, if its config.json says so; it may be of any family. Raises UserError."""
     rows: int | None = config.get("max_position_embeddings")
-    family = FAMILIES.get(config.get("model_type", ""))
-    return rows - (config.get("pad_token_id", 1) + 1) if rows and family and family.offset else rows
+    return positions_of(config) if rows and config.get("model_type") in FAMILIES else rows
 
 
 def write_companions(beside: Companions, folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
-from tbgen.export.tasks import FAMILIES, Family, family_of, inputs_of
+from tbgen.export.tasks import FAMILIES, Family, family_of, inputs_of, uncounted_of
 from tbgen.export.tokenizer import TYPES
 
 ATTENTION = "tbgen_packed"  # the name by which transformers calls `attend`
@@ -23,10 +23,11 @@ ATTENTION = "tbgen_packed"  # the name by which transformers calls `attend`
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the real tokens of `rows` texts are, padded and packed.
+    """Where the tokens of `rows` texts that are computed are, padded and packed: the real ones, and each row's first.
 
-    place: (tokens,) of each real token in the padded rows, row by row. slot: (rows x width,) the packed token of each
-    place; any for padding. mask: (rows, 1, 1, width), added to scores. first: (rows,) the token that begins each.
+    place: (tokens,) of each in the padded rows, row by row. slot: (rows x width,) the packed token of each
+    place; for padding another one of its row. mask: (rows, 1, 1, width), added to scores. first: (rows,) the token that
+    begins each.
     """
 
     rows: Any
@@ -61,8 +62,7 @@ def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
     torch = require("torch", extra="onnx")
     row = checkpoint.row
     fields = row.outputs.values()
-    family = family_of(checkpoint.config)
-    offset = checkpoint.config.get("pad_token_id", 1) + 1 if family.offset else 0
+    uncounted = uncounted_of(checkpoint.config)
     typed = TYPES in inputs_of(checkpoint.config)
 
     class PackedEngine(torch.nn.Module):  # type: ignore[misc, name-defined]
@@ -71,14 +71,14 @@ def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
             self.model = model
 
         def forward(self, *tensors: Any) -> tuple[Any, ...]:
-            *flat, widths = tensors
+            flat, widths = tensors[:-1], tensors[-1].long()
             named = dict(zip(checkpoint.inputs, flat, strict=True))
-            grid, mask = padded_rows(named.pop("attention_mask"), widths.long())
-            packing = self.model.packing = packing_of(mask, masked)
+            grid, real = padded_rows(named.pop("attention_mask"), widths)
+            packing = self.model.packing = packing_of(real, masked)
             taken = grid.reshape(-1).index_select(0, packing.place)
             packed = with_types({name: tensor.index_select(0, taken)[None] for name, tensor in named.items()}, typed)
-            positions = (mask.cumsum(1) - 1).reshape(-1).index_select(0, packing.place)
-            answer = self.model(**packed, position_ids=positions[None] + offset)
+            positions = positions_of_tokens(named["input_ids"], grid, packing, uncounted)
+            answer = self.model(**packed, position_ids=positions[None])
             return tuple(unpacked(answer[field], packing) if row.per_token else answer[field] for field in fields)
 
     return PackedEngine().eval()
@@ -93,27 +93,40 @@ def with_types(tensors: dict[str, Any], typed: bool) -> dict[str, Any]:
 
 
 def padded_rows(mask: Any, widths: Any) -> tuple[Any, Any]:
-    """For a flat mask (elements,) of rows of `widths`: (rows, longest) place of each element, and the mask there."""
+    """For a flat mask (elements,) of rows of `widths`: (rows, longest) place of each element, and if it is real."""
     torch = require("torch", extra="onnx")
     columns = torch.arange(widths.max(), device=widths.device)
-    inside = columns < widths[:, None]
     grid = ((widths.cumsum(0) - widths)[:, None] + columns).clamp(max=mask.shape[0] - 1)
-    return grid, mask.index_select(0, grid.reshape(-1)).reshape(grid.shape) * inside
+    return grid, mask.bool()[grid] & (columns < widths[:, None])
 
 
-def packing_of(mask: Any, masked: float) -> Packing:
-    """The places of the real tokens of a (rows, width) mask of ones and zeros, wherever in a row they are."""
+def packing_of(real: Any, masked: float) -> Packing:
+    """The places of the tokens of a (rows, width) mask of booleans, wherever in a row they are.
+
+    A row's first token is among them even where it is masked: the heads look at it, and so each row has an answer of
+    its own.
+    """
     torch = require("torch", extra="onnx")
-    flat, lengths = mask.reshape(-1), mask.sum(1)
+    rows, width = real.shape
+    kept = (real | (torch.arange(width, device=real.device) < 1)).long()
+    lengths = kept.sum(1)
+    first = lengths.cumsum(0) - lengths
     return Packing(
-        rows=mask.shape[0],
-        width=mask.shape[1],
-        place=flat.nonzero()[:, 0],
-        # not clamp: OpenVINO 2026 takes a Clip of int64 without an upper bound for one at 0, silently
-        slot=torch.maximum(flat.cumsum(0) - 1, flat.new_zeros(1)),
-        mask=(1.0 - mask[:, None, None, :].to(torch.float32)) * masked,
-        first=lengths.cumsum(0) - lengths,
+        rows=rows,
+        width=width,
+        place=kept.reshape(-1).nonzero()[:, 0],
+        slot=(kept.cumsum(1) + (first - 1)[:, None]).reshape(-1),
+        mask=(1.0 - real[:, None, None, :].to(torch.float32)) * masked,
+        first=first,
     )
+
+
+def positions_of_tokens(ids: Any, grid: Any, packing: Packing, uncounted: int | None) -> Any:
+    """The (tokens,) positions that transformers gives the packed tokens; `grid` is the place of each in flat `ids`."""
+    if uncounted is None:
+        return packing.place % packing.width
+    counted = ids[grid].ne(uncounted).long()
+    return (counted.cumsum(1) * counted).reshape(-1).index_select(0, packing.place) + uncounted
 
 
 @contextmanager
@@ -158,7 +171,7 @@ def first_token_hooks(model: Any, family: Family) -> list[Any]:
 
 
 def unpacked(numbers: Any, packing: Packing) -> Any:
-    """(1, tokens, ...) numbers as (rows, width, ...); what stands at padding is some other token's."""
+    """(1, tokens, ...) numbers as (rows, width, ...); what stands at padding is another token's of the row."""
     return numbers[0].index_select(0, packing.slot).view(packing.rows, packing.width, *numbers.shape[2:])
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
-from tbgen.export.errors import NoSuchName
+from tbgen.export.errors import NoSuchName, UserError
+
+PAD: Literal["pad_token_id"] = "pad_token_id"
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def task_of_architecture(architecture: str) -> str | None:
 class Family:
     """An encoder family of transformers, as its config's `model_type` names it.
 
-    `offset`: its position table starts at pad_token_id + 1, so that many rows hold no token (RoBERTa and its kin).
+    `uncounted`: the token id that has no position of its own (RoBERTa and its kin): the others of a row are counted
+    from it + 1 on, and the rows of the position table up to it hold no token. PAD: the config's, a number: always that
+    one. None: positions are the columns, whatever is there.
     `types`: it takes token_type_ids when its config has two types or more.
     `mask`: `additive`, it takes a ready (batch, 1, 1, sequence) mask; `own`, it makes its own from (batch, sequence).
     `encoder`: the attribute of its base model that holds the layers, where their attention can be replaced.
@@ -86,7 +90,7 @@ class Family:
     """
 
     types: bool = False
-    offset: bool = False
+    uncounted: int | Literal["pad_token_id"] | None = None
     mask: str = "additive"
     encoder: str = ""
     attended: str = ""
@@ -95,12 +99,12 @@ class Family:
 FAMILIES = {
     "bert": Family(types=True, encoder="encoder", attended="attention"),
     "distilbert": Family(encoder="transformer", attended="sa_layer_norm"),
-    "roberta": Family(offset=True, encoder="encoder", attended="attention"),
-    "xlm-roberta": Family(offset=True, encoder="encoder", attended="attention"),
-    "camembert": Family(offset=True, encoder="encoder", attended="attention"),
+    "roberta": Family(uncounted=PAD, encoder="encoder", attended="attention"),
+    "xlm-roberta": Family(uncounted=PAD, encoder="encoder", attended="attention"),
+    "camembert": Family(uncounted=PAD, encoder="encoder", attended="attention"),
     "electra": Family(types=True, encoder="encoder", attended="attention"),
     "albert": Family(types=True, encoder="encoder"),
-    "mpnet": Family(offset=True),
+    "mpnet": Family(uncounted=1),
     "deberta": Family(types=True, mask="own"),
     "deberta-v2": Family(types=True, mask="own"),  # DeBERTa-v3 names itself so, too
     "modernbert": Family(mask="own"),
@@ -121,7 +125,28 @@ def inputs_of(config: dict[str, Any]) -> tuple[str, ...]:
     return ("input_ids", "attention_mask", *(["token_type_ids"] if two_types else []))
 
 
+def uncounted_of(config: dict[str, Any]) -> int | None:
+    """The token id that a model's positions leave out, if any. Raises UserError where config.json must name it."""
+    uncounted = family_of(config).uncounted
+    if uncounted != PAD:
+        return uncounted
+    pad = config.get(PAD, 1)  # transformers' own default, in all of these families
+    if not isinstance(pad, int):
+        raise UserError(
+            f"config.json has {PAD} {pad!r}, from which a {config['model_type']} counts its positions; write the id "
+            "that the model was trained with, usually 1"
+        )
+    return pad
+
+
 def positions_of(config: dict[str, Any]) -> int:
-    """How many tokens a model can place: its positions, less the rows before the first token's."""
-    positions: int = config.get("max_position_embeddings", 512)
-    return positions - (config.get("pad_token_id", 1) + 1 if family_of(config).offset else 0)
+    """How many tokens a model can place: its positions, less the rows before the first token's. Raises UserError."""
+    rows: int = config.get("max_position_embeddings", 512)
+    uncounted = uncounted_of(config)
+    positions = rows if uncounted is None else rows - (uncounted + 1)
+    if positions < 1:
+        raise UserError(
+            f"config.json has max_position_embeddings {rows}, and positions are counted from {uncounted} ({PAD}) on: "
+            "none is left for a token"
+        )
+    return positions

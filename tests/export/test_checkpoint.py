@@ -60,11 +60,30 @@ def test_labels_follow_their_numbers_not_their_place(copy: Path) -> None:
             2,
         ),
         ({"model_type": "mpnet", "max_position_embeddings": 514, "pad_token_id": 1}, 512, 2),
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 0, "type_vocab_size": 1}, 513, 2),
+        ({"model_type": "camembert", "max_position_embeddings": 514, "type_vocab_size": 1}, 512, 2),
+        ({"model_type": "mpnet", "max_position_embeddings": 514, "pad_token_id": 0}, 512, 2),
+        ({"model_type": "mpnet", "max_position_embeddings": 514, "pad_token_id": None}, 512, 2),
+        ({"model_type": "bert", "max_position_embeddings": 300, "pad_token_id": None}, 300, 3),
     ],
 )
 def test_families_differ_in_positions_and_inputs(config: dict[str, object], positions: int, inputs: int) -> None:
     assert positions_of(config) == positions
     assert len(inputs_of(config)) == inputs
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "camembert"])
+@pytest.mark.parametrize(
+    ("pad", "sentence"),
+    [
+        (None, "config.json has pad_token_id None, from which a .* counts its positions; write the id"),
+        (513, "max_position_embeddings 514, and positions are counted from 513 .* on: none is left for a token"),
+    ],
+)
+def test_positions_need_a_pad_token_to_count_from(family: str, pad: int | None, sentence: str) -> None:
+    """PyTorch reads no text with such a config."""
+    with pytest.raises(UserError, match=sentence):
+        positions_of({"model_type": family, "max_position_embeddings": 514, "pad_token_id": pad})
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint import Checkpoint, checkpoint_from_folder
 from tbgen.export.exported import Exported, TensorSpec
+from tbgen.export.layout import LAYOUTS, PADDED
 from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.parity import torch_run
+from tbgen.export.parity import Encoder, torch_run
 from tbgen.export.run import onnx_run
-from tbgen.export.tasks import FAMILIES
+from tbgen.export.tasks import FAMILIES, positions_of
 from tests.export import checkpoints
 
 INPUTS = {
@@ -54,6 +56,80 @@ def random_inputs(exported: Exported, batch: int, length: int) -> dict[str, np.n
     ids = np.where(mask, random.integers(5, 90, (batch, length)), exported.pad_id)
     tensors = {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids % 2 * mask}
     return {name: tensors[name] for name in exported.inputs}
+
+
+EACH_LAYOUT = [
+    (family, layout) for family, row in FAMILIES.items() for layout in LAYOUTS if row.encoder or layout == PADDED
+]
+ENDLESS = ("deberta-v2", "modernbert")  # they have no table of positions
+
+
+@pytest.mark.parametrize(("family", "layout"), EACH_LAYOUT)
+def test_special_tokens_in_a_text_are_read_as_in_pytorch(family: str, layout: str, tmp_path: Path) -> None:
+    checkpoint = checkpoint_from_folder(checkpoints.checkpoint(tmp_path / family, family))
+    exported = onnx_from_checkpoint(checkpoint, tmp_path / "made", layout=layout)
+    tokens = (checkpoints.BERT_TOKENS if exported.pad_id == 0 else checkpoints.ROBERTA_TOKENS).values()
+    texts = [f"the bank {token} rose" for token in tokens] + [f"{token}{token} bank" for token in tokens]
+    inputs = Encoder(exported)([*texts, "the shares rose at once and the report was better"])
+    assert ((inputs["input_ids"] == exported.pad_id) & (inputs["attention_mask"] == 1)).any()
+    expected = torch_run(checkpoint)(inputs)["outputs"]
+    np.testing.assert_allclose(onnx_run(exported.model)(inputs)["outputs"], expected, atol=5e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("family", "layout"), EACH_LAYOUT)
+def test_masked_tokens_may_be_anywhere(family: str, layout: str, tmp_path: Path) -> None:
+    """Any id under any mask: padding among real tokens and before them, and other tokens that are masked."""
+    checkpoint = checkpoint_from_folder(checkpoints.checkpoint(tmp_path / family, family))
+    engine = onnx_run(onnx_from_checkpoint(checkpoint, tmp_path / "made", layout=layout).model)
+    reference, random = torch_run(checkpoint), np.random.default_rng(0)
+    ids = random.integers(0, 9, (8, 14))
+    left, holes = np.arange(14) >= np.arange(8)[:, None], random.integers(0, 2, (8, 14))
+    holes[:, random.integers(14)] = 1  # a row of no real token means nothing, in PyTorch either
+    for mask in (left, holes, np.ones_like(ids)):
+        tensors = {"input_ids": ids, "attention_mask": mask.astype(np.int64), "token_type_ids": ids % 2}
+        inputs = {name: tensors[name] for name in checkpoint.inputs}
+        np.testing.assert_allclose(engine(inputs)["outputs"], reference(inputs)["outputs"], atol=5e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("family", "pad"),
+    [(name, pad) for name, row in FAMILIES.items() for pad in ([0, 1, 3] if row.uncounted else [1])],
+)
+def test_a_text_may_be_as_long_as_pytorch_reads(family: str, pad: int, tmp_path: Path) -> None:
+    """Of those with a table of positions; the others have no end, and are taken to what their config says."""
+    folder = checkpoints.checkpoint(tmp_path / family, family, pad_token_id=pad)
+    checkpoint = checkpoint_from_folder(folder)
+    positions = positions_of(checkpoint.config)
+    assert longest_read(checkpoint) in ({positions} if family not in ENDLESS else {None})
+    with_length(folder, 512)
+    for layout in (layout for name, layout in EACH_LAYOUT if name == family):
+        exported = onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / layout, layout=layout)
+        assert exported.max_length == positions
+        inputs = random_inputs(exported, 2, positions)
+        inputs["attention_mask"][:] = 1
+        inputs["input_ids"][:] = 7
+        expected = torch_run(checkpoint)(inputs)["outputs"]
+        np.testing.assert_allclose(onnx_run(exported.model)(inputs)["outputs"], expected, atol=5e-5, rtol=0)
+
+
+def longest_read(checkpoint: Checkpoint) -> int | None:
+    """The most tokens that PyTorch reads, None where 100 are not too many."""
+    run = torch_run(checkpoint)
+    for length in range(30, 100):
+        ids = np.full((1, length), 7)
+        tensors = {"input_ids": ids, "attention_mask": ids // 7, "token_type_ids": ids * 0}
+        try:
+            run({name: tensors[name] for name in checkpoint.inputs})
+        except (IndexError, RuntimeError):
+            return length - 1
+    return None
+
+
+def with_length(folder: Path, length: int) -> None:
+    """Let a checkpoint's tokenizer say how long a text may be."""
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**settings, "model_max_length": length}), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
