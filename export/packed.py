@@ -8,7 +8,7 @@ client sends costs nothing. The idea is that of Effective Transformer and ByteTr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from tbgen.export.tasks import FAMILIES, Family, family_of, inputs_of, uncounted
 from tbgen.export.tokenizer import TYPES
 
 ATTENTION = "tbgen_packed"  # the name by which transformers calls `attend`
+NO_SIZE = 1 << 40  # taken off a size, it makes one that no tensor has
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
 
         def forward(self, *tensors: Any) -> tuple[Any, ...]:
             flat, widths = tensors[:-1], tensors[-1].long()
-            named = dict(zip(checkpoint.inputs, flat, strict=True))
+            named = dict(zip(checkpoint.inputs, of_all_rows(flat, widths), strict=True))
             grid, real = padded_rows(named.pop("attention_mask"), widths)
             packing = self.model.packing = packing_of(real, masked)
             taken = grid.reshape(-1).index_select(0, packing.place)
@@ -90,6 +91,17 @@ def with_types(tensors: dict[str, Any], typed: bool) -> dict[str, Any]:
         return tensors
     torch = require("torch", extra="onnx")
     return {**tensors, TYPES: torch.zeros_like(tensors["input_ids"])}
+
+
+def of_all_rows(flat: Sequence[Any], widths: Any) -> list[Any]:
+    """The flat tensors as they are, where each has as many elements as rows of `widths` have; else the run fails.
+
+    Triton joins each input of its requests by itself, so one that is too short or too long shifts all behind it. A
+    Reshape fails by a standard operator, and with the widths an input no optimiser can drop it. A row of no element
+    has no answer: it asks for a size that no tensor has.
+    """
+    total = widths.where(widths > 0, -NO_SIZE).sum()
+    return [tensor.reshape(total) for tensor in flat]
 
 
 def padded_rows(mask: Any, widths: Any) -> tuple[Any, Any]:

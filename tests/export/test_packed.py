@@ -15,7 +15,7 @@ from tbgen.export.exported import TensorSpec, exported_from_folder
 from tbgen.export.layout import LENGTHS
 from tbgen.export.onnx import onnx_from_checkpoint
 from tbgen.export.parity import torch_run
-from tbgen.export.run import onnx_run
+from tbgen.export.run import onnx_run, runtime_errors
 from tbgen.export.tasks import FAMILIES
 from tests.export import checkpoints
 
@@ -87,6 +87,72 @@ def test_rows_of_any_widths_share_a_run_and_get_the_bits_that_they_get_alone(hid
         for one in (alone, bare):
             count = np.array([len(one["input_ids"])], np.int32)
             np.testing.assert_array_equal(session.run(None, one | {LENGTHS: count})[0][0], answers[row])
+
+
+LEVELS = onnxruntime.GraphOptimizationLevel.__members__.values()
+
+
+@pytest.fixture(scope="module")
+def packed_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a random BERT in the packed layout."""
+    folder = tmp_path_factory.mktemp("packed")
+    return onnx_from_checkpoint(
+        checkpoint_from_folder(checkpoints.bert(folder / "bert")), folder / "made", layout="packed"
+    ).model
+
+
+def run(
+    model: Path,
+    widths: list[int],
+    level: object = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    **changed: np.ndarray,
+) -> np.ndarray:
+    """The answers to rows of ordinary tokens of these widths, some of the tensors changed."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = level
+    session = onnxruntime.InferenceSession(model, options)
+    ids = np.arange(sum(widths)) % 80 + 5
+    tensors = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": ids * 0}
+    answers: np.ndarray = session.run(None, tensors | {LENGTHS: np.array(widths, np.int32)} | changed)[0]
+    return answers
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("size", [0, 17, 24])
+@pytest.mark.parametrize("name", ["input_ids", "attention_mask", "token_type_ids"])
+def test_a_tensor_of_another_length_than_the_rows_fails_the_run(
+    name: str, size: int, level: object, packed_bert: Path
+) -> None:
+    """Else all rows behind it would be read with a neighbour's mask, types or tokens."""
+    with pytest.raises(runtime_errors(onnxruntime), match=rf"Input shape:\{{{size}\}}, requested shape:\{{20\}}"):
+        run(packed_bert, [7, 13], level, **{name: np.ones(size, np.int64)})
+
+
+@pytest.mark.parametrize("widths", [[0], [7, 0, 13], [0, 20], [20, 0], [-1, 21]])
+def test_a_row_of_no_token_fails_the_run(widths: list[int], packed_bert: Path) -> None:
+    with pytest.raises(runtime_errors(onnxruntime), match="Reshape"):
+        run(packed_bert, widths)
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_a_row_whose_tokens_are_all_masked_gets_no_neighbours_answer(row: int, packed_bert: Path) -> None:
+    widths = [7, 5, 8]
+    masked = np.repeat([index != row for index in range(3)], widths).astype(np.int64)
+    whole, answers = run(packed_bert, widths), run(packed_bert, widths, attention_mask=masked)
+    others = [index for index in range(3) if index != row]
+    np.testing.assert_array_equal(answers[others], whole[others])
+    first = sum(widths[:row])
+    alone = run(packed_bert, [1], input_ids=np.array([first + 5]), attention_mask=np.zeros(1, np.int64))
+    np.testing.assert_allclose(answers[row], alone[0], atol=1e-5)
+
+
+def test_a_mask_may_be_of_any_numbers(packed_bert: Path) -> None:
+    widths = [7, 13]
+    odd = np.where(np.arange(20) % 3, 7, 0)
+    answers = [run(packed_bert, widths, attention_mask=mask) for mask in (odd, -odd, np.minimum(odd, 1))]
+    np.testing.assert_array_equal(answers[0], answers[2])
+    np.testing.assert_array_equal(answers[1], answers[2])
 
 
 @pytest.mark.parametrize(
