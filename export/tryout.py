@@ -31,7 +31,7 @@ def try_out(exported: Exported, run: Run, shown: str, errors: tuple[type[Excepti
     attempt(
         run,
         exported,
-        (exported.special.get("unk", 1), exported.max_length),
+        (counted_id(exported), exported.max_length),
         errors,
         f"{shown!r} fails on {exported.max_length} tokens (does it have fewer positions?)",
     )
@@ -40,8 +40,19 @@ def try_out(exported: Exported, run: Run, shown: str, errors: tuple[type[Excepti
 
 def last_id(exported: Exported) -> int:
     """The largest id that the tokenizer gives."""
+    return max(vocabulary_ids(exported))
+
+
+def counted_id(exported: Exported) -> int:
+    """The largest id of an ordinary token, which takes a position in every family; padding takes none in some."""
+    ids = vocabulary_ids(exported)
+    return max(ids - set(exported.special.values()), default=max(ids))
+
+
+def vocabulary_ids(exported: Exported) -> set[int]:
+    """All ids that the tokenizer gives."""
     tokenizer = require("tokenizers", extra="onnx").Tokenizer.from_file(str(exported.tokenizer))
-    return int(max(tokenizer.get_vocab().values()))
+    return set(tokenizer.get_vocab().values())
 
 
 def check_shapes(exported: Exported, outputs: Tensors, shown: str) -> None:

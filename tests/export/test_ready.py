@@ -259,6 +259,22 @@ def test_refuses_a_length_beyond_the_positions(folder: Path, tmp_path: Path) -> 
         export_from_onnx(folder / "model.onnx", folder, tmp_path / "made", fixed_length=41)
 
 
+@pytest.mark.parametrize("pad", [0, 1, 3])
+def test_the_length_is_tried_with_tokens_that_are_counted(pad: int, tmp_path: Path) -> None:
+    """Padding takes no position in a RoBERTa, so that any length of it fits."""
+    source = checkpoints.checkpoint(tmp_path / "model", "roberta", pad_token_id=pad)
+    made = onnx_from_checkpoint(checkpoint_from_folder(source), tmp_path / "whole").folder
+    (made / "export.json").unlink()
+    for file in (made / "tokenizer_config.json", made / "config.json"):
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        settings.pop("unk_token", None)
+        file.write_text(json.dumps(settings | {"model_max_length": 99}), encoding="utf-8")
+    assert export_from_onnx(made / "model.onnx", made, tmp_path / "made").max_length == 42 - (pad + 1)
+    (made / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": 43}), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"fails on {43 - (pad + 1)} tokens \(does it have fewer positions\?\)"):
+        export_from_onnx(made / "model.onnx", made, tmp_path / "other")
+
+
 def test_refuses_a_vocabulary_beyond_the_embedding(folder: Path, tmp_path: Path) -> None:
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
