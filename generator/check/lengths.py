@@ -6,24 +6,26 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tbgen.generator.check.finding import Finding
-from tbgen.generator.check.model import Model, Repository
-from tbgen.generator.check.onnx_file import OnnxFile
+from tbgen.generator.check.model import Model, Repository, onnx_file
+from tbgen.generator.check.onnx_graph import graphs_of
+from tbgen.generator.check.onnx_positions import first_position
 from tbgen.generator.check.plan import longest_of
 from tbgen.generator.check.python_source import STEPS, Source
 from tbgen.generator.check.steps import line_of
 
 POSITION_TABLES = ("position_embeddings.weight", "embed_positions.weight", "wpe.weight", "position_embeddings")
-OFFSET_FAMILIES = ("roberta", "camembert", "mpnet", "bart")  # their tables begin with two rows that hold no token
-OFFSET = 2
+OFFSET_FAMILIES = ("roberta", "camembert", "mpnet", "bart")  # their tables begin with rows that hold no token
+OFFSET = 2  # as many, where the graph does not say it
 
 
 def positions_of(model: Model) -> int | None:
     """How many tokens an ONNX engine can place; None when its file has no table of positions."""
-    for graph in model.graphs.values():
-        if isinstance(graph, OnnxFile):
-            for name, shape in graph.initializers.items():
-                if name.endswith(POSITION_TABLES) and len(shape) == 2:
-                    return shape[0] - (OFFSET if any(family in name for family in OFFSET_FAMILIES) else 0)
+    for version, graph in graphs_of(model):
+        for name, shape in graph.initializers.items():
+            if name.endswith(POSITION_TABLES) and len(shape) == 2:
+                counted = first_position(onnx_file(model, version), name)
+                usual = OFFSET if any(family in name for family in OFFSET_FAMILIES) else 0
+                return shape[0] - (usual if counted is None else counted)
     return None
 
 
