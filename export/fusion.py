@@ -26,12 +26,19 @@ def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
     heads = config.get("num_attention_heads") or config["n_heads"]  # DistilBERT has names of its own
     hidden = config.get("hidden_size") or config["dim"]
     optimizer = require("onnxruntime.transformers.optimizer", extra="onnx")
+    options = require("onnxruntime.transformers.fusion_options", extra="onnx").FusionOptions("bert")
+    options.use_raw_attention_mask()  # else it is summed up, as if no masked token could stand before a real one
     model = load_graph(source)
     divide_scores(model.graph)
     save_graph(model, target)
     with quiet():
         fused = optimizer.optimize_model(
-            str(target), model_type="bert", num_heads=heads, hidden_size=hidden, opt_level=0
+            str(target),
+            model_type="bert",
+            num_heads=heads,
+            hidden_size=hidden,
+            optimization_options=options,
+            opt_level=0,
         )
         fused.topological_sort(is_deterministic=True)
     if not any(node.op_type == "Attention" for node in fused.model.graph.node):

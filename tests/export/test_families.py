@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tbgen.export.checkpoint import Checkpoint, checkpoint_from_folder
 from tbgen.export.exported import Exported, TensorSpec
+from tbgen.export.fusion import FUSED
 from tbgen.export.layout import LAYOUTS, PADDED
 from tbgen.export.onnx import onnx_from_checkpoint
 from tbgen.export.parity import Encoder, torch_run
@@ -76,11 +78,17 @@ def test_special_tokens_in_a_text_are_read_as_in_pytorch(family: str, layout: st
     np.testing.assert_allclose(onnx_run(exported.model)(inputs)["outputs"], expected, atol=5e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("family", "layout"), EACH_LAYOUT)
-def test_masked_tokens_may_be_anywhere(family: str, layout: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        *((family, {"layout": layout}) for family, layout in EACH_LAYOUT),
+        *((name, {"optimize": True}) for name in FUSED),
+    ],
+)
+def test_masked_tokens_may_be_anywhere(family: str, options: dict[str, Any], tmp_path: Path) -> None:
     """Any id under any mask: padding among real tokens and before them, and other tokens that are masked."""
     checkpoint = checkpoint_from_folder(checkpoints.checkpoint(tmp_path / family, family))
-    engine = onnx_run(onnx_from_checkpoint(checkpoint, tmp_path / "made", layout=layout).model)
+    engine = onnx_run(onnx_from_checkpoint(checkpoint, tmp_path / "made", **options).model)
     reference, random = torch_run(checkpoint), np.random.default_rng(0)
     ids = random.integers(0, 9, (8, 14))
     left, holes = np.arange(14) >= np.arange(8)[:, None], random.integers(0, 2, (8, 14))
