@@ -71,7 +71,7 @@ def onnx_from_checkpoint(
         write_tokenizer(checkpoint.tokenizer, new)
         check_vocabulary(checkpoint.tokenizer.tokenizer, checkpoint.config["vocab_size"])
         tell("loading the checkpoint")
-        model = model_from_checkpoint(checkpoint)
+        model = model_from_checkpoint(checkpoint, tell)
         tell("tracing the graph")
         write_graph(model, checkpoint, traced, opset=opset, fixed_length=fixed_length, packed=layout == PACKED)
         if optimize:
@@ -85,6 +85,8 @@ def onnx_from_checkpoint(
         exported = described(
             checkpoint, new, fixed_length=fixed_length, layout=layout, precision=precision, optimized=optimize
         )
+        if model.taken_off:
+            exported.made["taken_off"] = model.taken_off
         refuse_newer("IR version", exported.made["ir_version"], newest_ir)
         tell("comparing with PyTorch")
         asked = gate_texts(texts, checkpoint.tokenizer.special_tokens, exported.max_length)

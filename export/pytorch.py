@@ -3,85 +3,113 @@
 from __future__ import annotations
 
 import pickle
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
 from tbgen.export.pooling import pooled_model
 from tbgen.export.tasks import task_named
+from tbgen.export.weights import listed, state_of, wrapper_of
 
 # Buffers that older versions saved with the weights; today's models make them themselves.
 BUFFERS = ("position_ids", "token_type_ids")
+# Keys of config.json that say how a model is run, not what it answers; the export says that itself.
+RUN = (
+    *("return_dict", "use_return_dict", "output_attentions", "output_hidden_states", "use_cache", "torchscript"),
+    *("attn_implementation", "_attn_implementation", "_attn_implementation_internal", "_attn_implementation_autoset"),
+    *("dtype", "torch_dtype", "chunk_size_feed_forward", "gradient_checkpointing", "experts_implementation"),
+)
+# What transformers and torch raise for values that no model can be built of; none of them reads a file here.
+UNBUILDABLE = (ValueError, TypeError, KeyError, AttributeError, AssertionError, RuntimeError, ArithmeticError)
 
 
-def model_from_checkpoint(checkpoint: Checkpoint) -> Any:
-    """The transformers model of a checkpoint's task, ready to answer.
+def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = lambda _: None) -> Any:
+    """The transformers model of a checkpoint's task, ready to answer; its `taken_off` is what `wrapper_of` found.
 
-    Raises UserError when the weights do not fill the model: transformers would fill the rest with random numbers.
+    `tell` is told of that. Raises UserError when the weights do not fill the model: transformers would fill the rest
+    with random numbers.
     """
     torch = require("torch", extra="onnx")
     transformers = require("transformers", extra="onnx")
-    auto = getattr(transformers, task_named(checkpoint.task).auto)
     settings = {
         "attn_implementation": "eager",
         "dtype": torch.float32,
         "output_loading_info": True,
         "ignore_mismatched_sizes": True,  # they are refused below, with a sentence
     }
-    with quiet(transformers), readable(checkpoint):
-        if checkpoint.state:
-            model, loading = load_state(checkpoint, auto, settings)
-            refuse_unknown(loading)
-        else:
-            model, loading = auto.from_pretrained(checkpoint.folder, local_files_only=True, **settings)
+    with quiet(transformers):
+        config, empty = empty_model(checkpoint)
+        with readable(checkpoint):
+            state = state_of(checkpoint)
+            if taken_off := wrapper_of(state, empty):
+                tell(f"taking {taken_off!r} off the names of the weights")
+            state = {name.removeprefix(taken_off): tensor for name, tensor in state.items()}
+            model, loading = type(empty).from_pretrained(None, config=config, state_dict=state, **settings)
+    refuse_unknown(checkpoint, loading, empty)
     refuse_gaps(checkpoint, loading)
+    refuse_unrunnable(model.eval())
     if checkpoint.sentence and checkpoint.sentence.dense:
         model = pooled_model(model, checkpoint.sentence)
+    model.taken_off = taken_off
     return model.eval()
 
 
-def load_state(checkpoint: Checkpoint, auto: Any, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Fill a model of the config's shape from a state dict, by the rules by which transformers reads its own files."""
+def empty_model(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    """What transformers makes of config.json, and the model of the task's class without weights. Raises UserError."""
     torch = require("torch", extra="onnx")
     transformers = require("transformers", extra="onnx")
-    rest = {key: value for key, value in checkpoint.config.items() if key != "model_type"}
-    config = transformers.AutoConfig.for_model(checkpoint.config["model_type"], **rest)
-    with torch.device("meta"):
-        kind = type(auto.from_config(config))
-    model, loading = kind.from_pretrained(None, config=config, state_dict=read_state(checkpoint.state), **settings)
-    return model, loading
-
-
-def read_state(path: Path | None) -> dict[str, Any]:
-    """The tensors of a state dict's file, read without running what a pickle may hold. Raises UserError."""
-    torch = require("torch", extra="onnx")
+    strict = require("huggingface_hub.errors", extra="onnx").StrictDataclassError
+    auto = getattr(transformers, task_named(checkpoint.task).auto)
+    settings = {key: value for key, value in checkpoint.config.items() if key not in ("model_type", *RUN)}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickles of another kind, which are refused below
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        config = transformers.AutoConfig.for_model(checkpoint.config["model_type"], **settings)
+        with torch.device("meta"):
+            return config, auto.from_config(config, attn_implementation="eager")
+    except (strict, *UNBUILDABLE) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{str(path)!r} holds no plain state dict; write it with torch.save(model.state_dict(), file)"
+            f"transformers {transformers.__version__} builds no model from config.json ({reason}); mend that value, or "
+            "save the checkpoint again"
         ) from error
-    if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f"{str(path)!r} holds no dict of tensors; write it with torch.save(model.state_dict(), file)")
-    return state
 
 
-def refuse_unknown(loading: dict[str, Any]) -> None:
-    """Raise UserError when a state dict holds tensors that the model has no place for."""
-    unknown = sorted(name for name in loading["unexpected_keys"] if not name.endswith(BUFFERS))
-    if unknown:
-        missing = sorted(loading["missing_keys"])
+def refuse_unrunnable(model: Any) -> None:
+    """Raise UserError for a model of sizes that do not go together: it is built, and then reads not two tokens."""
+    torch = require("torch", extra="onnx")
+    tokens = torch.zeros((1, 2), dtype=torch.long)
+    try:
+        with torch.no_grad():
+            model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+    except (IndexError, *UNBUILDABLE) as error:
         raise UserError(
-            f"the state dict holds {listed(unknown)}, which the model has not"
-            + (f"; and it lacks {listed(missing)}" if missing else "")
-            + "; does --base name its shape?"
-        )
+            f"transformers cannot run the model that config.json describes ({' '.join(str(error).split())}); mend its "
+            "sizes, or save the checkpoint again"
+        ) from error
+
+
+def refuse_unknown(checkpoint: Checkpoint, loading: dict[str, Any], model: Any) -> None:
+    """Raise UserError when the weights hold tensors that the model has no place for.
+
+    A folder may hold other heads; what is unknown inside the layers was part of what was trained.
+    """
+    unknown = sorted(name for name in loading["unexpected_keys"] if not name.endswith(BUFFERS))
+    missing = sorted(loading["missing_keys"])
+    if checkpoint.state is None:
+        own = f"{model.base_model_prefix}."
+        parts = {name for name, _ in model.base_model.named_children()} - {"pooler"}
+        unknown = [name for name in unknown if name.removeprefix(own).partition(".")[0] in parts]
+    if not unknown:
+        return
+    ending = "; does --base name its shape?" if checkpoint.state else "; is this config.json theirs?"
+    if any("lora_" in name for name in unknown):
+        ending = "; it is a LoRA model: model.merge_and_unload() first, and save what that gives"
+    raise UserError(
+        f"the {'state dict holds' if checkpoint.state else 'weights hold'} {listed(unknown)}, which the model has not"
+        + (f"; and {'it lacks' if checkpoint.state else 'they lack'} {listed(missing)}" if missing else "")
+        + ending
+    )
 
 
 def refuse_gaps(checkpoint: Checkpoint, loading: dict[str, Any]) -> None:
@@ -102,11 +130,6 @@ def refuse_gaps(checkpoint: Checkpoint, loading: dict[str, Any]) -> None:
             f"the weights lack {listed(missing)}, which task {checkpoint.task!r} needs"
             + (f"; the checkpoint was saved from {saved}" if saved else "")
         )
-
-
-def listed(names: list[str], limit: int = 4) -> str:
-    """The first few names, and how many more there are."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 @contextmanager

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from tbgen.export.bases import BASES
 from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.onnx import onnx_from_checkpoint
 from tbgen.export.parity import Encoder, torch_run
+from tbgen.export.pytorch import model_from_checkpoint
 from tbgen.export.run import onnx_run
 from tbgen.export.sources import checkpoint_from_source, checkpoint_from_state
 from tests.export import checkpoints
@@ -77,8 +79,23 @@ def test_a_label_count_gives_nameless_labels(pair: tuple[Path, Path, str]) -> No
             "holds extra, which the model has not; does --base name",
         ),
         (
-            lambda state: [state.update({f"module.{name}": state.pop(name)}) for name in list(state)],
+            lambda state: [state.update({f"module.{name}": state.pop(name)}) for name in list(state)[1:]],
             r"holds module\.bert.* and \d+ more, which the model has not; and it lacks bert\.",
+        ),
+        (
+            lambda state: [state.update({f"mine.{name}.2": state.pop(name)}) for name in list(state)],
+            r"holds mine\.bert.* and \d+ more, which the model has not; and it lacks bert\.",
+        ),
+        (
+            lambda state: (
+                [state.update({f"base_model.model.{name}": state.pop(name)}) for name in list(state)]
+                + [
+                    state.update(
+                        {"base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight": torch.ones(1)}
+                    )
+                ]
+            ),
+            r"lora_A.weight, which the model has not; it is a LoRA model: model.merge_and_unload\(\) first",
         ),
         (
             lambda state: state.update({"classifier.weight": torch.zeros(2, 32)}),
@@ -102,7 +119,15 @@ def test_a_state_dict_that_does_not_fit_is_refused(
     ("write", "sentence"),
     [
         (lambda path: torch.save(torch.nn.Linear(2, 2), path), "holds no plain state dict; write it with torch.save"),
-        (lambda path: torch.save({"epoch": 3}, path), "holds no dict of tensors"),
+        (
+            lambda path: torch.save(torch.nn.Linear(2, 2), path),
+            r"it is a pickle with torch\.nn\.modules\.linear\.Linear in it, a whole model perhaps",
+        ),
+        (lambda path: torch.save({"epoch": 3}, path), "holds no dict of tensors; write it with torch.save"),
+        (
+            lambda path: torch.save({"epoch": 3, "state_dict": {"a": torch.ones(1)}}, path),
+            r"but one under 'state_dict', beside epoch; write that: torch.save\(torch.load\('model.pt'\)\['state",
+        ),
         (lambda path: path.write_bytes(b"not a pickle"), "holds no plain state dict"),
         (lambda path: path.write_bytes(path.read_bytes()[:5000]), "holds no plain state dict"),
         (lambda path: path.write_bytes(b""), "holds no plain state dict"),
@@ -116,6 +141,49 @@ def test_a_file_that_is_no_state_dict_is_refused(
     write(state)
     with pytest.raises(UserError, match=sentence):
         onnx_from_checkpoint(checkpoint_from_state(tokenizer, state, base=base, label_count=3), tmp_path / "made")
+
+
+@pytest.mark.parametrize("before", ["module.", "_orig_mod.", "module._orig_mod.", "model.", "model.model."])
+@pytest.mark.parametrize("form", ["state", "model.safetensors", "pytorch_model.bin"])
+def test_what_a_wrapper_put_before_all_names_is_taken_off(
+    bert: Path, pair: tuple[Path, Path, str], tmp_path: Path, before: str, form: str
+) -> None:
+    tokenizer, state, base = pair
+    wrapped = {before + name: tensor for name, tensor in torch.load(state, weights_only=True).items()}
+    if form == "state":
+        torch.save(wrapped, state)
+        checkpoint = checkpoint_from_state(tokenizer, state, base=base, label_count=3)
+    else:
+        folder = Path(shutil.copytree(bert, tmp_path / "wrapped", ignore=shutil.ignore_patterns("*.safetensors")))
+        save = save_file if form.endswith("safetensors") else torch.save
+        save({name: tensor.contiguous() for name, tensor in wrapped.items()}, folder / form)
+        checkpoint = checkpoint_from_folder(folder)
+    told: list[str] = []
+    found = model_from_checkpoint(checkpoint, told.append)
+    assert told == [f"taking {before!r} off the names of the weights"]
+    want = transformers.AutoModelForSequenceClassification.from_pretrained(bert).state_dict()
+    assert all(torch.equal(tensor, want[name]) for name, tensor in found.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("family", "auto"),
+    [("modernbert", "AutoModelForSequenceClassification"), ("modernbert", "AutoModel"), ("bert", "AutoModel")],
+)
+def test_a_prefix_of_the_models_own_is_no_wrapper(family: str, auto: str, tmp_path: Path) -> None:
+    folder = checkpoints.checkpoint(tmp_path / "made", family, auto)
+    told: list[str] = []
+    for task in (None, "embedding"):
+        model_from_checkpoint(checkpoint_from_folder(folder, task=task), told.append)
+    assert told == []
+
+
+def test_a_wrapper_is_written_down(bert: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bert, tmp_path / "wrapped"))
+    save_file(
+        {f"module.{name}": tensor for name, tensor in load_file(bert / "model.safetensors").items()},
+        folder / "model.safetensors",
+    )
+    assert onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "made").made["taken_off"] == "module."
 
 
 @pytest.mark.parametrize(
