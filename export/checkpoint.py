@@ -8,12 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tbgen.export.chosen import chosen
+from tbgen.export.config import NAMES, config_from_folder, own_labels
 from tbgen.export.errors import UserError
 from tbgen.export.files import read_json, sha256
+from tbgen.export.lookalikes import cure, refuse_lookalike
 from tbgen.export.sentence import Sentence, sentence_from_folder
 from tbgen.export.tasks import TASKS, Task, inputs_of, positions_of, row_of, task_named, task_of_architecture
 from tbgen.export.tokenizer import TYPES, TokenizerReading, check_tokenizer, reading_of_tokenizer
 
+AS_NAMED = "as named"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -26,8 +30,8 @@ class Checkpoint:
     longest text in tokens, special tokens included. `inputs` are the tensors that the model takes, in ONNX order.
     `problem` says what the classes mean: single_label_classification, multi_label_classification or regression.
     `sentence` is what sentence-transformers does after the model. `root` is the folder that was named, which `folder`
-    may lie in; None for a state dict. `origin` is the hub's name and revision, where it
-    came from there.
+    may lie in; None for a state dict. `origin` is the hub's name and revision, where it came from there. `chosen` says
+    what it was taken for, and what told so.
     """
 
     folder: Path
@@ -42,6 +46,7 @@ class Checkpoint:
     sentence: Sentence | None = None
     root: Path | None = None
     origin: dict[str, str] = field(default_factory=dict)
+    chosen: str = ""
 
     @property
     def row(self) -> Task:
@@ -67,22 +72,41 @@ def checkpoint_from_folder(
     """
     if not folder.is_dir():
         raise UserError(f"no folder {str(folder)!r}; --source names the folder of a checkpoint")
+    refuse_lookalike(folder, task)
     root, sentence = folder, sentence_from_folder(folder)
     folder = sentence.transformer if sentence else folder
-    config = read_json(
-        folder, "config.json", "a checkpoint's folder has one; save it with model.save_pretrained(folder)"
-    )
-    check_tokenizer(folder)
+    refuse_lookalike(folder, task or (sentence.task if sentence else None))
+    config = config_from_folder(folder)
     weight_files(folder)
+    check_tokenizer(folder)
+    told_by = told(config, task, sentence)
     task = task or (sentence.task if sentence else None)
-    return checkpoint_of(folder, config, task=task, labels=labels, sentence=sentence, root=root, origin=origin or {})
+    return checkpoint_of(
+        folder,
+        config,
+        task=task,
+        labels=labels,
+        sentence=sentence,
+        root=root,
+        origin=origin or {},
+        told_by=told_by,
+    )
+
+
+def told(config: dict[str, Any], named: str | None, sentence: Sentence | None) -> str:
+    """What tells a checkpoint's task: a person, or the key of a file."""
+    if named:
+        return AS_NAMED
+    if sentence:
+        return "from modules.json"
+    return f"from {'sentence_transformers' if is_cross_encoder(config) else 'architectures'} in config.json"
 
 
 def weight_files(folder: Path) -> list[Path]:
     """The files of a folder's weights: one, or the shards that an index names. Raises UserError for missing ones."""
     first = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if first is None:
-        raise UserError(f"no weights in {str(folder)!r}; looked for {', '.join(WEIGHTS)}")
+        raise UserError(f"no weights in {str(folder)!r}; " + cure(folder, f"looked for {', '.join(WEIGHTS)}"))
     if first.suffix != ".json":
         return [first]
     shards = sorted(set(read_json(folder, first.name, "").get("weight_map", {}).values()))
@@ -102,16 +126,23 @@ def checkpoint_of(
     state: Path | None = None,
     root: Path | None = None,
     origin: dict[str, str] | None = None,
+    told_by: str,
+    architecture: str | None = None,
 ) -> Checkpoint:
-    """A checkpoint from its parts; everything that its config decides is decided here. Raises UserError."""
+    """A checkpoint from its parts; everything that its config decides is decided here. Raises UserError.
+
+    `told_by` says what told the task, `architecture` of which class the head is, where `config` no longer does.
+    """
     task = checked_task(config, task)
+    labels = checked_labels(config, task, labels)
+    own = architecture or architecture_of(config)
     tokenizer = reading_of_tokenizer(folder, config)
     limits = [positions_of(config), tokenizer.max_length, sentence.max_length if sentence else None]
     return Checkpoint(
         folder=folder,
         config=config,
         task=task,
-        labels=checked_labels(config, task, labels),
+        labels=labels,
         max_length=min(limit for limit in limits if limit),
         inputs=tuple(name for name in inputs_of(config) if tokenizer.types or name != TYPES),
         problem=problem_of(config),
@@ -120,12 +151,27 @@ def checkpoint_of(
         sentence=sentence if sentence and task_named(task) == task_named(sentence.task) else None,
         root=root,
         origin=origin or {},
+        chosen=chosen(task, told_by, own, labels, problem_of(config), named=told_by == AS_NAMED)
+        + read_as(own, config["model_type"], task),
     )
+
+
+def architecture_of(config: dict[str, Any]) -> str:
+    """The class that a config.json names; empty where it names none."""
+    return next(iter(config.get("architectures") or []), "")
+
+
+def read_as(architecture: str, family: str, task: str) -> str:
+    """A clause on a class of somebody's own, whose computations transformers does not know."""
+    ours = NAMES[family] + task_named(task).architecture
+    if not architecture.endswith(task_named(task).architecture) or architecture in {ours, f"TF{ours}", f"Flax{ours}"}:
+        return ""
+    return f"; {architecture} is read as transformers' {ours}"
 
 
 def checked_task(config: dict[str, Any], named: str | None) -> str:
     """The task of a config.json, or the named one where the checkpoint's head can do it. Raises UserError."""
-    architecture = next(iter(config.get("architectures") or []), "")
+    architecture = architecture_of(config)
     if named is None:
         found = task_of_architecture(architecture)
         if found is None:
@@ -161,18 +207,24 @@ def checked_labels(config: dict[str, Any], task: str, named: Sequence[str] | Non
         raise UserError(
             f"{len(named)} labels were named ({', '.join(named)}), the checkpoint has {len(own)} ({', '.join(own)})"
         )
+    if task == "zero-shot-classification" and not named:
+        refuse_other_entailment(config, own)
     labels = tuple(named or own)
     if len(set(labels)) != len(labels):
         raise UserError(f"a label is there twice: {', '.join(labels)}")
     return labels
 
 
-def own_labels(config: dict[str, Any]) -> tuple[str, ...]:
-    """The classes of config.json in the order of their numbers; two nameless ones where it has none."""
-    id2label = {int(index): str(label) for index, label in config.get("id2label", {0: "LABEL_0", 1: "LABEL_1"}).items()}
-    if sorted(id2label) != list(range(len(id2label))):
-        raise UserError(f"id2label of config.json has the numbers {sorted(id2label)}, not 0 to {len(id2label) - 1}")
-    return tuple(id2label[index] for index in range(len(id2label)))
+def refuse_other_entailment(config: dict[str, Any], labels: Sequence[str]) -> None:
+    """Raise UserError where label2id, by which transformers' pipeline finds the entailment, has it elsewhere."""
+    by_name = {str(label): int(index) for label, index in config.get("label2id", {}).items()}
+    theirs = next((index for label, index in by_name.items() if label.lower().startswith("entail")), -1)
+    ours = next((index for index, label in enumerate(labels) if label.lower().startswith("entail")), None)
+    if by_name and ours is not None and theirs % len(labels) != ours:
+        raise UserError(
+            f"id2label of config.json has {labels[ours]!r} as class {ours}, label2id has it as {theirs}, by which the "
+            "pipeline of transformers goes; name the classes with --label, in the order of the logits"
+        )
 
 
 def problem_of(config: dict[str, Any]) -> str:
@@ -180,6 +232,6 @@ def problem_of(config: dict[str, Any]) -> str:
     labels is: so the pipeline of transformers reads it.
     """
     named = config.get("problem_type")
-    if len(config.get("id2label", {0: "", 1: ""})) == 1 and named != "regression":
+    if len(own_labels(config)) == 1 and named != "regression":
         return "multi_label_classification"
     return named or "single_label_classification"

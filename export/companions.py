@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tbgen.export.checkpoint import checked_labels, checked_task, problem_of
+from tbgen.export.checkpoint import AS_NAMED, architecture_of, checked_labels, checked_task, problem_of, told
+from tbgen.export.chosen import chosen
+from tbgen.export.config import checked_config
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.files import read_json_if_there, write_json
@@ -30,6 +32,7 @@ class Companions:
     problem: str
     max_length: int
     sentence: dict[str, Any]
+    chosen: str = ""
 
     @property
     def row(self) -> Task:
@@ -47,6 +50,8 @@ def companions_from_folder(folder: Path, *, task: str | None = None, labels: Seq
     sentence = sentence_from_folder(folder)
     place = sentence.transformer if sentence else folder
     config = read_json_if_there(place, "config.json")
+    config = checked_config(config) if config else {}
+    told_by = told(config, task, sentence)
     task = task or (sentence.task if sentence else None)
     if not config and (task is None or (task_named(task).width == "labels" and not labels)):
         raise UserError(
@@ -56,16 +61,18 @@ def companions_from_folder(folder: Path, *, task: str | None = None, labels: Seq
     if labels:
         config["id2label"] = {str(index): label for index, label in enumerate(labels)}
     task = task if task and task_named(task) else checked_task(config, None)  # the graph itself will be tried
+    own = checked_labels(config, task, None)
     tokenizer = reading_of_tokenizer(place, config)
     limits = (positions(config), tokenizer.max_length, sentence.max_length if sentence else None)
     return Companions(
         tokenizer=tokenizer,
         config=config,
         task=task,
-        labels=checked_labels(config, task, None),
+        labels=own,
         problem=problem_of(config),
         max_length=min((limit for limit in limits if limit), default=POSITIONS),
         sentence=sentence.record() if sentence and task_named(task) == task_named(sentence.task) else {},
+        chosen=chosen(task, told_by, architecture_of(config), own, problem_of(config), named=told_by == AS_NAMED),
     )
 
 

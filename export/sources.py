@@ -8,10 +8,20 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tbgen.export.bases import BASES, config_of_base
-from tbgen.export.checkpoint import WEIGHTS, Checkpoint, checkpoint_from_folder, checkpoint_of, own_labels
+from tbgen.export.checkpoint import (
+    WEIGHTS,
+    Checkpoint,
+    architecture_of,
+    checkpoint_from_folder,
+    checkpoint_of,
+    told,
+)
+from tbgen.export.companions import companions_from_folder
+from tbgen.export.config import encoder_config, own_labels
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import exported_from_folder
 from tbgen.export.files import RECORD, sha256
+from tbgen.export.lookalikes import FILES
 from tbgen.export.ready import read_graph, weight_files
 from tbgen.export.tasks import task_named, task_of_architecture
 from tbgen.export.tokenizer import check_tokenizer
@@ -65,7 +75,10 @@ class Source:
             found = next((name for name, kind in KINDS.items() if path.suffix.lower() in kind.suffixes), found)
         if path.is_file() and not KINDS[found].suffixes:
             known = ", ".join(f"{kind.about} ({', '.join(kind.suffixes)})" for kind in KINDS.values() if kind.suffixes)
-            raise UserError(f"{self.place!r} is neither a folder nor a file of a known kind: {known}")
+            cure = FILES.get(path.suffix.lower())
+            raise UserError(
+                f"{self.place!r} is neither a folder nor a file of a known kind: {known}" + (f"; {cure}" if cure else "")
+            )
         if KINDS[found].suffixes and not path.is_file():
             raise UserError(f"no file {self.place!r}; a source is a folder, a file, or a name on the hub (owner/model)")
         for option in fields(self)[1:]:
@@ -109,6 +122,15 @@ class Source:
         if kind in ("onnx", "plan"):
             return {file.name: sha256(file) for file in ready_files(path)}
         return self.checkpoint(task=task, labels=labels).source
+
+    def chosen(self, *, task: str | None = None, labels: Sequence[str] | None = None) -> str:
+        """What it is taken for, and what told so. Raises UserError."""
+        kind = self.kind
+        if kind == "export":
+            return str(exported_from_folder(Path(self.place)).made.get("chosen", ""))
+        if kind in ("onnx", "plan"):
+            return companions_from_folder(self.companions, task=task, labels=labels).chosen
+        return self.checkpoint(task=task, labels=labels).chosen
 
 
 def ready_files(file: Path) -> list[Path]:
@@ -192,8 +214,9 @@ def checkpoint_from_state(
             f"{str(state)!r} does not say what shape its model has; name it with --base: {', '.join(BASES)}, or a "
             "folder with the base model's config.json"
         )
-    config = config_of_base(base or str(tokenizer))
-    own = next(iter(config.get("architectures") or []), "") if base is None else ""  # a base's head is another's
+    config = encoder_config(config_of_base(base or str(tokenizer)))
+    own = architecture_of(config) if base is None else ""  # a base's head is another's
+    told_by = told(config, task, None) if own or task else "which a state dict does not tell and --task does"
     task = task or task_of_architecture(own) or "text-classification"
     if task_named(task).width == "labels":
         count = label_count or len(labels or own_labels(config))
@@ -201,4 +224,4 @@ def checkpoint_from_state(
             config["id2label"] = {str(index): f"LABEL_{index}" for index in range(count)}
     config.pop("label2id", None)
     config["architectures"] = []
-    return checkpoint_of(tokenizer, config, task=task, labels=labels, state=state)
+    return checkpoint_of(tokenizer, config, task=task, labels=labels, state=state, told_by=told_by, architecture=own)
