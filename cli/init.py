@@ -48,6 +48,7 @@ def init(output: Path, force: bool, **given: Any) -> None:
 
     from tbgen.export.errors import UserError
     from tbgen.generator.recipe import Recipe, text_from_recipe, weights_of
+    from tbgen.generator.request import export_task, source_of
     from tbgen.generator.scaffold import Request, check_names
     from tbgen.generator.vendor import this_platform
 
@@ -72,7 +73,10 @@ def init(output: Path, force: bool, **given: Any) -> None:
         check_names(each)
     requests = tuple(replace(each, weights=weights_of(each)) for each in requests)
     recipe = Recipe(requests, answers["repository"] or output.parent / "model_repository")
+    told = source_of(requests[0]).chosen(task=export_task(requests[0]), labels=requests[0].labels or None)
     output.write_text(text_from_recipe(recipe, output.parent), encoding="utf-8")
+    if told:
+        click.echo(f"Chosen: {told}", err=True)
     click.echo(
         f"Written: {output}. Next: tbgen scaffold" + ("" if output.name == "tbgen.toml" else f" --recipe {output}")
     )

@@ -180,6 +180,8 @@ def show(written: Scaffolded, console: Console, request: Request) -> None:
     from tbgen.cli.show import repository_tree
     from tbgen.generator.build_script import BUILD
 
+    for line in told_lines(written.exported.made):
+        console.print(line, markup=False)
     if parity := written.exported.parity:
         console.print(
             f"Against {parity.get('against', 'PyTorch')} on {parity['texts']} sentences: "
@@ -218,6 +220,12 @@ def show(written: Scaffolded, console: Console, request: Request) -> None:
     which = "" if "triton" in built or not built else f" of the RELEASE that has TensorRT {built['version']}"
     out.print(f"Or start one on it, in NVIDIA's container{which}:", soft_wrap=True)
     out.print(f"  {launch_line(written.repository, request, built)}", soft_wrap=True)
+
+
+def told_lines(made: Mapping[str, Any]) -> list[str]:
+    """What the checkpoint was taken for, and what was done to the names of its weights."""
+    taken_off = f"The weights' names lost {made['taken_off']!r}, a wrapper's" if "taken_off" in made else ""
+    return [line for line in (sentence_case(made.get("chosen", "")), taken_off) if line]
 
 
 def sentence_case(text: str) -> str:

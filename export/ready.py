@@ -77,7 +77,7 @@ def export_from_onnx(
             source_file = convert(taken, exported, beside, precision or own, optimize, keep_fp32)
             exported = replace(exported, made={"precision": precision or own, "optimized": optimize})
             found = held(taken, source_file, exported, texts or TEXTS, tolerance, keep_fp32, tell)
-        made = made_of(exported.model, precision or own, optimize) | {"source": source}
+        made = made_of(exported.model, precision or own, optimize) | {"source": source, "chosen": beside.chosen}
         weights = weights_beside(exported.model)
         exported = replace(exported, made=made, parity=found, weights=weights if weights.is_file() else None)
         write_json(new / RECORD, record_of(exported))

@@ -250,6 +250,7 @@ def record_of(request: Request, task: str, exported: Exported) -> dict[str, Any]
     """What made the models: tool, source and settings; no path, no time and no measurement: it can be reproduced."""
     export = export_record(exported)
     del export["parity"]
+    export["made"].pop("chosen", None)  # words about the rest of this record
     settings = {each.name: getattr(request, each.name) for each in fields(request)}
     settings |= {"task": task, "labels": list(exported.labels), "fixed_length": exported.fixed_length}
     settings["layout"] = exported.made.get("layout", PADDED)
