@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file, save_file
 
 from tbgen.cli.main import main
+from tests.export import checkpoints
 from tests.generator.test_plans import plan_folder
 
 STEP = """
@@ -113,3 +115,26 @@ def test_a_plan_that_is_there_goes_with_the_release_of_its_tensorrt(sample_expor
     said = tbgen("scaffold", "shop", "--source", plan, "--engine", "trt_fp16").output.splitlines()
     assert said[-2] == "Or start one on it, in NVIDIA's container of the RELEASE that has TensorRT 8.5.3.1:"
     assert "nvcr.io/nvidia/tritonserver:RELEASE-py3 tritonserver" in said[-1]
+
+
+@pytest.mark.usefixtures("here")
+def test_it_is_said_what_a_checkpoint_was_taken_for() -> None:
+    folder = checkpoints.bert(Path("nli"), id2label={0: "entailment", 1: "neutral", 2: "contradiction"})
+    tensors = load_file(folder / "model.safetensors")
+    save_file({f"module.{name}": tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+    chosen = (
+        "ask text-classification, from architectures in config.json (BertForSequenceClassification, 3 labels "
+        "entailment/neutral/contradiction); also fits: zero-shot-classification, text-classification --set pair=true"
+    )
+    for command in (
+        ("scaffold", "shop", "--source", folder, "--no-vendor"),
+        ("export", "onnx", "--source", folder, "-o", "made"),
+        ("scaffold", "made", "--source", "made", "--no-vendor"),
+        ("scaffold", "ready", "--source", "made/model.onnx", "--no-vendor"),
+        ("init", "shop", "--source", folder),
+    ):
+        result = tbgen(*command)
+        assert result.exit_code == 0, result.output
+        assert chosen in result.output
+        assert ("module." in result.output) == (command[1] in ("shop", "onnx", "made") and command[0] != "init")
+    assert "also fits" not in tbgen("scaffold", "nli", "--source", folder, "--no-vendor", "--task", "rerank").output
