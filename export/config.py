@@ -15,7 +15,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.files import read_json
 from tbgen.export.lookalikes import cure
-from tbgen.export.tasks import FAMILIES
+from tbgen.export.tasks import FAMILIES, positions_of
 
 PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 SIGMOID_MEND = 'write "regression" for a number, or "multi_label_classification" for a label that is right or wrong'
@@ -67,6 +67,8 @@ RULES |= {name: whole(1) for name in ("hidden_size", "num_attention_heads", "num
 RULES |= {name: whole(1) for name in ("dim", "n_heads", "n_layers", "hidden_dim")}
 HEADED = (("hidden_size", "num_attention_heads"), ("dim", "n_heads"))
 ALIASES = {"dim": "hidden_size", "n_heads": "num_attention_heads"}  # DistilBERT's names; the other name wins
+
+LEAST = 2  # tokens of a text
 
 SIZE = {"max_position_embeddings": 512, "hidden_size": 768, "num_attention_heads": 12, "pad_token_id": 0}
 KIN = {**SIZE, "type_vocab_size": 2, "pad_token_id": 1}
@@ -186,6 +188,11 @@ def check_sizes(config: dict[str, Any]) -> None:
     family = config["model_type"]
     if FAMILIES[family].offset and config["pad_token_id"] is None:
         raise UserError(f"config.json says pad_token_id: null, and {family} counts its positions from that token on")
+    if positions_of(config) < LEAST:
+        raise UserError(
+            f"config.json says max_position_embeddings: {config['max_position_embeddings']}, which places "
+            f"{max(positions_of(config), 0)} tokens of {family}; a text has {LEAST} at least, its first and its last"
+        )
     if DEFAULTS[family].get("type_vocab_size") and not config["type_vocab_size"]:
         raise UserError(f"config.json says type_vocab_size: 0; {family} has one type of text or more")
 

@@ -20,6 +20,7 @@ RUN = (
     *("return_dict", "use_return_dict", "output_attentions", "output_hidden_states", "use_cache", "torchscript"),
     *("attn_implementation", "_attn_implementation", "_attn_implementation_internal", "_attn_implementation_autoset"),
     *("dtype", "torch_dtype", "chunk_size_feed_forward", "gradient_checkpointing", "experts_implementation"),
+    *("quantization_config", "compression_config", "auto_map"),  # empty here: export/config.py refuses others
 )
 # What transformers and torch raise for values that no model can be built of; none of them reads a file here.
 UNBUILDABLE = (ValueError, TypeError, KeyError, AttributeError, AssertionError, RuntimeError, ArithmeticError)
@@ -118,9 +119,10 @@ def refuse_gaps(checkpoint: Checkpoint, loading: dict[str, Any]) -> None:
     if mismatched:
         name, have, want = mismatched[0]
         source = "the base" if checkpoint.state else "config.json"
-        raise UserError(
-            f"the weights hold {name!r} as {list(have)}, {source} makes it {list(want)}; they belong to two models"
-        )
+        ending = "they belong to two models"
+        if not checkpoint.state and checkpoint.labels and want[0] == len(checkpoint.labels) and have[1:] == want[1:]:
+            ending = f"its id2label must name {have[0]} labels, not {want[0]} ({', '.join(checkpoint.labels)})"
+        raise UserError(f"the weights hold {name!r} as {list(have)}, {source} makes it {list(want)}; {ending}")
     # Hidden states are read before the pooler, which many checkpoints (RoBERTa with a head) come without.
     unused = "pooler." if task_named(checkpoint.task).width == "hidden" else "\0"
     missing = sorted(name for name in loading["missing_keys"] if unused not in name)

@@ -77,7 +77,8 @@ class Source:
             known = ", ".join(f"{kind.about} ({', '.join(kind.suffixes)})" for kind in KINDS.values() if kind.suffixes)
             cure = FILES.get(path.suffix.lower())
             raise UserError(
-                f"{self.place!r} is neither a folder nor a file of a known kind: {known}" + (f"; {cure}" if cure else "")
+                f"{self.place!r} is neither a folder nor a file of a known kind: {known}"
+                + (f"; {cure}" if cure else "")
             )
         if KINDS[found].suffixes and not path.is_file():
             raise UserError(f"no file {self.place!r}; a source is a folder, a file, or a name on the hub (owner/model)")

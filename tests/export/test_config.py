@@ -131,6 +131,7 @@ def test_the_classes_are_those_of_transformers(
         ({"hidden_size": "32"}, 'says hidden_size: "32"; it must be a whole number'),
         ({"type_vocab_size": None}, "says type_vocab_size: null; it must be a whole number from 0 on"),
         ({"type_vocab_size": 0}, "says type_vocab_size: 0; bert has one type"),
+        ({"max_position_embeddings": 1}, "max_position_embeddings: 1, which places 1 tokens of bert; a text has 2"),
         ({"pad_token_id": "0"}, 'says pad_token_id: "0"; it must be a whole number or null'),
         ({"problem_type": "sentiment"}, 'says problem_type: "sentiment"; it must be one of single_label_class'),
         ({"problem_type": ["regression"]}, r"says problem_type: \[.*; it must be one of"),
@@ -199,6 +200,37 @@ def test_what_transformers_builds_and_cannot_run_is_refused(tmp_path: Path) -> N
     folder = checkpoints.checkpoint(tmp_path / "made", "mpnet", relative_attention_num_buckets=4)
     with pytest.raises(UserError, match=r"cannot run the model that config.json describes \(index out of range"):
         model_from_checkpoint(checkpoint_from_folder(folder))
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "sentence"),
+    [
+        ("roberta", {"pad_token_id": None}, "pad_token_id: null, and roberta counts its positions from that token on"),
+        ("roberta", {"max_position_embeddings": 3}, "max_position_embeddings: 3, which places 1 tokens of roberta"),
+        ("distilbert", {"dim": 33, "hidden_size": 33}, "hidden_size 33 and num_attention_heads 2; the width"),
+        ("distilbert", {"position_embedding_type": "relative_key", "dim": "x"}, 'says dim: "x"; it must be'),
+        ("albert", {"position_embedding_type": "relative_key_query"}, "which transformers 5 no longer computes"),
+    ],
+)
+def test_a_family_reads_keys_of_its_own(family: str, settings: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    folder = checkpoints.checkpoint(tmp_path / "made", family)
+    change(folder, **settings)
+    with pytest.raises(UserError, match=sentence):
+        checkpoint_from_folder(folder)
+
+
+@pytest.mark.parametrize("settings", [{"quantization_config": {}}, {"quantization_config": None}, {"auto_map": 5}])
+def test_what_says_nothing_is_passed_over(copy: Path, settings: dict[str, Any]) -> None:
+    change(copy, **settings)
+    assert model_from_checkpoint(checkpoint_from_folder(copy)).num_labels == 3
+
+
+def test_labels_that_the_head_has_not_are_refused(copy: Path) -> None:
+    change(copy, id2label=None, label2id={"a": 0, "b": 1, "c": 2})
+    with pytest.raises(
+        UserError, match=r"as \[3(, 32)?\], .*its id2label must name 3 labels, not 2 \(LABEL_0, LABEL_1\)"
+    ):
+        model_from_checkpoint(checkpoint_from_folder(copy))
 
 
 def test_layers_that_config_json_does_not_know_are_refused(copy: Path) -> None:
