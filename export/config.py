@@ -186,8 +186,6 @@ def check_sizes(config: dict[str, Any]) -> None:
             "of the heads"
         )
     family = config["model_type"]
-    if FAMILIES[family].offset and config["pad_token_id"] is None:
-        raise UserError(f"config.json says pad_token_id: null, and {family} counts its positions from that token on")
     if positions_of(config) < LEAST:
         raise UserError(
             f"config.json says max_position_embeddings: {config['max_position_embeddings']}, which places "

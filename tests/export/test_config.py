@@ -205,7 +205,6 @@ def test_what_transformers_builds_and_cannot_run_is_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("family", "settings", "sentence"),
     [
-        ("roberta", {"pad_token_id": None}, "pad_token_id: null, and roberta counts its positions from that token on"),
         ("roberta", {"max_position_embeddings": 3}, "max_position_embeddings: 3, which places 1 tokens of roberta"),
         ("distilbert", {"dim": 33, "hidden_size": 33}, "hidden_size 33 and num_attention_heads 2; the width"),
         ("distilbert", {"position_embedding_type": "relative_key", "dim": "x"}, 'says dim: "x"; it must be'),
