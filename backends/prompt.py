@@ -16,6 +16,8 @@ class Prompt:
         prompts: name -> the text to put before.
         default: the name used unless a request says otherwise; none: no prompt.
         tensor: the text tensor.
+        lengths: name -> tokens of the prompt, the special ones before it included; if given, the step gives
+            prompt_length too, for a step that leaves the prompt's tokens out.
     """
 
     def __init__(
@@ -25,14 +27,20 @@ class Prompt:
         prompts: Mapping[str, str],
         default: str | None = None,
         tensor: str = "input_text",
+        lengths: Mapping[str, int] | None = None,
     ) -> None:
         self.prompts = dict(prompts)
         self.default = default
+        self.lengths = lengths
         self.inputs = {tensor: ("TYPE_STRING", [1])}
-        self.outputs = self.inputs
+        self.outputs = self.inputs | ({"prompt_length": ("TYPE_INT32", [1])} if lengths is not None else {})
         self.parameters = {"prompt_name": {"type": "string", "enum": sorted(prompts)}}
 
     def __call__(self, *, prompt_name: str | None = None, **texts: np.ndarray) -> dict[str, np.ndarray]:
-        """The text tensor, (batch, 1) str. Gives it with the prompt before each text."""
+        """The text tensor, (batch, 1) str. Gives it with the prompt before each text; and prompt_length (batch, 1)."""
         name = prompt_name or self.default
-        return {key: self.prompts[name] + values if name else values for key, values in texts.items()}
+        answer = {key: self.prompts[name] + values if name else values for key, values in texts.items()}
+        if self.lengths is not None:
+            length = self.lengths[name] if name else 0
+            answer["prompt_length"] = np.full((len(next(iter(texts.values()))), 1), length, dtype=np.int32)
+        return answer

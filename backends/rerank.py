@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +42,13 @@ class QueryPairs:
 
 
 class Rerank:
-    """Scores each text by the logit of its pair.
+    """Scores each text by the logit of its pair, as sentence-transformers' CrossEncoder does.
 
     Args:
         folder: the version folder; nothing is read from it.
-        sigmoid: give scores between 0 and 1 unless a request says otherwise.
+        activation: what makes a score of a logit unless a request says otherwise, by the name of a class of torch.nn:
+            Identity, Sigmoid, Tanh, ReLU, Softmax (of one logit: 1), LogSigmoid, Softplus.
+        sigmoid: Sigmoid (true) or Identity (false) instead.
         extras: outputs to give always, which else a request must ask for: json.
     """
 
@@ -54,8 +56,15 @@ class Rerank:
     outputs = {"scores": ("TYPE_FP32", [-1]), "ranking": ("TYPE_INT32", [-1]), "json": ("TYPE_STRING", [1])}
     parameters = {"sigmoid": {"type": "boolean"}, "json": {"type": "boolean"}}
 
-    def __init__(self, folder: Path, *, sigmoid: bool = True, extras: Sequence[str] = ()) -> None:  # noqa: ARG002
-        self.sigmoid = sigmoid
+    def __init__(
+        self,
+        folder: Path,  # noqa: ARG002
+        *,
+        activation: str = "Sigmoid",
+        sigmoid: bool | None = None,
+        extras: Sequence[str] = (),
+    ) -> None:
+        self.activation = ACTIVATIONS[activation if sigmoid is None else SQUASHED[sigmoid]]
         self.with_json = "json" in extras
         self.on_request = () if self.with_json else ("json",)
 
@@ -66,11 +75,23 @@ class Rerank:
         the texts' numbers, best first; and json, a list of {index, score}, if asked for.
         """
         logits = outputs.reshape(int(row_item[-1, 0]) + 1, -1)
-        squash = self.sigmoid if sigmoid is None else sigmoid
-        scores = np.exp(-np.logaddexp(0, -logits)) if squash else logits
-        ranking = np.argsort(-logits, axis=1, kind="stable")
+        activation = self.activation if sigmoid is None else ACTIVATIONS[SQUASHED[sigmoid]]
+        scores = activation(logits)
+        ranking = np.argsort(-scores, axis=1, kind="stable")
         answer = {"scores": scores.astype(np.float32), "ranking": ranking.astype(np.int32)}
         return answer | (json_from_answer(answer) if self.with_json or asked.get("json") else {})
+
+
+SQUASHED = {True: "Sigmoid", False: "Identity"}
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "Identity": lambda logits: logits,
+    "Sigmoid": lambda logits: np.exp(-np.logaddexp(0, -logits)),
+    "Tanh": np.tanh,
+    "ReLU": lambda logits: np.maximum(logits, 0),
+    "Softmax": np.ones_like,
+    "LogSigmoid": lambda logits: -np.logaddexp(0, -logits),
+    "Softplus": lambda logits: np.logaddexp(0, logits),
+}
 
 
 def json_from_answer(answer: Tensors) -> Tensors:

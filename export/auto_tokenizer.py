@@ -9,10 +9,10 @@ from typing import Any
 from tbgen.export.errors import UserError, require
 
 
-def auto_tokenizer(folder: Path, config: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+def auto_tokenizer(folder: Path, config: Mapping[str, Any]) -> Any:
     """transformers' own tokenizer of a folder. Raises UserError for one that it cannot load."""
     transformers = require("transformers", extra="onnx")
-    words = dict(settings) if (folder / "config.json").is_file() else {**settings, "config": _config(config)}
+    words = {} if (folder / "config.json").is_file() else {"config": _config(config)}
     try:
         return transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **words

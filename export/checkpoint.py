@@ -53,6 +53,15 @@ class Checkpoint:
         """What its graph gives."""
         return row_of(self.task, self.sentence.record() if self.sentence else {})
 
+    @property
+    def pooled(self) -> bool:
+        """Whether its graph gives vectors of texts, by the modules of sentence-transformers behind the model."""
+        return self.sentence is not None and self.sentence.pooled
+
+    def width(self, hidden: int) -> int:
+        """How many numbers a vector has that leaves the graph of a model of so many hidden ones."""
+        return self.sentence.width(hidden) if self.sentence else hidden
+
     def weights(self) -> list[Path]:
         """The files that hold the weights."""
         return [self.state] if self.state else weight_files(self.folder)
@@ -97,9 +106,7 @@ def told(config: dict[str, Any], named: str | None, sentence: Sentence | None) -
     """What tells a checkpoint's task: a person, or the key of a file."""
     if named:
         return AS_NAMED
-    if sentence:
-        return "from modules.json"
-    return f"from {'sentence_transformers' if is_cross_encoder(config) else 'architectures'} in config.json"
+    return f"from {sentence.said_in}" if sentence else "from architectures in config.json"
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -136,8 +143,10 @@ def checkpoint_of(
     task = checked_task(config, task)
     labels = checked_labels(config, task, labels)
     own = architecture or architecture_of(config)
-    tokenizer = reading_of_tokenizer(folder, config)
-    limits = [positions_of(config), tokenizer.max_length, sentence.max_length if sentence else None]
+    sentence = sentence if sentence and sentence.serves(task) else None
+    tokenizer = reading_of_tokenizer(folder, config, lower_case=sentence is not None and sentence.reading.lower_case)
+    longest = sentence.max_length if sentence else None  # it counts also where the tokenizer's is smaller
+    limits = [positions_of(config), longest or tokenizer.max_length]
     return Checkpoint(
         folder=folder,
         config=config,
@@ -148,7 +157,7 @@ def checkpoint_of(
         problem=problem_of(config),
         tokenizer=tokenizer,
         state=state,
-        sentence=sentence if sentence and task_named(task) == task_named(sentence.task) else None,
+        sentence=sentence,
         root=root,
         origin=origin or {},
         chosen=chosen(task, told_by, own, labels, problem_of(config), named=told_by == AS_NAMED)

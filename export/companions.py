@@ -62,8 +62,9 @@ def companions_from_folder(folder: Path, *, task: str | None = None, labels: Seq
         config["id2label"] = {str(index): label for index, label in enumerate(labels)}
     task = task if task and task_named(task) else checked_task(config, None)  # the graph itself will be tried
     own = checked_labels(config, task, None)
-    tokenizer = reading_of_tokenizer(place, config)
-    limits = (positions(config), tokenizer.max_length, sentence.max_length if sentence else None)
+    sentence = sentence if sentence and sentence.serves(task) else None
+    tokenizer = reading_of_tokenizer(place, config, lower_case=sentence is not None and sentence.reading.lower_case)
+    limits = (positions(config), (sentence.max_length if sentence else None) or tokenizer.max_length)
     return Companions(
         tokenizer=tokenizer,
         config=config,
@@ -71,7 +72,7 @@ def companions_from_folder(folder: Path, *, task: str | None = None, labels: Seq
         labels=own,
         problem=problem_of(config),
         max_length=min((limit for limit in limits if limit), default=POSITIONS),
-        sentence=sentence.record() if sentence and task_named(task) == task_named(sentence.task) else {},
+        sentence=sentence.record() if sentence else {},
         chosen=chosen(task, told_by, architecture_of(config), own, problem_of(config), named=told_by == AS_NAMED),
     )
 

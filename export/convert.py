@@ -98,7 +98,7 @@ def tokenizer_from_vocabulary(folder: Path, config: Mapping[str, Any]) -> tuple[
     """A tokenizer of vocab.txt, or of vocab.json and merges.txt, by transformers."""
     refuse_python_only(folder, config)
     refuse_empty(folder)
-    made = auto_tokenizer(folder, config, {})
+    made = auto_tokenizer(folder, config)
     rust, tokenizers = made.backend_tokenizer, require("tokenizers", extra="onnx")
     if type(rust.model).__name__ == "WordPiece":
         if rust.model.token_to_id(rust.model.unk_token) is None:  # it would fail at the first unknown word

@@ -38,7 +38,7 @@ class Library:
     @cached_property
     def tokenizer(self) -> Any:
         """transformers' tokenizer, which cuts at the checkpoint's own length."""
-        made = auto_tokenizer(self.checkpoint.folder, self.checkpoint.config, {})
+        made = auto_tokenizer(self.checkpoint.folder, self.checkpoint.config)
         made.model_max_length = self.checkpoint.max_length
         return made
 

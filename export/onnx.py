@@ -133,7 +133,7 @@ def expected_export(
     sequence: tuple[int | str, ...] = ("batch", fixed_length or "sequence")
     widths = {
         "labels": len(checkpoint.labels),
-        "hidden": config.get("hidden_size") or config.get("dim"),
+        "hidden": checkpoint.width(hidden_of(config)),
         "vocabulary": config["vocab_size"],
     }
     width = (widths[row.width],) if row.width in widths else ()

@@ -41,8 +41,7 @@ class Packing:
 
 def can_pack(checkpoint: Checkpoint) -> bool:
     """Whether a checkpoint's graph can be packed: its attention can be replaced, and nothing is pooled behind it."""
-    pooled = checkpoint.sentence is not None and bool(checkpoint.sentence.dense)
-    return not pooled and bool(family_of(checkpoint.config).encoder)
+    return not checkpoint.pooled and bool(family_of(checkpoint.config).encoder)
 
 
 def refuse_unpackable(checkpoint: Checkpoint) -> None:

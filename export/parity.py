@@ -106,6 +106,7 @@ class Encoder:
         tokenizer.encode_special_tokens = exported.reading.get("split_special_tokens", False)
         tokenizer.enable_padding(pad_id=exported.pad_id, length=exported.fixed_length)
         self.tokenizer = tokenizer
+        self.lower = exported.reading.get("lower_case", False)
         self.typed = exported.reading.get("token_types", True)
         self.inputs = exported.inputs
         self.pair = exported.row.pair
@@ -117,6 +118,7 @@ class Encoder:
 
     def __call__(self, texts: Sequence[str]) -> Tensors:
         """The tensors of a group, for a task on pairs each text with its partner."""
+        texts = [text.lower() for text in texts] if self.lower else texts
         items = [pair_of(text) for text in texts] if self.pair else list(texts)
         encodings = self.tokenizer.encode_batch(items)
         columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}

@@ -51,7 +51,7 @@ def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = 
     refuse_unknown(checkpoint, loading, empty)
     refuse_gaps(checkpoint, loading)
     refuse_unrunnable(model.eval())
-    if checkpoint.sentence and checkpoint.sentence.dense:
+    if checkpoint.sentence and checkpoint.pooled:
         model = pooled_model(model, checkpoint.sentence)
     model.taken_off = taken_off
     return model.eval()

@@ -1,136 +1,264 @@
-"""A sentence-transformers folder: what it does with the hidden states after the transformer, read from its modules."""
+"""A sentence-transformers folder: what it is for, how it reads texts, and what it does with the model's answer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.files import parsed, read_json, read_json_if_there
+from tbgen.export.files import read_json, read_json_if_there
+from tbgen.export.sentence_keys import check_keys
+from tbgen.export.sentence_modules import Module, layers_of, modules_from_folder, names_of, width_of
+from tbgen.export.sentence_text import Reading, reading_from_folder
 
-# Pooling modes by the switch that turns them on; the switch has this form up to sentence-transformers 5.
-SWITCHES = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_lasttoken": "lasttoken",
+CONFIG_FILE, MODULES_FILE = "config_sentence_transformers.json", "modules.json"
+# What a CrossEncoder's scores go through, by the names of classes of torch.nn.
+ACTIVATIONS = ("Identity", "Sigmoid", "Tanh", "ReLU", "Softmax", "LogSigmoid", "Softplus")
+SPLADE = {"pooling_strategy": ("max", "sum"), "activation_function": ("relu", "log1p_relu")}
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+MARKS = ("sentence_transformers", "sbert_ce_default_activation_function")  # of a CrossEncoder's config.json before 5.4
+TASKS_OF = {
+    "SentenceTransformer": ("embedding", "similarity"),
+    "SparseEncoder": ("sparse-embedding",),
+    "CrossEncoder": ("rerank", "text-classification", "zero-shot-classification"),
 }
-POOLINGS = tuple(SWITCHES.values())
-ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid")
-SPLADE = ("max", "sum")
-
-
-@dataclass(frozen=True)
-class Dense:
-    """A linear layer behind the pooling: its folder, and its activation by the name of a torch.nn class."""
-
-    folder: Path
-    activation: str
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """What follows the transformer: `pooling` to one vector per text, linear layers, and L2 normalisation.
+    """What sentence-transformers makes of a transformer's answer.
 
-    A SPLADE folder (task sparse-embedding) pools the weights of words by `pooling`, behind `activation`.
-    `prompts` are the prefixes by name, `prompt` the name of the one that is put before every text. With linear layers
-    the pooling is part of the graph, since they come after it; otherwise hidden states leave the graph.
+    `kind` is the library's class, as the file `said_in` says it; `task` the one that does what it does. `transformer`
+    is the folder of the model, `reading` how texts reach it. `prompts` are the prefixes by name, `prompt` the name of
+    the one that is put before every text.
+    SentenceTransformer: `pooling` to one vector, by one mode or by several joined, and L2 normalisation. `layers` are
+    the modules that are part of the graph, the pooling first: all but a Normalize at the end where more than these two
+    follow; without layers hidden states leave the graph. `similarity` compares vectors, of which the first
+    `truncate_dim` numbers are kept at last. SparseEncoder: `pooling` of the words' weights behind `activation`, the
+    `top_k` heaviest kept. CrossEncoder: `activation` makes a score of a logit.
     """
 
-    transformer: Path
+    kind: str
+    said_in: str
     task: str
-    max_length: int | None
-    pooling: str
-    normalize: bool
-    dense: tuple[Dense, ...]
-    prompts: dict[str, str]
-    prompt: str | None
+    transformer: Path
+    reading: Reading
+    prompts: dict[str, str] = field(default_factory=dict)
+    prompt: str | None = None
+    pooling: str | tuple[str, ...] = "mean"
+    include_prompt: bool = True
+    normalize: bool = False
+    layers: tuple[Module, ...] = ()
+    similarity: str = "cosine"
+    truncate_dim: int | None = None
     activation: str | None = None
+    top_k: int | None = None
+
+    @property
+    def max_length(self) -> int | None:
+        """The longest text, where the folder names one."""
+        return self.reading.max_length
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the graph gives vectors of texts."""
+        return bool(self.layers)
+
+    def serves(self, task: str) -> bool:
+        """Whether what is said here holds for a task."""
+        return task in TASKS_OF[self.kind]
+
+    def width(self, hidden: int) -> int:
+        """How many numbers leave a graph whose hidden states have so many."""
+        return width_of(self.layers, hidden) if self.layers else hidden
 
     def record(self) -> dict[str, Any]:
-        """What a server's step has to know, in plain values."""
-        return {
-            "pooling": self.pooling,
-            "pooled": bool(self.dense),
-            "normalize": self.normalize,
-            "prompts": self.prompts,
-            "prompt": self.prompt,
-            **({"activation": self.activation} if self.activation else {}),
+        """What a server's step has to know, in plain values; what is as it is in most folders is left out."""
+        said = {"prompts": self.prompts, "prompt": self.prompt}
+        if self.kind == "CrossEncoder":
+            return {**said, "pair": True, "activation": self.activation}
+        pooling = self.pooling if isinstance(self.pooling, str) else list(self.pooling)
+        always = {"pooling": pooling, "pooled": self.pooled, "normalize": self.normalize, **said}
+        rest = {
+            "activation": self.activation,
+            "top_k": self.top_k,
+            "truncate_dim": self.truncate_dim,
+            "similarity": None if self.similarity == "cosine" else self.similarity,
+            "include_prompt": None if self.include_prompt else False,
         }
+        return {**always, **{key: value for key, value in rest.items() if value is not None}}
 
 
 def sentence_from_folder(folder: Path) -> Sentence | None:
-    """Read modules.json and what it names; None where there is none. Raises UserError for modules it cannot serve."""
-    if not (folder / "modules.json").is_file():
-        return None
-    modules = [
-        (module["type"].rsplit(".", 1)[-1], folder / module["path"]) for module in parsed(folder / "modules.json")
-    ]
-    kinds = [kind for kind, _ in modules]
-    if kinds == ["MLMTransformer", "SpladePooling"]:
-        return splade(folder, modules[0][1], modules[1][1])
-    if kinds[:2] != ["Transformer", "Pooling"] or not is_chain(kinds[2:]):
-        raise UserError(
-            f"{str(folder)!r} has the modules {', '.join(kinds)}; tbgen serves Transformer, Pooling, then Dense "
-            "any number of times, then Normalize or not; or MLMTransformer, SpladePooling"
-        )
-    return Sentence(
-        **common(folder, modules[0][1]),
+    """Read a folder's modules, or what says that it is of this library; None where nothing does. Raises UserError."""
+    config = read_json_if_there(folder, CONFIG_FILE)
+    if (folder / MODULES_FILE).is_file():
+        modules = modules_from_folder(folder)
+        splade = modules[-1].kind == "SpladePooling"
+        kind, said_in = ("SparseEncoder" if splade else "SentenceTransformer"), MODULES_FILE
+    else:
+        modules = []
+        kind, said_in = "SentenceTransformer", CONFIG_FILE
+        if not (folder / CONFIG_FILE).is_file():
+            if not any(read_json_if_there(folder, "config.json").get(mark) for mark in MARKS):
+                return None
+            kind, said_in = "CrossEncoder", "config.json"
+    if config.get("model_type"):
+        kind, said_in = config["model_type"], CONFIG_FILE
+    if kind not in KINDS:
+        raise UserError(f"{str(folder)!r} holds a {kind}, as {said_in} says; tbgen serves {', '.join(KINDS)}")
+    return KINDS[kind](folder, said_in, modules, config if modules else {})
+
+
+def embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
+    """A SentenceTransformer. Without modules.json it is what the library makes of it: the mean, and no prompts."""
+    check_first(folder, modules, "Transformer, Pooling, then Dense, LayerNorm, Normalize, Dropout in any order")
+    transformer = modules[0].folder if modules else folder
+    own = read_json_if_there(transformer, "config.json")
+    if modules:
+        layers = layers_of(modules[1:], hidden_states=bool(own.get("output_hidden_states")))
+    else:
+        layers = (Module("Pooling", folder, {"modes": ["mean"], "include_prompt": True}),)
+    if hidden := own.get("hidden_size") or own.get("dim"):
+        width_of(layers, hidden)
+    *before, last = layers
+    normalize = last.kind == "Normalize" and (last.takes[0], last.gives) == ("sentence_embedding",) * 2
+    layers = tuple(before) if normalize else layers
+    pool = next((layer for layer in layers if layer.kind == "Pooling"), None)
+    modes = pool.config["modes"] if pool else ["mean"]
+    similarity = config.get("similarity_fn_name")
+    sentence = Sentence(
+        **common(folder, said_in, transformer, "feature-extraction", config, ("query", "document")),
+        kind="SentenceTransformer",
         task="embedding",
-        pooling=pooling_of(modules[1][1]),
-        normalize="Normalize" in kinds,
-        dense=tuple(dense_of(place) for kind, place in modules if kind == "Dense"),
+        pooling=modes[0] if len(modes) == 1 else tuple(modes),
+        include_prompt=pool.config["include_prompt"] if pool else True,
+        normalize=normalize,
+        layers=() if [layer.kind for layer in layers] == ["Pooling"] else layers,
+        similarity=similarity if similarity in SIMILARITIES else "cosine",
+        truncate_dim=config.get("truncate_dim"),
+    )
+    if sentence.pooled and not sentence.include_prompt and any(sentence.prompts.values()):
+        raise UserError(
+            f"{str(folder)!r} keeps its prompts' tokens out of the pooling (include_prompt false), and has "
+            f"{names_of(sentence.layers)} in the graph; tbgen serves that where only Pooling and Normalize follow"
+        )
+    return sentence
+
+
+def splade(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
+    """A SparseEncoder: a masked language model, and the words' weights pooled. Raises UserError."""
+    kinds = [module.kind for module in modules]
+    if modules and (len(modules) != 2 or kinds[0] not in TRANSFORMERS or kinds[1] != "SpladePooling"):
+        raise UserError(
+            f"{str(folder)!r} has the modules {names_of(modules)}; tbgen serves of a SparseEncoder Transformer or "
+            "MLMTransformer, then SpladePooling"
+        )
+    said: dict[str, Any] = {}
+    if modules:
+        pooling = modules[1].folder
+        said = read_json(pooling, "config.json", "a SpladePooling module has one")
+        check_keys(said, "SpladePooling", repr(str(pooling)))
+        for key, known in SPLADE.items():
+            if said.get(key, known[0]) not in known:
+                raise UserError(f"{str(pooling)!r} pools by {said[key]!r}; tbgen serves {', '.join(known)}")
+    transformer = modules[0].folder if modules else folder
+    return Sentence(
+        **common(folder, said_in, transformer, "fill-mask", config, ("query", "document")),
+        kind="SparseEncoder",
+        task="sparse-embedding",
+        pooling=said.get("pooling_strategy", "max"),
+        activation=said.get("activation_function", "relu"),
+        top_k=config.get("max_active_dims"),
     )
 
 
-def common(folder: Path, transformer: Path) -> dict[str, Any]:
-    """What every such folder has: the transformer's place, its longest text, and the prompts."""
-    settings = read_json_if_there(folder, "config_sentence_transformers.json")
+def cross_encoder(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
+    """A CrossEncoder: a classifier of pairs, whose only logit is a score. Raises UserError."""
+    if len(modules) > 1 or (modules and modules[0].kind != "Transformer"):
+        raise UserError(
+            f"{str(folder)!r} has the modules {names_of(modules)}; tbgen serves of a CrossEncoder Transformer alone"
+        )
+    transformer = modules[0].folder if modules else folder
+    own = read_json_if_there(transformer, "config.json")
+    count = len(own.get("id2label") or [None] * int(own.get("num_labels", 2)))
+    task = "rerank" if count == 1 else "text-classification"
+    return Sentence(
+        **common(folder, said_in, transformer, "sequence-classification", config, ()),
+        kind="CrossEncoder",
+        task=task,
+        activation=activation_of(config, own, folder) or ("Sigmoid" if count == 1 else "Identity"),
+    )
+
+
+KINDS: dict[str, Callable[[Path, str, list[Module], Mapping[str, Any]], Sentence]] = {
+    "SentenceTransformer": embedder,
+    "CrossEncoder": cross_encoder,
+    "SparseEncoder": splade,
+}
+TRANSFORMERS = ("Transformer", "MLMTransformer")
+
+
+def activation_of(config: Mapping[str, Any], own: Mapping[str, Any], folder: Path) -> str | None:
+    """The activation that a CrossEncoder was saved with, if any: the first that is named. Raises UserError."""
+    marked = own.get("sentence_transformers") or {}
+    old = own.get("sbert_ce_default_activation_function") if "activation_fn" not in marked else None
+    path = config.get("activation_fn") or marked.get("activation_fn") or old
+    if path is None:
+        return None
+    name = str(path).rsplit(".", 1)[-1]
+    if not str(path).startswith("torch.nn.") or name not in ACTIVATIONS:
+        raise UserError(
+            f"{str(folder)!r} makes scores by the activation {path!r}; tbgen serves {', '.join(ACTIVATIONS)} of "
+            "torch.nn: save the CrossEncoder with one of these"
+        )
+    return name
+
+
+def check_first(folder: Path, modules: list[Module], known: str) -> None:
+    """Raise UserError for modules of which one is not served."""
+    kinds = [module.kind for module in modules]
+    if modules and (kinds[0] != "Transformer" or not {*kinds[1:]} <= LAYER_KINDS or "Pooling" not in kinds):
+        raise UserError(f"{str(folder)!r} has the modules {names_of(modules)}; tbgen serves {known}")
+
+
+LAYER_KINDS = {"Pooling", "Dense", "Normalize", "LayerNorm", "Dropout", "WeightedLayerPooling"}
+
+
+def common(
+    folder: Path, said_in: str, transformer: Path, task: str, config: Mapping[str, Any], names: tuple[str, ...]
+) -> dict[str, Any]:
+    """What every kind has: how texts are read, and prompts, of which `names` are there, empty, without being saved."""
+    check_known_prompt(folder, config, names)
+    named = {name: text or "" for name, text in (config.get("prompts") or {}).items()}
+    default = config.get("default_prompt_name")
+    # Without modules.json the library does not read the settings of its Transformer module either.
+    reading = (
+        reading_from_folder(transformer, task) if (folder / MODULES_FILE).is_file() else Reading(task, None, False)
+    )
+    if reading.task != task:
+        raise UserError(
+            f"{str(transformer)!r} has the transformer_task {reading.task}; this kind of model needs {task}"
+        )
     return {
+        "said_in": said_in,
         "transformer": transformer,
-        "max_length": read_json_if_there(transformer, "sentence_bert_config.json").get("max_seq_length"),
-        "prompts": settings.get("prompts") or {},
-        "prompt": settings.get("default_prompt_name"),
+        "reading": reading,
+        "prompts": named,
+        "prompt": default if default in named else None,
     }
 
 
-def splade(folder: Path, transformer: Path, pooling: Path) -> Sentence:
-    """A SparseEncoder's folder: a masked language model, and the words' weights pooled. Raises UserError."""
-    config = read_json(pooling, "config.json", "a SpladePooling module has one")
-    strategy, activation = config.get("pooling_strategy", "max"), config.get("activation_function", "relu")
-    if strategy not in SPLADE:
-        raise UserError(f"{str(pooling)!r} pools by {strategy!r}; tbgen serves {', '.join(SPLADE)}")
-    return Sentence(
-        **common(folder, transformer),
-        task="sparse-embedding",
-        pooling=strategy,
-        normalize=False,
-        dense=(),
-        activation=activation,
-    )
-
-
-def is_chain(kinds: list[str]) -> bool:
-    """Whether these are linear layers, then at most one normalisation."""
-    layers = kinds[:-1] if kinds[-1:] == ["Normalize"] else kinds
-    return all(kind == "Dense" for kind in layers)
-
-
-def pooling_of(folder: Path) -> str:
-    """The one mode of a Pooling module. Raises UserError for several at once, and for those that tbgen has not."""
-    config = read_json(folder, "config.json", "a Pooling module has one")
-    on = [key for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
-    modes = [config["pooling_mode"]] if "pooling_mode" in config else [SWITCHES.get(key, key) for key in on]
-    if len(modes) != 1 or modes[0] not in POOLINGS:
-        raise UserError(f"{str(folder)!r} pools by {modes}; tbgen serves one of {', '.join(POOLINGS)}")
-    return str(modes[0])
-
-
-def dense_of(folder: Path) -> Dense:
-    """A Dense module. Raises UserError for an activation that it has not."""
-    config = read_json(folder, "config.json", "a Dense module has one")
-    activation = config.get("activation_function", "torch.nn.modules.activation.Tanh").rsplit(".", 1)[-1]
-    if activation not in ACTIVATIONS:
-        raise UserError(f"{str(folder)!r} has the activation {activation!r}; tbgen serves {', '.join(ACTIVATIONS)}")
-    return Dense(folder, activation)
+def check_known_prompt(folder: Path, config: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    """Raise UserError for prompts that are not texts, and for a default that is none of them."""
+    prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
+    path = repr(str(folder / CONFIG_FILE))
+    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
+        raise UserError(f"{path} holds prompts that are not texts by name")
+    if default is not None and default not in (*prompts, *names):
+        have = ", ".join((*prompts, *names))
+        raise UserError(
+            f"{path} has the default_prompt_name {default!r}, which no prompt has; there are: {have or 'none'}"
+        )

@@ -65,9 +65,12 @@ def task_named(name: str) -> Task:
 
 
 def row_of(task: str, sentence: dict[str, Any]) -> Task:
-    """A task's row as a graph has it: one whose vectors are pooled already has no numbers per token."""
+    """A task's row as a graph has it: one whose vectors are pooled already has no numbers per token, and what
+    sentence-transformers trained on pairs reads pairs.
+    """
     row = task_named(task)
-    return replace(row, per_token=row.per_token and not sentence.get("pooled", False))
+    pooled, pair = sentence.get("pooled", False), sentence.get("pair", False)
+    return replace(row, per_token=row.per_token and not pooled, pair=row.pair or pair)
 
 
 def task_of_architecture(architecture: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,20 +66,22 @@ def check_tokenizer(folder: Path) -> None:
     )
 
 
-def reading_of_tokenizer(
-    folder: Path, config: Mapping[str, Any], settings: Mapping[str, Any] | None = None
-) -> TokenizerReading:
+def reading_of_tokenizer(folder: Path, config: Mapping[str, Any], *, lower_case: bool = False) -> TokenizerReading:
     """What transformers makes of a folder's tokenizer files.
 
-    config: the model's config.json, for folders without one. settings: keywords of `from_pretrained`, which
-    sentence-transformers keeps in files of its own. Raises UserError for files that it cannot read, and when nothing
-    says how to pad.
+    config: the model's config.json, for folders without one. lower_case: whether sentence-transformers lower-cases a
+    text before. Raises UserError for files that transformers cannot read, and when nothing says how to pad.
     """
     check_tokenizer(folder)
-    if not (folder / "tokenizer.json").is_file():
-        return _reading_of_slow(folder, config)
+    fast = (folder / "tokenizer.json").is_file()
+    reading = _reading_of_fast(folder, config) if fast else _reading_of_slow(folder, config)
+    return replace(reading, settings={**reading.settings, **({"lower_case": True} if lower_case else {})})
+
+
+def _reading_of_fast(folder: Path, config: Mapping[str, Any]) -> TokenizerReading:
+    """What transformers makes of a folder with a tokenizer.json."""
     tokenizer_from_file(folder / "tokenizer.json")  # a damaged one gets a sentence
-    made = auto_tokenizer(folder, config, settings or {})
+    made = auto_tokenizer(folder, config)
     rust = getattr(made, "backend_tokenizer", None)
     if rust is None:
         raise UserError(

@@ -101,7 +101,7 @@ def engine_module(model: Any, checkpoint: Checkpoint) -> Any:
     """The model as the engine has it: tensors in by position, the task's outputs as a tuple."""
     torch = require("torch", extra="onnx")
     fields = checkpoint.row.outputs.values()
-    pooled = checkpoint.sentence is not None and bool(checkpoint.sentence.dense)
+    pooled = checkpoint.pooled
     additive = family_of(checkpoint.config).mask == "additive"
     typed = TYPES in inputs_of(checkpoint.config)
 

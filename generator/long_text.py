@@ -15,19 +15,22 @@ from tbgen.generator.tasks import (
     QUERY_AND_TEXTS,
     QUERY_WITH_TEXTS,
     TEXT_WITH_LABELS,
-    Options,
-    Steps,
     Task,
     classification,
+    reads_pairs,
+    token_classification,
+    zero_shot,
+)
+from tbgen.generator.vectors import (
+    Options,
+    Steps,
     embedding,
     ids_type,
     rerank,
     said_in_json,
     similarity,
     sparse_embedding,
-    token_classification,
     width,
-    zero_shot,
 )
 
 LONG_TEXTS = ("truncate", "reject", "windows")
@@ -44,7 +47,7 @@ class Windowed:
     """
 
     head: Callable[[Exported, Options], Steps]
-    reading: Callable[[Options], Mapping[str, Any]] = lambda _: {}
+    reading: Callable[[Exported, Options], Mapping[str, Any]] = lambda *_: {}
 
 
 def task_for(name: str, task: Task, long_text: str | None) -> Task:
@@ -88,7 +91,7 @@ def in_windows(name: str, task: Task) -> Task:
         chosen = {"stride": longest // 4} | {key: options[key] for key in WINDOW_OPTIONS if key in options}
         if (stride := chosen["stride"]) >= longest // 2:
             raise UserError(f"a stride of {stride} is too long for windows of {longest} tokens; set less than half")
-        return chosen | dict(row.reading(options))
+        return chosen | dict(row.reading(exported, options))
 
     return replace(
         task,
@@ -123,6 +126,13 @@ def merged_vectors(exported: Exported, options: Options) -> Steps:
     """Vectors pooled of each window, merged, then cut and scaled."""
     (head,) = embedding(exported, options)
     pooling = head.settings.get("pooling", "mean")
+    if head.settings.get("skip_prompt") or pooling not in MERGED:
+        raise UserError(
+            f"windows are merged where tokens are pooled by one of {', '.join(MERGED)}, prompts included; this pools "
+            f"by {pooling if isinstance(pooling, str) else ' and '.join(pooling)}"
+            + (", prompts left out" if head.settings.get("skip_prompt") else "")
+            + "; leave --long-text windows out"
+        )
     if pooling == "none":
         return (merge(exported, "mean"), head)
     names = ("size", "data_type", "pooling")
@@ -159,17 +169,20 @@ def merged_weights(exported: Exported, options: Options) -> Steps:
     return (Step("merge.py", "LargestLogits", settings), head)
 
 
+MERGED = ("none", "cls", "mean", "max", "lasttoken")  # of the windows' vectors the mean is taken, of max the largest
 WINDOW_OPTIONS: dict[str, Mapping[str, Any]] = {"stride": COUNT, "max_windows": COUNT}
 WINDOWED = {
-    "text-classification": Windowed(merged_classes, lambda options: PAIR if options.get("pair") else {}),
-    "token-classification": Windowed(joined_tokens, lambda _: {"extras": ["offsets", "tokenized_text"]}),
+    "text-classification": Windowed(
+        merged_classes, lambda exported, options: PAIR if reads_pairs(exported, options) else {}
+    ),
+    "token-classification": Windowed(joined_tokens, lambda *_: {"extras": ["offsets", "tokenized_text"]}),
     "embedding": Windowed(lambda exported, options: said_in_json(merged_vectors(exported, options), options)),
     "rerank": Windowed(
         lambda exported, options: (merge(exported, "max"), *rerank(exported, options)),
-        lambda _: QUERY_WITH_TEXTS | {"cut": "second"},
+        lambda *_: QUERY_WITH_TEXTS | {"cut": "second"},
     ),
-    "similarity": Windowed(merged_similarity, lambda _: QUERY_AND_TEXTS),
-    "zero-shot-classification": Windowed(merged_entailment, lambda _: TEXT_WITH_LABELS | {"cut": "first"}),
+    "similarity": Windowed(merged_similarity, lambda *_: QUERY_AND_TEXTS),
+    "zero-shot-classification": Windowed(merged_entailment, lambda *_: TEXT_WITH_LABELS | {"cut": "first"}),
     "sparse-embedding": Windowed(merged_weights),
 }
 NOT_WINDOWED = {"fill-mask": "a mask is filled from the words around it; send the passage that it stands in"}

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tbgen.backends.model import check_parameter
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.generator.engines import DATA_TYPES, EACH_GRAPH
+from tbgen.export.sentence import SIMILARITIES
+from tbgen.export.sentence_modules import POOLINGS
+from tbgen.generator.engines import EACH_GRAPH
 from tbgen.generator.step import Step
-
-Options = Mapping[str, Any]
-Steps = tuple[Step, ...]
+from tbgen.generator.vectors import (
+    Options,
+    Steps,
+    chosen,
+    embedding,
+    ids_type,
+    prompts,
+    query_pairs,
+    query_texts,
+    rerank,
+    said_in_json,
+    similarity,
+    sparse_embedding,
+    width,
+)
 
 
 @dataclass(frozen=True)
@@ -61,23 +75,6 @@ class Task:
         return graphs
 
 
-def chosen(options: Options, *names: str) -> dict[str, Any]:
-    """Those of the named options that a person set, as settings of a step; json and logits as extras."""
-    settings = {name: options[name] for name in names if name in options}
-    extras = [name for name in ("logits", "json") if name in names and settings.pop(name, False)]
-    return settings | ({"extras": extras} if extras else {})
-
-
-def width(exported: Exported) -> int:
-    """Size of the last axis of the engine's output: classes, hidden states or vocabulary."""
-    return int(exported.outputs["outputs"].shape[-1])
-
-
-def ids_type(exported: Exported) -> str:
-    """Data type of the token tensors."""
-    return DATA_TYPES[exported.inputs["input_ids"].dtype]
-
-
 # What makes scores of logits, where softmax does not, and which options each of these ways can use.
 ACTIVATIONS = {"regression": "none", "multi_label_classification": "sigmoid"}
 CLASSIFYING = {
@@ -89,7 +86,7 @@ CLASSIFYING = {
 
 def classification(exported: Exported, options: Options) -> Steps:
     """Classes of a text, or the values of a regression. Raises UserError for options that the activation cannot use."""
-    activation = options.get("activation") or ACTIVATIONS.get(exported.problem, "softmax")
+    activation = options.get("activation") or saved_activation(exported) or ACTIVATIONS.get(exported.problem, "softmax")
     for name in CLASSIFYING["sigmoid"]:
         if name in options and name not in CLASSIFYING[activation]:
             others = " or ".join(other for other, names in CLASSIFYING.items() if name in names)
@@ -98,10 +95,29 @@ def classification(exported: Exported, options: Options) -> Steps:
                 f"leave it out, or set activation to {others}"
             )
     settings = {"labels": list(exported.labels)} | chosen(options, *CLASSIFYING[activation])
+    if exported.sentence.get("activation") == "Identity" and "logits" in CLASSIFYING[activation]:
+        settings |= chosen({"logits": True, **options}, "logits", "json")  # what CrossEncoder.predict gives
     if activation == "none":
         return (Step("regression.py", "Regression", settings),)
     named = {"activation": activation} if activation != "softmax" else {}
     return (Step("text_classification.py", "TextClassification", settings | named),)
+
+
+# What a CrossEncoder's scores go through -> the activation that gives them; none: what the checkpoint's problem says.
+SAVED = {"Identity": None, "Sigmoid": "sigmoid", "Softmax": "softmax"}
+
+
+def saved_activation(exported: Exported) -> str | None:
+    """The activation that a CrossEncoder was saved with, if any. Raises UserError for one that no head has."""
+    saved = exported.sentence.get("activation")
+    if saved is None:
+        return None
+    if saved not in SAVED:
+        raise UserError(
+            f"this CrossEncoder gives its classes through {saved}; text-classification has {', '.join(CLASSIFYING)}: "
+            "choose one with --set activation="
+        )
+    return SAVED[saved] or ("none" if len(exported.labels) == 1 else None)
 
 
 def token_classification(exported: Exported, options: Options) -> Steps:
@@ -124,67 +140,6 @@ def windows(exported: Exported, options: Options) -> dict[str, Any]:
     """How a long context is cut: as transformers' pipeline does, into 384 tokens that share at most 128."""
     longest = exported.fixed_length or min(exported.max_length, options.get("window", 384))
     return {"max_length": longest, "stride": options.get("stride", min(longest // 2, 128))}
-
-
-def embedding(exported: Exported, options: Options) -> Steps:
-    """A vector for a text: as a sentence-transformers folder says, unless a person set otherwise."""
-    sentence = exported.sentence
-    settings: dict[str, Any] = {"size": width(exported), "data_type": ids_type(exported)}
-    if sentence:
-        settings |= {
-            "pooling": "none" if sentence["pooled"] else sentence["pooling"],
-            "normalize": sentence["normalize"],
-        }
-    if "precision" in options:
-        settings["output_type"] = f"TYPE_{options['precision'].upper()}"
-    return (Step("embedding.py", "Embedding", settings | chosen(options, "pooling", "normalize", "dims")),)
-
-
-def said_in_json(vectors: Steps, options: Options) -> Steps:
-    """Steps whose last one is an Embedding, which then gives JSON too: to all requests, or to those that ask for it."""
-    *before, last = vectors
-    return (*before, replace(last, settings={**last.settings, "with_json": bool(options.get("json"))}))
-
-
-def prompts(exported: Exported, options: Options) -> Steps:
-    """The prompts that a request may name, if the model has any."""
-    named = options.get("prompts", exported.sentence.get("prompts"))
-    if not named:
-        return ()
-    default = options.get("default_prompt", exported.sentence.get("prompt"))
-    if default is not None and default not in named:
-        raise UserError(f"no prompt {default!r}. Prompts: {', '.join(named)}")
-    return (Step("prompt.py", "Prompt", {"prompts": named, "default": default}),)
-
-
-def query_texts(exported: Exported, options: Options) -> Steps:
-    """A query and texts as rows, each with the prompt that sentence-transformers' encode_query, encode_document use."""
-    named = exported.sentence.get("prompts", {})
-    default = named.get(exported.sentence.get("prompt"), "")
-    settings = {
-        "query_prompt": named.get("query", default),
-        "text_prompt": next((named[name] for name in ("document", "passage", "corpus") if name in named), default),
-    }
-    return (
-        Step("similarity.py", "QueryTexts", settings | chosen(options, "query_prompt", "text_prompt", "max_texts")),
-    )
-
-
-def similarity(exported: Exported, options: Options) -> Steps:
-    """Cosines of a query and texts, from their vectors."""
-    vectors = embedding(exported, options)
-    settings = {"size": options.get("dims", width(exported))} | chosen(options, "json")
-    return (*vectors, Step("similarity.py", "Similarity", settings))
-
-
-def rerank(exported: Exported, options: Options) -> Steps:
-    """A score for a pair. Raises UserError for a model with several classes."""
-    if len(exported.labels) != 1:
-        raise UserError(
-            f"rerank needs a checkpoint with one output, this one has {len(exported.labels)} "
-            f"({', '.join(exported.labels)}); serve it with --task text-classification --set pair=true"
-        )
-    return (Step("rerank.py", "Rerank", chosen(options, "sigmoid", "json")),)
 
 
 def zero_shot(exported: Exported, options: Options) -> Steps:
@@ -211,13 +166,9 @@ def fill_mask(exported: Exported, options: Options) -> Steps:
     return (Step("fill_mask.py", "FillMask", settings, (exported.tokenizer,)),)
 
 
-def sparse_embedding(exported: Exported, options: Options) -> Steps:
-    """Weights of the vocabulary's tokens for a text."""
-    settings = {"size": width(exported), "data_type": ids_type(exported)}
-    settings |= {name: exported.sentence[name] for name in ("pooling", "activation") if name in exported.sentence}
-    names = ("pooling", "activation", "top_k", "json")
-    step = Step("sparse_embedding.py", "SparseEmbedding", settings | chosen(options, *names), (exported.tokenizer,))
-    return (step,)
+def reads_pairs(exported: Exported, options: Options) -> bool:
+    """Whether a classifier's texts come in twos: if a person says so, or a CrossEncoder was saved."""
+    return bool(options.get("pair", exported.sentence.get("pair", False)))
 
 
 PAIR: dict[str, Any] = {"texts": ["input_text", "text_pair"]}
@@ -229,12 +180,14 @@ FLAG = {"type": "boolean"}
 TEXT = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
 SHARE = {"type": "number", "minimum": 0, "maximum": 1}
-POOLING = {"type": "string", "enum": ["cls", "mean", "max", "lasttoken"]}
+PROMPTS = {"type": "object"}
+POOLING = {"type": "string", "enum": list(POOLINGS)}
 
 TASKS = {
     "text-classification": Task(
         classification,
-        reading=lambda _, options: PAIR if options.get("pair") else {},
+        rows=lambda exported, options: prompts(exported, options) if reads_pairs(exported, options) else (),
+        reading=lambda exported, options: PAIR if reads_pairs(exported, options) else {},
         options={
             "pair": FLAG,
             "activation": {"type": "string", "enum": list(CLASSIFYING)},
@@ -276,18 +229,18 @@ TASKS = {
             "normalize": FLAG,
             "dims": COUNT,
             "precision": {"type": "string", "enum": ["fp32", "fp16"]},
-            "prompts": {"type": "object"},
+            "prompts": PROMPTS,
             "default_prompt": TEXT,
             "json": FLAG,
         },
     ),
     "rerank": Task(
         rerank,
-        rows=lambda _, options: (Step("rerank.py", "QueryPairs", chosen(options, "max_texts")),),
+        rows=query_pairs,
         reading=lambda *_: QUERY_WITH_TEXTS,
         graphs=("bls", "single"),
         max_items=16,
-        options={"sigmoid": FLAG, "max_texts": COUNT, "json": FLAG},
+        options={"sigmoid": FLAG, "max_texts": COUNT, "prompts": PROMPTS, "default_prompt": TEXT, "json": FLAG},
     ),
     "similarity": Task(
         similarity,
@@ -298,6 +251,7 @@ TASKS = {
         options={
             "pooling": POOLING,
             "dims": COUNT,
+            "metric": {"type": "string", "enum": list(SIMILARITIES)},
             "query_prompt": TEXT,
             "text_prompt": TEXT,
             "max_texts": COUNT,
@@ -317,11 +271,14 @@ TASKS = {
     ),
     "sparse-embedding": Task(
         sparse_embedding,
+        rows=prompts,
         max_items=8,
         options={
             "pooling": {"type": "string", "enum": ["max", "sum"]},
             "activation": {"type": "string", "enum": ["relu", "log1p_relu"]},
             "top_k": COUNT,
+            "prompts": PROMPTS,
+            "default_prompt": TEXT,
             "json": FLAG,
         },
     ),

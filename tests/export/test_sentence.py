@@ -124,16 +124,18 @@ def test_the_transformer_may_have_a_folder_of_its_own(tmp_path: Path) -> None:
     [
         (
             MEAN,
-            ("Normalize", "Dense"),
-            "has the modules Transformer, Pooling, Normalize, Dense; tbgen serves Transformer, ",
+            ("LSTM",),
+            "has the modules Transformer, Pooling, LSTM; tbgen serves Transformer, Pooling, then Dense, ",
         ),
-        (MEAN, ("LSTM",), "has the modules Transformer, Pooling, LSTM"),
+        (MEAN, ("Dense", "CNN"), "has the modules Transformer, Pooling, Dense, CNN"),
+        (MEAN, ("WordWeights",), "has the modules Transformer, Pooling, WordWeights"),
+        ({"pooling_mode": ["cls", "median"]}, (), r"pools by \['cls', 'median'\]; tbgen serves cls, max, mean"),
+        ({"pooling_mode": []}, (), r"pools by \[\]; tbgen serves"),
         (
-            {**MEAN, "pooling_mode_cls_token": True},
+            {"pooling_mode_median": True},
             (),
-            r"pools by \['cls', 'mean'\]; tbgen serves one of cls, mean, max",
+            "has the key 'pooling_mode_median', which Pooling of sentence-transformers ",
         ),
-        ({"pooling_mode_weightedmean_tokens": True}, (), r"pools by \['pooling_mode_weightedmean_tokens'\]"),
     ],
 )
 def test_modules_it_cannot_serve_are_refused(
