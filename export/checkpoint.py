@@ -88,7 +88,7 @@ def checkpoint_from_folder(
     config = config_from_folder(folder)
     weight_files(folder)
     check_tokenizer(folder)
-    told_by = told(config, task, sentence)
+    told_by = told(task, sentence)
     task = task or (sentence.task if sentence else None)
     return checkpoint_of(
         folder,
@@ -102,7 +102,7 @@ def checkpoint_from_folder(
     )
 
 
-def told(config: dict[str, Any], named: str | None, sentence: Sentence | None) -> str:
+def told(named: str | None, sentence: Sentence | None) -> str:
     """What tells a checkpoint's task: a person, or the key of a file."""
     if named:
         return AS_NAMED

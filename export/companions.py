@@ -51,7 +51,7 @@ def companions_from_folder(folder: Path, *, task: str | None = None, labels: Seq
     place = sentence.transformer if sentence else folder
     config = read_json_if_there(place, "config.json")
     config = checked_config(config) if config else {}
-    told_by = told(config, task, sentence)
+    told_by = told(task, sentence)
     task = task or (sentence.task if sentence else None)
     if not config and (task is None or (task_named(task).width == "labels" and not labels)):
         raise UserError(

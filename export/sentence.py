@@ -10,7 +10,17 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.files import read_json, read_json_if_there
 from tbgen.export.sentence_keys import check_keys
-from tbgen.export.sentence_modules import Module, layers_of, modules_from_folder, names_of, width_of
+from tbgen.export.sentence_modules import (
+    MASK,
+    READERS,
+    TOKENS,
+    VECTOR,
+    Module,
+    layers_of,
+    modules_from_folder,
+    names_of,
+    width_of,
+)
 from tbgen.export.sentence_text import Reading, reading_from_folder
 
 CONFIG_FILE, MODULES_FILE = "config_sentence_transformers.json", "modules.json"
@@ -19,6 +29,8 @@ ACTIVATIONS = ("Identity", "Sigmoid", "Tanh", "ReLU", "Softmax", "LogSigmoid", "
 SPLADE = {"pooling_strategy": ("max", "sum"), "activation_function": ("relu", "log1p_relu")}
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 MARKS = ("sentence_transformers", "sbert_ce_default_activation_function")  # of a CrossEncoder's config.json before 5.4
+TRANSFORMERS = ("Transformer", "MLMTransformer")  # of a SparseEncoder; the second up to 5.3
+MEAN = Module("Pooling", Path(), {"modes": ["mean"], "include_prompt": True}, (TOKENS, MASK), VECTOR)
 TASKS_OF = {
     "SentenceTransformer": ("embedding", "similarity"),
     "SparseEncoder": ("sparse-embedding",),
@@ -117,14 +129,12 @@ def embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping[
     check_first(folder, modules, "Transformer, Pooling, then Dense, LayerNorm, Normalize, Dropout in any order")
     transformer = modules[0].folder if modules else folder
     own = read_json_if_there(transformer, "config.json")
-    if modules:
-        layers = layers_of(modules[1:], hidden_states=bool(own.get("output_hidden_states")))
-    else:
-        layers = (Module("Pooling", folder, {"modes": ["mean"], "include_prompt": True}),)
+    hidden_states = bool(own.get("output_hidden_states"))
+    layers = layers_of(modules[1:], hidden_states=hidden_states) if modules else (MEAN,)
     if hidden := own.get("hidden_size") or own.get("dim"):
         width_of(layers, hidden)
     *before, last = layers
-    normalize = last.kind == "Normalize" and (last.takes[0], last.gives) == ("sentence_embedding",) * 2
+    normalize = last.kind == "Normalize" and (last.takes, last.gives) == ((VECTOR,), VECTOR)
     layers = tuple(before) if normalize else layers
     pool = next((layer for layer in layers if layer.kind == "Pooling"), None)
     modes = pool.config["modes"] if pool else ["mean"]
@@ -198,7 +208,6 @@ KINDS: dict[str, Callable[[Path, str, list[Module], Mapping[str, Any]], Sentence
     "CrossEncoder": cross_encoder,
     "SparseEncoder": splade,
 }
-TRANSFORMERS = ("Transformer", "MLMTransformer")
 
 
 def activation_of(config: Mapping[str, Any], own: Mapping[str, Any], folder: Path) -> str | None:
@@ -220,11 +229,8 @@ def activation_of(config: Mapping[str, Any], own: Mapping[str, Any], folder: Pat
 def check_first(folder: Path, modules: list[Module], known: str) -> None:
     """Raise UserError for modules of which one is not served."""
     kinds = [module.kind for module in modules]
-    if modules and (kinds[0] != "Transformer" or not {*kinds[1:]} <= LAYER_KINDS or "Pooling" not in kinds):
+    if modules and (kinds[0] != "Transformer" or not {*kinds[1:]} <= READERS.keys() or "Pooling" not in kinds):
         raise UserError(f"{str(folder)!r} has the modules {names_of(modules)}; tbgen serves {known}")
-
-
-LAYER_KINDS = {"Pooling", "Dense", "Normalize", "LayerNorm", "Dropout", "WeightedLayerPooling"}
 
 
 def common(

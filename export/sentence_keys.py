@@ -10,8 +10,6 @@ from typing import Any
 
 from tbgen.export.errors import UserError
 
-SERVED, NEVER, REFUSED = "served", "cannot matter", "refused"
-
 MODULES = {
     "type": "served: the class, under any path that the library had for it; code of one's own is refused",
     "path": "served: the module's folder; one outside the folder is refused",

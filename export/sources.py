@@ -217,7 +217,7 @@ def checkpoint_from_state(
         )
     config = encoder_config(config_of_base(base or str(tokenizer)))
     own = architecture_of(config) if base is None else ""  # a base's head is another's
-    told_by = told(config, task, None) if own or task else "which a state dict does not tell and --task does"
+    told_by = told(task, None) if own or task else "which a state dict does not tell and --task does"
     task = task or task_of_architecture(own) or "text-classification"
     if task_named(task).width == "labels":
         count = label_count or len(labels or own_labels(config))
