@@ -188,7 +188,7 @@ def checked_task(config: dict[str, Any], named: str | None) -> str:
                 f"config.json names no architecture of a known task ({architecture!r}); "
                 f"name it with --task: {', '.join(TASKS)}"
             )
-        return "rerank" if is_cross_encoder(config) else found
+        return found
     wanted = task_named(named).architecture
     # Every checkpoint with a head holds the encoder below it, so hidden states can always be had.
     if architecture and wanted != "Model" and not architecture.endswith(wanted):
@@ -198,11 +198,6 @@ def checked_task(config: dict[str, Any], named: str | None) -> str:
             f"it can do: {', '.join(have) or 'embedding'}"
         )
     return named
-
-
-def is_cross_encoder(config: dict[str, Any]) -> bool:
-    """Whether sentence-transformers saved it as a CrossEncoder that gives one score."""
-    return "sentence_transformers" in config and len(config.get("id2label", {})) == 1
 
 
 def checked_labels(config: dict[str, Any], task: str, named: Sequence[str] | None) -> tuple[str, ...]:

@@ -62,12 +62,12 @@ def pooled_model(model: Any, sentence: Sentence) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.model = model
-            self.layers = torch.nn.ModuleList(LAYER[layer.kind](layer) for layer in sentence.layers)
+            self.behind = torch.nn.ModuleList(LAYER[layer.kind](layer) for layer in sentence.layers)
 
         def forward(self, attention_mask: Any, mask: Any = None, **named: Any) -> dict[str, Any]:
             answer = self.model(attention_mask=attention_mask if mask is None else mask, **named)
             features = {TOKENS: answer.last_hidden_state, MASK: attention_mask, LAYERS: answer.get("hidden_states")}
-            for said, layer in zip(sentence.layers, self.layers, strict=True):
+            for said, layer in zip(sentence.layers, self.behind, strict=True):
                 features[said.gives] = layer(*(features[name] for name in said.takes))
             return {"last_hidden_state": features[VECTOR]}
 

@@ -143,8 +143,8 @@ def fp32_nodes(graph: Any, row: Task) -> set[str]:
 
 
 def is_pooling(name: str) -> bool:
-    """Whether a node is of the pooling or linear layers that `pooled_model` puts behind the transformer."""
-    return name.startswith("/model/") and (name.count("/") == 2 or name.startswith("/model/dense/"))
+    """Whether a node is of the pooling or other layers that `pooled_model` puts behind the transformer."""
+    return name.startswith("/model/") and (name.count("/") == 2 or name.startswith("/model/behind."))
 
 
 def mask_nodes(graph: Any) -> set[str]:

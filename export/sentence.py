@@ -114,7 +114,8 @@ def sentence_from_folder(folder: Path) -> Sentence | None:
         modules = []
         kind, said_in = "SentenceTransformer", CONFIG_FILE
         if not (folder / CONFIG_FILE).is_file():
-            if not any(read_json_if_there(folder, "config.json").get(mark) for mark in MARKS):
+            own = read_json_if_there(folder, "config.json")
+            if all(own.get(mark) is None for mark in MARKS):
                 return None
             kind, said_in = "CrossEncoder", "config.json"
     if config.get("model_type"):

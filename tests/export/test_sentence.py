@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -174,3 +175,14 @@ def test_a_splade_folder_is_for_sparse_embeddings(tmp_path: Path) -> None:
 def test_a_splade_folder_with_another_pooling_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="pools by 'mean'; tbgen serves max, sum"):
         checkpoint_from_folder(splade_folder(tmp_path / "made", pooling_strategy="mean"))
+
+
+def test_layers_behind_the_transformer_stay_in_fp32(tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path / "made", MEAN, "Normalize", "Dense", "Normalize")
+    exported = onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "exported", precision="fp16")
+    graph = onnx.load(exported.model).graph
+    half = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
+    behind = [node for node in graph.node if node.name.startswith("/model/behind.")]
+    assert half
+    assert {node.op_type for node in behind} >= {"Tanh", "ReduceL2"}
+    assert not half & {name for node in behind for name in node.input}
