@@ -10,12 +10,11 @@ from tbgen.export.errors import UserError, require
 
 
 def auto_tokenizer(folder: Path, config: Mapping[str, Any]) -> Any:
-    """transformers' own tokenizer of a folder. Raises UserError for one that it cannot load."""
+    """transformers' own tokenizer of a folder, `config` its model's. Raises UserError for one that it cannot load."""
     transformers = require("transformers", extra="onnx")
-    words = {} if (folder / "config.json").is_file() else {"config": _config(config)}
     try:
         return transformers.AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, **words
+            folder, config=_config(config), local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # tokenizers raises nothing narrower, and each class fails in its own way
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -26,11 +25,13 @@ def auto_tokenizer(folder: Path, config: Mapping[str, Any]) -> Any:
 
 
 def _config(config: Mapping[str, Any]) -> Any:
-    """A model's configuration as transformers has it, by which it finds the tokenizer's class."""
+    """Of a model's configuration what the tokenizer's class depends on: its family, and the class that it names."""
     transformers = require("transformers", extra="onnx")
-    rest = {key: value for key, value in config.items() if key != "model_type"}
-    known = config.get("model_type") in transformers.CONFIG_MAPPING
-    return transformers.AutoConfig.for_model(config["model_type"], **rest) if known else transformers.PreTrainedConfig()
+    family, named = config.get("model_type"), config.get("tokenizer_class")
+    known = family in transformers.CONFIG_MAPPING
+    found = transformers.AutoConfig.for_model(family) if known else transformers.PreTrainedConfig()
+    found.tokenizer_class = named if isinstance(named, str) else None
+    return found
 
 
 def class_of_tokenizer(settings: Mapping[str, Any], config: Mapping[str, Any]) -> Any:

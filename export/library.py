@@ -13,7 +13,6 @@ import numpy as np
 from tbgen.export.auto_tokenizer import auto_tokenizer
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
-from tbgen.export.files import read_json_if_there
 from tbgen.export.parity import model_run, pair_of
 from tbgen.export.pytorch import model_from_checkpoint, quiet
 from tbgen.export.run import Run, Tensors
@@ -24,12 +23,13 @@ SENTENCE_TRANSFORMERS = "sentence-transformers"
 class Library:
     """transformers, or sentence-transformers where that wrote the folder, on one checkpoint; loaded when first asked.
 
-    `name` is what to call it. Nothing of tbgen's tokenizer, steps or graph is in it: a text goes in as it is.
+    `name` is what to call it, `kind` the class of sentence-transformers, empty for transformers' own. Nothing of
+    tbgen's tokenizer, steps or graph is in it: a text goes in as it is.
     """
 
     def __init__(self, checkpoint: Checkpoint, model: Any = None) -> None:
         self.checkpoint = checkpoint
-        self.kind = class_of_folder(checkpoint)
+        self.kind = checkpoint.sentence.kind if checkpoint.sentence else ""
         self.name = SENTENCE_TRANSFORMERS if self.kind else "transformers"
         self.pipelines: dict[str, Any] = {}
         if model is not None:
@@ -65,20 +65,21 @@ class Library:
     def whole(self) -> Any:
         """The object of sentence-transformers that the folder was saved from. Raises UserError without that library."""
         package = require("sentence_transformers", extra="sentence")
-        kind = getattr(package, self.kind or "SentenceTransformer")
         with quiet(require("transformers", extra="onnx")), known_warnings():
-            return kind(str(self.checkpoint.root), device="cpu", local_files_only=True)
+            made = getattr(package, self.kind)(str(self.checkpoint.root), device="cpu", local_files_only=True)
+        return made.eval()
 
     def ids(self, text: str) -> list[int]:
         """The token ids of a text, for a task on pairs with its partner."""
         texts = pair_of(text) if self.checkpoint.row.pair else (text,)
+        if self.kind:
+            both = [list(texts)] if len(texts) > 1 else list(texts)
+            return [int(number) for number in self.whole.preprocess(both)["input_ids"][0]]
         return list(self.tokenizer(*texts, truncation=True)["input_ids"])
 
     def run(self) -> Run:
         """The model as a function of token tensors; what sentence-transformers puts into the graph, by its modules."""
-        if not self.checkpoint.row.per_token and self.checkpoint.row.width == "hidden":
-            return sentence_run(self.whole)
-        return model_run(self.model, self.checkpoint.task)
+        return sentence_run(self.whole) if self.checkpoint.pooled else model_run(self.model, self.checkpoint.task)
 
     def logits(self, pairs: Sequence[tuple[str, str]] | Sequence[str]) -> Any:
         """What the model gives for each text or pair alone: a list of torch tensors, without the batch axis."""
@@ -92,31 +93,16 @@ class Library:
         return found
 
 
-def class_of_folder(checkpoint: Checkpoint) -> str:
-    """The class of sentence-transformers that saved a checkpoint's folder; empty for transformers' own."""
-    root, config = checkpoint.root, checkpoint.config
-    if root is None:
-        return ""
-    said = read_json_if_there(root, "config_sentence_transformers.json").get("model_type")
-    if said:
-        return str(said)
-    if (root / "modules.json").is_file():
-        modules = (root / "modules.json").read_text(encoding="utf-8")
-        return "SparseEncoder" if "Splade" in modules or "Sparse" in modules else "SentenceTransformer"
-    marks = ("sentence_transformers", "sbert_ce_default_activation_function")
-    return "CrossEncoder" if any(mark in config for mark in marks) else ""
-
-
 def sentence_run(whole: Any) -> Run:
     """The modules of a SentenceTransformer as a function, without the last scaling to length 1."""
     torch = require("torch", extra="onnx")
 
     def run(inputs: Tensors) -> Tensors:
         features = {name: torch.from_numpy(tensor.astype(np.int64)) for name, tensor in inputs.items()}
+        *modules, last = whole
         with torch.inference_mode():
-            for module in whole:
-                if type(module).__name__ != "Normalize":
-                    features = module(features)
+            for module in modules if type(last).__name__ == "Normalize" else whole:
+                features = module(features)
         return {"outputs": features["sentence_embedding"].numpy()}
 
     return run

@@ -63,7 +63,8 @@ def empty_model(checkpoint: Checkpoint) -> tuple[Any, Any]:
     transformers = require("transformers", extra="onnx")
     strict = require("huggingface_hub.errors", extra="onnx").StrictDataclassError
     auto = getattr(transformers, task_named(checkpoint.task).auto)
-    settings = {key: value for key, value in checkpoint.config.items() if key not in ("model_type", *RUN)}
+    passed_over = {"model_type", *RUN} - ({"output_hidden_states"} if checkpoint.pooled else set())
+    settings = {key: value for key, value in checkpoint.config.items() if key not in passed_over}
     try:
         config = transformers.AutoConfig.for_model(checkpoint.config["model_type"], **settings)
         with torch.device("meta"):

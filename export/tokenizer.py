@@ -42,7 +42,7 @@ class TokenizerReading:
     """
 
     folder: Path
-    tokenizer: Any
+    tokenizer: Any = field(compare=False)
     max_length: int | None
     types: bool
     special: Mapping[str, int]

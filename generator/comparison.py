@@ -53,7 +53,8 @@ def compare(
     if why := why_not(request, task):
         return Comparison({}, why)
     checkpoint = source_of(request).checkpoint(task=export_task(request), labels=request.labels or None)
-    row = answers_for(task, settings_from_words(request.options))
+    asked_pair = settings_from_words(request.options).get("pair")
+    row = answers_for(task, pair=checkpoint.row.pair if asked_pair is None else bool(asked_pair))
     if row is None:
         return Comparison({}, f"transformers has no pipeline for {task}: its logits were compared, not its answers")
     library = Library(checkpoint)

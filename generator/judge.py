@@ -41,10 +41,10 @@ class Judgement:
         return self.max_abs <= tolerance and self.flips <= (1 - agreement) * self.decisions
 
 
-def answers_for(task: str, options: Mapping[str, Any]) -> Answers | None:
-    """How a task's answers are held against a library; None where no library answers it."""
+def answers_for(task: str, *, pair: bool) -> Answers | None:
+    """How a task's answers are held against a library; None where no library answers it. pair: it classifies pairs."""
     row = ANSWERS.get(task)
-    return replace(row, items=texts_in_pairs) if row and options.get("pair") else row
+    return replace(row, items=texts_in_pairs) if row and pair and task == "text-classification" else row
 
 
 def expected_answers(row: Answers, library: Library, texts: Sequence[str]) -> list[tuple[Item, Answer]]:

@@ -84,7 +84,10 @@ def texts_with_mask(library: Library, texts: Sequence[str]) -> list[Item]:
 
 
 def classes(library: Library, item: Item) -> Answer:
-    """The classes' probabilities, or values of a regression, by transformers' pipeline."""
+    """The classes' probabilities, or values of a regression, by transformers' pipeline; CrossEncoder has its own."""
+    if library.kind == "CrossEncoder":
+        pair = (item["input_text"], item["text_pair"])
+        return numbered(library.whole.predict([pair], show_progress_bar=False))
     texts = {"text": item["input_text"], **({"text_pair": item["text_pair"]} if "text_pair" in item else {})}
     found = library.pipeline("text-classification")(texts, top_k=None, truncation=True)
     by_label = {row["label"]: row["score"] for row in found}
@@ -92,8 +95,8 @@ def classes(library: Library, item: Item) -> Answer:
 
 
 def classes_served(tensors: Tensors) -> Answer:
-    """The classes' numbers under the name that goes with the activation."""
-    return numbered(next(tensors[name] for name in ("softmax", "sigmoid", "value") if name in tensors)[0])
+    """The classes' numbers under the name that goes with the activation; logits where they are always given."""
+    return numbered(next(tensors[name] for name in ("logits", "softmax", "sigmoid", "value") if name in tensors)[0])
 
 
 def entities(library: Library, item: Item) -> Answer:

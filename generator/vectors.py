@@ -94,7 +94,8 @@ def prompt_length(exported: Exported, text: str) -> int:
     tokenizer = tokenizer_from_file(exported.tokenizer)
     tokenizer.no_padding()
     tokenizer.enable_truncation(exported.fixed_length or exported.max_length)
-    found = tokenizer.encode(text)
+    tokenizer.encode_special_tokens = exported.reading.get("split_special_tokens", False)
+    found = tokenizer.encode(text.lower() if exported.reading.get("lower_case") else text)
     special = found.special_tokens_mask[-1] or found.ids[-1] in exported.special.values()
     return len(found.ids) - int(special)
 

@@ -252,7 +252,8 @@ def library_row(scaffold: Scaffold) -> Answers | None:
     settings = scaffold.settings
     options = settings_from_words(settings.get("options", ()))
     changed = settings.get("pre") or settings.get("post") or settings.get("long_text") or options.keys() - {*STRUCTURAL}
-    return None if changed else answers_for(settings["task"], options)
+    pair = bool(options.get("pair", scaffold.exported.row.pair))
+    return None if changed else answers_for(settings["task"], pair=pair)
 
 
 def compared(road: str, parity: Parity, scaffold: Scaffold) -> Comparison:

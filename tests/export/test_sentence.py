@@ -157,7 +157,13 @@ def splade_folder(folder: Path, **pooling: str) -> Path:
     checkpoints.checkpoint(folder, "bert", "AutoModelForMaskedLM")
     kinds = {"MLMTransformer": "", "SpladePooling": "1_SpladePooling"}
     chain = [
-        {"path": path, "type": f"sentence_transformers.sparse_encoder.models.{kind}"} for kind, path in kinds.items()
+        {
+            "idx": number,
+            "name": str(number),
+            "path": path,
+            "type": f"sentence_transformers.sparse_encoder.models.{kind}",
+        }
+        for number, (kind, path) in enumerate(kinds.items())
     ]
     write(folder / "modules.json", chain)
     write(folder / "1_SpladePooling" / "config.json", {"word_embedding_dimension": 231, **pooling})
