@@ -51,6 +51,7 @@ class FillMask:
     ) -> None:
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.mask_id, self.pad_id, self.top_k = mask_id, pad_id, top_k
+        self.example = {"input_text": f"{self.tokenizer.id_to_token(mask_id)} {{}}"}
         self.inputs = {"outputs": ("TYPE_FP32", [-1, size]), "input_ids": (data_type, [-1])}
         self.outputs: Specs = {"mask_count": ("TYPE_INT32", [1])} | COLUMNS
         self.outputs |= {"json": ("TYPE_STRING", [1])}

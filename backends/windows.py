@@ -33,6 +33,7 @@ class Windows:
     """
 
     inputs = {"question": ("TYPE_STRING", [1]), "context": ("TYPE_STRING", [1])}
+    example = {"question": "금리는?"}  # short: it stands in each window
 
     def __init__(
         self,

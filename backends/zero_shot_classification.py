@@ -38,6 +38,7 @@ class Hypotheses:
     ) -> None:
         self.template = hypothesis_template
         self.max_labels = max_labels
+        self.example = {"candidate_labels": ["경제", "sports"][:max_labels]}
 
     def __call__(
         self, input_text: np.ndarray, candidate_labels: np.ndarray, *, hypothesis_template: str | None = None

@@ -52,7 +52,7 @@ def check(
 
     Any model repository will do, hand-written ones too. With --triton, also what that release knows: config fields,
     opset and IR version of its ONNX Runtime, its TensorRT. With --live, also whether a running server has the
-    models ready, and what those that take text answer. Exits with 1 when a model will not load or fails.
+    models ready, and what those of which an item is known answer. Exits with 1 when a model will not load or fails.
     """
     from rich.console import Console
 

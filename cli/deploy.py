@@ -92,7 +92,7 @@ def copy(
             return
         asked = carry_out(changes, store, live, keep=keep, on_progress=progress.print)
     if live:
-        out.print(f"Asked in Korean with emoji, and answered: {', '.join(asked) or 'no model takes text alone'}")
+        out.print(f"Asked in Korean with emoji, and answered: {', '.join(asked) or 'no model'}")
 
 
 def plan_table(changes: Sequence[Change]) -> Table:

@@ -140,16 +140,20 @@ def show(server: EmbeddedServer, out: Console) -> None:
 
 
 def ask(server: EmbeddedServer, out: Console) -> None:
-    """Ask each model that takes text in Korean with emoji: a locale or a step that cannot read it shows here."""
+    """Ask each model of which an item is known in Korean with emoji: a locale or a step that cannot read it shows."""
     from tbgen.export.errors import UserError
     from tbgen.server.connection import Connection
     from tbgen.server.smoke import smoke
 
+    def skipped(model: str, why: str) -> None:
+        out.print(f"{model} is not asked: {why}", highlight=False)
+
     asked: list[str] = []
     with Connection(server.grpc_url) as connection:
         for model in server.models():
+            folders = [server.repository / model.name] if model.state == "READY" else []
             try:
-                asked += smoke(connection, [model.name] if model.state == "READY" else [])
+                asked += smoke(connection, folders, skipped)
             except UserError as error:
                 out.print(f"{model.name} cannot answer Korean with emoji: {error.message}", style="yellow")
     if asked:

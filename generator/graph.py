@@ -41,7 +41,7 @@ class PythonModel:
     """A Triton model that runs steps; its tensors follow from them. Its backend has the code, or it brings a copy.
 
     cached: Triton keeps the answers of the ensemble that it is a part of.
-    warmed: Triton sends it a text when it loads it.
+    warmed: Triton sends it an item when it loads it.
     """
 
     name: str

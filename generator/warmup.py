@@ -12,18 +12,18 @@ from tritonclient.utils import serialize_byte_tensor
 
 from tbgen.export.exported import Exported
 from tbgen.generator.config import TensorSpecs
+from tbgen.generator.example import Item, NoExampleError, arrays_from, item_from
 from tbgen.generator.graph import EngineModel, EnsembleModel, Model
 from tbgen.generator.plans import engine_shapes, plan_buckets
 
 FOLDER = "warmup"  # where Triton looks for the data of its samples
 MASK = "attention_mask"
-TEXT = "warm-up 안녕하세요"
 NUMPY = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64}
 Shape = tuple[int, int]  # rows, tokens
 
 
 def with_warmup(models: Sequence[Model], exported: Exported) -> list[Model]:
-    """The same models, the engine warmed up at the shapes that matter to it, and all models that take only text.
+    """The same models, the engine warmed up at the shapes that matter to it, and all models of which an item is known.
 
     A BLS model is not: its engine may be loaded after it. An ensemble cannot be.
     """
@@ -58,14 +58,17 @@ def warm_engine(config: ModelConfig, folder: Path, inputs: TensorSpecs, shapes: 
                 write(folder, f"ones_{tokens}", np.ones(tokens, NUMPY[data_type]).tobytes())
 
 
-def warm_texts(config: ModelConfig, folder: Path, inputs: TensorSpecs) -> None:
-    """A sample of one text for a model that takes nothing but text; none for another."""
-    if {data_type for data_type, _ in inputs.values()} != {"TYPE_STRING"}:
+def warm_item(config: ModelConfig, folder: Path, inputs: TensorSpecs, said: Item) -> None:
+    """A sample of one item for a model; none for one that takes what nothing is said of, as an engine's outputs."""
+    try:
+        arrays = arrays_from(inputs, item_from(inputs, said))
+    except NoExampleError:
         return
-    write(folder, "text", serialize_byte_tensor(np.array([TEXT.encode()], dtype=object)).item())
-    sample = config.model_warmup.add(name="text", batch_size=1)
-    for name, (data_type, dims) in inputs.items():
-        one = ModelWarmup.Input(data_type=data_type, dims=[1] * len(dims), input_data_file="text")
+    sample = config.model_warmup.add(name="item", batch_size=1)
+    for name, array in arrays.items():
+        content = serialize_byte_tensor(array).item() if array.dtype == object else array.tobytes()
+        write(folder, name, content)
+        one = ModelWarmup.Input(data_type=inputs[name][0], dims=list(array.shape), input_data_file=name)
         sample.inputs[name].CopyFrom(one)
 
 

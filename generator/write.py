@@ -30,12 +30,13 @@ from tbgen.generator.config import (
     python_config,
     text_from_config,
 )
+from tbgen.generator.example import Item, arrays_from, first_said, said_by_steps
 from tbgen.generator.graph import ENGINE_STEPS, LOCAL_ENGINES, EngineModel, EnsembleModel, Model, PythonModel, Step
 from tbgen.generator.plugins import extra_imports
 from tbgen.generator.repository import write_record
 from tbgen.generator.trial import constructed
 from tbgen.generator.vendor import vendor_into
-from tbgen.generator.warmup import warm_engine, warm_texts
+from tbgen.generator.warmup import warm_engine, warm_item
 
 BACKENDS = Path(next(iter(tbgen.backends.__path__)))
 VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores lose empty ones.\n"
@@ -43,13 +44,17 @@ VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores
 
 @dataclass(frozen=True)
 class Wires:
-    """What a written model takes and gives, with what it gives on request alone; its request parameters; its steps."""
+    """What a written model takes and gives, with what it gives on request alone; its request parameters; its steps.
+
+    example: what its steps say of an item.
+    """
 
     inputs: TensorSpecs
     outputs: TensorSpecs
     parameters: Rules = field(default_factory=dict)
     on_request: frozenset[str] = frozenset()
     steps: tuple[tuple[str, Any], ...] = ()
+    example: Item = field(default_factory=dict)
 
 
 Wiring = dict[str, Wires]
@@ -69,7 +74,14 @@ def write_models(models: Sequence[Model], folder: Path, record: dict[str, Any], 
     if platform:
         vendor_into([folder / model.name / "1" for model in models], platform)
     for model in models:
-        write_record(folder / model.name, record | imports_record(model))
+        write_record(folder / model.name, record | imports_record(model) | example_record(model, wiring))
+
+
+def example_record(model: Model, wiring: Wiring) -> dict[str, Any]:
+    """What the steps of a model, or of an ensemble's models, say of an item, for its record: {"example": item}."""
+    parts = model.parts if isinstance(model, EnsembleModel) else (model.name,)
+    said = first_said(*(wiring[part].example for part in parts))
+    return {"example": said} if said else {}
 
 
 def imports_record(model: Model) -> dict[str, Any]:
@@ -125,7 +137,10 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
     if engine := next((name for name in names if name in ENGINE_STEPS), None):  # an ensemble's parts: together
         check_chain(named, fronts=names.index(engine))
     inputs, outputs = chain_tensors(steps)
-    wiring[model.name] = Wires(inputs, outputs, chain_parameters(steps), chain_on_request(steps), named)
+    called = (wiring[str(step.settings["callee"])].example for step in model.steps if step.file == "remote.py")
+    example = first_said(said_by_steps(steps), *called)
+    arrays_from(inputs, {name: value for name, value in example.items() if name in inputs})  # they fit
+    wiring[model.name] = Wires(inputs, outputs, chain_parameters(steps), chain_on_request(steps), named, example)
     config = python_config(
         model.name,
         inputs,
@@ -136,7 +151,7 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
         gpu=model.on_gpu,
     )
     if model.warmed:
-        warm_texts(config, folder.parent, inputs)
+        warm_item(config, folder.parent, inputs, example)
     return config
 
 

@@ -119,7 +119,10 @@ def deploy(
                 store.publish(change.release, version, keep, done[-1][1])
             if live and not live.serves(change.release.name, version):
                 live.bring(change.release.name, version)
-        return smoke(live.connection, [change.release.name for change in changes]) if live else []
+        if live is None:
+            return []
+        folders = [change.release.folder for change in changes]
+        return smoke(live.connection, folders, lambda model, why: on_progress(f"{model} is not asked: {why}"))
     except BaseException as error:
         on_progress("Putting back the versions before")
         for change, undo in reversed(done):

@@ -22,7 +22,7 @@ class LiveCheck:
 
 
 def check_live(repository: Path, connection: Connection) -> LiveCheck:
-    """Look for the models of a repository on a server, and ask those that take nothing but text.
+    """Look for the models of a repository on a server, and ask those of which an item is known.
 
     Raises UserError when no server answers.
     """
@@ -31,9 +31,14 @@ def check_live(repository: Path, connection: Connection) -> LiveCheck:
     ready = [name for name in names if states.get(name) == "READY"]
     findings = [not_ready(name, states.get(name)) for name in names if name not in ready]
     answered: list[str] = []
+
+    def skipped(model: str, why: str) -> None:
+        mend = "let the step that takes it have an `example` (backends/README.md), and scaffold anew"
+        findings.append(finding("advice", model, f"was not asked: {why}", mend))
+
     for name in ready:
         try:
-            answered += smoke(connection, [name])
+            answered += smoke(connection, [repository / name], skipped)
         except UserError as error:
             findings.append(finding("fails", name, error.message, "see the server's log; mend the model and load it"))
     return LiveCheck(tuple(ready), tuple(answered), tuple(findings))

@@ -31,6 +31,11 @@ class Release:
     shared: Mapping[str, Path]
 
     @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.shared[CONFIG].parent
+
+    @property
     def config(self) -> ModelConfig:
         """Its config.pbtxt. Raises UserError."""
         return config_of(self.name, self.shared[CONFIG].read_text(encoding="utf-8"))

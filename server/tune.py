@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tbgen.export.errors import UserError
+from tbgen.generator.example import said_of_folder
 from tbgen.server.bench.answers import Asked, ask_alone
 from tbgen.server.bench.machine import cores
 from tbgen.server.bench.parts import Front, front_from_server
@@ -159,8 +160,8 @@ def baseline(
     with stage.serving({}, []) as url, Connection(url, "http") as connection:
         model = front_model(connection, name)
         front = front_from_server(connection, model, repository)
-        inputs = text_inputs(connection.config(model), 1)
-        requests = requests_from_corpus(corpus, inputs, plan.requests)
+        inputs, said = text_inputs(connection.config(model), 1), said_of_folder(repository / model)
+        requests = requests_from_corpus(corpus, inputs, plan.requests, said)
         asked = ask_alone(connection, model, requests, lambda _: clock.say(f"{model}: each text alone, for its answer"))
         subject = Subject(Draft(repository, front, cores()), asked, plan)
         return subject, measured(subject, front, connection, {}, clock)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tbgen.export.errors import UserError
+from tbgen.generator.example import said_of_folder
 from tbgen.generator.version import version
 from tbgen.server.bench.answers import Asked, ask_alone
 from tbgen.server.bench.machine import busy_cores, cores, processor
@@ -167,7 +168,8 @@ def prepare(
 ) -> Prepared:
     """Draw the model's requests, ask each alone."""
     inputs = text_inputs(connection.config(model), plan.batch)
-    requests = requests_from_corpus(corpus, inputs, plan.requests)
+    said = said_of_folder(repository / model) if repository else {}
+    requests = requests_from_corpus(corpus, inputs, plan.requests, said)
     asked = ask_alone(
         connection, model, requests, lambda share: steps.show(f"{model}: each text alone, for its answer", share)
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.example import ANY, MAIN
 from tbgen.generator.presets import SAMPLES
 
 OWN_CORPUS = SAMPLES / "korean_finance.csv"
@@ -95,19 +96,43 @@ def request_shape(dims: Sequence[int | str], batching: bool, batch: int) -> tupl
     return (batch if sizes[0] == -1 else sizes[0], *(LIST_TEXTS if size == -1 else size for size in sizes[1:]))
 
 
-def requests_from_corpus(corpus: Corpus, inputs: Sequence[TextInput], count: int) -> list[Inputs]:
-    """`count` requests, texts drawn at random so that they are as long as the corpus is; each text once if possible."""
+def requests_from_corpus(
+    corpus: Corpus, inputs: Sequence[TextInput], count: int, item: Mapping[str, Any] | None = None
+) -> list[Inputs]:
+    """`count` requests, texts drawn at random so that they are as long as the corpus is; each text once if possible.
+
+    item: what is known of an item (`said_of_folder`): a text takes a drawn one in its {}; a list without any stays.
+    """
     generator = random.Random(SEED)
-    columns = {each.name: drawn(corpus, each, count, generator) for each in inputs}
+    said = {each.name: (item or {}).get(each.name, (item or {}).get(MAIN)) for each in inputs}
+    columns = {
+        each.name: repeated(said[each.name], each.shape[0], count)
+        if is_fixed(said[each.name]) and len(each.shape) == 2 and each.name not in corpus.columns
+        else drawn(corpus, each, count, generator, said[each.name])
+        for each in inputs
+    }
     return [{name: column[index] for name, column in columns.items()} for index in range(count)]
 
 
-def drawn(corpus: Corpus, each: TextInput, count: int, generator: random.Random) -> np.ndarray:
-    """(count, *shape) array of UTF-8 bytes."""
+def is_fixed(said: Any) -> bool:
+    """Whether an input is the same list in each item, such as one of labels."""
+    return isinstance(said, list) and not any(ANY in str(text) for text in said)
+
+
+def repeated(texts: Sequence[str], items: int, count: int) -> np.ndarray:
+    """(count, items, texts) array of UTF-8 bytes: a list in each item."""
+    encoded = np.array([text.encode("utf-8") for text in texts], dtype=object)
+    return np.broadcast_to(encoded, (count, items, len(texts))).copy()
+
+
+def drawn(corpus: Corpus, each: TextInput, count: int, generator: random.Random, said: Any = ANY) -> np.ndarray:
+    """(count, *shape) array of UTF-8 bytes; a text that holds a mask needs no other."""
     texts = corpus.columns.get(each.name, corpus.texts)
     total = count * int(np.prod(each.shape))
     chosen: list[str] = []
     while len(chosen) < total:
         chosen += generator.sample(texts, min(total - len(chosen), len(texts)))
-    encoded = [text.encode("utf-8") for text in chosen]
+    around = said if isinstance(said, str) and ANY in said else ANY
+    needed = around.replace(ANY, "").strip()  # what a corpus made for the model has already
+    encoded = [(text if needed and needed in text else around.replace(ANY, text)).encode("utf-8") for text in chosen]
     return np.array(encoded, dtype=object).reshape(count, *each.shape)

@@ -1,0 +1,113 @@
+"""Each task in each of its graphs, warmed up: deployed, checked live and asked, with items that it can answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tbgen.cli.main import main
+from tbgen.generator.check.check import check_repository
+from tbgen.generator.example import said_of_folder
+from tbgen.generator.repository import RECORD
+from tbgen.generator.scaffold import Request, scaffold
+from tbgen.generator.tasks import TASKS
+from tbgen.server.bench.texts import own_corpus, requests_from_corpus, text_inputs
+from tbgen.server.connection import Connection
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.smoke import smoke
+from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
+from tests.triton.good_models import python, write
+from tests.triton.test_tasks import CASES, ROADS, pair_of
+
+OPTIONS = {"zero-shot-classification": ("max_labels=1",), "text-classification": ("pair=true",)}
+YEAR = '''"""A text and what it needs beside it."""
+
+import numpy as np
+
+
+class Dated:
+    inputs = {"title": ("TYPE_STRING", [1]), "year": ("TYPE_INT32", [1])}
+    outputs = {"input_text": ("TYPE_STRING", [1])}
+
+    def __init__(self, folder):
+        pass
+
+    def __call__(self, title, year):
+        return {"input_text": title + np.char.mod(" %d", year).astype(object)}
+'''
+
+
+@pytest.fixture(scope="module")
+def repository(exports: Callable[..., Pair], tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    """All tasks in all their graphs with warm-up, and a text classifier and a fill-mask behind a step of one's own."""
+    folder = tmp_path_factory.mktemp("smoke")
+    write(folder / "year.py", YEAR)
+    write(folder / "said.py", YEAR.replace("    inputs =", '    example = {"year": 2024}\n    inputs ='))
+    for task in CASES:
+        source = pair_of(exports, task).exported.folder
+        for graph in ("both", "single"):
+            options = OPTIONS.get(task, ())
+            scaffold(Request(task, source, task=task, graph=graph, warmup=True, options=options), folder / "models")
+    for name, file in (("unsaid", "year.py"), ("said", "said.py")):
+        source = pair_of(exports, "fill-mask").exported.folder
+        request = Request(name, source, task="fill-mask", graph="bls", pre=(f"{folder / file}:Dated",), warmup=True)
+        scaffold(request, folder / "models")
+    return folder / "models"
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path) -> Iterator[EmbeddedServer]:
+    """A server to which the models were deployed."""
+    target = repository.parent / "target"
+    python(target / "first")
+    arguments = ("--model-control-mode=explicit", "--load-model=*")
+    log = repository.parent / "log"
+    with server_on_free_ports(target, log=log, extra_arguments=arguments) as running:
+        done = CliRunner().invoke(main, ["deploy", "copy", str(repository), str(target), "--url", running.grpc_url])
+        assert done.exit_code == 0, done.output
+        assert "unsaid_onnx_bls is not asked: it takes year (INT32), and no step says an example of it" in done.output
+        yield running
+
+
+def test_check_has_nothing_to_say(repository: Path) -> None:
+    assert check_repository(repository) == []
+
+
+def test_check_live_asks_every_front_model(repository: Path, server: EmbeddedServer) -> None:
+    done = CliRunner().invoke(main, ["check", str(repository), "--live", "--url", server.grpc_url, "--json"])
+    answer = json.loads(done.stdout)
+    assert (done.exit_code, answer["errors"]) == (0, 0), answer
+    fronts = {f"{task}_onnx_{graph}" for task, graph in ROADS} | {"said_onnx_bls"}
+    assert len(ROADS) == sum(len(task.graphs) for task in TASKS.values())
+    assert fronts <= set(answer["live"]["answered"])
+    assert [(row["model"], row["effect"]) for row in answer["findings"]] == [("unsaid_onnx_bls", "advice")]
+    assert "takes year (INT32)" in answer["findings"][0]["triton"]
+
+
+def test_models_of_an_older_tbgen_are_asked_too(repository: Path, server: EmbeddedServer, tmp_path: Path) -> None:
+    """Their records say nothing of an item: fill-mask's steps do."""
+    older = tmp_path / "models"
+    for file in (file for file in repository.glob("fill-mask_*/**/*") if file.suffix in (".json", ".pbtxt")):
+        (older / file.relative_to(repository)).parent.mkdir(parents=True, exist_ok=True)
+        record = json.loads(file.read_text(encoding="utf-8")) if file.name == RECORD else {}
+        text = json.dumps({key: value for key, value in record.items() if key != "example"})
+        write(older / file.relative_to(repository), text if record else file.read_text(encoding="utf-8"))
+    with Connection(server.grpc_url) as connection:
+        asked = smoke(connection, sorted(older.iterdir()))
+    graphs = [f"fill-mask_onnx_{graph}" for graph in ("bls", "ensemble", "single")]
+    assert set(graphs) <= set(asked)
+
+
+@pytest.mark.parametrize("task", ["fill-mask", "zero-shot-classification"])
+def test_a_benchmark_draws_items_that_can_be_answered(repository: Path, server: EmbeddedServer, task: str) -> None:
+    model = f"{task}_onnx_bls"
+    with Connection(server.grpc_url) as connection:
+        inputs = text_inputs(connection.config(model), 2)
+        requests = requests_from_corpus(own_corpus(), inputs, 4, said_of_folder(repository / model))
+        for request in requests:
+            assert connection.infer(model, request)
+    assert len({request["input_text"].tobytes() for request in requests}) == 4
