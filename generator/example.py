@@ -7,7 +7,7 @@ any text. `{}` in a text stands for any text.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,23 +103,31 @@ def first_said(*said: Item) -> Item:
 
 
 def said_of_folder(folder: Path) -> Item:
-    """What a model's record says of an item, else, of one that an older tbgen wrote, what its steps need."""
+    """What a model's record says of an item; else a mask before any text, where its steps look for one."""
     record = read_record(folder) or {}
     said = record.get("example")
-    return said if isinstance(said, dict) else said_of_masks(folder)
+    return said if isinstance(said, dict) else said_of_masks(folder, masks_of_export(record))
 
 
-def said_of_masks(folder: Path) -> Item:
-    """The mask that a fill-mask step of the model, or of an ensemble's models, looks for, before any text."""
+def masks_of_export(record: Mapping[str, Any]) -> set[int]:
+    """The mask's id where a model's engine fills masks: what reads its logits, of whatever package, looks for one."""
+    export = record.get("export")
+    if not isinstance(export, dict) or export.get("task") != "fill-mask":
+        return set()
+    return {number for role, number in export.get("special", {}).items() if role == "mask"}
+
+
+def said_of_masks(folder: Path, masks: Collection[int]) -> Item:
+    """A mask before any text, of these ids, or of those that a step of the model or of an ensemble's models names."""
     for part in (folder, *parts_of(folder)):
         for file in sorted(part.glob("*/steps.json")):
             try:
                 steps = json.loads(file.read_text(encoding="utf-8"))["steps"]
-                masks = [step["settings"]["mask_id"] for step in steps if "mask_id" in step["settings"]]
+                named = {step["settings"]["mask_id"] for step in steps if "mask_id" in step["settings"]}
                 tokens = json.loads((file.parent / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
             except (OSError, ValueError, KeyError, TypeError):
                 continue
-            for token in (token["content"] for token in tokens if token["id"] in masks):
+            for token in (token["content"] for token in tokens if token["id"] in {*masks, *named}):
                 return {MAIN: f"{token} {ANY}"}
     return {}
 
