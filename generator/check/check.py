@@ -8,10 +8,10 @@ from pathlib import Path
 from tbgen.export.errors import UserError
 from tbgen.generator.check import (
     batching,
-    data_files,
     ensemble,
     folders,
     instances,
+    labels,
     lengths,
     onnx_graph,
     plan,
@@ -22,6 +22,7 @@ from tbgen.generator.check import (
     settings,
     steps,
     tensors,
+    warm_up,
     wiring,
 )
 from tbgen.generator.check.finding import Finding
@@ -39,7 +40,8 @@ MODEL_RULES: tuple[ModelRule, ...] = (
     *batching.RULES,
     *instances.RULES,
     *settings.RULES,
-    *data_files.RULES,
+    *labels.RULES,
+    *warm_up.RULES,
     *ensemble.RULES,
     *onnx_graph.RULES,
     *ragged.RULES,

@@ -11,9 +11,28 @@ from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import CONFIG, NOT_VERSIONS, Model, onnx_file, version_of
 from tbgen.generator.config import SHARED_BACKEND
 
+ENSEMBLE = "ensemble"  # the platform that has no backend
 PLATFORMS = {(row.name, row.platform) for row in BACKENDS if row.platform}
 STRICT_BACKENDS = {name for name, _ in PLATFORMS}
 FILE_BACKENDS = {row.name: row.file for row in BACKENDS}
+# What people write for a backend or a platform, in small letters and digits alone -> the backend that they mean.
+SLIPS = {
+    "onnx": "onnxruntime",
+    "onnxrt": "onnxruntime",
+    "ort": "onnxruntime",
+    "trt": "tensorrt",
+    "plan": "tensorrt",
+    "torch": "pytorch",
+    "libtorch": "pytorch",
+    "torchscript": "pytorch",
+    "tf": "tensorflow",
+    "savedmodel": "tensorflow",
+    "graphdef": "tensorflow",
+    "py": "python",
+    "trtllm": "tensorrtllm",
+    **{row.platform.replace("_", ""): row.name for row in BACKENDS if row.platform},
+}
+FUZZY = 5  # letters of a name from which on one or two other letters are a slip, and no other name
 # The other backends that NVIDIA's containers have, or had.
 NO_FILE_BACKENDS = ("dali", "fil", "identity", "repeat", "square", "tensorrtllm", "vllm", SHARED_BACKEND)
 NO_FILE = {
@@ -52,13 +71,10 @@ def has_a_backend(model: Model) -> Iterator[Finding]:
             "configuration. Expected model name of the form 'model.<backend_name>'.",
             f"no model? Move the folder out of the repository. A model: say backend in its {CONFIG}",
         )
-    elif not backend and platform != "ensemble":
-        yield model.refused(
-            "platform",
-            f"unexpected platform type '{platform}' for {config.name}",
-            f"write backend, or one of the platforms {', '.join(sorted(platform for _, platform in PLATFORMS))}",
-        )
-    elif backend and platform == "ensemble":
+    elif not backend and platform != ENSEMBLE:
+        says = f"unexpected platform type '{platform}' for {config.name}"
+        yield model.refused("platform", says, instead_of_platform(platform))
+    elif backend and platform == ENSEMBLE:
         yield model.refused(
             "backend",
             f"Ensemble model '{config.name}' must have platform type 'ensemble' and empty backend type",
@@ -72,19 +88,50 @@ def has_a_backend(model: Model) -> Iterator[Finding]:
         )
 
 
+def instead_of_platform(platform: str) -> str:
+    """What to write for a platform that Triton does not know."""
+    if plain(platform) == ENSEMBLE:
+        return f'write platform: "{ENSEMBLE}"'
+    if backend := backend_meant(platform):
+        alike = sorted(known for name, known in PLATFORMS if name == backend)
+        also = f", or platform: {' or '.join(map(repr, alike))}".replace("'", '"') if alike else ""
+        return f'write backend: "{backend}"{also}'
+    return f"write backend, or one of the platforms {', '.join(sorted(known for _, known in PLATFORMS))}"
+
+
+def plain(name: str) -> str:
+    """A name in small letters and digits alone."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def backend_meant(name: str) -> str | None:
+    """The known backend of which a name is a slip; None for a name that may be another backend's."""
+    written, known = plain(name), {plain(each): each for each in (*FILE_BACKENDS, *NO_FILE_BACKENDS)} | SLIPS
+    if written in known:
+        return known[written]
+    long = [each for each in known if len(each) >= FUZZY and abs(len(each) - len(written)) <= 2]
+    near = difflib.get_close_matches(written, long, 1, 0.8)
+    return known[near[0]] if near else None
+
+
 def a_backend_that_exists(model: Model) -> Iterator[Finding]:
     """A backend's name that no container has is a custom one, or a slip."""
     name = model.config.backend
-    known = [*FILE_BACKENDS, *NO_FILE_BACKENDS]
-    if not name or name in known or model.text is None or any(model.folder.rglob(f"libtriton_{name}.so")):
+    library = model.config.runtime or f"libtriton_{name}.so"
+    if (
+        not name
+        or name in (*FILE_BACKENDS, *NO_FILE_BACKENDS)
+        or model.text is None
+        or any(model.folder.rglob(library))
+    ):
         return
-    near = difflib.get_close_matches(name, known, 1, 0.75)
-    yield model.finding(
-        "refused" if near else "advice",
-        "backend",
-        f"unable to find backend library for backend '{name}', try specifying runtime on the model configuration.",
-        f'write backend: "{near[0]}"' if near else f"a server without the backend {name} does not load this model",
-    )
+    says = f"unable to find backend library for backend '{name}', try specifying runtime on the model configuration."
+    if plain(name) == ENSEMBLE:
+        yield model.refused("backend", says, f'write platform: "{ENSEMBLE}", and no backend')
+    elif meant := backend_meant(name):
+        yield model.refused("backend", says, f'write backend: "{meant}"')
+    else:
+        yield model.advice("backend", says, f"a server without the backend {name} does not load this model")
 
 
 def has_versions(model: Model) -> Iterator[Finding]:
@@ -135,7 +182,7 @@ def ignored_folders(model: Model) -> Iterator[Finding]:
 def has_its_file(model: Model) -> Iterator[Finding]:
     """Each version that is loaded holds the backend's file."""
     config = model.config
-    if config.backend not in FILE_BACKENDS or model.is_ensemble or config.platform == "ensemble":
+    if config.backend not in FILE_BACKENDS or model.is_ensemble or config.platform == ENSEMBLE:
         return
     for version in model.versions:
         file = model.version_folder(version) / config.default_model_filename

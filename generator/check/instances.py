@@ -40,6 +40,23 @@ def gpus_of_the_kind(model: Model) -> Iterator[Finding]:
             )
 
 
+def a_gpu_is_there(model: Model) -> Iterator[Finding]:
+    """Instances on GPUs need a server that has some: said once a model, and not of plans, which run on nothing else."""
+    config = model.config
+    on_gpus = [index for index, group in enumerate(config.instance_group) if group.kind == KIND.KIND_GPU]
+    if not on_gpus or not_for_ensembles(model) or config.platform == "tensorrt_plan":
+        return
+    group, begins = (
+        config.instance_group[on_gpus[0]],
+        f"instance group {group_name(model, on_gpus[0])} of model {model.name}",
+    )
+    needed, why = "a GPU", f"{begins} has kind KIND_GPU but no GPUs are available"
+    if group.gpus:
+        needed, why = f"GPU {group.gpus[0]}", f"{begins} specifies invalid or unsupported gpu id {group.gpus[0]}"
+    mend = f"serve it where there is {needed}, or write kind: KIND_AUTO, which takes the CPU where there is none"
+    yield model.advice(f"instance_group[{on_gpus[0]}].kind", f"on a server without {needed}: {why}", mend)
+
+
 def profiles(model: Model) -> Iterator[Finding]:
     """Profiles are numbers, of TensorRT plans only."""
     config = model.config
@@ -90,4 +107,4 @@ def group_name(model: Model, index: int) -> str:
     return model.config.instance_group[index].name or f"{model.name}_{index}"
 
 
-RULES = (gpus_of_the_kind, profiles, threads_of_the_copies)
+RULES = (gpus_of_the_kind, a_gpu_is_there, profiles, threads_of_the_copies)

@@ -33,6 +33,9 @@ DATA_TYPES = {
 
 Buffer = mmap.mmap | bytes
 
+# Operators that give on what their first input holds, or some of it.
+PASSING = ("Gather", "Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Slice")
+
 
 class NotOnnx(ValueError):
     """The file is not an ONNX model; says what it looks like, and ONNX Runtime's number for that."""
@@ -59,6 +62,7 @@ class OnnxFile:
     """What an ONNX file says of itself, without its weights.
 
     initializers: name -> shape of each weight. external: file beside it -> bytes that its weights need of it.
+    lookups: the weights that are read by numbers, and the tensors that these come from: of ids their vocabulary.
     """
 
     ir: int = 0
@@ -67,6 +71,17 @@ class OnnxFile:
     outputs: dict[str, Tensor] = field(default_factory=dict)
     initializers: dict[str, tuple[int, ...]] = field(default_factory=dict)
     external: dict[str, int] = field(default_factory=dict)
+    lookups: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Input -> how many rows the weights have that its values name: fewest, where there are several."""
+        found: dict[str, int] = {}
+        for weight, name in self.lookups:
+            if name in self.required and self.initializers.get(weight):
+                count = self.initializers[weight][0]
+                found[name] = min(count, found.get(name, count))
+        return found
 
     @property
     def required(self) -> dict[str, Tensor]:
@@ -108,12 +123,33 @@ def read_model(buffer: Buffer) -> OnnxFile:
 
 def read_graph(buffer: Buffer, start: int, end: int, model: OnnxFile) -> None:
     """GraphProto, into `model`."""
+    passed: dict[str, str] = {}
     for number, a, b in fields(buffer, start, end):
-        if number == 5:
+        if number == 1:
+            read_node(buffer, a, b, model, passed)
+        elif number == 5:
             read_initializer(buffer, a, b, model)
         elif number in (11, 12):
             name, tensor = read_value(buffer, a, b)
             (model.inputs if number == 11 else model.outputs)[name] = tensor
+
+
+def read_node(buffer: Buffer, start: int, end: int, model: OnnxFile, passed: dict[str, str]) -> None:
+    """NodeProto: a Gather of rows, into `model`; what only passes a tensor's values on, into `passed`."""
+    inputs, outputs, operator, axis = list[str](), list[str](), "", 0
+    for number, a, b in fields(buffer, start, end):
+        if number in (1, 2):
+            (inputs if number == 1 else outputs).append(text(buffer, a, b))
+        elif number == 4:
+            operator = text(buffer, a, b)
+            if operator not in PASSING:
+                return
+        elif number == 5 and operator == "Gather":  # its one attribute
+            axis = {part: value for part, value, _ in fields(buffer, a, b)}.get(3, 0)
+    if inputs and outputs:
+        passed[outputs[0]] = passed.get(inputs[0], inputs[0])
+    if operator == "Gather" and axis == 0 and len(inputs) > 1:
+        model.lookups.append((inputs[0], passed.get(inputs[1], inputs[1])))
 
 
 def read_initializer(buffer: Buffer, start: int, end: int, model: OnnxFile) -> None:

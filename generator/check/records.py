@@ -36,4 +36,11 @@ def record_of_front(model: Model, repository: Repository) -> dict[str, Any] | No
     return record if record and {"name", "settings"} <= record.keys() else None
 
 
+def longest_recorded(model: Model) -> int | None:
+    """The most tokens of a text that the tokenizer lets in, by the model's record; None when it says nothing of it."""
+    export = (read_record(model.folder) or {}).get("export")
+    longest = export.get("max_length") if isinstance(export, dict) else None
+    return longest if isinstance(longest, int) else None
+
+
 REPOSITORY_RULES = (answers_like_its_neighbours,)

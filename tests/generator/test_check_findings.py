@@ -21,7 +21,6 @@ from tests.triton.broken.changes import (
     parameter,
     put,
     remove,
-    warm_up,
 )
 from tests.triton.broken.configs import CPU
 from tests.triton.broken.ragged import LENGTHS, MARKS, remove_added, remove_scatter
@@ -186,6 +185,22 @@ FINDINGS = {
     # instances and settings
     "no group": (engine, edit("instance_group { count: 1 }", ""), "advice", "config.pbtxt", "2 instances", "count: 1"),
     "all cores twice": (engine, edit("count: 1", "count: 2 kind: KIND_CPU"), "advice", ":14", "all cores", "intra_op"),
+    "GPUs alone": (
+        python, edit(CPU, "instance_group [ { kind: KIND_GPU }, { kind: KIND_GPU } ]"),
+        "advice", ":14", "on a server without a GPU: instance group m_0 of model m has kind KIND_GPU", "KIND_AUTO",
+    ),
+    "slip in a backend": (engine, edit('"onnxruntime"', '"onnx"'), "refused", ":2", "'onnx'", 'backend: "onnxruntime"'),
+    "platform as backend": (
+        engine, edit('"onnxruntime"', '"tensorrt_plan"'), "refused", ":2", "'tensorrt_plan'", 'backend: "tensorrt"',
+    ),
+    "capitals in a backend": (python, edit('"python"', '"Python"'), "refused", ":2", "'Python'", 'backend: "python"'),
+    "slip in a platform": (
+        engine, edit('backend: "onnxruntime"', 'platform: "tensorRT"'),
+        "refused", ":2", "unexpected platform type 'tensorRT'", 'platform: "tensorrt_plan"',
+    ),
+    "backend named like another": (
+        engine, edit('"onnxruntime"', '"onnxruntime_genai"'), "advice", ":2", "'onnxruntime_genai'", "a server without",
+    ),
     "gpus that may lack": (
         python, edit(CPU, "instance_group { gpus: [ 1 ] }"),
         "advice", ":14", "GPU of these", "KIND_GPU",
@@ -222,19 +237,6 @@ FINDINGS = {
         engine, both(edit("dims: [ 3 ]", 'dims: [ 3 ] label_filename: "labels.txt"'), put("labels.txt",
         "a\nb\nc\nd\n")),
         "advice", "m/labels.txt", "4 labels for the 3", "3 lines",
-    ),
-    "random ids": (
-        engine, warm_up(key="ids", type="TYPE_INT64", dims="8", data="random_data: true"),
-        "advice", ":15", "whole range", "file",
-    ),
-    "unframed text": (
-        python, both(warm_up(data='input_data_file: "t"'), put("warmup/t", "안녕하세요")),
-        "fails", "m/warmup/t", "not hold whole", "4 bytes",
-    ),
-    "short data": (
-        engine, both(warm_up(key="ids", type="TYPE_INT64", dims="8", data='input_data_file: "t"'), put("warmup/t",
-        b"\0" * 32)),
-        "refused", "m/warmup/t", "expects 64 bytes", "8 values of TYPE_INT64",
     ),
     # ensembles
     "unmapped": (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tbgen.generator.check.check import check_repository
-from tests.triton.broken.changes import Break, edit, nothing, put
+from tests.triton.broken.changes import Break, edit, nothing, put, warm_up
 from tests.triton.good_models import save_graph, steps, write
 
 CONFIG = """\
@@ -96,6 +96,14 @@ def test_texts_longer_than_the_plan(tmp_path: Path) -> None:
     (finding,) = check_repository(tmp_path)
     assert (finding.effect, str(finding.place)) == ("fails", "front/1/steps.json:6")
     assert finding.says == "m fails on texts of more than 300 tokens, and this lets in 512"
+
+
+@pytest.mark.parametrize(("rows", "tokens", "fits"), [(1, 300, True), (8, 8, True), (8, 301, False), (2, 7, False)])
+def test_warm_up_within_the_profiles(tmp_path: Path, rows: int, tokens: int, fits: bool) -> None:
+    warm_up(key="input_ids", type="TYPE_INT64", dims=str(tokens), batch=rows)(plan(tmp_path / "m"))
+    found = [finding.says for finding in check_repository(tmp_path)]
+    assert bool(found) != fits
+    assert all(f"no listed profile takes {rows} x {tokens}" in says for says in found)
 
 
 def test_a_plan_of_another_tensorrt(tmp_path: Path) -> None:

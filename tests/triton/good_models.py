@@ -250,6 +250,32 @@ def save_graph(file: Path, *, batch: str | int = "batch", opset: int = 17, ir: i
     save(file, graph, opset=opset, ir=ir)
 
 
+def ids_graph(folder: Path, *, positions: str = "position_embeddings.weight") -> None:
+    """Another graph for `engine`: ids -> scores by a vocabulary of 10 and 8 positions, as a BERT reads them."""
+    nodes = [
+        helper.make_node("Gather", ["word_embeddings.weight", "ids"], ["words"]),
+        helper.make_node("Shape", ["ids"], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["length"]),
+        helper.make_node("Range", ["zero", "length", "one"], ["places"]),
+        helper.make_node("Gather", [positions, "places"], ["positions"]),
+        helper.make_node("Add", ["words", "positions"], ["both"]),
+        helper.make_node("ReduceMean", ["both"], ["scores"], axes=[1], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "ids",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "length"])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 3])],
+        [
+            numpy_helper.from_array(np.ones((10, 3), np.float32), "word_embeddings.weight"),
+            numpy_helper.from_array(np.ones((8, 3), np.float32), positions),
+            numpy_helper.from_array(np.array(0), "zero"),
+            numpy_helper.from_array(np.array(1), "one"),
+        ],
+    )
+    save(folder / "1" / "model.onnx", graph)
+
+
 def save_ragged_graph(
     file: Path,
     *,

@@ -17,6 +17,7 @@ from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tests.triton import good_models
 from tests.triton.broken.python_models import WAITING
 from tests.triton.broken.table import ROWS
+from tests.triton.broken.warm_ups import ENDING
 
 RELEASE = "24.10"  # of the wheel's tritonserver, 2.51
 GOOD = (
@@ -31,7 +32,9 @@ GOOD = (
 DISAGREE = {
     "backend_of_ones_own": "a custom backend may be installed where the model is served: an advice",
     "import_of_nothing": "a package may be installed where the model is served: an advice",
-    "gpu_where_there_is_none": "check does not know the server's devices",
+    "backend_named_alike": "a custom backend may be installed where the model is served: an advice",
+    "gpu_where_there_is_none": "check does not know the server's devices: an advice",
+    "gpu_by_number": "check does not know the server's devices: an advice",
     "opset_of_26_02": "the release's ONNX Runtime refuses it, the embedded server runs this Python's newer one",
     "ir_of_26_02": "the release's ONNX Runtime refuses it, the embedded server runs this Python's newer one",
 }
@@ -43,7 +46,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("broken") / "models"
     for model in GOOD:
         model(folder / f"good_{model.__name__}")
-    write_rows(folder, ROWS.keys() - WAITING.keys())
+    write_rows(folder, ROWS.keys() - WAITING.keys() - ENDING.keys())
     return folder
 
 
@@ -55,6 +58,14 @@ def waiting_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def ending_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rows that can end the server."""
+    folder = tmp_path_factory.mktemp("ending") / "models"
+    write_rows(folder, ENDING)
+    return folder
+
+
 def write_rows(folder: Path, names: Iterable[str]) -> None:
     """The models of some rows."""
     for name in names:
@@ -62,7 +73,7 @@ def write_rows(folder: Path, names: Iterable[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def server_says(repository: Path, waiting_repository: Path) -> dict[str, str]:
+def server_says(repository: Path, waiting_repository: Path, ending_repository: Path) -> dict[str, str]:
     """What the real server says of each model: nothing when it is loaded, else why it is not."""
     log = repository.parent / "triton.log"
     with server_on(repository, log, "--exit-on-error=false", "--strict-readiness=false") as server:
@@ -77,7 +88,7 @@ def server_says(repository: Path, waiting_repository: Path) -> dict[str, str]:
             if loaded
             else reason or next((line for line in lines if re.search(rf"^E.*\b{name}\b", line)), "not loaded")
         )
-    return said | loads_without_end(waiting_repository)
+    return said | loads_without_end(waiting_repository) | ends_or_refuses(ending_repository)
 
 
 def server_on(repository: Path, log: Path, *arguments: str) -> EmbeddedServer:
@@ -101,6 +112,22 @@ def loads_without_end(repository: Path) -> dict[str, str]:
     return {name: "" if name in ready else "is loading without end" for name in names}
 
 
+def ends_or_refuses(repository: Path) -> dict[str, str]:
+    """Ask for one model after the other, of a new server where one ended."""
+    said: dict[str, str] = {}
+    while waiting := [folder.name for folder in repository.iterdir() if folder.name not in said]:
+        log = repository.parent / f"ending_{len(said)}.log"
+        with server_on(repository, log, "--model-control-mode=explicit") as server:
+            for name in waiting:
+                load(server, name)
+                try:
+                    said[name] = next(model.reason for model in server.models() if model.name == name)
+                except OSError:
+                    said[name] = "the server ended"
+                    break
+    return said
+
+
 def load(server: EmbeddedServer, name: str) -> None:
     """Ask for one model; the server may be gone before it answers."""
     with suppress(OSError):
@@ -108,10 +135,10 @@ def load(server: EmbeddedServer, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def check_says(repository: Path, waiting_repository: Path) -> dict[str, str]:
+def check_says(repository: Path, waiting_repository: Path, ending_repository: Path) -> dict[str, str]:
     """What check says of each model: nothing when it would be loaded, else why not."""
     said = {}
-    for folder in (repository, waiting_repository):
+    for folder in (repository, waiting_repository, ending_repository):
         said |= dict.fromkeys((model.name for model in folder.iterdir()), "")
         findings = check_repository(folder, release=RELEASE)
         said |= {finding.model: finding.says for finding in reversed(findings) if finding.effect == "refused"}
@@ -133,11 +160,15 @@ def test_the_table_is_as_large_as_it_should_be(server_says: dict[str, str]) -> N
     agreed = {name: row for name, row in ROWS.items() if name not in DISAGREE}
     refused = Counter(row.decided_by for name, row in agreed.items() if server_says[name])
     loaded = Counter(row.decided_by for name, row in agreed.items() if not server_says[name])
-    assert refused >= Counter(core=105, python=25, onnx=35)
-    assert loaded >= Counter(core=28, python=9, onnx=32)
+    assert refused >= Counter(core=145, python=25, onnx=35)
+    assert loaded >= Counter(core=45, python=9, onnx=32)
 
 
 def test_check_speaks_in_the_servers_words(server_says: dict[str, str], check_says: dict[str, str]) -> None:
-    said = {name: check_says[name] for name in ROWS.keys() - WAITING.keys() if check_says[name] and server_says[name]}
+    said = {
+        name: check_says[name]
+        for name in ROWS.keys() - WAITING.keys() - ENDING.keys()
+        if check_says[name] and server_says[name]
+    }
     word_for_word = {name for name, says in said.items() if says.rpartition(" -> ")[2] in server_says[name]}
     assert len(word_for_word) >= 0.85 * len(said), sorted(said.keys() - word_for_word)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.triton.broken.changes import add, both, edit, move, parameter, put, remove, warm_up
+from tests.triton.broken.changes import add, both, edit, move, parameter, put, remove
 from tests.triton.good_models import engine, ensemble, python
 
-FILE = 'input_data_file: "data.bin"'
 CPU = "instance_group { count: 1 kind: KIND_CPU }"
 SEQUENCE = "sequence_batching { control_input [ { name: %s control [ { kind: CONTROL_SEQUENCE_START %s } ] } ] }\n"
 BATCH_INPUT = 'batch_input { kind: BATCH_ELEMENT_COUNT target_name: "COUNT" data_type: %s %s }\n'
@@ -55,6 +54,19 @@ CORE = {
     "no_backend": (python, edit('backend: "python"', "")),
     "no_backend_other_file": (python, both(edit('backend: "python"', ""), move("1/model.py", "1/main.py"))),
     "unknown_backend": (python, edit('backend: "python"', 'backend: "pyhton"')),
+    **{
+        f"backend_{name}": (engine, edit('"onnxruntime"', f'"{name}"'))
+        for name in ("onnx", "ort", "ONNXRuntime", "onnx_runtime", "onnxruntime_onnx", "tensorrt_plan", "ensemble")
+    },
+    "backend_Python": (python, edit('backend: "python"', 'backend: "Python"')),
+    "backend_onnx_of_its_platform": (engine, edit('"onnxruntime"', '"onnx"\nplatform: "onnxruntime_onnx"')),
+    **{
+        f"platform_{name}": (engine, edit('backend: "onnxruntime"', f'platform: "{name}"'))
+        for name in ("onnx", "onnxruntime", "ONNXRuntime_onnx", "tensorRT", "tensorrt")
+    },
+    "platform_Ensemble": (ensemble, edit('platform: "ensemble"', 'platform: "Ensemble"')),
+    "platform_beside_python": (python, add('platform: "onnxruntime_onnx"\n')),
+    "backend_named_alike": (engine, edit('"onnxruntime"', '"onnxruntime_genai"')),
     "backend_of_ones_own": (python, edit('backend: "python"', 'backend: "tabular"')),
     "unknown_platform": (python, edit('backend: "python"', 'platform: "python"')),
     "platform_of_another": (engine, add('platform: "tensorrt_plan"\n')),
@@ -146,6 +158,7 @@ CORE = {
     "gpus_of_the_model": (python, edit(CPU, "instance_group { kind: KIND_MODEL gpus: [ 0 ] }")),
     "profile_of_python": (python, edit(CPU, 'instance_group { kind: KIND_CPU profile: [ "0" ] }')),
     "gpu_where_there_is_none": (python, edit(CPU, "instance_group { kind: KIND_GPU }")),
+    "gpu_by_number": (python, edit(CPU, "instance_group { kind: KIND_GPU gpus: [ 0 ] }")),
     "gpu_or_not": (python, edit(" kind: KIND_CPU", "")),
     "negative_count": (python, edit("count: 1", "count: -1")),
     "instances_of_an_ensemble": (ensemble, add("instance_group { count: 1 }\n")),
@@ -163,29 +176,4 @@ CORE = {
         python,
         both(edit("dims: [ -1 ]", 'dims: [ 2 ] label_filename: "labels.txt"'), put("labels.txt", "가\n")),
     ),
-    "warm_up": (python, warm_up()),
-    "warm_up_from_a_file": (python, both(warm_up(data=FILE), put("warmup/data.bin", b"\x03\0\0\0\xea\xb0\x80"))),
-    "warm_up_file_missing": (python, warm_up(data=FILE)),
-    "warm_up_of_no_kind": (python, warm_up(data="")),
-    "warm_up_of_another_type": (python, warm_up(type="TYPE_INT64")),
-    "warm_up_of_another_shape": (python, warm_up(dims="2")),
-    "warm_up_with_batch_axis": (python, warm_up(dims="1, 1")),
-    "warm_up_of_open_shape": (python, warm_up(dims="-1")),
-    "warm_up_of_another_input": (python, warm_up(key="texts")),
-    "warm_up_of_no_batch": (python, warm_up(batch=0, dims="7")),
-    "warm_up_unframed": (python, both(warm_up(data=FILE), put("warmup/data.bin", "가"))),
-    "warm_up_half_framed": (python, both(warm_up(data=FILE), put("warmup/data.bin", b"\x01\0\0\0a\x01"))),
-    "warm_up_two_texts": (
-        python,
-        both(warm_up(data=FILE), put("warmup/data.bin", b"\x01\0\0\0a\x01\0\0\0b")),
-    ),
-    "warm_up_short_file": (
-        engine,
-        both(warm_up(key="ids", type="TYPE_INT64", dims="2", data=FILE), put("warmup/data.bin", b"\0" * 8)),
-    ),
-    "warm_up_long_file": (
-        engine,
-        both(warm_up(key="ids", type="TYPE_INT64", dims="2", data=FILE), put("warmup/data.bin", b"\0" * 24)),
-    ),
-    "warm_up_of_an_ensemble": (ensemble, warm_up()),
 }

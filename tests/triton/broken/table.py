@@ -13,6 +13,7 @@ from tests.triton.broken.engines import ONNX
 from tests.triton.broken.ensembles import ENSEMBLES
 from tests.triton.broken.python_models import PYTHON, WAITING
 from tests.triton.broken.ragged import FAILING, RAGGED, WRONG
+from tests.triton.broken.warm_ups import ENDING, WARM_UPS
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Row:
     decided_by: Literal["core", "python", "onnx"]
 
 
-CORE_ROWS = CORE | ENSEMBLES
+CORE_ROWS = CORE | ENSEMBLES | WARM_UPS | ENDING
 PYTHON_ROWS = PYTHON | WAITING
 ONNX_ROWS = ONNX | RAGGED | FAILING | WRONG
 ROWS = (

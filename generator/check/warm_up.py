@@ -1,0 +1,207 @@
+"""Rules on warm-up samples, which Triton sends a model while it loads it: their inputs, rows and lengths.
+
+A sample that is wrong in itself is refused. One that fails when it is run is refused too, or ends the whole server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelWarmup
+
+from tbgen.export.tensorrt_profiles import Profile, profiles_of
+from tbgen.generator.check.finding import Finding
+from tbgen.generator.check.folders import FILE_BACKENDS
+from tbgen.generator.check.instances import group_name
+from tbgen.generator.check.lengths import positions_of
+from tbgen.generator.check.model import Model
+from tbgen.generator.check.onnx_file import OnnxFile
+from tbgen.generator.check.plan import numbers_of, record_of_plan
+from tbgen.generator.check.python_source import class_named, method_named
+from tbgen.generator.check.records import longest_recorded
+from tbgen.generator.check.tensors import shape_text
+from tbgen.generator.check.warm_up_data import data_of_an_input, rows_of
+from tbgen.generator.config import PYTHON_BACKENDS
+
+TOKENS = "input_ids"
+ENDS = "; such a sample can end the server itself, with all its models"
+
+
+def warm_up(model: Model) -> Iterator[Finding]:
+    """Each warm-up sample: rows that the model takes; its inputs, of its types and dims, with data that fits."""
+    if model.is_ensemble:
+        return
+    for index, sample in enumerate(model.config.model_warmup):
+        where = f"model_warmup[{index}]"
+        if not sample.batch_size:
+            says = f"Skipping batch 0 warmup sample '{sample.name}'"
+            yield model.advice(where, says, "write batch_size: 1 or more")
+            continue
+        yield from asks_others(model, sample, where)
+        yield from all_inputs(model, sample, where)
+        yield from as_many_rows(model, sample, where)
+        yield from lengths_of_the_plan(model, sample, where)
+        for name in sorted(sample.inputs):
+            yield from warm_up_input(model, sample, name, f'{where}.inputs["{name}"]')
+
+
+def asks_others(model: Model, sample: ModelWarmup, where: str) -> Iterator[Finding]:
+    """A model whose steps call another one may be warmed up before that is loaded: Triton loads both at once."""
+    steps = [step["settings"] for source in model.sources for step in source.steps or ()]
+    asked = next((name for settings in steps if (name := settings.get("model") or settings.get("callee"))), None)
+    if asked:
+        says = f"failed to run warmup sample '{sample.name}', where {asked} is not loaded yet: its steps call it"
+        yield model.advice(where, says, f"remove it, and warm {asked} up")
+
+
+def all_inputs(model: Model, sample: ModelWarmup, where: str) -> Iterator[Finding]:
+    """A sample brings every input that is not optional. Triton itself counts them, and does not ask which they are."""
+    known = model.completed.input
+    needed = [tensor.name for tensor in known if not tensor.optional]
+    missing = [name for name in needed if name not in sample.inputs]
+    brought = [tensor.name for tensor in known if tensor.name in sample.inputs]
+    if not missing:
+        return
+    mend = f"add inputs for {', '.join(missing)}"
+    if len(brought) >= len(needed) and model.config.backend in PYTHON_BACKENDS:
+        says = f"runs '{sample.name}' without the required input(s) {quoted(missing)}"
+        yield model.advice(where, says, mend)
+        return
+    count = (
+        f"{len(known)} inputs"
+        if len(needed) == len(known)
+        else f"number of inputs between {len(needed)} and {len(known)}"
+    )
+    got = f"{len(brought)} inputs for model '{model.name}'. Got input(s) {quoted(brought)}"
+    yield model.refused(
+        where,
+        f"expected {count} but got {got}, but missing required input(s) {quoted(missing)}. "
+        "Please provide all required input(s).",
+        mend,
+    )
+
+
+def as_many_rows(model: Model, sample: ModelWarmup, where: str) -> Iterator[Finding]:
+    """batch_size is at most max_batch_size; 1 for a model without a batch axis."""
+    most = model.completed.max_batch_size
+    if sample.batch_size <= max(1, most) or (not most and completes_itself(model)):
+        return
+    instance = f"{group_name(model, 0)}_0" if model.config.instance_group else model.name
+    says = f"batch size {sample.batch_size} for '{instance}', max allowed is {most}"
+    mend = f"write batch_size: {max(1, most)}, or let max_batch_size be {sample.batch_size}"
+    looks = model.config.backend in (*FILE_BACKENDS, *PYTHON_BACKENDS)
+    yield model.finding("refused" if looks else "advice", f"{where}.batch_size", says + ENDS * looks, mend)
+
+
+def completes_itself(model: Model) -> bool:
+    """Whether a Python model may fill its own max_batch_size in."""
+    trees = [source.trees.get(source.entry) for source in model.sources]
+    classes = [cls for tree in trees if tree and (cls := class_named(tree, "TritonPythonModel"))]
+    return any(method_named(cls, "auto_complete_config") for cls in classes)
+
+
+def lengths_of_the_plan(model: Model, sample: ModelWarmup, where: str) -> Iterator[Finding]:
+    """One of a plan's listed profiles takes the sample's rows and tokens."""
+    record, dims = record_of_plan(model), list(sample.inputs[TOKENS].dims) if TOKENS in sample.inputs else []
+    if record is None or len(dims) != 1:
+        return
+    sizes, profiles = (sample.batch_size, dims[0]), profiles_of(record["made"])
+    listed = {number for group in model.config.instance_group for number in numbers_of(group)} or {0}
+    asked = [profile for number, profile in enumerate(profiles) if number in listed]
+    if asked and not any(takes(profile, sizes) for profile in asked):
+        rows, tokens = sizes
+        says = f"failed to run warmup sample '{sample.name}': no listed profile takes {rows} x {tokens}{ENDS}"
+        ranges = ", ".join(f"{p.least[0]}-{p.most[0]} x {p.least[1]}-{p.most[1]}" for p in asked)
+        yield model.refused(where, says, f"the profiles take {ranges} (rows x tokens)")
+
+
+def takes(profile: Profile, sizes: tuple[int, int]) -> bool:
+    """Whether a profile takes so many rows of so many tokens."""
+    return all(least <= size <= most for least, size, most in zip(profile.least, sizes, profile.most, strict=True))
+
+
+def warm_up_input(model: Model, sample: ModelWarmup, name: str, where: str) -> Iterator[Finding]:
+    """One input of a sample: known, type, dims, length, data."""
+    data = sample.inputs[name]
+    tensor = next((tensor for tensor in model.completed.input if tensor.name == name), None)
+    if tensor is None:
+        yield from of_no_input(model, name, data, where)
+    elif tensor.data_type != data.data_type:
+        yield model.refused(
+            where,
+            f"inference input '{name}' data-type is '{protocol_type(data.data_type)}', but model '{model.name}' "
+            f"expects '{protocol_type(tensor.data_type)}'",
+            f"write data_type: {DataType.Name(tensor.data_type)}",
+        )
+    if -1 in data.dims:
+        says = f"warmup setting expects all variable-size dimensions are specified for input '{name}'"
+        yield model.refused(where, says, "write a size for each dimension")
+        return
+    if any(size < 0 for size in data.dims):
+        says = f"input byte size mismatch for input '{name}' for model '{model.name}'"
+        yield model.refused(where, says + ENDS, "write sizes of 1 or more")
+        return
+    if tensor:
+        yield from dims_of_the_config(model, tensor, data, where)
+        yield from length_of_the_model(model, sample, name, where)
+    yield from data_of_an_input(model, sample, name, data, where)
+
+
+def of_no_input(model: Model, name: str, data: ModelWarmup.Input, where: str) -> Iterator[Finding]:
+    """What a sample brings beside the inputs is sent too: controls of sequences, say; else it is a slip."""
+    config = model.config
+    given = {control.name for control in config.sequence_batching.control_input}
+    given |= {state.input_name for state in config.sequence_batching.state}
+    given |= {target for row in config.batch_input for target in row.target_name}
+    if name in given:
+        return
+    mend = f"remove it, or name one of {', '.join(tensor.name for tensor in model.completed.input)}"
+    graphs = [graph for graph in model.graphs.values() if isinstance(graph, OnnxFile)]
+    if config.backend == "onnxruntime" and not any(name in graph.inputs for graph in graphs):
+        yield model.refused(where, f"Failed to retrieve the ONNX input tensor info from '{name}'.{ENDS}", mend)
+    elif config.backend in PYTHON_BACKENDS and not data.data_type:
+        yield model.refused(where, f"input '{name}' has no data type, at which the model's process ends", mend)
+    else:
+        yield model.advice(where, f"sends an input '{name}' that the config does not have", mend)
+
+
+def dims_of_the_config(model: Model, tensor: ModelInput, data: ModelWarmup.Input, where: str) -> Iterator[Finding]:
+    """The dims are the config's, of any size where these are open."""
+    fits = len(tensor.dims) == len(data.dims) and all(a in (-1, b) for a, b in zip(tensor.dims, data.dims, strict=True))
+    if not fits:
+        batch = [-1] if model.completed.max_batch_size else []
+        yield model.refused(
+            where,
+            f"unexpected shape for input '{tensor.name}' for model '{model.name}'. Expected "
+            f"{shape_text([*batch, *tensor.dims])}, got {shape_text([*([1] if batch else []), *data.dims])}",
+            f"write dims as the config has them: {shape_text(tensor.dims)}",
+        )
+
+
+def length_of_the_model(model: Model, sample: ModelWarmup, name: str, where: str) -> Iterator[Finding]:
+    """Tokens are no more than the model has positions for, or than it was exported to read."""
+    if name != TOKENS and name not in rows_of(model):
+        return
+    tokens, positions, read = max(sample.inputs[name].dims, default=0), positions_of(model), longest_recorded(model)
+    if positions and tokens > positions:
+        says = (
+            f"failed to run warmup sample '{sample.name}': {tokens} tokens, where the graph has {positions} positions"
+        )
+        yield model.refused(where, says + ENDS, f"write dims: [ {positions} ], and as many ids, or fewer")
+    elif not positions and read and tokens > read:
+        says = f"warms up {tokens} tokens, and its tokenizer lets in {read}"
+        yield model.advice(where, says, f"write dims: [ {read} ], and as many ids")
+
+
+def quoted(names: list[str]) -> str:
+    """Names as Triton lists them."""
+    return f"[{','.join(repr(name) for name in sorted(names))}]"
+
+
+def protocol_type(data_type: int) -> str:
+    """A data type as the protocol names it."""
+    name = str(DataType.Name(data_type)).removeprefix("TYPE_")
+    return {"STRING": "BYTES", "INVALID": "<invalid>"}.get(name, name)
+
+
+RULES = (warm_up,)

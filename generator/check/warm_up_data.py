@@ -1,0 +1,144 @@
+"""Rules on the data of warm-up inputs: as many bytes as the dims need, texts framed by their lengths, known ids."""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+from tritonclient.grpc.model_config_pb2 import DataType, ModelWarmup
+
+from tbgen.generator.check.finding import Finding
+from tbgen.generator.check.model import Model
+from tbgen.generator.check.onnx_file import OnnxFile
+
+BYTES_OF = {
+    "TYPE_BOOL": 1,
+    "TYPE_UINT8": 1,
+    "TYPE_INT8": 1,
+    "TYPE_UINT16": 2,
+    "TYPE_INT16": 2,
+    "TYPE_FP16": 2,
+    "TYPE_BF16": 2,
+    "TYPE_UINT32": 4,
+    "TYPE_INT32": 4,
+    "TYPE_FP32": 4,
+    "TYPE_UINT64": 8,
+    "TYPE_INT64": 8,
+    "TYPE_FP64": 8,
+}
+IDS = {"TYPE_INT32": "i", "TYPE_INT64": "q"}  # of ONNX's Gather -> the array module's letter
+LENGTH = 4  # bytes of the length before each text
+
+
+def rows_of(model: Model) -> dict[str, int]:
+    """Input -> the rows of the table that its values name, such as a vocabulary's; of ONNX files alone."""
+    return {
+        name: rows
+        for graph in model.graphs.values()
+        if isinstance(graph, OnnxFile)
+        for name, rows in graph.rows.items()
+    }
+
+
+def out_of_bounds(sample: str, number: str, rows: int) -> str:
+    """The words of ONNX Runtime for an id that no row has."""
+    return (
+        f"failed to run warmup sample '{sample}': onnx runtime error 2: indices element out of data bounds, "
+        f"idx={number} must be within the inclusive range [-{rows},{rows - 1}]"
+    )
+
+
+def data_of_an_input(
+    model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input, where: str
+) -> Iterator[Finding]:
+    """What is sent: from a file, or made up."""
+    kind = data.WhichOneof("input_data_type")
+    if kind is None:
+        says = f"warmup setting expects input '{name}' to have input_data_type set"
+        yield model.refused(where, says, "write zero_data: true, random_data: true or input_data_file")
+    elif kind == "input_data_file":
+        yield from file_of_an_input(model, sample, name, data, where)
+    elif kind == "random_data" and DataType.Name(data.data_type) in IDS and model.config.backend == "onnxruntime":
+        rows, mend = rows_of(model).get(name), "write the ids into a file and name it by input_data_file"
+        if rows:
+            yield model.refused(where, out_of_bounds(sample.name, "(a random number)", rows), mend)
+        else:
+            says = "fills the whole range of the type: ids beyond an embedding table fail, which can end the server"
+            yield model.advice(where, says, mend)
+
+
+def file_of_an_input(
+    model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input, where: str
+) -> Iterator[Finding]:
+    """The file is there, and holds what the dims need."""
+    file = model.folder / "warmup" / data.input_data_file.lstrip("/")
+    if file.is_dir():
+        says = f"the server itself ends, with all its models, where it is to read the folder {file}"
+        yield model.refused(where, says, "name a file in it, or beside it")
+    elif not file.is_file():
+        says = f"failed to open text file for read {file}: No such file or directory"
+        yield model.refused(where, says, f"put {data.input_data_file} into the folder {model.name}/warmup")
+    elif data.data_type == DataType.TYPE_STRING:
+        yield from framed_texts(model, name, file, math.prod(data.dims))
+    else:
+        yield from values(model, sample, name, data, file)
+
+
+def values(model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input, file: Path) -> Iterator[Finding]:
+    """Numbers: as many as the dims say, and of ids only such as the model has."""
+    data_type, count = DataType.Name(data.data_type), math.prod(data.dims)
+    needed, there = count * BYTES_OF.get(data_type, LENGTH), file.stat().st_size
+    if there < needed:
+        says = f"warmup setting expects {needed} bytes, but the data provided from {data.input_data_file}"
+        mend = f"write {count} values of {data_type}, the rows of one item; batch_size repeats them"
+        yield model.refused(model.file(file), f"{says}only has {there} bytes", mend)
+        return
+    if there > needed:
+        says = f"reads the first {needed} of {there} bytes"
+        yield model.advice(model.file(file), says, f"write {count} values of {data_type}, or mend dims")
+    rows = rows_of(model).get(name) if data_type in IDS else None
+    beyond = (
+        next((value for value in ids_in(file, data_type, needed) if not -rows <= value < rows), None) if rows else None
+    )
+    if rows and beyond is not None:
+        says = out_of_bounds(sample.name, str(beyond), rows)
+        yield model.refused(model.file(file), says, f"write ids from 0 to {rows - 1}")
+
+
+def ids_in(file: Path, data_type: str, needed: int) -> array[int]:
+    """The first `needed` bytes of a file as whole numbers, which Triton reads in the machine's order."""
+    ids = array(IDS[data_type], file.read_bytes()[:needed])
+    if sys.byteorder == "big":
+        ids.byteswap()
+    return ids
+
+
+def framed_texts(model: Model, name: str, file: Path, count: int) -> Iterator[Finding]:
+    """Each text is preceded by its length, 4 bytes, little-endian."""
+    content, start, texts, problem = file.read_bytes(), 0, 0, ""
+    about = f"inference input '{name}' for model '{model.name}'"
+    while start < len(content) and not problem:
+        rest = len(content) - start - LENGTH
+        if rest < 0:
+            problem = (
+                f"incomplete string length indicator for {about}, expecting 4 bytes but only {rest + LENGTH} bytes "
+            )
+            problem += "available."
+        size = int.from_bytes(content[start : start + LENGTH], "little")
+        start += LENGTH + size
+        texts += 1
+        if texts > count:
+            problem = problem or f"unexpected number of string elements {texts} for {about}, expecting {count}"
+        elif size > rest:
+            problem = problem or (
+                f"incomplete string data for inference input '{name}', expecting string of length {size} but only "
+                f"{rest} bytes available"
+            )
+    if not problem and texts != count:
+        problem = f"expected {count} string elements for {about}, got {texts}"
+    if problem:
+        mend = f"write {count} texts, each as 4 bytes of its length (little-endian) and its UTF-8 bytes"
+        yield model.refused(model.file(file), problem, mend)
