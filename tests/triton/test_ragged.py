@@ -12,7 +12,7 @@ import pytest
 from tbgen.export.errors import UserError
 from tbgen.generator.check.check import check_repository
 from tbgen.server.connection import Connection
-from tbgen.server.embedded import server_on_free_ports
+from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tests.triton import good_models
 from tests.triton.broken.ragged import FAILING, WRONG
 from tests.triton.broken.table import ROWS
@@ -87,3 +87,42 @@ def test_what_check_finds_shows_in_the_answers(name: str, url: str, found: dict[
         given = {}
     assert given != expected(REQUESTS[2])
     assert found[name]
+
+
+@pytest.mark.parametrize(("name", "change"), [("attention_mask", -3), ("token_type_ids", 4), ("input_ids", -1)])
+def test_tensors_of_unequal_length_fail_their_request_alone(
+    name: str, change: int, kcbert_server: EmbeddedServer
+) -> None:
+    """Whatever shares their run: Triton joins each input by itself, and the packed graph looks at the sums."""
+    lengths = [5, 9, 14, 30] * 6
+    right = {length: engine_answer(kcbert_server.grpc_url, length) for length in set(lengths)}
+    answers, ready = dict[int, object](), Barrier(len(lengths))
+
+    def ask(index: int, length: int) -> None:
+        wrong = {name: length + change} if index % 6 == 0 else {}
+        ready.wait()
+        try:
+            given = [engine_answer(kcbert_server.grpc_url, length, **wrong) for _ in range(3)]
+            answers[index] = [np.allclose(each, right[length], atol=1e-5) for each in given]
+        except UserError as error:
+            answers[index] = str(error)
+
+    threads = [Thread(target=ask, args=each) for each in enumerate(lengths)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    failed = {index for index, given in answers.items() if "cannot be reshaped" in str(given)}
+    assert failed == {index for index in range(len(lengths)) if index % 6 == 0}
+    assert [given for index, given in answers.items() if index not in failed] == [[True] * 3] * 20
+
+
+def engine_answer(url: str, length: int, **lengths: int) -> np.ndarray:
+    """The packed engine's logits of one row, some tensors of another length."""
+    values = {"input_ids": np.arange(length + 9) % 80 + 5, "attention_mask": 1, "token_type_ids": 0}
+    tensors = {
+        name: np.broadcast_to(value, length + 9)[None, : lengths.get(name, length)].astype(np.int64)
+        for name, value in values.items()
+    }
+    with Connection(url) as connection:
+        return connection.infer("kcbert_onnx", tensors)["outputs"]
