@@ -52,12 +52,14 @@ def engine_config(
     profiles: Sequence[str] = (),
     accelerator: Mapping[str, str] | None = None,
     packed: bool = False,
+    one_length: bool = False,
 ) -> ModelConfig:
     """The config of an engine. One instance on a GPU if the server has one: without a group Triton makes two on CPUs.
 
     `packed`: its inputs are ragged, so the dynamic batcher merges requests of any lengths, and Triton adds the rows'
-    widths. Else no dynamic batching: requests of unequal length never merge, and make the batcher spin. `profiles` are
-    those of a TensorRT plan, `accelerator` the parameters of ONNX Runtime's TensorRT.
+    widths. `one_length`: it takes no other, so they merge as they are. Else no dynamic batching: requests of unequal
+    length never merge, and make the batcher spin. `profiles` are those of a TensorRT plan, `accelerator` the
+    parameters of ONNX Runtime's TensorRT.
     """
     config = tensors_config(name, inputs, outputs, max_batch_size=max_batch_size)
     config.backend, config.platform, config.default_model_filename = backend, platform, file
@@ -72,6 +74,7 @@ def engine_config(
             data_type="TYPE_INT32",
             source_input=[config.input[0].name],
         )
+    if packed or one_length:
         config.dynamic_batching.CopyFrom(ModelDynamicBatching())
     if accelerator:
         config.optimization.execution_accelerators.gpu_execution_accelerator.add(

@@ -18,6 +18,7 @@ from tbgen.generator.plans import (
     check_kind,
     engine_shapes,
     most_rows,
+    only_length,
     plan_buckets,
     profile_names,
     uneven_shapes,
@@ -81,6 +82,7 @@ class EngineModel:
     packed: bool = False  # its inputs are ragged: texts of any lengths share a run
     calls: Mapping[str, Any] = field(default_factory=dict)  # settings of the BLS call
     warmup: Sequence[tuple[int, int]] = ()  # rows and tokens of what Triton sends it when it loads it
+    one_length: bool = False  # its clients can send no other
 
 
 @dataclass(frozen=True)
@@ -199,12 +201,15 @@ GRAPH_MODELS = {"ensemble": ensemble_models, "bls": bls_models, "single": single
 
 def engine_model(name: str, exported: Exported, kind: EngineKind) -> EngineModel:
     """The engine as a Triton model, its tensors as the engine file has them."""
-    rows = most_rows(exported, ENGINE_BATCH)
+    rows, length = most_rows(exported, ENGINE_BATCH), only_length(exported)
+    inputs = triton_tensors(exported.inputs)
+    if length and not kind.plan:  # a file that takes any: its config lets in what the tokenizer gives
+        inputs = {tensor: (data_type, [length]) for tensor, (data_type, _) in inputs.items()}
     return EngineModel(
         name,
         kind,
         exported.model,
-        triton_tensors(exported.inputs),
+        inputs,
         triton_tensors(exported.outputs),
         rows,
         profile_names(exported),
@@ -214,6 +219,7 @@ def engine_model(name: str, exported: Exported, kind: EngineKind) -> EngineModel
         exported.weights,
         exported.packed,
         calls_of(exported, kind),
+        one_length=length is not None,
     )
 
 

@@ -64,6 +64,14 @@ def engine_shapes(exported: Exported) -> list[list[int]]:
     ]
 
 
+def only_length(exported: Exported) -> int | None:
+    """The one length that all texts have, if the engine takes any number of rows of it; else None."""
+    if not (shapes := engine_shapes(exported)):
+        return exported.fixed_length
+    lengths, most = plan_buckets(exported), most_rows(exported, 0)
+    return lengths[0] if len(lengths) == 1 and any(rows[:2] == [1, most] for rows in shapes) else None
+
+
 def uneven_shapes(exported: Exported) -> list[list[int]]:
     """The shapes of a plan, when not every length goes with every number of rows; else none."""
     shapes = engine_shapes(exported)

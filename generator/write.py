@@ -189,6 +189,7 @@ def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> Mode
         profiles=model.profiles,
         accelerator=model.accelerator,
         packed=model.packed,
+        one_length=model.one_length,
     )
     warm_engine(config, folder.parent, model.inputs, model.warmup)
     return config

@@ -41,9 +41,13 @@ class Asking:
 
     def send(self, texts: list[str], **more: Any) -> tuple[Any, queue.Queue[Any]]:
         """Send without waiting; the call, which can be cancelled, and where its answer will be."""
+        return self.send_tensors([given(texts)], **more)
+
+    def send_tensors(self, tensors: list[grpc.InferInput], **more: Any) -> tuple[Any, queue.Queue[Any]]:
+        """Send these tensors likewise."""
         answers: queue.Queue[Any] = queue.Queue()
         call = self.client.async_infer(
-            self.model, [given(texts)], callback=lambda result, error: answers.put(error or result), **more
+            self.model, tensors, callback=lambda result, error: answers.put(error or result), **more
         )
         return call, answers
 
