@@ -23,10 +23,11 @@ SWITCHES = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 POOLINGS = tuple(SWITCHES.values())
-# Classes of torch.nn that need no arguments and that a graph of every opset here can have.
+# Classes of torch.nn that need no arguments and that a graph of every opset computes as PyTorch does: not LogSigmoid,
+# which becomes the logarithm of a sigmoid that is 0.
 ACTIVATIONS = (
     *("Identity", "Tanh", "ReLU", "GELU", "Sigmoid", "SiLU", "LeakyReLU", "ELU", "SELU", "CELU", "ReLU6", "Hardtanh"),
-    *("Hardsigmoid", "Hardswish", "LogSigmoid", "Mish", "Softplus", "Softsign", "Tanhshrink"),
+    *("Hardsigmoid", "Hardswish", "Mish", "Softplus", "Softsign", "Tanhshrink"),
 )
 
 

@@ -28,7 +28,7 @@ from tbgen.export.tokenizer import check_tokenizer
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # All that is read, in two steps: most repositories hold the same weights twice.
-TEXTS = ["*.json", "*.txt", "*.model", "*.safetensors"]
+TEXTS = ["*.json", "*.txt", "*.model", "*.safetensors", "[1-9]_*/pytorch_model.bin"]  # the last: layers of 2.x
 PICKLES = ["*.bin"]
 
 

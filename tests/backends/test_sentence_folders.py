@@ -14,6 +14,8 @@ from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.onnx import onnx_from_checkpoint
 from tbgen.export.packed import can_pack
+from tbgen.export.ready import export_from_onnx
+from tbgen.export.sentence_modules import ACTIVATIONS as LAYER_ACTIVATIONS
 from tests.backends.served import Served, column
 from tests.export.sentence_folders import CROSS_ENCODERS, bi_encoder, change, written
 
@@ -73,6 +75,14 @@ CHAINS: dict[str, list[tuple[str, dict[str, Any]]]] = {
         POOL,
         dense(32, 8, module_output_name="wide"),
         dense(8, 4, module_input_name="wide", module_output_name="sentence_embedding"),
+    ],
+    "every activation": [
+        POOL,
+        *(
+            layer
+            for name in LAYER_ACTIVATIONS
+            for layer in (dense(32, 32, activation_function=f"torch.nn.{name}"), ("LayerNorm", {"dimension": 32}))
+        ),
     ],
     "layers without hidden states": [
         ("WeightedLayerPooling", {"word_embedding_dimension": 32, "layer_start": 1, "num_hidden_layers": 2}),
@@ -265,3 +275,56 @@ def test_weights_of_words(version: str, tmp_path: Path) -> None:
         assert count == 7
         found[row, answer["token_ids"][row, :count]] = answer["token_weights"][row, :count]
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("activation", "output"), [("linear.Identity", "value"), ("activation.Sigmoid", "sigmoid")])
+def test_one_label_of_a_cross_encoder_as_a_classifier(activation: str, output: str, tmp_path: Path) -> None:
+    from sentence_transformers import CrossEncoder
+
+    folder = written(tmp_path / "made", "AutoModelForSequenceClassification")
+    change(folder / "config_sentence_transformers.json", {"activation_fn": f"torch.nn.modules.{activation}"})
+    expected = CrossEncoder(str(folder)).predict([("금리", text) for text in TEXTS])
+    pairs = {"input_text": column(*["금리"] * len(TEXTS)), "text_pair": column(*TEXTS)}
+    answer = served(folder, "text-classification").ask("bls", pairs)[output]
+    np.testing.assert_allclose(answer[:, 0], expected, atol=1e-5)
+
+
+def test_a_cross_encoder_of_entailment_serves_labels_too(tmp_path: Path) -> None:
+    labels = {0: "contradiction", 1: "entailment"}
+    folder = written(tmp_path / "made", "AutoModelForSequenceClassification", labels=2)
+    change(folder / "config.json", {"id2label": labels})
+    request = {"input_text": column("금리"), "candidate_labels": np.array([["shares", "금리"]], dtype=object)}
+    answer = served(folder, "zero-shot-classification").ask("bls", request)
+    assert sorted(answer["labels"][0]) == ["shares", "금리"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "include_prompt", "sentence"),
+    [
+        ("weightedmean", True, "this pools by weightedmean; leave --long-text windows out"),
+        (["mean", "cls"], True, "this pools by mean and cls; leave"),
+        ("mean", False, "this pools by mean, prompts left out; leave"),
+    ],
+)
+def test_windows_are_merged_where_that_is_the_text(
+    mode: Any, include_prompt: bool, sentence: str, tmp_path: Path
+) -> None:
+    pool = ("Pooling", {"embedding_dimension": 32, "pooling_mode": mode, "include_prompt": include_prompt})
+    folder = bi_encoder(tmp_path / "made", pool)
+    change(folder / "config_sentence_transformers.json", {"prompts": PROMPTS})
+    for task in ("embedding", "similarity"):
+        with pytest.raises(UserError, match=sentence):
+            Served(tmp_path / task, task, exported(folder, task), long_text="windows")
+        (folder / "export").rename(tmp_path / f"{task} export")
+
+
+def test_an_onnx_file_beside_such_a_folder_is_read_as_it_says(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = bi_encoder(tmp_path / "made", POOL, NORMALIZE)
+    change(folder / "sentence_bert_config.json", {"do_lower_case": True, "max_seq_length": 12})
+    change(folder / "config_sentence_transformers.json", {"truncate_dim": 5})
+    model = onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "theirs", texts=TEXTS).model
+    made = export_from_onnx(model, folder, tmp_path / "taken", texts=TEXTS)
+    answer = Served(tmp_path / "served", "embedding", made).ask("bls", {"input_text": column(*TEXTS)})["embedding"]
+    np.testing.assert_allclose(answer, SentenceTransformer(str(folder)).encode(TEXTS), atol=1e-5)
