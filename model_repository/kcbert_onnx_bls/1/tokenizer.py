@@ -76,6 +76,7 @@ class Tokenizer:
             otherwise each request gets the bucket of its own longest text.
         truncation: longest_first, only_first, only_second, or do_not_truncate: longer texts are refused. The side
             that is cut is the one that tokenizer.json's truncation has.
+        lower_case: lower-case each text before all else; offsets count in the text that this gives.
         split_special_tokens: read special tokens that stand in a text as any other words.
         token_types: give the types of tokens; otherwise 0 for each.
         rows_of: where a step made rows of items, what to call them in errors: names of an item's leading rows, and of
@@ -97,6 +98,7 @@ class Tokenizer:
         shapes: Sequence[Sequence[int]] = (),
         common_length: bool = False,
         truncation: str = "longest_first",
+        lower_case: bool = False,
         split_special_tokens: bool = False,
         token_types: bool = True,
         rows_of: Sequence[str] = (),
@@ -110,6 +112,7 @@ class Tokenizer:
         self.truncate(truncation)
         self.encode = self.tokenizer.encode_batch if "offsets" in extras else self.tokenizer.encode_batch_fast
         self.pad_id = pad_id
+        self.lower_case = lower_case
         step = pad_to_multiple_of if buckets is None else 1
         self.buckets = list(buckets or [min(length, max_length) for length in range(step, max_length + step, step)])
         self.shapes = [tuple(shape) for shape in shapes]
@@ -131,6 +134,7 @@ class Tokenizer:
     def __call__(self, *, truncation: str | None = None, **texts: np.ndarray) -> dict[str, np.ndarray]:
         """The named texts, each (batch, 1) str. Gives the token tensors, each (batch, bucket), and the extras."""
         columns = [texts[name][:, 0].tolist() for name in self.texts]
+        columns = [list(map(str.lower, column)) for column in columns] if self.lower_case else columns
         encodings = self.encodings(columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)), truncation)
         lengths = [len(each) for each in encodings]
         longest = max(lengths, default=1)
