@@ -118,6 +118,8 @@ def report(exported: Exported) -> list[tuple[str, str]]:
         if parity
         else [("not compared", "with PyTorch: it is a ready file; scaffold it, then: tbgen verify --source CHECKPOINT")]
     )
+    if "not_asked" in parity:
+        compared += [("not compared", parity["not_asked"])]
     return [
         ("written", f"{exported.model} ({decimal(sum(file.stat().st_size for file in exported.files))})"),
         ("task", exported.task + (f": {', '.join(exported.labels)}" if exported.labels else "")),

@@ -12,7 +12,7 @@ import numpy as np
 
 from tbgen.export.auto_tokenizer import auto_tokenizer
 from tbgen.export.checkpoint import Checkpoint
-from tbgen.export.errors import UserError, require
+from tbgen.export.errors import MissingExtra, UserError, require
 from tbgen.export.parity import model_run, pair_of
 from tbgen.export.pytorch import model_from_checkpoint, quiet
 from tbgen.export.run import Run, Tensors
@@ -62,6 +62,16 @@ class Library:
         return self.pipelines[task]
 
     @cached_property
+    def missing(self) -> str:
+        """Why sentence-transformers, which wrote the folder, cannot be asked; empty where it can, or did not."""
+        try:
+            if self.kind:
+                require("sentence_transformers", extra="sentence")
+        except MissingExtra as error:
+            return f"{self.name} was not asked: {error.message}"
+        return ""
+
+    @cached_property
     def whole(self) -> Any:
         """The object of sentence-transformers that the folder was saved from. Raises UserError without that library."""
         package = require("sentence_transformers", extra="sentence")
@@ -72,14 +82,15 @@ class Library:
     def ids(self, text: str) -> list[int]:
         """The token ids of a text, for a task on pairs with its partner."""
         texts = pair_of(text) if self.checkpoint.row.pair else (text,)
-        if self.kind:
+        if self.kind and not self.missing:
             both = [list(texts)] if len(texts) > 1 else list(texts)
             return [int(number) for number in self.whole.preprocess(both)["input_ids"][0]]
         return list(self.tokenizer(*texts, truncation=True)["input_ids"])
 
     def run(self) -> Run:
         """The model as a function of token tensors; what sentence-transformers puts into the graph, by its modules."""
-        return sentence_run(self.whole) if self.checkpoint.pooled else model_run(self.model, self.checkpoint.task)
+        pooled = self.checkpoint.pooled and not self.missing
+        return sentence_run(self.whole) if pooled else model_run(self.model, self.checkpoint.task)
 
     def logits(self, pairs: Sequence[tuple[str, str]] | Sequence[str]) -> Any:
         """What the model gives for each text or pair alone: a list of torch tensors, without the batch axis."""

@@ -97,7 +97,8 @@ def onnx_from_checkpoint(
         found = engine_parity(checkpoint, exported, asked, reference=reference)
         bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
         refuse_drift(found, bounds, lambda: advice(traced, exported, asked, reference, bounds, keep_fp32, tell))
-        limits = {"tolerance": bounds.tolerance, "least_agreement": bounds.agreement}
+        limits: dict[str, Any] = {"tolerance": bounds.tolerance, "least_agreement": bounds.agreement}
+        limits |= {"not_asked": library.missing} if library.missing else {}
         exported = replace(exported, parity={**asdict(found), **limits})
         write_json(new / RECORD, record_of(exported))
     return exported_from_folder(folder)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tbgen.export.errors import MissingExtra
 from tbgen.export.exported import Exported
 from tbgen.export.library import Library
 from tbgen.export.precision import precision_named
@@ -58,12 +57,11 @@ def compare(
     if row is None:
         return Comparison({}, f"transformers has no pipeline for {task}: its logits were compared, not its answers")
     library = Library(checkpoint)
+    if library.missing:
+        return Comparison({}, library.missing)
     on_progress(f"Asking {library.name}")
-    try:
-        texts = gate_texts(None, checkpoint.tokenizer.special_tokens, exported.max_length)
-        expected = expected_answers(row, library, texts)
-    except MissingExtra as error:
-        return Comparison({}, f"answers were not compared with those of {library.name}: {error.message}")
+    texts = gate_texts(None, checkpoint.tokenizer.special_tokens, exported.max_length)
+    expected = expected_answers(row, library, texts)
     bounds, found = precision_named(exported.made["precision"]), dict[str, Judgement]()
     folder, fronts = staged(plain_request(request))
     with LocalModels(folder) as models:

@@ -1,0 +1,132 @@
+"""Before anything is written, staged answers are held against those of the library that wrote the checkpoint."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.errors import UserError
+from tbgen.export.library import Library
+from tbgen.export.sentences import gate_texts
+from tbgen.generator.judge import answers_for, distances, expected_answers, is_flip, judgement, refuse_other_answers
+from tbgen.generator.library_answers import Answer
+from tbgen.generator.local.models import LocalModels
+from tbgen.generator.presets import SAMPLES
+from tbgen.generator.scaffold import Request, Scaffolded, scaffold
+from tests.export.checkpoints import bert, checkpoint
+from tests.export.sentence_folders import bi_encoder
+
+torch.set_num_threads(1)
+HEADS = {
+    "text-classification": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
+    "fill-mask": "AutoModelForMaskedLM",
+    "sparse-embedding": "AutoModelForMaskedLM",
+    "embedding": "AutoModel",
+    "similarity": "AutoModel",
+}
+
+
+def written(folder: Path, source: Path, **asked: object) -> Scaffolded:
+    return scaffold(Request("mine", source, **{"vendor": False, **asked}), folder)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("task", HEADS)
+def test_each_task_is_held_against_its_library(task: str, tmp_path: Path) -> None:
+    source = checkpoint(tmp_path / "checkpoint", "bert", HEADS[task])
+    found = written(tmp_path / "models", source, task=task).comparison.judgements
+    assert found.keys() == set(written(tmp_path / "again", source, task=task).fronts)
+    assert all(each.library == "transformers" and each.items and each.max_abs < 1e-4 for each in found.values())
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"), [("rerank", ["score"]), ("zero-shot-classification", ["contradiction", "entailment"])]
+)
+def test_tasks_with_several_rows_an_item_are(task: str, labels: list[str], tmp_path: Path) -> None:
+    source = bert(tmp_path / "checkpoint", id2label=dict(enumerate(labels)))
+    (found,) = written(tmp_path / "models", source, task=task, graph="bls").comparison.judgements.values()
+    assert (found.flips, found.max_abs < 1e-4) == (0, True)
+
+
+def test_sentence_transformers_is_asked_where_it_wrote_the_folder(tmp_path: Path) -> None:
+    source = bi_encoder(tmp_path / "checkpoint", ("Pooling", {"embedding_dimension": 32, "pooling_mode": "mean"}))
+    found = written(tmp_path / "models", source).comparison.judgements
+    assert {each.library for each in found.values()} == {"sentence-transformers"}
+
+
+def test_steps_and_options_of_ones_own_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "shout.py").write_text(
+        "class Shout:\n"
+        '    inputs = outputs = {"input_text": ("TYPE_STRING", [1])}\n'
+        "    def __init__(self, folder):\n        pass\n"
+        '    def __call__(self, input_text):\n        return {"input_text": input_text + "!"}\n',
+        encoding="utf-8",
+    )
+    asked = {"pre": (f"{tmp_path / 'shout.py'}:Shout",), "options": ("pair=true", "top_k=1"), "long_text": "windows"}
+    made = written(tmp_path / "models", bert(tmp_path / "checkpoint"), graph="bls", **asked)
+    assert made.comparison.judgements["mine_onnx_bls"].max_abs < 1e-4
+    assert (made.repository / "mine_onnx_bls" / "1" / "shout.py").is_file()
+
+
+def test_a_reading_of_ones_own_is_found_out(sample_repository: Path, tmp_path: Path) -> None:
+    """What the gate is for: the models read capitals as small letters, which transformers does not."""
+    repository = Path(shutil.copytree(sample_repository, tmp_path / "models"))
+    for file in repository.glob("*/1/tokenizer.json"):
+        tokenizer = json.loads(file.read_text(encoding="utf-8"))
+        tokenizer["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, tokenizer["normalizer"]]}
+        file.write_text(json.dumps(tokenizer), encoding="utf-8")
+    library = Library(checkpoint_from_folder(SAMPLES / "kcbert"))
+    row = answers_for("text-classification", pair=False)
+    assert row is not None
+    expected = expected_answers(row, library, gate_texts(None, [], 300))
+    with LocalModels(repository) as models:
+        found = judgement(row, library.name, expected, lambda tensors: models.infer("kcbert_onnx_bls", tensors))
+    with pytest.raises(UserError, match=r"of mine differ by .* from those of transformers .* for 'Berlin Café IS"):
+        refuse_other_answers(found, "mine", 1e-4, 1.0)
+
+
+def test_what_no_library_answers_says_so(sample_export: Path, tmp_path: Path) -> None:
+    said = written(tmp_path / "models", sample_export).comparison.why_not
+    assert said.startswith("an export was compared when it was made; tbgen verify mine --source CHECKPOINT")
+    source = checkpoint(tmp_path / "qa", "bert", "AutoModelForQuestionAnswering", id2label={0: "a", 1: "b"})
+    said = written(tmp_path / "answers", source, graph="bls").comparison.why_not
+    assert said == "transformers has no pipeline for question-answering: its logits were compared, not its answers"
+
+
+def test_a_missing_library_is_named_and_never_counts(tmp_path: Path) -> None:
+    bi_encoder(tmp_path / "checkpoint", ("Pooling", {"embedding_dimension": 32, "pooling_mode": "mean"}))
+    without = (
+        "import sys; sys.modules['sentence_transformers'] = None; from tbgen.cli.main import main; "
+        "main(['scaffold', 'mine', '--source', 'checkpoint', '--no-vendor'], prog_name='tbgen')"
+    )
+    done = subprocess.run([sys.executable, "-c", without], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.replace("\n", " ")
+    assert "Sentence-transformers was not asked: sentence_transformers is not installed; it comes with: pip" in said
+    assert "against sentence-transformers" not in said
+
+
+def test_numbers_as_good_as_even_may_change_places() -> None:
+    want = Answer({"a": 0.50004, "b": 0.49996})
+    assert not is_flip(want, Answer({"a": 0.49998, "b": 0.50002}))
+    assert is_flip(Answer({"a": 0.6, "b": 0.4}), Answer({"a": 0.4, "b": 0.6}))
+
+
+def test_what_a_cut_list_leaves_out_is_not_larger_than_what_it_names() -> None:
+    want, have = Answer({"a": 0.5, "b": 0.2}, cut=True), Answer({"a": 0.5, "c": 0.2}, cut=True)
+    assert distances(want, have).max() == 0
+    assert distances(Answer({"a": 0.5, "b": 0.4}, cut=True), have).max() == pytest.approx(0.2)
+
+
+def test_what_is_not_there_or_no_number_never_holds() -> None:
+    assert distances(Answer({"a": 1.0}), Answer({})).max() == np.inf
+    assert distances(Answer({"a": 1.0}), Answer({"a": float("nan")})).max() == np.inf
+    assert distances(Answer({"a": 1.0}, absent=0.0), Answer({}, absent=0.0)).max() == 1.0
