@@ -22,7 +22,7 @@ class Exported:
 
     `weights` is the file of the model's weights where they are too large to be in `model`.
     `special` gives the ids of the tokenizer's pad, mask, cls, sep and unk tokens, where there are such.
-    `sentence` is what sentence-transformers does after the model (pooling, pooled, normalize, prompts, prompt), empty
+    `sentence` is what sentence-transformers does around the model (what `Sentence.record` gives), empty
     for other checkpoints; `pooled` means that the graph's output is pooled already.
     `reading` is what of the tokenizer's settings tokenizer.json cannot hold, in the words of the tokenizer step.
     `parity` is the record of the comparison with PyTorch, empty for a file that was not made here.

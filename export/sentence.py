@@ -21,13 +21,14 @@ from tbgen.export.sentence_modules import (
     names_of,
     width_of,
 )
-from tbgen.export.sentence_text import Reading, reading_from_folder
+from tbgen.export.sentence_text import FILES, Reading, reading_from_folder
 
 CONFIG_FILE, MODULES_FILE = "config_sentence_transformers.json", "modules.json"
 # What a CrossEncoder's scores go through, by the names of classes of torch.nn.
 ACTIVATIONS = ("Identity", "Sigmoid", "Tanh", "ReLU", "Softmax", "LogSigmoid", "Softplus")
 SPLADE = {"pooling_strategy": ("max", "sum"), "activation_function": ("relu", "log1p_relu")}
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+HEADS = {"sequence-classification": "CrossEncoder", "fill-mask": "SparseEncoder"}  # by transformer_task, from 5.4 on
 MARKS = ("sentence_transformers", "sbert_ce_default_activation_function")  # of a CrossEncoder's config.json before 5.4
 TRANSFORMERS = ("Transformer", "MLMTransformer")  # of a SparseEncoder; the second up to 5.3
 MEAN = Module("Pooling", Path(), {"modes": ["mean"], "include_prompt": True}, (TOKENS, MASK), VECTOR)
@@ -44,7 +45,8 @@ class Sentence:
 
     `kind` is the library's class, as the file `said_in` says it; `task` the one that does what it does. `transformer`
     is the folder of the model, `reading` how texts reach it. `prompts` are the prefixes by name, `prompt` the name of
-    the one that is put before every text.
+    the one that is put before every text. Not `whole`: there is no modules.json, and the library makes a new model of
+    the folder, without its prompts and other settings.
     SentenceTransformer: `pooling` to one vector, by one mode or by several joined, and L2 normalisation. `layers` are
     the modules that are part of the graph, the pooling first: all but a Normalize at the end where more than these two
     follow; without layers hidden states leave the graph. `similarity` compares vectors, of which the first
@@ -67,6 +69,7 @@ class Sentence:
     truncate_dim: int | None = None
     activation: str | None = None
     top_k: int | None = None
+    whole: bool = True
 
     @property
     def max_length(self) -> int | None:
@@ -106,23 +109,27 @@ class Sentence:
 def sentence_from_folder(folder: Path) -> Sentence | None:
     """Read a folder's modules, or what says that it is of this library; None where nothing does. Raises UserError."""
     config = read_json_if_there(folder, CONFIG_FILE)
-    if (folder / MODULES_FILE).is_file():
-        modules = modules_from_folder(folder)
-        splade = modules[-1].kind == "SpladePooling"
-        kind, said_in = ("SparseEncoder" if splade else "SentenceTransformer"), MODULES_FILE
-    else:
-        modules = []
-        kind, said_in = "SentenceTransformer", CONFIG_FILE
-        if not (folder / CONFIG_FILE).is_file():
-            own = read_json_if_there(folder, "config.json")
-            if all(own.get(mark) is None for mark in MARKS):
-                return None
-            kind, said_in = "CrossEncoder", "config.json"
-    if config.get("model_type"):
-        kind, said_in = config["model_type"], CONFIG_FILE
+    modules = modules_from_folder(folder) if (folder / MODULES_FILE).is_file() else []
+    kind, said_in = kind_of(folder, config, modules)
+    if kind is None:
+        return None
     if kind not in KINDS:
         raise UserError(f"{str(folder)!r} holds a {kind}, as {said_in} says; tbgen serves {', '.join(KINDS)}")
     return KINDS[kind](folder, said_in, modules, config if modules else {})
+
+
+def kind_of(folder: Path, config: Mapping[str, Any], modules: list[Module]) -> tuple[str | None, str]:
+    """The library's class that a folder was saved from, and the file that says so; none where no file does."""
+    if config.get("model_type"):
+        return config["model_type"], CONFIG_FILE
+    if modules:
+        return ("SparseEncoder" if modules[-1].kind == "SpladePooling" else "SentenceTransformer"), MODULES_FILE
+    if (folder / CONFIG_FILE).is_file():
+        return "SentenceTransformer", CONFIG_FILE
+    own = read_json_if_there(folder, "config.json")
+    if any(own.get(mark) is not None for mark in MARKS):
+        return "CrossEncoder", "config.json"
+    return HEADS.get(read_json_if_there(folder, FILES[0]).get("transformer_task", "")), FILES[0]
 
 
 def embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
@@ -242,9 +249,8 @@ def common(
     named = {name: text or "" for name, text in (config.get("prompts") or {}).items()}
     default = config.get("default_prompt_name")
     # Without modules.json the library does not read the settings of its Transformer module either.
-    reading = (
-        reading_from_folder(transformer, task) if (folder / MODULES_FILE).is_file() else Reading(task, None, False)
-    )
+    whole = (folder / MODULES_FILE).is_file()
+    reading = reading_from_folder(transformer, task) if whole else Reading(task, None, False)
     if reading.task != task:
         raise UserError(
             f"{str(transformer)!r} has the transformer_task {reading.task}; this kind of model needs {task}"
@@ -255,6 +261,7 @@ def common(
         "reading": reading,
         "prompts": named,
         "prompt": default if default in named else None,
+        "whole": whole,
     }
 
 

@@ -27,6 +27,25 @@ def test_padding_is_never_pooled(pooling: str, vector: list[float]) -> None:
     assert answer["embedding"].tolist() == [vector]
 
 
+def test_several_ways_of_pooling_are_joined() -> None:
+    step = Embedding(Path(), size=2, pooling=["cls", "weightedmean", "mean_sqrt_len_tokens"], normalize=False)
+    assert step.outputs == {"embedding": ("TYPE_FP32", [6])}
+    expected = [3, 4, 5 / 3, 4 / 3, 4 / 2**0.5, 4 / 2**0.5]
+    np.testing.assert_allclose(step(STATES, MASK)["embedding"], [expected], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("pooling", "vector"), [("cls", [1, 0]), ("mean", [1, 0]), ("weightedmean", [1, 0])])
+def test_a_prompts_tokens_may_stay_out(pooling: str, vector: list[float]) -> None:
+    step = Embedding(Path(), size=2, pooling=pooling, normalize=False, skip_prompt=True)
+    assert step.inputs["prompt_length"] == ("TYPE_INT32", [1])
+    assert step(STATES, MASK, np.array([[1]], dtype=np.int32))["embedding"].tolist() == [vector]
+
+
+def test_a_vector_may_be_cut_after_it_is_scaled() -> None:
+    step = Embedding(Path(), size=2, pooling="cls", truncate_dim=1)
+    np.testing.assert_allclose(step(STATES, MASK)["embedding"], [[0.6]], rtol=1e-6)
+
+
 def test_vectors_have_length_one() -> None:
     np.testing.assert_allclose(Embedding(Path(), size=2, pooling="cls")(STATES, MASK)["embedding"], [[0.6, 0.8]])
 
@@ -60,6 +79,12 @@ def test_a_prompt_goes_before_each_text() -> None:
     assert step(input_text=column("금리", ""))["input_text"].tolist() == [["질문: 금리"], ["질문: "]]
     assert step(input_text=column("금리"), prompt_name="passage")["input_text"].tolist() == [["문서: 금리"]]
     assert Prompt(Path(), prompts={"query": "질문: "})(input_text=column("금리"))["input_text"].tolist() == [["금리"]]
+
+
+def test_a_prompt_may_say_how_long_it_is() -> None:
+    step = Prompt(Path(), prompts={"query": "질문: "}, lengths={"query": 4})
+    assert step(input_text=column("금리", ""), prompt_name="query")["prompt_length"].tolist() == [[4], [4]]
+    assert step(input_text=column("금리"))["prompt_length"].tolist() == [[0]]
 
 
 def pooled(pair: Pair, texts: list[str], pooling: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +42,18 @@ def test_scores_are_in_the_order_of_the_texts_and_the_ranking_names_the_best_fir
     answer = Rerank(Path(), sigmoid=False)(np.array([[-1], [2], [5], [5]], dtype=np.float32), rows)
     assert answer["scores"].tolist() == [[-1, 2], [5, 5]]
     assert answer["ranking"].tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("activation", "scores", "ranking"),
+    [("Tanh", np.tanh([-1, 2]), [1, 0]), ("ReLU", [0, 2], [1, 0]), ("Softmax", [1, 1], [0, 1])],
+)
+def test_scores_go_through_the_activation_that_was_saved(activation: str, scores: Any, ranking: list[int]) -> None:
+    given = np.array([[-1], [2]], dtype=np.float32), np.zeros((2, 1), dtype=np.int32)
+    answer = Rerank(Path(), activation=activation)(*given)
+    np.testing.assert_allclose(answer["scores"], [scores], rtol=1e-6)
+    assert answer["ranking"].tolist() == [ranking]
+    assert Rerank(Path(), activation=activation)(*given, sigmoid=False)["scores"].tolist() == [[-1, 2]]
 
 
 def test_json_names_the_best_first_to_those_who_ask() -> None:

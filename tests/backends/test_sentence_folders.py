@@ -188,7 +188,7 @@ def test_similarity_is_the_folders_own(metric: str, tmp_path: Path) -> None:
     pool = ("Pooling", {"embedding_dimension": 32, "pooling_mode": "mean", "include_prompt": metric != "dot"})
     folder = bi_encoder(tmp_path / "made", pool)
     prompts = {"query": "the report: ", "passage": "금리는 ", "default": "주가가 "}
-    settings = {"similarity_fn_name": metric, "prompts": prompts, "default_prompt_name": "default"}
+    settings = {"similarity_fn_name": metric, "prompts": prompts, "default_prompt_name": "default", "truncate_dim": 9}
     change(folder / "config_sentence_transformers.json", settings)
     model = SentenceTransformer(str(folder))
     queries = ["금리가 오르나요?", "shares"]

@@ -22,6 +22,22 @@ def test_an_item_becomes_its_query_and_its_texts() -> None:
     assert rows["row_item"].tolist() == [[0], [0], [1], [1]]
 
 
+def test_rows_may_say_how_long_their_prompts_are() -> None:
+    step = QueryTexts(Path(), query_prompt="질문: ", prompt_lengths=[4, 0])
+    rows = step(column("q", "r"), np.array([["a", "b"], ["c", "d"]], dtype=object))
+    assert rows["prompt_length"].tolist() == [[4], [0], [0], [4], [0], [0]]
+
+
+@pytest.mark.parametrize(
+    ("metric", "scores"), [("dot", [2, 12]), ("euclidean", [-(2**0.5), -5]), ("manhattan", [-2, -7])]
+)
+def test_vectors_may_be_compared_otherwise(metric: str, scores: list[float]) -> None:
+    vectors = np.array([[2, 0], [1, 1], [6, 3]], dtype=np.float32)
+    answer = Similarity(Path(), size=2, metric=metric)(vectors, np.zeros((3, 1), dtype=np.int32))
+    np.testing.assert_allclose(answer["scores"], [scores], rtol=1e-6)
+    assert answer["ranking"].tolist() == [[1, 0] if metric == "dot" else [0, 1]]
+
+
 def test_cosines_need_no_vectors_of_length_one() -> None:
     vectors = np.array([[2, 0], [0, 3], [5, 0], [0, 0]], dtype=np.float32)
     answer = Similarity(Path(), size=2)(vectors, np.zeros((4, 1), dtype=np.int32))

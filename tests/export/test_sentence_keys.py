@@ -81,6 +81,11 @@ def test_without_modules_json_the_kind_stands_in_another_file(auto: str, task: s
     # The library reads neither prompts nor an activation then.
     assert (found.sentence.prompts, found.sentence.prompt) == ({}, None)
     assert found.sentence.activation == {"CrossEncoder": "Sigmoid", "SparseEncoder": "relu"}.get(kind)
+    assert f"{SETTINGS} says it is a {kind} of sentence-transformers; no modules.json, so no prompts; " in found.chosen
+    (folder / SETTINGS).unlink()
+    found = read(folder)
+    assert found.task == task
+    assert (found.sentence.said_in if found.sentence else None) == (TEXT if auto != "AutoModel" else None)
 
 
 @pytest.mark.parametrize("name", FILES)
