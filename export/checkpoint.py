@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tbgen.export.chosen import chosen
+from tbgen.export.chosen import chosen, head_of
 from tbgen.export.config import NAMES, config_from_folder, own_labels
 from tbgen.export.errors import UserError
 from tbgen.export.files import read_json, sha256
@@ -106,7 +106,10 @@ def told(named: str | None, sentence: Sentence | None) -> str:
     """What tells a checkpoint's task: a person, or the key of a file."""
     if named:
         return AS_NAMED
-    return f"from {sentence.said_in}" if sentence else "from architectures in config.json"
+    if sentence is None:
+        return "from architectures in config.json"
+    bare = "" if sentence.whole or sentence.said_in == "config.json" else " without modules.json, so without prompts,"
+    return f"from {sentence.said_in}, a {sentence.kind} of sentence-transformers{bare} whose {head_of(sentence)}"
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tbgen.export.sentence import Sentence
 from tbgen.export.tasks import TASKS, task_named
 
 SHOWN = 5  # labels
@@ -19,6 +20,15 @@ def chosen(task: str, told_by: str, architecture: str, labels: Sequence[str], pr
         said += "; its one label goes through sigmoid, as in transformers"
     others = [] if named else also_fits(task, labels, problem)
     return said + (f"; also fits: {', '.join(others)}" if others else "")
+
+
+def head_of(sentence: Sentence) -> str:
+    """What becomes of the model's answer, as sentence-transformers does it."""
+    if sentence.kind == "CrossEncoder":
+        return f"logits of pairs go through {sentence.activation}"
+    pooling = sentence.pooling if isinstance(sentence.pooling, str) else " and ".join(sentence.pooling)
+    layers = [layer.kind for layer in sentence.layers if layer.kind != "Pooling"]
+    return ", then ".join([f"tokens are pooled by {pooling}", *layers, *(["Normalize"] if sentence.normalize else [])])
 
 
 def counted(labels: Sequence[str]) -> str:

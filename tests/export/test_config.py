@@ -274,7 +274,8 @@ def said(copy: Path, task: str | None = None, **settings: Any) -> str:
         (
             None,
             {"id2label": {"0": "score"}, "sentence_transformers": {"version": "5.1.0"}},
-            "task rerank, from config.json (BertForSequenceClassification, 1 label score); "
+            "task rerank, from config.json, a CrossEncoder of sentence-transformers whose logits of pairs go through "
+            "Sigmoid (BertForSequenceClassification, 1 label score); "
             "also fits: text-classification, text-classification --set pair=true, text-classification --set "
             "activation=none (a regression)",
         ),

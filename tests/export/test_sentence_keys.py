@@ -81,7 +81,9 @@ def test_without_modules_json_the_kind_stands_in_another_file(auto: str, task: s
     # The library reads neither prompts nor an activation then.
     assert (found.sentence.prompts, found.sentence.prompt) == ({}, None)
     assert found.sentence.activation == {"CrossEncoder": "Sigmoid", "SparseEncoder": "relu"}.get(kind)
-    assert f"{SETTINGS} says it is a {kind} of sentence-transformers; no modules.json, so no prompts; " in found.chosen
+    assert (
+        f"from {SETTINGS}, a {kind} of sentence-transformers without modules.json, so without prompts" in found.chosen
+    )
     (folder / SETTINGS).unlink()
     found = read(folder)
     assert found.task == task
