@@ -198,8 +198,8 @@ def show(written: Scaffolded, console: Console, request: Request) -> None:
             f"{front} against {found.library} on {found.items} items: answers differ by at most {found.max_abs:.2g}"
             + (f", {found.flips} of {found.decisions} decisions" if found.decisions else "")
         )
-    if written.comparison.why_not:
-        console.print(sentence_case(written.comparison.why_not), style="yellow", markup=False)
+    for words in filter(None, (written.comparison.why_not, written.comparison.note)):
+        console.print(sentence_case(words), style="yellow", markup=False)
     for line in (*import_lines(written.models), *written.warnings):
         console.print(line, style="yellow")
     models = [folder.name for folder in written.models]

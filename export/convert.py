@@ -151,17 +151,49 @@ def tokenizer_from_sentencepiece(path: Path, row: SentencePiece) -> Any:
     scheme = "always" if proto.normalizer_spec.add_dummy_prefix else "never"
     made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme=scheme)
     made.decoder = tokenizers.decoders.Metaspace(prepend_scheme=scheme)
+    refuse_other_roles(path.parent, row)
     mask = row.special["mask"]
     plain = [
         tokenizers.AddedToken(token, special=True, normalized=False) for token in row.special.values() if token != mask
     ]
     made.add_special_tokens([*plain, tokenizers.AddedToken(mask, lstrip=row.mask_takes_space, special=True)])
+    add_tokens(made, path.parent)
     made.post_processor = tokenizers.processors.TemplateProcessing(
         single="{cls} $A {sep}".format(**row.special),
         pair=row.pair.format(**row.special),
         special_tokens=[(token, places[token]) for token in (row.special["cls"], row.special["sep"])],
     )
     return made
+
+
+def refuse_other_roles(folder: Path, row: SentencePiece) -> None:
+    """Raise UserError where a file gives a role to another token than the family's slow class does."""
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        settings = read_json_if_there(folder, name)
+        for role, token in row.special.items():
+            named = settings.get(f"{role}_token", token)
+            named = named.get("content") if isinstance(named, dict) else named
+            if named not in (token, None):
+                raise UserError(
+                    f"{name} in {str(folder)!r} has {named!r} as {role}_token, its family {token!r}; save a fast "
+                    "tokenizer there with tokenizer.save_pretrained(folder)"
+                )
+
+
+def add_tokens(tokenizer: Any, folder: Path) -> None:
+    """Add the tokens that were added to a SentencePiece model's. Raises UserError where their ids leave a gap."""
+    kind = require("tokenizers", extra="onnx").AddedToken
+    settings = read_json_if_there(folder, "tokenizer_config.json").get("added_tokens_decoder", {})
+    ids = {int(number): {"content": token} for token, number in read_json_if_there(folder, "added_tokens.json").items()}
+    for number, said in sorted({**ids, **{int(number): said for number, said in settings.items()}}.items()):
+        if tokenizer.token_to_id(said["content"]) is None:
+            flags = {name: said[name] for name in ("lstrip", "rstrip", "normalized", "single_word") if name in said}
+            tokenizer.add_tokens([kind(said["content"], special=said.get("special", False), **flags)])
+        if (own := tokenizer.token_to_id(said["content"])) != number:
+            raise UserError(
+                f"the added token {said['content']!r} of {str(folder)!r} has the id {number}, the model's pieces make "
+                f"it {own}; save a fast tokenizer there with tokenizer.save_pretrained(folder)"
+            )
 
 
 def read_proto(path: Path) -> Any:

@@ -16,6 +16,7 @@ from tbgen.export.errors import MissingExtra, UserError, require
 from tbgen.export.parity import model_run, pair_of
 from tbgen.export.pytorch import model_from_checkpoint, quiet
 from tbgen.export.run import Run, Tensors
+from tbgen.export.tokenizer import TYPES, TokenizerReading
 
 SENTENCE_TRANSFORMERS = "sentence-transformers"
 
@@ -37,10 +38,30 @@ class Library:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """transformers' tokenizer, which cuts at the checkpoint's own length."""
-        made = auto_tokenizer(self.checkpoint.folder, self.checkpoint.config)
+        """transformers' tokenizer, which cuts at the checkpoint's own length.
+
+        Of slow files it is what the slow classes read: transformers 5 reads them otherwise (export/convert.py).
+        """
+        reading = self.checkpoint.tokenizer
+        made = fast_tokenizer(reading) if reading.slow else self.auto
         made.model_max_length = self.checkpoint.max_length
         return made
+
+    @cached_property
+    def auto(self) -> Any:
+        """What transformers itself makes of the folder's tokenizer files."""
+        return auto_tokenizer(self.checkpoint.folder, self.checkpoint.config)
+
+    def read_otherwise(self, texts: Sequence[str]) -> str:
+        """A sentence on slow files, and on texts that transformers 5 reads otherwise than the classes that wrote them."""
+        if not self.checkpoint.tokenizer.slow:
+            return ""
+        unequal = [text for text in texts if self.auto(text)["input_ids"] != self.tokenizer(text)["input_ids"]]
+        return (
+            "the tokenizer was made of slow files, as the classes of transformers 4 read them"
+            + (f"; transformers 5 reads {len(unequal)} of {len(texts)} texts otherwise, such as " if unequal else "")
+            + (repr(shortened(unequal[0])) if unequal else "")
+        )
 
     @cached_property
     def model(self) -> Any:
@@ -102,6 +123,16 @@ class Library:
                 answer = self.model(**self.tokenizer(*texts, truncation=True, return_tensors="pt"))
             found.append(answer[next(iter(self.checkpoint.row.outputs.values()))][0])
         return found
+
+
+def fast_tokenizer(reading: TokenizerReading) -> Any:
+    """A reading in transformers' plain class."""
+    transformers = require("transformers", extra="onnx")
+    roles = {f"{role}_token": reading.tokenizer.id_to_token(number) for role, number in reading.special.items()}
+    names = ["input_ids", *([TYPES] if reading.types else []), "attention_mask"]
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=reading.tokenizer, model_input_names=names, **reading.settings, **roles
+    )
 
 
 def sentence_run(whole: Any) -> Run:

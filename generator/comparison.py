@@ -23,10 +23,11 @@ STRUCTURAL = ("pair",)  # options without which the task takes other inputs
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found, by front model, or why there was none."""
+    """What a comparison found, by front model, or why there was none; `note` is what to know of it."""
 
     judgements: dict[str, Judgement]
     why_not: str = ""
+    note: str = ""
 
 
 NOT_COMPARED = Comparison({}, "answers were not compared with any library's, as asked")
@@ -69,7 +70,7 @@ def compare(
             on_progress(f"Comparing answers of {front} with those of {library.name}")
             found[front] = judgement(row, library.name, expected, partial(models.infer, front))
             refuse_other_answers(found[front], front, bounds.tolerance, bounds.agreement)
-    return Comparison(found)
+    return Comparison(found, note=library.read_otherwise(texts))
 
 
 def why_not(request: Request, task: str) -> str:

@@ -178,3 +178,20 @@ def test_refuses_a_damaged_vocabulary(kind: str, file: str, content: bytes, sent
     (slow / file).write_bytes(content)
     with pytest.raises(UserError, match=sentence):
         reading(slow)
+
+
+def test_tokens_that_were_added_to_a_sentencepiece_model(tmp_path: Path) -> None:
+    slow = slow_files("albert", tmp_path / "slow")
+    size = reading(slow).tokenizer.get_vocab_size()
+    (slow / "added_tokens.json").write_text(json.dumps({"<extra>": size}), encoding="utf-8")
+    assert reading(slow).tokenizer.encode("금리 <extra>").ids[-2] == size
+    (slow / "added_tokens.json").write_text(json.dumps({"<extra>": size + 5}), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"has the id {size + 5}, the model's pieces make it {size}; save a fast"):
+        reading(slow)
+
+
+def test_refuses_roles_that_a_family_does_not_have(tmp_path: Path) -> None:
+    slow = slow_files("albert", tmp_path / "slow")
+    (slow / "special_tokens_map.json").write_text('{"cls_token": {"content": "<begin>"}}', encoding="utf-8")
+    with pytest.raises(UserError, match=r"has '<begin>' as cls_token, its family '\[CLS\]'; save a fast tokenizer"):
+        reading(slow)

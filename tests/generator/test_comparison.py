@@ -130,3 +130,16 @@ def test_what_is_not_there_or_no_number_never_holds() -> None:
     assert distances(Answer({"a": 1.0}), Answer({})).max() == np.inf
     assert distances(Answer({"a": 1.0}), Answer({"a": float("nan")})).max() == np.inf
     assert distances(Answer({"a": 1.0}, absent=0.0), Answer({}, absent=0.0)).max() == 1.0
+
+
+def test_slow_files_are_read_as_their_classes_read_them_and_it_is_said(tmp_path: Path) -> None:
+    source = bert(tmp_path / "checkpoint")
+    vocabulary = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    (source / "tokenizer.json").unlink()
+    (source / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.get)) + "\n", encoding="utf-8")
+    (source / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
+    found = written(tmp_path / "models", source).comparison
+    assert {each.flips for each in found.judgements.values()} == {0}
+    assert found.note.startswith(
+        "the tokenizer was made of slow files, as the classes of transformers 4 read them; tra"
+    )
