@@ -10,9 +10,10 @@ from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import DataType, ModelWarmup
 
-from tbgen.generator.check.finding import Finding
+from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.onnx_file import OnnxFile
+from tbgen.generator.example import ANY, MAIN, said_of_masks
 
 BYTES_OF = {
     "TYPE_BOOL": 1,
@@ -61,6 +62,8 @@ def data_of_an_input(
         yield model.refused(where, says, "write zero_data: true, random_data: true or input_data_file")
     elif kind == "input_data_file":
         yield from file_of_an_input(model, sample, name, data, where)
+    elif data.data_type == DataType.TYPE_STRING:
+        yield from refused_by_the_steps(model, name, bytes(LENGTH * math.prod(data.dims)), where)
     elif kind == "random_data" and DataType.Name(data.data_type) in IDS and model.config.backend == "onnxruntime":
         rows, mend = rows_of(model).get(name), "write the ids into a file and name it by input_data_file"
         if rows:
@@ -142,3 +145,30 @@ def framed_texts(model: Model, name: str, file: Path, count: int) -> Iterator[Fi
     if problem:
         mend = f"write {count} texts, each as 4 bytes of its length (little-endian) and its UTF-8 bytes"
         yield model.refused(model.file(file), problem, mend)
+    else:
+        yield from refused_by_the_steps(model, name, content, model.file(file))
+
+
+def refused_by_the_steps(model: Model, name: str, content: bytes, place: Place | str) -> Iterator[Finding]:
+    """Of a model with steps: texts are UTF-8, and those whose masks a step fills have one."""
+    if not any(source.steps for source in model.sources):
+        return
+    mask = str(said_of_masks(model.folder, ()).get(MAIN, "")).replace(ANY, "").strip()
+    if mask and name == MAIN and mask.encode() not in content:
+        says = f"{model.name}: {MAIN} of item 0 has no {mask} in the tokens that are read"
+        yield model.refused(place, says, f"write a text with {mask}, or scaffold it anew")
+    if says := no_text(content):
+        yield model.refused(place, f"{model.name}: {name} is not valid UTF-8: {says}", "write the texts as UTF-8")
+
+
+def no_text(framed: bytes) -> str:
+    """Why one of the texts is no UTF-8; nothing when all are."""
+    start = 0
+    while start < len(framed):
+        end = start + LENGTH + int.from_bytes(framed[start : start + LENGTH], "little")
+        try:
+            framed[start + LENGTH : end].decode("utf-8")
+        except UnicodeDecodeError as error:
+            return f"{error.reason} at byte {error.start}"
+        start = end
+    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from click.testing import CliRunner
@@ -75,6 +76,24 @@ def server(repository: Path) -> Iterator[EmbeddedServer]:
 
 def test_check_has_nothing_to_say(repository: Path) -> None:
     assert check_repository(repository) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("오늘도 상한가".encode(), "input_text of item 0 has no [MASK]"),
+        (b"[MASK] \xff", "input_text is not valid UTF-8"),
+    ],
+)
+def test_check_knows_warm_up_texts_that_the_steps_refuse(
+    repository: Path, tmp_path: Path, text: bytes, says: str
+) -> None:
+    """As tbgen once wrote them itself; Triton's words are the steps' own."""
+    name = "fill-mask_onnx_single"
+    copytree(repository / name, tmp_path / name)
+    (tmp_path / name / "warmup" / "input_text").write_bytes(len(text).to_bytes(4, "little") + text)
+    (finding,) = check_repository(tmp_path)
+    assert (finding.effect, says in finding.says) == ("refused", True)
 
 
 def test_check_live_asks_every_front_model(repository: Path, server: EmbeddedServer) -> None:
