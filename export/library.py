@@ -53,7 +53,7 @@ class Library:
         return auto_tokenizer(self.checkpoint.folder, self.checkpoint.config)
 
     def read_otherwise(self, texts: Sequence[str]) -> str:
-        """A sentence on slow files, and on texts that transformers 5 reads otherwise than the classes that wrote them."""
+        """A sentence on slow files, and on texts that transformers 5 reads otherwise than their classes did."""
         if not self.checkpoint.tokenizer.slow:
             return ""
         unequal = [text for text in texts if self.auto(text)["input_ids"] != self.tokenizer(text)["input_ids"]]
