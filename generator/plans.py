@@ -65,11 +65,12 @@ def engine_shapes(exported: Exported) -> list[list[int]]:
 
 
 def only_length(exported: Exported) -> int | None:
-    """The one length that all texts have, if the engine takes any number of rows of it; else None."""
+    """The one length that all texts have, if the engine takes any number of rows of it, or else None."""
     if not (shapes := engine_shapes(exported)):
         return exported.fixed_length
-    lengths, most = plan_buckets(exported), most_rows(exported, 0)
-    return lengths[0] if len(lengths) == 1 and any(rows[:2] == [1, most] for rows in shapes) else None
+    lengths, most = plan_buckets(exported), most_rows(exported, 1)
+    any_rows = most > 1 and [1, most] in [shape[:2] for shape in shapes]
+    return lengths[0] if len(lengths) == 1 and any_rows else None
 
 
 def uneven_shapes(exported: Exported) -> list[list[int]]:

@@ -96,6 +96,23 @@ def test_a_plan_of_one_short_shape_shortens_the_texts(sample_export: Path, tmp_p
     assert config_of(tmp_path / "models", "kcbert_trt_fp16_ensemble").max_batch_size == 1
 
 
+@pytest.mark.parametrize(
+    ("shapes", "joined"),
+    [
+        (["1-32x128-128"], True),
+        (["1x128", "32x128"], False),  # two texts together fit neither
+        (["1x128"], False),
+        (["1-32x16-128"], False),
+    ],
+)
+def test_a_plan_of_one_length_for_any_rows_joins_requests(
+    shapes: list[str], joined: bool, sample_export: Path, tmp_path: Path
+) -> None:
+    source = plan_folder(sample_export, tmp_path / "plan", *shapes)
+    scaffold(Request("kcbert", source, engine="trt_fp16"), tmp_path / "models")
+    assert config_of(tmp_path / "models", "kcbert_trt_fp16").HasField("dynamic_batching") == joined
+
+
 def test_an_onnx_file_is_no_plan_and_a_plan_no_onnx_file(
     sample_export: Path, packed_export: Path, tmp_path: Path
 ) -> None:
