@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,8 +160,10 @@ def known_warnings() -> Iterator[None]:
         yield
 
 
-def refuse_other_ids(library: Library, ids: Callable[[str], list[int]], texts: Sequence[str]) -> None:
-    """Raise UserError for the first text that becomes other token ids in tbgen than in transformers."""
+def refuse_other_ids(
+    library: Library, ids: Callable[[str], list[int]], texts: Sequence[str], tokenizer_file: Path
+) -> None:
+    """Raise UserError for the first text that becomes other token ids in tbgen, by its file, than in the library."""
     for text in texts:
         want, have = library.ids(text), ids(text)
         if want != have:
@@ -168,8 +172,19 @@ def refuse_other_ids(library: Library, ids: Callable[[str], list[int]], texts: S
             theirs, ours = (library.tokenizer.convert_ids_to_tokens(ids[place : place + 4]) for ids in (want, have))
             raise UserError(
                 f"the tokenizer gives other ids for {shortened(text)!r}: from token {place} on transformers reads "
-                f"{theirs}, tbgen {ours}; say so to tbgen's authors, with the tokenizer's files"
+                f"{theirs}, tbgen {ours}. {apart(tokenizer_file, library.checkpoint.tokenizer.tokenizer)}"
             )
+
+
+def apart(file: Path, tokenizer: Any) -> str:
+    """What a tokenizer.json has otherwise than a checkpoint's tokenizer, and what to do then."""
+    ours, theirs = json.loads(file.read_text(encoding="utf-8")), json.loads(tokenizer.to_str())
+    keys = [key for key in theirs if ours.get(key) != theirs[key]]
+    if not keys:
+        return "The two tokenizers are the same, so it is a setting of how they are called: tell tbgen's authors"
+    return (
+        f"{file.name} differs in {', '.join(keys)} from what the checkpoint's files ask for; export or scaffold it anew"
+    )
 
 
 def shortened(text: str, most: int = 60) -> str:

@@ -92,7 +92,7 @@ def onnx_from_checkpoint(
         asked = gate_texts(texts, checkpoint.tokenizer.special_tokens, exported.max_length)
         library = Library(checkpoint, model)
         if not checkpoint.tokenizer.slow:
-            refuse_other_ids(library, Encoder(exported).ids, asked)
+            refuse_other_ids(library, Encoder(exported).ids, asked, exported.tokenizer)
         reference = library.run()
         found = engine_parity(checkpoint, exported, asked, reference=reference)
         bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)

@@ -207,7 +207,7 @@ def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference
         ) from error
     encoder = Encoder(exported)
     if reference.library and not reference.library.checkpoint.tokenizer.slow:
-        refuse_other_ids(reference.library, encoder.ids, texts)
+        refuse_other_ids(reference.library, encoder.ids, texts, exported.tokenizer)
     found = parity(reference.run, run, encoder, texts, exported)
     row = compared(f"{scaffold.engine} ({what})", found, scaffold)
     if row.holds or reference.library is None or what == "plan":

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
-from tbgen.export.library import Library
+from tbgen.export.library import Library, refuse_other_ids
 from tbgen.export.sentences import gate_texts
 from tbgen.generator.judge import answers_for, distances, expected_answers, is_flip, judgement, refuse_other_answers
 from tbgen.generator.library_answers import Answer
@@ -141,5 +142,19 @@ def test_slow_files_are_read_as_their_classes_read_them_and_it_is_said(tmp_path:
     found = written(tmp_path / "models", source).comparison
     assert {each.flips for each in found.judgements.values()} == {0}
     assert found.note.startswith(
-        "the tokenizer was made of slow files, as the classes of transformers 4 read them; tra"
+        "the tokenizer was made of slow files, as the classes of transformers 4 read them"
     )
+
+
+def test_other_token_ids_are_named_with_what_the_file_has_otherwise(tmp_path: Path) -> None:
+    """As an export made before a setting was read: its tokenizer.json keeps capitals, the checkpoint's files do not."""
+    source = bert(tmp_path / "checkpoint")
+    file = tmp_path / "tokenizer.json"
+    shutil.copyfile(source / "tokenizer.json", file)
+    settings = source / "tokenizer_config.json"
+    asked = json.loads(settings.read_text(encoding="utf-8")) | {"tokenizer_class": "BertTokenizer"}
+    settings.write_text(json.dumps(asked | {"do_lower_case": True, "strip_accents": False}), encoding="utf-8")
+    library = Library(checkpoint_from_folder(source))
+    kept = Tokenizer.from_file(str(file))
+    with pytest.raises(UserError, match=r"other ids for 'THE shares': from token 1 .*json differs in .*normalizer"):
+        refuse_other_ids(library, lambda text: kept.encode(text).ids, ["금리", "THE shares"], file)
