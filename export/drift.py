@@ -12,10 +12,11 @@ import numpy as np
 
 from tbgen.export.exported import Exported
 from tbgen.export.graphfile import load_graph
-from tbgen.export.half import half_run, run_of
+from tbgen.export.half import half_watch, watch_of
 from tbgen.export.parity import Encoder, Parity, engine_run, parity
 from tbgen.export.precision import Precision, precision_named
 from tbgen.export.run import Run, Tensors
+from tbgen.export.samples import Samples
 
 # Where activations overflow or lose digits: what comes out of these is compared.
 WATCHED = ("MatMul", "Gemm", "Add", "Mul", "Softmax", "LayerNormalization", "Gelu", "BiasGelu", "Attention")
@@ -23,6 +24,8 @@ PRODUCTS = ("MatMul", "Gemm", "Attention")  # with weights; what 8 bits are for
 HALF_MOST = 65504.0
 LAYER = 12  # most matrix products of a name's beginning that is still one layer
 NAMED = 3  # how many nodes the message names
+LOOKED_AT = 32  # texts, at most, on which the first drift is looked for
+AT_ONCE = 32  # nodes watched in one run
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,16 @@ def advice(
         return ""
     tell("looking for the layers to keep in FP32")
 
+    samples = Samples(exported.tokenizer, exported.max_length, exported.fixed_length)
+
     def holding(more: Sequence[str]) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             trial = replace(exported, model=Path(folder, "model.onnx"))
-            precision_named(precision).convert(before, trial.model, exported.row, [*keep, *more])
+            precision_named(precision).convert(before, trial.model, exported.row, [*keep, *more], samples)
             return holds(parity(reference, engine_run(trial), Encoder(exported), texts, exported), bounds)
 
-    drifts = measured(before, exported.model, Encoder(exported)(texts))
+    encode = Encoder(exported)
+    drifts = measured(before, exported.model, (encode([text]) for text in few(texts)))
     names = ", ".join(f"{drift.node} ({drift.error:.2g})" for drift in first_drifts(drifts))
     tried = growing(*places(load_graph(before).graph, load_graph(exported.model).graph, drifts, precision))
     cure = next(filter(holding, tried), None)
@@ -74,7 +80,7 @@ def advice(
 def holds(found: Parity, bounds: Precision) -> bool:
     """Whether a comparison is within the bounds; NaN never is."""
     close = found.max_abs <= bounds.tolerance and found.padding_abs <= bounds.tolerance
-    return close and found.agreement >= bounds.agreement
+    return close and found.agreement >= bounds.agreement and found.answers_hold
 
 
 def command(exported: Exported, keep: Iterable[str]) -> str:
@@ -91,20 +97,33 @@ def shortest(starts: Sequence[str]) -> list[str]:
     return [name for name in starts if not any(name != other and name.startswith(other) for other in starts)]
 
 
-def measured(before: Path, after: Path, inputs: Tensors) -> list[Drift]:
-    """How far the nodes that two files share are off, in the order of the graph."""
+def measured(before: Path, after: Path, batches: Iterable[Tensors]) -> list[Drift]:
+    """How far the nodes that two files share are off in any batch, in the order of the graph.
+
+    Of each node only the largest numbers are kept, and few nodes are watched in one run: memory holds neither the
+    inner tensors of many texts nor all those of one.
+    """
     left, right = load_graph(before), load_graph(after)
     shared = {output for node in right.graph.node for output in node.output}
     watched = {
         node.output[0]: node.name for node in left.graph.node if node.op_type in WATCHED and node.output[0] in shared
     }
     tensors = list(watched)
-    want = run_of(left, tensors, optimize=False)(inputs)
-    have = half_run(after, watched=tensors)(inputs)
-    return [
-        Drift(name, relative_error(want[tensor], have[tensor]), float(np.abs(want[tensor]).max()))
-        for tensor, name in watched.items()
-    ]
+    want, have = watch_of(left, tensors), half_watch(after, tensors)
+    found = {tensor: Extremes() for tensor in tensors}
+    for inputs in batches:
+        for start in range(0, len(tensors), AT_ONCE):
+            names = tensors[start : start + AT_ONCE]
+            expected, answered = want(inputs, names), have(inputs, names)
+            for name in names:
+                found[name].take(expected[name], answered[name])
+    return [Drift(watched[tensor], extremes.error, extremes.largest) for tensor, extremes in found.items()]
+
+
+def few(texts: Sequence[str]) -> Sequence[str]:
+    """Texts of all lengths, the longest among them, as many as drifts are looked for on."""
+    order = sorted(texts, key=len, reverse=True)
+    return order[:: -(-len(order) // LOOKED_AT)]
 
 
 def first_drifts(drifts: Iterable[Drift], *, bound: float = 0.01) -> list[Drift]:
@@ -112,12 +131,23 @@ def first_drifts(drifts: Iterable[Drift], *, bound: float = 0.01) -> list[Drift]
     return [drift for drift in drifts if not drift.error <= bound][:NAMED]
 
 
-def relative_error(want: np.ndarray, have: np.ndarray) -> float:
-    """The largest difference over the largest number; NaN or infinite where `have` is."""
-    if not np.isfinite(have).all():
-        return float("nan")
-    scale = float(np.abs(want).max()) or 1.0
-    return float(np.abs(want.astype(np.float64) - have).max()) / scale
+@dataclass
+class Extremes:
+    """The largest number of one tensor over many runs, and the largest difference; NaN where `have` is not finite."""
+
+    largest: float = 0.0
+    difference: float = 0.0
+
+    def take(self, want: np.ndarray, have: np.ndarray) -> None:
+        """One more run."""
+        self.largest = max(self.largest, float(np.abs(want).max()))
+        difference = float(np.abs(want - have).max()) if np.isfinite(have).all() else float("nan")
+        self.difference = float(np.maximum(self.difference, difference))  # NaN stays
+
+    @property
+    def error(self) -> float:
+        """The largest difference over the largest number."""
+        return self.difference / (self.largest or 1.0)
 
 
 def places(before: Any, after: Any, drifts: Sequence[Drift], precision: str) -> tuple[list[str], int]:

@@ -15,24 +15,30 @@ from typing import Any
 
 from tbgen.export.errors import require
 from tbgen.export.graphfile import load_graph, save_graph
-from tbgen.export.run import Run, onnx_run
+from tbgen.export.run import Run, Watch, onnx_watch
 
 
-def half_run(model: Path, *, watched: Sequence[str] = ()) -> Run:
-    """Run an FP16 file with true rounding; `watched` tensors come out beside the outputs."""
+def half_run(model: Path) -> Run:
+    """Run an FP16 file with true rounding."""
+    run = half_watch(model, [])
+    return lambda inputs: run(inputs, None)
+
+
+def half_watch(model: Path, watched: Sequence[str]) -> Watch:
+    """The same, where `watched` tensors can be had beside the outputs."""
     loaded = load_graph(model)
     pin(loaded.graph)
-    return run_of(loaded, watched, optimize=False)
+    return watch_of(loaded, watched)
 
 
-def run_of(model: Any, watched: Sequence[str], *, optimize: bool) -> Run:
-    """A changed model as a function; the file that ONNX Runtime reads it from is gone once it is loaded."""
+def watch_of(model: Any, watched: Sequence[str], *, optimize: bool = False) -> Watch:
+    """A changed model as a function; the file that it is loaded from is gone then."""
     onnx = require("onnx", extra="onnx")
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in watched)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "model.onnx")
         save_graph(model, path)
-        return onnx_run(path, optimize=optimize)
+        return onnx_watch(path, optimize=optimize)
 
 
 def pin(graph: Any) -> None:

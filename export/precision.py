@@ -1,4 +1,4 @@
-"""An ONNX file in half precision or in 8 bits, by ONNX Runtime's converters, with the islands that stay in FP32."""
+"""An ONNX file in half precision or in 8 bits, with the islands that stay in FP32."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tbgen.export.eight_bits import eight_bits
 from tbgen.export.errors import NoSuchName, UserError, require
-from tbgen.export.graphfile import is_large, load_graph, move_graph, save_graph
+from tbgen.export.graphfile import load_graph, move_graph, save_graph
+from tbgen.export.samples import Samples
 from tbgen.export.tasks import Task
 
 # Operators that lose answers in half precision: the variance of a layer norm overflows, sums of many tokens are coarse.
@@ -32,17 +34,17 @@ class Precision:
     `tolerance` bounds the largest difference of a logit, `agreement` the share of equal decisions from below.
     """
 
-    convert: Callable[[Path, Path, Task, Sequence[str]], None]
+    convert: Callable[[Path, Path, Task, Sequence[str], Samples], None]
     tolerance: float
     agreement: float
 
 
-def unchanged(source: Path, target: Path, row: Task, keep: Sequence[str]) -> None:  # noqa: ARG001
+def unchanged(source: Path, target: Path, row: Task, keep: Sequence[str], samples: Samples) -> None:  # noqa: ARG001
     """FP32, as it was traced."""
     move_graph(source, target)
 
 
-def fp16(source: Path, target: Path, row: Task, keep: Sequence[str]) -> None:
+def fp16(source: Path, target: Path, row: Task, keep: Sequence[str], samples: Samples) -> None:  # noqa: ARG001
     """Half precision inside; inputs and outputs keep their types, and `fp32_nodes` and those named in `keep` theirs."""
     float16 = require("onnxruntime.transformers.float16", extra="onnx")
     kind = require("onnxruntime.transformers.onnx_model", extra="onnx").OnnxModel
@@ -78,28 +80,11 @@ def with_types(path: Path) -> Any:
     return load_graph(typed)
 
 
-def int8(source: Path, target: Path, row: Task, keep: Sequence[str]) -> None:
-    """Weights of matrix products in 8 bits, a scale per column; activations are scaled by what each run brings.
-
-    Weights use 7 of the 8 bits: with all 8, processors without VNNI overflow silently, and the answers depend on the
-    machine.
-    """
-    onnx = require("onnx", extra="onnx")
-    quantization = require("onnxruntime.quantization", extra="onnx")
-    model = load_graph(source)
-    kept = head_nodes(model.graph, row) | named_nodes(model.graph, keep)
-    with quiet():
-        quantization.quantize_dynamic(
-            source,
-            target,
-            op_types_to_quantize=["MatMul", "Gemm", "Attention"],
-            per_channel=True,
-            reduce_range=True,
-            weight_type=quantization.QuantType.QInt8,
-            nodes_to_exclude=sorted(kept | {f"{name}_MatMul" for name in kept}),  # so it calls what a Gemm becomes
-            use_external_data_format=is_large(model),
-            extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
-        )
+def int8(source: Path, target: Path, row: Task, keep: Sequence[str], samples: Samples) -> None:
+    """Weights of matrix products in 8 bits, a scale per column; each row of activations has its own."""
+    graph = load_graph(source).graph
+    kept = head_nodes(graph, row) | named_nodes(graph, keep)
+    eight_bits(source, target, kept, list(samples.inputs(graph, pair=row.pair)), samples.found)
 
 
 PRECISIONS = {

@@ -20,7 +20,8 @@ from tbgen.export.onnx import check_graph, opset_of, refuse_drift, refuse_newer,
 from tbgen.export.parity import Encoder, engine_run, parity
 from tbgen.export.precision import precision_named
 from tbgen.export.run import first_line, onnx_run, runtime_errors
-from tbgen.export.sentences import TEXTS
+from tbgen.export.samples import Samples
+from tbgen.export.sentences import gate_sentences
 from tbgen.export.tryout import try_out
 
 QUANTIZED = {"DynamicQuantizeLinear", "DequantizeLinear", "MatMulInteger", "QLinearMatMul", "QGemm"}
@@ -76,7 +77,7 @@ def export_from_onnx(
             tell(f"converting to {precision or own}")
             source_file = convert(taken, exported, beside, precision or own, optimize, keep_fp32)
             exported = replace(exported, made={"precision": precision or own, "optimized": optimize})
-            found = held(taken, source_file, exported, texts or TEXTS, tolerance, keep_fp32, tell)
+            found = held(taken, source_file, exported, texts or gate_sentences(), tolerance, keep_fp32, tell)
         made = made_of(exported.model, precision or own, optimize) | {"source": source, "chosen": beside.chosen}
         weights = weights_beside(exported.model)
         exported = replace(exported, made=made, parity=found, weights=weights if weights.is_file() else None)
@@ -197,7 +198,8 @@ def convert(
         source = taken.parent.with_name("fused") / taken.name
         source.parent.mkdir()
         fuse(taken, source, beside.config)
-    precision_named(precision).convert(source, exported.model, exported.row, keep_fp32)
+    samples = Samples(exported.tokenizer, exported.max_length, exported.fixed_length)
+    precision_named(precision).convert(source, exported.model, exported.row, keep_fp32, samples)
     check_graph(exported.model)
     return source
 

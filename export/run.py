@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,17 @@ from tbgen.export.layout import LENGTHS
 
 Tensors = dict[str, np.ndarray]
 Run = Callable[[Tensors], Tensors]
+Watch = Callable[[Tensors, Sequence[str] | None], Tensors]  # tensors, and the outputs wanted
 
 
 def onnx_run(model: Path, *, optimize: bool = True) -> Run:
     """ONNX Runtime on the CPU; a packed graph takes padded rows, too. Raises UserError for a file it cannot load."""
+    run = onnx_watch(model, optimize=optimize)
+    return lambda inputs: run(inputs, None)
+
+
+def onnx_watch(model: Path, *, optimize: bool = True) -> Watch:
+    """The same, told which outputs to give, so that no others take memory; None is all of them."""
     onnxruntime = require("onnxruntime", extra="onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # it would print its errors beside raising them
@@ -26,9 +33,14 @@ def onnx_run(model: Path, *, optimize: bool = True) -> Run:
         session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except runtime_errors(onnxruntime) as error:
         raise UserError(f"ONNX Runtime cannot load {str(model)!r}: {first_line(error)}") from error
-    names = [output.name for output in session.get_outputs()]
+    every = [output.name for output in session.get_outputs()]
     packed = any(node.name == LENGTHS for node in session.get_inputs())
-    return lambda inputs: dict(zip(names, session.run(names, flat_tensors(inputs) if packed else inputs), strict=True))
+
+    def run(inputs: Tensors, names: Sequence[str] | None) -> Tensors:
+        wanted = every if names is None else list(names)
+        return dict(zip(wanted, session.run(wanted, flat_tensors(inputs) if packed else inputs), strict=True))
+
+    return run
 
 
 def flat_tensors(tensors: Tensors) -> Tensors:

@@ -45,6 +45,21 @@ def gate_texts(texts: Sequence[str] | None, special: Iterable[str], max_length: 
     return [*(texts or SENTENCES), *ODD, " rose, the bank ".join(["The", *special, "fell"]), long]
 
 
+def gate_sentences() -> list[str]:
+    """English and Korean sentences that a converted file is compared on when none are given, and those above."""
+    return [*lines_of("gate.txt"), *TEXTS]
+
+
+def calibration_sentences() -> list[str]:
+    """English and Korean sentences that 8 bits are fitted to; none of them is compared on."""
+    return lines_of("calibration.txt")
+
+
+def lines_of(name: str) -> list[str]:
+    """The lines of a file that lies here."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+
+
 def texts_from_file(path: Path) -> list[str]:
     """The lines of a file that hold something. Raises UserError for a file that is not there, not UTF-8, or empty."""
     if not path.is_file():

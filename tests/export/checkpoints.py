@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 LINES = (
@@ -144,3 +146,13 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, *, types: bool = True, **
 def bert(folder: Path, **settings: Any) -> Path:
     """A random BERT classifier."""
     return checkpoint(folder, "bert", **settings)
+
+
+def with_loud_activations(source: Path, folder: Path) -> Path:
+    """A BERT's copy in `folder`, with two activations of 1e5 in its first layer that nothing reads."""
+    shutil.copytree(source, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["bert.encoder.layer.0.intermediate.dense.bias"][:2] = 1e5
+    weights["bert.encoder.layer.0.output.dense.weight"][:, :2] = 0
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
