@@ -104,6 +104,8 @@ def report(exported: Exported) -> list[tuple[str, str]]:
     """What was written, as rows of a name and a value."""
     from rich.filesize import decimal
 
+    from tbgen.export.agreement import in_words
+
     made, parity = exported.made, exported.parity
     tensors = {**exported.inputs, **exported.outputs}
     compared = (
@@ -113,7 +115,8 @@ def report(exported: Exported) -> list[tuple[str, str]]:
                 f"largest difference {parity['max_abs']:.1e} in {parity['texts']} texts "
                 f"(tolerance {parity['tolerance']:.0e}), "
                 f"{parity['flips']} of {parity['decisions']} decisions differ",
-            )
+            ),
+            *([("answers", in_words(parity["answers"]))] if parity.get("answers") else []),
         ]
         if parity
         else [("not compared", "with PyTorch: it is a ready file; scaffold it, then: tbgen verify --source CHECKPOINT")]

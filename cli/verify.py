@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,12 +56,18 @@ def verify(
 
     progress = Console(stderr=True, soft_wrap=True, highlight=False)
     found: list[Comparison] = []
+    advise: list[Callable[[], str]] = []
     try:
-        for row in compare(name, repository, source, task, texts, url, progress):
+        for row in compare(name, repository, source, task, texts, url, progress, advise):
             found.append(row)
     finally:  # a graph that cannot be served here takes nothing from what was found of the file
         if found:
             show(found, as_json=as_json)
+    for ask in advise:  # the verdict is out: this takes minutes
+        with progress.status("Looking for the layers to keep in FP32"):
+            said = ask()
+        if said:
+            progress.print(said)
     if not all(row.holds for row in found):
         raise click.exceptions.Exit(1)
 
@@ -70,13 +76,15 @@ def show(found: list[Comparison], *, as_json: bool) -> None:
     """Print what was found."""
     from rich.console import Console
 
+    from tbgen.export.agreement import in_words
+
     if as_json:
         click.echo(json.dumps([{**asdict(row), "holds": row.holds} for row in found], ensure_ascii=False, indent=2))
         return
     Console().print(table_of(found))
     for row in found:
-        if row.advice:
-            Console(soft_wrap=True, highlight=False).print(f"{row.road}: {row.advice}")
+        if row.parity.answers:
+            click.echo(f"{row.road}: {in_words(row.parity.answers)}")
 
 
 def compare(
@@ -87,12 +95,13 @@ def compare(
     texts: Path | None,
     url: str | None,
     progress: Console,
+    advise: list[Callable[[], str]],
 ) -> Iterator[Comparison]:
-    """The comparisons, as they come."""
+    """The comparisons, as they come; where an engine file does not hold, `advise` gets what finds the reason."""
     from tbgen.export.sentences import gate_texts, texts_from_file
     from tbgen.generator.corpus import verification_texts
     from tbgen.server.connection import Connection
-    from tbgen.server.verify import CannotRun, reference_of, scaffold_named, verify_engine, verify_front
+    from tbgen.server.verify import CannotRun, engine_advice, reference_of, scaffold_named, verify_engine, verify_front
 
     models = scaffold_named(name, repository)
     own = texts_from_file(texts) if texts else verification_texts()
@@ -103,7 +112,10 @@ def compare(
             progress.print(reference.note, style="yellow")
         status.update("Comparing the engine file")
         try:
-            yield verify_engine(models, asked, reference)
+            file = verify_engine(models, asked, reference)
+            if not file.holds:
+                advise.append(lambda: engine_advice(models, asked, reference))
+            yield file
         except CannotRun as error:
             progress.print(error.message, style="yellow")
         status.update("Starting Triton")
@@ -136,5 +148,6 @@ def table_of(rows: list[Comparison]) -> Table:
         found: Any = row.parity
         figures = [f"{number:.1e}" for number in (found.max_abs, found.mean_abs, found.padding_abs)]
         mark = "holds" if row.holds else "[red]drifts[/red]"
-        table.add_row(row.road, *figures, f"{found.decisions - found.flips}/{found.decisions}", mark)
+        equal = f"{found.decisions - found.flips}/{found.decisions}" if found.decisions else "-"
+        table.add_row(row.road, *figures, equal, mark)
     return table

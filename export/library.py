@@ -26,12 +26,14 @@ SENTENCE_TRANSFORMERS = "sentence-transformers"
 class Library:
     """transformers, or sentence-transformers where that wrote the folder, on one checkpoint; loaded when first asked.
 
-    `name` is what to call it, `kind` the class of sentence-transformers, empty for transformers' own. Nothing of
-    tbgen's tokenizer, steps or graph is in it: a text goes in as it is.
+    `name` is what to call it, `kind` the class of sentence-transformers, empty for transformers' own. `max_length` is
+    the longest text in tokens, the checkpoint's own unless named. Nothing of tbgen's tokenizer, steps or graph is in
+    it: a text goes in as it is.
     """
 
-    def __init__(self, checkpoint: Checkpoint, model: Any = None) -> None:
+    def __init__(self, checkpoint: Checkpoint, model: Any = None, *, max_length: int | None = None) -> None:
         self.checkpoint = checkpoint
+        self.max_length = max_length or checkpoint.max_length
         self.kind = checkpoint.sentence.kind if checkpoint.sentence else ""
         self.name = SENTENCE_TRANSFORMERS if self.kind else "transformers"
         self.pipelines: dict[str, Any] = {}
@@ -46,7 +48,7 @@ class Library:
         """
         reading = self.checkpoint.tokenizer
         made = fast_tokenizer(reading) if reading.slow else self.auto
-        made.model_max_length = self.checkpoint.max_length
+        made.model_max_length = self.max_length
         return made
 
     @cached_property
@@ -100,6 +102,8 @@ class Library:
         package = require("sentence_transformers", extra="sentence")
         with quiet(require("transformers", extra="onnx")), known_warnings():
             made = getattr(package, self.kind)(str(self.checkpoint.root), device="cpu", local_files_only=True)
+        if self.max_length < self.checkpoint.max_length:
+            made[0].max_seq_length = self.max_length
         return made.eval()
 
     def ids(self, text: str) -> list[int]:

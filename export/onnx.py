@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tbgen.export.agreement import in_words
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.drift import advice, holds
 from tbgen.export.errors import NoSuchName, UserError, require
@@ -23,7 +24,8 @@ from tbgen.export.packed import refuse_unpackable
 from tbgen.export.parity import Encoder, Parity, engine_parity
 from tbgen.export.precision import Precision, precision_named
 from tbgen.export.pytorch import model_from_checkpoint
-from tbgen.export.sentences import gate_texts
+from tbgen.export.samples import Samples
+from tbgen.export.sentences import gate_sentences, gate_texts
 from tbgen.export.tokenizer import PLACES, check_vocabulary, write_tokenizer
 from tbgen.export.trace import write_graph
 
@@ -79,7 +81,8 @@ def onnx_from_checkpoint(
             fuse(traced, traced, checkpoint.config)
         if precision != "fp32":
             tell(f"converting to {precision}")
-        row.convert(traced, new / "model.onnx", checkpoint.row, keep_fp32)
+        samples = Samples(new / "tokenizer.json", checkpoint.max_length, fixed_length)
+        row.convert(traced, new / "model.onnx", checkpoint.row, keep_fp32, samples)
         tell("checking the graph")
         check_graph(new / "model.onnx")
         exported = described(
@@ -89,8 +92,9 @@ def onnx_from_checkpoint(
             exported.made["taken_off"] = model.taken_off
         refuse_newer("IR version", exported.made["ir_version"], newest_ir)
         tell("comparing with PyTorch")
-        asked = gate_texts(texts, checkpoint.tokenizer.special_tokens, exported.max_length)
-        library = Library(checkpoint, model)
+        asked = texts or (None if precision == "fp32" else gate_sentences())
+        asked = gate_texts(asked, checkpoint.tokenizer.special_tokens, exported.max_length)
+        library = Library(checkpoint, model, max_length=exported.max_length)
         if not checkpoint.tokenizer.slow:
             refuse_other_ids(library, Encoder(exported).ids, asked, exported.tokenizer)
         reference = library.run()
@@ -209,6 +213,8 @@ def refuse_drift(found: Parity, bounds: Precision, advise: Callable[[], str], *,
             f"{found.flips} of {found.decisions} decisions differ from {reference}'s, {found.agreement:.4f} agree "
             f"and {bounds.agreement:g} must{ending}"
         )
+    if not found.answers_hold:
+        raise UserError(f"the answers are not those of {reference}: {in_words(found.answers)}{ending}")
     raise UserError(f"padding moves a logit by {found.padding_abs:g}, the tolerance is {bounds.tolerance:g}{ending}")
 
 

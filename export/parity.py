@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tbgen.export.agreement import agreement
 from tbgen.export.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
 from tbgen.export.half import half_run
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tbgen.export.exported import Exported
 
 GROUP = 8
+MOST_NUMBERS = 1 << 25  # of a group's outputs: 128 MiB, held a few times over
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Parity:
 
     `flips` of `decisions` came out differently: labels, answer borders, filled-in words.
     `padding_abs` is the engine against itself: the same text alone and beside a long one.
+    `answers`: what is made of the logits, by its name (export/agreement.py): what was found, and the least it must be.
     """
 
     texts: int
@@ -37,6 +40,12 @@ class Parity:
     decisions: int
     flips: int
     padding_abs: float
+    answers: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def answers_hold(self) -> bool:
+        """Whether all that is made of the logits is within its bound; NaN never is."""
+        return all(found >= least for found, least in self.answers.values())
 
     @property
     def agreement(self) -> float:
@@ -66,34 +75,58 @@ def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], e
     if not texts:
         raise UserError("no texts to compare on")
     row, problem = exported.row, exported.problem
-    differences, paddings, flips, decisions = [], [], 0, 0
-    for group in groups(texts):
+    apart, moved, flips, decisions = Figures(), Figures(), 0, 0
+    for group in groups(texts, group_size(exported)):
         inputs = encode(group)
         mask = inputs["attention_mask"].astype(bool)
         expected, answered = reference(inputs), engine(inputs)
         for name in row.outputs:
             want, have = real_rows(expected[name], mask, row), real_rows(answered[name], mask, row)
-            differences += [np.abs(a.astype(np.float64) - b) for a, b in zip(want, have, strict=True)]
-            pairs = [(decide(a, row, problem), decide(b, row, problem)) for a, b in zip(want, have, strict=True)]
-            decisions += sum(a.size for a, _ in pairs)
-            flips += sum(int((a != b).sum()) for a, b in pairs)
-        paddings += [padding_difference(engine, encode(group[i : i + 1]), answered, i, row) for i in range(len(group))]
-    numbers = sum(difference.size for difference in differences)
+            for a, b in zip(want, have, strict=True):
+                apart.take(np.abs(a.astype(np.float64) - b))
+                chosen, again = decide(a, row, problem), decide(b, row, problem)
+                decisions += chosen.size
+                flips += int((chosen != again).sum())
+        for index, text in enumerate(group):
+            moved.take(padding_difference(engine, encode([text]), answered, index, row))
     return Parity(
         texts=len(texts),
-        max_abs=figure(largest(differences)),
-        mean_abs=figure(sum(float(difference.sum()) for difference in differences) / numbers),
+        max_abs=figure(apart.largest),
+        mean_abs=figure(apart.total / apart.numbers),
         decisions=decisions,
         flips=flips,
-        padding_abs=figure(largest(paddings)),
+        padding_abs=figure(moved.largest),
+        answers=agreement(reference, engine, encode, texts, exported),
     )
 
 
-def groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+@dataclass
+class Figures:
+    """The largest of many differences, their sum and their number, none of them kept; NaN where there is one."""
+
+    largest: float = 0.0
+    total: float = 0.0
+    numbers: int = 0
+
+    def take(self, differences: np.ndarray) -> None:
+        """The differences of one more text."""
+        self.largest = float(np.maximum(self.largest, differences.max()))
+        self.total += float(differences.sum())
+        self.numbers += differences.size
+
+
+def group_size(exported: Exported) -> int:
+    """How many texts go through a model at once: fewer where outputs are large, but two, so that there is padding."""
+    spec = next(iter(exported.outputs.values()))
+    width = spec.shape[-1] if exported.row.per_token and isinstance(spec.shape[-1], int) else 1
+    return max(2, min(GROUP, MOST_NUMBERS // (exported.max_length * width)))
+
+
+def groups(texts: Sequence[str], size: int = GROUP) -> Iterator[Sequence[str]]:
     """The texts in groups, longest beside shortest, so that padding really happens."""
     order = sorted(texts, key=len)
     mixed = [order[i // 2] if i % 2 else order[-1 - i // 2] for i in range(len(order))]
-    return (mixed[i : i + GROUP] for i in range(0, len(mixed), GROUP))
+    return (mixed[i : i + size] for i in range(0, len(mixed), size))
 
 
 class Encoder:
@@ -116,10 +149,16 @@ class Encoder:
         tensors = self([text])
         return [int(number) for number in tensors["input_ids"][0][tensors["attention_mask"][0].astype(bool)]]
 
-    def __call__(self, texts: Sequence[str]) -> Tensors:
-        """The tensors of a group, for a task on pairs each text with its partner."""
-        texts = [text.lower() for text in texts] if self.lower else texts
-        items = [pair_of(text) for text in texts] if self.pair else list(texts)
+    def item(self, text: str | tuple[str, str]) -> str | tuple[str, str]:
+        """A text as it is read; for a task on pairs with its partner, unless a pair is given."""
+        pair = pair_of(text) if self.pair and isinstance(text, str) else text
+        if not self.lower:
+            return pair
+        return pair.lower() if isinstance(pair, str) else (pair[0].lower(), pair[1].lower())
+
+    def __call__(self, texts: Sequence[str | tuple[str, str]]) -> Tensors:
+        """The tensors of a group of texts or pairs."""
+        items = [self.item(text) for text in texts]
         encodings = self.tokenizer.encode_batch(items)
         columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
         tensors = {
@@ -159,11 +198,6 @@ def padding_difference(engine: Run, alone: Tensors, together: Tensors, index: in
         mine, theirs = outputs[name][0], together[name][index]
         found.append(np.abs(mine[kept] - theirs[: len(kept)][kept]) if row.per_token else np.abs(mine - theirs))
     return np.concatenate([difference.ravel() for difference in found])
-
-
-def largest(differences: Sequence[np.ndarray]) -> float:
-    """The largest number of all; NaN when there is one."""
-    return float(np.max([difference.max() for difference in differences]))
 
 
 def figure(value: float) -> float:

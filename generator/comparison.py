@@ -57,7 +57,7 @@ def compare(
     row = answers_for(task, pair=checkpoint.row.pair if asked_pair is None else bool(asked_pair))
     if row is None:
         return Comparison({}, f"transformers has no pipeline for {task}: its logits were compared, not its answers")
-    library = Library(checkpoint)
+    library = Library(checkpoint, max_length=exported.max_length)
     if library.missing:
         return Comparison({}, library.missing)
     on_progress(f"Asking {library.name}")

@@ -48,14 +48,13 @@ class Comparison:
     parity: Parity
     tolerance: float
     least_agreement: float
-    advice: str = ""  # where a converted file that does not hold first drifts, and what keeps it
 
     @property
     def holds(self) -> bool:
         """Whether the road is as good as its precision must be; NaN never is."""
         found = self.parity
         close = found.max_abs <= self.tolerance and found.padding_abs <= self.tolerance
-        return close and found.agreement >= self.least_agreement
+        return close and found.agreement >= self.least_agreement and found.answers_hold
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
     checkpoint = source.checkpoint(task=task or scaffold.exported.task, labels=scaffold.exported.labels or None)
     if not ready:
         check_source(checkpoint, scaffold)
-    library = Library(checkpoint)
+    library = Library(checkpoint, max_length=scaffold.exported.max_length)
     return Reference(library.run(), library)
 
 
@@ -209,10 +208,17 @@ def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference
     if reference.library and not reference.library.checkpoint.tokenizer.slow:
         refuse_other_ids(reference.library, encoder.ids, texts, exported.tokenizer)
     found = parity(reference.run, run, encoder, texts, exported)
-    row = compared(f"{scaffold.engine} ({what})", found, scaffold)
-    if row.holds or reference.library is None or what == "plan":
-        return row
-    return replace(row, advice=drift_advice(reference.library.checkpoint, exported, texts, reference.run))
+    return compared(f"{scaffold.engine} ({what})", found, scaffold)
+
+
+def engine_advice(scaffold: Scaffold, texts: Sequence[str], reference: Reference) -> str:
+    """Where an engine file that does not hold first drifts, and what keeps it; empty where that cannot be told.
+
+    It takes minutes: a caller shows what was found before it asks.
+    """
+    if reference.library is None or scaffold.exported.model.suffix == ".plan":
+        return ""
+    return drift_advice(reference.library.checkpoint, scaffold.exported, texts, reference.run)
 
 
 def drift_advice(checkpoint: Checkpoint, exported: Exported, texts: Sequence[str], reference: Run) -> str:

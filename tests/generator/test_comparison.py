@@ -141,9 +141,7 @@ def test_slow_files_are_read_as_their_classes_read_them_and_it_is_said(tmp_path:
     (source / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
     found = written(tmp_path / "models", source).comparison
     assert {each.flips for each in found.judgements.values()} == {0}
-    assert found.note.startswith(
-        "the tokenizer was made of slow files, as the classes of transformers 4 read them"
-    )
+    assert found.note.startswith("the tokenizer was made of slow files, as the classes of transformers 4 read them")
 
 
 def test_other_token_ids_are_named_with_what_the_file_has_otherwise(tmp_path: Path) -> None:
