@@ -62,7 +62,7 @@ def islands(exported: Exported) -> dict[str, set[str]]:
 @pytest.mark.parametrize(("made", "bound"), [("fp16", 0.01), ("int8", 0.2)], indirect=["made"])
 def test_a_trained_model_keeps_its_answers(made: Exported, bound: float) -> None:
     assert made.outputs == {"outputs": TensorSpec("float32", ("batch", 3))}
-    assert made.parity["decisions"] == 150
+    assert made.parity["decisions"] == 157  # and odd texts
     assert made.parity["flips"] == 0
     assert made.parity["max_abs"] < bound
     assert made.parity["padding_abs"] < bound
@@ -152,12 +152,12 @@ def test_every_family_can_be_converted(family: str, precision: str, tmp_path: Pa
     [
         ("AutoModelForTokenClassification", {}),
         ("AutoModelForQuestionAnswering", {"id2label": {0: "a", 1: "b"}}),
-        ("AutoModelForMaskedLM", {}),
+        ("AutoModelForMaskedLM", {"initializer_range": 0.2}),
         ("AutoModel", {}),
     ],
 )
 def test_every_task_can_be_converted(auto: str, settings: dict[str, object], tmp_path: Path) -> None:
-    folder = checkpoints.checkpoint(tmp_path / "bert", "bert", auto, initializer_range=0.1, **settings)
+    folder = checkpoints.checkpoint(tmp_path / "bert", "bert", auto, **{"initializer_range": 0.1, **settings})
     exported = onnx_from_checkpoint(
         checkpoint_from_folder(folder), tmp_path / "made", precision="fp16", texts=["금리는 동결", "손절해야 하나요"]
     )
