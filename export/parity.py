@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tbgen.export.exported import Exported
 
 GROUP = 8
+NEAR = {"fp32": 1e-4, "fp16": 0.01, "int8": 0.01}  # numbers of the reference as near as this may change places
 MOST_NUMBERS = 1 << 25  # of a group's outputs: 128 MiB, held a few times over
 
 
@@ -76,6 +77,7 @@ def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], e
         raise UserError("no texts to compare on")
     row, problem = exported.row, exported.problem
     apart, moved, flips, decisions = Figures(), Figures(), 0, 0
+    near = near_of(exported)
     for group in groups(texts, group_size(exported)):
         inputs = encode(group)
         mask = inputs["attention_mask"].astype(bool)
@@ -86,7 +88,7 @@ def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], e
                 apart.take(np.abs(a.astype(np.float64) - b))
                 chosen, again = decide(a, row, problem), decide(b, row, problem)
                 decisions += chosen.size
-                flips += int((chosen != again).sum())
+                flips += int(((chosen != again) & ~near_ties(a, again, near)).sum())
         for index, text in enumerate(group):
             moved.take(padding_difference(engine, encode([text]), answered, index, row))
     return Parity(
@@ -187,6 +189,21 @@ def decide(numbers: np.ndarray, row: Task, problem: str) -> np.ndarray:
     if row.width == "labels" and problem == "multi_label_classification":
         return numbers > 0
     return np.atleast_1d(numbers.argmax(-1))
+
+
+def near_of(exported: Exported) -> float:
+    """How near two numbers of the reference are that may change places, by the precision."""
+    return NEAR[exported.made.get("precision", "fp32")]
+
+
+def near_ties(numbers: np.ndarray, choices: np.ndarray, near: float) -> np.ndarray:
+    """Which choices the reference's own logits of one text hold as good as its own: within `near` of them."""
+    if choices.dtype == bool:  # each class is above 0 or not
+        return np.abs(numbers) <= near
+    if not choices.size:
+        return np.zeros(0, dtype=bool)
+    rows = numbers.reshape(len(choices), -1)
+    return np.asarray(rows.max(axis=1) - rows[np.arange(len(rows)), choices] <= near)
 
 
 def padding_difference(engine: Run, alone: Tensors, together: Tensors, index: int, row: Task) -> np.ndarray:

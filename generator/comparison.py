@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tbgen.export.exported import Exported
 from tbgen.export.library import Library
+from tbgen.export.parity import near_of
 from tbgen.export.precision import precision_named
 from tbgen.export.sentences import gate_texts
 from tbgen.generator.engines import ENGINES
@@ -68,7 +69,7 @@ def compare(
     with LocalModels(folder) as models:
         for front in fronts:
             on_progress(f"Comparing answers of {front} with those of {library.name}")
-            found[front] = judgement(row, library.name, expected, partial(models.infer, front))
+            found[front] = judgement(row, library.name, expected, partial(models.infer, front), near=near_of(exported))
             refuse_other_answers(found[front], front, bounds.tolerance, bounds.agreement)
     return Comparison(found, note=library.read_otherwise(texts))
 

@@ -14,7 +14,6 @@ from tbgen.export.errors import UserError
 from tbgen.export.library import Library, shortened
 from tbgen.generator.library_answers import ANSWERS, Answer, Answers, Item, texts_in_pairs
 
-TIE = 1e-4  # numbers as near as this may change places
 Infer = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]  # a request of one item -> all outputs
 Expected = Sequence[tuple[Item, Answer]]
 
@@ -52,14 +51,14 @@ def expected_answers(row: Answers, library: Library, texts: Sequence[str]) -> li
     return [(item, row.asked(library, item)) for item in row.items(library, texts)]
 
 
-def judgement(row: Answers, library: str, expected: Expected, infer: Infer) -> Judgement:
-    """Ask a graph the same items, one a request."""
+def judgement(row: Answers, library: str, expected: Expected, infer: Infer, *, near: float = 1e-4) -> Judgement:
+    """Ask a graph the same items, one a request; the library's numbers that are so `near` may change places."""
     differences: list[np.ndarray] = []
     flips, largest, worst = 0, -1.0, ""
     for item, want in expected:
         have = row.served(infer(tensors_of(item)))
         differences.append(distances(want, have))
-        flips += row.ranks and is_flip(want, have)
+        flips += row.ranks and is_flip(want, have, near)
         if not differences[-1].max() <= largest:
             largest, worst = float(differences[-1].max()), sentence(item, want, have)
     numbers = np.concatenate([*differences, np.zeros(0)])
@@ -100,12 +99,12 @@ def difference(want: Answer, have: Answer, key: Any) -> float:
     return abs(first - second)
 
 
-def is_flip(want: Answer, have: Answer) -> bool:
+def is_flip(want: Answer, have: Answer, near: float) -> bool:
     """Whether the best of one side is clearly not the best of the other."""
     if not have.scores or not want.scores:
         return bool(have.scores) != bool(want.scores)
     best = max(have.scores, key=lambda key: have.scores[key])
-    return not want.of(best) >= max(want.scores.values()) - TIE
+    return not want.of(best) >= max(want.scores.values()) - near
 
 
 def sentence(item: Item, want: Answer, have: Answer) -> str:

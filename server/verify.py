@@ -15,7 +15,7 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.library import Library, refuse_other_ids
 from tbgen.export.onnx import traced_like
-from tbgen.export.parity import Encoder, Parity, engine_run, parity
+from tbgen.export.parity import Encoder, Parity, engine_run, near_of, parity
 from tbgen.export.precision import precision_named
 from tbgen.export.ready import export_from_onnx
 from tbgen.export.run import Run, onnx_run
@@ -248,7 +248,11 @@ def verify_front(
     row = library_row(scaffold)
     tell = partial(on_progress, front)
     if reference.library and row:
-        return compared(front, answers_parity(front, texts, connection, row, reference.library, tell), scaffold)
+        return compared(
+            front,
+            answers_parity(front, texts, connection, row, reference.library, near_of(scaffold.exported), tell),
+            scaffold,
+        )
     steps = reference_steps(scaffold.repository, front, scaffold.engine, scaffold.exported, reference.run)
     return compared(front, steps_parity(steps, front, answerable(texts, scaffold.exported), connection, tell), scaffold)
 

@@ -22,6 +22,7 @@ def answers_parity(
     connection: Connection,
     row: Answers,
     library: Library,
+    near: float,
     tell: Callable[[int, int], None],
 ) -> Parity:
     """Each item alone against the library, and beside the longest against itself. Raises UserError without it."""
@@ -36,7 +37,7 @@ def answers_parity(
         paddings.append(max(moved(alone[name], first_item(both[name], alone[name])) for name in alone))
         return alone
 
-    found = judgement(row, library.name, expected, infer)
+    found = judgement(row, library.name, expected, infer, near=near)
     return Parity(
         texts=found.items,
         max_abs=figure(found.max_abs),

@@ -8,7 +8,7 @@ import pytest
 from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.export.parity import Encoder, decide, engine_parity, groups, parity
+from tbgen.export.parity import Encoder, decide, engine_parity, groups, near_ties, parity
 from tbgen.export.run import Tensors, onnx_run
 from tbgen.export.tasks import TASKS
 
@@ -97,3 +97,17 @@ def test_onnx_runtime_refuses_a_damaged_file(tmp_path: object) -> None:
     path.write_bytes(b"not a model")
     with pytest.raises(UserError, match="ONNX Runtime cannot load"):
         onnx_run(path)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "choices", "even"),
+    [
+        ([1.0, 1.005, 0.0], [0], [True]),
+        ([[1.0, 1.5], [2.0, 2.001]], [0, 0], [False, True]),
+        ([0.001, -3.0], [True, True], [True, False]),
+    ],
+)
+def test_what_the_reference_has_as_even_may_change_places(
+    numbers: list[float], choices: list[int], even: list[bool]
+) -> None:
+    assert near_ties(np.array(numbers), np.array(choices), 0.01).tolist() == even

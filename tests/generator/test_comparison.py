@@ -117,8 +117,8 @@ def test_a_missing_library_is_named_and_never_counts(tmp_path: Path) -> None:
 
 def test_numbers_as_good_as_even_may_change_places() -> None:
     want = Answer({"a": 0.50004, "b": 0.49996})
-    assert not is_flip(want, Answer({"a": 0.49998, "b": 0.50002}))
-    assert is_flip(Answer({"a": 0.6, "b": 0.4}), Answer({"a": 0.4, "b": 0.6}))
+    assert not is_flip(want, Answer({"a": 0.49998, "b": 0.50002}), 1e-4)
+    assert is_flip(Answer({"a": 0.6, "b": 0.4}), Answer({"a": 0.4, "b": 0.6}), 1e-4)
 
 
 def test_what_a_cut_list_leaves_out_is_not_larger_than_what_it_names() -> None:
