@@ -63,7 +63,7 @@ def both(
     """Inputs and both outputs, for some items at a time, so that memory has a bound."""
     spec = next(iter(exported.outputs.values()))
     width = spec.shape[-1] if exported.row.per_token and isinstance(spec.shape[-1], int) else 1
-    size = max(1, min(16, BATCH // (exported.max_length * width)))
+    size = max(1, min(8, BATCH // (exported.max_length * width)))
     for start in range(0, len(items), size):
         inputs = encode(items[start : start + size])  # type: ignore[arg-type]
         yield inputs, reference(inputs), engine(inputs)

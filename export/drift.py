@@ -15,7 +15,7 @@ from tbgen.export.graphfile import load_graph
 from tbgen.export.half import half_watch, watch_of
 from tbgen.export.parity import Encoder, Parity, engine_run, parity
 from tbgen.export.precision import Precision, precision_named
-from tbgen.export.run import Run, Tensors
+from tbgen.export.run import Run, Tensors, remembering
 from tbgen.export.samples import Samples
 
 # Where activations overflow or lose digits: what comes out of these is compared.
@@ -59,6 +59,7 @@ def advice(
     tell("looking for the layers to keep in FP32")
 
     samples = Samples(exported.tokenizer, exported.max_length, exported.fixed_length)
+    reference = remembering(reference)
 
     def holding(more: Sequence[str]) -> bool:
         with tempfile.TemporaryDirectory() as folder:

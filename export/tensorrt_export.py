@@ -9,12 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from tbgen.export.agreement import in_words
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, exported_from_folder, record_of
 from tbgen.export.files import RECORD, copy_files, whole_folder, write_json
 from tbgen.export.parity import Encoder, Parity, parity
 from tbgen.export.run import onnx_run
-from tbgen.export.sentences import TEXTS
+from tbgen.export.sentences import TEXTS, gate_sentences
 from tbgen.export.tensorrt import WORKSPACE, Progress, plan_from_onnx
 from tbgen.export.tensorrt_cuda import Gpu, gpu
 from tbgen.export.tensorrt_plan import Plan, plan_from_file, tensorrt
@@ -108,7 +109,9 @@ def describe_plan(
     plan = plan_from_file(folder / PLAN)
     readable = replace(exported, max_length=longest(plan.profiles), fixed_length=None)
     run = onnx_run(exported.model), plan_run(folder / PLAN)
-    found = parity(*run, Encoder(readable), texts or TEXTS, exported)
+    asked = texts or (TEXTS if precision == "fp32" else gate_sentences())
+    held = replace(exported, made={**exported.made, "precision": precision})
+    found = parity(*run, Encoder(readable), asked, held)
     refuse_drift(found, precision, bound, agreement)
     copy_files(exported.folder, folder, COMPANIONS)
     built = with_plan(exported, folder, plan, precision, card_of(gpu()))
@@ -117,8 +120,14 @@ def describe_plan(
 
 def refuse_drift(found: Parity, precision: str, tolerance: float, agreement: float) -> None:
     """Raise UserError when the plan's answers are not the ONNX file's; NaN fails every comparison."""
-    if found.max_abs <= tolerance and found.agreement >= agreement:
+    close = found.max_abs <= tolerance and found.agreement >= agreement
+    if close and found.answers_hold:
         return
+    if close:
+        raise UserError(
+            f"the answers of the {precision} plan are not the ONNX file's: {in_words(found.answers)}; nothing was "
+            "written. Keep layers in FP32 with --keep-fp32, such as LayerNorm"
+        )
     raise UserError(
         f"the {precision} plan differs from the ONNX file by {found.max_abs:g} in a logit (tolerance {tolerance:g}) "
         f"and in {found.flips} of {found.decisions} decisions; nothing was written. Keep layers in FP32 with "
