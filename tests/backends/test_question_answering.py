@@ -15,58 +15,13 @@ from tbgen.export.checkpoint import checkpoint_from_folder
 from tbgen.export.onnx import onnx_from_checkpoint
 from tests.backends.conftest import Pair
 from tests.backends.served import Served, column, rows
+from tests.backends.spans import spans_by_the_rule
 from tests.export.checkpoints import BERT_TOKENS, checkpoint, save_tokenizer, wordpiece
 from tests.texts import SENTENCES
 
 QUESTIONS = ["금리는?", "What rose?", "🔥 상한가", "은행"]
 CONTEXTS = [SENTENCES[0], SENTENCES[1], " ".join(SENTENCES[:6]), " ".join(reversed(SENTENCES))]
 NAMES = ("answer_text", "answer_start", "answer_end", "answer_score")
-
-
-def tokens_of(pair: Pair, question: str, context: str) -> Any:
-    """The windows of a context, as transformers cuts them."""
-    cut: dict[str, Any] = {"truncation": "only_second", "max_length": 24, "stride": 6}
-    return pair.tokenizer(
-        question, context, **cut, return_overflowing_tokens=True, return_offsets_mapping=True, padding=True
-    )
-
-
-def by_the_rule(
-    pair: Pair, question: str, context: str, *, words: bool, longest: int, no_answer: bool, top_k: int
-) -> list[tuple[str, int, int, float]]:
-    """docs/tasks.md's rule, written down span by span."""
-    model, encoded = (
-        AutoModelForQuestionAnswering.from_pretrained(pair.folder).eval(),
-        tokens_of(pair, question, context),
-    )
-    found: dict[str, list[Any]] = {}
-    nothing = []
-    for window in range(len(encoded["input_ids"])):
-        inputs = {name: torch.tensor([encoded[name][window]]) for name in pair.exported.inputs}
-        with torch.no_grad():
-            output = model(**inputs)
-        inside = [token for token, part in enumerate(encoded.sequence_ids(window)) if part == 1]
-        allowed = [0, *inside]
-        starts, ends = (torch.softmax(logits[0, allowed], 0) for logits in (output.start_logits, output.end_logits))
-        start_of, end_of = (dict(zip(allowed, values.tolist(), strict=True)) for values in (starts, ends))
-        nothing.append(start_of[0] * end_of[0])
-        spans = [(start_of[s] * end_of[e], s, e) for s in inside for e in inside if s <= e < s + longest]
-        for score, start, end in sorted(spans, reverse=True)[: top_k * 2 + 10 if words else top_k]:
-            first, last = place(encoded, window, start, words)[0], place(encoded, window, end, words)[1]
-            text = context[first:last]
-            found.setdefault(text.lower(), [text, first, last, 0.0])[3] += score
-    answers = [tuple(answer) for answer in found.values()] + ([("", 0, 0, min(nothing))] if no_answer else [])
-    return sorted(answers, key=lambda answer: -answer[3])[:top_k]
-
-
-def place(encoded: Any, window: int, token: int, words: bool) -> tuple[int, int]:
-    """Where a token, or the word around it, lies in the context."""
-    word = encoded.token_to_word(window, token)
-    if words and word is not None:
-        span = encoded.word_to_chars(window, word, 1)
-        return span.start, span.end
-    start, end = encoded["offset_mapping"][window][token]
-    return start, end
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta"])
@@ -80,8 +35,10 @@ def test_equals_the_rule(
     served = Served(tmp_path, "question-answering", pair.exported, {"window": 24, "stride": 6, "json": True})
     parameters = {"top_k": top_k, "max_answer_len": longest, "no_answer": no_answer, "align_to_words": words}
     answer = served.ask("bls", {"question": column(*QUESTIONS), "context": column(*CONTEXTS)}, **parameters)
+    tokenizer, model = pair.tokenizer, AutoModelForQuestionAnswering.from_pretrained(pair.folder).eval()
+    rule: dict[str, Any] = {"words": words, "longest": longest, "no_answer": no_answer, "top_k": top_k}
     for item, (question, context) in enumerate(zip(QUESTIONS, CONTEXTS, strict=True)):
-        expected = by_the_rule(pair, question, context, words=words, longest=longest, no_answer=no_answer, top_k=top_k)
+        expected = spans_by_the_rule(tokenizer, model, question, context, window=24, stride=6, **rule)
         found = rows(answer, item, "answer_count", *NAMES)
         assert [row[:3] for row in found] == [row[:3] for row in expected]
         np.testing.assert_allclose([row[3] for row in found], [row[3] for row in expected], atol=1e-4)
