@@ -1,17 +1,21 @@
-# make demo: the whole road once. make test: the test suite. make check: what a change must pass. make bench: the figures; make peers: beside others.
+# make demo: the whole road once. make test: the test suite. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make bench: the figures; make peers: beside others.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test check types bench peers clean model_repository
+.PHONY: demo test fidelity check types bench peers clean model_repository
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# All of tests/fidelity/, of which `make test` asks a part; writes docs/fidelity.md.
+fidelity: $(STAMP)
+	$(BIN)/python -m tests.fidelity
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
