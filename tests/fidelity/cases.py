@@ -190,7 +190,7 @@ CASES = {
         'pipeline("text-classification")',
         labels=CLASSES,
     ),
-    "... of several labels": Case(
+    "... by sigmoid": Case(
         "text-classification",
         CLASSIFIER,
         texts_alone,
@@ -200,7 +200,7 @@ CASES = {
         labels=CLASSES,
         settings={"problem_type": "multi_label_classification"},
     ),
-    "... of numbers": Case(
+    "... of a regression": Case(
         "text-classification",
         CLASSIFIER,
         texts_alone,

@@ -5,7 +5,7 @@ saved by the library itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,6 @@ TOKENIZERS = {
     "deberta-v2": ("DebertaV2Tokenizer", ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")),
     "modernbert": ("", ("<|padding|>", "<|endoftext|>", "[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")),
 }
-TRAINERS: dict[str, Callable[..., Any]] = {
-    "WordPiece": trainers.WordPieceTrainer,
-    "BPE": lambda **settings: trainers.BpeTrainer(
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **settings | {"vocab_size": PIECES + 256}
-    ),
-    "Unigram": lambda **settings: trainers.UnigramTrainer(
-        unk_token=next(token for token in settings["special_tokens"] if "unk" in token.lower()), **settings
-    ),
-}
-
 SIZES: dict[str, int] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -128,24 +118,38 @@ def tokenizer_of(family: str) -> Any:
     if not name:
         return modernbert_tokenizer(special)
     made = getattr(transformers, name)
-    pieces = trained(made().backend_tokenizer, special)
-    given = {key: pieces[key] for key in ("vocab", "merges") if key in pieces}
-    if isinstance(given["vocab"], list):
-        given["vocab"] = [tuple(row) for row in given["vocab"]]
-    if "merges" in given:
-        given["merges"] = [tuple(pair) for pair in given["merges"]]
-    return made(**given, model_max_length=MOST)
+    return made(**trained(made().backend_tokenizer, special), model_max_length=MOST)
 
 
 def trained(blank: tokenizers.Tokenizer, special: tuple[str, ...]) -> dict[str, Any]:
-    """The model of a tokenizer.json, trained on what a blank tokenizer of its class makes of texts."""
+    """The vocabulary of a tokenizer, and the merges of one that has some, trained on what it makes of texts; the same
+    on every run, which the trainers of WordPiece and Unigram alone do not give.
+    """
     kind = type(blank.model).__name__
-    fresh = tokenizers.Tokenizer(getattr(models, kind)())
+    fresh = tokenizers.Tokenizer(models.Unigram() if kind == "Unigram" else models.BPE())
     fresh.normalizer, fresh.pre_tokenizer = blank.normalizer, blank.pre_tokenizer
-    trainer = TRAINERS[kind](vocab_size=PIECES, special_tokens=list(special), show_progress=False)
-    fresh.train_from_iterator([*LINES, *(TEXTS[name] for name in LEARNT)], trainer)
+    fresh.train_from_iterator([*LINES, *(TEXTS[name] for name in LEARNT)], trainer_of(kind, special))
     found: dict[str, Any] = json.loads(fresh.to_str())["model"]
-    return found
+    if kind == "WordPiece":
+        ordinary = sorted(found["vocab"].keys() - set(special))
+        pieces = [*special, *ordinary, *(f"##{piece}" for piece in ordinary)]
+        return {"vocab": {piece: number for number, piece in enumerate(pieces)}}
+    if kind == "Unigram":
+        scored = [(piece, round(score, 1)) for piece, score in found["vocab"] if piece not in special]
+        return {"vocab": [*((token, 0.0) for token in special), *sorted(scored, key=lambda row: (-row[1], row[0]))]}
+    return {"vocab": found["vocab"], "merges": [tuple(pair) for pair in found["merges"]]}
+
+
+def trainer_of(kind: str, special: tuple[str, ...]) -> Any:
+    """The trainer of a kind of vocabulary; a WordPiece's pieces are learnt as BPE's, and may each continue a word."""
+    settings: dict[str, Any] = {"special_tokens": list(special), "show_progress": False}
+    if kind == "Unigram":
+        unknown = next(token for token in special if "unk" in token.lower())
+        return trainers.UnigramTrainer(vocab_size=PIECES, unk_token=unknown, **settings)
+    if kind == "WordPiece":
+        return trainers.BpeTrainer(vocab_size=PIECES // 2, **settings)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    return trainers.BpeTrainer(vocab_size=PIECES + len(alphabet), initial_alphabet=alphabet, **settings)
 
 
 def modernbert_tokenizer(special: tuple[str, ...]) -> Any:
@@ -153,7 +157,7 @@ def modernbert_tokenizer(special: tuple[str, ...]) -> Any:
     made = tokenizers.Tokenizer(models.BPE())
     made.normalizer, made.pre_tokenizer = normalizers.NFC(), pre_tokenizers.ByteLevel(add_prefix_space=False)
     pieces = trained(made, special)
-    made.model = models.BPE(pieces["vocab"], [tuple(pair) for pair in pieces["merges"]])
+    made.model = models.BPE(**pieces)
     made.decoder = tokenizers.decoders.ByteLevel()
     made.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",

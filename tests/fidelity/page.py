@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import textwrap
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 
@@ -22,8 +23,9 @@ HEAD = """# Served answers beside the libraries'
 Written by `make fidelity`: {cells} model repositories, scaffolded from checkpoints that transformers and
 sentence-transformers saved, and what their graphs answer to raw text beside what the libraries answer to it.
 
-- **Checkpoints**: each family's own tokenizer and model class, 2 layers of 32, {most} tokens; vocabularies that know a
-  part of the texts; all weights and biases widened at random, so that answers differ between texts and classes.
+- **Checkpoints**: each family's own tokenizer and model class, 2 layers of 32, {most} tokens at most; vocabularies
+  that know a part of the texts; all weights and biases widened at random, so that answers differ between texts and
+  classes.
 - **Texts**: {texts}, each in a request of its own and with others in one: {names}.
 - **Graphs**: ensemble, BLS and single where the task has them, from the files that Triton loads, run in one process;
   those of {triton} on a real Triton too, over HTTP and gRPC with NVIDIA's clients.
@@ -92,7 +94,14 @@ def page(results: Results, on_triton: Results) -> str:
     rows = [["task", "largest difference", "answers compared"], ["---"] * 3]
     rows += [[cell.case, f"{each.largest:.0e}", f"{each.items:,}"] for cell, each in served.items()]
     differences = TABLE.format(layouts=" / ".join(LAYOUTS)) + table(found) + TRITON + lines(rows)
-    return head + differing([*results.items(), *on_triton.items()]) + differences + counts(found) + UNCOVERED
+    return wrapped(head) + differing([*results.items(), *on_triton.items()]) + differences + counts(found) + UNCOVERED
+
+
+def wrapped(text: str) -> str:
+    """A text whose lines are no longer than this project's."""
+    return "".join(
+        textwrap.fill(line, 120, subsequent_indent="  ", break_on_hyphens=False) + "\n" for line in text.splitlines()
+    )
 
 
 def total(found: Iterable[Found]) -> Found:
@@ -110,13 +119,17 @@ def table(found: Mapping[Cell, Found]) -> str:
 
 
 def counts(found: Mapping[Cell, Found]) -> str:
-    """What was decided, by case."""
+    """What was decided, by case and in all."""
     rows = []
     for case, row in CASES.items():
-        all_ = total(each for cell, each in found.items() if cell.case == case)
-        numbers = [f"{number:,}" for number in (all_.items, all_.decisions, all_.near, all_.others)]
-        rows.append([case, f"`{row.library}`" if "(" in row.library else row.library, *numbers])
-    return COUNTS + lines(rows)
+        held = f"`{row.library}`" if "(" in row.library else row.library
+        rows.append([case, held, *numbers(total(each for cell, each in found.items() if cell.case == case))])
+    return COUNTS + lines([*rows, ["all", "", *numbers(total(found.values()))]])
+
+
+def numbers(found: Found) -> list[str]:
+    """How many answers and decisions there were."""
+    return [f"{number:,}" for number in (found.items, found.decisions, found.near, found.others)]
 
 
 def differing(results: Iterable[tuple[Cell, Mapping[str, Found]]]) -> str:

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries' own
 # Each family and each case once, in either layout and in these graphs by turns.
 ASKED = [
     (Cell("bert", "text-classification", PACKED), "ensemble"),
-    (Cell("deberta", "... of several labels", PADDED), "both"),
-    (Cell("modernbert", "... of numbers", PADDED), "single"),
+    (Cell("deberta", "... by sigmoid", PADDED), "both"),
+    (Cell("modernbert", "... of a regression", PADDED), "single"),
     (Cell("xlm-roberta", "... of pairs", PACKED), "bls"),
     (Cell("camembert", "token-classification", PACKED), "both"),
     (Cell("roberta", "question-answering", PADDED), "bls"),
