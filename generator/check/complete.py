@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
+from google.protobuf import json_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from tbgen.generator.check.onnx_file import OnnxFile, Tensor
-
-DEFAULT_BATCH = 4
+from tbgen.generator.check.onnx_file import OnnxFile
+from tbgen.generator.standins.onnxruntime.onnx_configuration import (
+    Specs,
+    complete_batching,
+    complete_tensors,
+    lacks_tensors,
+)
 
 
 @dataclass(frozen=True)
@@ -58,28 +65,33 @@ def is_of(config: ModelConfig, row: Backend, names: set[str]) -> bool:
 
 
 def complete_from_onnx(config: ModelConfig, graph: OnnxFile) -> ModelConfig:
-    """The config with the graph's tensors where it lacks inputs or outputs; the same config when it lacks none."""
-    if (config.input or config.batch_input) and config.output:
+    """The config as the onnxruntime backend completes it from the graph; the same config when it lacks nothing."""
+    values = values_of(config)
+    if not lacks_tensors(values):
         return config
-    completed = ModelConfig()
-    completed.CopyFrom(config)
-    if can_batch(graph):
-        completed.max_batch_size = completed.max_batch_size or DEFAULT_BATCH
-    batching = completed.max_batch_size > 0
-    for there, tensors, add in (
-        (completed.input, graph.required, completed.input.add),
-        (completed.output, graph.outputs, completed.output.add),
-    ):
-        for name, tensor in tensors.items() if not there else ():
-            add(name=name, data_type=DataType.Value(tensor.data_type), dims=dims_of(tensor, batching))
-    return completed
+    with suppress(ValueError):  # a rule says it
+        complete_batching(values, *specs_of(graph))
+    complete_tensors(values, *specs_of(graph))
+    return json_format.ParseDict(values, ModelConfig())
 
 
-def can_batch(graph: OnnxFile) -> bool:
-    """Whether all inputs and outputs begin with an open axis."""
-    return all(tensor.shape and tensor.shape[0] == -1 for tensor in (*graph.required.values(), *graph.outputs.values()))
+def completed_batching(config: ModelConfig, graph: OnnxFile) -> int:
+    """The max_batch_size of a config that lacks tensors, once it is completed. Raises ValueError, in NVIDIA's words."""
+    values = values_of(config)
+    complete_batching(values, *specs_of(graph))
+    return int(values["max_batch_size"])
 
 
-def dims_of(tensor: Tensor, batching: bool) -> list[int]:
-    """A tensor's dims as a config says them: without the batch axis, [1] for a scalar."""
-    return list(tensor.shape[1:] if batching else tensor.shape) or [1]
+def values_of(config: ModelConfig) -> dict[str, Any]:
+    """A config as the backend reads it, in plain values."""
+    read = {"name": config.name, "max_batch_size": 0, "input": [], "output": []}
+    return read | json_format.MessageToDict(config, preserving_proto_field_name=True)
+
+
+def specs_of(graph: OnnxFile) -> tuple[Specs, Specs]:
+    """The tensors that requests bring and get, as the backend reads them of the file."""
+    inputs, outputs = (
+        {name: (tensor.data_type, list(tensor.shape)) for name, tensor in tensors.items()}
+        for tensors in (graph.required, graph.outputs)
+    )
+    return inputs, outputs

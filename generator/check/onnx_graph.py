@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from tritonclient.grpc.model_config_pb2 import BatchOutput, DataType, ModelConfig, ModelInput, ModelOutput
 
-from tbgen.generator.check.complete import can_batch
+from tbgen.generator.check.complete import completed_batching, values_of
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository, onnx_file
 from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile, Tensor
-from tbgen.generator.check.tensors import config_dims, other_dims, shape_text
+from tbgen.generator.check.tensors import config_dims, shape_text
+from tbgen.generator.standins.onnxruntime.onnx_configuration import check_shape, lacks_tensors
 
 
 def graphs_of(model: Model) -> Iterator[tuple[int, OnnxFile]]:
@@ -99,21 +100,22 @@ def tensor_is_the_graphs(
         yield from ragged(model, where, tensor.name, there)
     elif kind == "output" and scattered(model.completed, tensor.name):
         return  # Triton cuts it as the config says, whatever the graph's shape
-    elif problem := dims_problem(config_dims(tensor), there.shape, batching, exact=kind == "output"):
-        says = f"model '{model.name}', tensor '{tensor.name}': {problem}"
+    elif says := dims_problem(model.completed, tensor, there.shape):
         yield model.refused(f"{where}.dims", says, mend_of_dims(model.completed, tensor, there, graph))
 
 
 def mend_of_dims(config: ModelConfig, tensor: ModelInput | ModelOutput, there: Tensor, graph: OnnxFile) -> str:
     """What to write where dims are not the graph's."""
-    batching, dims = config.max_batch_size > 0, shape_text(list(there.shape[config.max_batch_size > 0 :]) or [1])
+    batching, axes = config.max_batch_size > 0, list(there.shape[config.max_batch_size > 0 :])
     if batching and there.shape[:1] != (-1,):
         return "export with an open batch axis, or write max_batch_size: 0"
     if batching and isinstance(tensor, ModelInput) and len(there.shape) == 1:
         return "write allow_ragged_batch: true if it is flat, or dims: [1] reshape { shape: [ ] } for one value an item"
     if batching and there.axes & axes_of_tokens(config, graph):
         return f"if it goes along the tokens, add {scatter_text(config, tensor.name)}"
-    return f"write dims: {dims}"
+    if batching and not axes:
+        return "write dims: [1] reshape { shape: [ ] }"
+    return f"write dims: {shape_text(axes or [1])}"
 
 
 def scattered(config: ModelConfig, output: str) -> BatchOutput | None:
@@ -147,24 +149,15 @@ def ragged(model: Model, where: str, name: str, there: Tensor) -> Iterator[Findi
         yield model.refused(where, says, mend)
 
 
-def dims_problem(dims: Sequence[int], graph: Sequence[int], batching: bool, *, exact: bool) -> str:
-    """Why dims do not fit to the graph's shape, in the backend's words; nothing when they do."""
-    if not graph:
-        only_ones = "scalar tensor, should only provide 1 in the model configuration when the model doesn't support "
-        return (
-            ""
-            if all(size == 1 for size in dims)
-            else f"{only_ones}batching. Model configuration provided: {shape_text(dims)}."
-        )
-    if batching and graph[0] != -1:
-        return (
-            "for the model to support batching the shape should have at least 1 dimension and the first dimension must "
-            f"be -1; but shape expected by the model is {shape_text(graph)}"
-        )
-    full = [-1, *dims] if batching else list(dims)
-    if len(full) == len(graph) and all(a == b or (a == -1 and not exact) for a, b in zip(graph, full, strict=True)):
-        return ""
-    return other_dims(graph, full, batching)
+def dims_problem(config: ModelConfig, tensor: ModelInput | ModelOutput, shape: Sequence[int]) -> str:
+    """Why a tensor's dims do not fit to the graph's shape, in the backend's words; nothing when they do."""
+    values = {"name": config.name, "max_batch_size": config.max_batch_size}
+    named = {"name": tensor.name, "dims": config_dims(tensor)}
+    try:
+        check_shape(values, named, list(shape), exact=isinstance(tensor, ModelOutput))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def controls_are_the_graphs(model: Model) -> Iterator[Finding]:
@@ -188,17 +181,16 @@ def controls_are_the_graphs(model: Model) -> Iterator[Finding]:
 
 def completable(model: Model) -> Iterator[Finding]:
     """Where the config leaves the tensors to Triton, the graph must have an open batch axis for a batch size."""
-    left_out = not model.config.input or not model.config.output
-    for _, graph in graphs_of(model) if left_out else ():
-        if model.config.max_batch_size > 0 and not can_batch(graph):
-            says = (
-                f"autofill failed for model '{model.name}': model does not support batching while non-zero "
-                "max_batch_size is specified"
-            )
-            yield model.refused("max_batch_size", says, "write max_batch_size: 0, or export with an open batch axis")
-        elif model.config.max_batch_size == 0 and can_batch(graph):
-            says = "fills in max_batch_size 4 and dynamic batching, so the tensors lose their first axis"
-            yield model.advice("", says, "write max_batch_size, inputs and outputs")
+    for _, graph in graphs_of(model) if lacks_tensors(values_of(model.config)) else ():
+        try:
+            filled_in = completed_batching(model.config, graph) != model.config.max_batch_size
+        except ValueError as error:
+            mend = "write max_batch_size: 0, or export with an open batch axis"
+            yield model.refused("max_batch_size", str(error), mend)
+        else:
+            if filled_in:
+                says = "fills in max_batch_size 4 and dynamic batching, so the tensors lose their first axis"
+                yield model.advice("", says, "write max_batch_size, inputs and outputs")
 
 
 def read_by_the_release(model: Model, repository: Repository) -> Iterator[Finding]:

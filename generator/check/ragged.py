@@ -117,7 +117,7 @@ def scatter_problem(config: ModelConfig, tensor: ModelOutput, there: Tensor, *, 
     """
     dims, batching = config_dims(tensor), config.max_batch_size > 0
     if not (row := scattered(config, tensor.name)):
-        if not (along and batching) or dims_problem(dims, there.shape, batching, exact=True):
+        if not (along and batching) or dims_problem(config, tensor, there.shape):
             return None
         return MIXED_UP, f"write -1 for the tokens before the other dims, and {scatter_text(config, tensor.name)}"
     source = next((each for each in config.input if each.name in row.source_input), None)

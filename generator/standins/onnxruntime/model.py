@@ -26,6 +26,7 @@ from onnx_configuration import (  # type: ignore[import-not-found]  # lies besid
     check_config,
     complete_config,
     configured_shape,
+    lacks_tensors,
     specs_from_nodes,
 )
 from onnx_ragged import (  # type: ignore[import-not-found]
@@ -55,7 +56,7 @@ class TritonPythonModel:
         """Fill in a configuration that lacks its inputs or outputs; change nothing in one that has both."""
         config = auto_complete_model_config.as_dict()
         check_batch_tensors(config)
-        if not (config["input"] and config["output"]):
+        if lacks_tensors(config):
             session = session_from_config(config, Path(pb_utils.get_model_dir()), "CPU", 0)
             complete_config(config, specs_from_nodes(session.get_inputs()), specs_from_nodes(session.get_outputs()))
         return auto_complete_model_config

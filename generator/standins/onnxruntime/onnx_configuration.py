@@ -42,9 +42,19 @@ def specs_from_nodes(nodes: Iterable[Any]) -> Specs:
     return specs
 
 
+def lacks_tensors(config: Json) -> bool:
+    """Whether a configuration is completed: it has no inputs, of requests or of `batch_input`, or no outputs."""
+    return not ((config["input"] or config.get("batch_input")) and config["output"])
+
+
 def complete_config(config: Json, inputs: Specs, outputs: Specs) -> None:
     """Fill in max_batch_size, the dynamic batcher, inputs and outputs, in place. Raises ValueError."""
-    name = config["name"]
+    complete_batching(config, inputs, outputs)
+    complete_tensors(config, inputs, outputs)
+
+
+def complete_batching(config: Json, inputs: Specs, outputs: Specs) -> None:
+    """Fill in max_batch_size and the dynamic batcher, where all tensors begin with a free axis. Raises ValueError."""
     if all(shape and shape[0] == -1 for _, shape in [*inputs.values(), *outputs.values()]):
         if config["max_batch_size"] == 0:
             config["max_batch_size"] = DEFAULT_MAX_BATCH_SIZE
@@ -52,13 +62,20 @@ def complete_config(config: Json, inputs: Specs, outputs: Specs) -> None:
             config.setdefault("dynamic_batching", {})
     elif config["max_batch_size"] != 0:
         raise ValueError(
-            f"autofill failed for model '{name}': model does not support batching while non-zero max_batch_size"
-            " is specified"
+            f"autofill failed for model '{config['name']}': model does not support batching while non-zero"
+            " max_batch_size is specified"
         )
-    for key, specs in (("input", inputs), ("output", outputs)):
-        config[key] = config[key] or [
-            tensor_from_spec(tensor, spec, config["max_batch_size"] > 0) for tensor, spec in specs.items()
-        ]
+
+
+def complete_tensors(config: Json, inputs: Specs, outputs: Specs) -> None:
+    """Fill in the inputs and the outputs, where there are none; what `batch_input` adds counts as inputs."""
+    for key, specs, there in (
+        ("input", inputs, config["input"] or config.get("batch_input")),
+        ("output", outputs, config["output"]),
+    ):
+        if not there:
+            batching = config["max_batch_size"] > 0
+            config[key] = [tensor_from_spec(name, spec, batching) for name, spec in specs.items()]
 
 
 def tensor_from_spec(name: str, spec: tuple[str, list[int]], batching: bool) -> Json:
@@ -177,7 +194,7 @@ def check_scalar(config: Json, name: str, dims: list[int]) -> None:
 
 def configured_shape(tensor: Json) -> list[int]:
     """The dims that the backend sees: those of `reshape` where there is one. The server's JSON has them as strings."""
-    return [int(size) for size in tensor.get("reshape", {}).get("shape", tensor["dims"])]
+    return [int(size) for size in (tensor["reshape"].get("shape", ()) if "reshape" in tensor else tensor["dims"])]
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -28,6 +28,15 @@ def second_output(folder: Path) -> None:
     onnx.save(model, file)
 
 
+def one_value_an_item(folder: Path) -> None:
+    """Let the graph give one value an item, of shape [batch]."""
+    file = folder / "1" / "model.onnx"
+    model = onnx.load(file)
+    model.graph.node[2].op_type, model.graph.node[2].input[1] = "Squeeze", "axes"
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, ["batch"]))
+    onnx.save(model, file)
+
+
 def cut(file: Path) -> None:
     """Keep the first half of a file."""
     content = file.read_bytes()
@@ -59,6 +68,12 @@ ONNX = {
     "output_subset": (engine, second_output),
     "no_inputs": (engine, edit(good_models.ENGINE_INPUT, "")),
     "no_outputs": (engine, edit(good_models.ENGINE_OUTPUT, "")),
+    "value_an_item": (engine, both(one_value_an_item, edit("dims: [ 3 ]", "dims: [ 1 ]"))),
+    "value_an_item_reshaped": (
+        engine,
+        both(one_value_an_item, edit("dims: [ 3 ]", "dims: [ 1 ] reshape { shape: [ ] }")),
+    ),
+    "value_an_item_completed": (engine, both(one_value_an_item, put("config.pbtxt", 'backend: "onnxruntime"\n'))),
     "batch_in_dims": (
         engine,
         both(
