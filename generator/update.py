@@ -19,7 +19,14 @@ from tbgen.generator.engines import AUTO, ENGINES
 from tbgen.generator.originals import text_of, unpacked
 from tbgen.generator.plugins import with_file
 from tbgen.generator.publishing import publish, staged
-from tbgen.generator.repository import RECORD, files_of, read_record, refuse_without_models, sha256_of
+from tbgen.generator.repository import (
+    RECORD,
+    engine_homes,
+    files_of,
+    read_record,
+    refuse_without_models,
+    sha256_of,
+)
 from tbgen.generator.request import Request
 from tbgen.generator.scaffold import stage
 
@@ -72,7 +79,7 @@ def regenerated(
     a source, the engine and the tokenizer are those that stand in the repository, where they are unedited.
     """
     with staged(repository) as staging:
-        standing = None if request.source else standing_export(request, repository)
+        standing = None if request.source else standing_export(request, repository, models or ())
         written = stage(request, staging, exported=standing, on_progress=on_progress)
         mine = tuple(
             name for name in written.models if models is None or name in models or not (repository / name).exists()
@@ -159,25 +166,31 @@ def model_folders(repository: Path) -> list[Path]:
     return sorted(folder for folder in repository.iterdir() if folder.is_dir() and not folder.name.startswith("."))
 
 
-def standing_export(request: Request, repository: Path) -> Exported | None:
-    """The exported model that the standing models were made from.
+def standing_export(request: Request, repository: Path, models: Collection[str]) -> Exported | None:
+    """The exported model that the standing models were made from, those of `models` before others of their name.
 
     None where its files are gone or were edited, or where the request wants another export.
     """
-    engine = repository / f"{request.name}_{request.engine}"
-    record = read_record(engine)
-    model = written_file(engine, f"1/{ENGINES[request.engine].file}")
-    others = (written_file(folder, "1/tokenizer.json") for folder in own_folders(request.name, repository))
-    tokenizer = next(filter(None, others), None)
-    if record is None or model is None or tokenizer is None or not same_export(request, record["settings"]):
+    homes = sorted(engine_homes(request.name, request.engine), key=lambda home: home not in models)
+    others = sorted(own_folders(request.name, repository), key=lambda folder: folder.name not in models)
+    tokenizer = next(filter(None, (written_file(folder, "1/tokenizer.json") for folder in others)), None)
+    standing = (export_in(repository / home, request) for home in homes)
+    exported = next(filter(None, standing), None)
+    return replace(exported, tokenizer=tokenizer) if exported and tokenizer else None
+
+
+def export_in(home: Path, request: Request) -> Exported | None:
+    """The export whose engine file a model holds, if it is the one that is wanted, and as tbgen wrote it."""
+    record, model = read_record(home), written_file(home, f"1/{ENGINES[request.engine].file}")
+    if record is None or model is None or not same_export(request, record["settings"]):
         return None
     try:
         record["export"]["made"]["source"] = record["source"]
-        exported = exported_from_record(engine / "1", {**record["export"], "parity": {}})
+        exported = exported_from_record(home / "1", {**record["export"], "parity": {}})
     except KeyError:  # written by a tbgen that kept less of the export
         return None
-    here = all(file.is_file() for file in exported.files if file.name != model.name)
-    return replace(exported, model=model, tokenizer=tokenizer) if here else None
+    here = all(file.is_file() for file in exported.files if file.name != exported.model.name)
+    return replace(exported, model=model) if here else None
 
 
 def same_export(request: Request, settings: Mapping[str, Any]) -> bool:

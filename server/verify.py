@@ -27,7 +27,7 @@ from tbgen.generator.judge import answers_for
 from tbgen.generator.library_answers import Answers
 from tbgen.generator.plugins import settings_from_words
 from tbgen.generator.presets import source_named
-from tbgen.generator.repository import read_record, refuse_without_models
+from tbgen.generator.repository import engine_homes, read_record, refuse_without_models
 from tbgen.server.connection import Connection
 from tbgen.server.verify_answers import answers_parity
 from tbgen.server.verify_steps import answerable, reference_steps, steps_parity
@@ -80,13 +80,7 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     records = {folder.name: read_record(folder) for folder in sorted(repository.glob("*")) if folder.is_dir()}
     written = {model: record for model, record in records.items() if record}
     refuse_without_models(repository, written)
-    owners = {model: f"{record['name']}_{record['settings']['engine']}" for model, record in written.items()}
-    # engine -> the model that has its file: its own, or that of the graph which runs it itself
-    homes = {
-        owners[model]: model
-        for model in sorted(written, reverse=True)
-        if model in (owners[model], f"{owners[model]}_single")
-    }
+    homes = homes_of(written, repository, name)
     chosen = [engine for engine, home in homes.items() if name in (engine, *fronts_of(engine), written[home]["name"])]
     if not chosen:
         raise NoSuchName("name", name, sorted({record["name"] for record in written.values()}))
@@ -96,7 +90,7 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     home = homes[engine]
     fronts = [front for front in fronts_of(engine) if front in written]
     exported = exported_from_record(repository / home / "1", whole_export(written[home], repository / home))
-    file = repository / home / "1" / ENGINES[written[home]["settings"]["engine"]].file
+    file = file_of_engine(repository / home, written[home])
     own = (model for model, record in written.items() if record["name"] == written[home]["name"])
     tokenizer = next(filter(Path.is_file, (repository / model / "1" / "tokenizer.json" for model in own)))
     return Scaffold(
@@ -109,6 +103,21 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     )
 
 
+def homes_of(written: Mapping[str, Any], repository: Path, asked: str) -> dict[str, str]:
+    """Engine -> the model that has its file, the one that is asked for before others; one without it if none has."""
+    homes: dict[str, str] = {}
+    for name, engine in sorted({(record["name"], record["settings"]["engine"]) for record in written.values()}):
+        there = [home for home in engine_homes(name, engine) if home in written]
+        there.sort(key=lambda home: (not file_of_engine(repository / home, written[home]).is_file(), home != asked))
+        homes |= {f"{name}_{engine}": home for home in there[:1]}
+    return homes
+
+
+def file_of_engine(home: Path, record: Mapping[str, Any]) -> Path:
+    """The engine's file in the model that holds it."""
+    return home / "1" / ENGINES[record["settings"]["engine"]].file
+
+
 def fronts_of(engine: str) -> list[str]:
     """The names that front models of an engine have."""
     return [f"{engine}_{graph}" for graph in EACH_GRAPH]
@@ -116,7 +125,7 @@ def fronts_of(engine: str) -> list[str]:
 
 def whole_export(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The export record within a model's record, with what a repository leaves out of it."""
-    if not any((folder / "1").glob("*")):
+    if not file_of_engine(folder, record).is_file():
         raise UserError(f"no engine file in {folder / '1'}; write it with: tbgen scaffold {record['name']}")
     return {**record["export"], "parity": {}, "made": {**record["export"]["made"], "source": record["source"]}}
 

@@ -174,6 +174,32 @@ def test_what_git_left_out_is_written_again(repository: Path, written: Path, sam
     assert hashes(repository) == hashes(written)
 
 
+@pytest.mark.parametrize("graph", ["bls", "single", "ensemble"])
+def test_each_graph_is_updated_where_its_source_is_gone(graph: str, sample_export: Path, tmp_path: Path) -> None:
+    source, repository = shutil.copytree(sample_export, tmp_path / "source"), tmp_path / "r"
+    scaffold(Request("shop", source, graph=graph), repository)
+    shutil.rmtree(source)
+    before = hashes(repository)
+    assert states(repository) == {}
+    assert updated(repository, force=True) == []
+    (front,) = repository.glob(f"*_{graph}")
+    as_an_older_tbgen_wrote_it(front, "config.pbtxt", "old")
+    assert updated(repository) == [front.name]
+    assert hashes(repository) == before
+
+
+def test_a_single_model_is_updated_with_its_own_engine(sample_export: Path, tmp_path: Path) -> None:
+    """The same name has another engine file beside it, in a model of its own."""
+    repository, other = tmp_path / "r", shutil.copytree(sample_export, tmp_path / "other")
+    scaffold(Request("shop", sample_export, graph="single"), repository)
+    scaffold(Request("shop", other, graph="bls", labels=("a", "b", "c")), repository)
+    asked = requests_from_records(repository, "shop", None)
+    assert [models[-1] for _, models in asked] == ["shop_onnx_bls", "shop_onnx_single"]
+    for request, models in asked:
+        with regenerated(request, repository, models=models) as update:
+            assert {change.state for change in update.changes} == {"same"}
+
+
 def test_without_engine_and_source_it_asks_for_the_source(repository: Path) -> None:
     (repository / "shop_onnx" / "1" / "model.onnx").write_bytes(b"edited")
     with pytest.raises(UserError, match="name your checkpoint with --source DIR"):

@@ -88,6 +88,21 @@ def test_a_clone_without_its_weights_says_how_to_write_them(kcbert_server: Embed
         scaffold_named("kcbert", tmp_path / "clone")
 
 
+def test_a_single_model_without_its_weights_says_so_too(sample_export: Path, tmp_path: Path) -> None:
+    scaffold(Request("shop", sample_export, graph="single"), tmp_path)
+    assert scaffold_named("shop", tmp_path).exported.model == tmp_path / "shop_onnx_single/1/model.onnx"
+    (tmp_path / "shop_onnx_single/1/model.onnx").unlink()
+    with pytest.raises(UserError, match=r"^no engine file in .*: tbgen scaffold shop$"):
+        scaffold_named("shop", tmp_path)
+
+
+def test_a_single_models_own_engine_file_is_held_before_its_neighbours(sample_export: Path, tmp_path: Path) -> None:
+    for graph in ("single", "bls"):
+        scaffold(Request("shop", sample_export, graph=graph), tmp_path)
+    assert scaffold_named("shop_onnx_single", tmp_path).exported.model.parts[-3] == "shop_onnx_single"
+    assert scaffold_named("shop_onnx_bls", tmp_path).exported.model.parts[-3] == "shop_onnx"
+
+
 def test_the_tokenizer_is_not_that_of_a_longer_name(sample_export: Path, tmp_path: Path) -> None:
     for name in ("kcbert", "kcbert_big"):
         scaffold(Request(name, sample_export, graph="bls"), tmp_path)
