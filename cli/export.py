@@ -58,10 +58,11 @@ def onnx(text: Path | None, opset: int | None, release: str | None, **options: A
     from rich.console import Console
 
     from tbgen.export.sentences import texts_from_file
+    from tbgen.generator.request import exported_as
 
     console = Console(highlight=False)
     named = source_named({name: options.pop(name) for name in ("source", *NAMES)})
-    meaning = {"task": options.pop("task"), "labels": options.pop("labels") or None}
+    meaning = {"task": exported_as(options.pop("task")), "labels": options.pop("labels") or None}
     options |= {"texts": texts_from_file(text) if text else None}
     with console.status("loading") as status:
         exported = exported_from(named, meaning, release, opset, options | {"progress": status.update})

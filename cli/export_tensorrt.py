@@ -65,11 +65,12 @@ def tensorrt(
     from tbgen.export.tensorrt import gibibytes
     from tbgen.export.tensorrt_export import plan_from_export
     from tbgen.export.tensorrt_profiles import profile_from_text
+    from tbgen.generator.request import exported_as
 
     console = Console(highlight=False, soft_wrap=True)
     profiles = [profile_from_text(shape) for shape in shapes]
     named = source_named(source)
-    meaning = {"task": task, "labels": labels or None}
+    meaning = {"task": exported_as(task), "labels": labels or None}
     with progress_bar(console) as on_progress, onnx_export(named, precision, meaning) as exported:
         built = plan_from_export(
             exported,

@@ -41,7 +41,8 @@ class Task:
     graphs: an ensemble cannot join rows to items, so tasks with several rows an item are BLS alone.
     max_items: most items that one execution joins; rows are what costs, so it is small where an item has many.
     options: what a person may set: name -> rule, in the words of a step's request parameters.
-    like: for a task from elsewhere, the task of this table whose checkpoints and engine it takes.
+    like: the task of the export's table whose checkpoints and engine it takes, if not that of its own name; without
+    either it takes a checkpoint for what its config.json says.
     """
 
     head: Callable[[Exported, Options], Steps]

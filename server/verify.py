@@ -28,6 +28,7 @@ from tbgen.generator.library_answers import Answers
 from tbgen.generator.plugins import settings_from_words
 from tbgen.generator.presets import source_named
 from tbgen.generator.repository import engine_homes, read_record, refuse_without_models
+from tbgen.generator.request import exported_as
 from tbgen.server.connection import Connection
 from tbgen.server.verify_answers import answers_parity
 from tbgen.server.verify_steps import answerable, reference_steps, steps_parity
@@ -163,7 +164,8 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
     source = Source(place, **{key: value for key, value in named.items() if key != "source"})
     if source.kind == "onnx":
         return reference_from_onnx(scaffold, source)
-    checkpoint = source.checkpoint(task=task or scaffold.exported.task, labels=scaffold.exported.labels or None)
+    task = exported_as(task) or scaffold.exported.task
+    checkpoint = source.checkpoint(task=task, labels=scaffold.exported.labels or None)
     if not ready:
         check_source(checkpoint, scaffold)
     library = Library(checkpoint, max_length=scaffold.exported.max_length)
