@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from tbgen.export.interrupt import interrupt_once
+
 COMMANDS = {
     "scaffold": (
         "tbgen.cli.scaffold:scaffold",
@@ -64,6 +66,11 @@ class LazyGroup(click.Group):
         module, attribute = COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run the program; a Ctrl-C while it cleans up after another changes nothing, until it has ended."""
+        interrupt_once()
+        return super().main(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a Ctrl-C, and what the disk refused, become one sentence."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.export.interrupt import interrupted_once
 
 RECORD = "export.json"  # in the folder of an export, what was done
 LEAST_ROOM = 1 << 16  # bytes; a disk with less is full
@@ -35,7 +36,7 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
         raise UserError(f"{str(target)!r} exists; choose another folder, or replace it with --force")
     if target.exists() and not (target.is_dir() and ((target / RECORD).is_file() or not any(target.iterdir()))):
         raise UserError(f"{str(target)!r} is no export, so --force does not replace it; choose another folder")
-    with beside(target) as scratch:
+    with interrupted_once(), beside(target) as scratch:
         new, old = Path(scratch, "new"), Path(scratch, "old")
         new.mkdir()  # its own folder: a temporary directory is closed to other users, the target should not be
         try:

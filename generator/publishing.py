@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tbgen.export.errors import UserError
 from tbgen.export.files import beside
+from tbgen.export.interrupt import interrupted_once
 from tbgen.generator.repository import files_of
 
 OWNER = ".tbgen-owner"  # in a staging folder, locked while its run lives: names the repository that it is for
@@ -42,11 +43,11 @@ def staged(repository: Path) -> Iterator[Path]:
             "elsewhere and bring it there with: tbgen deploy copy"
         )
     finish_interrupted(place)
-    with beside(place) as name, owned(Path(name), place):
+    with interrupted_once(), beside(place) as name, owned(Path(name), place):
         try:
             yield Path(name)
         finally:
-            settle(Path(name), place)  # a second Ctrl-C may have come while models were put back
+            settle(Path(name), place)  # where putting models back failed, or was interrupted itself
 
 
 def publish(staging: Path, repository: Path, names: Iterable[str]) -> None:
