@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tbgen.server.embedded import EmbeddedServer
 from tbgen.server.ports import free_ports
 from tests.server import playground as play
 from tests.server.test_embedded import session_processes
+from tests.waiting import FOREVER, wait_until
 
 
 def ask(server: EmbeddedServer, *words: str, lines: bytes | None = None) -> str:
@@ -138,12 +138,14 @@ def printed_until(process: subprocess.Popen[str], text: str) -> str:
 
 def child_of(process: subprocess.Popen[str]) -> int:
     """The one process that a process has started, which leads a session of its own."""
-    for _ in range(200):
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
-        if children and session_processes(int(children[0])):
-            return int(children[0])
-        time.sleep(0.05)
-    raise AssertionError("it started no process")
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+    def leaders() -> list[int]:
+        assert process.poll() is None, "it ended"
+        return [child for child in map(int, listed.read_text(encoding="utf-8").split()) if session_processes(child)]
+
+    wait_until(lambda: bool(leaders()))
+    return leaders()[0]
 
 
 def test_serve_shows_addresses_and_models_and_ends_with_ctrl_c(serving: subprocess.Popen[str]) -> None:
@@ -158,14 +160,14 @@ def test_serve_shows_addresses_and_models_and_ends_with_ctrl_c(serving: subproce
         client.unload_model("measure")
         assert not client.is_model_ready("measure")
     serving.send_signal(signal.SIGINT)
-    assert serving.wait(timeout=30) == 0
+    assert serving.wait(timeout=FOREVER) == 0
     assert session_processes(session) == []
 
 
 def test_serve_ends_with_sigterm_also_while_it_starts(serving: subprocess.Popen[str]) -> None:
     session = child_of(serving)
     serving.terminate()
-    assert serving.wait(timeout=30) == 0
+    assert serving.wait(timeout=FOREVER) == 0
     assert session_processes(session) == []
 
 
@@ -174,8 +176,4 @@ def test_a_killed_serve_leaves_no_server(serving: subprocess.Popen[str]) -> None
     session = child_of(serving)
     serving.kill()
     serving.wait()
-    for _ in range(200):
-        if not session_processes(session):
-            return
-        time.sleep(0.1)
-    assert session_processes(session) == []
+    wait_until(lambda: not session_processes(session))

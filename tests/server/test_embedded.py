@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from tbgen.server.embedded import EmbeddedServer, ServedModel, server_on_free_po
 from tbgen.server.leftovers import SHARED_MEMORY, sweep
 from tbgen.server.ports import free_ports
 from tests.server import playground as play
+from tests.waiting import FOREVER, wait_until
 
 BROKEN = """
 class TritonPythonModel:
@@ -83,7 +83,7 @@ def test_a_killed_server_leaves_nothing_once_it_is_stopped(measuring: Path) -> N
         assert server.process is not None
         session, folder = server.process.pid, server.folder
         server.process.popen.kill()
-        assert server.process.wait(5)
+        assert server.process.wait(FOREVER)
         assert not server.running()
     assert folder is not None
     assert session_processes(session) == []
@@ -98,24 +98,23 @@ def test_memory_comes_in_large_pages_unless_the_user_tunes_it(monkeypatch: pytes
 
 
 LEFT = """
-import os, sys, time
+import os, sys
 from pathlib import Path
 from tbgen.server.embedded import server_on_free_ports
 server = server_on_free_ports(Path(sys.argv[1]))
 server.start()
 print(server.folder, server.process.pid, flush=True)
-time.sleep(60)
+sys.stdin.read()
 """
 
 
 def test_what_is_left_of_a_killed_caller_goes_with_the_next_server(measuring: Path) -> None:
     command = [sys.executable, "-c", LEFT, str(measuring)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as caller:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as caller:
         assert caller.stdout is not None
         folder, session = caller.stdout.readline().split()
         caller.kill()
-    while session_processes(int(session)):
-        time.sleep(0.05)
+    wait_until(lambda: not session_processes(int(session)))
     assert Path(folder).is_dir()
     with server_on_free_ports(measuring) as server:
         assert not Path(folder).exists()

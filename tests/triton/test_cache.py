@@ -21,6 +21,7 @@ from tbgen.server.cache import cache_arguments, models_that_ask
 from tbgen.server.connection import Connection
 from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tests.texts import HARD_TEXTS
+from tests.waiting import wait_until
 
 FRONTS = ("kcbert_onnx_ensemble", "kcbert_onnx_bls_ensemble")
 
@@ -51,6 +52,12 @@ def cache_counts(server: EmbeddedServer, model: str) -> tuple[int, int]:
     return hits, misses
 
 
+def counted(server: EmbeddedServer, model: str, hits_and_misses: tuple[int, int]) -> None:
+    """Wait until so many are counted: Triton does it behind the answer."""
+    wait_until(lambda: sum(cache_counts(server, model)) >= sum(hits_and_misses))
+    assert cache_counts(server, model) == hits_and_misses
+
+
 def test_the_front_models_ask_for_it_and_triton_takes_it(repository: Path) -> None:
     configs = {file.parent.name: file.read_text(encoding="utf-8") for file in repository.glob("*/config.pbtxt")}
     assert {name for name, text in configs.items() if config_from_text(text).response_cache.enable} == set(FRONTS)
@@ -72,8 +79,10 @@ def test_the_second_request_is_answered_from_the_cache(caching: EmbeddedServer, 
     with Connection(caching.grpc_url) as connection:
         for text in (*HARD_TEXTS, "두 번 묻는 글"):
             before = cache_counts(caching, model)
-            first, second = (connection.infer(model, tensors(text, "다른 글")) for _ in range(2))
-            assert cache_counts(caching, model) == (before[0] + 1, before[1] + 1)
+            first = connection.infer(model, tensors(text, "다른 글"))
+            counted(caching, model, (before[0], before[1] + 1))
+            second = connection.infer(model, tensors(text, "다른 글"))
+            counted(caching, model, (before[0] + 1, before[1] + 1))
             assert first.keys() == second.keys()
             for name, array in first.items():
                 np.testing.assert_array_equal(second[name], array)
@@ -82,11 +91,18 @@ def test_the_second_request_is_answered_from_the_cache(caching: EmbeddedServer, 
 def test_a_hit_runs_neither_tokenizer_nor_engine(caching: EmbeddedServer) -> None:
     client = grpc.InferenceServerClient(caching.grpc_url)
     with Connection(caching.grpc_url) as connection:
-        connection.infer("kcbert_onnx_ensemble", tensors("새 글"))
         parts = ("kcbert_tokenizer", "kcbert_onnx", "kcbert_postprocess")
-        ran = [client.get_inference_statistics(part).model_stats[0].execution_count for part in parts]
+
+        def ran() -> list[int]:
+            return [client.get_inference_statistics(part).model_stats[0].execution_count for part in parts]
+
+        before, (hits, misses) = ran(), cache_counts(caching, "kcbert_onnx_ensemble")
         connection.infer("kcbert_onnx_ensemble", tensors("새 글"))
-        assert [client.get_inference_statistics(part).model_stats[0].execution_count for part in parts] == ran
+        wait_until(lambda: ran() == [count + 1 for count in before])
+        counted(caching, "kcbert_onnx_ensemble", (hits, misses + 1))
+        connection.infer("kcbert_onnx_ensemble", tensors("새 글"))
+        counted(caching, "kcbert_onnx_ensemble", (hits + 1, misses + 1))
+        assert ran() == [count + 1 for count in before]
 
 
 def first_text(model: str) -> grpc.InferInput:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tests.waiting import wait_until
 
 LONG = "오늘도 상한가 갔다 " * 100  # more tokens than the model reads
 ENGINE = """
@@ -64,13 +65,6 @@ def given(texts: list[str]) -> grpc.InferInput:
     tensor = grpc.InferInput("input_text", [len(texts), 1], "BYTES")
     tensor.set_data_from_numpy(np.array([[text.encode("utf-8")] for text in texts], dtype=object))
     return tensor
-
-
-def wait_until(what: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def at_rest(asking: Asking) -> int:

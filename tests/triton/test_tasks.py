@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column, rows
 from tests.texts import HARD_TEXTS, SENTENCES
+from tests.waiting import wait_until
 
 TEXTS = HARD_TEXTS + SENTENCES
 CLASSIFIER = "AutoModelForSequenceClassification"
@@ -288,11 +288,7 @@ def test_the_neighbours_of_a_bad_request_are_answered(server: EmbeddedServer, ta
                 tensors[-1].set_data_from_numpy(np.array(raw, dtype=object).reshape(array.shape))
             keep = lambda result, error, number=number: answers.append((number, error or result))  # noqa: E731
             client.async_infer(f"{task}_onnx_{graph}", tensors, keep)
-        for _ in range(600):
-            if len(answers) == 8:
-                break
-            time.sleep(0.05)
-    assert len(answers) == 8
+        wait_until(lambda: len(answers) == 8)
     for number, answer in answers:
         if number % 2:
             assert f"{name} is not valid UTF-8: invalid start byte at byte 0 of item 1" in str(answer)
@@ -311,11 +307,7 @@ def test_requests_of_several_parameters_sent_at_once_each_get_their_own(server: 
             keep = lambda result, error, number=number: answers.append((number, error or result))  # noqa: E731
             parameters = {"top_k": number % 4, "threshold": 0.0}  # 0 is refused
             client.async_infer(f"text-classification_onnx_{graph}", [tensor], keep, parameters=parameters)
-        for _ in range(600):
-            if len(answers) == 60:
-                break
-            time.sleep(0.05)
-    assert len(answers) == 60
+        wait_until(lambda: len(answers) == 60)
     for number, answer in answers:
         if number % 4 == 0:
             assert "parameter top_k takes values from 1" in str(answer)
