@@ -1,7 +1,7 @@
 """A TensorRT plan on the GPU, ready to run: what it takes and gives, contexts, buffers, copies, CUDA graphs.
 
-Stands alone, so that scaffold can lay it beside engine.py into a model that runs a plan itself: it needs numpy, the
-package tensorrt, and NVIDIA's driver, which it calls through ctypes.
+Stands alone, so that scaffold can lay it beside plan_engine.py into a model that runs a plan itself: it needs numpy,
+the package tensorrt, and NVIDIA's driver, which it calls through ctypes.
 """
 
 from __future__ import annotations

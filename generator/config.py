@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import BatchInput, ModelConfig, ModelDynamicBatching, ModelInstanceGroup
 
-from tbgen.backends.model import chain_tensors
+from tbgen.backends.chain import chain_tensors
 from tbgen.export.layout import LENGTHS
 
 __all__ = ["ModelConfig", "config_from_text", "engine_config", "ensemble_config", "python_config", "text_from_config"]

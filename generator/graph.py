@@ -29,7 +29,7 @@ from tbgen.generator.tasks import Task
 ENGINE_BATCH = 32
 BLS_BATCH = 128
 PAD_TO_MULTIPLE_OF = 8
-# The classes of engine.py. Those that run the engine themselves -> the packages that they import.
+# The steps that run the engine themselves -> the packages that they import.
 LOCAL_ENGINES = {"LocalEngine": ["onnxruntime"], "PlanEngine": ["tensorrt"]}
 ENGINE_STEPS = ("Engine", *LOCAL_ENGINES)
 PLAN_RUNNER = Path(plan_runner.__file__)  # stands alone, so models can bring it along
@@ -274,9 +274,11 @@ def local_engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step
         )
     settings = {key: value for key, value in engine_step(engine, tokenizer).settings.items() if key != "model"}
     if engine.kind.plan:
-        return Step("engine.py", "PlanEngine", {"plan": engine.file.name, **settings}, (engine.file, PLAN_RUNNER))
+        return Step("plan_engine.py", "PlanEngine", {"plan": engine.file.name, **settings}, (engine.file, PLAN_RUNNER))
     settings = {"file": engine.file.name, **settings} | ({"lengths": LENGTHS} if engine.packed else {})
-    return Step("engine.py", "LocalEngine", settings, (engine.file, *([engine.weights] if engine.weights else ())))
+    return Step(
+        "local_engine.py", "LocalEngine", settings, (engine.file, *([engine.weights] if engine.weights else ()))
+    )
 
 
 def length_buckets(exported: Exported) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tbgen.backends.model import bytes_from_text
+from tbgen.backends.text_tensors import bytes_from_text
 from tbgen.export.errors import UserError
 from tbgen.export.library import Library, shortened
 from tbgen.generator.library_answers import ANSWERS, Answer, Answers, Item, texts_in_pairs

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tbgen.backends.model import check_parameter
+from tbgen.backends.request_parameters import check_parameter
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.sentence import SIMILARITIES

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tbgen.backends.model import PARAMETER_TYPES, step_from_file
+from tbgen.backends.chain import step_from_file
+from tbgen.backends.request_parameters import PARAMETER_TYPES
 from tbgen.export.errors import UserError
 from tbgen.generator.step import Step
 

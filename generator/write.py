@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import shutil
@@ -11,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import tbgen.backends
-from tbgen.backends.model import (
-    Rules,
+from tbgen.backends.chain import (
     chain_on_request,
     chain_parameters,
     chain_tensors,
     listing,
     steps_from_folder,
 )
+from tbgen.backends.request_parameters import Rules
 from tbgen.export.errors import UserError
 from tbgen.generator.build_script import BUILD
 from tbgen.generator.chain import check_chain
@@ -32,7 +33,7 @@ from tbgen.generator.config import (
 )
 from tbgen.generator.example import Item, arrays_from, first_said, said_by_steps
 from tbgen.generator.graph import ENGINE_STEPS, LOCAL_ENGINES, EngineModel, EnsembleModel, Model, PythonModel, Step
-from tbgen.generator.plugins import extra_imports
+from tbgen.generator.plugins import extra_imports, parsed
 from tbgen.generator.repository import write_record
 from tbgen.generator.trial import constructed
 from tbgen.generator.vendor import vendor_into
@@ -89,7 +90,7 @@ def imports_record(model: Model) -> dict[str, Any]:
     own = [step.file for step in getattr(model, "steps", ()) if isinstance(step.file, Path)]
     imports = {file.name: extra_imports(file) for file in own}
     for step in getattr(model, "steps", ()):
-        imports |= {"engine.py": LOCAL_ENGINES[step.name]} if step.name in LOCAL_ENGINES else {}
+        imports |= {str(step.file): LOCAL_ENGINES[step.name]} if step.name in LOCAL_ENGINES else {}
     needed = {name: packages for name, packages in imports.items() if packages}
     return {"imports": needed} if needed else {}
 
@@ -112,7 +113,7 @@ def write_steps(folder: Path, listed: dict[str, Any]) -> None:
 
 
 def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> ModelConfig:
-    """model.py, the step files, their assets and steps.json; the tensors follow from the constructed steps.
+    """model.py, the step files, their neighbours and assets, steps.json; the tensors follow from the constructed steps.
 
     With the backend that has tbgen's own files, these are left out.
     """
@@ -226,12 +227,25 @@ WRITERS: dict[type, Callable[..., ModelConfig]] = {
 
 
 def files_of_steps(steps: Sequence[Step]) -> list[Path]:
-    """model.py, the step files and their assets. Raises UserError when two would have one name."""
-    files = {"model.py": BACKENDS / "model.py"}
-    for file in (path for step in steps for path in (step_file(step), *step.assets)):
+    """model.py, the step files, their neighbours and their assets. Raises UserError when two would have one name."""
+    files = {file.name: file for file in with_neighbours(BACKENDS / "model.py")}
+    for file in (path for step in steps for path in (*with_neighbours(step_file(step)), *step.assets)):
         if files.setdefault(file.name, file) != file or file.name == "steps.json":
             raise UserError(f"{str(file)!r} has the name of another file of the model; rename it")
     return list(files.values())
+
+
+def with_neighbours(file: Path) -> list[Path]:
+    """A file of backends/, those beside it that it imports (`from .name import`), and those that these import.
+
+    A user's step is one file.
+    """
+    files = [file]
+    for each in files if file.parent == BACKENDS else ():  # grows as it goes
+        nodes = [node for node in ast.walk(parsed(each)) if isinstance(node, ast.ImportFrom) and node.level]
+        beside = (file.with_name(f"{node.module}.py") for node in nodes)
+        files += dict.fromkeys(path for path in beside if path not in files)
+    return files
 
 
 def step_file(step: Step) -> Path:

@@ -8,15 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tbgen.backends.model import (
-    bytes_from_text,
-    chain_on_request,
-    chain_tensors,
-    listing,
-    run_steps,
-    step_from_file,
-    text_from_bytes,
-)
+from tbgen.backends.chain import chain_on_request, chain_tensors, listing, run_steps, step_from_row
+from tbgen.backends.text_tensors import bytes_from_text, text_from_bytes
 from tbgen.export.exported import Exported
 from tbgen.export.parity import Parity, figure
 from tbgen.export.run import Run
@@ -80,7 +73,7 @@ def steps_but_engine(folder: Path) -> Iterator[Any]:
     """The steps of a version folder, None for the BLS call."""
     for row in listing(folder)["steps"]:
         engine = row["class"] in ENGINE_STEPS
-        yield None if engine else step_from_file(folder / row["file"], row["class"])(folder, **row["settings"])
+        yield None if engine else step_from_row(row, folder)
 
 
 class ReferenceEngine:

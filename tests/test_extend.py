@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tbgen.backends.model import steps_from_folder
+from tbgen.backends.chain import steps_from_folder
 from tbgen.cli.main import main
 from tests.backends.served import column
 

@@ -20,7 +20,7 @@ def listed(model: Model) -> Iterator[Finding]:
         if source.steps_error:
             mend = 'write {"steps": [{"file": "...", "class": "...", "settings": {}}]}, without comments'
             yield model.refused(model.file(file), source.steps_error, mend)
-        elif tree and not file.is_file() and names_the_list(tree):
+        elif tree and not file.is_file() and any(map(names_the_list, source.trees.values())):
             says = f"FileNotFoundError: [Errno 2] No such file or directory: '{file}'"
             yield model.refused(model.file(source.entry), says, f"put {STEPS} beside {source.entry.name}")
 
@@ -54,31 +54,61 @@ def step_findings(model: Model, source: Source, step: dict[str, Any]) -> Iterato
             classes = ", ".join(node.name for node in tree.body if isinstance(node, ast.ClassDef))
             yield model.refused(model.file(source.folder / STEPS, here), says, f"{file.name} has: {classes}")
         return
+    yield from settings_findings(model, source, step, constructors(source, cls))
     constructor = method_named(cls, "__init__")
     if isinstance(constructor, ast.FunctionDef):
-        yield from settings_findings(model, source, step, constructor)
         yield from asset_findings(model, source, file, constructor)
 
 
+def constructors(source: Source, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
+    """The constructor of a class, and those of its bases as far as each hands on what it does not know."""
+    constructor = method_named(cls, "__init__")
+    if not isinstance(constructor, ast.FunctionDef):
+        return bases(source, cls)
+    return [(cls.name, constructor), *(bases(source, cls) if hands_on(constructor) else [])]
+
+
+def hands_on(constructor: ast.FunctionDef) -> bool:
+    """Whether a constructor does nothing with the keywords that it does not know but give them to another, alone."""
+    rest = constructor.args.kwarg
+    names = [node for node in ast.walk(constructor) if isinstance(node, ast.Name) and rest and node.id == rest.arg]
+    calls = [node for node in ast.walk(constructor) if isinstance(node, ast.Call)]
+    given = [
+        {word.arg for word in call.keywords} for call in calls if any(word.value in names for word in call.keywords)
+    ]
+    return len(names) == 1 and given == [{None}]
+
+
+def bases(source: Source, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
+    """The constructors of the bases that the model's files define."""
+    names = [base.id for base in cls.bases if isinstance(base, ast.Name)]
+    found = (class_named(tree, name) for name in names for tree in source.trees.values())
+    return [row for base in found if base for row in constructors(source, base)]
+
+
 def settings_findings(
-    model: Model, source: Source, step: dict[str, Any], constructor: ast.FunctionDef
+    model: Model, source: Source, step: dict[str, Any], constructors: list[tuple[str, ast.FunctionDef]]
 ) -> Iterator[Finding]:
-    """The settings are the constructor's keywords: none unknown, none that it must have left out."""
-    arguments = constructor.args
-    known = [argument.arg for argument in (*arguments.args[2:], *arguments.kwonlyargs)]
-    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    required = [argument.arg for argument, default in pairs if default is None]
-    begins = f"TypeError: {step['class']}.__init__()"
-    for name in sorted(step["settings"].keys() - known) if arguments.kwarg is None else ():
+    """The settings are the constructors' keywords: none unknown, none that one of them must have left out."""
+    rows = [(owner, each.args) for owner, each in constructors]
+    known = [word.arg for _, row in rows for word in (*row.args[2:], *row.kwonlyargs)]
+    takes_any = not rows or rows[-1][1].kwarg is not None
+    for name in [] if takes_any else sorted(step["settings"].keys() - known):
         near = difflib.get_close_matches(name, known, 1, 0.5) or [", ".join(known)]
-        says = f"{begins} got an unexpected keyword argument '{name}'"
-        yield model.refused(
-            model.file(source.folder / STEPS, line_of(source, f'"{name}"')), says, f"{step['class']} takes {near[0]}"
-        )
-    for name in (name for name in required if name not in step["settings"]):
+        place = model.file(source.folder / STEPS, line_of(source, f'"{name}"'))
+        says = f"TypeError: {rows[-1][0]}.__init__() got an unexpected keyword argument '{name}'"
+        yield model.refused(place, says, f"{step['class']} takes {near[0]}")
+    required = [(owner, word.arg) for owner, row in rows for word in without_default(row)]
+    for owner, name in ((owner, name) for owner, name in required if name not in step["settings"]):
         place = model.file(source.folder / STEPS, line_of(source, f'"{step["class"]}"'))
-        says = f"{begins} missing 1 required keyword-only argument: '{name}'"
+        says = f"TypeError: {owner}.__init__() missing 1 required keyword-only argument: '{name}'"
         yield model.refused(place, says, f"add {name} to the settings of {step['class']}")
+
+
+def without_default(arguments: ast.arguments) -> list[ast.arg]:
+    """The keywords that must be given."""
+    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return [argument for argument, default in pairs if default is None]
 
 
 def asset_findings(model: Model, source: Source, file: Path, constructor: ast.FunctionDef) -> Iterator[Finding]:

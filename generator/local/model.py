@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import numpy as np
 from google.protobuf import text_format
 
 import tbgen.backends
+from tbgen.backends.chain import module_from_file
 from tbgen.export.errors import UserError
 from tbgen.generator.config import SHARED_BACKEND, ModelConfig, config_from_text
 from tbgen.generator.local import backend_utils as utils
@@ -90,7 +90,7 @@ def load_model(config: ModelConfig, folder: Path, module: ModuleType) -> LoadedM
     file = model_file(config, folder)
     settings = plain(config)
     with siblings(file.parent):
-        kind = loaded_file(file, f"tbgen_run_{config.name}").TritonPythonModel
+        kind = module_from_file(f"tbgen_run_{config.name}", file).TritonPythonModel
         if hasattr(kind, "auto_complete_config") and not (config.input and config.output):
             settings = kind.auto_complete_config(utils.ModelConfig(settings)).as_dict()
         model = kind()
@@ -124,17 +124,6 @@ def arguments(config: ModelConfig, settings: dict[str, Any], folder: Path) -> di
         "model_version": folder.name,
         "model_name": config.name,
     }
-
-
-def loaded_file(file: Path, name: str) -> ModuleType:
-    """A Python file as a module of that name."""
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @contextmanager

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from tbgen.backends.model import (
+from tbgen.backends.chain import (
     chain_on_request,
     chain_parameters,
     chain_tensors,
-    parameters_from_json,
     run_steps,
     steps_from_folder,
 )
+from tbgen.backends.request_parameters import parameters_from_json
 from tbgen.export.exported import Exported
 from tbgen.export.run import flat_tensors
 from tbgen.generator.engines import ENGINES

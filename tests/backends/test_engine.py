@@ -6,7 +6,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tbgen.backends.engine import Engine, PlanEngine
+from tbgen.backends.engine import Engine
+from tbgen.backends.plan_engine import PlanEngine
 
 TOKENS = {name: ("TYPE_INT64", [-1]) for name in ("input_ids", "attention_mask")}
 

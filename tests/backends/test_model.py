@@ -9,20 +9,15 @@ import numpy as np
 import pytest
 
 import tbgen.backends
-from tbgen.backends.model import (
-    TritonPythonModel,
-    bytes_from_text,
-    chain_parameters,
-    chain_tensors,
-    parameters_from_json,
-    run_steps,
-    steps_from_folder,
-    text_from_bytes,
-)
+from tbgen.backends.chain import chain_parameters, chain_tensors, run_steps, steps_from_folder
+from tbgen.backends.model import TritonPythonModel
+from tbgen.backends.request_parameters import parameters_from_json
+from tbgen.backends.text_tensors import bytes_from_text, text_from_bytes
 
 BACKENDS = Path(next(iter(tbgen.backends.__path__)))
 ALLOWED = {"numpy", "tokenizers", "triton_python_backend_utils"} | sys.stdlib_module_names
-WHEN_LOADED = {"engine.py": {"onnxruntime", "tensorrt"}}  # what a step imports when a server loads it, and not before
+# What a step imports when a server loads it, and not before.
+WHEN_LOADED = {"local_engine.py": {"onnxruntime"}, "plan_engine.py": {"tensorrt"}}
 STEP = """
 class Double:
     inputs = {"x": ("TYPE_FP32", [1])}
@@ -37,19 +32,22 @@ class Double:
 def packages(tree: ast.AST) -> set[str]:
     """The packages that are imported anywhere in a file or a function."""
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
     return {name.partition(".")[0] for name in imported}
 
 
 @pytest.mark.parametrize("file", sorted(BACKENDS.glob("*.py")), ids=lambda file: file.name)
-def test_a_step_file_stands_alone(file: Path) -> None:
+def test_a_file_needs_what_a_server_has_and_its_neighbours(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for step in (node for node in tree.body if isinstance(node, ast.ClassDef)):
         for method in [node for node in step.body if isinstance(node, ast.FunctionDef) and node.name == "load"]:
             assert packages(method) <= ALLOWED | WHEN_LOADED.get(file.name, set())
             step.body.remove(method)
     assert packages(tree) <= ALLOWED
-    assert not any(node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level):
+        assert node in tree.body, "a neighbour is imported at the top: later it may be another model's"
+        assert node.level == 1
+        assert (BACKENDS / f"{node.module}.py").is_file()
 
 
 def test_steps_are_constructed_as_listed(tmp_path: Path) -> None:
@@ -184,3 +182,15 @@ def test_a_tensor_that_the_engine_used_can_be_used_again() -> None:
 
     taken, given = chain_tensors([Tokens(), Model(), Pool()])
     assert (list(taken), list(given)) == (["input_text"], ["embedding"])
+
+
+def test_models_with_files_of_one_name_share_a_process(tmp_path: Path) -> None:
+    listed = {"steps": [{"file": "double.py", "class": "Double", "settings": {}}]}
+    importing = "from .factor import FACTOR\n" + STEP.replace("x * self.times", "FACTOR * x")
+    for name, factor in (("one", 1), ("ten", 10), ("again", 1)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "steps.json").write_text(json.dumps(listed), encoding="utf-8")
+        (tmp_path / name / "double.py").write_text(importing, encoding="utf-8")
+        (tmp_path / name / "factor.py").write_text(f"FACTOR = {factor}\n", encoding="utf-8")
+    chains = [steps_from_folder(tmp_path / name) for name in ("one", "ten", "again")]
+    assert [run_steps(steps, {"x": np.ones((1, 1))})["y"].item() for steps in chains] == [1, 10, 1]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.backends.model import step_from_file
+from tbgen.backends.chain import step_from_file
 from tbgen.generator.plugins import extra_imports, step_from_option
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.trial import tried

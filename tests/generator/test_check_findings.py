@@ -286,6 +286,15 @@ FINDINGS = {
         steps, edit('{"mark": "!"}', '{"mark": "!", "time": 2}', "1/steps.json"),
         "refused", "steps.json:6", "unexpected keyword argument 'time'", "takes times",
     ),
+    "setting of a step's base": (
+        steps, both(
+            put("1/base.py", "class Base:\n    def __init__(self, *, mark, times=1): ...\n"),
+            edit("class Shout:", "from .base import Base\nclass Shout(Base):", "1/shout.py"),
+            edit("*, mark, times=1):", "**others):\n        super().__init__(**others)", "1/shout.py"),
+            edit('{"mark": "!"}', '{"mark": "!", "time": 2}', "1/steps.json"),
+        ),
+        "refused", "steps.json:6", "Base.__init__() got an unexpected keyword argument 'time'", "Shout takes times",
+    ),
     "step's asset": (steps, remove("1/words.txt"), "refused", "m/1/shout.py:3", "words.txt", "put words.txt beside"),
     "engine of a step": (
         steps, edit('{"mark": "!"}', '{"mark": "!", "times": 1, "model": "bert_onnx"}', "1/steps.json"),

@@ -242,4 +242,4 @@ def test_a_single_model_runs_the_plan_itself_on_each_gpu(sample_export: Path, tm
     called = steps_of(tmp_path / "models", "kcbert_trt_fp16_bls")["Engine"]
     assert {**engine, "model": "kcbert_trt_fp16"} == {**called, "plan": "model.plan"}
     record = json.loads((single / "tbgen.json").read_text(encoding="utf-8"))
-    assert record["imports"]["engine.py"] == ["tensorrt"]
+    assert record["imports"]["plan_engine.py"] == ["tensorrt"]

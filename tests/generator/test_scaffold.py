@@ -12,20 +12,22 @@ from tbgen.generator.repository import read_record
 from tbgen.generator.scaffold import Request, refuse_what_triton_refuses, scaffold
 
 COMMITTED = Path(__file__).parents[2] / "model_repository"
+RUNS_STEPS = {
+    "model.py",
+    "chain.py",
+    "clients.py",
+    "meter.py",
+    "request_parameters.py",
+    "text_tensors.py",
+    "steps.json",
+}
 FILES = {
     "kcbert_onnx": {"model.onnx"},
-    "kcbert_tokenizer": {"model.py", "tokenizer.py", "steps.json", "tokenizer.json", "vendor"},
-    "kcbert_postprocess": {"model.py", "text_classification.py", "steps.json"},
+    "kcbert_tokenizer": RUNS_STEPS | {"tokenizer.py", "tokenizer.json", "vendor"},
+    "kcbert_postprocess": RUNS_STEPS | {"text_classification.py"},
     "kcbert_onnx_ensemble": {"README"},
-    "kcbert_onnx_bls": {
-        "model.py",
-        "tokenizer.py",
-        "engine.py",
-        "text_classification.py",
-        "steps.json",
-        "tokenizer.json",
-        "vendor",
-    },
+    "kcbert_onnx_bls": RUNS_STEPS
+    | {"tokenizer.py", "engine.py", "micro_batches.py", "text_classification.py", "tokenizer.json", "vendor"},
 }
 
 

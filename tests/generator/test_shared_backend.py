@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.backends.model import steps_from_folder
+from tbgen.backends.chain import steps_from_folder
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.scaffold import Request, scaffold

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.backends.model import chain_parameters, chain_tensors
+from tbgen.backends.chain import chain_parameters, chain_tensors
 from tbgen.export.errors import UserError
 from tbgen.generator.step import Step
 from tbgen.generator.tasks import TASKS

@@ -1,5 +1,6 @@
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,7 +11,7 @@ import pytest
 
 from tbgen.export.errors import UserError
 from tbgen.generator.vendor import this_platform, uses_tokenizers, vendor_into, vendor_tokenizers
-from tbgen.generator.write import BACKENDS
+from tbgen.generator.write import BACKENDS, with_neighbours
 
 OTHER = "aarch64" if platform.machine() == "x86_64" else "x86_64"
 STEP = "from pathlib import Path\nimport tokenizers\n"
@@ -51,7 +52,8 @@ def test_the_licence_comes_along(tmp_path: Path) -> None:
 def test_a_servers_own_package_goes_first(tmp_path: Path) -> None:
     (tmp_path / "vendor" / "tokenizers").mkdir(parents=True)
     (tmp_path / "vendor" / "tokenizers" / "__init__.py").write_text("raise ImportError", encoding="utf-8")
-    (tmp_path / "model.py").write_bytes((BACKENDS / "model.py").read_bytes())
+    for file in with_neighbours(BACKENDS / "model.py"):
+        shutil.copy(file, tmp_path)
     command = [sys.executable, "-c", "import model, tokenizers, sys; print(tokenizers.__file__, sys.path[-1])"]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
     assert "site-packages" in printed[0]

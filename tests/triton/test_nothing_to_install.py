@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tbgen.backends.model import steps_from_folder
+from tbgen.backends.chain import steps_from_folder
 from tbgen.generator.scaffold import Request, scaffold
 from tests.texts import HARD_TEXTS
 from tests.triton.bare import bare_server, interpreters, numpy_only

@@ -120,7 +120,7 @@ def test_without_onnx_runtime_the_server_says_what_to_do(single_server: Embedded
     shutil.copytree(single_server.repository, repository)
     vendor = repository / SINGLE / "1" / "vendor"
     assert vendor.is_dir()
-    engine = repository / SINGLE / "1" / "engine.py"
+    engine = repository / SINGLE / "1" / "local_engine.py"
     missing = engine.read_text(encoding="utf-8").replace("import onnxruntime\n", "import onnxruntime_missing\n")
     engine.write_text(missing, encoding="utf-8")
     with pytest.raises(UserError), server_on_free_ports(repository, log=tmp_path / "triton.log"):

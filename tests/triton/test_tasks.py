@@ -16,7 +16,7 @@ import tritonclient.grpc as grpc
 import tritonclient.http as http
 from tritonclient.utils import InferenceServerException
 
-from tbgen.backends.model import chain_parameters, step_from_file
+from tbgen.backends.chain import chain_parameters, step_from_file
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.graph import models_of
 from tbgen.generator.tasks import TASKS

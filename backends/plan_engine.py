@@ -1,0 +1,47 @@
+"""A TensorRT plan of the version folder as a step: TensorRT in the model's own process."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .micro_batches import Tensors
+from .own_process import OwnProcessEngine, missing
+
+
+class PlanEngine(OwnProcessEngine):
+    """Runs a TensorRT plan of the version folder in this process.
+
+    Args:
+        folder: the version folder, with the plan and plan_runner.py.
+        plan: name of the plan there.
+        cuda_graphs: record the run of each shape as a CUDA graph at its second use.
+        others: as those of MicroBatches.
+    """
+
+    def __init__(self, folder: Path, *, plan: str = "model.plan", cuda_graphs: bool = False, **others: Any) -> None:
+        super().__init__(folder / plan, **others)
+        self.cuda_graphs = cuda_graphs
+
+    def load(self, device: int = 0) -> None:
+        """Load the plan on a GPU. Raises ImportError without tensorrt, and the runner's errors."""
+        spec = importlib.util.spec_from_file_location("tbgen_plan_runner", self.file.with_name("plan_runner.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        runner = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = runner
+        try:
+            import tensorrt  # noqa: F401
+
+            spec.loader.exec_module(runner)
+        except ModuleNotFoundError as error:
+            raise missing(error) from error
+        self.session = runner.PlanSession(self.file, device=device, graphs=self.cuda_graphs)
+
+    def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:  # noqa: ARG002
+        """One run of the plan."""
+        answers: Tensors = self.session.run(tensors)
+        return answers
