@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer as TokenizerFile
+
+from .numerics import EMPTY, json_column, softmax
 
 Tensors = dict[str, np.ndarray]
 Specs = dict[str, tuple[str, list[int]]]
@@ -17,11 +17,6 @@ COLUMNS: Specs = {
     "token_ids": ("TYPE_INT32", [-1, -1]),
     "token_scores": ("TYPE_FP32", [-1, -1]),
     "filled_text": ("TYPE_STRING", [-1, -1]),
-}
-EMPTY: dict[str, tuple[Any, type]] = {
-    "TYPE_STRING": ("", object),
-    "TYPE_FP32": (0, np.float32),
-    "TYPE_INT32": (0, np.int32),
 }
 
 
@@ -133,12 +128,6 @@ class FillMask:
         return {name: answer[name][:, :most] for name in COLUMNS}
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-
-
 def best_ids(scores: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray:
     """(masks, count) ids of the highest scores, best first, among the allowed ones."""
     allowed = np.arange(scores.shape[1]) if allowed is None else allowed
@@ -158,5 +147,5 @@ def json_from_answer(answer: Tensors) -> np.ndarray:
         listed = [
             [dict(zip(("token", "id", "score", "text"), choice, strict=True)) for choice in mask] for mask in masks
         ]
-        texts.append([json.dumps(listed, ensure_ascii=False)])
-    return np.array(texts, dtype=object)
+        texts.append(listed)
+    return json_column(texts)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .numerics import columns_from_rows, counts_of, json_column, softmax
 
 Tensors = dict[str, np.ndarray]
 Specs = dict[str, tuple[str, list[int]]]
@@ -98,7 +99,6 @@ class QuestionAnswering:
         the other answer_* tensors, (items, most of any item): best first, "" and 0 behind an item's answers.
         """
         settings = self.defaults | chosen
-        with_json = settings["json"] or self.defaults["json"]
         places = word_offsets if settings["align_to_words"] else offsets
         most = settings["top_k"] * 2 + 10 if settings["align_to_words"] else settings["top_k"]
         starts, ends = probabilities(start_logits, context_mask), probabilities(end_logits, context_mask)
@@ -109,7 +109,10 @@ class QuestionAnswering:
             for start, end, score in spans:
                 items[item].add(int(places[row, start, 0]), int(places[row, end, 1]), score)
         rows = [item.best(settings["top_k"], settings["no_answer"]) for item in items]
-        return columns_from_rows(rows, with_json=bool(with_json))
+        answer = {"answer_count": counts_of(rows)} | columns_from_rows(rows, COLUMNS, "answer_")
+        if settings["json"] or self.defaults["json"]:
+            answer["json"] = json_column([vars(each) for each in row] for row in rows)
+        return answer
 
     def trim(self, answer: Tensors) -> Tensors:
         """One request's answers, as wide as its own items need."""
@@ -141,9 +144,7 @@ def probabilities(logits: np.ndarray, context_mask: np.ndarray) -> np.ndarray:
     """(rows, length) softmax over a window's context tokens and its first token, which stands for no answer."""
     allowed = context_mask == 1
     allowed[:, 0] = True
-    masked = np.where(allowed, logits, -np.inf)
-    powers = np.exp(masked - masked.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return softmax(np.where(allowed, logits, -np.inf))
 
 
 def best_spans(
@@ -163,25 +164,3 @@ def best_spans(
         for start, extent in pairs
         if scores[start, extent] >= 0
     ]
-
-
-def columns_from_rows(rows: Sequence[Sequence[Answer]], *, with_json: bool) -> Tensors:
-    """The answers of all items as tensors, one row an item, padded to the most."""
-    width = max(map(len, rows), default=0)
-    columns: Tensors = {"answer_count": np.array([[len(row)] for row in rows], dtype=np.int32)}
-    for name, (data_type, _) in COLUMNS.items():
-        key = name.removeprefix("answer_")
-        columns[name] = np.full((len(rows), width), *EMPTY[data_type])
-        for row, answers in enumerate(rows):
-            columns[name][row, : len(answers)] = [getattr(answer, key) for answer in answers]
-    if with_json:
-        texts = [[json.dumps([vars(answer) for answer in row], ensure_ascii=False)] for row in rows]
-        columns["json"] = np.array(texts, dtype=object)
-    return columns
-
-
-EMPTY: dict[str, tuple[Any, type]] = {
-    "TYPE_STRING": ("", object),
-    "TYPE_FP32": (0, np.float32),
-    "TYPE_INT32": (0, np.int32),
-}

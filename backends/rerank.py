@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from .numerics import ranking_json
 
 Tensors = dict[str, np.ndarray]
 
@@ -79,7 +80,7 @@ class Rerank:
         scores = activation(logits)
         ranking = np.argsort(-scores, axis=1, kind="stable")
         answer = {"scores": scores.astype(np.float32), "ranking": ranking.astype(np.int32)}
-        return answer | (json_from_answer(answer) if self.with_json or asked.get("json") else {})
+        return answer | (ranking_json(answer) if self.with_json or asked.get("json") else {})
 
 
 SQUASHED = {True: "Sigmoid", False: "Identity"}
@@ -92,10 +93,3 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "LogSigmoid": lambda logits: -np.logaddexp(0, -logits),
     "Softplus": lambda logits: np.logaddexp(0, logits),
 }
-
-
-def json_from_answer(answer: Tensors) -> Tensors:
-    """(items, 1) JSON: each item's texts by number and score, best first."""
-    rows = zip(answer["ranking"].tolist(), answer["scores"].tolist(), strict=True)
-    texts = [[json.dumps([{"index": i, "score": scores[i]} for i in ranking])] for ranking, scores in rows]
-    return {"json": np.array(texts, dtype=object)}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from .numerics import ranking_json
 
 Tensors = dict[str, np.ndarray]
 
@@ -91,7 +92,7 @@ class Similarity:
         scores = self.scores(vectors[:, 1:], vectors[:, :1])
         ranking = np.argsort(-scores, axis=1, kind="stable")
         answer = {"scores": scores.astype(np.float32), "ranking": ranking.astype(np.int32)}
-        return answer | (json_from_answer(answer) if self.with_json or asked.get("json") else {})
+        return answer | (ranking_json(answer) if self.with_json or asked.get("json") else {})
 
 
 def dot(texts: np.ndarray, query: np.ndarray) -> np.ndarray:
@@ -120,10 +121,3 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "euclidean": euclidean,
     "manhattan": manhattan,
 }
-
-
-def json_from_answer(answer: Tensors) -> Tensors:
-    """(items, 1) JSON: each item's texts by number and score, best first."""
-    rows = zip(answer["ranking"].tolist(), answer["scores"].tolist(), strict=True)
-    texts = [[json.dumps([{"index": i, "score": scores[i]} for i in ranking])] for ranking, scores in rows]
-    return {"json": np.array(texts, dtype=object)}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer as TokenizerFile
+
+from .numerics import columns_from_rows, counts_of, json_column, softmax
 
 Tensors = dict[str, np.ndarray]
 Specs = dict[str, tuple[str, list[int]]]
@@ -114,7 +114,10 @@ class TokenClassification:
             real = np.flatnonzero(special_tokens_mask[row] == 0)
             tokens = self.tokens(text, input_ids[row, real].tolist(), offsets[row, real].tolist(), scores[row, real])
             rows.append([entity for entity in self.entities(tokens, rule) if entity.label not in self.ignored])
-        return columns_from_rows(rows, with_json=bool(self.with_json or asked.get("json")))
+        answer = {"entities_count": counts_of(rows)} | columns_from_rows(rows, COLUMNS, "entities_")
+        if self.with_json or asked.get("json"):
+            answer["json"] = json_column([vars(entity) for entity in row] for row in rows)
+        return answer
 
     def tokens(self, text: str, ids: list[int], places: list[list[int]], scores: np.ndarray) -> list[Token]:
         """The tokens of a text, special ones left out."""
@@ -188,12 +191,6 @@ SCORES = {
 }
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-
-
 def words_of(tokens: Sequence[Token]) -> Iterator[list[Token]]:
     """The tokens of each word: one that begins it and those that continue it."""
     begun = itertools.accumulate(int(not token.continues) for token in tokens)
@@ -204,26 +201,3 @@ def words_of(tokens: Sequence[Token]) -> Iterator[list[Token]]:
 def tag_of(label: str) -> str:
     """A label without its B- or I-."""
     return label[2:] if label.startswith(("B-", "I-")) else label
-
-
-def columns_from_rows(rows: Sequence[Sequence[Entity]], *, with_json: bool) -> Tensors:
-    """The entities of all texts as tensors, one row a text, padded to the longest."""
-    width = max(map(len, rows), default=0)
-    counts = np.array([[len(row)] for row in rows], dtype=np.int32)
-    columns: Tensors = {"entities_count": counts}
-    for name, (data_type, _) in COLUMNS.items():
-        key = name.removeprefix("entities_")
-        columns[name] = np.full((len(rows), width), *EMPTY[data_type])
-        for row, entities in enumerate(rows):
-            columns[name][row, : len(entities)] = [getattr(entity, key) for entity in entities]
-    if with_json:
-        texts: list[Any] = [[json.dumps([vars(entity) for entity in row], ensure_ascii=False)] for row in rows]
-        columns["json"] = np.array(texts, dtype=object)
-    return columns
-
-
-EMPTY: dict[str, tuple[Any, type]] = {
-    "TYPE_STRING": ("", object),
-    "TYPE_FP32": (0, np.float32),
-    "TYPE_INT32": (0, np.int32),
-}

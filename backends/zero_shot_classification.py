@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from .numerics import json_column, softmax
 
 Tensors = dict[str, np.ndarray]
 TEMPLATE = {"hypothesis_template": {"type": "string"}}
@@ -126,12 +127,5 @@ class ZeroShotClassification:
         }
         if self.with_json or asked.get("json"):
             pairs = zip(answer["labels"].tolist(), answer["scores"].tolist(), strict=True)
-            texts = [[json.dumps({"labels": names, "scores": row}, ensure_ascii=False)] for names, row in pairs]
-            answer["json"] = np.array(texts, dtype=object)
+            answer["json"] = json_column({"labels": names, "scores": row} for names, row in pairs)
         return answer
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))

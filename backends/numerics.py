@@ -1,0 +1,51 @@
+"""What task heads share: softmax, answers as padded tensors, answers as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Tensors = dict[str, np.ndarray]
+Specs = Mapping[str, tuple[str, Sequence[int]]]
+
+# What stands behind a text's own answers, by Triton data type.
+EMPTY: dict[str, tuple[Any, type]] = {
+    "TYPE_STRING": ("", object),
+    "TYPE_FP32": (0, np.float32),
+    "TYPE_INT32": (0, np.int32),
+}
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def columns_from_rows(rows: Sequence[Sequence[Any]], columns: Specs, prefix: str) -> Tensors:
+    """Each row's objects as tensors, padded behind to the most of any: `prefix` and an attribute's name for each."""
+    tensors = {}
+    for name, (data_type, _) in columns.items():
+        tensors[name] = np.full((len(rows), max(map(len, rows), default=0)), *EMPTY[data_type])
+        for row, objects in enumerate(rows):
+            tensors[name][row, : len(objects)] = [getattr(each, name.removeprefix(prefix)) for each in objects]
+    return tensors
+
+
+def counts_of(rows: Iterable[Sequence[Any]]) -> np.ndarray:
+    """(rows, 1) how many objects each row has."""
+    return np.array([[len(row)] for row in rows], dtype=np.int32)
+
+
+def json_column(values: Iterable[Any]) -> np.ndarray:
+    """(values, 1) each value as JSON."""
+    return np.array([[json.dumps(value, ensure_ascii=False)] for value in values], dtype=object)
+
+
+def ranking_json(answer: Tensors) -> Tensors:
+    """(items, 1) JSON: each item's texts by number and score, best first."""
+    rows = zip(answer["ranking"].tolist(), answer["scores"].tolist(), strict=True)
+    return {"json": json_column([{"index": i, "score": scores[i]} for i in ranking] for ranking, scores in rows)}
