@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from .request_parameters import PACKED
+
 try:
     import triton_python_backend_utils as pb_utils
 except ModuleNotFoundError:  # outside Triton the step can be constructed and wired, not called
     pb_utils = None
 
 Tensors = dict[str, np.ndarray]
-PACKED = "tbgen_parameters"  # how model.py takes parameters of any type: Triton 2.51 carries no fractions in a BLS call
 
 
 class RemoteError(RuntimeError):

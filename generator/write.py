@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
 import json
 import shutil
@@ -11,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import tbgen.backends
 from tbgen.backends.chain import (
     chain_on_request,
     chain_parameters,
@@ -22,6 +20,7 @@ from tbgen.backends.chain import (
 from tbgen.backends.request_parameters import Rules
 from tbgen.export.errors import UserError
 from tbgen.generator.build_script import BUILD
+from tbgen.generator.catalogue import BACKENDS, with_neighbours
 from tbgen.generator.chain import check_chain
 from tbgen.generator.config import (
     ModelConfig,
@@ -33,13 +32,12 @@ from tbgen.generator.config import (
 )
 from tbgen.generator.example import Item, arrays_from, first_said, said_by_steps
 from tbgen.generator.graph import ENGINE_STEPS, LOCAL_ENGINES, EngineModel, EnsembleModel, Model, PythonModel, Step
-from tbgen.generator.plugins import extra_imports, parsed
+from tbgen.generator.plugins import extra_imports
 from tbgen.generator.repository import write_record
 from tbgen.generator.trial import constructed
 from tbgen.generator.vendor import vendor_into
 from tbgen.generator.warmup import warm_engine, warm_item
 
-BACKENDS = Path(next(iter(tbgen.backends.__path__)))
 VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores lose empty ones.\n"
 
 
@@ -233,19 +231,6 @@ def files_of_steps(steps: Sequence[Step]) -> list[Path]:
         if files.setdefault(file.name, file) != file or file.name == "steps.json":
             raise UserError(f"{str(file)!r} has the name of another file of the model; rename it")
     return list(files.values())
-
-
-def with_neighbours(file: Path) -> list[Path]:
-    """A file of backends/, those beside it that it imports (`from .name import`), and those that these import.
-
-    A user's step is one file.
-    """
-    files = [file]
-    for each in files if file.parent == BACKENDS else ():  # grows as it goes
-        nodes = [node for node in ast.walk(parsed(each)) if isinstance(node, ast.ImportFrom) and node.level]
-        beside = (file.with_name(f"{node.module}.py") for node in nodes)
-        files += dict.fromkeys(path for path in beside if path not in files)
-    return files
 
 
 def step_file(step: Step) -> Path:

@@ -65,6 +65,7 @@ def module_from_file(name: str, file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(file.parent), str(HERE)])
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} is not a Python file")
+    importlib.invalidate_caches()  # files may have come since Python last looked
     for stale in [each for each in sys.modules if each.startswith(f"{name}.")]:
         del sys.modules[stale]
     module = importlib.util.module_from_spec(spec)

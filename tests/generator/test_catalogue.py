@@ -1,0 +1,16 @@
+from pathlib import Path
+
+from tbgen.generator.catalogue import BACKENDS, steps_here, with_neighbours
+
+
+def test_steps_are_listed_wherever_their_call_is_written_and_what_they_share_is_not(tmp_path: Path) -> None:
+    listed = {row.place for row in steps_here(tmp_path) if row.origin == "tbgen"}
+    assert {"Tokenizer", "Engine", "LocalEngine", "PlanEngine", "TextClassification"} <= listed
+    assert not {"MicroBatches", "OwnProcessEngine", "TritonPythonModel"} & listed
+
+
+def test_a_file_brings_what_it_needs_and_nothing_else() -> None:
+    names = {file.name for file in with_neighbours(BACKENDS / "engine.py")}
+    assert names == {"engine.py", "micro_batches.py"}
+    names = {file.name for file in with_neighbours(BACKENDS / "local_engine.py")}
+    assert names == {"local_engine.py", "own_process.py", "micro_batches.py"}
