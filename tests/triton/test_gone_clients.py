@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
-from tests.waiting import wait_until
+from tests.waiting import FOREVER, wait_until
 
 LONG = "오늘도 상한가 갔다 " * 100  # more tokens than the model reads
 ENGINE = """
@@ -31,6 +31,31 @@ class TritonPythonModel:
         told = np.full((rows, 3), [request.timeout(), 0, 0], np.float32)
         return pb.InferenceResponse([pb.Tensor("outputs", told)])
 """
+
+
+HELD = """
+import time
+from pathlib import Path
+import numpy as np, triton_python_backend_utils as pb
+
+class TritonPythonModel:
+    def execute(self, requests):
+        folder = Path(__file__).parent
+        (folder / "called").touch()
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+        rows = [len(request.inputs()[0].as_numpy()) for request in requests]
+        return [pb.InferenceResponse([pb.Tensor("outputs", np.zeros((n, 3), np.float32))]) for n in rows]
+"""
+
+
+def with_engine(repository: Path, code: str) -> None:
+    """Put a Python model in the place of the engine."""
+    engine = repository / "kcbert_onnx"
+    config = (engine / "config.pbtxt").read_text(encoding="utf-8")
+    config = config.replace('platform: "onnxruntime_onnx"\n', "").replace("model.onnx", "model.py")
+    (engine / "config.pbtxt").write_text(config.replace('"onnxruntime"', '"python"'), encoding="utf-8")
+    (engine / "1" / "model.py").write_text(code, encoding="utf-8")
 
 
 class Asking:
@@ -81,49 +106,95 @@ def asking(kcbert_server: EmbeddedServer) -> Asking:
     return Asking(kcbert_server.grpc_url, "kcbert_onnx_bls", "kcbert_onnx")
 
 
-def test_of_a_client_that_cancels_no_more_rows_reach_the_engine(asking: Asking) -> None:
-    call, answers = asking.send([LONG] * 128)
-    wait_until(lambda: asking.since() > 0)
+@pytest.fixture(scope="module")
+def held_server(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A BLS model whose engine answers only while there is a file, on a server that logs whose client has gone."""
+    folder = tmp_path_factory.mktemp("gone")
+    scaffold(Request("kcbert", sample_export, graph="bls", options=("logits=true",)), folder / "models")
+    with_engine(folder / "models", HELD)
+    with server_on_free_ports(
+        folder / "models", log=folder / "triton.log", extra_arguments=("--log-verbose=1",)
+    ) as server:
+        yield server
+
+
+class Held(Asking):
+    """Asking a model whose engine stops in each call until it may go on."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        super().__init__(server.grpc_url, "kcbert_onnx_bls", "kcbert_onnx")
+        self.server, self.folder = server, server.repository / "kcbert_onnx" / "1"
+        self.cancelled = self.noticed()
+        for file in ("called", "go"):
+            (self.folder / file).unlink(missing_ok=True)
+
+    def noticed(self) -> int:
+        """How many cancelled requests the server knows of."""
+        return sum("Cancellation notification received" in line for line in self.server.log_lines())
+
+    def called(self) -> None:
+        """Wait until the engine is called, and stands."""
+        wait_until((self.folder / "called").exists)
+
+    def goes_on(self) -> None:
+        """Let the engine answer, this call and all that come."""
+        (self.folder / "go").touch()
+
+
+@pytest.fixture
+def held(held_server: EmbeddedServer) -> Iterator[Held]:
+    held = Held(held_server)
+    yield held
+    held.goes_on()
+
+
+def test_of_a_client_that_cancels_no_more_rows_reach_the_engine(held: Held) -> None:
+    call, answers = held.send([LONG] * 128)
+    held.called()
     call.cancel()
-    assert "Locally cancelled" in str(answers.get(timeout=60))
-    assert 0 < at_rest(asking) < 128
+    assert "Locally cancelled" in str(answers.get(timeout=FOREVER))
+    wait_until(lambda: held.noticed() > held.cancelled)
+    held.goes_on()
+    assert at_rest(held) < 128
 
 
 def test_its_neighbours_in_the_batch_are_answered(asking: Asking) -> None:
     texts = [f"{number} {LONG}" for number in range(60)]
-    alone = asking.send(texts)[1].get(timeout=60).as_numpy("softmax")
+    alone = asking.send(texts)[1].get(timeout=FOREVER).as_numpy("softmax")
     _, first = asking.send([LONG] * 128)
     wait_until(lambda: asking.since() > len(texts))
     leaving, answers = asking.send([LONG] * 60)  # waits with the next until the first is through
     _, staying = asking.send(texts)
-    first.get(timeout=60)
+    first.get(timeout=FOREVER)
     seen = asking.since()
     wait_until(lambda: asking.since() > seen)
     leaving.cancel()
-    assert "Locally cancelled" in str(answers.get(timeout=60))
-    np.testing.assert_allclose(staying.get(timeout=60).as_numpy("softmax"), alone, atol=1e-6)
+    assert "Locally cancelled" in str(answers.get(timeout=FOREVER))
+    np.testing.assert_allclose(staying.get(timeout=FOREVER).as_numpy("softmax"), alone, atol=1e-6)
     assert at_rest(asking) < 60 + 128 + 60 + 60
 
 
-def test_after_its_timeout_a_request_is_given_up(asking: Asking) -> None:
-    error = asking.send([LONG] * 128, timeout=50_000)[1].get(timeout=60)
+def test_after_its_timeout_a_request_is_given_up(held: Held) -> None:
+    _, answers = held.send([LONG] * 128, timeout=50_000)
+    wait_until(lambda: (held.folder / "called").exists() or not answers.empty())  # or it was over before
+    time.sleep(0.1)  # until it is over
+    held.goes_on()
+    error = answers.get(timeout=FOREVER)
     assert isinstance(error, InferenceServerException)
     assert "Request timeout expired" in str(error)
-    assert at_rest(asking) < 128
-    assert asking.send(["상한가"], timeout=60_000_000)[1].get(timeout=60).as_numpy("label").tolist() == [
-        ["긍정".encode()]
-    ]
+    assert at_rest(held) < 128
+
+
+def test_within_its_timeout_a_request_is_answered(asking: Asking) -> None:
+    answer = asking.send(["상한가"], timeout=600_000_000)[1].get(timeout=FOREVER)
+    assert answer.as_numpy("label").tolist() == [["긍정".encode()]]
 
 
 @pytest.fixture
 def traced(sample_export: Path, tmp_path: Path) -> Iterator[tuple[EmbeddedServer, Path]]:
     """A BLS model whose engine answers with the timeout that it was called with, on a server that traces."""
     scaffold(Request("kcbert", sample_export, graph="bls", options=("logits=true",)), tmp_path / "models")
-    engine = tmp_path / "models" / "kcbert_onnx"
-    config = (engine / "config.pbtxt").read_text(encoding="utf-8")
-    config = config.replace('platform: "onnxruntime_onnx"\n', "").replace("model.onnx", "model.py")
-    (engine / "config.pbtxt").write_text(config.replace('"onnxruntime"', '"python"'), encoding="utf-8")
-    (engine / "1" / "model.py").write_text(ENGINE, encoding="utf-8")
+    with_engine(tmp_path / "models", ENGINE)
     file = tmp_path / "trace.json"
     settings = (f"triton,file={file}", "rate=1", "level=TIMESTAMPS")
     with server_on_free_ports(
@@ -135,8 +206,8 @@ def traced(sample_export: Path, tmp_path: Path) -> Iterator[tuple[EmbeddedServer
 def test_the_engine_is_told_the_time_that_is_left_and_the_trace(traced: tuple[EmbeddedServer, Path]) -> None:
     server, file = traced
     asking = Asking(server.grpc_url, "kcbert_onnx_bls", "kcbert_onnx")
-    limited = asking.send(["상한가", LONG], timeout=9_000_000)[1].get(timeout=60).as_numpy("logits")
-    free = asking.send(["상한가", LONG])[1].get(timeout=60).as_numpy("logits")
+    limited = asking.send(["상한가", LONG], timeout=9_000_000)[1].get(timeout=FOREVER).as_numpy("logits")
+    free = asking.send(["상한가", LONG])[1].get(timeout=FOREVER).as_numpy("logits")
     assert (limited[:, 0] <= 9_000_000).all() and (limited[:, 0] > 1_000_000).all()
     assert free[:, 0].tolist() == [0, 0]
     server.stop()
