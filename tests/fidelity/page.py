@@ -62,8 +62,8 @@ UNCOVERED = """
 - **Options, request parameters, prompts, and other ways with long texts** than the defaults: `tests/backends/`.
 - **Modules of sentence-transformers** other than those that its classes write by themselves:
   `tests/backends/test_sentence_folders.py`.
-- **A blank context** of question-answering, which is refused here as by the pipeline of transformers 4; transformers 5
-  has none, so its model is held against the rule of [tasks.md](tasks.md).
+- **A blank context** of question-answering, which is refused here. transformers 5 has no pipeline for the task, so its
+  model is held against the rule of [tasks.md](tasks.md).
 - **An empty text of zero-shot-classification**, which the pipeline refuses; it is answered here.
 - **A text without a mask** of fill-mask, which both refuse.
 - **Tokenizers without a tokenizer.json**, and folders of older versions of the libraries: `tests/export/`.
