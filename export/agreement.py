@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tbgen.export.run import Run, Tensors
+from tbgen.export.run import Encode, Run, Tensors
 
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
-    from tbgen.export.parity import Encoder
 
 # What is measured, and the least of it that FP16 and INT8 must reach; docs/export.md says why. FP32 has its tolerance.
 BOUNDS = {
@@ -38,7 +37,7 @@ NOTHING = "O"  # the label of a token outside all entities
 
 
 def agreement(
-    reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], exported: Exported
+    reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported
 ) -> dict[str, tuple[float, float]]:
     """What the task's answers have in common, and the least that they must, by the names of BOUNDS.
 
@@ -58,7 +57,7 @@ def in_words(answers: Mapping[str, Sequence[float]]) -> str:
 
 
 def both(
-    reference: Run, engine: Run, encode: Encoder, items: Sequence[object], exported: Exported
+    reference: Run, engine: Run, encode: Encode, items: Sequence[object], exported: Exported
 ) -> Iterator[tuple[Tensors, Tensors, Tensors]]:
     """Inputs and both outputs, for some items at a time, so that memory has a bound."""
     spec = next(iter(exported.outputs.values()))
@@ -69,7 +68,7 @@ def both(
         yield inputs, reference(inputs), engine(inputs)
 
 
-def vectors(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], exported: Exported) -> dict[str, float]:
+def vectors(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """Vectors as they are served: how near FP32's they are, and whether the nearest of each is the same."""
     pairs = [
         (pooled(want["outputs"], inputs, exported), pooled(have["outputs"], inputs, exported))
@@ -107,7 +106,7 @@ POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of one text's tok
 }
 
 
-def sparse(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], exported: Exported) -> dict[str, float]:
+def sparse(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """The words' weights of SPLADE."""
     pairs = [
         (weights(want["outputs"], inputs, exported), weights(have["outputs"], inputs, exported))
@@ -131,7 +130,7 @@ def weights(logits: np.ndarray, inputs: Tensors, exported: Exported) -> np.ndarr
     return np.stack([pool(rows[kept], axis=0) for rows, kept in zip(damped, mask, strict=True)])
 
 
-def order(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], exported: Exported) -> dict[str, float]:
+def order(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """The order of a query's texts: the beginnings of some are the queries."""
     ranked = texts[:: -(-len(texts) // RANKED)]
     queries = [text[: len(text) // 2 + 1] for text in ranked[:QUERIES]]
@@ -144,7 +143,7 @@ def order(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], ex
     return {"same first text": same(want, have, 1), "same texts of the first ten": same(want, have, TEN)}
 
 
-def words(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], exported: Exported) -> dict[str, float]:
+def words(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """The words at a masked token: some tokens of each text, one at a time."""
     found = []
     for text in texts:
@@ -164,7 +163,7 @@ def words(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], ex
     }
 
 
-def spans(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], exported: Exported) -> dict[str, float]:
+def spans(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """The best answer of each text."""
     equal = [
         best_span(want, row, kept) == best_span(have, row, kept)
@@ -185,9 +184,7 @@ def best_span(outputs: Tensors, row: int, length: int) -> tuple[int, int] | None
     return first, last
 
 
-def entities(
-    reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], exported: Exported
-) -> dict[str, float]:
+def entities(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """Runs of tokens of one label, all that either finds."""
     shared = found = 0
     for inputs, want, have in both(reference, engine, encode, texts, exported):
@@ -231,7 +228,7 @@ def least(values: np.ndarray) -> float:
     return float(values.min())
 
 
-MEASURES: dict[str, Callable[[Run, Run, Encoder, Sequence[str], Exported], dict[str, float]]] = {
+MEASURES: dict[str, Callable[[Run, Run, Encode, Sequence[str], Exported], dict[str, float]]] = {
     "embedding": vectors,
     "similarity": vectors,
     "sparse-embedding": sparse,

@@ -42,7 +42,6 @@ def test_a_full_disk(kilobytes: int, bert: Path, tmp_path: Path) -> None:
     [
         (["--precision", "fp16"], 500),
         (["--precision", "fp16"], 2_000),
-        (["--precision", "int8"], 2_000),
     ],
 )
 def test_a_disk_that_is_full_at_the_second_file(

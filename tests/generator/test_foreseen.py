@@ -92,4 +92,4 @@ def test_what_stands_there_is_looked_at_first(said: list[str], sample_export: Pa
 def test_a_task_with_a_checkpoint_of_each_kind_is_foreseen_as_it_comes_out(said: list[str], tmp_path: Path) -> None:
     scaffold(Request("mine", SAMPLES / "kcbert", vendor=False), tmp_path / "models", on_progress=said.append)
     assert said[0] == "Exporting kcbert to ONNX"
-    assert said[-1] == "Writing the model repository"
+    assert "Writing the model repository" in said
