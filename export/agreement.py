@@ -64,7 +64,7 @@ def both(
     width = spec.shape[-1] if exported.row.per_token and isinstance(spec.shape[-1], int) else 1
     size = max(1, min(8, BATCH // (exported.max_length * width)))
     for start in range(0, len(items), size):
-        inputs = encode(items[start : start + size])  # type: ignore[arg-type]
+        inputs = encode(items[start : start + size])
         yield inputs, reference(inputs), engine(inputs)
 
 
