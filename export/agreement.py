@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tbgen.export.run import Encode, Run, Tensors
+from tbgen.export.run import Run, Tensors
 
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
+
+Encode = Callable[[Sequence[Any]], Tensors]  # texts, or pairs of them
 
 # What is measured, and the least of it that FP16 and INT8 must reach; docs/export.md says why. FP32 has its tolerance.
 BOUNDS = {
@@ -57,7 +59,7 @@ def in_words(answers: Mapping[str, Sequence[float]]) -> str:
 
 
 def both(
-    reference: Run, engine: Run, encode: Encode, items: Sequence[object], exported: Exported
+    reference: Run, engine: Run, encode: Encode, items: Sequence[Any], exported: Exported
 ) -> Iterator[tuple[Tensors, Tensors, Tensors]]:
     """Inputs and both outputs, for some items at a time, so that memory has a bound."""
     spec = next(iter(exported.outputs.values()))

@@ -14,7 +14,7 @@ from tbgen.export.exported import Exported
 from tbgen.export.graphfile import load_graph
 from tbgen.export.half import half_watch, watch_of
 from tbgen.export.parity import Encoder, Parity, engine_run, parity
-from tbgen.export.precision import Precision, precision_named
+from tbgen.export.precision import Precision, lossy, precision_named
 from tbgen.export.run import Run, Tensors, remembering
 from tbgen.export.samples import Samples
 
@@ -70,7 +70,10 @@ def advice(
     encode = Encoder(exported)
     drifts = measured(before, exported.model, (encode([text]) for text in few(texts)))
     names = ", ".join(f"{drift.node} ({drift.error:.2g})" for drift in first_drifts(drifts))
-    tried = growing(*places(load_graph(before).graph, load_graph(exported.model).graph, drifts, precision))
+    if precision == "int8":
+        tried = growing(lossy(before, exported.row, keep, samples), 1)
+    else:
+        tried = growing(*places(load_graph(before).graph, drifts))
     cure = next(filter(holding, tried), None)
     where = f"It first drifts at {names}; " if names else ""
     if cure is None:
@@ -151,16 +154,11 @@ class Extremes:
         return self.difference / (self.largest or 1.0)
 
 
-def places(before: Any, after: Any, drifts: Sequence[Drift], precision: str) -> tuple[list[str], int]:
-    """Beginnings of names to keep in FP32, the most needed first, and how many of them must be kept at least.
+def places(before: Any, drifts: Sequence[Drift]) -> tuple[list[str], int]:
+    """Beginnings of names to keep in FP32 of half precision, and how many of them must be kept at least.
 
-    8 bits: the products that were converted, the one that is off most first. Half precision: what gives or takes
-    numbers that it cannot hold, all of it, then what drifts, in the order of the graph.
+    First what gives or takes numbers that it cannot hold, all of it, then what drifts, in the order of the graph.
     """
-    if precision == "int8":
-        still = {node.name.removesuffix("_MatMul") for node in after.node}  # a Gemm becomes that
-        converted = {node.name for node in before.node if node.op_type in PRODUCTS and node.name not in still}
-        return [drift.node for drift in sorted(drifts, key=lambda d: -d.error) if drift.node in converted], 1
     beyond = {drift.node for drift in drifts if drift.largest > HALF_MOST}
     wide = {output for node in before.node if node.name in beyond for output in node.output}
     overflows = [node.name for node in before.node if wide & {*node.input, *node.output}]

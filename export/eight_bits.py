@@ -26,8 +26,8 @@ from tbgen.export.run import Tensors, Watch
 from tbgen.export.samples import rows_of
 
 TOGETHER = 16  # sites whose rows are held at once
-SPLIT = 16  # at most one channel in so many is added by splitting
-LOUD = 2.0  # times the median channel's largest number: what is split
+SPLIT = 8  # at most one channel in so many is added by splitting
+LOUD = 1.5  # times the median channel's largest number: what is split
 ZEROS = np.arange(8, 256, 8)  # places for the zero point
 TINY = np.float32(1e-30)  # the scale of a row of zeros
 
@@ -58,8 +58,14 @@ class Input:
         """Rows with their split channels."""
         return np.asarray(np.concatenate([rows, rows[:, self.again]], axis=1) * self.factors)
 
+    def in_bits(self, wide: np.ndarray) -> np.ndarray:
+        """Widened rows as the graph rounds them."""
+        steps = np.maximum(wide.max(axis=1) / (255 - self.zero), -wide.min(axis=1) / self.zero)
+        steps = np.maximum(steps, TINY)[:, None]
+        return np.asarray(np.rint(wide / steps) * steps)
 
-Product = tuple[np.ndarray, np.ndarray]  # int8 (inputs, columns), and the columns' float32 scales
+
+Product = tuple[np.ndarray, np.ndarray, float]  # int8 (inputs, columns), the columns' float32 scales, what is lost
 Found = dict[tuple[str, ...], tuple[Input, dict[str, Product]]]  # by what a site reads
 
 
@@ -86,6 +92,14 @@ def eight_bits(source: Path, target: Path, kept: Collection[str], inputs: Sequen
         added += write.tensors
     replace_nodes(model.graph, nodes, added)
     save_graph(model, target)
+
+
+def lost(graph: Any, kept: Collection[str], found: Found) -> dict[str, float]:
+    """The share of its power that each product loses by itself on the sentences, by the node's name."""
+    read_weights_themselves(graph)
+    return {
+        node.name: found[site.inputs][1][node.input[1]][2] for site in sites_of(graph, kept) for node in site.products
+    }
 
 
 def look(graph: Any, sites: Sequence[Site], watch: Watch, inputs: Sequence[Tensors]) -> Found:
@@ -158,9 +172,14 @@ def site_in_bits(matrices: dict[str, np.ndarray], rows: np.ndarray) -> tuple[Inp
     how = Input(again, factors, zero_point(wide))
     stacked = np.concatenate(list(matrices.values()), axis=1).astype(np.float64)
     steps, scales = rounded(np.concatenate([stacked, stacked[again]]), (wide.T @ wide / len(wide)).astype(np.float64))
-    ends = np.cumsum([each.shape[1] for each in matrices.values()])[:-1]
-    parts = zip(np.split(steps, ends, axis=1), np.split(scales, ends), strict=True)
-    return how, dict(zip(matrices, parts, strict=True))
+    kept = how.in_bits(wide) @ (steps * scales)
+    exact = rows @ stacked
+    products, start = {}, 0
+    for name, weights in matrices.items():
+        part = slice(start, start := start + weights.shape[1])
+        lost = float(np.square(kept[:, part] - exact[:, part]).sum() / (np.square(exact[:, part]).sum() or 1.0))
+        products[name] = steps[:, part], scales[part], lost
+    return how, products
 
 
 def split_channels(most: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +214,7 @@ class Writer:
     def nodes(self, products: dict[str, Product]) -> dict[str, list[Any]]:
         """What takes each product's place, by its name; a row is scaled before the first product that reads it."""
         ready: dict[str, str] = {}
-        shared = {name: self.constants(name, *product) for name, product in products.items()}
+        shared = {name: self.constants(name, steps, scales) for name, (steps, scales, _) in products.items()}
         found = {}
         for node in self.site.products:
             source, written = node.input[0], []

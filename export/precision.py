@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tbgen.export.eight_bits import eight_bits
+from tbgen.export.eight_bits import eight_bits, lost
 from tbgen.export.errors import NoSuchName, UserError, require
 from tbgen.export.graphfile import load_graph, move_graph, save_graph
 from tbgen.export.samples import Samples
@@ -85,6 +86,15 @@ def int8(source: Path, target: Path, row: Task, keep: Sequence[str], samples: Sa
     graph = load_graph(source).graph
     kept = head_nodes(graph, row) | named_nodes(graph, keep)
     eight_bits(source, target, kept, list(samples.inputs(graph, pair=row.pair)), samples.found)
+
+
+def lossy(source: Path, row: Task, keep: Sequence[str], samples: Samples) -> list[str]:
+    """The products that INT8 converts, those that lose most by themselves first."""
+    with tempfile.TemporaryDirectory() as folder:
+        int8(source, Path(folder, "model.onnx"), row, keep, samples)
+    graph = load_graph(source).graph
+    shares = lost(graph, head_nodes(graph, row) | named_nodes(graph, keep), samples.found)
+    return sorted(shares, key=lambda name: -shares[name])
 
 
 PRECISIONS = {

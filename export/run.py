@@ -13,7 +13,6 @@ from tbgen.export.layout import LENGTHS
 
 Tensors = dict[str, np.ndarray]
 Run = Callable[[Tensors], Tensors]
-Encode = Callable[[Sequence[Any]], Tensors]  # texts, or pairs of texts, to what an engine takes
 Watch = Callable[[Tensors, Sequence[str] | None], Tensors]  # tensors, and the outputs wanted
 
 

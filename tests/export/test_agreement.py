@@ -44,9 +44,9 @@ def right(inputs: Tensors) -> Tensors:
 
 def off(error: float) -> Any:
     """`right` with noise that long beside its numbers."""
+    random = np.random.default_rng(0)
 
     def run(inputs: Tensors) -> Tensors:
-        random = np.random.default_rng(0)
         return {name: each + error * random.normal(size=each.shape) for name, each in right(inputs).items()}
 
     return run
