@@ -84,13 +84,13 @@ def eight_bits(source: Path, target: Path, kept: Collection[str], inputs: Sequen
         for start in range(0, len(missing), TOGETHER):
             found |= look(model.graph, missing[start : start + TOGETHER], watch, inputs)
     nodes: dict[str, list[Any]] = {}
-    added: list[Any] = []
+    added: dict[str, Any] = {}
     for site in sites:
         how, products = found[site.inputs]
         write = Writer(site, how, opset_of(model))
         nodes |= write.nodes({name: products[name] for name in site.weights})
-        added += write.tensors
-    replace_nodes(model.graph, nodes, added)
+        added |= write.tensors
+    replace_nodes(model.graph, nodes, list(added.values()))
     save_graph(model, target)
 
 
@@ -209,7 +209,7 @@ class Writer:
         self.site, self.how, self.opset = site, how, opset
         self.helper, self.array = onnx.helper, onnx.numpy_helper.from_array
         self.float = onnx.TensorProto.FLOAT
-        self.tensors: list[Any] = []
+        self.tensors: dict[str, Any] = {}
 
     def nodes(self, products: dict[str, Product]) -> dict[str, list[Any]]:
         """What takes each product's place, by its name; a row is scaled before the first product that reads it."""
@@ -228,10 +228,14 @@ class Writer:
         """A weight's two tensors."""
         return self.constant(f"{name}/int8", steps), self.constant(f"{name}/scales", scales)
 
-    def constant(self, name: str, value: np.ndarray | np.generic) -> str:
+    def constant(self, name: str, value: np.ndarray) -> str:
         """A tensor of the graph; its name."""
-        self.tensors.append(self.array(np.ascontiguousarray(value), name))
+        self.tensors[name] = self.array(value.copy(order="C"), name)
         return name
+
+    def scalar(self, value: np.generic) -> str:
+        """A single number, which all sites share."""
+        return self.constant(f"int8/{value.dtype}/{value}", np.asarray(value))
 
     def scaled(self, source: str, to: str) -> Iterator[Any]:
         """`to`, the rows of `source` in 8 bits, and `to`/scale, (..., 1), what one step of each is."""
@@ -243,25 +247,25 @@ class Writer:
             source = f"{to}/even"
         for kind, room in (("ReduceMax", 255 - zero), ("ReduceMin", -zero)):
             yield self.reduced(kind, source, f"{to}/{kind}")
-            step = self.constant(f"{to}/{kind}/room", np.float32(1 / room))
-            yield make("Mul", [f"{to}/{kind}", step], [f"{to}/{kind}/step"])
-        steps = [f"{to}/ReduceMax/step", f"{to}/ReduceMin/step", self.constant(f"{to}/tiny", TINY)]
+            yield make("Mul", [f"{to}/{kind}", self.scalar(np.float32(1 / room))], [f"{to}/{kind}/step"])
+        steps = [f"{to}/ReduceMax/step", f"{to}/ReduceMin/step", self.scalar(TINY)]
         yield make("Max", steps, [f"{to}/scale"])
         yield make("Div", [source, f"{to}/scale"], [f"{to}/steps"])
-        one, place = self.constant(f"{to}/one", np.float32(1)), self.constant(f"{to}/zero", np.uint8(zero))
-        yield make("QuantizeLinear", [f"{to}/steps", one, place], [to])
+        yield make("QuantizeLinear", [f"{to}/steps", self.scalar(np.float32(1)), self.scalar(np.uint8(zero))], [to])
 
     def reduced(self, kind: str, source: str, to: str) -> Any:
         """The largest or smallest number of each row; from opset 18 on the axis is an input."""
         if self.opset < 18:
             return self.helper.make_node(kind, [source], [to], axes=[-1], keepdims=1)
-        return self.helper.make_node(kind, [source, self.constant(f"{to}/axes", np.array([-1]))], [to], keepdims=1)
+        axes = self.constant("int8/axes", np.array([-1]))
+        return self.helper.make_node(kind, [source, axes], [to], keepdims=1)
 
     def product(self, node: Any, rows: str, steps: str, scales: str) -> Iterator[Any]:
         """A product of bytes, made numbers again by its columns' scales, then by its rows'."""
         make, name, (answer,) = self.helper.make_node, node.name, node.output
         bare = f"{name}/bare" if len(node.input) > 2 else answer
-        yield make("MatMulInteger", [rows, steps, f"{rows}/zero"], [f"{name}/whole"], f"{name}/MatMulInteger")
+        zero = self.scalar(np.uint8(self.how.zero))
+        yield make("MatMulInteger", [rows, steps, zero], [f"{name}/whole"], f"{name}/MatMulInteger")
         yield make("Cast", [f"{name}/whole"], [f"{name}/number"], f"{name}/Cast", to=self.float)
         yield make("Mul", [f"{name}/number", scales], [f"{name}/columns"], f"{name}/Columns")
         yield make("Mul", [f"{name}/columns", f"{rows}/scale"], [bare], f"{name}/Rows")

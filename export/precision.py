@@ -89,15 +89,12 @@ def int8(source: Path, target: Path, row: Task, keep: Sequence[str], samples: Sa
 
 
 def lossy(source: Path, row: Task, keep: Sequence[str], samples: Samples) -> list[str]:
-    """The half of the products that INT8 converts which lose most by themselves, those that lose most first.
-
-    With more than that in FP32, 8 bits gain nothing worth their errors.
-    """
+    """The products that INT8 converts, those that lose most by themselves first."""
     with tempfile.TemporaryDirectory() as folder:
         int8(source, Path(folder, "model.onnx"), row, keep, samples)
     graph = load_graph(source).graph
     shares = lost(graph, head_nodes(graph, row) | named_nodes(graph, keep), samples.found)
-    return sorted(shares, key=lambda name: -shares[name])[: -(-len(shares) // 2)]
+    return sorted(shares, key=lambda name: -shares[name])
 
 
 PRECISIONS = {
