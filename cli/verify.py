@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "--text",
     "texts",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File of texts, one a line. Default: held-out Korean sentences and odd ones; for fp16, int8 English, too.",
+    help="File of texts, one a line. Default: held-out sentences of the bundled corpus. Odd ones are always added.",
 )
 @click.option("--url", help="host:port (gRPC) of a Triton that serves the repository. Default: one is started here.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -98,14 +98,13 @@ def compare(
     advise: list[Callable[[], str]],
 ) -> Iterator[Comparison]:
     """The comparisons, as they come; where an engine file does not hold, `advise` gets what finds the reason."""
-    from tbgen.export.sentences import gate_sentences, gate_texts, texts_from_file
+    from tbgen.export.sentences import gate_texts, texts_from_file
     from tbgen.generator.corpus import verification_texts
     from tbgen.server.connection import Connection
     from tbgen.server.verify import CannotRun, engine_advice, reference_of, scaffold_named, verify_engine, verify_front
 
     models = scaffold_named(name, repository)
-    converted = models.exported.made["precision"] != "fp32"  # and held to what its export was held to
-    own = texts_from_file(texts) if texts else gate_sentences() if converted else verification_texts()
+    own = texts_from_file(texts) if texts else verification_texts()
     asked = gate_texts(own, models.special_tokens, models.exported.max_length)
     with progress.status("Loading the checkpoint") as status:
         reference = reference_of(models, source, task)
