@@ -52,7 +52,12 @@ class TokenizerReading:
     @property
     def special_tokens(self) -> list[str]:
         """The tokens that have a role, as they are written."""
-        return [str(self.tokenizer.id_to_token(number)) for number in dict.fromkeys(self.special.values())]
+        return written_tokens(self.tokenizer, self.special)
+
+
+def written_tokens(tokenizer: Any, special: Mapping[str, int]) -> list[str]:
+    """The tokens of a tokenizers.Tokenizer that have these roles, each once."""
+    return [str(tokenizer.id_to_token(number)) for number in dict.fromkeys(special.values())]
 
 
 def check_tokenizer(folder: Path) -> None:

@@ -20,7 +20,7 @@ from tbgen.export.precision import precision_named
 from tbgen.export.ready import export_from_onnx
 from tbgen.export.run import Run, onnx_run
 from tbgen.export.sources import KINDS, Source
-from tbgen.export.tokenizer import tokenizer_from_file
+from tbgen.export.tokenizer import tokenizer_from_file, written_tokens
 from tbgen.generator.comparison import STRUCTURAL
 from tbgen.generator.engines import EACH_GRAPH, ENGINES
 from tbgen.generator.judge import answers_for
@@ -72,8 +72,7 @@ class Scaffold:
     @property
     def special_tokens(self) -> list[str]:
         """The tokens that have a role, as they are written."""
-        tokenizer = tokenizer_from_file(self.exported.tokenizer)
-        return [str(tokenizer.id_to_token(number)) for number in dict.fromkeys(self.exported.special.values())]
+        return written_tokens(tokenizer_from_file(self.exported.tokenizer), self.exported.special)
 
 
 def scaffold_named(name: str, repository: Path) -> Scaffold:
