@@ -24,6 +24,14 @@ def auto_tokenizer(folder: Path, config: Mapping[str, Any]) -> Any:
         ) from error
 
 
+def python_only(folder: Path, name: str) -> UserError:
+    """What to say of a tokenizer class that no server can run."""
+    return UserError(
+        f"the tokenizer of {str(folder)!r} is a {name}, which exists only in Python; "
+        "tbgen serves tokenizers that can be saved as tokenizer.json"
+    )
+
+
 def _config(config: Mapping[str, Any]) -> Any:
     """Of a model's configuration what the tokenizer's class depends on: its family, and the class that it names."""
     transformers = require("transformers", extra="onnx")

@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tbgen.export.auto_tokenizer import auto_tokenizer, class_of_tokenizer
+from tbgen.export.auto_tokenizer import auto_tokenizer, class_of_tokenizer, python_only
 from tbgen.export.errors import UserError, require
 from tbgen.export.files import read_json_if_there
 
@@ -127,10 +127,7 @@ def refuse_python_only(folder: Path, config: Mapping[str, Any]) -> None:
     kind = class_of_tokenizer(settings, config)
     rust = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedTokenizerFast)
     if not rust or "AutoTokenizer" in settings.get("auto_map", {}):
-        raise UserError(
-            f"the tokenizer of {str(folder)!r} is a {settings.get('tokenizer_class')}, which exists only in Python; "
-            "tbgen serves tokenizers that can be saved as tokenizer.json"
-        )
+        raise python_only(folder, str(settings.get("tokenizer_class")))
 
 
 def tokenizer_from_sentencepiece(path: Path, row: SentencePiece) -> Any:

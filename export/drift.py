@@ -82,9 +82,8 @@ def advice(
 
 
 def holds(found: Parity, bounds: Precision) -> bool:
-    """Whether a comparison is within the bounds; NaN never is."""
-    close = found.max_abs <= bounds.tolerance and found.padding_abs <= bounds.tolerance
-    return close and found.agreement >= bounds.agreement and found.answers_hold
+    """Whether a comparison is within a precision's bounds."""
+    return found.holds(bounds.tolerance, bounds.agreement)
 
 
 def command(exported: Exported, keep: Iterable[str]) -> str:

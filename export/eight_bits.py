@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import require
-from tbgen.export.graphfile import load_graph, save_graph
+from tbgen.export.graphfile import load_graph, opset_of, save_graph
 from tbgen.export.half import watch_of
 from tbgen.export.rounding import rounded
 from tbgen.export.run import Tensors, Watch
@@ -286,8 +286,3 @@ def replace_nodes(graph: Any, nodes: dict[str, list[Any]], added: Sequence[Any])
         if graph.initializer[place].name not in read:
             del graph.initializer[place]
     graph.initializer.extend(added)
-
-
-def opset_of(model: Any) -> int:
-    """The version of the standard operator set that a model uses."""
-    return int(next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}))

@@ -47,3 +47,8 @@ def move_graph(source: Path, target: Path) -> None:
         save_graph(load_graph(source), target)
     else:
         source.replace(target)
+
+
+def opset_of(model: Any) -> int:
+    """The version of the standard operator set that a model uses."""
+    return int(next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}))

@@ -17,7 +17,7 @@ from tbgen.export.errors import NoSuchName, UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import RECORD, sha256, whole_folder, write_json
 from tbgen.export.fusion import fuse
-from tbgen.export.graphfile import weights_beside
+from tbgen.export.graphfile import opset_of, weights_beside
 from tbgen.export.layout import LAYOUTS, LENGTHS, PACKED, PADDED
 from tbgen.export.library import Library, refuse_other_ids
 from tbgen.export.packed import refuse_unpackable
@@ -95,8 +95,7 @@ def onnx_from_checkpoint(
         asked = texts or (None if precision == "fp32" else gate_sentences())
         asked = gate_texts(asked, checkpoint.tokenizer.special_tokens, exported.max_length)
         library = Library(checkpoint, model, max_length=exported.max_length)
-        if not checkpoint.tokenizer.slow:
-            refuse_other_ids(library, Encoder(exported).ids, asked, exported.tokenizer)
+        refuse_other_ids(library, Encoder(exported).ids, asked, exported.tokenizer)
         reference = library.run()
         found = engine_parity(checkpoint, exported, asked, reference=reference)
         bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
@@ -310,8 +309,3 @@ def hidden_of(config: dict[str, Any]) -> int:
 def padded_specs(names: Sequence[str]) -> dict[str, TensorSpec]:
     """What clients send to a packed engine: rows of tokens, as to any other."""
     return {name: TensorSpec("int64", ("batch", "sequence")) for name in names}
-
-
-def opset_of(graph: Any) -> int:
-    """The version of the standard operator set that a model uses."""
-    return int(next(entry.version for entry in graph.opset_import if entry.domain in {"", "ai.onnx"}))

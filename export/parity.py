@@ -48,6 +48,11 @@ class Parity:
         """Whether all that is made of the logits is within its bound; NaN never is."""
         return all(found >= least for found, least in self.answers.values())
 
+    def holds(self, tolerance: float, agreement: float) -> bool:
+        """Whether all that was found is within the bounds; NaN never is."""
+        close = self.max_abs <= tolerance and self.padding_abs <= tolerance
+        return close and self.agreement >= agreement and self.answers_hold
+
     @property
     def agreement(self) -> float:
         """The share of equal decisions; 1 where the task decides nothing."""

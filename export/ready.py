@@ -15,8 +15,8 @@ from tbgen.export.errors import UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import RECORD, sha256, whole_folder, write_json
 from tbgen.export.fusion import fuse
-from tbgen.export.graphfile import MICROSOFT, load_graph, save_graph, weights_beside
-from tbgen.export.onnx import check_graph, opset_of, refuse_drift, refuse_newer, tensor_specs
+from tbgen.export.graphfile import MICROSOFT, load_graph, opset_of, save_graph, weights_beside
+from tbgen.export.onnx import check_graph, refuse_drift, refuse_newer, tensor_specs
 from tbgen.export.parity import Encoder, engine_run, parity
 from tbgen.export.precision import precision_named
 from tbgen.export.run import first_line, onnx_run, runtime_errors

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tbgen.export.auto_tokenizer import auto_tokenizer, class_of_tokenizer
+from tbgen.export.auto_tokenizer import auto_tokenizer, class_of_tokenizer, python_only
 from tbgen.export.convert import tokenizer_from_slow
 from tbgen.export.errors import UserError, require
 from tbgen.export.files import copy_files, read_json_if_there, write_json
@@ -89,10 +89,7 @@ def _reading_of_fast(folder: Path, config: Mapping[str, Any]) -> TokenizerReadin
     made = auto_tokenizer(folder, config)
     rust = getattr(made, "backend_tokenizer", None)
     if rust is None:
-        raise UserError(
-            f"the tokenizer of {str(folder)!r} is a {type(made).__name__}, which exists only in Python; "
-            "tbgen serves tokenizers that can be saved as tokenizer.json"
-        )
+        raise python_only(folder, type(made).__name__)
     if getattr(rust.model, "dropout", None):
         raise UserError(
             f"tokenizer.json in {str(folder)!r} drops merges at random (dropout {rust.model.dropout:g}), so a text has "

@@ -53,9 +53,7 @@ class Comparison:
     @property
     def holds(self) -> bool:
         """Whether the road is as good as its precision must be; NaN never is."""
-        found = self.parity
-        close = found.max_abs <= self.tolerance and found.padding_abs <= self.tolerance
-        return close and found.agreement >= self.least_agreement and found.answers_hold
+        return self.parity.holds(self.tolerance, self.least_agreement)
 
 
 @dataclass(frozen=True)
@@ -215,7 +213,7 @@ def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference
             f"The plan of {scaffold.engine} itself was not run, only what is served: {error.message}"
         ) from error
     encoder = Encoder(exported)
-    if reference.library and not reference.library.checkpoint.tokenizer.slow:
+    if reference.library:
         refuse_other_ids(reference.library, encoder.ids, texts, exported.tokenizer)
     found = parity(reference.run, run, encoder, texts, exported)
     return compared(f"{scaffold.engine} ({what})", found, scaffold)
