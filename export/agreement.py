@@ -96,8 +96,10 @@ def pooled(states: np.ndarray, inputs: Tensors, exported: Exported) -> np.ndarra
     if not exported.row.per_token:
         return states
     mask = inputs["attention_mask"].astype(bool)
-    pool = POOLINGS[exported.sentence.get("pooling", "mean")]
-    return np.stack([pool(rows[kept]) for rows, kept in zip(states, mask, strict=True)])
+    named = exported.sentence.get("pooling", "mean")
+    pools = [POOLINGS[mode] for mode in ([named] if isinstance(named, str) else named)]
+    texts = (rows[kept] for rows, kept in zip(states, mask, strict=True))
+    return np.stack([np.concatenate([pool(rows) for pool in pools]) for rows in texts])
 
 
 POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of one text's tokens
@@ -105,6 +107,8 @@ POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of one text's tok
     "mean": lambda rows: np.asarray(rows.mean(axis=0)),
     "max": lambda rows: np.asarray(rows.max(axis=0)),
     "lasttoken": lambda rows: rows[-1],
+    "mean_sqrt_len_tokens": lambda rows: np.asarray(rows.sum(axis=0) / np.sqrt(len(rows))),
+    "weightedmean": lambda rows: np.average(rows, axis=0, weights=np.arange(1, len(rows) + 1)),
 }
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from tbgen.export.agreement import BOUNDS, agreement, best_span, runs, same
+from tbgen.export.agreement import BOUNDS, agreement, best_span, pooled, runs, same
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.onnx import refuse_drift
 from tbgen.export.parity import Encoder, Parity, parity
+from tbgen.export.pooling import POOL
 from tbgen.export.precision import PRECISIONS
 from tbgen.export.run import Tensors
 
@@ -151,3 +153,14 @@ def test_spans_end_where_they_begin_or_later_and_are_no_longer_than_served() -> 
 
 def test_entities_are_runs_of_one_label_but_of_nothing() -> None:
     assert runs(np.array([0, 1, 1, 2, 0]), ("O", "PER", "ORG")) == {(1, 2, 1), (3, 3, 2)}
+
+
+@pytest.mark.parametrize("pooling", [*POOL, ["cls", "weightedmean"]])
+def test_vectors_are_pooled_in_each_way_that_is_served(pooling: str | list[str], exported: Exported) -> None:
+    states = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+    mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    export = replace(task(exported, "embedding"), sentence={"pooling": pooling, "pooled": False})
+    modes = [pooling] if isinstance(pooling, str) else pooling
+    real = torch.from_numpy(mask.astype(np.float32))[:, :, None]
+    expected = torch.cat([POOL[mode](torch.from_numpy(states), real) for mode in modes], dim=1)
+    np.testing.assert_allclose(pooled(states, {"attention_mask": mask}, export), expected.numpy(), rtol=1e-5)
