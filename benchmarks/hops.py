@@ -25,7 +25,7 @@ from tbgen.export.exported import Exported
 from tbgen.export.layout import LENGTHS
 from tbgen.export.run import onnx_run
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded import server_on_free_ports
+from tbgen.server.embedded.server import server_on_free_ports
 
 LINES, TOKENS = 400, 32
 BOUND = 1.15

@@ -13,8 +13,8 @@ from benchmarks.models import export_of_shape
 from benchmarks.table import Row
 from benchmarks.texts import lines
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.client import infer
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.client.client import infer
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 
 LINES, CLIENTS, SECONDS = 4000, 32, 10
 GRAPHS = ("bls", "ensemble", "single")

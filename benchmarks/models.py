@@ -29,8 +29,8 @@ SHAPES = {"base": Shape(768, 12, 12), "tiny": Shape(128, 2, 2)}
 
 def export_of_shape(name: str, layout: str = "padded", precision: str = "fp32") -> Exported:
     """The ONNX export of a shape. Random weights answer at random, so INT8 is not held to PyTorch's answers."""
-    from tbgen.export.checkpoint import checkpoint_from_folder
-    from tbgen.export.onnx import onnx_from_checkpoint
+    from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
+    from tbgen.export.onnx.export import onnx_from_checkpoint
 
     folder = CACHE / "-".join((name, layout, *(() if precision == "fp32" else (precision,))))
     if folder.exists():

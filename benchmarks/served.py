@@ -19,11 +19,11 @@ from benchmarks.table import Row
 from benchmarks.texts import lines
 from tbgen.backends.engine import Engine
 from tbgen.export.exported import Exported
-from tbgen.generator.config import config_from_text, text_from_config
-from tbgen.generator.graph import length_buckets
+from tbgen.generator.models.config import config_from_text, text_from_config
+from tbgen.generator.models.graph import length_buckets
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.client import infer
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.client.client import infer
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 
 LINES = 400
 THREADS = 2

@@ -18,7 +18,7 @@ from benchmarks.models import export_of_shape
 from benchmarks.table import Row
 from benchmarks.texts import lines
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded import server_on_free_ports
+from tbgen.server.embedded.server import server_on_free_ports
 
 LINES, GROUP, CLIENTS = 400, 16, 4
 TARGET = 0.6

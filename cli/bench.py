@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tbgen.server.bench.point import Load
     from tbgen.server.bench.sweep import OnProgress, Report
-    from tbgen.server.embedded import EmbeddedServer
+    from tbgen.server.embedded.server import EmbeddedServer
 
 PROTOCOLS = {"http": ("http",), "grpc": ("grpc",), "both": ("http", "grpc")}
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -155,7 +155,7 @@ def urls_from_options(urls: tuple[str, ...], protocol: str) -> dict[str, str]:
 def embedded_server(repository: Path, console: Console) -> Iterator[EmbeddedServer]:
     """The embedded Triton on free ports."""
     from tbgen.cli.serve import start
-    from tbgen.server.embedded import server_on_free_ports
+    from tbgen.server.embedded.server import server_on_free_ports
 
     server = server_on_free_ports(repository)
     try:

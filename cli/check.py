@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tbgen.generator.check.finding import Finding
-    from tbgen.server.live_check import LiveCheck
+    from tbgen.server.deploy.live_check import LiveCheck
 
 # What an effect means to a person: (colour, words).
 WORDS = {
@@ -84,8 +84,8 @@ def check(
 
 def ask(repository: Path, url: str | None, protocol: str) -> LiveCheck:
     """What a running server makes of the models; imported here, so that the offline check stays quick."""
-    from tbgen.server.connection import Connection
-    from tbgen.server.live_check import check_live
+    from tbgen.server.client.connection import Connection
+    from tbgen.server.deploy.live_check import check_live
 
     with Connection(url, protocol) as connection:
         return check_live(repository, connection)

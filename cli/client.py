@@ -24,7 +24,7 @@ def client(name: str, language: str, repository: Path, output: Path | None, url:
     from tbgen.export.errors import UserError
     from tbgen.generator.client_code import client_code
     from tbgen.generator.local.models import LocalModels
-    from tbgen.server.client import front_model
+    from tbgen.server.client.client import front_model
 
     with LocalModels(repository) as models:
         code = client_code(models.message(front_model(models, name)), language, url=url)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from tbgen.server.deploy import Change
+    from tbgen.server.deploy.deploy import Change
 
 
 @click.group(short_help="Put models into the repository of a running server.")
@@ -65,11 +65,11 @@ def copy(
 
     from rich.console import Console
 
-    from tbgen.server.connection import Connection
-    from tbgen.server.deploy import deploy as carry_out
-    from tbgen.server.deploy import planned, served_from_elsewhere
-    from tbgen.server.live import Live
-    from tbgen.server.stores import failures, store_from
+    from tbgen.server.client.connection import Connection
+    from tbgen.server.deploy.deploy import deploy as carry_out
+    from tbgen.server.deploy.deploy import planned, served_from_elsewhere
+    from tbgen.server.deploy.live import Live
+    from tbgen.server.deploy.stores import failures, store_from
 
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # what it logs, warnings and tracebacks, is raised too
     out, progress = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True)

@@ -58,10 +58,10 @@ def pack(
     import tempfile
 
     from tbgen.export.errors import NoSuchName
-    from tbgen.generator.conda import pack_conda
-    from tbgen.generator.environment import bring_environment, pack_environment, python_config_of
     from tbgen.generator.releases import release_named
-    from tbgen.generator.vendor import PLATFORMS, this_platform
+    from tbgen.generator.steps.conda import pack_conda
+    from tbgen.generator.steps.environment import bring_environment, pack_environment, python_config_of
+    from tbgen.generator.steps.vendor import PLATFORMS, this_platform
 
     wanted = [*packages, *(listed(requirements) if requirements else [])]
     if sum(map(bool, (wanted, archive, conda))) != 1:

@@ -57,7 +57,7 @@ def onnx(text: Path | None, opset: int | None, release: str | None, **options: A
     """
     from rich.console import Console
 
-    from tbgen.export.sentences import texts_from_file
+    from tbgen.export.parity.sentences import texts_from_file
     from tbgen.generator.request import exported_as
 
     console = Console(highlight=False)
@@ -75,8 +75,8 @@ def exported_from(
 ) -> Exported:
     """Export a checkpoint, or take a ready ONNX file in. Raises UserError."""
     from tbgen.export.errors import UserError
-    from tbgen.export.onnx import onnx_from_checkpoint
-    from tbgen.export.ready import export_from_onnx
+    from tbgen.export.onnx.export import onnx_from_checkpoint
+    from tbgen.export.ready.onnx_file import export_from_onnx
 
     output, versions = options.pop("output"), versions_for(release, opset)
     if source.kind == "onnx":
@@ -105,7 +105,7 @@ def report(exported: Exported) -> list[tuple[str, str]]:
     """What was written, as rows of a name and a value."""
     from rich.filesize import decimal
 
-    from tbgen.export.agreement import in_words
+    from tbgen.export.parity.agreement import in_words
 
     made, parity = exported.made, exported.parity
     tensors = {**exported.inputs, **exported.outputs}

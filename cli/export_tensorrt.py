@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tbgen.export.exported import Exported
     from tbgen.export.sources import Source
-    from tbgen.export.tensorrt import Progress
+    from tbgen.export.tensorrt.builder import Progress
 
 
 @click.command(short_help="Build a TensorRT plan for the GPU of this machine.")
@@ -62,9 +62,9 @@ def tensorrt(
     """
     from rich.console import Console
 
-    from tbgen.export.tensorrt import gibibytes
-    from tbgen.export.tensorrt_export import plan_from_export
-    from tbgen.export.tensorrt_profiles import profile_from_text
+    from tbgen.export.tensorrt.builder import gibibytes
+    from tbgen.export.tensorrt.export import plan_from_export
+    from tbgen.export.tensorrt.profiles import profile_from_text
     from tbgen.generator.request import exported_as
 
     console = Console(highlight=False, soft_wrap=True)
@@ -95,10 +95,10 @@ def onnx_export(source: Source, precision: str, meaning: dict[str, Any]) -> Iter
     import tempfile
 
     from tbgen.export.exported import exported_from_folder
-    from tbgen.export.onnx import onnx_from_checkpoint
-    from tbgen.export.ready import export_from_onnx
-    from tbgen.export.tensorrt_plan import tensorrt as package
-    from tbgen.export.tensorrt_versions import traits_of
+    from tbgen.export.onnx.export import onnx_from_checkpoint
+    from tbgen.export.ready.onnx_file import export_from_onnx
+    from tbgen.export.tensorrt.plan import tensorrt as package
+    from tbgen.export.tensorrt.versions import traits_of
 
     kind, place = source.kind, Path(source.place)
     traits = traits_of(package().__version__)
@@ -143,7 +143,7 @@ def report(built: Exported) -> list[tuple[str, str]]:
     """What was written, as rows of a name and a value."""
     from rich.filesize import decimal
 
-    from tbgen.export.tensorrt_profiles import profiles_of
+    from tbgen.export.tensorrt.profiles import profiles_of
 
     made, parity = built.made["tensorrt"], built.parity
     tensors = {**built.inputs, **built.outputs}

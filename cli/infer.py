@@ -29,8 +29,8 @@ def infer(name: str, texts: tuple[str, ...], url: str | None, http: bool, as_jso
     NAME is a model of the server, or the name given to scaffold when one front model of it is ready. The table shows
     the outputs that are one value a text, or the lists where there are only lists; --json shows them all.
     """
-    from tbgen.server.client import answers, front_model, text_model
-    from tbgen.server.connection import Connection
+    from tbgen.server.client.client import answers, front_model, text_model
+    from tbgen.server.client.connection import Connection
 
     if not texts and sys.stdin.isatty():
         raise click.UsageError("no TEXT given, and nothing on standard input")

@@ -50,7 +50,7 @@ def init(output: Path, force: bool, **given: Any) -> None:
     from tbgen.generator.recipe import Recipe, text_from_recipe, weights_of
     from tbgen.generator.request import export_task, source_of
     from tbgen.generator.scaffold import Request, check_names
-    from tbgen.generator.vendor import this_platform
+    from tbgen.generator.steps.vendor import this_platform
 
     if output.exists() and not force:
         raise UserError(f"{str(output)!r} exists; --force replaces it, -o writes another")

@@ -23,8 +23,8 @@ def install_backends(folder: Path, vendor: bool, platform: str | None, force: bo
     In NVIDIA's container that is /opt/tritonserver/backends. Servers that run read it when they start again.
     """
     from tbgen.export.errors import NoSuchName
-    from tbgen.generator.shared_backend import install_backend
-    from tbgen.generator.vendor import PLATFORMS, this_platform
+    from tbgen.generator.models.shared_backend import install_backend
+    from tbgen.generator.steps.vendor import PLATFORMS, this_platform
 
     if platform and platform not in PLATFORMS:
         raise NoSuchName("platform", platform, list(PLATFORMS))

@@ -41,7 +41,7 @@ def run(
     context=..., or a JSON object a line on standard input.
     """
     from tbgen.generator.local.models import LocalModels
-    from tbgen.server.client import front_model
+    from tbgen.server.client.client import front_model
 
     if texts and inputs:
         raise click.UsageError("give TEXTs or --input, not both")
@@ -59,7 +59,7 @@ def run(
 
 def items(models: LocalModels, model: str, texts: tuple[str, ...], inputs: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """What is asked: the texts, the named inputs, or the lines of standard input."""
-    from tbgen.server.client import text_model
+    from tbgen.server.client.client import text_model
 
     config = models.config(model)
     if inputs:
@@ -123,7 +123,7 @@ def answered(
     models: LocalModels, model: str, asked: Iterable[dict[str, Any]], parameters: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Each item with its answer, `text` for the one text that a model takes."""
-    from tbgen.server.items import item_from_tensors, tensors_from_item
+    from tbgen.server.client.items import item_from_tensors, tensors_from_item
 
     config = models.config(model)
     for item in asked:

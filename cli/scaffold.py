@@ -178,7 +178,7 @@ def show(written: Scaffolded, console: Console, request: Request) -> None:
     from rich.console import Console
 
     from tbgen.cli.show import repository_tree
-    from tbgen.generator.build_script import BUILD
+    from tbgen.generator.models.build_script import BUILD
 
     for line in told_lines(written.exported.made):
         console.print(line, markup=False)
@@ -262,8 +262,8 @@ def launch_line(repository: Path, request: Request, built: Mapping[str, Any]) ->
 
     It is the newest known container, or for a plan the one whose TensorRT builds it: `built` is what is known of that.
     """
-    from tbgen.generator.config import CACHE_ARGUMENT
     from tbgen.generator.engines import ENGINES
+    from tbgen.generator.models.config import CACHE_ARGUMENT
     from tbgen.generator.releases import RELEASES
 
     release = built.get("triton", "RELEASE") if built else max(RELEASES)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from tbgen.server.embedded import EmbeddedServer, ServedModel
+    from tbgen.server.embedded.server import EmbeddedServer, ServedModel
 
 PORT = click.IntRange(1, 65535)
 # What tritonserver is told in each of its modes; models that stand there are loaded in all of them.
@@ -71,8 +71,8 @@ def serve(
     """
     from rich.console import Console
 
-    from tbgen.server.cache import cache_arguments
-    from tbgen.server.embedded import EmbeddedServer
+    from tbgen.server.embedded.cache import cache_arguments
+    from tbgen.server.embedded.server import EmbeddedServer
 
     server = EmbeddedServer(
         repository,
@@ -98,7 +98,7 @@ def refuse_errors(repository: Path) -> None:
     from tbgen.export.errors import UserError
     from tbgen.generator.check.check import check_repository
     from tbgen.generator.repository import has_models
-    from tbgen.server.wheel import installed_wheel
+    from tbgen.server.embedded.wheel import installed_wheel
 
     installed_wheel()  # without it nothing is served, whatever the repository
     if not has_models(repository):
@@ -120,8 +120,8 @@ def start(server: EmbeddedServer, progress: Console) -> None:
 
 def show(server: EmbeddedServer, out: Console) -> None:
     """Where the server listens, what it serves and keeps, how to ask it."""
-    from tbgen.server.cache import models_that_ask
-    from tbgen.server.client import FRONT_ENDINGS
+    from tbgen.server.client.client import FRONT_ENDINGS
+    from tbgen.server.embedded.cache import models_that_ask
 
     models = server.models()
     out.print(f"HTTP     http://{server.http_url}", highlight=False)
@@ -142,8 +142,8 @@ def show(server: EmbeddedServer, out: Console) -> None:
 def ask(server: EmbeddedServer, out: Console) -> None:
     """Ask each model of which an item is known in Korean with emoji: a locale or a step that cannot read it shows."""
     from tbgen.export.errors import UserError
-    from tbgen.server.connection import Connection
-    from tbgen.server.smoke import smoke
+    from tbgen.server.client.connection import Connection
+    from tbgen.server.client.smoke import smoke
 
     def skipped(model: str, why: str) -> None:
         out.print(f"{model} is not asked: {why}", highlight=False)
@@ -184,7 +184,7 @@ def model_table(models: list[ServedModel]) -> Table:
 def wait(server: EmbeddedServer, verbose: bool) -> None:
     """Return when the server ends, with what its log says about it. Raises UserError."""
     from tbgen.export.errors import UserError
-    from tbgen.server.log import shown
+    from tbgen.server.embedded.log import shown
 
     with server.log_file.open(encoding="utf-8", errors="backslashreplace") as log:
         while server.running():

@@ -18,8 +18,8 @@ def step() -> None:
 @click.option("--post", "kind", flag_value="post", help="A step behind the task's head.")
 def new(name: str, kind: str) -> None:
     """Write NAME.py, a step that works, and test_NAME.py, into this folder."""
-    from tbgen.generator.new_step import new_step
-    from tbgen.generator.plugins import classes_of
+    from tbgen.generator.steps.new_step import new_step
+    from tbgen.generator.steps.plugins import classes_of
 
     file, test = new_step(name, kind, Path())
     place = f"{file}:{next(iter(classes_of(file)))}"
@@ -33,7 +33,7 @@ def list_steps() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tbgen.generator.catalogue import steps_here
+    from tbgen.generator.steps.catalogue import steps_here
 
     table = Table("step", "from", "what it does", box=None)
     for row in steps_here(Path()):
@@ -51,8 +51,8 @@ def test(place: str, settings: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tbgen.generator.plugins import extra_imports, step_from_option
-    from tbgen.generator.trial import tried
+    from tbgen.generator.steps.plugins import extra_imports, step_from_option
+    from tbgen.generator.steps.trial import tried
 
     chosen = step_from_option(shlex.join([place, *settings]))
     trial = tried(chosen)

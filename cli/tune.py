@@ -14,8 +14,8 @@ from tbgen.cli.repository import ModelRepository
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tbgen.server.tune import Tuned
-    from tbgen.server.tune_stages import Edits, EmbeddedStage, LiveStage
+    from tbgen.server.tune.stages import Edits, EmbeddedStage, LiveStage
+    from tbgen.server.tune.tune import Tuned
 
 
 @click.command(short_help="Search faster settings for a served model on your machine and texts.")
@@ -61,8 +61,8 @@ def tune(
 
     from tbgen.server.bench.point import Load, Timing
     from tbgen.server.bench.texts import corpus_from_file, own_corpus
-    from tbgen.server.tune import TunePlan
-    from tbgen.server.tune import tune as search
+    from tbgen.server.tune.tune import TunePlan
+    from tbgen.server.tune.tune import tune as search
 
     loads = [Load("http", clients) for clients in concurrency]
     plan = TunePlan(loads, Timing(duration, warmup), minutes, requests, tolerance)
@@ -80,7 +80,7 @@ def tune(
 def stage_from(repository: Path, url: str | None) -> EmbeddedStage | LiveStage:
     """Where settings are tried. Raises UserError."""
     from tbgen.generator.repository import refuse_empty_repository
-    from tbgen.server.tune_stages import EmbeddedStage, LiveStage
+    from tbgen.server.tune.stages import EmbeddedStage, LiveStage
 
     refuse_empty_repository(repository)
     return LiveStage(repository, url) if url else EmbeddedStage(repository)
@@ -91,7 +91,7 @@ def show(tuned: Tuned, out: Console) -> None:
     from rich.text import Text
 
     from tbgen.cli.show_bench import table_of_numbers
-    from tbgen.server.tune import words
+    from tbgen.server.tune.tune import words
 
     table = table_of_numbers(
         f"{tuned.model}: {len(tuned.trials)} settings tried, texts a second",
@@ -132,7 +132,7 @@ def show_difference(repository: Path, edits: Edits, out: Console) -> None:
 
 def finish(repository: Path, tuned: Tuned, url: str | None, out: Console) -> None:
     """Write the edits; a running server is asked to load them."""
-    from tbgen.server.tune_stages import LiveStage, write
+    from tbgen.server.tune.stages import LiveStage, write
 
     write(repository, tuned.edits)
     if url:

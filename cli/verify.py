@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from tbgen.server.verify import Comparison
+    from tbgen.server.verify.verify import Comparison
 
 
 @click.command(short_help="Hold the engine and the served graphs against PyTorch.")
@@ -76,7 +76,7 @@ def show(found: list[Comparison], *, as_json: bool) -> None:
     """Print what was found."""
     from rich.console import Console
 
-    from tbgen.export.agreement import in_words
+    from tbgen.export.parity.agreement import in_words
 
     if as_json:
         click.echo(json.dumps([{**asdict(row), "holds": row.holds} for row in found], ensure_ascii=False, indent=2))
@@ -98,10 +98,17 @@ def compare(
     advise: list[Callable[[], str]],
 ) -> Iterator[Comparison]:
     """The comparisons, as they come; where an engine file does not hold, `advise` gets what finds the reason."""
-    from tbgen.export.sentences import gate_texts, texts_from_file
+    from tbgen.export.parity.sentences import gate_texts, texts_from_file
     from tbgen.generator.corpus import verification_texts
-    from tbgen.server.connection import Connection
-    from tbgen.server.verify import CannotRun, engine_advice, reference_of, scaffold_named, verify_engine, verify_front
+    from tbgen.server.client.connection import Connection
+    from tbgen.server.verify.verify import (
+        CannotRun,
+        engine_advice,
+        reference_of,
+        scaffold_named,
+        verify_engine,
+        verify_front,
+    )
 
     models = scaffold_named(name, repository)
     own = texts_from_file(texts) if texts else verification_texts()
@@ -129,7 +136,7 @@ def compare(
 @contextlib.contextmanager
 def served(repository: Path) -> Iterator[str]:
     """The embedded Triton on free ports; its gRPC address."""
-    from tbgen.server.embedded import server_on_free_ports
+    from tbgen.server.embedded.server import server_on_free_ports
 
     with server_on_free_ports(repository) as server:
         yield server.grpc_url

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tbgen.server.client import infer
-from tbgen.server.embedded import server_on_free_ports
+from tbgen.server.client.client import infer
+from tbgen.server.embedded.server import server_on_free_ports
 
 SENTENCES = [
     "신제품 흥행에 힘입어 영업이익이 두 배로 뛰었다 📈",

@@ -10,8 +10,8 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.files import RECORD
 from tbgen.export.layout import PACKED
-from tbgen.export.plan_runner import TensorSpec as TensorSpec
 from tbgen.export.tasks import Task, row_of
+from tbgen.export.tensorrt.plan_runner import TensorSpec as TensorSpec
 
 FORMAT = 1
 

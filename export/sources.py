@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from tbgen.export.bases import BASES, config_of_base
-from tbgen.export.checkpoint import (
+from tbgen.export.checkpoint.bases import BASES, config_of_base
+from tbgen.export.checkpoint.checkpoint import (
     WEIGHTS,
     Checkpoint,
     architecture_of,
@@ -16,15 +16,15 @@ from tbgen.export.checkpoint import (
     checkpoint_of,
     told,
 )
-from tbgen.export.companions import companions_from_folder
-from tbgen.export.config import encoder_config, own_labels
+from tbgen.export.checkpoint.config import encoder_config, own_labels
+from tbgen.export.checkpoint.lookalikes import FILES
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import exported_from_folder
 from tbgen.export.files import RECORD, sha256
-from tbgen.export.lookalikes import FILES
-from tbgen.export.ready import read_graph, weight_files
+from tbgen.export.ready.companions import companions_from_folder
+from tbgen.export.ready.onnx_file import read_graph, weight_files
 from tbgen.export.tasks import task_named, task_of_architecture
-from tbgen.export.tokenizer import check_tokenizer
+from tbgen.export.tokenizers.tokenizer import check_tokenizer
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # All that is read, in two steps: most repositories hold the same weights twice.

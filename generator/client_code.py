@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.generator.config import ModelConfig
+from tbgen.generator.models.config import ModelConfig
 
 TEMPLATES = Path(__file__).with_name("clients")
 LANGUAGES = {"python": ".py", "python-async": ".py", "curl": ".sh", "javascript": ".mjs", "go": ".go"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 
-from tbgen.export.sentences import TEXTS
+from tbgen.export.parity.sentences import TEXTS
 from tbgen.generator.presets import SAMPLES
 
 VERIFIED = 200  # sentences of the held-out part that `tbgen verify` asks

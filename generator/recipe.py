@@ -13,8 +13,8 @@ from typing import Any
 from tbgen.export import sources
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.sources import HUB_NAME
-from tbgen.generator.plugins import with_file
 from tbgen.generator.request import Request, export_task, source_of
+from tbgen.generator.steps.plugins import with_file
 
 if sys.version_info >= (3, 11):
     import tomllib

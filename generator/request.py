@@ -9,8 +9,8 @@ from pathlib import Path
 from tbgen.export.sources import Source
 from tbgen.export.tasks import TASKS
 from tbgen.generator.engines import AUTO
-from tbgen.generator.plugins import task_named
 from tbgen.generator.presets import source_named
+from tbgen.generator.steps.plugins import task_named
 
 # The fields of a request that name its source; they are places of one machine, so no record of a model keeps them.
 SOURCE = ("source", "weights", *(each.name for each in fields(Source)[1:]))

@@ -13,23 +13,23 @@ from tbgen.export.exported import Exported
 from tbgen.export.exported import record_of as export_record
 from tbgen.export.layout import LAYOUTS, PADDED
 from tbgen.generator.check.check import check_repository
-from tbgen.generator.comparison import NOT_COMPARED, Comparison, compare
-from tbgen.generator.engine_file import Progress, exported_from_request
+from tbgen.generator.compare.comparison import NOT_COMPARED, Comparison, compare
 from tbgen.generator.engines import AUTO, EACH_GRAPH, ENGINES, GRAPHS
-from tbgen.generator.graph import Model, models_of, with_cache
-from tbgen.generator.long_text import check_long_text, task_for
-from tbgen.generator.plugins import settings_from_words, step_from_option, task_named, with_file
+from tbgen.generator.models.engine_file import Progress, exported_from_request
+from tbgen.generator.models.graph import Model, models_of, with_cache
+from tbgen.generator.models.long_text import check_long_text, task_for
+from tbgen.generator.models.shared_backend import FORMS, in_form
+from tbgen.generator.models.warmup import with_warmup
+from tbgen.generator.models.write import write_models
 from tbgen.generator.publishing import publish, staged
 from tbgen.generator.repository import refuse_to_overwrite, standing_model
 from tbgen.generator.request import SOURCE
 from tbgen.generator.request import Request as Request
-from tbgen.generator.shared_backend import FORMS, in_form
+from tbgen.generator.steps.plugins import settings_from_words, step_from_option, task_named, with_file
+from tbgen.generator.steps.vendor import PLATFORMS, this_platform
 from tbgen.generator.tasks import Task
 from tbgen.generator.users import answering_otherwise, refuse_to_change_for_others
-from tbgen.generator.vendor import PLATFORMS, this_platform
 from tbgen.generator.version import version
-from tbgen.generator.warmup import with_warmup
-from tbgen.generator.write import write_models
 
 Agree = Callable[[Sequence[str], Mapping[str, str]], None]  # names of models and their source; raises UserError
 

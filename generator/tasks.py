@@ -9,11 +9,9 @@ from typing import Any
 from tbgen.backends.request_parameters import check_parameter
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.export.sentence import SIMILARITIES
-from tbgen.export.sentence_modules import POOLINGS
-from tbgen.generator.engines import EACH_GRAPH
-from tbgen.generator.step import Step
-from tbgen.generator.vectors import (
+from tbgen.export.sentence.folder import SIMILARITIES
+from tbgen.export.sentence.modules import POOLINGS
+from tbgen.generator.compare.vectors import (
     Options,
     Steps,
     chosen,
@@ -28,6 +26,8 @@ from tbgen.generator.vectors import (
     sparse_embedding,
     width,
 )
+from tbgen.generator.engines import EACH_GRAPH
+from tbgen.generator.steps.step import Step
 
 
 @dataclass(frozen=True)

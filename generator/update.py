@@ -14,10 +14,9 @@ from typing import Any
 from tbgen.export.errors import NoSuchName
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.layout import PADDED
-from tbgen.generator.engine_file import Progress
 from tbgen.generator.engines import AUTO, ENGINES
+from tbgen.generator.models.engine_file import Progress
 from tbgen.generator.originals import text_of, unpacked
-from tbgen.generator.plugins import with_file
 from tbgen.generator.publishing import publish, staged
 from tbgen.generator.repository import (
     RECORD,
@@ -29,6 +28,7 @@ from tbgen.generator.repository import (
 )
 from tbgen.generator.request import Request
 from tbgen.generator.scaffold import stage
+from tbgen.generator.steps.plugins import with_file
 
 UNSEEN = {"graph", "vendor", "platform"}  # settings that say which models and files there are, not what a model does
 KEPT = ("edited", "conflict", "own")  # what an update leaves alone

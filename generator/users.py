@@ -9,7 +9,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from tbgen.export.errors import UserError
-from tbgen.generator.config import config_from_text
+from tbgen.generator.models.config import config_from_text
 from tbgen.generator.repository import read_record
 
 ANSWER = ("task", "labels", "pre", "post", "options", "long_text")  # settings of which the answers depend

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from tbgen.export.checkpoint import checkpoint_from_folder
-from tbgen.export.onnx import onnx_from_checkpoint
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
+from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.generator.corpus import corpus_sentences
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, scaffold

@@ -22,8 +22,8 @@ TRY = """
 import importlib, pathlib, sys
 from importlib.metadata import distribution
 from tbgen.generator.presets import PRESETS
-for module in ("tbgen.cli.main", "tbgen.generator.scaffold", "tbgen.server.embedded", "tbgen.backends.tokenizer"):
-    importlib.import_module(module)
+for module in ("cli.main", "generator.scaffold", "server.embedded.server", "backends.tokenizer"):
+    importlib.import_module(f"tbgen.{module}")
 assert (PRESETS["kcbert"].source / "tokenizer.json").exists()
 print(pathlib.Path(sys.modules["tbgen.cli.main"].__file__).resolve())
 """
@@ -80,7 +80,7 @@ def test_every_folder_with_python_files_is_a_listed_package() -> None:
     expected = {f"tbgen.{'.'.join(folder.parts)}" for folder in folders if folder.parts[0] not in NOT_PACKAGES}
     expected.add("tbgen.generator.samples")
     assert set(settings["packages"]) == expected
-    assert settings["package-dir"] == {name: name.removeprefix("tbgen.").replace(".", "/") for name in expected}
+    assert settings["package-dir"] == {f"tbgen.{top}": top for top in {name.split(".")[1] for name in expected}}
 
 
 def test_editable(clean_venv: Path, sources: Path) -> None:

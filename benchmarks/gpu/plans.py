@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks.gpu.shapes import LENGTHS, random_tokens, say
 from tbgen.export.exported import exported_from_folder
-from tbgen.export.tensorrt import plan_from_onnx
-from tbgen.export.tensorrt_export import export_from_plan
-from tbgen.export.tensorrt_profiles import profile_from_text
-from tbgen.export.tensorrt_session import PlanSession, plan_run
+from tbgen.export.tensorrt.builder import plan_from_onnx
+from tbgen.export.tensorrt.export import export_from_plan
+from tbgen.export.tensorrt.profiles import profile_from_text
+from tbgen.export.tensorrt.session import PlanSession, plan_run
 
 REPEATS = 200
 
@@ -96,7 +96,7 @@ def compare(folder: Path, shape: str, name: str) -> None:
 
 def run_profiles(folder: Path, shape: str, name: str) -> list:
     """The profiles of a plan, from its export folder."""
-    from tbgen.export.tensorrt_profiles import profiles_of
+    from tbgen.export.tensorrt.profiles import profiles_of
 
     return profiles_of(exported_from_folder(folder / shape / name).made)
 

@@ -30,10 +30,10 @@ from benchmarks.gpu.shapes import random_tokens, say, sentences
 from benchmarks.load import load, save_requests, triton_requests
 from benchmarks.models import set_step
 from tbgen.export.exported import exported_from_folder
-from tbgen.export.tensorrt_profiles import Profile, profiles_of
-from tbgen.generator.config import config_from_text, text_from_config
+from tbgen.export.tensorrt.profiles import Profile, profiles_of
+from tbgen.generator.models.config import config_from_text, text_from_config
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 
 ENGINE = "kcbert_trt_fp16"
 TOKENIZER, POSTPROCESS = f"{ENGINE}_tokenizer", "kcbert_postprocess"
@@ -112,7 +112,7 @@ def bucket_of(profiles: Sequence[Profile], rows: int) -> int | None:
 
 def bare_engine(plan: Path, *, graphs: bool) -> Any:
     """The plan in this process."""
-    from tbgen.export.tensorrt_session import PlanSession
+    from tbgen.export.tensorrt.session import PlanSession
 
     return PlanSession(plan, graphs=graphs)
 
@@ -234,7 +234,7 @@ def spin() -> None:
 
 def check_answers(folder: Path, shape: str, name: str, server: EmbeddedServer) -> None:
     """Each graph, asked by the project's own client, against PyTorch's FP32 classes."""
-    from tbgen.server.client import infer
+    from tbgen.server.client.client import infer
 
     known = np.load(folder / shape / "reference.npz")
     longest = max(profile.most[1] for profile in profiles_of(exported_from_folder(folder / shape / name).made))

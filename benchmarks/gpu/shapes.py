@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from tbgen.export.checkpoint import checkpoint_from_folder
-from tbgen.export.onnx import onnx_from_checkpoint
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
+from tbgen.export.onnx.export import onnx_from_checkpoint
 
 SAMPLES = Path(__file__).parents[2] / "generator" / "samples"
 SIZES = {

@@ -20,9 +20,9 @@ from benchmarks.peers.peers import PEERS, Peer, Settings, Start, environment
 from benchmarks.peers.walkthrough import ENSEMBLE, LENGTH, write_walkthrough
 from benchmarks.served import THREADS, TINY_BATCH, one_thread_each
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded import server_on_free_ports
-from tbgen.server.ports import free_ports
-from tbgen.server.process import ServerProcess
+from tbgen.server.embedded.ports import free_ports
+from tbgen.server.embedded.process import ServerProcess
+from tbgen.server.embedded.server import server_on_free_ports
 
 READY_SECONDS, STOP_SECONDS = 180.0, 10.0
 WALKTHROUGH = "walk-through's recipe"

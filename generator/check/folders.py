@@ -9,7 +9,7 @@ from pathlib import Path
 from tbgen.generator.check.complete import BACKENDS
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import CONFIG, NOT_VERSIONS, Model, onnx_file, version_of
-from tbgen.generator.config import SHARED_BACKEND
+from tbgen.generator.models.config import SHARED_BACKEND
 
 ENSEMBLE = "ensemble"  # the platform that has no backend
 PLATFORMS = {(row.name, row.platform) for row in BACKENDS if row.platform}

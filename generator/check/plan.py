@@ -10,7 +10,7 @@ from typing import Any
 from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelInstanceGroup, ModelOutput
 
 from tbgen.export.exported import TensorSpec, specs
-from tbgen.export.tensorrt_profiles import Profile, profiles_of
+from tbgen.export.tensorrt.profiles import Profile, profiles_of
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.onnx_file import LFS_POINTER, NotOnnx, read_onnx

@@ -10,7 +10,7 @@ from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model
-from tbgen.generator.config import PYTHON_BACKENDS
+from tbgen.generator.models.config import PYTHON_BACKENDS
 
 
 def whole_number(text: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelWarmup
 
-from tbgen.export.tensorrt_profiles import Profile, profiles_of
+from tbgen.export.tensorrt.profiles import Profile, profiles_of
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.folders import FILE_BACKENDS
 from tbgen.generator.check.instances import group_name
@@ -21,7 +21,7 @@ from tbgen.generator.check.python_source import class_named, method_named
 from tbgen.generator.check.records import longest_recorded
 from tbgen.generator.check.tensors import shape_text
 from tbgen.generator.check.warm_up_data import data_of_an_input, rows_of
-from tbgen.generator.config import PYTHON_BACKENDS
+from tbgen.generator.models.config import PYTHON_BACKENDS
 
 TOKENS = "input_ids"
 ENDS = "; such a sample can end the server itself, with all its models"

@@ -13,7 +13,7 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelWarmup
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.onnx_file import OnnxFile
-from tbgen.generator.example import ANY, MAIN, said_of_masks
+from tbgen.generator.compare.example import ANY, MAIN, said_of_masks
 
 BYTES_OF = {
     "TYPE_BOOL": 1,

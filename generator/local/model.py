@@ -16,8 +16,8 @@ from google.protobuf import text_format
 import tbgen.backends
 from tbgen.backends.chain import module_from_file
 from tbgen.export.errors import UserError
-from tbgen.generator.config import SHARED_BACKEND, ModelConfig, config_from_text
 from tbgen.generator.local import backend_utils as utils
+from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_text
 
 STANDINS = Path(__file__).parents[1] / "standins"  # for NVIDIA's C++ backends
 FOLDERS = {  # of the backends' files

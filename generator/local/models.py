@@ -15,9 +15,9 @@ import numpy as np
 from google.protobuf import json_format
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.generator.config import ModelConfig
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.model import LoadedModel, Refused, check_request, load_model, model_config, version_folder
+from tbgen.generator.models.config import ModelConfig
 from tbgen.generator.repository import refuse_empty_repository
 
 Tensors = dict[str, np.ndarray]

@@ -10,7 +10,7 @@ import numpy as np
 from tbgen.export.errors import UserError
 from tbgen.server.bench.texts import Inputs
 from tbgen.server.bench.wire import ANSWERS, Tensors
-from tbgen.server.connection import Connection
+from tbgen.server.client.connection import Connection
 
 KNOWN_FORMS = 16  # byte forms of one right answer that are kept: last bits vary with the batch it was computed in
 

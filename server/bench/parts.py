@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tbgen.generator.config import PYTHON_BACKENDS
-from tbgen.generator.graph import ENGINE_STEPS
+from tbgen.generator.models.config import PYTHON_BACKENDS
+from tbgen.generator.models.graph import ENGINE_STEPS
 from tbgen.server.bench.statistics import Snapshot
-from tbgen.server.connection import Connection
+from tbgen.server.client.connection import Connection
 
 Json = Mapping[str, Any]
 

@@ -20,7 +20,7 @@ from tbgen.server.bench.statistics import Snapshot, between, snapshot
 from tbgen.server.bench.tally import OTHERS, Order, Tally
 from tbgen.server.bench.wire import Tensors
 from tbgen.server.bench.workers import Workers
-from tbgen.server.connection import Connection
+from tbgen.server.client.connection import Connection
 
 LOOK = 0.1  # seconds between two looks at the progress
 OPEN_CLIENTS = 256  # most requests in flight in an open loop

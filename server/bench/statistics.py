@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tbgen.server.connection import Connection
+from tbgen.server.client.connection import Connection
 
 DURATIONS = ("queue", "compute_input", "compute_infer", "compute_output")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tbgen.export.errors import UserError
-from tbgen.generator.example import said_of_folder
+from tbgen.generator.compare.example import said_of_folder
 from tbgen.generator.version import version
 from tbgen.server.bench.answers import Asked, ask_alone
 from tbgen.server.bench.machine import busy_cores, cores, processor
@@ -19,8 +19,8 @@ from tbgen.server.bench.parts import Front, front_from_server
 from tbgen.server.bench.point import Load, Point, Target, Timing, added, measure
 from tbgen.server.bench.texts import Corpus, Inputs, requests_from_corpus, text_inputs
 from tbgen.server.bench.wire import REQUESTS
-from tbgen.server.client import front_models
-from tbgen.server.connection import Connection
+from tbgen.server.client.client import front_models
+from tbgen.server.client.connection import Connection
 
 WORKERS = {"http": 4, "grpc": 2}  # cores for each load process, by default
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.generator.example import ANY, MAIN
+from tbgen.generator.compare.example import ANY, MAIN
 from tbgen.generator.presets import SAMPLES
 
 OWN_CORPUS = SAMPLES / "korean_finance.csv"

@@ -12,10 +12,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer, pipeline
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.exported import Exported
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.packed import can_pack
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.onnx.packed import can_pack
 from tests.export.checkpoints import checkpoint
 
 torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another

@@ -20,11 +20,11 @@ from tbgen.backends.request_parameters import parameters_from_json
 from tbgen.export.exported import Exported
 from tbgen.export.run import flat_tensors
 from tbgen.generator.engines import ENGINES
-from tbgen.generator.graph import models_of
-from tbgen.generator.long_text import task_for
-from tbgen.generator.step import Step
+from tbgen.generator.models.graph import models_of
+from tbgen.generator.models.long_text import task_for
+from tbgen.generator.models.write import write_models
+from tbgen.generator.steps.step import Step
 from tbgen.generator.tasks import TASKS
-from tbgen.generator.write import write_models
 
 Tensors = dict[str, np.ndarray]
 

@@ -14,7 +14,7 @@ import transformers
 from tbgen.backends.merge import JoinTokens, Merge
 from tbgen.backends.windows import TextWindows
 from tbgen.export.errors import UserError
-from tbgen.generator.long_text import NOT_WINDOWED, WINDOWED, task_for
+from tbgen.generator.models.long_text import NOT_WINDOWED, WINDOWED, task_for
 from tbgen.generator.tasks import TASKS
 from tests.backends.conftest import Pair
 from tests.backends.served import Served, Tensors, column, rows

@@ -11,8 +11,8 @@ from transformers import AutoModelForQuestionAnswering
 
 from tbgen.backends.question_answering import QuestionAnswering
 from tbgen.backends.windows import Windows
-from tbgen.export.checkpoint import checkpoint_from_folder
-from tbgen.export.onnx import onnx_from_checkpoint
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
+from tbgen.export.onnx.export import onnx_from_checkpoint
 from tests.backends.conftest import Pair
 from tests.backends.served import Served, column, rows
 from tests.backends.spans import spans_by_the_rule

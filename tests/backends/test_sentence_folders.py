@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.packed import can_pack
-from tbgen.export.ready import export_from_onnx
-from tbgen.export.sentence_modules import ACTIVATIONS as LAYER_ACTIVATIONS
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.onnx.packed import can_pack
+from tbgen.export.ready.onnx_file import export_from_onnx
+from tbgen.export.sentence.modules import ACTIVATIONS as LAYER_ACTIVATIONS
 from tests.backends.served import Served, column
 from tests.export.sentence_folders import CROSS_ENCODERS, bi_encoder, change, written
 

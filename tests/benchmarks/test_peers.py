@@ -17,7 +17,7 @@ from benchmarks.peers.peers import PEERS
 from benchmarks.peers.walkthrough import write_walkthrough
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.presets import SAMPLES
-from tbgen.server.process import ServerProcess
+from tbgen.server.embedded.process import ServerProcess
 
 EXPECTED = [Answer("긍정", 0.50), Answer("긍정", 0.60), Answer("부정", 0.70)]
 

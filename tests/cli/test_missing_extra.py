@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded.ports import free_ports
 
 PORTS = [
     word

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tbgen.backends.chain import step_from_file
-from tbgen.generator.plugins import extra_imports, step_from_option
 from tbgen.generator.presets import SAMPLES
-from tbgen.generator.trial import tried
+from tbgen.generator.steps.plugins import extra_imports, step_from_option
+from tbgen.generator.steps.trial import tried
 from tests.backends.served import column
 
 FILE = Path(__file__).parents[2] / "examples" / "kcbert_cleaner.py"

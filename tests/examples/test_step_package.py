@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tbgen.server.connection import Connection
-from tbgen.server.embedded import server_on_free_ports
+from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.server import server_on_free_ports
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "step_package"
 
@@ -57,5 +57,5 @@ def test_both_are_served_where_the_package_is_not(site: Path, tmp_path: Path) ->
 
 
 def test_its_task_joins_the_table(site: Path) -> None:
-    script = "from tbgen.generator.plugins import all_tasks; print(*sorted(all_tasks()))"
+    script = "from tbgen.generator.steps.plugins import all_tasks; print(*sorted(all_tasks()))"
     assert "polarity" in run(sys.executable, "-c", script, site=site).split()

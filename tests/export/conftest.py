@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.exported import Exported
-from tbgen.export.onnx import onnx_from_checkpoint
+from tbgen.export.onnx.export import onnx_from_checkpoint
 from tests.export import checkpoints
 
 torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from tbgen.export.agreement import BOUNDS, agreement, best_span, pooled, runs, same
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
-from tbgen.export.onnx import refuse_drift
-from tbgen.export.parity import Encoder, Parity, parity
-from tbgen.export.pooling import POOL
-from tbgen.export.precision import PRECISIONS
+from tbgen.export.onnx.export import refuse_drift
+from tbgen.export.parity.agreement import BOUNDS, agreement, best_span, pooled, runs, same
+from tbgen.export.parity.parity import Encoder, Parity, parity
+from tbgen.export.precision.precision import PRECISIONS
 from tbgen.export.run import Tensors
+from tbgen.export.sentence.pooling import POOL
 
 TEXTS = [f"금리는 {number}% 동결 " + "the shares " * (number % 5) for number in range(120)]
 WIDTH = 12

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.tasks import inputs_of, positions_of
 

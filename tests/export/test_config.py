@@ -12,13 +12,13 @@ import pytest
 import torch
 import transformers
 
-from tbgen.export.checkpoint import Checkpoint, checkpoint_from_folder
-from tbgen.export.config import ALIASES, DEFAULTS, NAMES, encoder_config
+from tbgen.export.checkpoint.checkpoint import Checkpoint, checkpoint_from_folder
+from tbgen.export.checkpoint.config import ALIASES, DEFAULTS, NAMES, encoder_config
+from tbgen.export.checkpoint.pytorch import RUN, model_from_checkpoint
 from tbgen.export.errors import UserError
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.packed import can_pack
-from tbgen.export.parity import Encoder, engine_run
-from tbgen.export.pytorch import RUN, model_from_checkpoint
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.onnx.packed import can_pack
+from tbgen.export.parity.parity import Encoder, engine_run
 from tbgen.export.tasks import FAMILIES, task_named
 from tests.export import checkpoints
 from tests.export.test_checkpoint import change

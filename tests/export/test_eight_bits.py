@@ -9,15 +9,15 @@ import numpy as np
 import onnx
 import pytest
 
-from tbgen.export.checkpoint import checkpoint_from_folder
-from tbgen.export.eight_bits import Input, split_channels, zero_point
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.exported import Exported
 from tbgen.export.layout import LENGTHS
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.rounding import MOST, rounded
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.parity.sentences import calibration_sentences, gate_sentences
+from tbgen.export.precision.eight_bits import Input, split_channels, zero_point
+from tbgen.export.precision.rounding import MOST, rounded
 from tbgen.export.run import onnx_run
-from tbgen.export.sentences import calibration_sentences, gate_sentences
-from tbgen.export.tokenizer import tokenizer_from_file
+from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
 from tbgen.generator.presets import SAMPLES
 from tests.export import checkpoints
 

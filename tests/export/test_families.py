@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tbgen.export.checkpoint import Checkpoint, checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import Checkpoint, checkpoint_from_folder
 from tbgen.export.exported import Exported, TensorSpec
-from tbgen.export.fusion import FUSED
 from tbgen.export.layout import LAYOUTS, PADDED
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.parity import Encoder, torch_run
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.onnx.fusion import FUSED
+from tbgen.export.parity.parity import Encoder, torch_run
 from tbgen.export.run import onnx_run
 from tbgen.export.tasks import FAMILIES, positions_of
 from tests.export import checkpoints

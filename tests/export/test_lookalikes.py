@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.sources import Source
 

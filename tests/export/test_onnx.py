@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 import pytest
 
-from tbgen.export import onnx as subject
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.parity import Encoder, torch_run
+from tbgen.export.onnx import export as subject
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.parity.parity import Encoder, torch_run
 from tbgen.export.run import onnx_run
 
 HARD = ["오늘도 상한가 갔다", "", "👨‍👩‍👧‍👦 😀", "금리 " * 200, "\x00\x07 tab\tnew\nline", "한국어", "شركة 回 e\u0301"]

@@ -9,12 +9,12 @@ import onnx
 import onnxruntime
 import pytest
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import TensorSpec, exported_from_folder
 from tbgen.export.layout import LENGTHS
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.parity import torch_run
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.parity.parity import torch_run
 from tbgen.export.run import onnx_run, runtime_errors
 from tbgen.export.tasks import FAMILIES
 from tests.export import checkpoints

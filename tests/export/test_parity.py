@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.export.parity import Encoder, decide, engine_parity, groups, near_ties, parity
+from tbgen.export.parity.parity import Encoder, decide, engine_parity, groups, near_ties, parity
 from tbgen.export.run import Tensors, onnx_run
 from tbgen.export.tasks import TASKS
 

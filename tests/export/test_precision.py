@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from tbgen.cli.main import main
-from tbgen.export.checkpoint import Checkpoint, checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import Checkpoint, checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
-from tbgen.export.onnx import onnx_from_checkpoint, refuse_drift
-from tbgen.export.parity import Parity
-from tbgen.export.precision import PRECISIONS, fp32_nodes
+from tbgen.export.onnx.export import onnx_from_checkpoint, refuse_drift
+from tbgen.export.parity.parity import Parity
+from tbgen.export.precision.precision import PRECISIONS, fp32_nodes
 from tbgen.export.tasks import CLASSES
 from tbgen.generator.presets import SAMPLES
 from tests.export import checkpoints

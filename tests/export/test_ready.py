@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 import pytest
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.parity import Encoder
-from tbgen.export.ready import export_from_onnx
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.parity.parity import Encoder
+from tbgen.export.ready.onnx_file import export_from_onnx
 from tbgen.export.run import onnx_run
 from tests.export import checkpoints
 

@@ -14,10 +14,10 @@ import pytest
 
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
-from tbgen.export.ready_plan import LoadedPlan, export_from_plan_file
+from tbgen.export.ready.plan import LoadedPlan, export_from_plan_file
 from tbgen.export.run import Tensors, onnx_run
-from tbgen.export.tensorrt_plan import Plan
-from tbgen.export.tensorrt_profiles import profile_from_text
+from tbgen.export.tensorrt.plan import Plan
+from tbgen.export.tensorrt.profiles import profile_from_text
 from tbgen.generator.scaffold import Request, scaffold
 
 H100 = {"gpu": "NVIDIA H100 80GB HBM3", "compute_capability": "9.0"}

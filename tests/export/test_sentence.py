@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import TensorSpec, exported_from_folder
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.parity import Encoder
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.parity.parity import Encoder
 from tbgen.export.run import onnx_run
 from tests.export import checkpoints
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tbgen.export.checkpoint import Checkpoint, checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import Checkpoint, checkpoint_from_folder
 from tbgen.export.errors import UserError
-from tbgen.export.sentence_keys import KEYS
-from tbgen.export.sentence_text import FILES
+from tbgen.export.sentence.keys import KEYS
+from tbgen.export.sentence.text import FILES
 from tests.export.sentence_folders import (
     BI_ENCODERS,
     CROSS_ENCODERS,
@@ -297,7 +297,7 @@ def test_of_two_modules_with_one_name_the_later_stands_in_the_place_of_the_first
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    from tbgen.export.pytorch import model_from_checkpoint
+    from tbgen.export.checkpoint.pytorch import model_from_checkpoint
 
     folder = bi_encoder(tmp_path / "made", POOL, DENSE)
     change(folder / "2_Dense" / "config.json", {"bias": False})

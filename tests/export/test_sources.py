@@ -16,12 +16,12 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from tbgen.export.bases import BASES
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.bases import BASES
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.pytorch import model_from_checkpoint
 from tbgen.export.errors import UserError
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.parity import Encoder, torch_run
-from tbgen.export.pytorch import model_from_checkpoint
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.parity.parity import Encoder, torch_run
 from tbgen.export.run import onnx_run
 from tbgen.export.sources import checkpoint_from_source, checkpoint_from_state
 from tests.export import checkpoints

@@ -13,8 +13,7 @@ from onnx import TensorProto, helper
 from tbgen.cli.main import main
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.export.exported import Exported, TensorSpec
-from tbgen.export.plan_runner import output_spec, shape_of, size_of
-from tbgen.export.tensorrt import (
+from tbgen.export.tensorrt.builder import (
     cache_name,
     check_precision,
     check_types,
@@ -24,9 +23,10 @@ from tbgen.export.tensorrt import (
     plan_from_onnx,
     write_whole,
 )
-from tbgen.export.tensorrt_cuda import Gpu, gpu
-from tbgen.export.tensorrt_export import plan_from_export
-from tbgen.export.tensorrt_profiles import profile_from_text
+from tbgen.export.tensorrt.cuda import Gpu, gpu
+from tbgen.export.tensorrt.export import plan_from_export
+from tbgen.export.tensorrt.plan_runner import output_spec, shape_of, size_of
+from tbgen.export.tensorrt.profiles import profile_from_text
 
 FIXED = [profile_from_text("1x128")]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.export.tensorrt_profiles import (
+from tbgen.export.tensorrt.profiles import (
     Profile,
     buckets_of,
     check_profiles,
@@ -10,7 +10,7 @@ from tbgen.export.tensorrt_profiles import (
     profile_from_text,
     profiles_of,
 )
-from tbgen.export.tensorrt_versions import TRAITS, traits_of
+from tbgen.export.tensorrt.versions import TRAITS, traits_of
 
 
 @pytest.mark.parametrize(

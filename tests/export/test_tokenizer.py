@@ -15,10 +15,10 @@ import pytest
 from tokenizers import Tokenizer
 from transformers.utils import sentencepiece_model_pb2_new as messages
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.tokenizer import TokenizerReading, reading_of_tokenizer, write_tokenizer
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.tokenizers.tokenizer import TokenizerReading, reading_of_tokenizer, write_tokenizer
 
 SLOW = Path(__file__).parent / "slow"
 EXPECTED = json.loads((SLOW / "expected.json").read_text(encoding="utf-8"))

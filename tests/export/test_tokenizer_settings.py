@@ -12,10 +12,10 @@ import pytest
 from transformers import AutoTokenizer
 
 from tbgen.backends.tokenizer import Tokenizer
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
-from tbgen.export.onnx import expected_export
-from tbgen.generator.graph import tokenizer_step
+from tbgen.export.onnx.export import expected_export
+from tbgen.generator.models.graph import tokenizer_step
 from tbgen.generator.tasks import TASKS
 from tests.export.checkpoints import checkpoint
 

@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
-from tbgen.export.config import encoder_config
+from tbgen.export.checkpoint.config import encoder_config
 from tbgen.export.errors import UserError
 from tbgen.export.tasks import FAMILIES, family_of
 from tbgen.generator.local.models import LocalModels

@@ -11,7 +11,7 @@ import numpy as np
 import tritonclient.grpc as grpc
 import tritonclient.http as http
 
-from tbgen.server.embedded import server_on_free_ports
+from tbgen.server.embedded.server import server_on_free_ports
 from tests.fidelity.cases import Tensors
 from tests.fidelity.cells import Cell, Library, scaffolded
 from tests.fidelity.measure import Found

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tbgen.generator.catalogue import BACKENDS, steps_here, with_neighbours
+from tbgen.generator.steps.catalogue import BACKENDS, steps_here, with_neighbours
 
 
 def test_steps_are_listed_wherever_their_call_is_written_and_what_they_share_is_not(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.chain import check_chain
+from tbgen.generator.steps.chain import check_chain
 
 Specs = dict[str, tuple[str, list[int]]]
 TEXT: Specs = {"input_text": ("TYPE_STRING", [1])}

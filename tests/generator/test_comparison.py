@@ -13,12 +13,19 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
-from tbgen.export.library import Library, refuse_other_ids
-from tbgen.export.sentences import gate_texts
-from tbgen.generator.judge import answers_for, distances, expected_answers, is_flip, judgement, refuse_other_answers
-from tbgen.generator.library_answers import Answer
+from tbgen.export.parity.library import Library, refuse_other_ids
+from tbgen.export.parity.sentences import gate_texts
+from tbgen.generator.compare.judge import (
+    answers_for,
+    distances,
+    expected_answers,
+    is_flip,
+    judgement,
+    refuse_other_answers,
+)
+from tbgen.generator.compare.library_answers import Answer
 from tbgen.generator.local.models import LocalModels
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, Scaffolded, scaffold

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.example import TEXT, NoExampleError, example_item, said_by_steps
+from tbgen.generator.compare.example import TEXT, NoExampleError, example_item, said_by_steps
 from tbgen.generator.repository import read_record
 from tbgen.generator.scaffold import Request, scaffold
 

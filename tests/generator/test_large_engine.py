@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tbgen.export import graphfile
-from tbgen.export.checkpoint import checkpoint_from_folder
-from tbgen.export.onnx import onnx_from_checkpoint
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
+from tbgen.export.onnx import graph_file
+from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.export.run import onnx_run
 from tbgen.generator.engines import ENGINES
-from tbgen.generator.graph import EngineModel
+from tbgen.generator.models.graph import EngineModel
+from tbgen.generator.models.write import write_build
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.generator.write import write_build
 
 
 def test_weights_apart_are_brought_along(
     sample_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graphfile, "APART_FROM", 10_000)
+    monkeypatch.setattr(graph_file, "APART_FROM", 10_000)
     onnx_from_checkpoint(checkpoint_from_folder(SAMPLES / "kcbert"), tmp_path / "export", optimize=True)
     scaffold(Request("kcbert", tmp_path / "export"), tmp_path / "r")
     version = tmp_path / "r" / "kcbert_onnx" / "1"

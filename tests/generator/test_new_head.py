@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from tbgen.cli.main import main
 from tbgen.export.tasks import TASKS as EXPORTED
 from tbgen.generator.local.models import LocalModels
-from tbgen.generator.step import Step
+from tbgen.generator.steps.step import Step
 from tbgen.generator.tasks import PAIR, TASKS, Task
 from tests.export import checkpoints
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import write_json
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.tensorrt_export import with_plan
-from tbgen.export.tensorrt_plan import Plan
-from tbgen.export.tensorrt_profiles import profile_from_text
-from tbgen.generator.config import config_from_text
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.tensorrt.export import with_plan
+from tbgen.export.tensorrt.plan import Plan
+from tbgen.export.tensorrt.profiles import profile_from_text
+from tbgen.generator.models.config import config_from_text
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, scaffold
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.plugins import all_tasks, extra_imports, step_from_option
-from tbgen.generator.step import Step
+from tbgen.generator.steps.plugins import all_tasks, extra_imports, step_from_option
+from tbgen.generator.steps.step import Step
 from tbgen.generator.tasks import TASKS
 
 SHOUT = """

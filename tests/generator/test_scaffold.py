@@ -7,7 +7,7 @@ import pytest
 from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
 from tbgen.export.errors import UserError
-from tbgen.generator.config import config_from_text
+from tbgen.generator.models.config import config_from_text
 from tbgen.generator.repository import read_record
 from tbgen.generator.scaffold import Request, refuse_what_triton_refuses, scaffold
 

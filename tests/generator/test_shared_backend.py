@@ -5,9 +5,9 @@ import pytest
 from tbgen.backends.chain import steps_from_folder
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.check.check import check_repository
+from tbgen.generator.models.shared_backend import install_backend
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.generator.shared_backend import install_backend
-from tbgen.generator.vendor import this_platform
+from tbgen.generator.steps.vendor import this_platform
 
 
 def test_the_steps_of_a_model_without_code_are_the_backends(sample_export: Path, tmp_path: Path) -> None:

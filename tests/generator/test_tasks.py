@@ -5,7 +5,7 @@ import pytest
 
 from tbgen.backends.chain import chain_parameters, chain_tensors
 from tbgen.export.errors import UserError
-from tbgen.generator.step import Step
+from tbgen.generator.steps.step import Step
 from tbgen.generator.tasks import TASKS
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.step import Step
-from tbgen.generator.trial import tried
+from tbgen.generator.steps.step import Step
+from tbgen.generator.steps.trial import tried
 
 HEAD = "import numpy as np\nclass S:\n"
 TEXT = '{"input_text": ("TYPE_STRING", [1])}'

@@ -10,8 +10,8 @@ from tbgen.generator.users import called_by
 @pytest.fixture(scope="module")
 def exports(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The sample with open lengths, and with 64 tokens; in FP32, and in half precision."""
-    from tbgen.export.checkpoint import checkpoint_from_folder
-    from tbgen.export.onnx import onnx_from_checkpoint
+    from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
+    from tbgen.export.onnx.export import onnx_from_checkpoint
     from tbgen.generator.presets import SAMPLES
 
     folder = tmp_path_factory.mktemp("exports")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.catalogue import BACKENDS, with_neighbours
-from tbgen.generator.vendor import this_platform, uses_tokenizers, vendor_into, vendor_tokenizers
+from tbgen.generator.steps.catalogue import BACKENDS, with_neighbours
+from tbgen.generator.steps.vendor import this_platform, uses_tokenizers, vendor_into, vendor_tokenizers
 
 OTHER = "aarch64" if platform.machine() == "x86_64" else "x86_64"
 STEP = "from pathlib import Path\nimport tokenizers\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.server import playground as play
 
 ONE = "instance_group { kind: KIND_CPU count: 1 }"

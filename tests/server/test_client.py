@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.server.client import infer
-from tbgen.server.connection import Connection
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.client.client import infer
+from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.ports import free_ports
+from tbgen.server.embedded.server import EmbeddedServer
 
 
 @pytest.fixture(params=["grpc", "http"])

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from tbgen.cli.infer import cell, infer, table_from_rows
 from tbgen.cli.serve import serve
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded.ports import free_ports
+from tbgen.server.embedded.server import EmbeddedServer
 from tests.server import playground as play
 from tests.server.test_embedded import session_processes
 from tests.waiting import FOREVER, wait_until

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import MissingExtra, UserError
-from tbgen.server import wheel
-from tbgen.server.embedded import EmbeddedServer, ServedModel, server_on_free_ports
-from tbgen.server.leftovers import SHARED_MEMORY, sweep
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded import wheel
+from tbgen.server.embedded.leftovers import SHARED_MEMORY, sweep
+from tbgen.server.embedded.ports import free_ports
+from tbgen.server.embedded.server import EmbeddedServer, ServedModel, server_on_free_ports
 from tests.server import playground as play
 from tests.waiting import FOREVER, wait_until
 
@@ -100,7 +100,7 @@ def test_memory_comes_in_large_pages_unless_the_user_tunes_it(monkeypatch: pytes
 LEFT = """
 import os, sys
 from pathlib import Path
-from tbgen.server.embedded import server_on_free_ports
+from tbgen.server.embedded.server import server_on_free_ports
 server = server_on_free_ports(Path(sys.argv[1]))
 server.start()
 print(server.folder, server.process.pid, flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tbgen.server.log import explanation, failures, shown
+from tbgen.server.embedded.log import explanation, failures, shown
 
 MANAGER = 'E1122 21:36:15.950440 14654 model_repository_manager.cc:724] "'
 LIFECYCLE = 'E1122 21:36:17.588685 14654 model_lifecycle.cc:642] "'

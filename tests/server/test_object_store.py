@@ -14,12 +14,12 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tbgen.export.errors import MissingExtra, UserError
-from tbgen.server import object_store
-from tbgen.server.deploy import deploy, planned
-from tbgen.server.object_store import ObjectStore
-from tbgen.server.ports import free_ports
-from tbgen.server.release import CONFIG, config_of
-from tbgen.server.stores import failures, store_from
+from tbgen.server.deploy import object_store
+from tbgen.server.deploy.deploy import deploy, planned
+from tbgen.server.deploy.object_store import ObjectStore
+from tbgen.server.deploy.release import CONFIG, config_of
+from tbgen.server.deploy.stores import failures, store_from
+from tbgen.server.embedded.ports import free_ports
 from tests.triton.counting import write_counting
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.server.deploy import deploy, planned
-from tbgen.server.folder_store import FolderStore
-from tbgen.server.release import CONFIG, check_config, config_of, releases_of
+from tbgen.server.deploy.deploy import deploy, planned
+from tbgen.server.deploy.folder_store import FolderStore
+from tbgen.server.deploy.release import CONFIG, check_config, config_of, releases_of
 from tests.triton.counting import TENSORS, write_counting
 
 OLD = config_of("m", TENSORS)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy
 
-from tbgen.server.connection import Connection
-from tbgen.server.log import explanation
-from tbgen.server.ports import free_ports
-from tbgen.server.process import ServerProcess
-from tbgen.server.wheel import assemble_backends, installed_wheel, server_environment
+from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.log import explanation
+from tbgen.server.embedded.ports import free_ports
+from tbgen.server.embedded.process import ServerProcess
+from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
 
 CACHE = Path(__file__).parents[2] / ".cache"
 POSIX_LOCALE = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

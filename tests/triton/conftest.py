@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from tbgen.server.bench.point import Load, Timing
 from tbgen.server.bench.report import json_from_report
 from tbgen.server.bench.sweep import Plan, Report, bench
 from tbgen.server.bench.texts import Corpus, own_corpus
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.triton.browser import looked_at
 
 QUICK = Timing(seconds=0.5, warmup=0.2, timeout=10.0)

@@ -14,12 +14,12 @@ import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
 from tbgen.generator.check.check import check_repository
-from tbgen.generator.config import config_from_text
+from tbgen.generator.models.config import config_from_text
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.update import requests_from_records
-from tbgen.server.cache import cache_arguments, models_that_ask
-from tbgen.server.connection import Connection
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.cache import cache_arguments, models_that_ask
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.texts import HARD_TEXTS
 from tests.waiting import wait_until
 

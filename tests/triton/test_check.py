@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from tbgen.generator.check.check import check_repository
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.triton import good_models
 from tests.triton.broken.python_models import WAITING
 from tests.triton.broken.table import ROWS

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from tbgen.cli.check import check
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded.ports import free_ports
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.triton.counting import write_counting
 
 

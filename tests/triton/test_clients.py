@@ -17,9 +17,9 @@ from tbgen.cli.main import main
 from tbgen.export.errors import UserError
 from tbgen.generator.client_code import LANGUAGES as ENDINGS
 from tbgen.generator.client_code import client_code
-from tbgen.generator.config import config_from_text
-from tbgen.server.client import infer
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.generator.models.config import config_from_text
+from tbgen.server.client.client import infer
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 
 RUN = {
     "python": [sys.executable],

@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from tbgen.cli.main import main
 from tbgen.export.errors import UserError
-from tbgen.server.connection import Connection
-from tbgen.server.deploy import deploy, planned, served_from_elsewhere
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
-from tbgen.server.live import Live
-from tbgen.server.stores import store_from
+from tbgen.server.client.connection import Connection
+from tbgen.server.deploy.deploy import deploy, planned, served_from_elsewhere
+from tbgen.server.deploy.live import Live
+from tbgen.server.deploy.stores import store_from
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.triton.broken.changes import edit
 from tests.triton.counting import ask, under_load, write_counting
 from tests.triton.good_models import python

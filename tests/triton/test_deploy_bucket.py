@@ -14,12 +14,12 @@ from click.testing import CliRunner
 
 from tbgen.cli.main import main
 from tbgen.export.errors import UserError
-from tbgen.server.connection import Connection
-from tbgen.server.deploy import deploy, planned
-from tbgen.server.ports import free_ports
-from tbgen.server.process import ServerProcess
-from tbgen.server.stores import store_from
-from tbgen.server.wheel import assemble_backends, installed_wheel, server_environment
+from tbgen.server.client.connection import Connection
+from tbgen.server.deploy.deploy import deploy, planned
+from tbgen.server.deploy.stores import store_from
+from tbgen.server.embedded.ports import free_ports
+from tbgen.server.embedded.process import ServerProcess
+from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
 from tests.triton.counting import ask, under_load, write_counting
 from tests.triton.test_deploy import MODES, put
 

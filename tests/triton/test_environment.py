@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tbgen.cli.main import main
-from tbgen.generator.config import config_from_text
+from tbgen.generator.models.config import config_from_text
 from tests.triton.bare import bare_server, interpreters
 from tests.triton.counting import ask, write_counting
 from tests.triton.test_nothing_to_install import RUNNING

@@ -8,8 +8,8 @@ import numpy as np
 
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.client import infer
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.client.client import infer
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 
 
 def test_fixed_length_gives_the_answers_of_dynamic_lengths(

@@ -15,7 +15,7 @@ import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.waiting import FOREVER, wait_until
 
 LONG = "오늘도 상한가 갔다 " * 100  # more tokens than the model reads

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpc
 
-from tbgen.generator.config import config_from_text
+from tbgen.generator.models.config import config_from_text
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.triton.test_gone_clients import Asking, given
 from tests.waiting import wait_until
 

@@ -18,8 +18,8 @@ import tritonclient.http as http
 from tritonclient.utils import InferenceServerException
 
 from tbgen.generator.presets import SAMPLES
-from tbgen.server.client import infer
-from tbgen.server.embedded import EmbeddedServer
+from tbgen.server.client.client import infer
+from tbgen.server.embedded.server import EmbeddedServer
 from tests.texts import HARD_TEXTS
 
 FRONTS = ["kcbert_onnx_ensemble", "kcbert_onnx_bls"]

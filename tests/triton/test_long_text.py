@@ -12,12 +12,12 @@ from tritonclient.utils import InferenceServerException
 
 from tbgen.export.errors import UserError
 from tbgen.generator.engines import ENGINES
-from tbgen.generator.graph import models_of
-from tbgen.generator.long_text import WINDOWED, task_for
+from tbgen.generator.models.graph import models_of
+from tbgen.generator.models.long_text import WINDOWED, task_for
+from tbgen.generator.models.write import write_models
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.tasks import TASKS
-from tbgen.generator.write import write_models
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column
 from tests.backends.test_long_text import HEADS, MIXED, STRIDE, pair_of

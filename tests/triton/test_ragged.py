@@ -11,8 +11,8 @@ import pytest
 
 from tbgen.export.errors import UserError
 from tbgen.generator.check.check import check_repository
-from tbgen.server.connection import Connection
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.triton import good_models
 from tests.triton.broken.ragged import FAILING, WRONG
 from tests.triton.broken.table import ROWS

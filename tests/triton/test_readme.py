@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.server.embedded import server_on_free_ports
-from tbgen.server.ports import free_ports
+from tbgen.server.embedded.ports import free_ports
+from tbgen.server.embedded.server import server_on_free_ports
 
 ROOT = Path(__file__).parents[2]
 READMES = ["README.md", "README.ko.md"]

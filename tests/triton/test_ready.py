@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from tbgen.cli.main import main
 from tbgen.generator.presets import SAMPLES
-from tbgen.server.client import infer
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.client.client import infer
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 
 NAMES = {"input_ids": "ids", "outputs": "logits"}
 

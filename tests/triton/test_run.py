@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tbgen.generator.local.models import LocalModels
-from tbgen.server.connection import Connection
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.texts import HARD_TEXTS
 
 PROBE = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")

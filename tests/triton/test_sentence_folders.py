@@ -11,10 +11,10 @@ import pytest
 import tritonclient.http as http
 
 from tbgen.generator.engines import ENGINES
-from tbgen.generator.graph import models_of
+from tbgen.generator.models.graph import models_of
+from tbgen.generator.models.write import write_models
 from tbgen.generator.tasks import TASKS
-from tbgen.generator.write import write_models
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.backends.served import column
 from tests.backends.test_sentence_folders import TEXTS, exported
 from tests.export.sentence_folders import bi_encoder, change, written

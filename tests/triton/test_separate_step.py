@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from tbgen.generator.config import config_from_text
+from tbgen.generator.models.config import config_from_text
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.connection import Connection
-from tbgen.server.embedded import server_on_free_ports
+from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.server import server_on_free_ports
 from tests.texts import SENTENCES
 
 STEP = """

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from tbgen.cli.main import main
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.connection import Connection
-from tbgen.server.embedded import server_on_free_ports
+from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.server import server_on_free_ports
 from tests.texts import HARD_TEXTS
 from tests.triton.bare import bare_server, interpreters
 

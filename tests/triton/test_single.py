@@ -16,10 +16,10 @@ from tbgen.export.errors import UserError
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.bench.parts import front_from_server
-from tbgen.server.client import infer
-from tbgen.server.connection import Connection
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
-from tbgen.server.tune_knobs import KNOBS, Draft
+from tbgen.server.client.client import infer
+from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.tune.knobs import KNOBS, Draft
 from tests.texts import HARD_TEXTS
 
 SINGLE = "kcbert_onnx_single"

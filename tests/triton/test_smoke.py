@@ -12,14 +12,14 @@ from click.testing import CliRunner
 
 from tbgen.cli.main import main
 from tbgen.generator.check.check import check_repository
-from tbgen.generator.example import said_of_folder
+from tbgen.generator.compare.example import said_of_folder
 from tbgen.generator.repository import RECORD
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.tasks import TASKS
 from tbgen.server.bench.texts import own_corpus, requests_from_corpus, text_inputs
-from tbgen.server.connection import Connection
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
-from tbgen.server.smoke import smoke
+from tbgen.server.client.connection import Connection
+from tbgen.server.client.smoke import smoke
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.triton.good_models import python, write
 from tests.triton.test_tasks import CASES, ROADS, pair_of

@@ -18,10 +18,10 @@ from tritonclient.utils import InferenceServerException
 
 from tbgen.backends.chain import chain_parameters, step_from_file
 from tbgen.generator.engines import ENGINES
-from tbgen.generator.graph import models_of
+from tbgen.generator.models.graph import models_of
+from tbgen.generator.models.write import write_models
 from tbgen.generator.tasks import TASKS
-from tbgen.generator.write import write_models
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column, rows
 from tests.texts import HARD_TEXTS, SENTENCES

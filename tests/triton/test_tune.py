@@ -13,13 +13,13 @@ from click.testing import CliRunner
 
 from tbgen.cli.tune import tune as command
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server import tune
 from tbgen.server.bench.parts import front_from_server
 from tbgen.server.bench.point import Load, Timing
-from tbgen.server.connection import Connection
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
-from tbgen.server.tune_knobs import KNOBS, Draft, splits_of, turned
-from tbgen.server.tune_stages import LiveStage, write
+from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.tune.knobs import KNOBS, Draft, splits_of, turned
+from tbgen.server.tune.stages import LiveStage, write
+from tbgen.server.tune.tune import tune
 
 ENSEMBLE, BLS = "kcbert_onnx_ensemble", "kcbert_onnx_bls"
 
@@ -165,7 +165,7 @@ def test_a_setting_that_does_not_load_is_out_of_the_question(
         def serving(self, edits: Any, models: Any) -> Any:
             config = slow_repository / "kcbert_onnx" / "config.pbtxt"
             config.write_text(config.read_text(encoding="utf-8").replace("dims: 3", "dims: 4"), encoding="utf-8")
-            from tbgen.server.tune_stages import EmbeddedStage
+            from tbgen.server.tune.stages import EmbeddedStage
 
             return EmbeddedStage(slow_repository).serving(edits, models)
 

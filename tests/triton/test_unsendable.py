@@ -10,7 +10,7 @@ import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded import server_on_free_ports
+from tbgen.server.embedded.server import server_on_free_ports
 
 HALVES = '''
 """Cuts each text between the halves of a surrogate pair when it holds an emoji."""

@@ -12,15 +12,15 @@ from click.testing import CliRunner
 from onnx import numpy_helper
 
 from tbgen.cli.main import main
-from tbgen.export.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
-from tbgen.export.onnx import onnx_from_checkpoint
-from tbgen.export.parity import torch_run
-from tbgen.export.sentences import TEXTS as SENTENCES
+from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.parity.parity import torch_run
+from tbgen.export.parity.sentences import TEXTS as SENTENCES
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded import EmbeddedServer
-from tbgen.server.verify import drift_advice, scaffold_named
+from tbgen.server.embedded.server import EmbeddedServer
+from tbgen.server.verify.verify import drift_advice, scaffold_named
 from tests.export import checkpoints
 
 TEXTS = "오늘도 상한가 갔다\n정기 주주총회는 다음 달 20일에 열린다.\n🔥 떡상\nSell.\n"

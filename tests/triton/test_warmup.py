@@ -9,11 +9,11 @@ from tritonclient.grpc import InferenceServerClient
 
 from tbgen.export.exported import exported_from_folder
 from tbgen.generator.check.check import check_repository
-from tbgen.generator.config import config_from_text
+from tbgen.generator.models.config import config_from_text
+from tbgen.generator.models.warmup import warmup_shapes
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.generator.warmup import warmup_shapes
-from tbgen.server.client import infer
-from tbgen.server.embedded import EmbeddedServer, server_on_free_ports
+from tbgen.server.client.client import infer
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,6 @@ def test_every_length_of_a_plan_with_its_fewest_and_most_rows(
     sample_export: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exported = exported_from_folder(sample_export)
-    monkeypatch.setattr("tbgen.generator.warmup.engine_shapes", lambda _: [[1, 1, 1, 300], [32, 32, 1, 128]])
-    monkeypatch.setattr("tbgen.generator.warmup.plan_buckets", lambda _: [64, 128, 300])
+    monkeypatch.setattr("tbgen.generator.models.warmup.engine_shapes", lambda _: [[1, 1, 1, 300], [32, 32, 1, 128]])
+    monkeypatch.setattr("tbgen.generator.models.warmup.plan_buckets", lambda _: [64, 128, 300])
     assert list(warmup_shapes(exported, 32)) == [(1, 64), (1, 128), (1, 300), (32, 64), (32, 128)]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tbgen.generator.step import Step
+from tbgen.generator.steps.step import Step
 from tbgen.generator.tasks import Task
 
 FILE = Path(__file__).parent / "polarity.py"

@@ -22,9 +22,9 @@ import tensorrt_configuration as configuration  # type: ignore[import-not-found]
 import triton_python_backend_utils as pb_utils
 
 from tbgen.export.errors import UserError
-from tbgen.export.tensorrt_plan import plan_from_file
-from tbgen.export.tensorrt_profiles import profile_for
-from tbgen.export.tensorrt_session import PlanSession
+from tbgen.export.tensorrt.plan import plan_from_file
+from tbgen.export.tensorrt.profiles import profile_for
+from tbgen.export.tensorrt.session import PlanSession
 
 Arrays = dict[str, np.ndarray]
 

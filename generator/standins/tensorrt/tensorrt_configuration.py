@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.exported import TensorSpec
-from tbgen.export.tensorrt_plan import Plan
-from tbgen.export.tensorrt_profiles import Profile
+from tbgen.export.tensorrt.plan import Plan
+from tbgen.export.tensorrt.profiles import Profile
 
 Json = dict[str, Any]
 Profiles = Mapping[int, Profile]

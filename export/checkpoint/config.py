@@ -1,0 +1,253 @@
+"""config.json as transformers 5 reads it: the keys that decide anything here, their types, defaults and refusals.
+
+docs/export.md has the table of all keys. What is read here is read before anything long is done, and without
+transformers; its own reading of the whole file comes when the model is built (export/checkpoint/pytorch.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.checkpoint.lookalikes import cure
+from tbgen.export.errors import UserError
+from tbgen.export.files import read_json
+from tbgen.export.tasks import FAMILIES, positions_of
+
+PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
+SIGMOID_MEND = 'write "regression" for a number, or "multi_label_classification" for a label that is right or wrong'
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a key's value must be, in words and as a test of it; null stands for its absence where `optional`."""
+
+    what: str
+    fits: Callable[[Any], bool]
+    optional: bool = False
+
+
+def whole(least: int) -> Rule:
+    """A whole number from `least` on."""
+    return Rule(f"a whole number from {least} on", lambda value: type(value) is int and value >= least)
+
+
+SWITCH = Rule("true or false", lambda value: type(value) is bool)
+RULES = {
+    "model_type": Rule("a family's name", lambda value: isinstance(value, str)),
+    "architectures": Rule(
+        'a list of class names, such as ["BertForSequenceClassification"]',
+        lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+        optional=True,
+    ),
+    "id2label": Rule(
+        'an object of the classes by number, such as {"0": "negative", "1": "positive"}',
+        lambda value: isinstance(value, dict) and bool(value) and all(map(is_class, value.items())),
+        optional=True,
+    ),
+    "label2id": Rule(
+        'an object of the numbers by class, such as {"negative": 0, "positive": 1}',
+        lambda value: isinstance(value, dict) and all(str(number).isdecimal() for number in value.values()),
+        optional=True,
+    ),
+    "num_labels": Rule("a whole number from 1 on", lambda value: type(value) is int and value >= 1, optional=True),
+    "problem_type": Rule(f"one of {', '.join(PROBLEMS)}", lambda value: value in PROBLEMS, optional=True),
+    "pad_token_id": Rule("a whole number or null", lambda value: value is None or type(value) is int),
+    "vocab_size": whole(1),
+    "max_position_embeddings": whole(1),
+    "type_vocab_size": whole(0),
+    "is_decoder": SWITCH,
+    "add_cross_attention": SWITCH,
+}
+# Its width, heads and layers, under the names of each family; the widths that must be whole multiples of the heads.
+RULES |= {name: whole(1) for name in ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size")}
+RULES |= {name: whole(1) for name in ("dim", "n_heads", "n_layers", "hidden_dim")}
+HEADED = (("hidden_size", "num_attention_heads"), ("dim", "n_heads"))
+ALIASES = {"dim": "hidden_size", "n_heads": "num_attention_heads"}  # DistilBERT's names; the other name wins
+
+LEAST = 2  # tokens of a text
+
+SIZE = {"max_position_embeddings": 512, "hidden_size": 768, "num_attention_heads": 12, "pad_token_id": 0}
+KIN = {**SIZE, "type_vocab_size": 2, "pad_token_id": 1}
+DISENTANGLED = {**SIZE, "type_vocab_size": 0}
+# What transformers takes where config.json is silent; tests/export/test_config.py compares it.
+DEFAULTS: dict[str, dict[str, int]] = {
+    "bert": {**SIZE, "vocab_size": 30522, "type_vocab_size": 2},
+    "distilbert": {"vocab_size": 30522, "max_position_embeddings": 512, "dim": 768, "n_heads": 12, "pad_token_id": 0},
+    "roberta": {**KIN, "vocab_size": 50265},
+    "xlm-roberta": {**KIN, "vocab_size": 30522},
+    "camembert": {**KIN, "vocab_size": 30522},
+    "electra": {**SIZE, "vocab_size": 30522, "type_vocab_size": 2, "hidden_size": 256, "num_attention_heads": 4},
+    "albert": {**SIZE, "vocab_size": 30000, "type_vocab_size": 2, "hidden_size": 4096, "num_attention_heads": 64},
+    "mpnet": {**SIZE, "vocab_size": 30527, "pad_token_id": 1},
+    "deberta": {**DISENTANGLED, "vocab_size": 50265},
+    "deberta-v2": {**DISENTANGLED, "vocab_size": 128100, "hidden_size": 1536, "num_attention_heads": 24},
+    "modernbert": {**SIZE, "vocab_size": 50368, "max_position_embeddings": 8192, "pad_token_id": 50283},
+}
+
+# How the names of transformers' classes begin.
+NAMES = {
+    "bert": "Bert",
+    "distilbert": "DistilBert",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "camembert": "Camembert",
+    "electra": "Electra",
+    "albert": "Albert",
+    "mpnet": "MPNet",
+    "deberta": "Deberta",
+    "deberta-v2": "DebertaV2",
+    "modernbert": "ModernBert",
+}
+
+
+def config_from_folder(folder: Path) -> dict[str, Any]:
+    """The config.json of a checkpoint of a known family. Raises UserError for whatever is wrong with it."""
+    saved = "a checkpoint's folder has one; save it with model.save_pretrained(folder)"
+    return encoder_config(read_json(folder, "config.json", cure(folder, saved)))
+
+
+def encoder_config(raw: dict[str, Any]) -> dict[str, Any]:
+    """A config.json as transformers takes it: checked, its classes and its family's defaults written out.
+
+    Raises UserError for a value of another type, an unknown family, and what would be answered otherwise than in
+    training.
+    """
+    config = checked_config(raw)
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        name = f"no encoder family {family!r}" if family else "config.json does not name its family (model_type)"
+        raise UserError(
+            f"{name}. Encoder families: {', '.join(sorted(FAMILIES))}. A model of another one can be served from an "
+            "ONNX file that was made elsewhere: --source model.onnx --tokenizer DIR"
+        )
+    own = DEFAULTS[family]
+    config |= {key: value for key, value in own.items() if key not in config and ALIASES.get(key) not in config}
+    check_sizes(config)
+    for refuse in REFUSALS:
+        refuse(config)
+    return config
+
+
+def checked_config(raw: dict[str, Any]) -> dict[str, Any]:
+    """A config.json of any family: its values are of the right types, and id2label names all classes.
+
+    null is left out where it stands for absence. Raises UserError.
+    """
+    config = {key: value for key, value in raw.items() if value is not None or not optional(key)}
+    for key, value in config.items():
+        if key in RULES and not RULES[key].fits(value):
+            shown = json.dumps(value, ensure_ascii=False)
+            raise UserError(f"config.json says {key}: {shown}; it must be {RULES[key].what}")
+    count = config.pop("num_labels", None)
+    config.setdefault("id2label", {str(index): f"LABEL_{index}" for index in range(count or 2)})
+    labels = own_labels(config)
+    if count not in (None, len(labels)):
+        raise UserError(
+            f"config.json says num_labels: {count}, its id2label has {len(labels)} ({', '.join(labels)}); transformers "
+            "would take the number and forget the names: leave num_labels out, or name them all"
+        )
+    if len(labels) == 1 and config.get("problem_type") == PROBLEMS[0]:
+        raise UserError(
+            f"config.json says problem_type: {PROBLEMS[0]}, with one label, {labels[0]!r}, which transformers refuses; "
+            + SIGMOID_MEND
+        )
+    return config
+
+
+def optional(key: str) -> bool:
+    """Whether null is as good as no value."""
+    return key in RULES and RULES[key].optional
+
+
+def is_class(item: tuple[Any, Any]) -> bool:
+    """Whether an entry of id2label is a number, as JSON writes keys, and a name."""
+    index, label = item
+    return str(index).isdecimal() and isinstance(label, (str, int, float))
+
+
+def own_labels(config: dict[str, Any]) -> tuple[str, ...]:
+    """The classes of config.json in the order of their numbers; two nameless ones where it has none."""
+    id2label = {int(index): str(label) for index, label in config.get("id2label", {0: "LABEL_0", 1: "LABEL_1"}).items()}
+    if sorted(id2label) != list(range(len(id2label))):
+        raise UserError(f"id2label of config.json has the numbers {sorted(id2label)}, not 0 to {len(id2label) - 1}")
+    return tuple(id2label[index] for index in range(len(id2label)))
+
+
+def check_sizes(config: dict[str, Any]) -> None:
+    """Raise UserError for sizes that contradict one another."""
+    width, heads = (next(config[name] for name in names if name in config) for names in zip(*HEADED, strict=True))
+    if width % heads:
+        raise UserError(
+            f"config.json says hidden_size {width} and num_attention_heads {heads}; the width must be a whole multiple "
+            "of the heads"
+        )
+    family = config["model_type"]
+    if positions_of(config) < LEAST:
+        raise UserError(
+            f"config.json says max_position_embeddings: {config['max_position_embeddings']}, which places "
+            f"{max(positions_of(config), 0)} tokens of {family}; a text has {LEAST} at least, its first and its last"
+        )
+    if DEFAULTS[family].get("type_vocab_size") and not config["type_vocab_size"]:
+        raise UserError(f"config.json says type_vocab_size: 0; {family} has one type of text or more")
+
+
+def refuse_quantized(config: dict[str, Any]) -> None:
+    """Raise UserError for weights that only a quantisation library can read."""
+    for key in ("quantization_config", "compression_config"):
+        if found := config.get(key):
+            method = str(found.get("quant_method", "unnamed")) if isinstance(found, dict) else "unnamed"
+            way = ": model.dequantize(), then model.save_pretrained(folder)" if method in DEQUANTIZING else ""
+            raise UserError(
+                f"config.json has a {key} ({method}): the weights are no plain numbers; take the checkpoint that was "
+                f"quantised, or save the weights dequantised{way}, without that key. tbgen quantises by itself: "
+                "--engine onnx_int8"
+            )
+
+
+def refuse_own_code(config: dict[str, Any]) -> None:
+    """Raise UserError for a model that is Python code beside the weights."""
+    auto_map = config.get("auto_map")
+    classes = auto_map if isinstance(auto_map, dict) else {}
+    if own := sorted({str(name) for auto, name in classes.items() if auto.startswith("AutoModel")}):
+        raise UserError(
+            f"auto_map of config.json names code of the checkpoint's own ({', '.join(own)}), which tbgen does not "
+            f"run; where the {config['model_type']} of transformers answers alike, take auto_map out, else export it "
+            "to ONNX yourself: --source model.onnx"
+        )
+
+
+def refuse_decoder(config: dict[str, Any]) -> None:
+    """Raise UserError for a model whose tokens see only those before them."""
+    on = [key for key in ("is_decoder", "add_cross_attention") if config.get(key)]
+    if on and config["model_type"] in DECODERS:
+        raise UserError(
+            f"config.json says {on[0]}: true, so each token reads only those before it; tbgen serves encoders. If it "
+            "was trained as one, write false"
+        )
+
+
+def refuse_forgotten(config: dict[str, Any]) -> None:
+    """Raise UserError for what transformers 4 computed and 5 no longer does, without a word."""
+    positions = config.get("position_embedding_type") or "absolute"
+    if positions != "absolute" and config["model_type"] in RELATIVE:
+        raise UserError(
+            f"config.json says position_embedding_type: {json.dumps(positions)}, which transformers 5 no longer "
+            "computes: it would answer otherwise than in training. Export it to ONNX with transformers 4, and name "
+            "that file: --source model.onnx"
+        )
+    if config.get("pruned_heads") and config["model_type"] in PRUNED:
+        raise UserError(
+            "config.json has pruned_heads, which transformers 5 no longer builds; export it to ONNX with "
+            "transformers 4, and name that file: --source model.onnx"
+        )
+
+
+DECODERS = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}
+RELATIVE = DECODERS | {"albert"}
+PRUNED = RELATIVE | {"distilbert", "mpnet"}
+DEQUANTIZING = {"bitsandbytes"}
+REFUSALS = (refuse_quantized, refuse_own_code, refuse_decoder, refuse_forgotten)

@@ -1,0 +1,166 @@
+"""A checkpoint as a PyTorch model: loaded whole, in float32, with eager attention."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tbgen.export.checkpoint.checkpoint import Checkpoint
+from tbgen.export.checkpoint.weights import listed, state_of, wrapper_of
+from tbgen.export.errors import UserError, require
+from tbgen.export.sentence.pooling import pooled_model
+from tbgen.export.tasks import task_named
+
+# Buffers that older versions saved with the weights; today's models make them themselves.
+BUFFERS = ("position_ids", "token_type_ids")
+# Keys of config.json that say how a model is run, not what it answers; the export says that itself.
+RUN = (
+    *("return_dict", "use_return_dict", "output_attentions", "output_hidden_states", "use_cache", "torchscript"),
+    *("attn_implementation", "_attn_implementation", "_attn_implementation_internal", "_attn_implementation_autoset"),
+    *("dtype", "torch_dtype", "chunk_size_feed_forward", "gradient_checkpointing", "experts_implementation"),
+    *(
+        "quantization_config",
+        "compression_config",
+        "auto_map",
+    ),  # empty here: config.py refuses others
+)
+# What transformers and torch raise for values that no model can be built of; none of them reads a file here.
+UNBUILDABLE = (ValueError, TypeError, KeyError, AttributeError, AssertionError, RuntimeError, ArithmeticError)
+
+
+def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = lambda _: None) -> Any:
+    """The transformers model of a checkpoint's task, ready to answer; its `taken_off` is what `wrapper_of` found.
+
+    `tell` is told of that. Raises UserError when the weights do not fill the model: transformers would fill the rest
+    with random numbers.
+    """
+    torch = require("torch", extra="onnx")
+    transformers = require("transformers", extra="onnx")
+    settings = {
+        "attn_implementation": "eager",
+        "dtype": torch.float32,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,  # they are refused below, with a sentence
+    }
+    with quiet(transformers):
+        config, empty = empty_model(checkpoint)
+        with readable(checkpoint):
+            state = state_of(checkpoint)
+            if taken_off := wrapper_of(state, empty):
+                tell(f"taking {taken_off!r} off the names of the weights")
+            state = {name.removeprefix(taken_off): tensor for name, tensor in state.items()}
+            model, loading = type(empty).from_pretrained(None, config=config, state_dict=state, **settings)
+    refuse_unknown(checkpoint, loading, empty)
+    refuse_gaps(checkpoint, loading)
+    refuse_unrunnable(model.eval())
+    if checkpoint.sentence and checkpoint.pooled:
+        model = pooled_model(model, checkpoint.sentence)
+    model.taken_off = taken_off
+    return model.eval()
+
+
+def empty_model(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    """What transformers makes of config.json, and the model of the task's class without weights. Raises UserError."""
+    torch = require("torch", extra="onnx")
+    transformers = require("transformers", extra="onnx")
+    strict = require("huggingface_hub.errors", extra="onnx").StrictDataclassError
+    auto = getattr(transformers, task_named(checkpoint.task).auto)
+    passed_over = {"model_type", *RUN} - ({"output_hidden_states"} if checkpoint.pooled else set())
+    settings = {key: value for key, value in checkpoint.config.items() if key not in passed_over}
+    try:
+        config = transformers.AutoConfig.for_model(checkpoint.config["model_type"], **settings)
+        with torch.device("meta"):
+            return config, auto.from_config(config, attn_implementation="eager")
+    except (strict, *UNBUILDABLE) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"transformers {transformers.__version__} builds no model from config.json ({reason}); mend that value, or "
+            "save the checkpoint again"
+        ) from error
+
+
+def refuse_unrunnable(model: Any) -> None:
+    """Raise UserError for a model of sizes that do not go together: it is built, and then reads not two tokens."""
+    torch = require("torch", extra="onnx")
+    tokens = torch.zeros((1, 2), dtype=torch.long)
+    try:
+        with torch.no_grad():
+            model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+    except (IndexError, *UNBUILDABLE) as error:
+        raise UserError(
+            f"transformers cannot run the model that config.json describes ({' '.join(str(error).split())}); mend its "
+            "sizes, or save the checkpoint again"
+        ) from error
+
+
+def refuse_unknown(checkpoint: Checkpoint, loading: dict[str, Any], model: Any) -> None:
+    """Raise UserError when the weights hold tensors that the model has no place for.
+
+    A folder may hold other heads; what is unknown inside the layers was part of what was trained.
+    """
+    unknown = sorted(name for name in loading["unexpected_keys"] if not name.endswith(BUFFERS))
+    missing = sorted(loading["missing_keys"])
+    if checkpoint.state is None:
+        own = f"{model.base_model_prefix}."
+        parts = {name for name, _ in model.base_model.named_children()} - {"pooler"}
+        unknown = [name for name in unknown if name.removeprefix(own).partition(".")[0] in parts]
+    if not unknown:
+        return
+    ending = "; does --base name its shape?" if checkpoint.state else "; is this config.json theirs?"
+    if any("lora_" in name for name in unknown):
+        ending = "; it is a LoRA model: model.merge_and_unload() first, and save what that gives"
+    raise UserError(
+        f"the {'state dict holds' if checkpoint.state else 'weights hold'} {listed(unknown)}, which the model has not"
+        + (f"; and {'it lacks' if checkpoint.state else 'they lack'} {listed(missing)}" if missing else "")
+        + ending
+    )
+
+
+def refuse_gaps(checkpoint: Checkpoint, loading: dict[str, Any]) -> None:
+    """Raise UserError when a tensor of the model is not among the weights, or has another shape there."""
+    mismatched = sorted(loading["mismatched_keys"])
+    if mismatched:
+        name, have, want = mismatched[0]
+        source = "the base" if checkpoint.state else "config.json"
+        ending = "they belong to two models"
+        if not checkpoint.state and checkpoint.labels and want[0] == len(checkpoint.labels) and have[1:] == want[1:]:
+            ending = f"its id2label must name {have[0]} labels, not {want[0]} ({', '.join(checkpoint.labels)})"
+        raise UserError(f"the weights hold {name!r} as {list(have)}, {source} makes it {list(want)}; {ending}")
+    # Hidden states are read before the pooler, which many checkpoints (RoBERTa with a head) come without.
+    unused = "pooler." if task_named(checkpoint.task).width == "hidden" else "\0"
+    missing = sorted(name for name in loading["missing_keys"] if unused not in name)
+    if missing:
+        saved = ", ".join(checkpoint.config.get("architectures") or [])
+        raise UserError(
+            f"the weights lack {listed(missing)}, which task {checkpoint.task!r} needs"
+            + (f"; the checkpoint was saved from {saved}" if saved else "")
+        )
+
+
+@contextmanager
+def readable(checkpoint: Checkpoint) -> Iterator[None]:
+    """Raise UserError for files of weights that are cut short or are something else."""
+    safetensors = require("safetensors", extra="onnx")
+    try:
+        yield
+    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        names = ", ".join(str(path) for path in checkpoint.weights())
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the weights in {names} cannot be read ({reason}); copy or save them again") from error
+
+
+@contextmanager
+def quiet(transformers: Any) -> Iterator[None]:
+    """Keep transformers' progress bars and reports off the terminal: what counts in them is checked and raised."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,311 @@
+"""From a checkpoint to an export folder: traced, checked, compared with PyTorch on real sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tbgen.export.checkpoint.checkpoint import Checkpoint
+from tbgen.export.checkpoint.pytorch import model_from_checkpoint
+from tbgen.export.errors import NoSuchName, UserError, require
+from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
+from tbgen.export.files import RECORD, sha256, whole_folder, write_json
+from tbgen.export.layout import LAYOUTS, LENGTHS, PACKED, PADDED
+from tbgen.export.onnx.fusion import fuse
+from tbgen.export.onnx.graph_file import opset_of, weights_beside
+from tbgen.export.onnx.packed import refuse_unpackable
+from tbgen.export.onnx.trace import write_graph
+from tbgen.export.parity.agreement import in_words
+from tbgen.export.parity.library import Library, refuse_other_ids
+from tbgen.export.parity.parity import Encoder, Parity, engine_parity
+from tbgen.export.parity.sentences import gate_sentences, gate_texts
+from tbgen.export.precision.drift import advice, holds
+from tbgen.export.precision.precision import Precision, precision_named
+from tbgen.export.precision.samples import Samples
+from tbgen.export.tokenizers.tokenizer import PLACES, check_vocabulary, write_tokenizer
+
+PACKAGES = ("torch", "transformers", "safetensors", "onnx", "onnxruntime", "tokenizers")
+
+
+def onnx_from_checkpoint(
+    checkpoint: Checkpoint,
+    folder: Path,
+    *,
+    opset: int = 17,
+    newest_opset: int | None = None,
+    newest_ir: int | None = None,
+    fixed_length: int | None = None,
+    layout: str = PADDED,
+    precision: str = "fp32",
+    optimize: bool = False,
+    keep_fp32: Sequence[str] = (),
+    texts: Sequence[str] | None = None,
+    tolerance: float | None = None,
+    force: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Exported:
+    """Write `folder` with model.onnx, the tokenizer, config.json and export.json.
+
+    Both axes of the inputs are dynamic; with `fixed_length` the sequence axis is that number and only the batch stays
+    dynamic. `layout` packed takes flat inputs and computes no padding (export/onnx/packed.py). `newest_opset` and
+    `newest_ir` are the newest that the server's ONNX Runtime reads. `optimize` fuses layers to operators of ONNX
+    Runtime alone. `keep_fp32` are beginnings of the names of nodes that another precision leaves as they are. `texts`
+    (default: a dozen Korean and English sentences) are compared with PyTorch, padded together; `tolerance` bounds the
+    largest difference of a logit (default: the precision's). `progress` is told each stage.
+    Raises UserError when the difference is larger, and for whatever the user can mend; then nothing is written.
+    """
+    for package in PACKAGES:
+        require(package, extra="onnx")  # now, not after minutes of work
+    row = precision_named(precision)
+    refuse_newer("opset", opset, newest_opset)
+    check_length(checkpoint, fixed_length)
+    check_layout(layout, checkpoint, fixed_length=fixed_length, optimize=optimize)
+    tell = progress or (lambda _: None)
+    with whole_folder(folder, force=force) as new:
+        traced = new.with_name("traced") / "model.onnx"
+        traced.parent.mkdir()
+        write_config(checkpoint, new)
+        write_tokenizer(checkpoint.tokenizer, new)
+        check_vocabulary(checkpoint.tokenizer.tokenizer, checkpoint.config["vocab_size"])
+        tell("loading the checkpoint")
+        model = model_from_checkpoint(checkpoint, tell)
+        tell("tracing the graph")
+        write_graph(model, checkpoint, traced, opset=opset, fixed_length=fixed_length, packed=layout == PACKED)
+        if optimize:
+            tell("fusing layers")
+            fuse(traced, traced, checkpoint.config)
+        if precision != "fp32":
+            tell(f"converting to {precision}")
+        samples = Samples(new / "tokenizer.json", checkpoint.max_length, fixed_length)
+        row.convert(traced, new / "model.onnx", checkpoint.row, keep_fp32, samples)
+        tell("checking the graph")
+        check_graph(new / "model.onnx")
+        exported = described(
+            checkpoint, new, fixed_length=fixed_length, layout=layout, precision=precision, optimized=optimize
+        )
+        if model.taken_off:
+            exported.made["taken_off"] = model.taken_off
+        refuse_newer("IR version", exported.made["ir_version"], newest_ir)
+        tell("comparing with PyTorch")
+        asked = texts or (None if precision == "fp32" else gate_sentences())
+        asked = gate_texts(asked, checkpoint.tokenizer.special_tokens, exported.max_length)
+        library = Library(checkpoint, model, max_length=exported.max_length)
+        refuse_other_ids(library, Encoder(exported).ids, asked, exported.tokenizer)
+        reference = library.run()
+        found = engine_parity(checkpoint, exported, asked, reference=reference)
+        bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
+        refuse_drift(found, bounds, lambda: advice(traced, exported, asked, reference, bounds, keep_fp32, tell))
+        limits: dict[str, Any] = {"tolerance": bounds.tolerance, "least_agreement": bounds.agreement}
+        limits |= {"not_asked": library.missing} if library.missing else {}
+        exported = replace(exported, parity={**asdict(found), **limits})
+        write_json(new / RECORD, record_of(exported))
+    return exported_from_folder(folder)
+
+
+def check_layout(layout: str, checkpoint: Checkpoint, *, fixed_length: int | None, optimize: bool) -> None:
+    """Raise UserError for an unknown layout, or for a packed one where it cannot be."""
+    if layout not in LAYOUTS:
+        raise NoSuchName("layout", layout, list(LAYOUTS))
+    if layout != PACKED:
+        return
+    refuse_unpackable(checkpoint)
+    if fixed_length is not None or optimize:
+        raise UserError(
+            f"{'a fixed length' if fixed_length else '--optimize'} goes with --layout padded; the packed layout has no "
+            "padding, and its attention is not one that ONNX Runtime fuses"
+        )
+
+
+def expected_export(
+    checkpoint: Checkpoint, folder: Path, *, fixed_length: int | None, precision: str, layout: str
+) -> Exported:
+    """What an export of the checkpoint will be, before anything long is done; its file in `folder` has tensors alone.
+
+    Raises UserError for a tokenizer or a length that does not fit the checkpoint.
+    """
+    check_length(checkpoint, fixed_length)
+    check_layout(layout, checkpoint, fixed_length=fixed_length, optimize=False)
+    write_config(checkpoint, folder)
+    write_tokenizer(checkpoint.tokenizer, folder)
+    check_vocabulary(checkpoint.tokenizer.tokenizer, checkpoint.config["vocab_size"])
+    config, row = checkpoint.config, checkpoint.row
+    sequence: tuple[int | str, ...] = ("batch", fixed_length or "sequence")
+    widths = {
+        "labels": len(checkpoint.labels),
+        "hidden": checkpoint.width(hidden_of(config)),
+        "vocabulary": config["vocab_size"],
+    }
+    width = (widths[row.width],) if row.width in widths else ()
+    shape = (*(sequence if row.per_token else sequence[:1]), *width)
+    inputs = {name: TensorSpec("int64", sequence) for name in checkpoint.inputs}
+    outputs = {name: TensorSpec("float32", shape) for name in row.outputs}
+    flat = {name: TensorSpec("int64", ("elements",)) for name in inputs} | {LENGTHS: TensorSpec("int32", ("batch",))}
+    write_interface(folder / "model.onnx", flat if layout == PACKED else inputs, outputs)
+    return Exported(
+        folder=folder,
+        model=folder / "model.onnx",
+        weights=None,
+        tokenizer=folder / "tokenizer.json",
+        task=checkpoint.task,
+        labels=checkpoint.labels,
+        problem=checkpoint.problem,
+        max_length=fixed_length or checkpoint.max_length,
+        fixed_length=fixed_length,
+        inputs=inputs,
+        outputs=outputs,
+        special=dict(checkpoint.tokenizer.special),
+        sentence=checkpoint.sentence.record() if checkpoint.sentence else {},
+        reading=dict(checkpoint.tokenizer.settings),
+        made={
+            "precision": precision,
+            "layout": layout,
+            "source": checkpoint.source,
+        },
+    )
+
+
+def write_interface(path: Path, inputs: dict[str, TensorSpec], outputs: dict[str, TensorSpec]) -> None:
+    """Write an ONNX file that has these tensors and computes nothing."""
+    helper = require("onnx", extra="onnx").helper
+    tensors = [
+        [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape)
+            for name, spec in side.items()
+        ]
+        for side in (inputs, outputs)
+    ]
+    path.write_bytes(helper.make_model(helper.make_graph([], "expected", *tensors)).SerializeToString())
+
+
+def check_length(checkpoint: Checkpoint, fixed_length: int | None) -> None:
+    """Raise UserError for a fixed length that the checkpoint cannot read."""
+    if fixed_length is not None and not 2 <= fixed_length <= checkpoint.max_length:
+        raise UserError(
+            f"fixed length {fixed_length} does not fit: the checkpoint reads 2 to {checkpoint.max_length} tokens"
+        )
+
+
+def refuse_newer(what: str, made: int, newest: int | None) -> None:
+    """Raise UserError for a version that the server's ONNX Runtime cannot read."""
+    if newest is not None and made > newest:
+        raise UserError(f"{what} {made} is newer than the server's ONNX Runtime reads, which is {newest} at most")
+
+
+def refuse_drift(found: Parity, bounds: Precision, advise: Callable[[], str], *, reference: str = "PyTorch") -> None:
+    """Raise UserError when the engine's answers are not the reference's, or NaN, which fails every comparison."""
+    if holds(found, bounds):
+        return
+    advised = advise()
+    ending = "; nothing was written" + (f". {advised}" if advised else "")
+    if not found.max_abs <= bounds.tolerance:
+        raise UserError(
+            f"the ONNX file differs from {reference} by {found.max_abs:g} in a logit, "
+            f"the tolerance is {bounds.tolerance:g}{ending}"
+        )
+    if found.agreement < bounds.agreement:
+        raise UserError(
+            f"{found.flips} of {found.decisions} decisions differ from {reference}'s, {found.agreement:.4f} agree "
+            f"and {bounds.agreement:g} must{ending}"
+        )
+    if not found.answers_hold:
+        raise UserError(f"the answers are not those of {reference}: {in_words(found.answers)}{ending}")
+    raise UserError(f"padding moves a logit by {found.padding_abs:g}, the tolerance is {bounds.tolerance:g}{ending}")
+
+
+def traced_like(checkpoint: Checkpoint, exported: Exported, folder: Path) -> Path:
+    """The FP32 graph that an export was converted from, traced again into `folder`."""
+    traced = folder / "model.onnx"
+    model = model_from_checkpoint(checkpoint)
+    made = exported.made
+    write_graph(
+        model,
+        checkpoint,
+        traced,
+        opset=made["opset"],
+        fixed_length=exported.fixed_length,
+        packed=exported.packed,
+    )
+    if made["optimized"]:
+        fuse(traced, traced, checkpoint.config)
+    return traced
+
+
+def check_graph(path: Path) -> None:
+    """Let onnx.checker read the file, shapes included."""
+    onnx = require("onnx", extra="onnx")
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def write_config(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write config.json, with the labels as they were named and without the place it came from."""
+    config = {key: value for key, value in checkpoint.config.items() if key not in PLACES}
+    if checkpoint.labels:
+        config["id2label"] = {str(index): label for index, label in enumerate(checkpoint.labels)}
+        config["label2id"] = {label: index for index, label in enumerate(checkpoint.labels)}
+    write_json(folder / "config.json", config)
+
+
+def described(
+    checkpoint: Checkpoint, folder: Path, *, fixed_length: int | None, layout: str, precision: str, optimized: bool
+) -> Exported:
+    """The record of an export, as yet without its parity."""
+    onnx = require("onnx", extra="onnx")
+    model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
+    weights = weights_beside(folder / "model.onnx")
+    return Exported(
+        folder=folder,
+        model=folder / "model.onnx",
+        weights=weights if weights.is_file() else None,
+        tokenizer=folder / "tokenizer.json",
+        task=checkpoint.task,
+        labels=checkpoint.labels,
+        problem=checkpoint.problem,
+        max_length=fixed_length or checkpoint.max_length,
+        fixed_length=fixed_length,
+        inputs=tensor_specs(model.graph.input) if layout == PADDED else padded_specs(checkpoint.inputs),
+        outputs=tensor_specs(model.graph.output),
+        special=dict(checkpoint.tokenizer.special),
+        sentence=checkpoint.sentence.record() if checkpoint.sentence else {},
+        reading=dict(checkpoint.tokenizer.settings),
+        made={
+            "opset": opset_of(model),
+            "ir_version": model.ir_version,
+            "precision": precision,
+            "optimized": optimized,
+            **({"layout": layout, "hidden": hidden_of(checkpoint.config)} if layout != PADDED else {}),
+            "sha256": sha256(folder / "model.onnx"),
+            **({"weights_sha256": sha256(weights)} if weights.is_file() else {}),
+            **checkpoint.origin,
+            "source": checkpoint.source,
+            "chosen": checkpoint.chosen,
+            "versions": {
+                name: version(name).partition("+")[0] for name in ("onnx", "onnxruntime", "torch", "transformers")
+            },
+        },
+    )
+
+
+def tensor_specs(tensors: Any) -> dict[str, TensorSpec]:
+    """Names, types and shapes of a graph's inputs or outputs; a dynamic axis by its name."""
+    onnx = require("onnx", extra="onnx")
+    specs = {}
+    for tensor in tensors:
+        kind = tensor.type.tensor_type
+        shape = tuple(axis.dim_param or axis.dim_value for axis in kind.shape.dim)
+        specs[tensor.name] = TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name, shape)
+    return specs
+
+
+def hidden_of(config: dict[str, Any]) -> int:
+    """How wide a model's layers are; DistilBERT has a name of its own for it."""
+    return int(config.get("hidden_size") or config["dim"])
+
+
+def padded_specs(names: Sequence[str]) -> dict[str, TensorSpec]:
+    """What clients send to a packed engine: rows of tokens, as to any other."""
+    return {name: TensorSpec("int64", ("batch", "sequence")) for name in names}

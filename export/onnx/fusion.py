@@ -1,0 +1,73 @@
+"""ONNX Runtime's own transformer fusion: whole attention layers as single operators, which no other engine can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tbgen.export.errors import UserError, require
+from tbgen.export.onnx.graph_file import load_graph, save_graph
+from tbgen.export.precision.precision import quiet
+
+# The families in whose graphs the fusion finds attention; in the others it only does what ONNX Runtime does anyway.
+FUSED = ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra")
+
+
+def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
+    """Write `source` with fused operators of com.microsoft to `target`.
+
+    Raises UserError for a family that gains nothing, and for a graph without an attention layer that it knows.
+    """
+    family = config["model_type"]
+    if family not in FUSED:
+        raise UserError(f"--optimize finds no attention layers in a {family} graph; it serves {', '.join(FUSED)}")
+    heads = config.get("num_attention_heads") or config["n_heads"]  # DistilBERT has names of its own
+    hidden = config.get("hidden_size") or config["dim"]
+    optimizer = require("onnxruntime.transformers.optimizer", extra="onnx")
+    options = require("onnxruntime.transformers.fusion_options", extra="onnx").FusionOptions("bert")
+    options.use_raw_attention_mask()  # else it is summed up, as if no masked token could stand before a real one
+    model = load_graph(source)
+    divide_scores(model.graph)
+    save_graph(model, target)
+    with quiet():
+        fused = optimizer.optimize_model(
+            str(target),
+            model_type="bert",
+            num_heads=heads,
+            hidden_size=hidden,
+            optimization_options=options,
+            opt_level=0,
+        )
+        fused.topological_sort(is_deterministic=True)
+    if not any(node.op_type == "Attention" for node in fused.model.graph.node):
+        raise UserError("--optimize found no attention layer in this graph; export without it")
+    save_graph(fused.model, target)
+
+
+def divide_scores(graph: Any) -> None:
+    """Write each attention's `scores * scale` as `scores / (1 / scale)`.
+
+    The fusion looks for the mask by its product and takes the product with the scale for it, as the two stand beside
+    each other in today's models; it was written for those that divide.
+    """
+    numpy_helper = require("onnx", extra="onnx").numpy_helper
+    makers = {output: node for node in graph.node for output in node.output}
+    sums = [makers[node.input[0]] for node in graph.node if node.op_type == "Softmax" and node.input[0] in makers]
+    for total in sums:
+        product, factor = find_scale(total, makers)
+        if product is not None:
+            value = numpy_helper.to_array(factor.attribute[0].t)
+            product.op_type = "Div"
+            factor.attribute[0].t.CopyFrom(numpy_helper.from_array((1 / value).astype(np.float32)))
+
+
+def find_scale(total: Any, makers: dict[str, Any]) -> tuple[Any, Any]:
+    """The product of scores and scale in a sum with the mask, and the node of the constant; None for other sums."""
+    for name in total.input if total.op_type == "Add" else ():
+        product = makers.get(name)
+        if product is not None and product.op_type == "Mul" and makers[product.input[0]].op_type == "MatMul":
+            factor = makers.get(product.input[1])
+            return (product, factor) if factor is not None and factor.op_type == "Constant" else (None, None)
+    return None, None

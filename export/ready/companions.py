@@ -1,0 +1,128 @@
+"""What lies beside a ready engine file: its tokenizer, and what a config.json or a person says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.checkpoint.checkpoint import AS_NAMED, architecture_of, checked_labels, checked_task, problem_of, told
+from tbgen.export.checkpoint.chosen import chosen
+from tbgen.export.checkpoint.config import checked_config
+from tbgen.export.errors import UserError
+from tbgen.export.exported import Exported, TensorSpec
+from tbgen.export.files import read_json_if_there, write_json
+from tbgen.export.sentence.folder import sentence_from_folder
+from tbgen.export.tasks import FAMILIES, Task, positions_of, row_of, task_named
+from tbgen.export.tokenizers.tokenizer import TYPES, TokenizerReading, reading_of_tokenizer, write_tokenizer
+
+POSITIONS = 512  # where nothing says how long a text may be
+POOLED = {"pooling": "none", "pooled": True, "normalize": False, "prompts": {}, "prompt": None}
+
+
+@dataclass(frozen=True)
+class Companions:
+    """The reading of the tokenizer's files, and what the engine is for; fields as in Exported."""
+
+    tokenizer: TokenizerReading
+    config: dict[str, Any]
+    task: str
+    labels: tuple[str, ...]
+    problem: str
+    max_length: int
+    sentence: dict[str, Any]
+    chosen: str = ""
+
+    @property
+    def row(self) -> Task:
+        """What the engine gives."""
+        return row_of(self.task, self.sentence)
+
+
+def companions_from_folder(folder: Path, *, task: str | None = None, labels: Sequence[str] | None = None) -> Companions:
+    """Read what lies beside a ready engine file; `task` and `labels` are as config.json says unless named.
+
+    Without a config.json both must be named. Raises UserError.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder {str(folder)!r}; --tokenizer names the one with tokenizer.json and config.json")
+    sentence = sentence_from_folder(folder)
+    place = sentence.transformer if sentence else folder
+    config = read_json_if_there(place, "config.json")
+    config = checked_config(config) if config else {}
+    told_by = told(task, sentence)
+    task = task or (sentence.task if sentence else None)
+    if not config and (task is None or (task_named(task).width == "labels" and not labels)):
+        raise UserError(
+            f"no config.json in {str(place)!r}; put the model's own beside the tokenizer, or say what it would: "
+            "--task, and --label once per class"
+        )
+    if labels:
+        config["id2label"] = {str(index): label for index, label in enumerate(labels)}
+    task = task if task and task_named(task) else checked_task(config, None)  # the graph itself will be tried
+    own = checked_labels(config, task, None)
+    sentence = sentence if sentence and sentence.serves(task) else None
+    tokenizer = reading_of_tokenizer(place, config, lower_case=sentence is not None and sentence.reading.lower_case)
+    limits = (positions(config), (sentence.max_length if sentence else None) or tokenizer.max_length)
+    return Companions(
+        tokenizer=tokenizer,
+        config=config,
+        task=task,
+        labels=own,
+        problem=problem_of(config),
+        max_length=min((limit for limit in limits if limit), default=POSITIONS),
+        sentence=sentence.record() if sentence else {},
+        chosen=chosen(task, told_by, architecture_of(config), own, problem_of(config), named=told_by == AS_NAMED),
+    )
+
+
+def positions(config: dict[str, Any]) -> int | None:
+    """How many tokens a model can place, if its config.json says so; it may be of any family. Raises UserError."""
+    rows: int | None = config.get("max_position_embeddings")
+    return positions_of(config) if rows and config.get("model_type") in FAMILIES else rows
+
+
+def write_companions(beside: Companions, folder: Path) -> None:
+    """Write tokenizer.json and config.json into an export's folder."""
+    write_tokenizer(beside.tokenizer, folder)
+    if beside.config:
+        write_json(folder / "config.json", beside.config)
+
+
+def described(
+    beside: Companions,
+    model: Path,
+    *,
+    inputs: dict[str, TensorSpec],
+    outputs: dict[str, TensorSpec],
+    asked_length: int | None,
+    shown: str,
+) -> Exported:
+    """An engine file with its companions, which lie written beside it; not yet tried, its making not yet said.
+
+    `asked_length` pads every text to that many tokens. Raises UserError for a file of another fixed length.
+    """
+    own = inputs["input_ids"].shape[1]
+    fixed = own if isinstance(own, int) else None
+    if fixed and asked_length and fixed != asked_length:
+        raise UserError(f"{shown!r} has a fixed length of {fixed} tokens, {asked_length} were asked for")
+    pooled = beside.row.width == "hidden" and all(len(spec.shape) == 2 for spec in outputs.values())
+    length = fixed or asked_length
+    untyped = {"token_types": False} if TYPES in inputs and not beside.tokenizer.types else {}
+    return Exported(
+        folder=model.parent,
+        model=model,
+        weights=None,
+        tokenizer=model.with_name("tokenizer.json"),
+        task=beside.task,
+        labels=beside.labels,
+        problem=beside.problem,
+        max_length=length or beside.max_length,
+        fixed_length=length,
+        inputs=inputs,
+        outputs=outputs,
+        special=dict(beside.tokenizer.special),
+        sentence={**POOLED, **beside.sentence, "pooled": True} if pooled else beside.sentence,
+        reading={**beside.tokenizer.settings, **untyped},
+    )

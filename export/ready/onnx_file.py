@@ -1,0 +1,242 @@
+"""A ready ONNX file with a tokenizer folder beside it: believed only after it was read and tried."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.errors import UserError, require
+from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
+from tbgen.export.files import RECORD, sha256, whole_folder, write_json
+from tbgen.export.onnx.export import check_graph, refuse_drift, refuse_newer, tensor_specs
+from tbgen.export.onnx.fusion import fuse
+from tbgen.export.onnx.graph_file import MICROSOFT, load_graph, opset_of, save_graph, weights_beside
+from tbgen.export.parity.parity import Encoder, engine_run, parity
+from tbgen.export.parity.sentences import gate_sentences
+from tbgen.export.precision.drift import advice
+from tbgen.export.precision.precision import precision_named
+from tbgen.export.precision.samples import Samples
+from tbgen.export.ready.adapt import adapt, engine_names, fix_widths, graph_inputs, name_nodes, names_from_words
+from tbgen.export.ready.companions import Companions, companions_from_folder, described, write_companions
+from tbgen.export.ready.tryout import try_out
+from tbgen.export.run import first_line, onnx_run, runtime_errors
+
+QUANTIZED = {"DynamicQuantizeLinear", "DequantizeLinear", "MatMulInteger", "QLinearMatMul", "QGemm"}
+OWN = "its FP32 file"  # what a converted file is held against: there is no checkpoint
+
+
+def export_from_onnx(
+    model: Path,
+    tokenizer: Path,
+    folder: Path,
+    *,
+    task: str | None = None,
+    labels: Sequence[str] | None = None,
+    rename: Sequence[str] = (),
+    fixed_length: int | None = None,
+    precision: str | None = None,
+    optimize: bool = False,
+    keep_fp32: Sequence[str] = (),
+    texts: Sequence[str] | None = None,
+    tolerance: float | None = None,
+    newest_opset: int | None = None,
+    newest_ir: int | None = None,
+    force: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Exported:
+    """Write `folder` as `onnx_from_checkpoint` does, around a file made elsewhere, which itself stays untouched.
+
+    A file that has the engine's tensors is copied as it is; otherwise its copy gets them: `rename` is of OLD=NEW words,
+    and the logits of a task with one output are found without. `tokenizer` is the folder of tokenizer and config.json,
+    whose task and labels count unless `task` and `labels` are named. The precision is the file's own (None), or it is
+    converted and the outcome held against it. Raises UserError when the file is damaged, or does not fit the task, the
+    labels, the tokenizer or the length.
+    """
+    beside = companions_from_folder(tokenizer, task=task, labels=labels)
+    graph = read_graph(model)
+    own = precision_of(graph)
+    check_conversion(model, own, precision or own, optimize)
+    refuse_newer("opset", opset_of(graph), newest_opset)
+    refuse_newer("IR version", graph.ir_version, newest_ir)
+    source = {file.name: sha256(file) for file in (model, *weight_files(graph, model))}
+    tell = progress or (lambda _: None)
+    with whole_folder(folder, force=force) as new:
+        write_companions(beside, new)
+        taken = new.with_name("taken") / "model.onnx"
+        taken.parent.mkdir()
+        tell("trying the ONNX file")
+        exported = taken_in(model, graph, taken, beside, new, names_from_words(rename), fixed_length)
+        found: dict[str, Any] = {}
+        if precision in {None, own} and not optimize:
+            for file in taken.parent.iterdir():
+                file.rename(new / file.name)
+        else:
+            tell(f"converting to {precision or own}")
+            source_file = convert(taken, exported, beside, precision or own, optimize, keep_fp32)
+            exported = replace(exported, made={"precision": precision or own, "optimized": optimize})
+            found = held(taken, source_file, exported, texts or gate_sentences(), tolerance, keep_fp32, tell)
+        made = made_of(exported.model, precision or own, optimize) | {"source": source, "chosen": beside.chosen}
+        weights = weights_beside(exported.model)
+        exported = replace(exported, made=made, parity=found, weights=weights if weights.is_file() else None)
+        write_json(new / RECORD, record_of(exported))
+    return exported_from_folder(folder)
+
+
+def read_graph(model: Path) -> Any:
+    """The parsed file, weights kept outside left there. Raises UserError for a damaged one."""
+    onnx = require("onnx", extra="onnx")
+    if not model.is_file():
+        raise UserError(f"no ONNX file {str(model)!r}")
+    try:
+        graph = onnx.load(str(model), load_external_data=False)
+        onnx.checker.check_model(str(model))
+    except (
+        onnx.onnx_cpp2py_export.checker.ValidationError,
+        require("google.protobuf.message", extra="onnx").DecodeError,
+    ) as error:
+        raise UserError(f"{str(model)!r} is no whole ONNX file: {first_line(error)}") from error
+    return graph
+
+
+def weight_files(graph: Any, model: Path) -> list[Path]:
+    """The files beside a model's in which its weights lie, if any."""
+    places = {
+        entry.value for tensor in graph.graph.initializer for entry in tensor.external_data if entry.key == "location"
+    }
+    return [model.parent / place for place in sorted(places)]
+
+
+def precision_of(graph: Any) -> str:
+    """The precision of a file's weights, a name of PRECISIONS."""
+    half = require("onnx", extra="onnx").TensorProto.FLOAT16
+    if QUANTIZED & {node.op_type for node in graph.graph.node}:
+        return "int8"
+    return "fp16" if any(tensor.data_type == half for tensor in graph.graph.initializer) else "fp32"
+
+
+def is_fused(graph: Any) -> bool:
+    """Whether the file has operators that only ONNX Runtime knows."""
+    return any(node.domain == MICROSOFT for node in graph.graph.node)
+
+
+def check_conversion(model: Path, own: str, wanted: str, optimize: bool) -> None:
+    """Raise UserError for a precision that cannot be made of the file's own."""
+    precision_named(wanted)
+    if own != "fp32" and (wanted != own or optimize):
+        what = "fused" if wanted == own else f"made {wanted}"
+        raise UserError(
+            f"{str(model)!r} is {own} and cannot be {what}; take it as it is (--precision {own}; in scaffold, --engine "
+            f"onnx_{own}), or start from its fp32 file"
+        )
+
+
+def taken_in(
+    model: Path,
+    graph: Any,
+    target: Path,
+    beside: Companions,
+    folder: Path,
+    rename: dict[str, str],
+    fixed_length: int | None,
+) -> Exported:
+    """Write the file to `target`, with the engine's tensors, and try it; what it is, as it will lie in `folder`.
+
+    Bytes change only where they have to: weights that lie apart come into one file of this project's name.
+    """
+    shown = str(model)
+    names = engine_names(graph.graph, beside.row, rename, repr(shown))
+    try:
+        whole = load_graph(model)
+    except ValueError as error:  # the file beside it is too short
+        raise UserError(f"{shown!r} is no whole ONNX file: {first_line(error)}") from error
+    if adapt(whole, names, repr(shown)) or weight_files(graph, model):
+        save_graph(whole, target)
+    else:
+        shutil.copyfile(model, target)
+    inputs, outputs = tensor_specs(graph_inputs(whole.graph)), tensor_specs(whole.graph.output)
+    check_batch(inputs, shown)
+    exported = described(
+        beside,
+        folder / "model.onnx",
+        inputs=inputs,
+        outputs={name: outputs[name] for name in beside.row.outputs},
+        asked_length=fixed_length,
+        shown=shown,
+    )
+    widths = try_out(exported, onnx_run(target), shown, runtime_errors(require("onnxruntime", extra="onnx")))
+    if fix_widths(whole, widths):
+        save_graph(whole, target)
+        outputs = tensor_specs(whole.graph.output)
+        exported = replace(exported, outputs={name: outputs[name] for name in exported.outputs})
+    return exported
+
+
+def check_batch(inputs: dict[str, TensorSpec], shown: str) -> None:
+    """Raise UserError for tensors that texts cannot be put into, any number of them."""
+    for name, spec in inputs.items():
+        if len(spec.shape) != 2 or isinstance(spec.shape[0], int):
+            raise UserError(
+                f"{shown!r} takes {name} as {list(spec.shape)}; it must be (batch, sequence), the batch open: export "
+                "it with a dynamic batch axis"
+            )
+
+
+def convert(
+    taken: Path, exported: Exported, beside: Companions, precision: str, optimize: bool, keep_fp32: Sequence[str]
+) -> Path:
+    """Make the engine's file of the one taken in, as `onnx_from_checkpoint` does of a traced one; what it came from."""
+    whole = load_graph(taken)
+    name_nodes(whole)
+    save_graph(whole, taken)
+    source = taken
+    if optimize:
+        if "model_type" not in beside.config:
+            raise UserError("--optimize needs the model's own config.json beside the tokenizer")
+        source = taken.parent.with_name("fused") / taken.name
+        source.parent.mkdir()
+        fuse(taken, source, beside.config)
+    samples = Samples(exported.tokenizer, exported.max_length, exported.fixed_length)
+    precision_named(precision).convert(source, exported.model, exported.row, keep_fp32, samples)
+    check_graph(exported.model)
+    return source
+
+
+def made_of(model: Path, precision: str, optimized: bool) -> dict[str, Any]:
+    """What is known of a file's making."""
+    graph = require("onnx", extra="onnx").load(str(model), load_external_data=False)
+    weights = weights_beside(model)
+    return {
+        "opset": opset_of(graph),
+        "ir_version": graph.ir_version,
+        "precision": precision,
+        "optimized": optimized or is_fused(graph),
+        "sha256": sha256(model),
+        **({"weights_sha256": sha256(weights)} if weights.is_file() else {}),
+    }
+
+
+def held(
+    taken: Path,
+    before: Path,
+    exported: Exported,
+    texts: Sequence[str],
+    tolerance: float | None,
+    keep_fp32: Sequence[str],
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """The comparison of a converted file with the one taken in, for its record. Raises UserError for a drift.
+
+    `before` is what it was converted from: the one taken in, or that with its layers fused.
+    """
+    row = precision_named(exported.made["precision"])
+    bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
+    reference = onnx_run(taken)
+    found = parity(reference, engine_run(exported), Encoder(exported), texts, exported)
+    refuse_drift(
+        found, bounds, lambda: advice(before, exported, texts, reference, bounds, keep_fp32, tell), reference=OWN
+    )
+    limits = {"tolerance": bounds.tolerance, "least_agreement": bounds.agreement}
+    return {**asdict(found), **limits, "against": OWN}

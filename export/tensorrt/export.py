@@ -1,0 +1,168 @@
+"""From an export folder with an ONNX file to one with a plan, held against the ONNX file on real sentences."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.errors import UserError
+from tbgen.export.exported import Exported, exported_from_folder, record_of
+from tbgen.export.files import RECORD, copy_files, whole_folder, write_json
+from tbgen.export.parity.agreement import in_words
+from tbgen.export.parity.parity import Encoder, Parity, parity
+from tbgen.export.parity.sentences import TEXTS, gate_sentences
+from tbgen.export.run import onnx_run
+from tbgen.export.tensorrt.builder import WORKSPACE, Progress, plan_from_onnx
+from tbgen.export.tensorrt.cuda import Gpu, gpu
+from tbgen.export.tensorrt.plan import Plan, plan_from_file, tensorrt
+from tbgen.export.tensorrt.profiles import Profile, buckets_of, check_profiles, default_profiles
+from tbgen.export.tensorrt.session import plan_run
+from tbgen.export.tensorrt.versions import traits_of
+
+PLAN = "model.plan"
+COMPANIONS = ("tokenizer.json", "special_tokens_map.json", "vocab.txt", "tokenizer_config.json", "config.json")
+TOLERANCE = {"fp32": 1e-3, "fp16": 0.1}  # largest difference of a logit
+AGREEMENT = 0.995  # least share of equal decisions
+
+
+def plan_from_export(
+    exported: Exported,
+    folder: Path,
+    *,
+    precision: str = "fp16",
+    profiles: Sequence[Profile] | None = None,
+    workspace: int = WORKSPACE,
+    timing_cache: Path | None = None,
+    keep_fp32: Sequence[str] = (),
+    texts: Sequence[str] | None = None,
+    tolerance: float | None = None,
+    agreement: float = AGREEMENT,
+    force: bool = False,
+    on_progress: Progress = lambda _text, _share: None,
+) -> Exported:
+    """Write `folder` with model.plan, the tokenizer, config.json and export.json; whole, or not at all.
+
+    `profiles` default to those of the version (see `default_profiles`). `texts` are run through the ONNX file on the
+    processor and through the plan: no logit may differ by more than `tolerance`, and a share of `agreement` of the
+    decisions must be equal. Raises UserError, as `plan_from_onnx` does, and for a drift.
+    """
+    if exported.packed:
+        raise UserError(
+            f"{str(exported.folder)!r} has the packed layout, which TensorRT does not read; export it padded"
+        )
+    if exported.made.get("tensorrt") or exported.made.get("optimized"):
+        what = "is a plan already" if exported.made.get("tensorrt") else "is fused for ONNX Runtime alone"
+        raise UserError(f"{exported.model.name} {what}; a plan is built from a plain ONNX export")
+    traits = traits_of(tensorrt().__version__)
+    gpu()
+    chosen = list(profiles or default_profiles(exported.max_length, ranges=traits.ranges))
+    check_profiles(chosen, exported.max_length)
+    with whole_folder(folder, force=force) as new:
+        plan_from_onnx(
+            exported.model,
+            new / PLAN,
+            precision=precision,
+            profiles=chosen,
+            workspace=workspace,
+            timing_cache=timing_cache,
+            keep_fp32=keep_fp32,
+            on_progress=on_progress,
+        )
+        on_progress("Comparing with the ONNX file", None)
+        describe_plan(exported, new, precision=precision, texts=texts, tolerance=tolerance, agreement=agreement)
+    return exported_from_folder(folder)
+
+
+def export_from_plan(
+    exported: Exported,
+    plan_file: Path,
+    folder: Path,
+    *,
+    precision: str,
+    texts: Sequence[str] | None = None,
+    tolerance: float | None = None,
+    agreement: float = AGREEMENT,
+    force: bool = False,
+) -> Exported:
+    """An export folder around a ready plan, held against the ONNX file it was built from, as `plan_from_export`."""
+    with whole_folder(folder, force=force) as new:
+        shutil.copyfile(plan_file, new / PLAN)
+        describe_plan(exported, new, precision=precision, texts=texts, tolerance=tolerance, agreement=agreement)
+    return exported_from_folder(folder)
+
+
+def describe_plan(
+    exported: Exported,
+    folder: Path,
+    *,
+    precision: str,
+    texts: Sequence[str] | None,
+    tolerance: float | None,
+    agreement: float,
+) -> None:
+    """Compare the plan in `folder`, and write what belongs beside it. Raises UserError for a drift."""
+    bound = TOLERANCE.get(precision, 0.0) if tolerance is None else tolerance
+    plan = plan_from_file(folder / PLAN)
+    readable = replace(exported, max_length=longest(plan.profiles), fixed_length=None)
+    run = onnx_run(exported.model), plan_run(folder / PLAN)
+    asked = texts or (TEXTS if precision == "fp32" else gate_sentences())
+    held = replace(exported, made={**exported.made, "precision": precision})
+    found = parity(*run, Encoder(readable), asked, held)
+    refuse_drift(found, precision, bound, agreement)
+    copy_files(exported.folder, folder, COMPANIONS)
+    built = with_plan(exported, folder, plan, precision, card_of(gpu()))
+    write_json(folder / RECORD, record_of(replace(built, parity={**asdict(found), "tolerance": bound})))
+
+
+def refuse_drift(found: Parity, precision: str, tolerance: float, agreement: float) -> None:
+    """Raise UserError when the plan's answers are not the ONNX file's; NaN fails every comparison."""
+    close = found.max_abs <= tolerance and found.agreement >= agreement
+    if close and found.answers_hold:
+        return
+    if close:
+        raise UserError(
+            f"the answers of the {precision} plan are not the ONNX file's: {in_words(found.answers)}; nothing was "
+            "written. Keep layers in FP32 with --keep-fp32, such as LayerNorm"
+        )
+    raise UserError(
+        f"the {precision} plan differs from the ONNX file by {found.max_abs:g} in a logit (tolerance {tolerance:g}) "
+        f"and in {found.flips} of {found.decisions} decisions; nothing was written. Keep layers in FP32 with "
+        "--keep-fp32, such as LayerNorm, or allow it with --tolerance"
+    )
+
+
+def with_plan(exported: Exported, folder: Path, plan: Plan, precision: str, card: Mapping[str, str]) -> Exported:
+    """The record of a folder with a plan: its tensors, lengths and profiles."""
+    buckets = buckets_of(plan.profiles)
+    profiles = [{"min": p.least, "opt": p.best, "max": p.most} for p in plan.profiles]
+    made: dict[str, Any] = {
+        **exported.made,
+        "precision": precision,
+        "sha256": hashlib.sha256((folder / PLAN).read_bytes()).hexdigest(),
+        "tensorrt": {"version": plan.version, **card, "profiles": profiles},
+    }
+    return replace(
+        exported,
+        folder=folder,
+        model=folder / PLAN,
+        tokenizer=folder / "tokenizer.json",
+        max_length=longest(plan.profiles),
+        fixed_length=buckets[0] if len(buckets) == 1 else None,
+        inputs=plan.inputs,
+        outputs=plan.outputs,
+        made=made,
+    )
+
+
+def longest(profiles: Sequence[Profile]) -> int:
+    """Most tokens that any profile reads."""
+    return max(profile.most[1] for profile in profiles)
+
+
+def card_of(card: Gpu) -> dict[str, str]:
+    """A GPU as a plan's record names it."""
+    return {"gpu": card.name, "compute_capability": card.compute_capability}

@@ -1,0 +1,172 @@
+"""A checkpoint's tokenizer, read by transformers, as one tokenizer.json, the only form that the server reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.errors import UserError, require
+from tbgen.export.files import copy_files, read_json_if_there, write_json
+from tbgen.export.tokenizers.auto_tokenizer import auto_tokenizer, class_of_tokenizer, python_only
+from tbgen.export.tokenizers.convert import tokenizer_from_slow
+
+# What transformers can make a tokenizer.json of: the files of a slow tokenizer, all of a row.
+SLOW = (
+    ("vocab.txt",),
+    ("vocab.json", "merges.txt"),
+    ("sentencepiece.bpe.model",),
+    ("spiece.model",),
+    ("spm.model",),
+    ("tokenizer.model",),
+)
+COPIED = ("special_tokens_map.json", "vocab.txt")
+SPECIAL = ("pad", "mask", "cls", "sep", "unk")
+TYPES = "token_type_ids"
+# Keys of config files in which transformers keeps the place something was loaded from.
+PLACES = ("_name_or_path", "name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file")
+UNBOUNDED = 1_000_000  # a limit beyond it is how transformers says that there is none
+
+
+@dataclass(frozen=True)
+class TokenizerReading:
+    """A folder's tokenizer files as their library reads them.
+
+    tokenizer: the tokenizers.Tokenizer; the side that it cuts long texts at is in its truncation.
+    max_length: the longest text, in tokens; None without a limit.
+    types: whether it gives token types. A model then reads 0 for every token.
+    special: the ids of the tokens that have a role (pad, mask, cls, sep, unk).
+    settings: those of the tokenizer step that a tokenizer.json cannot hold.
+    slow: whether it was made of a slow tokenizer's files, which transformers 5 reads otherwise (convert.py).
+    """
+
+    folder: Path
+    tokenizer: Any = field(compare=False)
+    max_length: int | None
+    types: bool
+    special: Mapping[str, int]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    slow: bool = False
+
+    @property
+    def special_tokens(self) -> list[str]:
+        """The tokens that have a role, as they are written."""
+        return written_tokens(self.tokenizer, self.special)
+
+
+def written_tokens(tokenizer: Any, special: Mapping[str, int]) -> list[str]:
+    """The tokens of a tokenizers.Tokenizer that have these roles, each once."""
+    return [str(tokenizer.id_to_token(number)) for number in dict.fromkeys(special.values())]
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Raise UserError when a folder holds neither a tokenizer.json nor anything to make one of."""
+    if (folder / "tokenizer.json").is_file() or any(all((folder / n).is_file() for n in row) for row in SLOW):
+        return
+    known = ", ".join(" + ".join(row) for row in SLOW)
+    raise UserError(
+        f"no tokenizer.json in {str(folder)!r}, nor what one can be made of ({known}); "
+        "save it there with tokenizer.save_pretrained(folder)"
+    )
+
+
+def reading_of_tokenizer(folder: Path, config: Mapping[str, Any], *, lower_case: bool = False) -> TokenizerReading:
+    """What transformers makes of a folder's tokenizer files.
+
+    config: the model's config.json, for folders without one. lower_case: whether sentence-transformers lower-cases a
+    text before. Raises UserError for files that transformers cannot read, and when nothing says how to pad.
+    """
+    check_tokenizer(folder)
+    fast = (folder / "tokenizer.json").is_file()
+    reading = _reading_of_fast(folder, config) if fast else _reading_of_slow(folder, config)
+    return replace(reading, settings={**reading.settings, **({"lower_case": True} if lower_case else {})})
+
+
+def _reading_of_fast(folder: Path, config: Mapping[str, Any]) -> TokenizerReading:
+    """What transformers makes of a folder with a tokenizer.json."""
+    tokenizer_from_file(folder / "tokenizer.json")  # a damaged one gets a sentence
+    made = auto_tokenizer(folder, config)
+    rust = getattr(made, "backend_tokenizer", None)
+    if rust is None:
+        raise python_only(folder, type(made).__name__)
+    if getattr(rust.model, "dropout", None):
+        raise UserError(
+            f"tokenizer.json in {str(folder)!r} drops merges at random (dropout {rust.model.dropout:g}), so a text has "
+            "no one answer; set its dropout to null"
+        )
+    limit = made.model_max_length
+    return TokenizerReading(
+        folder,
+        _cutting(rust, made.truncation_side),
+        int(limit) if limit and limit < UNBOUNDED else None,
+        TYPES in made.model_input_names,
+        _special(rust, {role: getattr(made, f"{role}_token") for role in SPECIAL}, config),
+        {"split_special_tokens": True} if made.split_special_tokens else {},
+    )
+
+
+def _reading_of_slow(folder: Path, config: Mapping[str, Any]) -> TokenizerReading:
+    """The same for a slow tokenizer's files, by the rules of the slow classes that wrote them (convert.py)."""
+    settings = read_json_if_there(folder, "tokenizer_config.json")
+    made, special = tokenizer_from_slow(folder, config)
+    named = class_of_tokenizer(settings, config)
+    limit = settings.get("model_max_length", settings.get("max_len"))
+    return TokenizerReading(
+        folder,
+        _cutting(made, settings.get("truncation_side", "right")),
+        int(limit) if limit and limit < UNBOUNDED else None,
+        TYPES in settings.get("model_input_names", named.model_input_names),
+        _special(made, special, config),
+        {"split_special_tokens": True} if settings.get("split_special_tokens") else {},
+        slow=True,
+    )
+
+
+def _cutting(tokenizer: Any, side: str) -> Any:
+    """The tokenizer, neither padding nor cutting but for the side that long texts are to be cut at."""
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if side == "left":
+        tokenizer.enable_truncation(UNBOUNDED, direction=side)
+    return tokenizer
+
+
+def _special(tokenizer: Any, tokens: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, int]:
+    """The ids of the tokens that have a role. Raises UserError when nothing says how to pad."""
+    ids = {role: tokenizer.token_to_id(str(token)) for role, token in tokens.items() if token and role in SPECIAL}
+    found = {role: number for role, number in ids.items() if number is not None}
+    if "pad" not in found and config.get("pad_token_id") is None:
+        raise UserError("neither the tokenizer nor config.json names a pad token; texts of unequal length cannot meet")
+    return {"pad": config.get("pad_token_id"), **found}
+
+
+def write_tokenizer(reading: TokenizerReading, target: Path) -> None:
+    """Write tokenizer.json into `target`, and the files that lay beside the tokenizer."""
+    reading.tokenizer.save(str(target / "tokenizer.json"))
+    copy_files(reading.folder, target, COPIED)
+    settings = read_json_if_there(reading.folder, "tokenizer_config.json")
+    if settings:
+        write_json(target / "tokenizer_config.json", {k: v for k, v in settings.items() if k not in PLACES})
+
+
+def tokenizer_from_file(path: Path) -> Any:
+    """The tokenizer in a tokenizer.json. Raises UserError for a damaged one, and for one of a newer library."""
+    tokenizers = require("tokenizers", extra="onnx")
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise UserError(
+            f"{path.name} holds no tokenizer that tokenizers {tokenizers.__version__} can read ({error}); save it "
+            "again with tokenizer.save_pretrained(folder)"
+        ) from error
+
+
+def check_vocabulary(tokenizer: Any, rows: int) -> None:
+    """Raise UserError when a tokenizers.Tokenizer gives ids beyond an embedding of `rows`."""
+    token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if largest >= rows:
+        raise UserError(
+            f"the tokenizer's last id is {largest} ({token!r}), the embedding has {rows} rows; "
+            "they belong to two models"
+        )

@@ -1,0 +1,246 @@
+"""One model folder: its files, and the config that follows from them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tbgen.backends.chain import (
+    chain_on_request,
+    chain_parameters,
+    chain_tensors,
+    listing,
+    steps_from_folder,
+)
+from tbgen.backends.request_parameters import Rules
+from tbgen.export.errors import UserError
+from tbgen.generator.compare.example import Item, arrays_from, first_said, said_by_steps
+from tbgen.generator.models.build_script import BUILD
+from tbgen.generator.models.config import (
+    ModelConfig,
+    TensorSpecs,
+    engine_config,
+    ensemble_config,
+    python_config,
+    text_from_config,
+)
+from tbgen.generator.models.graph import (
+    ENGINE_STEPS,
+    LOCAL_ENGINES,
+    EngineModel,
+    EnsembleModel,
+    Model,
+    PythonModel,
+    Step,
+)
+from tbgen.generator.models.warmup import warm_engine, warm_item
+from tbgen.generator.repository import write_record
+from tbgen.generator.steps.catalogue import BACKENDS, with_neighbours
+from tbgen.generator.steps.chain import check_chain
+from tbgen.generator.steps.plugins import extra_imports
+from tbgen.generator.steps.trial import constructed
+from tbgen.generator.steps.vendor import vendor_into
+
+VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores lose empty ones.\n"
+
+
+@dataclass(frozen=True)
+class Wires:
+    """What a written model takes and gives, with what it gives on request alone; its request parameters; its steps.
+
+    example: what its steps say of an item.
+    """
+
+    inputs: TensorSpecs
+    outputs: TensorSpecs
+    parameters: Rules = field(default_factory=dict)
+    on_request: frozenset[str] = frozenset()
+    steps: tuple[tuple[str, Any], ...] = ()
+    example: Item = field(default_factory=dict)
+
+
+Wiring = dict[str, Wires]
+
+
+def write_models(models: Sequence[Model], folder: Path, record: dict[str, Any], *, platform: str | None = None) -> None:
+    """Write each model's folder, in order, with its config and its record; packages for `platform` come along."""
+    wiring: Wiring = {}
+    for model in models:
+        version_folder = folder / model.name / "1"
+        version_folder.mkdir(parents=True)
+        config = WRITERS[type(model)](model, version_folder, wiring)
+        (folder / model.name / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")
+    for model in models:
+        if isinstance(model, EnsembleModel):
+            share_parameters(model.parts, folder, wiring)
+    if platform:
+        vendor_into([folder / model.name / "1" for model in models], platform)
+    for model in models:
+        write_record(folder / model.name, record | imports_record(model) | example_record(model, wiring))
+
+
+def example_record(model: Model, wiring: Wiring) -> dict[str, Any]:
+    """What the steps of a model, or of an ensemble's models, say of an item, for its record: {"example": item}."""
+    parts = model.parts if isinstance(model, EnsembleModel) else (model.name,)
+    said = first_said(*(wiring[part].example for part in parts))
+    return {"example": said} if said else {}
+
+
+def imports_record(model: Model) -> dict[str, Any]:
+    """What a model's own steps import beyond what a server has, for its record: {"imports": {file: packages}}."""
+    own = [step.file for step in getattr(model, "steps", ()) if isinstance(step.file, Path)]
+    imports = {file.name: extra_imports(file) for file in own}
+    for step in getattr(model, "steps", ()):
+        imports |= {str(step.file): LOCAL_ENGINES[step.name]} if step.name in LOCAL_ENGINES else {}
+    needed = {name: packages for name, packages in imports.items() if packages}
+    return {"imports": needed} if needed else {}
+
+
+def share_parameters(parts: Sequence[str], folder: Path, wiring: Wiring) -> None:
+    """Tell each Python part of an ensemble which parameters the others take: Triton hands all parts all of them."""
+    all_taken = {name for part in parts for name in wiring[part].parameters}
+    for part in parts:
+        version_folder = folder / part / "1"
+        elsewhere = all_taken - wiring[part].parameters.keys()
+        if elsewhere and (version_folder / "steps.json").exists():
+            listed = listing(version_folder)
+            listed["parameters_elsewhere"] = sorted({*listed.get("parameters_elsewhere", ()), *elsewhere})
+            write_steps(version_folder, listed)
+
+
+def write_steps(folder: Path, listed: dict[str, Any]) -> None:
+    """A version folder's steps.json."""
+    (folder / "steps.json").write_text(json.dumps(listed, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> ModelConfig:
+    """model.py, the step files, their neighbours and assets, steps.json; the tensors follow from the constructed steps.
+
+    With the backend that has tbgen's own files, these are left out.
+    """
+    for file in files_of_steps(model.steps):
+        if model.backend == "python" or file.parent != BACKENDS:
+            shutil.copyfile(file, folder / file.name)
+    listed = [
+        {
+            "file": step_file(step).name,
+            "class": step.name,
+            "settings": dict(step.settings) | callee_tensors(step, wiring),
+        }
+        for step in model.steps
+    ]
+    write_steps(folder, {"steps": listed} | ({"cached": True} if model.cached else {}))
+    for step in model.steps:
+        if isinstance(step.file, Path):
+            constructed(step, folder)
+    steps = steps_from_folder(folder)
+    names = [step.name for step in model.steps]
+    named = tuple(zip(names, steps, strict=True))
+    if engine := next((name for name in names if name in ENGINE_STEPS), None):  # an ensemble's parts: together
+        check_chain(named, fronts=names.index(engine))
+    inputs, outputs = chain_tensors(steps)
+    called = (wiring[str(step.settings["callee"])].example for step in model.steps if step.file == "remote.py")
+    example = first_said(said_by_steps(steps), *called)
+    arrays_from(inputs, {name: value for name, value in example.items() if name in inputs})  # they fit
+    wiring[model.name] = Wires(inputs, outputs, chain_parameters(steps), chain_on_request(steps), named, example)
+    config = python_config(
+        model.name,
+        inputs,
+        outputs,
+        max_batch_size=model.max_batch_size,
+        instances=model.instances,
+        backend=model.backend,
+        gpu=model.on_gpu,
+    )
+    if model.warmed:
+        warm_item(config, folder.parent, inputs, example)
+    return config
+
+
+def callee_tensors(step: Step, wiring: Wiring) -> dict[str, Any]:
+    """What a step that calls a separate step must know of it; nothing for any other step."""
+    callee = wiring.get(str(step.settings.get("callee"))) if step.file == "remote.py" else None
+    if callee is None:
+        return {}
+    return {
+        "inputs": dict(callee.inputs),
+        "outputs": dict(callee.outputs),
+        "parameters": callee.parameters,
+        "on_request": sorted(callee.on_request),
+    }
+
+
+def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> ModelConfig:
+    """The engine file under the name that its backend looks for, or the script that will put it there."""
+    if model.build_script:
+        write_build(model, folder)
+    else:
+        shutil.copyfile(model.file, folder / model.kind.file)
+        if model.weights:
+            shutil.copyfile(model.weights, folder / model.weights.name)
+    wiring[model.name] = Wires(model.inputs, model.outputs)
+    config = engine_config(
+        model.name,
+        model.inputs,
+        model.outputs,
+        backend=model.kind.backend,
+        platform=model.kind.platform,
+        file=model.kind.file,
+        max_batch_size=model.max_batch_size,
+        instances=model.kind.instances,
+        profiles=model.profiles,
+        accelerator=model.accelerator,
+        packed=model.packed,
+        one_length=model.one_length,
+    )
+    warm_engine(config, folder.parent, model.inputs, model.warmup)
+    return config
+
+
+def write_build(model: EngineModel, folder: Path) -> None:
+    """The ONNX file and the script that builds the plan from it, beside the version folder."""
+    build = (folder.parent / BUILD).parent
+    build.mkdir()
+    shutil.copyfile(model.file, build / "model.onnx")
+    if model.weights:
+        shutil.copyfile(model.weights, build / model.weights.name)
+    (folder.parent / BUILD).write_text(model.build_script, encoding="utf-8")
+    (folder.parent / BUILD).chmod(0o755)
+    (folder / "README").write_text(f"{model.kind.file} comes here: run ../{BUILD}\n", encoding="utf-8")
+
+
+def write_ensemble_model(model: EnsembleModel, folder: Path, wiring: Wiring) -> ModelConfig:
+    """The wiring alone, and a file that keeps the version folder alive."""
+    (folder / "README").write_text(VERSION_FOLDER_NOTE, encoding="utf-8")
+    parts = {part: wiring[part] for part in model.parts}
+    steps = [row for name, part in parts.items() for row in part.steps or ((name, part),)]
+    if len(model.parts) > 1:  # a BLS model alone was checked by itself
+        fronts = itertools.takewhile(lambda part: wiring[part].steps, model.parts)
+        check_chain(steps, fronts=sum(len(wiring[part].steps) for part in fronts))
+    return ensemble_config(model.name, parts, max_batch_size=model.max_batch_size, cached=model.cached)
+
+
+WRITERS: dict[type, Callable[..., ModelConfig]] = {
+    PythonModel: write_python_model,
+    EngineModel: write_engine_model,
+    EnsembleModel: write_ensemble_model,
+}
+
+
+def files_of_steps(steps: Sequence[Step]) -> list[Path]:
+    """model.py, the step files, their neighbours and their assets. Raises UserError when two would have one name."""
+    files = {file.name: file for file in with_neighbours(BACKENDS / "model.py")}
+    for file in (path for step in steps for path in (*with_neighbours(step_file(step)), *step.assets)):
+        if files.setdefault(file.name, file) != file or file.name == "steps.json":
+            raise UserError(f"{str(file)!r} has the name of another file of the model; rename it")
+    return list(files.values())
+
+
+def step_file(step: Step) -> Path:
+    """Where a step's file is: in backends/, or where the user has it."""
+    return BACKENDS / step.file if isinstance(step.file, str) else step.file

@@ -1,0 +1,78 @@
+"""The steps there are: built-in ones, those of installed packages, and those in a folder."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tbgen.backends
+from tbgen.generator.steps.plugins import announced_steps, parsed
+
+BACKENDS = Path(next(iter(tbgen.backends.__path__)))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A step: how to name it, where it comes from, and what its docstring's first line says."""
+
+    place: str
+    origin: str
+    about: str
+
+
+def steps_here(folder: Path) -> list[Listed]:
+    """All steps, the folder's own last."""
+    rows = [row for file in sorted(BACKENDS.glob("*.py")) for row in steps_of(file, "tbgen")]
+    for step in announced_steps():
+        rows += [
+            Listed(step.name, step.package, row.about) for row in steps_of(step.file, "") if row.place == step.step
+        ]
+    for file in sorted(folder.glob("*.py")):
+        rows += [Listed(f"{file.name}:{row.place}", "this folder", row.about) for row in steps_of(file, "")]
+    return rows
+
+
+def steps_of(file: Path, origin: str) -> list[Listed]:
+    """The classes of a file that are steps; it is read, not run."""
+    there = {node.name: node for each in reversed(with_neighbours(file)) for node in classes_in(each)}
+    return [
+        Listed(node.name, origin, (ast.get_docstring(node) or "").split("\n")[0])
+        for node in classes_in(file)
+        if is_step(lineage(node, there))
+    ]
+
+
+def with_neighbours(file: Path) -> list[Path]:
+    """A file of backends/, those beside it that it imports (`from .name import`), and those that these import.
+
+    A user's step is one file.
+    """
+    files = [file]
+    for each in files if file.parent == BACKENDS else ():  # grows as it goes
+        nodes = [node for node in ast.walk(parsed(each)) if isinstance(node, ast.ImportFrom) and node.level]
+        beside = (file.with_name(f"{node.module}.py") for node in nodes)
+        files += dict.fromkeys(path for path in beside if path not in files)
+    return files
+
+
+def classes_in(file: Path) -> list[ast.ClassDef]:
+    """The classes at a file's top level."""
+    return [node for node in parsed(file).body if isinstance(node, ast.ClassDef)]
+
+
+def lineage(node: ast.ClassDef, there: Mapping[str, ast.ClassDef]) -> list[ast.ClassDef]:
+    """A class and those it is derived from, as far as the files define them."""
+    bases = [there[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in there]
+    return [node, *(each for base in bases if base is not node for each in lineage(base, there))]
+
+
+def is_step(classes: Sequence[ast.ClassDef]) -> bool:
+    """Whether a class has `inputs`, of its own or set in its constructor, and `__call__`, and leaves no method open."""
+    methods = {item.name: item for each in reversed(classes) for item in each.body if isinstance(item, ast.FunctionDef)}
+    nodes = [node for each in classes for node in ast.walk(each)]
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    left_open = any(ast.unparse(method.body[-1]) == "raise NotImplementedError" for method in methods.values())
+    return "__call__" in methods and "inputs" in names | attributes and not left_open

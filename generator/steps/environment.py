@@ -1,0 +1,112 @@
+"""An execution environment: packages for the Python of a server's stub, in an archive that a model brings along."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from tbgen.export.errors import UserError
+from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_text, text_from_config
+
+ARCHIVE = "env.tar.gz"
+KEY, PLACE = "EXECUTION_ENV_PATH", f"$$TRITON_MODEL_DIRECTORY/{ARCHIVE}"
+# What glibc the wheels may want: NVIDIA's containers have 2.35 (Ubuntu 22.04) and later.
+WHEELS = ("manylinux2014", "manylinux_2_28", "manylinux_2_34")
+ARRAYS = "numpy<2"  # what the stub itself needs; those before 25.x were built against numpy 1
+# Triton unpacks the archive, sources bin/activate, and starts the stub, which finds its Python by the PATH.
+ACTIVATE = """\
+# Sourced by Triton's Python backend: makes this folder an environment of the server's own Python {version}.
+tbgen_env="$(cd -- "$(dirname -- "${{BASH_SOURCE[0]}}")/.." && pwd)"
+tbgen_python="$(readlink -f -- "$(command -v python{version} || command -v python3)")"
+if [ -z "$tbgen_python" ]; then
+    echo "this environment needs Python {version} on the server's PATH" >&2
+    return 1
+fi
+ln -sfn -- "$tbgen_python" "$tbgen_env/bin/python3"
+printf 'home = %s\\ninclude-system-site-packages = false\\n' "$(dirname -- "$tbgen_python")" > "$tbgen_env/pyvenv.cfg"
+export VIRTUAL_ENV="$tbgen_env" PATH="$tbgen_env/bin:$PATH"
+"""
+
+
+def pack_environment(archive: Path, packages: Sequence[str], *, python: tuple[int, int], platform: str) -> None:
+    """Write an archive with the packages (as pip names them) and numpy for that Python and processor.
+
+    Only wheels: nothing is built, so any machine can pack for any server. The same packages give the same bytes.
+    Raises UserError when pip finds none.
+    """
+    version = f"{python[0]}.{python[1]}"
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / "env"
+        install(packages, root / "lib" / f"python{version}" / "site-packages", version=version, platform=platform)
+        (root / "bin").mkdir()
+        (root / "bin" / "activate").write_text(ACTIVATE.format(version=version), encoding="utf-8")
+        write_archive(root, archive)
+
+
+def install(packages: Sequence[str], folder: Path, *, version: str, platform: str) -> None:
+    """Have pip unpack wheels of the packages, and what they need, into a folder. Raises UserError."""
+    own_numpy = any(package.strip().lower().startswith("numpy") for package in packages)
+    wanted = [*packages, *([] if own_numpy else [ARRAYS])]
+    target = [option for wheels in WHEELS for option in ("--platform", f"{wheels}_{platform}")]
+    target += ["--implementation", "cp", "--python-version", version, "--only-binary=:all:", "--target", str(folder)]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    done = subprocess.run(
+        [*pip, *target, *wanted], capture_output=True, text=True, encoding="utf-8", errors="replace", check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or "pip gave no reason").splitlines()[-1]
+        raise UserError(f"no wheels of {', '.join(wanted)} for Python {version} on {platform}: {last}")
+
+
+def write_archive(root: Path, archive: Path) -> None:
+    """A .tar.gz of a folder's content, without times and owners."""
+    with (
+        archive.open("wb") as file,
+        gzip.GzipFile("", "wb", 6, file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for entry in sorted(root.rglob("*")):
+            tar.add(entry, arcname=str(entry.relative_to(root)), recursive=False, filter=anonymous)
+
+
+def anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A member of an archive without what differs from run to run."""
+    entry.mtime = entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+    return entry
+
+
+def python_config_of(model: Path) -> ModelConfig:
+    """The config of a Python model's folder. Raises UserError for any other folder."""
+    file = model / "config.pbtxt"
+    if not file.is_file():
+        raise UserError(f"no model at {str(model)!r}: it has no config.pbtxt")
+    try:
+        config = config_from_text(file.read_text(encoding="utf-8"))
+    except text_format.ParseError as error:
+        raise UserError(f"{str(file)!r} cannot be read: {error}") from error
+    if config.backend not in PYTHON_BACKENDS:
+        raise UserError(
+            f"{model.name!r} runs on {config.backend or config.platform!r}; only Python models have packages"
+        )
+    return config
+
+
+def bring_environment(model: Path, archive: Path) -> None:
+    """Put an archive into a Python model's folder, and say so in its config; each by a rename. Raises UserError."""
+    config = python_config_of(model)
+    config.parameters[KEY].string_value = PLACE
+    with tempfile.TemporaryDirectory(prefix=".tbgen-", dir=model.parent.resolve().parent) as scratch:
+        shutil.copyfile(archive, Path(scratch) / ARCHIVE)
+        (Path(scratch) / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")
+        for name in (ARCHIVE, "config.pbtxt"):
+            (Path(scratch) / name).replace(model / name)

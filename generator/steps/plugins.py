@@ -1,0 +1,166 @@
+"""Steps and tasks from elsewhere: files named on the command line, and packages that announce them by entry points."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.steps.step import Step
+from tbgen.generator.tasks import TASKS, Task
+
+STEPS, TASK_HEADS = "tbgen.steps", "tbgen.tasks"  # the entry point groups
+SEPARATE = "--separate"
+HERE = {"numpy", "tokenizers", "triton_python_backend_utils"}  # what a server has, or a model folder brings along
+
+
+def step_from_option(text: str) -> Step:
+    """The step that --pre or --post names: `FILE:Class` or an entry point's name, then `key=value` settings.
+
+    The word --separate among them makes the step a Triton model of its own. Values are JSON where they can be read as
+    JSON, else text. Raises UserError.
+    """
+    try:
+        place, *words = shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"cannot read {text!r}: {error}; write FILE:Class key=value ...") from error
+    settings = settings_from_words(word for word in words if word != SEPARATE)
+    file, _, name = place.rpartition(":") if ":" in place else (place, "", "")
+    own = (Path(file), checked_class(Path(file), name)) if file.endswith(".py") else place_of(announced(place))
+    return Step(*own, settings, separate=SEPARATE in words)
+
+
+def with_file(option: str, place: Callable[[Path], Path]) -> str:
+    """The same option with its step's file elsewhere: `place` gives the new path. An installed step stays as it is."""
+    first, *settings = shlex.split(option)
+    file, colon, name = first.rpartition(":") if ":" in first else (first, "", "")
+    return shlex.join([f"{place(Path(file))}{colon}{name}", *settings]) if file.endswith(".py") else option
+
+
+def settings_from_words(words: Iterable[str]) -> dict[str, Any]:
+    """Settings from `key=value` words. Raises UserError."""
+    settings = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise UserError(f"cannot read {word!r}; settings are written key=value")
+        settings[key] = value_from_text(value)
+    return settings
+
+
+def value_from_text(text: str) -> Any:
+    """JSON where the text is JSON, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def checked_class(file: Path, name: str) -> str:
+    """The named class of a file, or its only step where none is named. Raises UserError."""
+    if not file.is_file():
+        raise UserError(f"no step file {str(file)!r}; write one with: tbgen step new {file.stem} --pre")
+    classes = classes_of(file)
+    if name in classes:
+        return name
+    steps = [row for row, is_step in classes.items() if is_step]
+    if not name and len(steps) == 1:
+        return steps[0]
+    what = f"class {name!r} in {str(file)!r}" if name else f"single step in {str(file)!r}"
+    raise UserError(f"no {what}. Classes: {', '.join(classes) or 'none'}")
+
+
+def classes_of(file: Path) -> dict[str, bool]:
+    """The classes of a Python file -> whether each can be called, as a step can. Raises UserError."""
+    return {
+        node.name: any(isinstance(item, ast.FunctionDef) and item.name == "__call__" for item in node.body)
+        for node in parsed(file).body
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+def parsed(file: Path) -> ast.Module:
+    """A Python file's syntax tree. Raises UserError."""
+    try:
+        return ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        raise UserError(f"{str(file)!r} is not Python: {error.msg} in line {error.lineno}") from error
+
+
+def extra_imports(file: Path) -> list[str]:
+    """The packages that a step file imports beyond what a server has; they must be there, or come along."""
+    names: set[str] = set()
+    for node in ast.walk(parsed(file)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add("." if node.level else node.module or "")
+    if "." in names:
+        raise UserError(f"{str(file)!r} imports a file beside it; a step is one file, put the code into it")
+    return sorted({name.partition(".")[0] for name in names} - HERE - sys.stdlib_module_names)
+
+
+def announced(name: str) -> EntryPoint:
+    """The entry point of an installed step. Raises UserError."""
+    found = {point.name: point for point in entry_points(group=STEPS)}
+    if name not in found:
+        known = ", ".join(sorted(found)) or "none"
+        raise UserError(f"no step {name!r}; write FILE.py:Class, or the name of an installed step ({known})")
+    return found[name]
+
+
+def place_of(point: EntryPoint) -> tuple[Path, str]:
+    """File and class of a step's entry point, its module not imported. Raises UserError."""
+    try:
+        spec = importlib.util.find_spec(point.module)
+    except ModuleNotFoundError as error:
+        raise UserError(f"step {point.name!r} is announced, but {error.name} is not installed") from error
+    if spec is None or spec.origin is None:
+        raise UserError(f"step {point.name!r} is announced, but {point.module} is not installed")
+    return Path(spec.origin), checked_class(Path(spec.origin), point.attr)
+
+
+@dataclass(frozen=True)
+class Announced:
+    """A step that an installed package announces: its name, its package, file and class."""
+
+    name: str
+    package: str
+    file: Path
+    step: str
+
+
+def announced_steps() -> list[Announced]:
+    """The steps of installed packages, by name."""
+    points = sorted(entry_points(group=STEPS), key=lambda point: point.name)
+    return [Announced(point.name, point.dist.name if point.dist else "", *place_of(point)) for point in points]
+
+
+def task_named(name: str) -> Task:
+    """A task of the table, or of an installed package. Raises NoSuchName, which lists them."""
+    if name in TASKS:
+        return TASKS[name]
+    tasks = all_tasks()
+    if name not in tasks:
+        raise NoSuchName("task", name, list(tasks))
+    return tasks[name]
+
+
+def all_tasks() -> Mapping[str, Task]:
+    """The table of the tasks, with those of installed packages. Raises UserError."""
+    tasks = dict(TASKS)
+    for point in entry_points(group=TASK_HEADS):
+        task = point.load()
+        if point.name in tasks or not isinstance(task, Task):
+            what = "is there already" if point.name in tasks else "is no tbgen.generator.tasks.Task"
+            raise UserError(f"task {point.name!r} of {point.dist.name if point.dist else point.module} {what}")
+        tasks[point.name] = task
+    return tasks

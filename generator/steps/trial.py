@@ -1,0 +1,142 @@
+"""A step on example arrays, with the checks that the generator and model.py make."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tbgen.backends.chain import step_from_file
+from tbgen.backends.request_parameters import PARAMETER_TYPES
+from tbgen.export.errors import UserError
+from tbgen.generator.steps.step import Step
+
+TEXTS = ["오늘도 상한가 갔다", "", "The KOSPI closed higher", "🔥📈 떡상 가즈아", "한글" * 200, "a\x00b"]
+NUMPY: dict[str, Any] = {
+    "TYPE_BOOL": np.bool_,
+    "TYPE_FP16": np.float16,
+    "TYPE_FP32": np.float32,
+    "TYPE_FP64": np.float64,
+    "TYPE_INT8": np.int8,
+    "TYPE_INT16": np.int16,
+    "TYPE_INT32": np.int32,
+    "TYPE_INT64": np.int64,
+    "TYPE_STRING": np.object_,
+    "TYPE_UINT8": np.uint8,
+    "TYPE_UINT16": np.uint16,
+    "TYPE_UINT32": np.uint32,
+    "TYPE_UINT64": np.uint64,
+}
+OPEN = 4  # size of an open axis in the examples
+Tensors = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a step was given and what it gave."""
+
+    given: Tensors
+    answer: Tensors
+
+
+def constructed(step: Step, folder: Path) -> Any:
+    """A user's step as a model would construct it. Raises UserError when that fails, or its tensors are not said."""
+    name = f"{step.file}:{step.name}"
+    try:
+        made = step_from_file(Path(step.file), step.name)(folder, **step.settings)
+    except (ImportError, OSError, TypeError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(f"{name} cannot be constructed: {type(error).__name__}: {error}") from error
+    for side in ("inputs", "outputs"):
+        check_specs(name, side, getattr(made, side, None))
+    check_rules(name, getattr(made, "parameters", {}))
+    return made
+
+
+def check_specs(name: str, side: str, specs: Any) -> None:
+    """Raise UserError unless a step says what it takes or gives: name -> (Triton data type, dims)."""
+    if not isinstance(specs, Mapping) or not specs:
+        raise UserError(f'{name} needs {side}, such as {{"input_text": ("TYPE_STRING", [1])}}')
+    for tensor, spec in specs.items():
+        well_formed = isinstance(spec, tuple | list) and len(spec) == 2 and isinstance(spec[1], tuple | list)
+        if not well_formed or spec[0] not in NUMPY or not all(isinstance(size, int) for size in spec[1]):
+            raise UserError(
+                f"{name}: {side}[{tensor!r}] is {spec!r}; write (data type, dims), such as ('TYPE_FP32', [-1]). "
+                f"Data types: {', '.join(NUMPY)}"
+            )
+
+
+def check_rules(name: str, rules: Any) -> None:
+    """Raise UserError unless the request parameters of a step are rules that model.py can check."""
+    for parameter, rule in rules.items():
+        if not isinstance(rule, Mapping) or rule.get("type") not in PARAMETER_TYPES:
+            raise UserError(
+                f"{name}: parameters[{parameter!r}] is {rule!r}; write {{'type': ...}} with one of "
+                f"{', '.join(sorted(PARAMETER_TYPES))}"
+            )
+
+
+def tried(step: Step) -> Trial:
+    """Run a step on example arrays: one batch, and each item of it alone. Raises UserError."""
+    name = f"{step.file}:{step.name}"
+    with tempfile.TemporaryDirectory() as folder:
+        made = constructed(step, Path(folder))
+        given = {tensor: example(*spec) for tensor, spec in made.inputs.items()}
+        answer = called(name, made, given)
+        for item in range(len(TEXTS)):
+            alone = called(name, made, {tensor: array[item : item + 1] for tensor, array in given.items()})
+            check_same(name, made, item, answer, alone)
+    return Trial(given, answer)
+
+
+def example(data_type: str, dims: list[int]) -> np.ndarray:
+    """An array of as many items as there are example texts; numbers count from 0."""
+    shape = (len(TEXTS), *(OPEN if size == -1 else size for size in dims))
+    count = int(np.prod(shape))
+    if data_type == "TYPE_STRING":
+        texts = [TEXTS[index % len(TEXTS)] for index in range(count)]
+        return np.array(texts, dtype=object).reshape(shape)
+    return (np.arange(count) % 2).astype(NUMPY[data_type]).reshape(shape)
+
+
+def called(name: str, step: Any, given: Tensors) -> Tensors:
+    """The answer of a step, held against what it says that it gives. Raises UserError."""
+    try:
+        answer = step(**given)
+    except ValueError as error:
+        raise UserError(f"{name} refuses the example, as a client's mistake: {error}") from error
+    sometimes = set(getattr(step, "on_request", ()))
+    if not isinstance(answer, Mapping) or {*answer, *sometimes} != set(step.outputs):
+        gave = ", ".join(answer) if isinstance(answer, Mapping) else type(answer).__name__
+        raise UserError(f"{name} says that it gives {', '.join(step.outputs)}; its call gave {gave or 'nothing'}")
+    items = len(next(iter(given.values())))
+    for tensor, (data_type, dims) in ((key, spec) for key, spec in step.outputs.items() if key in answer):
+        check_array(name, tensor, answer[tensor], data_type, [items, *dims])
+    return dict(answer)
+
+
+def check_array(name: str, tensor: str, array: Any, data_type: str, shape: list[int]) -> None:
+    """Raise UserError unless an output has the type and shape that the step says."""
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{name} gives {tensor} as a {type(array).__name__}, not as a numpy array")
+    if array.dtype != np.dtype(NUMPY[data_type]):
+        raise UserError(f"{name} gives {tensor} as {array.dtype}; {data_type} is {np.dtype(NUMPY[data_type])}")
+    fits = len(array.shape) == len(shape) and all(
+        size in (-1, real) for size, real in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise UserError(f"{name} gives {tensor} of shape {list(array.shape)}; its dims ask for {shape}")
+
+
+def check_same(name: str, step: Any, item: int, together: Tensors, alone: Tensors) -> None:
+    """Raise UserError when an item's answer depends on its neighbours: requests are joined as they come."""
+    for tensor in (name for name in step.outputs if name in together):
+        joined, single = together[tensor][item : item + 1], alone[tensor]
+        if joined.shape != single.shape:
+            continue  # an open axis may be as wide as the batch needs
+        same = (joined == single).all() if joined.dtype == object else np.allclose(joined, single, equal_nan=True)
+        if not same:
+            raise UserError(f"{name} gives another {tensor} for item {item} alone than beside others")

@@ -1,0 +1,140 @@
+"""Asks any Triton for a model's answers to texts: finds the front model by name, sends texts in batches."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.engines import EACH_GRAPH, ENGINES
+from tbgen.server.client.connection import Connection
+
+FRONT_ENDINGS = tuple(f"_{graph}" for graph in EACH_GRAPH)  # of the names of front models
+UNLIMITED_ROWS = 64  # texts in a request to a model that names no limit
+
+
+class Models(Protocol):
+    """Whoever answers for models: a Connection to a server, or a repository run in this process."""
+
+    def ready(self, model: str) -> bool: ...
+
+    def states(self) -> dict[str, str]: ...
+
+    def config(self, model: str) -> dict[str, Any]: ...
+
+    def infer(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """A model that takes one text an item."""
+
+    name: str
+    input: str
+    rows: int  # most texts in one request
+    batching: bool  # whether tensors have a batch axis
+    outputs: tuple[str, ...]  # in the order of its configuration; an ensemble answers in any order
+    scalars: frozenset[str]  # outputs with one value a text
+
+
+def infer(
+    name: str, texts: Iterable[str], *, url: str | None = None, protocol: str = "grpc", seconds: float = 60.0
+) -> list[dict[str, Any]]:
+    """The answers of a model to texts: for each text, output name -> value (text, number, or a list of them).
+
+    Args:
+        name: a model, or the name given to scaffold when one front model of it is ready.
+        url: host:port; by default localhost:8001 over gRPC, localhost:8000 over HTTP.
+        protocol: "grpc" or "http".
+        seconds: how long to wait for the answer to one request.
+
+    Raises UserError: no server, no such model, not ready, takes other inputs, refuses a text.
+    """
+    with Connection(url, protocol, seconds=seconds) as connection:
+        return list(answers(connection, text_model(connection, front_model(connection, name)), texts))
+
+
+def front_model(connection: Models, name: str) -> str:
+    """The model that `name` means: itself when it is ready, else the one ready ensemble or BLS of an engine of NAME.
+
+    Raises NoSuchName, UserError (several fit, not ready).
+    """
+    ready = front_models(connection, name)
+    if len(ready) > 1:
+        raise UserError(f"{name!r} fits several models, choose one: {', '.join(ready)}")
+    return ready[0]
+
+
+def front_models(connection: Models, name: str) -> list[str]:
+    """The models that `name` means: itself when it is ready, else the ready ensembles and BLS models of its engines.
+
+    Raises NoSuchName, UserError (not ready).
+    """
+    if connection.ready(name):
+        return [name]
+    states = connection.states()
+    front = re.compile(rf"{re.escape(name)}_({'|'.join(ENGINES)})({'|'.join(FRONT_ENDINGS)})")
+    fronts = sorted(filter(front.fullmatch, states))
+    ready = [model for model in fronts if states[model] == "READY"]
+    if ready:
+        return ready
+    if waiting := [model for model in (name, *fronts) if model in states]:
+        raise UserError(f"model {waiting[0]!r} is not ready: {states[waiting[0]]}")
+    raise NoSuchName("model", name, [model for model, state in states.items() if state == "READY"])
+
+
+def text_model(connection: Models, name: str) -> TextModel:
+    """What a request to the model must look like. Raises UserError when it takes anything but one text an item."""
+    config = connection.config(name)
+    tensors = [tensor for tensor in config["input"] if not tensor.get("optional")]
+    limit = int(config.get("max_batch_size", 0))
+    dims = [int(size) for size in tensors[0]["dims"]] if tensors else []
+    item = dims if limit else dims[1:] or dims
+    if len(tensors) != 1 or tensors[0]["data_type"] != "TYPE_STRING" or item not in ([1], [-1]):
+        takes = ", ".join(f"{tensor['name']} ({tensor['data_type'].removeprefix('TYPE_')})" for tensor in tensors)
+        raise UserError(f"model {name!r} takes {takes or 'nothing'}, not one text an item; a front model does")
+    batching = bool(limit) or len(dims) > 1
+    outputs = {tensor["name"]: [int(size) for size in tensor["dims"]] for tensor in config["output"]}
+    items = {output: sizes if limit or not batching else sizes[1:] for output, sizes in outputs.items()}
+    return TextModel(
+        name,
+        tensors[0]["name"],
+        rows=limit or (UNLIMITED_ROWS if batching else 1),
+        batching=batching,
+        outputs=tuple(outputs),
+        scalars=frozenset(output for output, sizes in items.items() if sizes in ([1], [])),
+    )
+
+
+def answers(connection: Models, model: TextModel, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """One answer a text, in order, request by request. Raises UserError."""
+    remaining = iter(texts)
+    while chunk := list(itertools.islice(remaining, model.rows)):
+        encoded = np.array([utf8(text) for text in chunk], dtype=object)
+        outputs = connection.infer(model.name, {model.input: encoded.reshape(-1, 1) if model.batching else encoded})
+        given = [name for name in model.outputs if name in outputs]  # some only when a parameter asks for them
+        columns = {name: column(outputs[name], model, name) for name in given}
+        for row in range(len(chunk)):
+            yield {name: values[row] for name, values in columns.items()}
+
+
+def column(array: np.ndarray, model: TextModel, name: str) -> list[Any]:
+    """The values of one output, one a text, as plain Python values; bytes as text."""
+    values = array if model.batching else array[np.newaxis]
+    if values.dtype == np.object_:
+        text = [value.decode("utf-8", errors="backslashreplace") for value in values.ravel()]
+        values = np.array(text, dtype=object).reshape(values.shape)
+    return [row.item() if name in model.scalars else row.tolist() for row in values]
+
+
+def utf8(text: str) -> bytes:
+    """Raises UserError for a text that is no valid Unicode (half of a surrogate pair, undecodable input)."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(f"text {text!r} is not valid Unicode: {error.reason} at character {error.start}") from error

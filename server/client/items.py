@@ -1,0 +1,63 @@
+"""Items in plain Python values, and the tensors of a request that carries one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.local.backend_utils import DATA_TYPES
+from tbgen.server.client.client import utf8
+
+Json = dict[str, Any]
+
+
+def tensors_from_item(config: Json, item: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """One item as a request: a single value stands for dims [1], a list for one open axis. Raises UserError."""
+    specs = {tensor["name"]: tensor for tensor in config["input"]}
+    for name in item:
+        if name not in specs:
+            raise NoSuchName("input", name, list(specs))
+    if missing := [name for name, spec in specs.items() if name not in item and not spec.get("optional")]:
+        raise UserError(f"no value for the input {missing[0]!r} of model {config['name']!r}")
+    batch = [1] if int(config.get("max_batch_size", 0)) else []
+    return {name: tensor_from_value(name, value, specs[name], batch) for name, value in item.items()}
+
+
+def tensor_from_value(name: str, value: Any, spec: Json, batch: Sequence[int]) -> np.ndarray:
+    """A value as the tensor that the configuration asks for. Raises UserError."""
+    kind = spec["data_type"]
+    try:
+        if kind == "TYPE_STRING":
+            array = np.array(value, dtype=object)
+            flat = np.empty(array.size, dtype=object)
+            flat[:] = [utf8(str(text)) for text in array.ravel()]
+            array = flat.reshape(array.shape)
+        else:
+            array = np.array(value, dtype=DATA_TYPES[kind])
+    except (ValueError, TypeError) as error:
+        raise UserError(f"input {name!r} takes {kind.removeprefix('TYPE_')}, not {value!r}") from error
+    shape = array.shape or (1,) * len(spec["dims"])
+    return array.reshape((*batch, *shape))
+
+
+def item_from_tensors(config: Json, tensors: Mapping[str, np.ndarray]) -> Json:
+    """The answer to a request of one item, in the configuration's order: single values for dims [1], else lists."""
+    batching = int(config.get("max_batch_size", 0)) > 0
+    answer: Json = {}
+    for spec in config["output"]:
+        if spec["name"] in tensors:
+            array = tensors[spec["name"]]
+            single = [int(size) for size in spec["dims"]] == [1]
+            answer[spec["name"]] = plain(array[0] if batching else array, single=single)
+    return answer
+
+
+def plain(array: np.ndarray, *, single: bool) -> Any:
+    """An array as plain values, bytes as text."""
+    if array.dtype == np.object_:
+        texts = [value.decode("utf-8", errors="backslashreplace") for value in array.ravel()]
+        array = np.array(texts, dtype=object).reshape(array.shape)
+    return array.item() if single else array.tolist()

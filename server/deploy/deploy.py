@@ -1,0 +1,142 @@
+"""`tbgen deploy copy`: models into the repository of a running server, and back again when they do not serve."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tbgen.export.errors import UserError
+from tbgen.generator.models.config import PYTHON_BACKENDS
+from tbgen.server.client.smoke import smoke
+from tbgen.server.deploy.live import Live
+from tbgen.server.deploy.release import Release, Standing, Undo, check_config, config_of, releases_of, unpinned
+from tbgen.server.deploy.stores import Store
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of one model: its next version, None when the target holds the same already."""
+
+    release: Release
+    standing: Standing
+    version: int | None
+
+    @property
+    def new_config(self) -> bool:
+        """Whether the shared config.pbtxt changes under a model that is there."""
+        name, old = self.release.name, self.standing.config
+        return old is not None and unpinned(config_of(name, old)) != unpinned(self.release.config)
+
+
+def planned(repository: Path, store: Store, live: Live | None = None) -> list[Change]:
+    """What a deployment would do, in its order. Raises UserError when something may not be changed under a server."""
+    changes = []
+    for release in releases_of(repository):
+        standing = store.standing(release.name)
+        if standing.config is not None:
+            old = unpinned(config_of(release.name, standing.config))
+            check_config(release.name, old, unpinned(release.config))
+        known = live.newest(release.name) if live else 0  # a number that failed once keeps its failure in the server
+        number = max([*standing.versions, known]) + 1 if standing.versions or known else release.version
+        changes.append(Change(release, standing, number if differs(release, standing) else None))
+    check_together(changes)
+    return changes
+
+
+def served_from_elsewhere(changes: Sequence[Change], live: Live) -> list[str]:
+    """The models that the server answers for and the target does not hold: the server may read another place."""
+    absent = [change.release.name for change in changes if not change.standing.versions]
+    ready = {name for name, _, state, _ in live.index() if state == "READY"}
+    return [name for name in absent if name in ready]
+
+
+def differs(release: Release, standing: Standing) -> bool:
+    """Whether the target does not hold the same model."""
+    change = Change(release, standing, None)
+    return bool(
+        standing.config is None
+        or change.new_config
+        or (release.versioned and release.hashes() != standing.hashes)
+        or release.shared_hashes() != standing.shared_hashes
+    )
+
+
+def check_together(changes: Sequence[Change]) -> None:
+    """Raise UserError when an engine changes together with the vocabulary or the labels that other models read for it.
+
+    They are loaded one after the other: for a moment requests would get wrong answers, though none would fail.
+    """
+    changed = [change for change in changes if change.version and change.standing.config is not None]
+    engines = [change.release.name for change in changed if change.release.config.backend not in (*PYTHON_BACKENDS, "")]
+    for change in changed:
+        if engines and (what := other_meaning(change)):
+            raise UserError(
+                f"{change.release.name!r} has other {what}, and {engines[0]!r} changes too: until both are loaded, "
+                "answers would be wrong; deploy them under another name (tbgen scaffold OTHER_NAME)"
+            )
+
+
+def other_meaning(change: Change) -> str | None:
+    """What of a model must fit its engine and is another now: its vocabulary, its labels."""
+    new, old = change.release.hashes(), change.standing.hashes
+    if new.get("tokenizer.json") != old.get("tokenizer.json"):
+        return "tokens"
+    steps = change.release.versioned.get("steps.json")
+    if steps is None or change.standing.steps is None:
+        return None
+    return "labels" if labels_of(steps.read_text(encoding="utf-8")) != labels_of(change.standing.steps) else None
+
+
+def labels_of(steps: str) -> list[object]:
+    """The labels that the steps of a steps.json know."""
+    return [step.get("settings", {}).get("labels") for step in json.loads(steps)["steps"]]
+
+
+def deploy(
+    changes: Sequence[Change],
+    store: Store,
+    live: Live | None,
+    *,
+    keep: int = 2,
+    on_progress: Progress = lambda _: None,
+) -> list[str]:
+    """Publish the changes one after the other, have each loaded, ask the models, and return the names of those asked.
+
+    Whatever fails, and also on Ctrl-C, everything is put back and the versions before are loaded again.
+    keep: how many versions of a model stay in the target, the new one included.
+    """
+    done: list[tuple[Change, list[Undo]]] = []
+    try:
+        for change in changes:
+            version = change.version or change.standing.versions[-1]
+            if change.version:
+                on_progress(f"{change.release.name}: version {version}")
+                done.append((change, []))
+                store.publish(change.release, version, keep, done[-1][1])
+            if live and not live.serves(change.release.name, version):
+                live.bring(change.release.name, version)
+        if live is None:
+            return []
+        folders = [change.release.folder for change in changes]
+        return smoke(live.connection, folders, lambda model, why: on_progress(f"{model} is not asked: {why}"))
+    except BaseException as error:
+        on_progress("Putting back the versions before")
+        for change, undo in reversed(done):
+            put_back(change, undo, live)
+        if isinstance(error, UserError):
+            raise UserError(f"{error.message.rstrip('.')}; everything is as before") from error
+        raise
+
+
+def put_back(change: Change, undo: Sequence[Undo], live: Live | None) -> None:
+    """Undo one change, in the target and in the server."""
+    for step in reversed(undo):
+        step()
+    if live and change.standing.versions:
+        live.bring(change.release.name, change.standing.versions[-1])
+    elif live:
+        live.drop(change.release.name)

@@ -1,0 +1,128 @@
+"""A model repository in a folder: versions appear by atomic renames, and go by them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from tbgen.export.errors import UserError
+from tbgen.generator.originals import text_of
+from tbgen.generator.repository import sha256_of
+from tbgen.server.deploy.release import (
+    CONFIG,
+    MARKER,
+    NOT_COMPARED,
+    Release,
+    Standing,
+    Undo,
+    config_of,
+    files_below,
+    serves_several,
+    versions_among,
+)
+
+
+class FolderStore:
+    """A model repository in a folder, as a context manager. New files lie elsewhere until one rename shows them.
+
+    Beside it if that is the same disk. Else in it, where a polling server takes every folder for a model: deep enough
+    that it finds no version there, and says so in its log.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise UserError(f"no folder {str(root)!r}; a target is the model repository of a server")
+        self.root = root.resolve()
+
+    def __enter__(self) -> FolderStore:
+        beside = self.root.parent
+        near = beside.stat().st_dev == self.root.stat().st_dev and os.access(beside, os.W_OK)
+        self.staging = Path(tempfile.mkdtemp(prefix=".tbgen-deploy-", dir=beside if near else self.root))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.staging)
+
+    def standing(self, model: str) -> Standing:
+        """What the target holds of a model."""
+        folder = self.root / model
+        if not folder.is_dir():
+            return Standing()
+        versions = versions_among(each.name for each in folder.iterdir() if each.is_dir())
+        config = folder / CONFIG
+        files = files_below(folder)
+        names = {str(version) for version in versions}
+        newest = folder / str(versions[-1]) if versions else folder / "none"
+        shared = {
+            str(file.relative_to(folder)): file for file in files if file.relative_to(folder).parts[0] not in names
+        }
+        return Standing(
+            versions,
+            config.read_text(encoding="utf-8") if config.is_file() else None,
+            {str(file.relative_to(newest)): sha256_of(file) for file in files if newest in file.parents},
+            {name: sha256_of(file) for name, file in shared.items() if name not in NOT_COMPARED},
+            text_of(newest / "steps.json"),
+        )
+
+    def publish(self, release: Release, version: int, keep: int, undo: list[Undo]) -> None:
+        """Show the model's new version, then its shared files; versions beyond the newest `keep` go first.
+
+        Each step adds to `undo` what takes it back.
+        """
+        folder = self.root / release.name
+        new = self.staging / f"{release.name}-{version}"
+        if not folder.exists():
+            write_files(new / str(version), release.versioned)
+            write_files(new, release.shared)
+            new.rename(folder)
+            undo.append(partial(self.remove, folder))
+            return
+        write_files(new, release.versioned)
+        self.prune(folder, keep, undo)
+        new.rename(folder / str(version))
+        undo.append(partial(self.remove, folder / str(version)))
+        for name, file in sorted(release.shared.items(), key=lambda item: (item[0] == CONFIG, item[0])):
+            self.replace_shared(folder, name, file, undo)
+
+    def replace_shared(self, folder: Path, name: str, file: Path, undo: list[Undo]) -> None:
+        """Put one shared file in place by a rename, unless it is there already."""
+        target, before = folder / name, self.staging / f"{folder.name}-before" / name
+        there = target.is_file()
+        if there and sha256_of(target) == sha256_of(file):
+            return
+        if there:
+            write_files(before.parent, {before.name: target})
+        write_files(self.staging, {"next": file})
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (self.staging / "next").replace(target)
+        undo.append(partial(before.replace, target) if there else target.unlink)
+
+    def prune(self, folder: Path, keep: int, undo: list[Undo]) -> None:
+        """Remove old versions, so that with one more there are `keep`; none where several are served."""
+        config = folder / CONFIG
+        if config.is_file() and serves_several(config_of(folder.name, config.read_text(encoding="utf-8"))):
+            return
+        for version in versions_among(each.name for each in folder.iterdir())[: 1 - keep]:
+            gone, place = self.remove(folder / str(version)), folder / str(version)
+            undo.append(partial(gone.rename, place))
+
+    def remove(self, folder: Path) -> Path:
+        """Take a folder away in one rename, and say where to."""
+        return folder.rename(Path(tempfile.mkdtemp(dir=self.staging)) / "gone")
+
+
+def write_files(folder: Path, files: Mapping[str, Path]) -> None:
+    """Copy files (relative name -> where they are) into a folder; one without files gets a marker."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / name)
+    if not files:
+        (folder / MARKER[0]).write_text(MARKER[1], encoding="utf-8")

@@ -1,0 +1,176 @@
+"""A model repository in an object store: no renames and no empty folders, so an order that never shows half a model."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any
+
+from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, text_from_config
+from tbgen.server.deploy.release import (
+    CONFIG,
+    DEPLOYED,
+    MARKER,
+    Release,
+    Standing,
+    Undo,
+    config_of,
+    unpinned,
+    versions_among,
+)
+
+# The file without which a version cannot be loaded, by backend or platform; it is uploaded last.
+ENTRIES = {
+    "python": "model.py",
+    SHARED_BACKEND: "steps.json",
+    "onnxruntime": "model.onnx",
+    "tensorrt": "model.plan",
+    "pytorch": "model.pt",
+}
+SECOND = 1.1  # object stores tell times in whole seconds, and a polling server compares them
+
+
+class ObjectStore:
+    """A model repository in an object store, by fsspec, as a context manager; it has no renames and no empty folders.
+
+    A config.pbtxt is one object, so it appears whole, and it names the one version to serve. A new version is uploaded
+    beside those, and the config that names it comes last: no server, one that starts just then included, sees half of
+    it. A new model's config comes first and the file without which nothing can be loaded last.
+    """
+
+    def __init__(self, files: Any, root: str) -> None:
+        self.files = files
+        self.root = PurePosixPath(root)
+        self.outdated: list[str] = []  # goes when all has gone well: what is deleted cannot be put back
+
+    def __enter__(self) -> ObjectStore:
+        self.files.invalidate_cache()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for name in self.outdated if error is None else ():
+            self.remove(name)
+        self.files.invalidate_cache()
+
+    def standing(self, model: str) -> Standing:
+        """What the target holds of a model; hashes only of what a deployment put there."""
+        config = self.read(model, CONFIG)
+        deployed = json.loads(self.read(model, DEPLOYED) or "{}")
+        versions = self.versions(model)
+        steps = self.read(model, f"{versions[-1]}/steps.json") if versions else None
+        return Standing(versions, config, deployed.get("files", {}), deployed.get("shared", {}), steps)
+
+    def versions(self, model: str) -> tuple[int, ...]:
+        """The versions of a model, ascending."""
+        self.files.invalidate_cache()
+        try:
+            found = self.files.ls(str(self.root / model), detail=False)
+        except FileNotFoundError:
+            return ()
+        return versions_among(PurePosixPath(each.rstrip("/")).name for each in found)
+
+    def publish(self, release: Release, version: int, keep: int, undo: list[Undo]) -> None:
+        """Upload the model's new version, then the config that names it.
+
+        Each step adds to `undo` what takes it back.
+        """
+        model = release.name
+        before = self.standing(model)
+        undo.append(lambda: self.remove(f"{model}/{version}" if before.config else model))
+        undo += [self.keep(model, name, before) for name in (*release.shared, DEPLOYED)]
+        pinned = pinned_text(release.config, version)
+        if before.config is None:
+            self.write(model, CONFIG, pinned)
+        else:
+            self.pin_standing(model, before)
+            self.outdated += [f"{model}/{version}" for version in self.prunable(model, before, keep)]
+        for name, file in entry_last(release):
+            self.upload(model, f"{version}/{name}", file)
+        if not release.versioned:
+            self.write(model, f"{version}/{MARKER[0]}", MARKER[1])
+        for name, file in release.shared.items():
+            if name != CONFIG:
+                self.upload(model, name, file)
+        deployed = {"files": release.hashes(), "shared": release.shared_hashes()}
+        self.write(model, DEPLOYED, json.dumps(deployed, indent=2) + "\n")
+        if before.config is not None:
+            time.sleep(SECOND)
+            self.write(model, CONFIG, pinned)
+            undo.append(lambda: time.sleep(SECOND))
+
+    def pin_standing(self, model: str, standing: Standing) -> None:
+        """Make sure that the config in the store names the version that is served now."""
+        if standing.versions:
+            text = standing.config or ""
+            named = named_text(config_of(model, text), standing.versions[-1])
+            if config_of(model, named) != config_of(model, text):
+                self.write(model, CONFIG, named)
+                time.sleep(SECOND)
+
+    def keep(self, model: str, name: str, standing: Standing) -> Undo:
+        """What puts a shared file back as it is now, the config pinned to the version that it serves."""
+        before = self.read_bytes(model, name)
+        if before is None:
+            return lambda: self.remove(f"{model}/{name}")
+        if name == CONFIG and standing.versions:
+            before = named_text(config_of(model, before.decode("utf-8")), standing.versions[-1]).encode("utf-8")
+        path = str(self.root / model / name)
+        return lambda: self.files.pipe_file(path, before)
+
+    def prunable(self, model: str, standing: Standing, keep: int) -> list[int]:
+        """Versions beyond the newest `keep`, the one that comes included; never one that the config names."""
+        named = set(config_of(model, standing.config or "").version_policy.specific.versions)
+        return [version for version in standing.versions[: 1 - keep] if version not in named]
+
+    def read(self, model: str, name: str) -> str | None:
+        """The text of an object; None when there is none."""
+        found = self.read_bytes(model, name)
+        return None if found is None else found.decode("utf-8")
+
+    def read_bytes(self, model: str, name: str) -> bytes | None:
+        """The bytes of an object; None when there is none."""
+        try:
+            found: bytes = self.files.cat_file(str(self.root / model / name))
+        except FileNotFoundError:
+            return None
+        return found
+
+    def upload(self, model: str, name: str, file: Path) -> None:
+        """Write one object, whole, from a file of any size."""
+        self.files.put_file(str(file), str(self.root / model / name))
+
+    def remove(self, name: str) -> None:
+        """Remove an object, or all below a name; none there is as good."""
+        self.files.invalidate_cache()
+        with contextlib.suppress(FileNotFoundError):
+            self.files.rm(str(self.root / name), recursive=True)
+
+    def write(self, model: str, name: str, text: str) -> None:
+        """Write one object, whole."""
+        self.files.pipe_file(str(self.root / model / name), text.encode("utf-8"))
+
+
+def pinned_text(config: ModelConfig, version: int) -> str:
+    """The text of a config that names the one version to serve."""
+    copy = unpinned(config)
+    copy.version_policy.specific.versions.append(version)
+    return text_from_config(copy)
+
+
+def named_text(config: ModelConfig, version: int) -> str:
+    """The text of a config that names which versions to serve: as it does already, or else that one."""
+    if config.version_policy.HasField("specific"):
+        return text_from_config(config)
+    return pinned_text(config, version)
+
+
+def entry_last(release: Release) -> list[tuple[str, Path]]:
+    """A version's files, the one without which it cannot be loaded at the end."""
+    config = release.config
+    entry = config.default_model_filename or ENTRIES.get(config.backend or config.platform.partition("_")[0], "")
+    return sorted(release.versioned.items(), key=lambda item: (item[0] == entry, item[0]))

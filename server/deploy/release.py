@@ -1,0 +1,159 @@
+"""A model as it lies in a repository on this disk, ready to be put into another one; and the rule for its config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from tbgen.export.errors import UserError
+from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_text
+from tbgen.generator.repository import RECORD, sha256_of
+
+Undo = Callable[[], object]  # takes one step back
+
+CONFIG = "config.pbtxt"
+DEPLOYED = "tbgen.deployed.json"  # in an object store: what was put there, so that it need not be read again
+MARKER = ("README", "Keeps this version folder: object stores have no empty ones.\n")
+NOT_COMPARED = {CONFIG, RECORD}  # the config is compared as a message; the record changes with tbgen's version
+LEFT_OUT = {"__pycache__", DEPLOYED}
+
+
+@dataclass(frozen=True)
+class Release:
+    """A model on this disk: the files of its newest version, and those that all versions share, by relative name."""
+
+    name: str
+    version: int
+    versioned: Mapping[str, Path]
+    shared: Mapping[str, Path]
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.shared[CONFIG].parent
+
+    @property
+    def config(self) -> ModelConfig:
+        """Its config.pbtxt. Raises UserError."""
+        return config_of(self.name, self.shared[CONFIG].read_text(encoding="utf-8"))
+
+    def hashes(self) -> dict[str, str]:
+        """Relative name -> SHA-256 of the version's files."""
+        return {name: sha256_of(file) for name, file in self.versioned.items()}
+
+    def shared_hashes(self) -> dict[str, str]:
+        """Relative name -> SHA-256 of the shared files that are compared by their bytes."""
+        return {name: sha256_of(file) for name, file in self.shared.items() if name not in NOT_COMPARED}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A model in the target: its versions, its config, the hashes of its newest version's and its shared files.
+
+    steps: the text of the newest version's steps.json.
+    """
+
+    versions: tuple[int, ...] = ()
+    config: str | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    shared_hashes: Mapping[str, str] = field(default_factory=dict)
+    steps: str | None = None
+
+
+def releases_of(repository: Path) -> list[Release]:
+    """The models of a repository in the order in which a server can load them: ensembles last. Raises UserError."""
+    folders = sorted(folder for folder in repository.glob("[!.]*") if folder.is_dir()) if repository.is_dir() else []
+    if not folders:
+        raise UserError(f"no model in {str(repository)!r}; a model repository has one folder a model")
+    releases = [release_from_folder(folder) for folder in folders]
+    kinds = {
+        release.name: (release.config.platform == "ensemble", release.config.backend in PYTHON_BACKENDS)
+        for release in releases
+    }
+    return sorted(releases, key=lambda release: kinds[release.name])
+
+
+def release_from_folder(folder: Path) -> Release:
+    """The newest version of a model folder. Raises UserError."""
+    versions = versions_among(each.name for each in folder.iterdir() if each.is_dir())
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{str(folder)!r} has no {CONFIG}, so it is no model that can be deployed")
+    if not versions:
+        raise UserError(f"{str(folder)!r} has no version folder, such as 1/")
+    newest = folder / str(versions[-1])
+    older = {str(version) for version in versions}
+    files = files_below(folder)
+    return Release(
+        folder.name,
+        versions[-1],
+        {str(file.relative_to(newest)): file for file in files if newest in file.parents},
+        {str(file.relative_to(folder)): file for file in files if file.relative_to(folder).parts[0] not in older},
+    )
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The files that belong to a model, sorted: no Python caches, no notes of a deployment."""
+    return sorted(file for file in folder.rglob("*") if file.is_file() and not LEFT_OUT.intersection(file.parts))
+
+
+def versions_among(names: Iterable[str]) -> tuple[int, ...]:
+    """The version numbers among the names of a model's folders, ascending."""
+    return tuple(sorted(int(name) for name in names if name.isdecimal()))
+
+
+def config_of(model: str, text: str) -> ModelConfig:
+    """A config.pbtxt as a message. Raises UserError."""
+    try:
+        return config_from_text(text)
+    except text_format.ParseError as error:
+        raise UserError(f"the {CONFIG} of {model!r} cannot be read: {error}") from error
+
+
+def unpinned(config: ModelConfig) -> ModelConfig:
+    """The config without the choice of one version, which a deployment to an object store makes."""
+    copy = ModelConfig()
+    copy.CopyFrom(config)
+    if len(copy.version_policy.specific.versions) == 1:
+        copy.ClearField("version_policy")
+    return copy
+
+
+def check_config(name: str, old: ModelConfig, new: ModelConfig) -> None:
+    """The rule for a config that changes, since all versions share one. Raises UserError.
+
+    The new one is put in place right behind its version, and back when that is rolled back. So it may differ, but not
+    in what others rely on while the two are loaded one after the other: the tensors, and the batch size that ensembles
+    were checked against. And only where the newest version is served alone, else it would change the older ones too.
+    """
+    if old == new:
+        return
+    for side in ("input", "output"):
+        if sorted(map(tensor, getattr(old, side))) != sorted(map(tensor, getattr(new, side))):
+            raise UserError(
+                f"{name!r} in the target has other {side}s: ensembles and clients that use it would fail; deploy it "
+                "under another name (tbgen scaffold OTHER_NAME), move the clients, then remove the old one"
+            )
+    if new.max_batch_size < old.max_batch_size:
+        raise UserError(
+            f"{name!r} would take {new.max_batch_size} items at most instead of {old.max_batch_size}, which ensembles "
+            "and clients may rely on; keep max_batch_size, or deploy it under another name"
+        )
+    if serves_several(old):
+        raise UserError(
+            f"{name!r} in the target serves several versions by its version_policy, and its {CONFIG} would change for "
+            f"all of them; keep its {CONFIG}, or deploy it under another name"
+        )
+
+
+def tensor(spec: object) -> tuple[str, int, tuple[int, ...]]:
+    """What must stay of a tensor."""
+    return spec.name, spec.data_type, tuple(spec.dims)  # type: ignore[attr-defined]
+
+
+def serves_several(config: ModelConfig) -> bool:
+    """Whether a model may serve more than its newest version."""
+    policy = config.version_policy
+    return policy.HasField("all") or policy.latest.num_versions > 1 or len(policy.specific.versions) > 1

@@ -1,0 +1,259 @@
+"""The embedded server: the wheel's real tritonserver on a model repository, for development, tests, small machines."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+from tbgen.export.errors import UserError
+from tbgen.generator.repository import refuse_empty_repository
+from tbgen.server.embedded import log as server_log
+from tbgen.server.embedded.leftovers import locked_folder, remove, sweep
+from tbgen.server.embedded.ports import check_ports, free_ports
+from tbgen.server.embedded.process import ServerProcess
+from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
+
+LOAD_SECONDS = 600.0  # most time that loading the models may take
+STOP_SECONDS = 30.0  # for requests in flight and the processes of the models
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One model of a running server; `inputs` and `outputs` are empty unless its state is READY."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+    backend: str = ""
+    max_batch_size: int = 0
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+class EmbeddedServer:
+    """A tritonserver process on a model repository, as a context manager or with start() and stop().
+
+    Args:
+        repository: the model repository's folder.
+        host: address to listen on; the default is reached from this machine only.
+        http_port, grpc_port, metrics_port: three different free ports.
+        log: file for the server's output; a temporary one when it is None.
+        extra_arguments: passed to tritonserver as they are, for instance "--model-control-mode=explicit" or
+            "--cache-config=local,size=1048576".
+
+    A server that is not ready, or has been stopped, leaves no process, shared memory or temporary file behind; what one
+    leaves whose caller was killed, the next one removes.
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        *,
+        host: str = "127.0.0.1",
+        http_port: int = 8000,
+        grpc_port: int = 8001,
+        metrics_port: int = 8002,
+        log: Path | None = None,
+        extra_arguments: Sequence[str] = (),
+    ) -> None:
+        self.repository = repository
+        self.host = host
+        self.ports = {"HTTP": http_port, "gRPC": grpc_port, "metrics": metrics_port}
+        self.log = log
+        self.extra_arguments = tuple(extra_arguments)
+        self.process: ServerProcess | None = None
+        self.folder: Path | None = None
+
+    @property
+    def log_file(self) -> Path:
+        """Where the server's output goes."""
+        return self.log or (self.folder or Path()) / "tritonserver.log"
+
+    @property
+    def http_url(self) -> str:
+        """host:port, as Triton's clients take it."""
+        return self.url("HTTP")
+
+    @property
+    def grpc_url(self) -> str:
+        """host:port, as Triton's clients take it."""
+        return self.url("gRPC")
+
+    @property
+    def metrics_url(self) -> str:
+        """The page that Prometheus reads."""
+        return f"http://{self.url('metrics')}/metrics"
+
+    def url(self, name: str) -> str:
+        """host:port of one of the ports."""
+        return f"{self.host}:{self.ports[name]}"
+
+    def __enter__(self) -> EmbeddedServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, *, on_wait: Callable[[float], None] | None = None, seconds: float = LOAD_SECONDS) -> None:
+        """Start the server and return when all models are READY; `on_wait` gets the seconds waited so far.
+
+        Raises MissingExtra, UserError (in one sentence: repository, ports, libpython, models that fail to load).
+        """
+        controlled = any(each.startswith("--model-control-mode") for each in self.extra_arguments)
+        refuse_empty_repository(self.repository, filled_later=controlled)
+        check_ports(self.host, self.ports)
+        if self.log and not self.log.parent.is_dir():
+            raise UserError(f"the log's folder {str(self.log.parent)!r} does not exist")
+        wheel = installed_wheel()
+        sweep()
+        self.folder, lock = locked_folder()
+        try:
+            assemble_backends(wheel, self.folder / "backends")
+            self.log_file.write_bytes(b"")
+            arguments = self.arguments(self.folder, wheel.caches)
+            self.process = ServerProcess(
+                [str(wheel.server), *arguments],
+                environment=server_environment(wheel),
+                log=self.log_file,
+                folder=self.folder,
+                lock=lock,
+            )
+            self.wait_until_ready(on_wait, seconds)
+        except BaseException:
+            self.stop(seconds=2)
+            raise
+        finally:
+            os.close(lock)
+
+    def arguments(self, folder: Path, caches: Path) -> list[str]:
+        """What tritonserver is called with."""
+        address = socket.gethostbyname(self.host)  # given a name, its HTTP port would listen on 255.255.255.255
+        return [
+            f"--model-repository={ascii_path(self.repository.resolve(), folder / 'models')}",
+            f"--backend-directory={folder / 'backends'}",
+            f"--cache-directory={caches}",
+            f"--backend-config=python,shm-region-prefix-name={folder.name}",
+            "--allow-gpu-metrics=false",
+            *(f"--{name}-address={address}" for name in ("http", "grpc", "metrics")),
+            *(f"--{name.lower()}-port={port}" for name, port in self.ports.items()),
+            *self.threads(),
+            *self.extra_arguments,
+        ]
+
+    def threads(self) -> list[str]:
+        """HTTP threads for half of the cores: Triton's eight take turns on those that the models compute on.
+
+        Where clients may load models they stay eight, for a load holds its thread, and that thread's clients.
+        """
+        if any("http-thread-count" in each or "explicit" in each for each in self.extra_arguments):
+            return []
+        return [f"--http-thread-count={min(8, max(1, (os.cpu_count() or 1) // 2))}"]
+
+    def wait_until_ready(self, on_wait: Callable[[float], None] | None, seconds: float) -> None:
+        """Return when the server says READY. Raises UserError when it ends, or is not ready after `seconds`."""
+        began = time.monotonic()
+        while not self.ready():
+            waited = time.monotonic() - began
+            if not self.running():
+                raise UserError(self.explanation())
+            if waited > seconds:
+                last = " / ".join(server_log.shown(self.log_lines())[-3:])
+                raise UserError(f"Triton was not ready after {seconds:.0f} s; its log ends: {last}")
+            if on_wait:
+                on_wait(waited)
+            time.sleep(0.05)
+
+    def running(self) -> bool:
+        """Whether the server's process is alive."""
+        return self.process is not None and not self.process.ended()
+
+    def ready(self) -> bool:
+        """Whether the server answers and all its models are loaded."""
+        try:
+            return self.call("GET", "/v2/health/ready")[0] == 200
+        except OSError:
+            return False
+
+    def explanation(self) -> str:
+        """Why the server ended, in one sentence from its log."""
+        text = "\n".join(self.log_lines())
+        return server_log.explanation(text.replace(str((self.folder or Path()) / "models"), str(self.repository)))
+
+    def log_lines(self) -> list[str]:
+        """The lines of the server's log so far."""
+        if not self.log_file.is_file():
+            return []
+        return self.log_file.read_text(encoding="utf-8", errors="backslashreplace").splitlines()
+
+    def models(self) -> list[ServedModel]:
+        """All models that the server knows, by name."""
+        rows = json.loads(self.call("POST", "/v2/repository/index")[1])
+        return sorted((self.model(row) for row in rows), key=lambda model: model.name)
+
+    def model(self, row: dict[str, str]) -> ServedModel:
+        """A row of the server's index with what the model's configuration adds."""
+        known = ServedModel(row["name"], row.get("version", ""), row.get("state", ""), row.get("reason", ""))
+        if known.state != "READY":
+            return known
+        config = json.loads(self.call("GET", f"/v2/models/{row['name']}/versions/{known.version}/config")[1])
+        return replace(
+            known,
+            backend=config.get("backend") or config.get("platform", ""),
+            max_batch_size=config["max_batch_size"],
+            inputs=tuple(tensor["name"] for tensor in config["input"]),
+            outputs=tuple(tensor["name"] for tensor in config["output"]),
+        )
+
+    def call(self, method: str, path: str) -> tuple[int, bytes]:
+        """Status and body of one HTTP request to the server. Raises OSError when it does not answer."""
+        connection = http.client.HTTPConnection(self.host, self.ports["HTTP"], timeout=10)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+
+    def stop(self, *, seconds: float = STOP_SECONDS) -> None:
+        """Stop the server and its models' processes, at the latest after `seconds`, and remove its temporary files."""
+        try:
+            if self.process is not None:
+                self.process.stop(seconds)
+        finally:
+            self.process = None
+            if self.folder is not None:
+                remove(self.folder)
+            self.folder = None
+
+
+def server_on_free_ports(
+    repository: Path, *, host: str = "127.0.0.1", log: Path | None = None, extra_arguments: Sequence[str] = ()
+) -> EmbeddedServer:
+    """The embedded server, not yet started, on three ports that nothing on this machine listens on."""
+    http, grpc, metrics = free_ports(3)
+    ports = {"http_port": http, "grpc_port": grpc, "metrics_port": metrics}
+    return EmbeddedServer(repository, host=host, log=log, extra_arguments=extra_arguments, **ports)
+
+
+def ascii_path(repository: Path, link: Path) -> Path:
+    """The repository, by a link when its path is not ASCII: the Python in Triton's stub cannot open any other path.
+
+    That Python ignores PYTHONUTF8 and its locale, in NVIDIA's containers too.
+    """
+    if str(repository).isascii():
+        return repository
+    link.symlink_to(repository)
+    return link

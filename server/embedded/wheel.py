@@ -1,0 +1,93 @@
+"""The tritonserver that the wheel nvidia-pytriton brings: where it lies, and what it needs around it to start.
+
+Only files of the wheel are used, nothing of it is imported.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from tbgen.export.errors import MissingExtra, UserError
+from tbgen.generator.local.model import STANDINS
+from tbgen.generator.models.shared_backend import write_backend
+
+UTF8 = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}  # else Korean labels fail in the stub
+# Weights in pages of 2 MB where the kernel gives them when asked (THP "madvise"): fewer misses of the TLB.
+LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A tritonserver on disk, for the running interpreter."""
+
+    server: Path  # the binary
+    backend: Path  # folder of the Python backend, without its stub
+    stub: Path  # the process that runs Python models, built for this interpreter's version
+    caches: Path
+    libraries: tuple[Path, ...]  # what LD_LIBRARY_PATH must hold
+
+
+def installed_wheel() -> Wheel:
+    """The wheel's files, all present. Raises MissingExtra, UserError."""
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra("nvidia-pytriton", "server")
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise MissingExtra("onnxruntime", "server")
+    package = Path(spec.submodule_search_locations[0])
+    triton = package / "tritonserver"
+    stubs = triton / "python_backend_stubs"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = stubs / version / "triton_python_backend_stub"
+    if not stub.exists():
+        known = ", ".join(sorted(folder.name for folder in stubs.glob("*")))
+        raise UserError(f"nvidia-pytriton runs no Python models on Python {version}, only on {known or 'none'}")
+    libraries = (package.parent / "nvidia_pytriton.libs", *python_library_folders())
+    return Wheel(triton / "bin/tritonserver", triton / "backends/python", stub, triton / "caches", libraries)
+
+
+def python_library_folders() -> tuple[Path, ...]:
+    """The folder of libpython, empty when the system's loader finds it by itself. Raises UserError."""
+    name = sysconfig.get_config_var("INSTSONAME") or ""
+    if not name.startswith("libpython") or ".so" not in name:  # an interpreter built without a shared library
+        name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
+    multiarch = sysconfig.get_config_var("MULTIARCH") or "."
+    configured = Path(sysconfig.get_config_var("LIBDIR") or "/usr/lib")
+    for folder in (configured, configured / multiarch, Path(sys.base_prefix) / "lib"):
+        if (folder / name).exists():
+            return (folder,)
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        version = name.removeprefix("lib").partition(".so")[0]
+        raise UserError(
+            f"{name} was not found in {configured}: Triton's Python models need it; on Debian and Ubuntu it is in the"
+            f" package lib{version}, with pyenv build Python with --enable-shared"
+        ) from None
+    return ()
+
+
+def assemble_backends(wheel: Wheel, folder: Path) -> None:
+    """Lay out a backend directory: Triton's Python backend with its stub, one for each of our engines, the steps'."""
+    write_backend(folder)
+    python = shutil.copytree(wheel.backend, folder / "python", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(wheel.stub, python)
+    for engine in STANDINS.iterdir():
+        if (engine / "model.py").exists():
+            shutil.copytree(engine, folder / engine.name, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def server_environment(wheel: Wheel) -> dict[str, str]:
+    """The environment that tritonserver and its stubs need: this interpreter's packages, UTF-8, large pages."""
+    environment = LARGE_PAGES | os.environ | UTF8
+    before = {"PATH": (Path(sys.executable).parent,), "LD_LIBRARY_PATH": wheel.libraries}
+    for name, folders in before.items():
+        environment[name] = os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get(name)])])
+    return environment

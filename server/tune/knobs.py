@@ -1,0 +1,293 @@
+"""What `tbgen tune` may turn: rows of a table, each a setting of config.pbtxt or steps.json and the values to try."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelDynamicBatching
+
+from tbgen.generator.models.config import PYTHON_BACKENDS, config_from_text, text_from_config
+from tbgen.server.bench.parts import Front, steps_file
+
+DELAYS = (0, 200, 1000, 4000)  # microseconds
+MULTIPLES = (8, 16, 32, 64)  # tokens
+CALL_TOKENS = (256, 512, 1024, 2048)
+ENGINE_ROWS = (16, 32, 64, 128)
+BATCHES = (0, 4, 8, 12, 24)  # requests; 0: all that wait
+THREADS = "intra_op_thread_count"
+
+Settings = Mapping[str, Any]  # knob -> value; a knob that is not in it stays as it is
+
+
+@dataclass
+class Draft:
+    """The editable files of a front model and what lies behind it, as messages and plain values.
+
+    Args:
+        repository: the model repository that is read; nothing is written.
+        front: the models.
+        cores: of the machine that serves.
+    """
+
+    repository: Path
+    front: Front
+    cores: int
+    configs: dict[str, ModelConfig] = field(init=False)
+    steps: dict[str, dict[str, Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.configs = {name: config_from_text(text) for name, text in self.texts("config.pbtxt").items()}
+        self.steps = {name: json.loads(text) for name, text in self.texts("steps.json").items()}
+
+    @property
+    def models(self) -> list[str]:
+        """The front model and those behind it."""
+        return [part.model for part in (self.front.part, *self.front.steps, *(self.front.callees or ()))]
+
+    def path(self, model: str, name: str) -> Path | None:
+        """Where a model's config.pbtxt or steps.json is; None when it has none."""
+        if name == "steps.json":
+            return steps_file(self.repository, model)
+        file = self.repository / model / name
+        return file if file.exists() else None
+
+    def texts(self, name: str) -> dict[str, str]:
+        """The named file of each model that has it."""
+        paths = {model: self.path(model, name) for model in self.models}
+        return {model: path.read_text(encoding="utf-8") for model, path in paths.items() if path}
+
+    def engines(self) -> list[ModelConfig]:
+        """The configurations of the engines."""
+        parts = (self.front.part, *self.front.steps, *(self.front.callees or ()))
+        return [self.configs[part.model] for part in parts if part.role == "engine" and part.model in self.configs]
+
+    def python_models(self) -> list[ModelConfig]:
+        """The configurations of the models that run steps."""
+        return [config for config in self.configs.values() if config.backend in PYTHON_BACKENDS]
+
+    def step_settings(self, key: str) -> list[dict[str, Any]]:
+        """The settings of all steps that have the setting `key`."""
+        rows = (row for listed in self.steps.values() for row in listed["steps"])
+        return [row["settings"] for row in rows if key in row["settings"]]
+
+    def edits(self) -> dict[Path, str]:
+        """The files that are no longer as the repository has them, relative to it, with their new text."""
+        found = {}
+        for model, config in self.configs.items():
+            path = self.path(model, "config.pbtxt")
+            if path and config_from_text(path.read_text(encoding="utf-8")) != config:
+                found[path.relative_to(self.repository)] = text_from_config(config)
+        for model, listed in self.steps.items():
+            path = self.path(model, "steps.json")
+            if path and json.loads(path.read_text(encoding="utf-8")) != listed:
+                text = json.dumps(listed, ensure_ascii=False, indent=2) + "\n"
+                found[path.relative_to(self.repository)] = text
+        return found
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One thing to turn: what it stands at, what to try, and how to set it.
+
+    `now` gives None where a repository has no such thing; then the knob is left out.
+    """
+
+    about: str
+    now: Callable[[Draft], Any]
+    values: Callable[[Draft], Sequence[Any]]
+    turn: Callable[[Draft, Any], None]
+
+
+def instances_and_threads(draft: Draft) -> tuple[int, int] | None:
+    """Instances of the engine on CPUs, and threads of each; 0 threads: as many as there are cores."""
+    engines = [config for config in draft.engines() if runs_on_cpu(config)]
+    if not engines:
+        return None
+    threads = engines[0].parameters[THREADS].string_value if THREADS in engines[0].parameters else "0"
+    return engines[0].instance_group[0].count, int(threads)
+
+
+def local_instances_and_threads(draft: Draft) -> tuple[int, int] | None:
+    """Instances of a model that runs its ONNX file itself, and threads of each; 0 threads: as many as cores."""
+    config, settings = first_python_model(draft), draft.step_settings("file")
+    if config is None or not settings or len(config.instance_group) != 1:
+        return None
+    return config.instance_group[0].count, settings[0].get("threads", 0)
+
+
+def turn_local_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
+    turn_python_instances(draft, value[0])
+    for settings in draft.step_settings("file"):
+        settings["threads"] = value[1]
+
+
+def runs_on_cpu(config: ModelConfig) -> bool:
+    """Whether an engine is ONNX Runtime on the CPU, as far as its configuration says."""
+    groups = config.instance_group
+    return config.backend == "onnxruntime" and len(groups) == 1 and groups[0].kind != groups[0].KIND_GPU
+
+
+def turn_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
+    for config in filter(runs_on_cpu, draft.engines()):
+        config.instance_group[0].count = value[0]
+        config.parameters[THREADS].string_value = str(value[1])
+
+
+def splits_of(cores: int) -> list[tuple[int, int]]:
+    """Cores shared out among instances: (1, 8), (2, 4), (4, 2), (8, 1) for 8."""
+    return [(count, cores // count) for count in range(1, cores + 1) if cores % count == 0]
+
+
+def python_instances(draft: Draft) -> int | None:
+    """Instances of the first model: the BLS, or the tokenizer of an ensemble."""
+    config = first_python_model(draft)
+    if config is None or len(config.instance_group) != 1 or draft.step_settings("file"):
+        return None
+    return config.instance_group[0].count
+
+
+def first_python_model(draft: Draft) -> ModelConfig | None:
+    """The model that a request meets first."""
+    return next(iter(draft.python_models()), None)
+
+
+def turn_python_instances(draft: Draft, value: int) -> None:
+    config = first_python_model(draft)
+    if config is not None:
+        config.instance_group[0].count = value
+
+
+def queue_delay(draft: Draft) -> int | None:
+    """Microseconds that the first model waits for more requests."""
+    config = first_python_model(draft)
+    if config is None or not config.HasField("dynamic_batching"):
+        return None
+    return config.dynamic_batching.max_queue_delay_microseconds
+
+
+def turn_queue_delay(draft: Draft, value: int) -> None:
+    config = first_python_model(draft)
+    if config is not None:
+        config.dynamic_batching.max_queue_delay_microseconds = value
+
+
+def preferred_batch(draft: Draft) -> int | None:
+    """How many requests the first model takes at once when there are as many; 0: all that wait."""
+    config = first_python_model(draft)
+    if config is None or not config.HasField("dynamic_batching"):
+        return None
+    return next(iter(config.dynamic_batching.preferred_batch_size), 0)
+
+
+def turn_preferred_batch(draft: Draft, value: int) -> None:
+    config = first_python_model(draft)
+    if config is not None:
+        config.dynamic_batching.preferred_batch_size[:] = [value] if value else []
+
+
+def call_setting(key: str, default: int) -> tuple[Callable[[Draft], Any], Callable[[Draft, Any], None]]:
+    """How to read and set one setting of the BLS call, which may be left at its default."""
+
+    def now(draft: Draft) -> int | None:
+        return next((settings.get(key, default) for settings in draft.step_settings("model")), None)
+
+    def turn(draft: Draft, value: int) -> None:
+        for settings in draft.step_settings("model"):
+            settings[key] = value
+
+    return now, turn
+
+
+def has_plan(draft: Draft) -> bool:
+    """Whether an engine takes only the shapes that it was built for."""
+    return any(config.backend == "tensorrt" for config in draft.engines()) or bool(draft.step_settings("shapes"))
+
+
+def multiple(draft: Draft) -> int | None:
+    """The multiple that lengths are rounded up to; None for a fixed length or a plan's own lengths."""
+    buckets = next((settings["buckets"] for settings in draft.step_settings("buckets")), None)
+    return buckets[0] if buckets and len(buckets) > 1 and not has_plan(draft) else None
+
+
+def turn_multiple(draft: Draft, value: int) -> None:
+    for settings in draft.step_settings("buckets"):
+        most = settings["buckets"][-1]
+        settings["buckets"] = [*range(value, most, value), most]
+
+
+def engine_rows(draft: Draft) -> int | None:
+    """Most rows of one call of a BLS to its engine."""
+    calls = draft.step_settings("model")
+    return calls[0]["max_batch_size"] if calls and not has_plan(draft) else None
+
+
+def turn_engine_rows(draft: Draft, value: int) -> None:
+    for settings in draft.step_settings("model"):
+        settings["max_batch_size"] = value
+        draft.configs[settings["model"]].max_batch_size = value
+
+
+def policy(draft: Draft) -> str | None:
+    """How an ensemble pads: each request by itself, or all of a batch alike so that the engine merges them."""
+    if not draft.front.steps or not draft.engines() or multiple(draft) is None:
+        return None
+    common = any(settings["common_length"] for settings in draft.step_settings("common_length"))
+    return "common length" if common else "own length"
+
+
+def turn_policy(draft: Draft, value: str) -> None:
+    for settings in draft.step_settings("buckets"):
+        settings["common_length"] = value == "common length"
+    for config in draft.engines():
+        config.ClearField("dynamic_batching")
+        if value == "common length":
+            config.dynamic_batching.CopyFrom(ModelDynamicBatching())
+
+
+PARALLEL, TURN_PARALLEL = call_setting("parallel_calls", 2)
+MOST_TOKENS, TURN_MOST_TOKENS = call_setting("max_tokens", 512)
+
+KNOBS = {
+    "engine instances x threads": Knob(
+        "instance_group.count and intra_op_thread_count of the engine",
+        instances_and_threads,
+        lambda draft: splits_of(draft.cores),
+        turn_instances_and_threads,
+    ),
+    "instances x threads": Knob(
+        "instance_group.count of a model that runs its engine itself, and the threads of each",
+        local_instances_and_threads,
+        lambda draft: splits_of(draft.cores),
+        turn_local_instances_and_threads,
+    ),
+    "instances": Knob(
+        "instance_group.count of the model that requests meet first",
+        python_instances,
+        lambda _: (1, 2, 3),
+        turn_python_instances,
+    ),
+    "parallel calls": Knob("engine calls in flight of a BLS", PARALLEL, lambda _: (1, 2, 4), TURN_PARALLEL),
+    "tokens a call": Knob("most tokens of a call of a BLS", MOST_TOKENS, lambda _: CALL_TOKENS, TURN_MOST_TOKENS),
+    "rows a call": Knob("max_batch_size of the engine of a BLS", engine_rows, lambda _: ENGINE_ROWS, turn_engine_rows),
+    "padding": Knob(
+        "each request to its own length, or a batch to one length that the engine merges",
+        policy,
+        lambda _: ("own length", "common length"),
+        turn_policy,
+    ),
+    "buckets": Knob("multiples that lengths are rounded up to", multiple, lambda _: MULTIPLES, turn_multiple),
+    "batch": Knob("preferred_batch_size", preferred_batch, lambda _: BATCHES, turn_preferred_batch),
+    "queue delay": Knob("max_queue_delay_microseconds", queue_delay, lambda _: DELAYS, turn_queue_delay),
+}
+
+
+def turned(draft: Draft, settings: Settings) -> Draft:
+    """A fresh draft of the same repository with the knobs of `settings` turned."""
+    fresh = Draft(draft.repository, draft.front, draft.cores)
+    for name, value in settings.items():
+        KNOBS[name].turn(fresh, value)
+    return fresh

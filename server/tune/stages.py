@@ -1,0 +1,90 @@
+"""Where `tbgen tune` tries a setting: a copy of the repository on the embedded server, or a running Triton's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tbgen.export.errors import UserError
+from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.server import server_on_free_ports
+
+Edits = Mapping[Path, str]  # file, relative to the repository -> its new text
+
+
+class EmbeddedStage:
+    """Starts the embedded server on a copy of the models for each trial; the repository itself is not touched."""
+
+    def __init__(self, repository: Path) -> None:
+        self.repository = repository
+
+    @contextmanager
+    def serving(self, edits: Edits, models: Sequence[str]) -> Iterator[str]:
+        """Serve `models` as edited; gives the HTTP address. Raises UserError when they do not load."""
+        with tempfile.TemporaryDirectory(prefix=".tbgen-tune-", dir=self.repository.parent) as folder:
+            trial = Path(folder) / "model_repository"
+            for model in models or names_of(self.repository):
+                shutil.copytree(self.repository / model, trial / model, copy_function=linked)
+            write(trial, edits)
+            with server_on_free_ports(trial) as server:
+                yield server.http_url
+
+
+class LiveStage:
+    """Edits the repository of a running Triton in place, has it load what changed, and puts everything back.
+
+    The server must allow loading by request (--model-control-mode=explicit), and `repository` must be the folder that
+    it reads.
+    """
+
+    def __init__(self, repository: Path, url: str) -> None:
+        self.repository, self.url = repository, url
+
+    @contextmanager
+    def serving(self, edits: Edits, models: Sequence[str]) -> Iterator[str]:
+        """Load `models` as edited; gives the address. Raises UserError when they do not load."""
+        before = {file: (self.repository / file).read_text(encoding="utf-8") for file in edits}
+        changed = {file.parts[0] for file in edits}
+        try:
+            write(self.repository, edits)
+            self.load([model for model in models if model in changed])
+            yield self.url
+        finally:
+            write(self.repository, before)
+            self.load([model for model in models if model in changed])
+
+    def load(self, models: Sequence[str]) -> None:
+        """Have the server read models again. Raises UserError."""
+        with Connection(self.url, "http") as connection:
+            for model in models:
+                with connection.failures(f"cannot load {model!r} (it needs --model-control-mode=explicit)"):
+                    connection.client.load_model(model)
+
+
+def names_of(repository: Path) -> list[str]:
+    """The models of a repository."""
+    return sorted(folder.name for folder in repository.iterdir() if (folder / "config.pbtxt").exists())
+
+
+def linked(source: str, target: str) -> str:
+    """Link a file instead of copying its bytes, where the disk allows it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
+
+
+def write(repository: Path, edits: Edits) -> None:
+    """Write each file beside its place, then rename it there: whole or not at all, and never through a hard link."""
+    for file, text in edits.items():
+        target = repository / file
+        if not target.parent.is_dir():
+            raise UserError(f"no folder {str(target.parent)!r}: is {str(repository)!r} the server's model repository?")
+        beside = target.with_name(f".{target.name}.tbgen")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(target)

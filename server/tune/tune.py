@@ -1,0 +1,255 @@
+"""`tbgen tune`: turns one knob after the other on the user's own server and texts, keeps what wins, proves it.
+
+A setting counts by the geometric mean of its rates over the loads (with one client the rate is one over the latency, so
+the mean of one and many clients weighs both). It must answer every text as the repository answered it before.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from tbgen.export.errors import UserError
+from tbgen.generator.compare.example import said_of_folder
+from tbgen.server.bench.answers import Asked, ask_alone
+from tbgen.server.bench.machine import cores
+from tbgen.server.bench.parts import Front, front_from_server
+from tbgen.server.bench.point import Load, Target, Timing, measure
+from tbgen.server.bench.texts import Corpus, requests_from_corpus, text_inputs
+from tbgen.server.bench.wire import REQUESTS
+from tbgen.server.client.client import front_model
+from tbgen.server.client.connection import Connection
+from tbgen.server.tune.knobs import KNOBS, Draft, Settings, turned
+from tbgen.server.tune.stages import Edits
+
+BETTER = 1.03  # times the best so far: less may be noise
+PROOF_ROUNDS = 3
+
+OnProgress = Callable[[str, float], None]  # what runs now, share of the time limit that is used up
+
+
+class Stage(Protocol):
+    """Where settings are tried, see tune_stages."""
+
+    def serving(self, edits: Edits, models: Sequence[str]) -> AbstractContextManager[str]:
+        """Serve the models as edited; gives an HTTP address."""
+        ...
+
+
+@dataclass(frozen=True)
+class TunePlan:
+    """How settings are compared.
+
+    loads: each counts the same.
+    minutes: for the search; the proof of the result comes after.
+    """
+
+    loads: Sequence[Load] = (Load("http", 1), Load("http", 16))
+    timing: Timing = field(default_factory=lambda: Timing(3.0, 1.0))
+    minutes: float = 10.0
+    requests: int = 128
+    tolerance: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a setting reached: texts a second at each load; or why it is out of the question."""
+
+    settings: Settings
+    rates: Sequence[float]
+    refused: str = ""
+
+    @property
+    def score(self) -> float:
+        """0 for a setting that is out of the question."""
+        return statistics.geometric_mean(self.rates) if self.rates and min(self.rates) > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The outcome: rates before and after, interleaved, and the edits that lead there (none: nothing won).
+
+    gains: after / before of each round of the proof, by score.
+    """
+
+    model: str
+    loads: Sequence[Load]
+    trials: Sequence[Trial]
+    settings: Settings
+    edits: Edits
+    before: Sequence[float]
+    after: Sequence[float]
+    gains: Sequence[float]
+
+    @property
+    def gain(self) -> float:
+        """The median of the gains; 1.0 when nothing won."""
+        return statistics.median(self.gains) if self.gains else 1.0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model that is tuned, and what it must answer."""
+
+    draft: Draft
+    asked: Asked
+    plan: TunePlan
+
+    @property
+    def model(self) -> str:
+        """The front model's name."""
+        return self.draft.front.part.model
+
+
+def tune(
+    name: str,
+    repository: Path,
+    stage: Stage,
+    corpus: Corpus,
+    plan: TunePlan,
+    on_progress: OnProgress = lambda text, share: None,  # noqa: ARG005
+) -> Tuned:
+    """Search settings of a front model for at most `plan.minutes`, then prove the best. Raises UserError.
+
+    Nothing is written into the repository; `edits` of the outcome are what to write.
+    """
+    clock = Clock(plan.minutes * 60, on_progress)
+    subject, first = baseline(name, repository, stage, corpus, plan, clock)
+    trials, best = search(subject, stage, first, clock)
+    rounds = [] if best is first else prove(subject, stage, best.settings, clock)
+    gains = [after.score / before.score for before, after in rounds if before.score]
+    won = bool(gains) and statistics.median(gains) > BETTER and not any(after.refused for _, after in rounds)
+    return Tuned(
+        subject.model,
+        plan.loads,
+        trials,
+        best.settings if won else {},
+        turned(subject.draft, best.settings).edits() if won else {},
+        medians([before for before, _ in rounds] or [first]),
+        medians([after for _, after in rounds] or [first]),
+        gains,
+    )
+
+
+class Clock:
+    """The time limit of the search, and what is said meanwhile."""
+
+    def __init__(self, seconds: float, on_progress: OnProgress) -> None:
+        self.began, self.seconds, self.on_progress = time.monotonic(), seconds, on_progress
+
+    @property
+    def share(self) -> float:
+        """How much of the time is used up."""
+        return (time.monotonic() - self.began) / self.seconds
+
+    def say(self, text: str) -> None:
+        """Tell what runs now."""
+        self.on_progress(text, min(1.0, self.share))
+
+
+def baseline(
+    name: str, repository: Path, stage: Stage, corpus: Corpus, plan: TunePlan, clock: Clock
+) -> tuple[Subject, Trial]:
+    """The model as it is: what it answers, and how fast."""
+    clock.say("the repository as it is")
+    with stage.serving({}, []) as url, Connection(url, "http") as connection:
+        model = front_model(connection, name)
+        front = front_from_server(connection, model, repository)
+        inputs, said = text_inputs(connection.config(model), 1), said_of_folder(repository / model)
+        requests = requests_from_corpus(corpus, inputs, plan.requests, said)
+        asked = ask_alone(connection, model, requests, lambda _: clock.say(f"{model}: each text alone, for its answer"))
+        subject = Subject(Draft(repository, front, cores()), asked, plan)
+        return subject, measured(subject, front, connection, {}, clock)
+
+
+def search(subject: Subject, stage: Stage, first: Trial, clock: Clock) -> tuple[list[Trial], Trial]:
+    """Turn each knob in its order, again from the start while that wins and there is time: all trials, the best."""
+    trials, best = [first], first
+    improved = True
+    while improved:
+        improved = False
+        for name, knob in KNOBS.items():
+            standing = turned(subject.draft, best.settings)
+            now = knob.now(standing)
+            for value in knob.values(standing) if now is not None else ():
+                settings = {**best.settings, name: value}
+                if value == now or any(trial.settings == settings for trial in trials):
+                    continue
+                if clock.share >= 1.0:
+                    return trials, best
+                trial = tried(subject, stage, settings, clock)
+                if trial.score > best.score * BETTER:
+                    best, trial = confirmed(subject, stage, best, trial, clock)
+                    improved = improved or best is trial
+                trials.append(trial)
+    return trials, best
+
+
+def confirmed(subject: Subject, stage: Stage, best: Trial, trial: Trial, clock: Clock) -> tuple[Trial, Trial]:
+    """Measure both once more, so that a lucky moment does not win: the better one, and the trial with both its rates.
+
+    A setting is worth the lower of its two scores, what it must beat the higher of the two.
+    """
+    again, rival = tried(subject, stage, trial.settings, clock), tried(subject, stage, best.settings, clock)
+    trial = min(trial, again, key=lambda each: each.score)
+    return (trial if trial.score > max(best.score, rival.score) * BETTER else best), trial
+
+
+def tried(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> Trial:
+    """Serve a setting and measure it; one that does not load or answers otherwise is out of the question."""
+    clock.say(words(settings))
+    edits = turned(subject.draft, settings).edits()
+    try:
+        with stage.serving(edits, subject.draft.models) as url, Connection(url, "http") as connection:
+            front = front_from_server(connection, subject.model, subject.draft.repository)
+            return measured(subject, front, connection, settings, clock)
+    except UserError as error:
+        return Trial(settings, (), error.message)
+
+
+def measured(subject: Subject, front: Front, connection: Connection, settings: Settings, clock: Clock) -> Trial:
+    """The rates of what is being served."""
+    plan, asked = subject.plan, subject.asked
+    rates = []
+    for load in plan.loads:
+        requests = [REQUESTS[load.protocol](subject.model, request, connection.url) for request in asked.requests]
+        target = Target(
+            subject.model, connection.url, False, front, 1, requests, asked.expected, plan.tolerance, lengths=None
+        )
+        point = measure(
+            connection,
+            target,
+            load,
+            plan.timing,
+            1,
+            lambda *_: clock.say(f"{words(settings)}: {load.label}"),  # noqa: B023
+        )
+        if wrong := {**point.failed, **point.changed}:
+            return Trial(settings, (), f"{sum(wrong.values())} wrong answers: {next(iter(wrong))}")
+        rates.append(point.texts_per_s)
+    return Trial(settings, rates)
+
+
+def prove(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> list[tuple[Trial, Trial]]:
+    """Before and after by turns, so that a slow minute of the machine hits both."""
+    return [(tried(subject, stage, {}, clock), tried(subject, stage, settings, clock)) for _ in range(PROOF_ROUNDS)]
+
+
+def medians(trials: Sequence[Trial]) -> list[float]:
+    """The median rate at each load."""
+    return [statistics.median(rates) for rates in zip(*(trial.rates for trial in trials if trial.rates), strict=True)]
+
+
+def words(settings: Settings) -> str:
+    """Settings as a person reads them."""
+    return ", ".join(f"{name} {shown(value)}" for name, value in settings.items()) or "as it is"
+
+
+def shown(value: Any) -> str:
+    """A value of a knob: (2, 4) as 2 x 4."""
+    return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)

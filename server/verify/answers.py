@@ -1,0 +1,55 @@
+"""A served graph's answers beside those of the library that wrote the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from tbgen.export.parity.library import Library
+from tbgen.export.parity.parity import Parity, figure
+from tbgen.generator.compare.judge import expected_answers, judgement, tensors_of
+from tbgen.generator.compare.library_answers import Answers
+from tbgen.server.client.connection import Connection
+from tbgen.server.verify.steps import distance, first_item
+
+Tensors = Mapping[str, np.ndarray]
+
+
+def answers_parity(
+    front: str,
+    texts: Sequence[str],
+    connection: Connection,
+    row: Answers,
+    library: Library,
+    near: float,
+    tell: Callable[[int, int], None],
+) -> Parity:
+    """Each item alone against the library, and beside the longest against itself. Raises UserError without it."""
+    expected = expected_answers(row, library, texts)
+    longest = tensors_of(max((item for item, _ in expected), key=lambda item: sum(map(len, item.values()))))
+    paddings: list[float] = []
+
+    def infer(tensors: Tensors) -> Tensors:
+        tell(len(paddings) + 1, len(expected))
+        alone = connection.infer(front, tensors)
+        both = connection.infer(front, {name: np.concatenate([tensors[name], longest[name]]) for name in tensors})
+        paddings.append(max(moved(alone[name], first_item(both[name], alone[name])) for name in alone))
+        return alone
+
+    found = judgement(row, library.name, expected, infer, near=near)
+    return Parity(
+        texts=found.items,
+        max_abs=figure(found.max_abs),
+        mean_abs=figure(found.mean_abs),
+        decisions=found.decisions,
+        flips=found.flips,
+        padding_abs=figure(max(paddings)),
+    )
+
+
+def moved(alone: np.ndarray, beside: np.ndarray) -> float:
+    """How far numbers are from those of the same item beside another; infinite for other words."""
+    if alone.dtype.kind == "f":
+        return float(distance(alone, beside).max())
+    return 0.0 if np.array_equal(alone, beside) else float("inf")

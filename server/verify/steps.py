@@ -1,0 +1,131 @@
+"""A served graph beside its own steps around PyTorch, where no library answers for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tbgen.backends.chain import chain_on_request, chain_tensors, listing, run_steps, step_from_row
+from tbgen.backends.text_tensors import bytes_from_text, text_from_bytes
+from tbgen.export.exported import Exported
+from tbgen.export.parity.parity import Parity, figure
+from tbgen.export.run import Run
+from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
+from tbgen.generator.models.config import config_from_text
+from tbgen.generator.models.graph import ENGINE_STEPS
+from tbgen.server.client.connection import Connection
+
+SHORT = {"question": 16, "candidate_labels": 16}  # characters of what is never cut to fit a model
+Tensors = dict[str, np.ndarray]
+Tell = Callable[[int, int], None]  # how many texts of how many
+
+
+def steps_parity(steps: list[Any], front: str, texts: Sequence[str], connection: Connection, tell: Tell) -> Parity:
+    """Each text alone, then beside the longest, against `steps`."""
+    inputs, outputs = chain_tensors(steps)
+    outputs = {name: spec for name, spec in outputs.items() if name not in chain_on_request(steps)}
+    longest = max(texts, key=len)
+    errors, paddings, decisions, flips = [], [], 0, 0
+    for number, text in enumerate(texts, start=1):
+        tell(number, len(texts))
+        expected = run_steps(steps, items_of(inputs, [text]))
+        alone = decoded(connection.infer(front, encoded(items_of(inputs, [text]))), outputs)
+        beside = decoded(connection.infer(front, encoded(items_of(inputs, [text, longest]))), outputs)
+        for name in outputs:
+            want, have, again = expected[name], alone[name], first_item(beside[name], alone[name])
+            if want.dtype.kind == "f":
+                errors.append(distance(want, have))
+                paddings.append(distance(have, again))
+            else:
+                decisions += 1
+                flips += not np.array_equal(want, have)
+                paddings.append(np.zeros(1) if np.array_equal(have, again) else np.full(1, np.inf))
+    found = np.concatenate(errors) if errors else np.zeros(1)
+    return Parity(
+        texts=len(texts),
+        max_abs=figure(float(found.max())),
+        mean_abs=figure(float(found.mean())),
+        decisions=decisions,
+        flips=flips,
+        padding_abs=figure(float(max(each.max() for each in paddings))),
+    )
+
+
+def reference_steps(repository: Path, front: str, engine_name: str, exported: Exported, reference: Run) -> list[Any]:
+    """The steps that `front` runs, from its own folders, with `reference` in the engine's place."""
+    engine = ReferenceEngine(exported, reference)
+    if front.endswith(("_bls", "_single")):
+        return [engine if step is None else step for step in steps_but_engine(repository / front / "1")]
+    config = (repository / front / "config.pbtxt").read_text(encoding="utf-8")
+    before, after = (part for part in ensemble_parts(config) if part != engine_name)
+    return [*steps_but_engine(repository / before / "1"), engine, *steps_but_engine(repository / after / "1")]
+
+
+def ensemble_parts(config: str) -> list[str]:
+    """The models of an ensemble, in order."""
+    return [step.model_name for step in config_from_text(config).ensemble_scheduling.step]
+
+
+def steps_but_engine(folder: Path) -> Iterator[Any]:
+    """The steps of a version folder, None for the BLS call."""
+    for row in listing(folder)["steps"]:
+        engine = row["class"] in ENGINE_STEPS
+        yield None if engine else step_from_row(row, folder)
+
+
+class ReferenceEngine:
+    """PyTorch as a step, with the engine's tensors."""
+
+    def __init__(self, exported: Exported, reference: Run) -> None:
+        self.inputs: dict[str, Any] = {name: ("", []) for name in exported.inputs}
+        self.outputs: dict[str, Any] = {name: ("", []) for name in exported.outputs}
+        self.reference = reference
+
+    def __call__(self, **tensors: np.ndarray) -> Tensors:
+        return self.reference(tensors)
+
+
+def answerable(texts: Sequence[str], exported: Exported) -> Sequence[str]:
+    """The texts, for fill-mask with a mask in front, where it is read however long the text."""
+    if exported.task != "fill-mask":
+        return texts
+    mask = tokenizer_from_file(exported.tokenizer).id_to_token(exported.special["mask"])
+    return [f"{mask} {text}" for text in texts]
+
+
+def items_of(inputs: Mapping[str, Any], texts: Iterable[str]) -> Tensors:
+    """The front model's inputs for texts: a second input, or a list of texts, gets the text's first half too."""
+    columns: dict[str, list[list[str]]] = {name: [] for name in inputs}
+    for text in texts:
+        for number, (name, (_, dims)) in enumerate(inputs.items()):
+            whole = text[: SHORT.get(name)]
+            half = whole[: len(whole) // 2 + 1]
+            columns[name].append([half, whole] if list(dims) == [-1] else [half if number or name in SHORT else whole])
+    return {name: np.array(rows, dtype=object) for name, rows in columns.items()}
+
+
+def encoded(tensors: Tensors) -> Tensors:
+    """Arrays of str as arrays of UTF-8 bytes."""
+    return {name: bytes_from_text(array) for name, array in tensors.items()}
+
+
+def decoded(answer: Mapping[str, np.ndarray], outputs: Mapping[str, Any]) -> Tensors:
+    """A server's answer with its text as str."""
+    text = {name for name, (data_type, _) in outputs.items() if data_type == "TYPE_STRING"}
+    return {name: text_from_bytes(name, answer[name]) if name in text else answer[name] for name in outputs}
+
+
+def first_item(array: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """The first item of two, cut to the shape that it has alone: answers of unequal number are filled up."""
+    return array[(slice(0, 1), *(slice(0, size) for size in like.shape[1:]))]
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Absolute differences as a flat array, never empty; infinite where the shapes differ or there is a NaN."""
+    if a.shape != b.shape:
+        return np.full(1, np.inf)
+    difference = np.nan_to_num(np.abs(a.astype(np.float64) - b).ravel(), nan=np.inf)
+    return difference if difference.size else np.zeros(1)

@@ -1,0 +1,280 @@
+"""`tbgen verify`: the engine file and each served graph held against PyTorch on real sentences."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.checkpoint.checkpoint import Checkpoint
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.export.exported import Exported, exported_from_record
+from tbgen.export.onnx.export import traced_like
+from tbgen.export.parity.library import Library, refuse_other_ids
+from tbgen.export.parity.parity import Encoder, Parity, engine_run, near_of, parity
+from tbgen.export.precision.drift import advice
+from tbgen.export.precision.precision import precision_named
+from tbgen.export.ready.onnx_file import export_from_onnx
+from tbgen.export.run import Run, onnx_run
+from tbgen.export.sources import KINDS, Source
+from tbgen.export.tokenizers.tokenizer import tokenizer_from_file, written_tokens
+from tbgen.generator.compare.comparison import STRUCTURAL
+from tbgen.generator.compare.judge import answers_for
+from tbgen.generator.compare.library_answers import Answers
+from tbgen.generator.engines import EACH_GRAPH, ENGINES
+from tbgen.generator.presets import source_named
+from tbgen.generator.repository import engine_homes, read_record, refuse_without_models
+from tbgen.generator.request import exported_as
+from tbgen.generator.steps.plugins import settings_from_words
+from tbgen.server.client.connection import Connection
+from tbgen.server.verify.answers import answers_parity
+from tbgen.server.verify.steps import answerable, reference_steps, steps_parity
+
+READY = {suffix for kind in ("onnx", "plan") for suffix in KINDS[kind].suffixes}
+Progress = Callable[[str, int, int], None]  # what is compared, how many texts of how many
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One road from text to answer beside PyTorch, and the bounds that it is held to.
+
+    max_abs, mean_abs: of logits for an engine file, of the answers' numbers for a served graph. padding_abs: the same
+    text alone and beside a long one. agreement: the share of equal decisions (labels, words, borders, counts).
+    """
+
+    road: str
+    parity: Parity
+    tolerance: float
+    least_agreement: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the road is as good as its precision must be; NaN never is."""
+        return self.parity.holds(self.tolerance, self.least_agreement)
+
+
+@dataclass(frozen=True)
+class Scaffold:
+    """The models of one name in a repository: the engine, the front models, and the export behind them."""
+
+    name: str
+    repository: Path
+    engine: str
+    fronts: tuple[str, ...]
+    exported: Exported
+    settings: Mapping[str, Any]
+
+    @property
+    def special_tokens(self) -> list[str]:
+        """The tokens that have a role, as they are written."""
+        return written_tokens(tokenizer_from_file(self.exported.tokenizer), self.exported.special)
+
+
+def scaffold_named(name: str, repository: Path) -> Scaffold:
+    """The models that scaffold wrote under `name`, or around the front model `name`. Raises UserError."""
+    records = {folder.name: read_record(folder) for folder in sorted(repository.glob("*")) if folder.is_dir()}
+    written = {model: record for model, record in records.items() if record}
+    refuse_without_models(repository, written)
+    homes = homes_of(written, repository, name)
+    chosen = [engine for engine, home in homes.items() if name in (engine, *fronts_of(engine), written[home]["name"])]
+    if not chosen:
+        raise NoSuchName("name", name, sorted({record["name"] for record in written.values()}))
+    if len(chosen) > 1:
+        raise UserError(f"{name!r} has several engines, choose one: {', '.join(chosen)}")
+    engine = chosen[0]
+    home = homes[engine]
+    fronts = [front for front in fronts_of(engine) if front in written]
+    exported = exported_from_record(repository / home / "1", whole_export(written[home], repository / home))
+    file = file_of_engine(repository / home, written[home])
+    own = (model for model, record in written.items() if record["name"] == written[home]["name"])
+    tokenizer = next(filter(Path.is_file, (repository / model / "1" / "tokenizer.json" for model in own)))
+    return Scaffold(
+        written[home]["name"],
+        repository,
+        engine,
+        tuple(front for front in fronts if name not in fronts or name == front),
+        replace(exported, model=file, tokenizer=tokenizer),
+        written[home]["settings"],
+    )
+
+
+def homes_of(written: Mapping[str, Any], repository: Path, asked: str) -> dict[str, str]:
+    """Engine -> the model that has its file, the one that is asked for before others; one without it if none has."""
+    homes: dict[str, str] = {}
+    for name, engine in sorted({(record["name"], record["settings"]["engine"]) for record in written.values()}):
+        there = [home for home in engine_homes(name, engine) if home in written]
+        there.sort(key=lambda home: (not file_of_engine(repository / home, written[home]).is_file(), home != asked))
+        homes |= {f"{name}_{engine}": home for home in there[:1]}
+    return homes
+
+
+def file_of_engine(home: Path, record: Mapping[str, Any]) -> Path:
+    """The engine's file in the model that holds it."""
+    return home / "1" / ENGINES[record["settings"]["engine"]].file
+
+
+def fronts_of(engine: str) -> list[str]:
+    """The names that front models of an engine have."""
+    return [f"{engine}_{graph}" for graph in EACH_GRAPH]
+
+
+def whole_export(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The export record within a model's record, with what a repository leaves out of it."""
+    if not file_of_engine(folder, record).is_file():
+        raise UserError(f"no engine file in {folder / '1'}; write it with: tbgen scaffold {record['name']}")
+    return {**record["export"], "parity": {}, "made": {**record["export"]["made"], "source": record["source"]}}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the models are held against: a checkpoint in its library, or an ONNX file; `note` is what to say of it."""
+
+    run: Run
+    library: Library | None = None
+    note: str = ""
+
+
+class CannotRun(UserError):
+    """The engine file itself cannot be run on this machine."""
+
+
+def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None = None) -> Reference:
+    """The source that is named (fields of Source, place as `source`), loaded; by default what the models were made of.
+
+    Raises UserError for another checkpoint than theirs, as far as that can be told.
+    """
+    ready = ready_file(scaffold)
+    if named.get("source") is None and ready:
+        if scaffold.exported.model.suffix != ".onnx":
+            raise UserError(
+                f"{scaffold.engine} was made of the plan {ready}; name its checkpoint, or the ONNX file behind it, "
+                "with --source"
+            )
+        note = (
+            f"{scaffold.engine} beside its own file: {scaffold.name} was made of a ready one ({ready}); --source names "
+        )
+        return Reference(onnx_run(scaffold.exported.model), note=note + "its checkpoint")
+    place = named.get("source") or str(source_named(scaffold.name))
+    source = Source(place, **{key: value for key, value in named.items() if key != "source"})
+    if source.kind == "onnx":
+        return reference_from_onnx(scaffold, source)
+    task = exported_as(task) or scaffold.exported.task
+    checkpoint = source.checkpoint(task=task, labels=scaffold.exported.labels or None)
+    if not ready:
+        check_source(checkpoint, scaffold)
+    library = Library(checkpoint, max_length=scaffold.exported.max_length)
+    return Reference(library.run(), library)
+
+
+def ready_file(scaffold: Scaffold) -> str | None:
+    """The name of the ready engine file that models were made of; None for those of a checkpoint."""
+    return next((name for name in scaffold.exported.made["source"] if Path(name).suffix in READY), None)
+
+
+def reference_from_onnx(scaffold: Scaffold, source: Source) -> Reference:
+    """An ONNX file as the reference, with its own names for tensors. Raises UserError."""
+    with tempfile.TemporaryDirectory() as folder:
+        taken = export_from_onnx(
+            Path(source.place),
+            source.companions,
+            Path(folder, "taken"),
+            task=scaffold.exported.task,
+            labels=scaffold.exported.labels or None,
+            rename=source.rename,
+        )
+        run = onnx_run(taken.model)
+    return Reference(lambda tensors: run({name: tensors[name].astype(i.dtype) for name, i in taken.inputs.items()}))
+
+
+def check_source(checkpoint: Checkpoint, scaffold: Scaffold) -> None:
+    """Raise UserError when the checkpoint is not the one that the models were made from."""
+    if checkpoint.source != dict(scaffold.exported.made["source"]):
+        raise UserError(
+            f"{checkpoint.folder} is not the checkpoint that {scaffold.engine} was made from; name that with --source"
+        )
+
+
+def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference) -> Comparison:
+    """The engine file, on logits: an ONNX file by ONNX Runtime, a plan by TensorRT on the GPU.
+
+    Raises CannotRun for a plan that this machine cannot run.
+    """
+    exported = scaffold.exported
+    what = "plan" if exported.model.suffix == ".plan" else "file"
+    try:
+        run = engine_run(exported)
+    except UserError as error:
+        if what == "file":
+            raise
+        raise CannotRun(
+            f"The plan of {scaffold.engine} itself was not run, only what is served: {error.message}"
+        ) from error
+    encoder = Encoder(exported)
+    if reference.library:
+        refuse_other_ids(reference.library, encoder.ids, texts, exported.tokenizer)
+    found = parity(reference.run, run, encoder, texts, exported)
+    return compared(f"{scaffold.engine} ({what})", found, scaffold)
+
+
+def engine_advice(scaffold: Scaffold, texts: Sequence[str], reference: Reference) -> str:
+    """Where an engine file that does not hold first drifts, and what keeps it; empty where that cannot be told.
+
+    It takes minutes: a caller shows what was found before it asks.
+    """
+    if reference.library is None or scaffold.exported.model.suffix == ".plan":
+        return ""
+    return drift_advice(reference.library.checkpoint, scaffold.exported, texts, reference.run)
+
+
+def drift_advice(checkpoint: Checkpoint, exported: Exported, texts: Sequence[str], reference: Run) -> str:
+    """Where a file that was converted first leaves the FP32 graph of its checkpoint, and what mends it."""
+    precision = exported.made["precision"]
+    if precision == "fp32":
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        traced = traced_like(checkpoint, exported, Path(folder))
+        found = advice(traced, exported, texts, reference, precision_named(precision))
+    return f"{found}; then scaffold that folder" if "tbgen export" in found else found
+
+
+def verify_front(
+    scaffold: Scaffold,
+    front: str,
+    texts: Sequence[str],
+    connection: Connection,
+    reference: Reference,
+    on_progress: Progress = lambda *_: None,
+) -> Comparison:
+    """A served graph: each text alone, then beside the longest, against the library that wrote the checkpoint.
+
+    Where no library answers (a ready file, a task, steps or options of one's own) it is held against the same steps
+    around the reference. Raises UserError, also without the library.
+    """
+    row = library_row(scaffold)
+    tell = partial(on_progress, front)
+    if reference.library and row:
+        return compared(
+            front,
+            answers_parity(front, texts, connection, row, reference.library, near_of(scaffold.exported), tell),
+            scaffold,
+        )
+    steps = reference_steps(scaffold.repository, front, scaffold.engine, scaffold.exported, reference.run)
+    return compared(front, steps_parity(steps, front, answerable(texts, scaffold.exported), connection, tell), scaffold)
+
+
+def library_row(scaffold: Scaffold) -> Answers | None:
+    """How the answers of plain models are held against a library; None for models that a person changed."""
+    settings = scaffold.settings
+    options = settings_from_words(settings.get("options", ()))
+    changed = settings.get("pre") or settings.get("post") or settings.get("long_text") or options.keys() - {*STRUCTURAL}
+    pair = bool(options.get("pair", scaffold.exported.row.pair))
+    return None if changed else answers_for(settings["task"], pair=pair)
+
+
+def compared(road: str, parity: Parity, scaffold: Scaffold) -> Comparison:
+    """A comparison with the bounds of the engine's precision."""
+    precision = precision_named(scaffold.exported.made["precision"])
+    return Comparison(road, parity, precision.tolerance, precision.agreement)
