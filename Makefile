@@ -27,7 +27,8 @@ check: $(STAMP)
 types: $(STAMP)
 	mkdir -p build/typing/tbgen
 	for folder in $(FOLDERS); do ln -sfn ../../../$$folder build/typing/tbgen/$$folder; done
-	MYPYPATH=build/typing $(BIN)/python -m mypy $(FOLDERS:%=--package tbgen.%)
+	ln -sfn ../../../api/__init__.py build/typing/tbgen/__init__.py
+	MYPYPATH=build/typing $(BIN)/python -m mypy --package tbgen
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "generator": {"generator", "export", "backends"},
     "server": {"server", "generator", "export", "backends"},
     "cli": {"cli", "server", "generator", "export", "backends"},
+    "api": {"server", "generator", "export", "backends"},
 }
 FILES = sorted(file for folder in MAY_IMPORT for file in (ROOT / folder).rglob("*.py"))
 

@@ -17,9 +17,13 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-NOT_PACKAGES = {"tests", "examples", "benchmarks", "docs", "model_repository", "build"}
+NOT_PACKAGES = {"tests", "examples", "benchmarks", "docs", "model_repository", "build", "api"}
 TRY = """
 import importlib, pathlib, sys
+import tbgen
+assert tbgen.__version__ and not {"numpy", "torch"} & sys.modules.keys()
+for name in tbgen.__all__:
+    assert getattr(tbgen, name).__doc__, name
 from importlib.metadata import distribution
 from tbgen.generator.presets import PRESETS
 for module in ("cli.main", "generator.scaffold", "server.embedded.server", "backends.tokenizer"):
@@ -78,9 +82,9 @@ def test_every_folder_with_python_files_is_a_listed_package() -> None:
         if not file.parts[len(ROOT.parts)].startswith(".")
     }
     expected = {f"tbgen.{'.'.join(folder.parts)}" for folder in folders if folder.parts[0] not in NOT_PACKAGES}
-    expected.add("tbgen.generator.samples")
-    assert set(settings["packages"]) == expected
-    assert settings["package-dir"] == {f"tbgen.{top}": top for top in {name.split(".")[1] for name in expected}}
+    tops = {name.split(".")[1] for name in expected}
+    assert set(settings["packages"]) == {*expected, "tbgen", "tbgen.generator.samples"}
+    assert settings["package-dir"] == {"tbgen": "api"} | {f"tbgen.{top}": top for top in tops}
 
 
 def test_editable(clean_venv: Path, sources: Path) -> None:

@@ -28,7 +28,7 @@ def write_backend(folder: Path) -> Path:
     """Write the backend's files into a new folder of a server's backend directory, and return it."""
     backend = folder / SHARED_BACKEND
     backend.mkdir(parents=True)
-    for file in sorted(Path(next(iter(tbgen.backends.__path__))).glob("*.py")):
+    for file in sorted(Path(next(iter(tbgen.backends.__path__))).glob("[a-z]*.py")):
         shutil.copyfile(file, backend / file.name)
     return backend
 
