@@ -75,7 +75,8 @@ def updates(name: str | None, source: Path | None, recipe: Path | None, reposito
     from rich.console import Console
 
     from tbgen.generator.recipe import FILE, recipe_from_file
-    from tbgen.generator.update import own_folders, regenerated, requests_from_records
+    from tbgen.generator.role import written_models
+    from tbgen.generator.update import regenerated, requests_from_records
 
     file = recipe or (Path(FILE) if Path(FILE).is_file() else None)
     found = recipe_from_file(file) if file else None
@@ -94,7 +95,8 @@ def updates(name: str | None, source: Path | None, recipe: Path | None, reposito
             spoken_for |= {*update.models}
             yield update
     if by_recipe:
-        others = [folder.name for folder in own_folders(requests[0][0].name, where) if folder.name not in spoken_for]
+        beside = ((model, each.role.name) for model, each in written_models(where).items() if model not in spoken_for)
+        others = [model for model, name in beside if name == requests[0][0].name]
         if others:
             console.print(
                 f"Not in {file}, left as they are: {', '.join(others)}; `tbgen diff {others[0]}` looks at them"

@@ -120,7 +120,7 @@ def start(server: EmbeddedServer, progress: Console) -> None:
 
 def show(server: EmbeddedServer, out: Console) -> None:
     """Where the server listens, what it serves and keeps, how to ask it."""
-    from tbgen.server.client.client import FRONT_ENDINGS
+    from tbgen.generator.role import FRONT, written_models
     from tbgen.server.embedded.cache import models_that_ask
 
     models = server.models()
@@ -133,7 +133,8 @@ def show(server: EmbeddedServer, out: Console) -> None:
         out.print(f"Equal requests are answered from a cache: {kept}", highlight=False)
     takers = [model.name for model in models if model.inputs == ("input_text",)]
     if takers:
-        front = min(takers, key=lambda name: not name.endswith(FRONT_ENDINGS))
+        fronts = [name for name, model in written_models(server.repository).items() if model.role.part == FRONT]
+        front = min(takers, key=lambda name: name not in fronts)
         url = "" if server.ports["gRPC"] == 8001 else f" --url {server.grpc_url}"
         out.print(f"Ask it: tbgen infer {front}{url} TEXT", highlight=False)
     out.print("Stop it: Ctrl-C", highlight=False)

@@ -46,14 +46,9 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def engine_homes(name: str, engine: str) -> tuple[str, ...]:
-    """The models that may hold an engine's file: its own, or the graph that runs the file in its own process."""
-    return f"{name}_{engine}", f"{name}_{engine}_single"
-
-
-def refuse_without_models(repository: Path, records: Mapping[str, Any]) -> None:
+def refuse_without_models(repository: Path, written: Mapping[str, Any]) -> None:
     """Raise UserError where there is no repository, or none of its models is tbgen's."""
-    if not records:
+    if not written:
         what = "holds no model that tbgen wrote" if repository.is_dir() else "is not there"
         raise UserError(
             f"the model repository {str(repository)!r} {what}; name another with --repository, or write one with: "

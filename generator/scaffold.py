@@ -14,7 +14,7 @@ from tbgen.export.exported import record_of as export_record
 from tbgen.export.layout import LAYOUTS, PADDED
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.compare.comparison import NOT_COMPARED, Comparison, compare
-from tbgen.generator.engines import AUTO, EACH_GRAPH, ENGINES, GRAPHS
+from tbgen.generator.engines import AUTO, ENGINES, GRAPHS
 from tbgen.generator.models.engine_file import Progress, exported_from_request
 from tbgen.generator.models.graph import Model, models_of, with_cache
 from tbgen.generator.models.long_text import check_long_text, task_for
@@ -25,6 +25,7 @@ from tbgen.generator.publishing import publish, staged
 from tbgen.generator.repository import refuse_to_overwrite, standing_model
 from tbgen.generator.request import SOURCE
 from tbgen.generator.request import Request as Request
+from tbgen.generator.role import FRONT
 from tbgen.generator.steps.plugins import settings_from_words, step_from_option, task_named, with_file
 from tbgen.generator.steps.vendor import PLATFORMS, this_platform
 from tbgen.generator.tasks import Task
@@ -39,6 +40,7 @@ class Staged:
     """Models that are written but not yet published: their names in loading order, and what they were made from."""
 
     models: tuple[str, ...]
+    fronts: tuple[str, ...]
     exported: Exported
 
     @property
@@ -93,7 +95,7 @@ def scaffold(
     return Scaffolded(
         repository,
         tuple(repository / name for name in written.models),
-        fronts_of(written.models),
+        written.fronts,
         written.exported,
         None if request.source else request.name,
         compared,
@@ -101,9 +103,9 @@ def scaffold(
     )
 
 
-def fronts_of(models: Sequence[str]) -> tuple[str, ...]:
+def fronts_of(models: Sequence[Model]) -> tuple[str, ...]:
     """Those of a request's models that take text and answer."""
-    return tuple(name for name in models if name.endswith(EACH_GRAPH))
+    return tuple(model.name for model in models if model.role.part == FRONT)
 
 
 def compare_staged(request: Request, staging: Path, written: Staged, on_progress: Progress) -> Comparison:
@@ -111,10 +113,10 @@ def compare_staged(request: Request, staging: Path, written: Staged, on_progress
 
     def staged_plain(plain: Request) -> tuple[Path, tuple[str, ...]]:
         if plain == request:
-            return staging, fronts_of(written.models)
+            return staging, written.fronts
         models = models_asked(plain, written.exported)
         write_models(models, staging / ".plain", {})
-        return staging / ".plain", fronts_of([model.name for model in models])
+        return staging / ".plain", fronts_of(models)
 
     task = request.task or written.exported.task
     return compare(request, written.exported, task, staged_plain, on_progress)
@@ -169,7 +171,7 @@ def stage(
     on_progress("Writing the model repository")
     record = record_of(request, request.task or exported.task, exported)
     write_models(models, staging, record, platform=platform_of(request))
-    return Staged(tuple(model.name for model in models), exported)
+    return Staged(tuple(model.name for model in models), fronts_of(models), exported)
 
 
 def models_asked(request: Request, exported: Exported) -> Sequence[Model]:

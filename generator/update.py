@@ -20,13 +20,13 @@ from tbgen.generator.originals import text_of, unpacked
 from tbgen.generator.publishing import publish, staged
 from tbgen.generator.repository import (
     RECORD,
-    engine_homes,
     files_of,
     read_record,
     refuse_without_models,
     sha256_of,
 )
 from tbgen.generator.request import Request
+from tbgen.generator.role import WrittenModel, written_models
 from tbgen.generator.scaffold import stage
 from tbgen.generator.steps.plugins import with_file
 
@@ -126,12 +126,12 @@ def requests_from_records(repository: Path, name: str, source: Path | None) -> l
 
     name: the name given to scaffold, or one of the models. Raises NoSuchName.
     """
-    records = {folder.name: record for folder in model_folders(repository) if (record := read_record(folder))}
-    refuse_without_models(repository, records)
-    name = records[name]["name"] if name in records else name
-    mine = {model: record["settings"] for model, record in records.items() if record["name"] == name}
+    written = written_models(repository)
+    refuse_without_models(repository, written)
+    name = written[name].role.name if name in written else name
+    mine = {model: each.settings for model, each in written.items() if each.role.name == name}
     if not mine:
-        raise NoSuchName("name", name, sorted({record["name"] for record in records.values()}))
+        raise NoSuchName("name", name, sorted({each.role.name for each in written.values()}))
     groups: list[tuple[dict[str, Any], tuple[str, ...]]] = []
     for settings in mine.values():
         if all(settings != known for known, _ in groups):
@@ -159,34 +159,28 @@ def standing_step(folders: Sequence[Path], file: Path) -> Path:
     return next((place for place in places if place.is_file()), file)
 
 
-def model_folders(repository: Path) -> list[Path]:
-    """The folders of a repository that may be models, sorted."""
-    if not repository.is_dir():
-        return []
-    return sorted(folder for folder in repository.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-
-
 def standing_export(request: Request, repository: Path, models: Collection[str]) -> Exported | None:
     """The exported model that the standing models were made from, those of `models` before others of their name.
 
     None where its files are gone or were edited, or where the request wants another export.
     """
-    homes = sorted(engine_homes(request.name, request.engine), key=lambda home: home not in models)
-    others = sorted(own_folders(request.name, repository), key=lambda folder: folder.name not in models)
-    tokenizer = next(filter(None, (written_file(folder, "1/tokenizer.json") for folder in others)), None)
-    standing = (export_in(repository / home, request) for home in homes)
-    exported = next(filter(None, standing), None)
+    own = [model for model in written_models(repository).values() if model.role.name == request.name]
+    own.sort(key=lambda model: model.folder.name not in models)
+    tokenizer = next(filter(None, (written_file(model.folder, "1/tokenizer.json") for model in own)), None)
+    homes = (model for model in own if model.role.has_engine_file and model.role.engine == request.engine)
+    exported = next(filter(None, (export_in(home, request) for home in homes)), None)
     return replace(exported, tokenizer=tokenizer) if exported and tokenizer else None
 
 
-def export_in(home: Path, request: Request) -> Exported | None:
+def export_in(home: WrittenModel, request: Request) -> Exported | None:
     """The export whose engine file a model holds, if it is the one that is wanted, and as tbgen wrote it."""
-    record, model = read_record(home), written_file(home, f"1/{ENGINES[request.engine].file}")
-    if record is None or model is None or not same_export(request, record["settings"]):
+    model = written_file(home.folder, f"1/{ENGINES[request.engine].file}")
+    if model is None or not same_export(request, home.settings):
         return None
+    record = home.record
     try:
         record["export"]["made"]["source"] = record["source"]
-        exported = exported_from_record(home / "1", {**record["export"], "parity": {}})
+        exported = exported_from_record(home.folder / "1", {**record["export"], "parity": {}})
     except KeyError:  # written by a tbgen that kept less of the export
         return None
     here = all(file.is_file() for file in exported.files if file.name != exported.model.name)
@@ -201,11 +195,6 @@ def same_export(request: Request, settings: Mapping[str, Any]) -> bool:
         and request.fixed_length == settings["fixed_length"]
         and request.layout in (AUTO, settings.get("layout", PADDED))
     )
-
-
-def own_folders(name: str, repository: Path) -> list[Path]:
-    """The models that scaffold wrote under that name."""
-    return [folder for folder in model_folders(repository) if (read_record(folder) or {}).get("name") == name]
 
 
 def written_file(folder: Path, name: str) -> Path | None:

@@ -11,6 +11,7 @@ from google.protobuf import text_format
 from tbgen.export.errors import UserError
 from tbgen.generator.models.config import config_from_text
 from tbgen.generator.repository import read_record
+from tbgen.generator.role import written_models
 
 ANSWER = ("task", "labels", "pre", "post", "options", "long_text")  # settings of which the answers depend
 CALLEES = ("model", "callee")  # settings of a step that name the Triton model that it calls
@@ -33,21 +34,15 @@ def answering_otherwise(repository: Path, names: Collection[str]) -> tuple[str, 
 
     Only settings that change the answers count: two graphs of one name should answer alike.
     """
-    written = [record for name in names if (record := read_record(repository / name))]
-    if not written:
-        return ()
-    name, settings = written[0]["name"], written[0]["settings"]
-    sentences = []
-    for folder in sorted(repository.iterdir()):
-        record = read_record(folder) if folder.name not in names else None
-        if record is None or record["name"] != name:
-            continue
-        if other := [key for key in ANSWER if record["settings"].get(key) != settings.get(key)]:
-            sentences.append(
-                f"{folder} was written with other settings ({', '.join(other)}) and answers as before; if all graphs "
-                "are to answer alike, scaffold it with these too, or remove it"
-            )
-    return tuple(sentences)
+    written = written_models(repository)
+    own = next(model for model in written.values() if model.folder.name in names)
+    beside = [each for name, each in written.items() if name not in names and each.role.name == own.role.name]
+    return tuple(
+        f"{model.folder} was written with other settings ({', '.join(other)}) and answers as before; if all graphs are "
+        "to answer alike, scaffold it with these too, or remove it"
+        for model in beside
+        if (other := [key for key in ANSWER if model.settings.get(key) != own.settings.get(key)])
+    )
 
 
 def files_in_record(folder: Path) -> dict[str, str]:

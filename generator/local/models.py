@@ -15,10 +15,12 @@ import numpy as np
 from google.protobuf import json_format
 
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.engines import EACH_GRAPH
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.model import LoadedModel, Refused, check_request, load_model, model_config, version_folder
 from tbgen.generator.models.config import ModelConfig
 from tbgen.generator.repository import refuse_empty_repository
+from tbgen.generator.role import written_models
 
 Tensors = dict[str, np.ndarray]
 
@@ -53,6 +55,11 @@ class LocalModels:
     def states(self) -> dict[str, str]:
         """All models of the repository: name -> "READY"."""
         return {folder.name: "READY" for folder in sorted(self.repository.iterdir()) if self.ready(folder.name)}
+
+    def fronts(self, name: str) -> list[str]:
+        """The front models that were written under a name."""
+        written = written_models(self.repository).items()
+        return [model for model, each in written if each.role.name == name and each.role.graph in EACH_GRAPH]
 
     def config(self, model: str) -> dict[str, Any]:
         """The model's configuration, as a client sees it."""

@@ -23,6 +23,7 @@ from tbgen.generator.models.plans import (
     profile_names,
     uneven_shapes,
 )
+from tbgen.generator.role import ENGINE, FRONT, POSTPROCESS, TOKENIZER, Role
 from tbgen.generator.steps.step import Step as Step
 from tbgen.generator.tasks import Task
 
@@ -45,13 +46,18 @@ class PythonModel:
     warmed: Triton sends it an item when it loads it.
     """
 
-    name: str
+    role: Role
     steps: tuple[Step, ...]
     max_batch_size: int
     instances: int = 1
     backend: str = "python"
     cached: bool = False
     warmed: bool = False
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.role.model
 
     @property
     def on_gpu(self) -> bool:
@@ -68,7 +74,7 @@ class PythonModel:
 class EngineModel:
     """A Triton model that is one engine file."""
 
-    name: str
+    role: Role
     kind: EngineKind
     file: Path
     inputs: Tensors
@@ -84,15 +90,25 @@ class EngineModel:
     warmup: Sequence[tuple[int, int]] = ()  # rows and tokens of what Triton sends it when it loads it
     one_length: bool = False  # its clients can send no other
 
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.role.model
+
 
 @dataclass(frozen=True)
 class EnsembleModel:
     """A Triton ensemble: the names of its models, in order."""
 
-    name: str
+    role: Role
     parts: tuple[str, ...]
     max_batch_size: int
     cached: bool = False
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.role.model
 
 
 Model = PythonModel | EngineModel | EnsembleModel
@@ -113,7 +129,7 @@ def models_of(
     """The models that serve `exported` under `name`, in the order in which they can be loaded. Raises UserError."""
     check_kind(exported, engine, kind)
     settings = task.checked(options or {})
-    model = engine_model(f"{name}_{engine}", exported, kind)
+    model = engine_model(Role(name, ENGINE, engine), exported, kind)
     before, pre = separated(name, pre, task.max_items)
     behind, post = separated(name, post[::-1], task.max_items)
     behind, post = behind[::-1], post[::-1]
@@ -139,7 +155,9 @@ def with_cache(models: Sequence[Model]) -> list[Model]:
     """
     cached = [model if isinstance(model, EngineModel) else replace(model, cached=True) for model in models]
     around = [
-        EnsembleModel(f"{model.name}_ensemble", (model.name,), model.max_batch_size, cached=True)
+        EnsembleModel(
+            replace(model.role, graph=f"{model.role.graph}_ensemble"), (model.name,), model.max_batch_size, cached=True
+        )
         for model in models
         if isinstance(model, PythonModel) and model.is_bls
     ]
@@ -166,47 +184,53 @@ def separated(name: str, steps: Sequence[Step], max_items: int) -> tuple[list[Py
             f"{late[0]} is separate: it goes before the other --pre steps, or behind the other --post steps"
         )
     most = min(BLS_BATCH, max_items)
-    return [PythonModel(f"{name}_{step.name.lower()}", (step,), most) for step in steps[:count]], steps[count:]
+    return [PythonModel(Role(name, step.name.lower()), (step,), most) for step in steps[:count]], steps[count:]
 
 
 def ensemble_models(name: str, chain: Chain) -> Iterator[Model]:
     """Tokenizer and postprocess models around the engine, wired by an ensemble."""
     most = min(chain.engine.max_batch_size, chain.max_items)
     # What runs on TensorRT has types and lengths of its own; all other ONNX files share one tokenizer.
-    owner = chain.engine.name if chain.engine.kind.plan or chain.engine.kind.accelerator else name
-    tokenizer = PythonModel(f"{owner}_tokenizer", chain.front, most)
-    postprocess = PythonModel(f"{name}_postprocess", chain.back, most)
+    engine = chain.engine.role.engine
+    owner = engine if chain.engine.kind.plan or chain.engine.kind.accelerator else None
+    tokenizer = PythonModel(Role(name, TOKENIZER, owner), chain.front, most)
+    postprocess = PythonModel(Role(name, POSTPROCESS), chain.back, most)
     yield tokenizer
     yield postprocess
     parts: tuple[PythonModel | EngineModel, ...] = (*chain.before, tokenizer, chain.engine, postprocess, *chain.behind)
-    yield EnsembleModel(f"{chain.engine.name}_ensemble", tuple(part.name for part in parts), most)
+    yield EnsembleModel(front_role(chain, "ensemble"), tuple(part.name for part in parts), most)
+
+
+def front_role(chain: Chain, graph: str) -> Role:
+    """The role of the model that clients ask."""
+    return replace(chain.engine.role, part=FRONT, graph=graph)
 
 
 def bls_models(_: str, chain: Chain) -> Iterator[Model]:
     """One Python model that runs all steps and calls the engine between them."""
     inner = (*chain.front, engine_step(chain.engine, chain.front[-1].settings), *chain.back)
     steps = (*map(remote_step, chain.before), *inner, *map(remote_step, chain.behind))
-    yield PythonModel(f"{chain.engine.name}_bls", steps, min(BLS_BATCH, chain.max_items))
+    yield PythonModel(front_role(chain, "bls"), steps, min(BLS_BATCH, chain.max_items))
 
 
 def single_models(_: str, chain: Chain) -> Iterator[Model]:
     """One Python model that runs all steps and the engine's file between them. Raises UserError."""
     inner = (*chain.front, local_engine_step(chain.engine, chain.front[-1].settings), *chain.back)
     steps = (*map(remote_step, chain.before), *inner, *map(remote_step, chain.behind))
-    yield PythonModel(f"{chain.engine.name}_single", steps, min(BLS_BATCH, chain.max_items))
+    yield PythonModel(front_role(chain, "single"), steps, min(BLS_BATCH, chain.max_items))
 
 
 GRAPH_MODELS = {"ensemble": ensemble_models, "bls": bls_models, "single": single_models}
 
 
-def engine_model(name: str, exported: Exported, kind: EngineKind) -> EngineModel:
+def engine_model(role: Role, exported: Exported, kind: EngineKind) -> EngineModel:
     """The engine as a Triton model, its tensors as the engine file has them."""
     rows, length = most_rows(exported, ENGINE_BATCH), only_length(exported)
     inputs = triton_tensors(exported.inputs)
     if length and not kind.plan:  # a file that takes any: its config lets in what the tokenizer gives
         inputs = {tensor: (data_type, [length]) for tensor, (data_type, _) in inputs.items()}
     return EngineModel(
-        name,
+        role,
         kind,
         exported.model,
         inputs,
@@ -214,8 +238,8 @@ def engine_model(name: str, exported: Exported, kind: EngineKind) -> EngineModel
         rows,
         profile_names(exported),
         engine_shapes(exported),
-        accelerator_of(kind, name, exported, rows),
-        script_of(name, exported, kind),
+        accelerator_of(kind, role.model, exported, rows),
+        script_of(role.model, exported, kind),
         exported.weights,
         exported.packed,
         calls_of(exported, kind),

@@ -40,6 +40,7 @@ from tbgen.generator.models.graph import (
 )
 from tbgen.generator.models.warmup import warm_engine, warm_item
 from tbgen.generator.repository import write_record
+from tbgen.generator.role import record_of_role
 from tbgen.generator.steps.catalogue import BACKENDS, with_neighbours
 from tbgen.generator.steps.chain import check_chain
 from tbgen.generator.steps.plugins import extra_imports
@@ -81,7 +82,10 @@ def write_models(models: Sequence[Model], folder: Path, record: dict[str, Any], 
     if platform:
         vendor_into([folder / model.name / "1" for model in models], platform)
     for model in models:
-        write_record(folder / model.name, record | imports_record(model) | example_record(model, wiring))
+        write_record(
+            folder / model.name,
+            record | record_of_role(model.role) | imports_record(model) | example_record(model, wiring),
+        )
 
 
 def example_record(model: Model, wiring: Wiring) -> dict[str, Any]:

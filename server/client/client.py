@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,10 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.generator.engines import EACH_GRAPH, ENGINES
 from tbgen.server.client.connection import Connection
 
-FRONT_ENDINGS = tuple(f"_{graph}" for graph in EACH_GRAPH)  # of the names of front models
 UNLIMITED_ROWS = 64  # texts in a request to a model that names no limit
 
 
@@ -26,6 +23,8 @@ class Models(Protocol):
     def states(self) -> dict[str, str]: ...
 
     def config(self, model: str) -> dict[str, Any]: ...
+
+    def fronts(self, name: str) -> list[str]: ...
 
     def infer(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
 
@@ -78,8 +77,7 @@ def front_models(connection: Models, name: str) -> list[str]:
     if connection.ready(name):
         return [name]
     states = connection.states()
-    front = re.compile(rf"{re.escape(name)}_({'|'.join(ENGINES)})({'|'.join(FRONT_ENDINGS)})")
-    fronts = sorted(filter(front.fullmatch, states))
+    fronts = sorted(model for model in connection.fronts(name) if model in states)
     ready = [model for model in fronts if states[model] == "READY"]
     if ready:
         return ready

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.engines import EACH_GRAPH, ENGINES
+from tbgen.generator.role import FRONT, Role
 
 Json = dict[str, Any]
 
@@ -83,6 +85,10 @@ class Connection:
             if states.get(row["name"]) != "READY":
                 states[row["name"]] = state if state == "READY" else f"{state} {row.get('reason', '')}".strip()
         return states
+
+    def fronts(self, name: str) -> list[str]:
+        """Names that front models of a name can have: a server does not tell what its models are for."""
+        return [Role(name, FRONT, engine, graph).model for engine in ENGINES for graph in EACH_GRAPH]
 
     def config(self, model: str) -> Json:
         """The model's configuration; whole numbers may be strings. Raises UserError."""

@@ -57,10 +57,10 @@ def steps_parity(steps: list[Any], front: str, texts: Sequence[str], connection:
 def reference_steps(repository: Path, front: str, engine_name: str, exported: Exported, reference: Run) -> list[Any]:
     """The steps that `front` runs, from its own folders, with `reference` in the engine's place."""
     engine = ReferenceEngine(exported, reference)
-    if front.endswith(("_bls", "_single")):
+    parts = ensemble_parts((repository / front / "config.pbtxt").read_text(encoding="utf-8"))
+    if not parts:
         return [engine if step is None else step for step in steps_but_engine(repository / front / "1")]
-    config = (repository / front / "config.pbtxt").read_text(encoding="utf-8")
-    before, after = (part for part in ensemble_parts(config) if part != engine_name)
+    before, after = (part for part in parts if part != engine_name)
     return [*steps_but_engine(repository / before / "1"), engine, *steps_but_engine(repository / after / "1")]
 
 

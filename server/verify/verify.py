@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,9 @@ from tbgen.generator.compare.judge import answers_for
 from tbgen.generator.compare.library_answers import Answers
 from tbgen.generator.engines import EACH_GRAPH, ENGINES
 from tbgen.generator.presets import source_named
-from tbgen.generator.repository import engine_homes, read_record, refuse_without_models
+from tbgen.generator.repository import refuse_without_models
 from tbgen.generator.request import exported_as
+from tbgen.generator.role import ENGINE, Role, WrittenModel, written_models
 from tbgen.generator.steps.plugins import settings_from_words
 from tbgen.server.client.connection import Connection
 from tbgen.server.verify.answers import answers_parity
@@ -75,57 +76,58 @@ class Scaffold:
 
 def scaffold_named(name: str, repository: Path) -> Scaffold:
     """The models that scaffold wrote under `name`, or around the front model `name`. Raises UserError."""
-    records = {folder.name: read_record(folder) for folder in sorted(repository.glob("*")) if folder.is_dir()}
-    written = {model: record for model, record in records.items() if record}
+    written = written_models(repository)
     refuse_without_models(repository, written)
-    homes = homes_of(written, repository, name)
-    chosen = [engine for engine, home in homes.items() if name in (engine, *fronts_of(engine), written[home]["name"])]
-    if not chosen:
-        raise NoSuchName("name", name, sorted({record["name"] for record in written.values()}))
-    if len(chosen) > 1:
-        raise UserError(f"{name!r} has several engines, choose one: {', '.join(chosen)}")
-    engine = chosen[0]
-    home = homes[engine]
-    fronts = [front for front in fronts_of(engine) if front in written]
-    exported = exported_from_record(repository / home / "1", whole_export(written[home], repository / home))
-    file = file_of_engine(repository / home, written[home])
-    own = (model for model, record in written.items() if record["name"] == written[home]["name"])
-    tokenizer = next(filter(Path.is_file, (repository / model / "1" / "tokenizer.json" for model in own)))
+    homes = homes_of_engines(written.values(), asked=name)
+    graphs = [model for model in written.values() if model.role.graph in EACH_GRAPH]
+    asked = [engine for engine, home in sorted(homes.items()) if name in (engine, home.role.name)]
+    asked += [engine_of(model.role) for model in graphs if name == model.folder.name and engine_of(model.role) in homes]
+    if not asked:
+        raise NoSuchName("name", name, sorted({model.role.name for model in written.values()}))
+    if len(asked) > 1:
+        raise UserError(f"{name!r} has several engines, choose one: {', '.join(asked)}")
+    home = homes[asked[0]]
+    fronts = sorted(
+        (model for model in graphs if engine_of(model.role) == asked[0]),
+        key=lambda model: EACH_GRAPH.index(str(model.role.graph)),
+    )
+    names = [front.folder.name for front in fronts]
+    own = (model for model in written.values() if model.role.name == home.role.name)
+    tokenizer = next(filter(Path.is_file, (model.folder / "1" / "tokenizer.json" for model in own)))
+    exported = exported_from_record(home.folder / "1", whole_export(home))
     return Scaffold(
-        written[home]["name"],
+        home.role.name,
         repository,
-        engine,
-        tuple(front for front in fronts if name not in fronts or name == front),
-        replace(exported, model=file, tokenizer=tokenizer),
-        written[home]["settings"],
+        asked[0],
+        (name,) if name in names else tuple(names),
+        replace(exported, model=file_of_engine(home), tokenizer=tokenizer),
+        home.settings,
     )
 
 
-def homes_of(written: Mapping[str, Any], repository: Path, asked: str) -> dict[str, str]:
+def homes_of_engines(models: Iterable[WrittenModel], *, asked: str) -> dict[str, WrittenModel]:
     """Engine -> the model that has its file, the one that is asked for before others; one without it if none has."""
-    homes: dict[str, str] = {}
-    for name, engine in sorted({(record["name"], record["settings"]["engine"]) for record in written.values()}):
-        there = [home for home in engine_homes(name, engine) if home in written]
-        there.sort(key=lambda home: (not file_of_engine(repository / home, written[home]).is_file(), home != asked))
-        homes |= {f"{name}_{engine}": home for home in there[:1]}
-    return homes
+    homes = [model for model in models if model.role.has_engine_file]
+    homes.sort(key=lambda home: (not file_of_engine(home).is_file(), home.folder.name != asked))
+    return {engine_of(home.role): home for home in reversed(homes)}
 
 
-def file_of_engine(home: Path, record: Mapping[str, Any]) -> Path:
+def engine_of(role: Role) -> str:
+    """The name of the model that is the engine of a role's."""
+    return Role(role.name, ENGINE, role.engine).model
+
+
+def file_of_engine(home: WrittenModel) -> Path:
     """The engine's file in the model that holds it."""
-    return home / "1" / ENGINES[record["settings"]["engine"]].file
+    return home.folder / "1" / ENGINES[home.settings["engine"]].file
 
 
-def fronts_of(engine: str) -> list[str]:
-    """The names that front models of an engine have."""
-    return [f"{engine}_{graph}" for graph in EACH_GRAPH]
-
-
-def whole_export(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def whole_export(home: WrittenModel) -> dict[str, Any]:
     """The export record within a model's record, with what a repository leaves out of it."""
-    if not file_of_engine(folder, record).is_file():
-        raise UserError(f"no engine file in {folder / '1'}; write it with: tbgen scaffold {record['name']}")
-    return {**record["export"], "parity": {}, "made": {**record["export"]["made"], "source": record["source"]}}
+    if not file_of_engine(home).is_file():
+        raise UserError(f"no engine file in {home.folder / '1'}; write it with: tbgen scaffold {home.role.name}")
+    export = home.record["export"]
+    return {**export, "parity": {}, "made": {**export["made"], "source": home.record["source"]}}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tbgen.generator.engines import ENGINES
 from tbgen.generator.models.graph import EngineModel
 from tbgen.generator.models.write import write_build
 from tbgen.generator.presets import SAMPLES
+from tbgen.generator.role import ENGINE, Role
 from tbgen.generator.scaffold import Request, scaffold
 
 
@@ -36,7 +37,7 @@ def test_weights_apart_are_there_for_the_build_script(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"graph")
     (tmp_path / "model.onnx.data").write_bytes(b"weights")
     engine = EngineModel(
-        "m_trt_fp32",
+        Role("m", ENGINE, "trt_fp32"),
         ENGINES["trt_fp32"],
         tmp_path / "model.onnx",
         {},

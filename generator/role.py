@@ -1,0 +1,88 @@
+"""What a model of a repository is there for, as its record says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tbgen.generator.engines import EACH_GRAPH
+from tbgen.generator.repository import read_record
+
+RECORDED = {"name", "settings"}  # of every model's record
+# Parts that a model can be, beside separate steps, which have names of their own. Clients ask front models.
+FRONT, ENGINE, TOKENIZER, POSTPROCESS = "front", "engine", "tokenizer", "postprocess"
+
+
+@dataclass(frozen=True)
+class Role:
+    """Whose model it is, and what it does there.
+
+    name: the name given to scaffold.
+    part: front, engine, tokenizer, postprocess, or the name of a separate step.
+    engine: a key of the engines' table; None for what several engines of the name share.
+    graph: of a front model: ensemble, bls, single, or bls_ensemble, which keeps the answers of a BLS model.
+    """
+
+    name: str
+    part: str
+    engine: str | None = None
+    graph: str | None = None
+
+    @property
+    def model(self) -> str:
+        """The name of the model that has this role."""
+        last = {FRONT: self.graph, ENGINE: None}.get(self.part, self.part)
+        return "_".join(filter(None, (self.name, self.engine, last)))
+
+    @property
+    def has_engine_file(self) -> bool:
+        """Whether the engine's file lies in it."""
+        return self.part == ENGINE or self.graph == "single"
+
+
+@dataclass(frozen=True)
+class WrittenModel:
+    """A model that tbgen wrote: its folder, its record, and its role."""
+
+    folder: Path
+    record: dict[str, Any]
+    role: Role
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What scaffold was asked for, and what it chose."""
+        return self.record["settings"]
+
+
+def written_models(repository: Path) -> dict[str, WrittenModel]:
+    """The models of a repository that tbgen wrote, by name, sorted."""
+    folders = sorted(repository.iterdir()) if repository.is_dir() else []
+    models = (written_model(folder) for folder in folders if not folder.name.startswith("."))
+    return {model.folder.name: model for model in models if model}
+
+
+def written_model(folder: Path) -> WrittenModel | None:
+    """A model that tbgen wrote; None for any other folder."""
+    record = read_record(folder)
+    if record is None or not record.keys() >= RECORDED:
+        return None
+    return WrittenModel(folder, record, role_from_record(folder.name, record))
+
+
+def role_from_record(model: str, record: Mapping[str, Any]) -> Role:
+    """What a record says; where it is older than roles, what the model's name told."""
+    name, engine = record["name"], record["settings"]["engine"]
+    if "role" in record:
+        return Role(name, **record["role"])
+    own = Role(name, ENGINE, engine), *(Role(name, FRONT, engine, graph) for graph in (*EACH_GRAPH, "bls_ensemble"))
+    named = {role.model: role for role in (*own, Role(name, TOKENIZER, engine))}
+    return named.get(model) or Role(name, model.removeprefix(f"{name}_"))
+
+
+def record_of_role(role: Role) -> dict[str, Any]:
+    """The role as a model's record keeps it, beside the name."""
+    values = asdict(role)
+    del values["name"]
+    return {"role": values}
