@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tbgen.export.errors import UserError as UserError
+    from tbgen.export.tasks.task import Step as Step
+    from tbgen.export.tasks.task import Task as Task
     from tbgen.generator.check.finding import Finding as Finding
     from tbgen.generator.local.models import LocalModels as LocalModels
     from tbgen.generator.request import Request as Request
     from tbgen.generator.scaffold import Scaffolded as Scaffolded
-    from tbgen.generator.steps.step import Step as Step
-    from tbgen.generator.tasks import Task as Task
     from tbgen.server.embedded.server import EmbeddedServer as EmbeddedServer
 
 # Classes, and the module that each is loaded from when it is asked for.
@@ -27,8 +27,8 @@ _CLASSES = {
     "LocalModels": "tbgen.generator.local.models",
     "Request": "tbgen.generator.request",
     "Scaffolded": "tbgen.generator.scaffold",
-    "Step": "tbgen.generator.steps.step",
-    "Task": "tbgen.generator.tasks",
+    "Step": "tbgen.export.tasks.task",
+    "Task": "tbgen.export.tasks.task",
     "UserError": "tbgen.export.errors",
 }
 

@@ -58,7 +58,7 @@ def onnx(text: Path | None, opset: int | None, release: str | None, **options: A
     from rich.console import Console
 
     from tbgen.export.parity.sentences import texts_from_file
-    from tbgen.generator.request import exported_as
+    from tbgen.export.tasks.table import exported_as
 
     console = Console(highlight=False)
     named = source_named({name: options.pop(name) for name in ("source", *NAMES)})

@@ -62,10 +62,10 @@ def tensorrt(
     """
     from rich.console import Console
 
+    from tbgen.export.tasks.table import exported_as
     from tbgen.export.tensorrt.builder import gibibytes
     from tbgen.export.tensorrt.export import plan_from_export
     from tbgen.export.tensorrt.profiles import profile_from_text
-    from tbgen.generator.request import exported_as
 
     console = Console(highlight=False, soft_wrap=True)
     profiles = [profile_from_text(shape) for shape in shapes]

@@ -10,7 +10,6 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.files import RECORD
 from tbgen.export.layout import PACKED
-from tbgen.export.tasks import Task, row_of
 from tbgen.export.tensorrt.plan_runner import TensorSpec as TensorSpec
 
 FORMAT = 1
@@ -50,11 +49,6 @@ class Exported:
     def files(self) -> tuple[Path, ...]:
         """The files of the engine: the model's, and its weights' where they lie apart."""
         return (self.model, self.weights) if self.weights else (self.model,)
-
-    @property
-    def row(self) -> Task:
-        """What its graph gives."""
-        return row_of(self.task, self.sentence)
 
     @property
     def packed(self) -> bool:

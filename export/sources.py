@@ -23,7 +23,7 @@ from tbgen.export.exported import exported_from_folder
 from tbgen.export.files import RECORD, sha256
 from tbgen.export.ready.companions import companions_from_folder
 from tbgen.export.ready.onnx_file import read_graph, weight_files
-from tbgen.export.tasks import task_named, task_of_architecture
+from tbgen.export.tasks.table import model_of, task_of_architecture
 from tbgen.export.tokenizers.tokenizer import check_tokenizer
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -219,7 +219,7 @@ def checkpoint_from_state(
     own = architecture_of(config) if base is None else ""  # a base's head is another's
     told_by = told(task, None) if own or task else "which a state dict does not tell and --task does"
     task = task or task_of_architecture(own) or "text-classification"
-    if task_named(task).width == "labels":
+    if model_of(task).width == "labels":
         count = label_count or len(labels or own_labels(config))
         if base is not None or count != len(own_labels(config)):
             config["id2label"] = {str(index): f"LABEL_{index}" for index in range(count)}

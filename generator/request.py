@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from tbgen.export.sources import Source
-from tbgen.export.tasks import TASKS
+from tbgen.export.tasks.table import exported_as
 from tbgen.generator.engines import AUTO
 from tbgen.generator.presets import source_named
-from tbgen.generator.steps.plugins import task_named
 
 # The fields of a request that name its source; they are places of one machine, so no record of a model keeps them.
 SOURCE = ("source", "weights", *(each.name for each in fields(Source)[1:]))
@@ -57,13 +56,3 @@ def source_of(request: Request) -> Source:
 def export_task(request: Request) -> str | None:
     """The task that the checkpoint is read and exported for; None where its config.json says it. Raises NoSuchName."""
     return exported_as(request.task)
-
-
-def exported_as(task: str | None) -> str | None:
-    """The task of the export's table that a task takes its checkpoints and engine from. Raises NoSuchName.
-
-    It is the one that the row is like, or that of its own name. A row with neither takes whatever a checkpoint is.
-    """
-    if task is None:
-        return None
-    return task_named(task).like or (task if task in TASKS else None)

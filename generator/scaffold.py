@@ -12,11 +12,13 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported
 from tbgen.export.exported import record_of as export_record
 from tbgen.export.layout import LAYOUTS, PADDED
+from tbgen.export.tasks.table import task_named
+from tbgen.export.tasks.task import Task
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.compare.comparison import NOT_COMPARED, Comparison, compare
 from tbgen.generator.engines import AUTO, ENGINES, GRAPHS
 from tbgen.generator.models.engine_file import Progress, exported_from_request
-from tbgen.generator.models.graph import Model, models_of, with_cache
+from tbgen.generator.models.graph import Model, check_options, graphs_for, graphs_of, models_of, with_cache
 from tbgen.generator.models.long_text import check_long_text, task_for
 from tbgen.generator.models.shared_backend import FORMS, in_form
 from tbgen.generator.models.warmup import with_warmup
@@ -26,9 +28,8 @@ from tbgen.generator.repository import refuse_to_overwrite, standing_model
 from tbgen.generator.request import SOURCE
 from tbgen.generator.request import Request as Request
 from tbgen.generator.role import FRONT
-from tbgen.generator.steps.plugins import settings_from_words, step_from_option, task_named, with_file
+from tbgen.generator.steps.plugins import settings_from_words, step_from_option, with_file
 from tbgen.generator.steps.vendor import PLATFORMS, this_platform
-from tbgen.generator.tasks import Task
 from tbgen.generator.users import answering_otherwise, refuse_to_change_for_others
 from tbgen.generator.version import version
 
@@ -204,7 +205,7 @@ def graphs_asked(request: Request, task: Task) -> tuple[str, ...]:
     if request.graph != AUTO:
         return GRAPHS[request.graph]
     best = ENGINES[request.engine].graph
-    return (best if best in task.graphs else task.graphs[0],)
+    return (best if best in graphs_of(task) else graphs_of(task)[0],)
 
 
 def check_names(request: Request) -> None:
@@ -226,8 +227,8 @@ def check_names(request: Request) -> None:
         raise NoSuchName("platform", request.platform, list(PLATFORMS))
     if request.task is not None:
         task = row_asked(request, request.task)
-        task.checked(settings_from_words(request.options))
-        task.graphs_of(graphs_asked(request, task))
+        check_options(task, settings_from_words(request.options))
+        graphs_for(task, graphs_asked(request, task))
     for option in (*request.pre, *request.post):
         step_from_option(option)
 

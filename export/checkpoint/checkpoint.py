@@ -12,9 +12,11 @@ from tbgen.export.checkpoint.chosen import chosen, head_of
 from tbgen.export.checkpoint.config import NAMES, config_from_folder, own_labels
 from tbgen.export.checkpoint.lookalikes import cure, refuse_lookalike
 from tbgen.export.errors import UserError
+from tbgen.export.families import inputs_of, positions_of
 from tbgen.export.files import read_json, sha256
 from tbgen.export.sentence.folder import Sentence, sentence_from_folder
-from tbgen.export.tasks import TASKS, Task, inputs_of, positions_of, row_of, task_named, task_of_architecture
+from tbgen.export.tasks.model_kind import ModelKind
+from tbgen.export.tasks.table import TASKS, graph_of, model_of, task_of_architecture
 from tbgen.export.tokenizers.tokenizer import TYPES, TokenizerReading, check_tokenizer, reading_of_tokenizer
 
 AS_NAMED = "as named"
@@ -49,9 +51,9 @@ class Checkpoint:
     chosen: str = ""
 
     @property
-    def row(self) -> Task:
+    def row(self) -> ModelKind:
         """What its graph gives."""
-        return row_of(self.task, self.sentence.record() if self.sentence else {})
+        return graph_of(self.task, self.sentence.record() if self.sentence else {})
 
     @property
     def pooled(self) -> bool:
@@ -175,8 +177,8 @@ def architecture_of(config: dict[str, Any]) -> str:
 
 def read_as(architecture: str, family: str, task: str) -> str:
     """A clause on a class of somebody's own, whose computations transformers does not know."""
-    ours = NAMES[family] + task_named(task).architecture
-    if not architecture.endswith(task_named(task).architecture) or architecture in {ours, f"TF{ours}", f"Flax{ours}"}:
+    ours = NAMES[family] + model_of(task).architecture
+    if not architecture.endswith(model_of(task).architecture) or architecture in {ours, f"TF{ours}", f"Flax{ours}"}:
         return ""
     return f"; {architecture} is read as transformers' {ours}"
 
@@ -192,10 +194,10 @@ def checked_task(config: dict[str, Any], named: str | None) -> str:
                 f"name it with --task: {', '.join(TASKS)}"
             )
         return found
-    wanted = task_named(named).architecture
+    wanted = model_of(named).architecture
     # Every checkpoint with a head holds the encoder below it, so hidden states can always be had.
     if architecture and wanted != "Model" and not architecture.endswith(wanted):
-        have = [name for name, row in TASKS.items() if architecture.endswith(row.architecture)]
+        have = [name for name, row in TASKS.items() if row.model and architecture.endswith(row.model.architecture)]
         raise UserError(
             f"task {named!r} needs a checkpoint {wanted}, this one is {architecture}; "
             f"it can do: {', '.join(have) or 'embedding'}"
@@ -205,7 +207,7 @@ def checked_task(config: dict[str, Any], named: str | None) -> str:
 
 def checked_labels(config: dict[str, Any], task: str, named: Sequence[str] | None) -> tuple[str, ...]:
     """The classes in the order of the logits, from id2label or as named. Raises UserError when the counts differ."""
-    if task_named(task).width != "labels":
+    if model_of(task).width != "labels":
         if named:
             raise UserError(f"task {task!r} has no labels, {len(named)} were named")
         return ()

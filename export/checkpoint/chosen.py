@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tbgen.export.sentence.folder import Sentence
-from tbgen.export.tasks import TASKS, task_named
+from tbgen.export.tasks.model_kind import CLASSES
+from tbgen.export.tasks.table import TASKS, model_of
 
 SHOWN = 5  # labels
 
@@ -41,8 +42,8 @@ def counted(labels: Sequence[str]) -> str:
 
 def also_fits(task: str, labels: Sequence[str], problem: str) -> list[str]:
     """What the same head may have been trained for, as one would ask for it; config.json does not tell them apart."""
-    if task_named(task).architecture != TASKS["text-classification"].architecture:
-        return [name for name, row in TASKS.items() if row == task_named(task) and name != task]
+    if model_of(task).architecture != CLASSES.architecture:
+        return [name for name, row in TASKS.items() if row.model == model_of(task) and name != task]
     fits = {
         "zero-shot-classification": any(label.lower().startswith("entail") for label in labels),
         "text-classification": task != "text-classification",

@@ -14,8 +14,8 @@ from typing import Any
 
 from tbgen.export.checkpoint.lookalikes import cure
 from tbgen.export.errors import UserError
+from tbgen.export.families import FAMILIES, positions_of
 from tbgen.export.files import read_json
-from tbgen.export.tasks import FAMILIES, positions_of
 
 PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 SIGMOID_MEND = 'write "regression" for a number, or "multi_label_classification" for a label that is right or wrong'

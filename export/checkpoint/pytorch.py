@@ -11,7 +11,7 @@ from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.checkpoint.weights import listed, state_of, wrapper_of
 from tbgen.export.errors import UserError, require
 from tbgen.export.sentence.pooling import pooled_model
-from tbgen.export.tasks import task_named
+from tbgen.export.tasks.table import model_of
 
 # Buffers that older versions saved with the weights; today's models make them themselves.
 BUFFERS = ("position_ids", "token_type_ids")
@@ -66,7 +66,7 @@ def empty_model(checkpoint: Checkpoint) -> tuple[Any, Any]:
     torch = require("torch", extra="onnx")
     transformers = require("transformers", extra="onnx")
     strict = require("huggingface_hub.errors", extra="onnx").StrictDataclassError
-    auto = getattr(transformers, task_named(checkpoint.task).auto)
+    auto = getattr(transformers, model_of(checkpoint.task).auto)
     passed_over = {"model_type", *RUN} - ({"output_hidden_states"} if checkpoint.pooled else set())
     settings = {key: value for key, value in checkpoint.config.items() if key not in passed_over}
     try:
@@ -129,7 +129,7 @@ def refuse_gaps(checkpoint: Checkpoint, loading: dict[str, Any]) -> None:
             ending = f"its id2label must name {have[0]} labels, not {want[0]} ({', '.join(checkpoint.labels)})"
         raise UserError(f"the weights hold {name!r} as {list(have)}, {source} makes it {list(want)}; {ending}")
     # Hidden states are read before the pooler, which many checkpoints (RoBERTa with a head) come without.
-    unused = "pooler." if task_named(checkpoint.task).width == "hidden" else "\0"
+    unused = "pooler." if model_of(checkpoint.task).width == "hidden" else "\0"
     missing = sorted(name for name in loading["missing_keys"] if unused not in name)
     if missing:
         saved = ", ".join(checkpoint.config.get("architectures") or [])

@@ -15,7 +15,7 @@ from typing import Any
 
 from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
-from tbgen.export.tasks import FAMILIES, Family, family_of, inputs_of, uncounted_of
+from tbgen.export.families import FAMILIES, Family, family_of, inputs_of, padding_idx_of
 from tbgen.export.tokenizers.tokenizer import TYPES
 
 ATTENTION = "tbgen_packed"  # the name by which transformers calls `attend`
@@ -62,7 +62,7 @@ def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
     torch = require("torch", extra="onnx")
     row = checkpoint.row
     fields = row.outputs.values()
-    uncounted = uncounted_of(checkpoint.config)
+    padding_idx = padding_idx_of(checkpoint.config)
     typed = TYPES in inputs_of(checkpoint.config)
 
     class PackedEngine(torch.nn.Module):  # type: ignore[misc, name-defined]
@@ -77,7 +77,7 @@ def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
             packing = self.model.packing = packing_of(real, masked)
             taken = grid.reshape(-1).index_select(0, packing.place)
             packed = with_types({name: tensor.index_select(0, taken)[None] for name, tensor in named.items()}, typed)
-            positions = positions_of_tokens(named["input_ids"], grid, packing, uncounted)
+            positions = positions_of_tokens(named["input_ids"], grid, packing, padding_idx)
             answer = self.model(**packed, position_ids=positions[None])
             return tuple(unpacked(answer[field], packing) if row.per_token else answer[field] for field in fields)
 
@@ -132,12 +132,12 @@ def packing_of(real: Any, masked: float) -> Packing:
     )
 
 
-def positions_of_tokens(ids: Any, grid: Any, packing: Packing, uncounted: int | None) -> Any:
+def positions_of_tokens(ids: Any, grid: Any, packing: Packing, padding_idx: int | None) -> Any:
     """The (tokens,) positions that transformers gives the packed tokens; `grid` is the place of each in flat `ids`."""
-    if uncounted is None:
+    if padding_idx is None:
         return packing.place % packing.width
-    counted = ids[grid].ne(uncounted).long()
-    return (counted.cumsum(1) * counted).reshape(-1).index_select(0, packing.place) + uncounted
+    counted = ids[grid].ne(padding_idx).long()
+    return (counted.cumsum(1) * counted).reshape(-1).index_select(0, packing.place) + padding_idx
 
 
 @contextmanager
@@ -164,7 +164,7 @@ def packed_attention(model: Any, checkpoint: Checkpoint) -> Iterator[None]:
 def first_token_hooks(model: Any, family: Family) -> list[Any]:
     """Keep only each text's first token, from where nothing mixes tokens any more; out comes (rows, 1, hidden)."""
     encoder = getattr(model.base_model, family.encoder)
-    last = encoder.layer[-1].get_submodule(family.attended) if family.attended else None
+    last = encoder.layer[-1].get_submodule(family.attention) if family.attention else None
 
     def behind_attention(_: Any, __: Any, answer: Any) -> Any:
         states, *others = answer if isinstance(answer, tuple) else (answer,)

@@ -18,9 +18,9 @@ from typing import Any
 
 from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
+from tbgen.export.families import family_of, inputs_of
 from tbgen.export.layout import LENGTHS
 from tbgen.export.onnx.packed import packed_attention, packed_module, with_types
-from tbgen.export.tasks import family_of, inputs_of
 from tbgen.export.tokenizers.tokenizer import TYPES
 
 # Large enough to leave nothing of a padded token after softmax, small enough for float16 (65504), so that no -inf

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tbgen.export.run import Run, Tensors
+from tbgen.export.tasks.table import graph_of_export
 
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
@@ -63,7 +64,7 @@ def both(
 ) -> Iterator[tuple[Tensors, Tensors, Tensors]]:
     """Inputs and both outputs, for some items at a time, so that memory has a bound."""
     spec = next(iter(exported.outputs.values()))
-    width = spec.shape[-1] if exported.row.per_token and isinstance(spec.shape[-1], int) else 1
+    width = spec.shape[-1] if graph_of_export(exported).per_token and isinstance(spec.shape[-1], int) else 1
     size = max(1, min(8, BATCH // (exported.max_length * width)))
     for start in range(0, len(items), size):
         inputs = encode(items[start : start + size])
@@ -93,7 +94,7 @@ def others(rows: np.ndarray) -> np.ndarray:
 
 def pooled(states: np.ndarray, inputs: Tensors, exported: Exported) -> np.ndarray:
     """One vector a text; the graph's own where it pools."""
-    if not exported.row.per_token:
+    if not graph_of_export(exported).per_token:
         return states
     mask = inputs["attention_mask"].astype(bool)
     named = exported.sentence.get("pooling", "mean")

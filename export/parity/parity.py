@@ -14,7 +14,8 @@ from tbgen.export.errors import UserError, require
 from tbgen.export.parity.agreement import agreement
 from tbgen.export.precision.half import half_run
 from tbgen.export.run import Run, Tensors, onnx_run
-from tbgen.export.tasks import Task, task_named
+from tbgen.export.tasks.model_kind import ModelKind
+from tbgen.export.tasks.table import graph_of_export, model_of
 from tbgen.export.tensorrt.session import plan_run
 from tbgen.export.tokenizers.tokenizer import TYPES
 
@@ -80,7 +81,7 @@ def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], e
     """Compare two ways to the same outputs: in groups padded together, and the engine also text by text."""
     if not texts:
         raise UserError("no texts to compare on")
-    row, problem = exported.row, exported.problem
+    row, problem = graph_of_export(exported), exported.problem
     apart, moved, flips, decisions = Figures(), Figures(), 0, 0
     near = near_of(exported)
     for group in groups(texts, group_size(exported)):
@@ -125,7 +126,7 @@ class Figures:
 def group_size(exported: Exported) -> int:
     """How many texts go through a model at once: fewer where outputs are large, but two, so that there is padding."""
     spec = next(iter(exported.outputs.values()))
-    width = spec.shape[-1] if exported.row.per_token and isinstance(spec.shape[-1], int) else 1
+    width = spec.shape[-1] if graph_of_export(exported).per_token and isinstance(spec.shape[-1], int) else 1
     return max(2, min(GROUP, MOST_NUMBERS // (exported.max_length * width)))
 
 
@@ -149,7 +150,7 @@ class Encoder:
         self.lower = exported.reading.get("lower_case", False)
         self.typed = exported.reading.get("token_types", True)
         self.inputs = exported.inputs
-        self.pair = exported.row.pair
+        self.pair = graph_of_export(exported).pair
 
     def ids(self, text: str) -> list[int]:
         """The token ids of one text, or of its pair, without padding."""
@@ -180,12 +181,12 @@ def pair_of(text: str) -> tuple[str, str]:
     return text[: len(text) // 2 + 1], text
 
 
-def real_rows(output: np.ndarray, mask: np.ndarray, row: Task) -> list[np.ndarray]:
+def real_rows(output: np.ndarray, mask: np.ndarray, row: ModelKind) -> list[np.ndarray]:
     """One array per text, without the numbers at padded tokens, which mean nothing."""
     return [numbers[kept] if row.per_token else numbers for numbers, kept in zip(output, mask, strict=True)]
 
 
-def decide(numbers: np.ndarray, row: Task, problem: str) -> np.ndarray:
+def decide(numbers: np.ndarray, row: ModelKind, problem: str) -> np.ndarray:
     """What a task makes of one text's numbers: the best class, the classes above zero, or nothing for hidden states and
     for a pair's one score, which counts beside those of other pairs.
     """
@@ -211,7 +212,7 @@ def near_ties(numbers: np.ndarray, choices: np.ndarray, near: float) -> np.ndarr
     return np.asarray(rows.max(axis=1) - rows[np.arange(len(rows)), choices] <= near)
 
 
-def padding_difference(engine: Run, alone: Tensors, together: Tensors, index: int, row: Task) -> np.ndarray:
+def padding_difference(engine: Run, alone: Tensors, together: Tensors, index: int, row: ModelKind) -> np.ndarray:
     """How far the text at `index` of a group moves when it is asked alone."""
     outputs = engine(alone)
     kept = alone["attention_mask"][0].astype(bool)
@@ -237,7 +238,7 @@ def torch_run(checkpoint: Checkpoint) -> Run:
 def model_run(model: Any, task: str) -> Run:
     """A loaded transformers model as a function of numpy arrays."""
     torch = require("torch", extra="onnx")
-    fields = task_named(task).outputs
+    fields = model_of(task).outputs
 
     def run(inputs: Tensors) -> Tensors:
         with torch.inference_mode():

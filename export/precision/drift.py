@@ -17,6 +17,7 @@ from tbgen.export.precision.half import half_watch, watch_of
 from tbgen.export.precision.precision import Precision, lossy, precision_named
 from tbgen.export.precision.samples import Samples
 from tbgen.export.run import Run, Tensors, remembering
+from tbgen.export.tasks.table import graph_of_export
 
 # Where activations overflow or lose digits: what comes out of these is compared.
 WATCHED = ("MatMul", "Gemm", "Add", "Mul", "Softmax", "LayerNormalization", "Gelu", "BiasGelu", "Attention")
@@ -64,14 +65,14 @@ def advice(
     def holding(more: Sequence[str]) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             trial = replace(exported, model=Path(folder, "model.onnx"))
-            precision_named(precision).convert(before, trial.model, exported.row, [*keep, *more], samples)
+            precision_named(precision).convert(before, trial.model, graph_of_export(exported), [*keep, *more], samples)
             return holds(parity(reference, engine_run(trial), Encoder(exported), texts, exported), bounds)
 
     encode = Encoder(exported)
     drifts = measured(before, exported.model, (encode([text]) for text in few(texts)))
     names = ", ".join(f"{drift.node} ({drift.error:.2g})" for drift in first_drifts(drifts))
     if precision == "int8":
-        tried = growing(lossy(before, exported.row, keep, samples), 1)
+        tried = growing(lossy(before, graph_of_export(exported), keep, samples), 1)
     else:
         tried = growing(*places(load_graph(before).graph, drifts))
     cure = next(filter(holding, tried), None)

@@ -14,7 +14,7 @@ from tbgen.export.errors import NoSuchName, UserError, require
 from tbgen.export.onnx.graph_file import load_graph, move_graph, save_graph
 from tbgen.export.precision.eight_bits import eight_bits, lost
 from tbgen.export.precision.samples import Samples
-from tbgen.export.tasks import Task
+from tbgen.export.tasks.model_kind import ModelKind
 
 # Operators that lose answers in half precision: the variance of a layer norm overflows, sums of many tokens are coarse.
 ISLANDS = (
@@ -35,17 +35,17 @@ class Precision:
     `tolerance` bounds the largest difference of a logit, `agreement` the share of equal decisions from below.
     """
 
-    convert: Callable[[Path, Path, Task, Sequence[str], Samples], None]
+    convert: Callable[[Path, Path, ModelKind, Sequence[str], Samples], None]
     tolerance: float
     agreement: float
 
 
-def unchanged(source: Path, target: Path, row: Task, keep: Sequence[str], samples: Samples) -> None:  # noqa: ARG001
+def unchanged(source: Path, target: Path, row: ModelKind, keep: Sequence[str], samples: Samples) -> None:  # noqa: ARG001
     """FP32, as it was traced."""
     move_graph(source, target)
 
 
-def fp16(source: Path, target: Path, row: Task, keep: Sequence[str], samples: Samples) -> None:  # noqa: ARG001
+def fp16(source: Path, target: Path, row: ModelKind, keep: Sequence[str], samples: Samples) -> None:  # noqa: ARG001
     """Half precision inside; inputs and outputs keep their types, and `fp32_nodes` and those named in `keep` theirs."""
     float16 = require("onnxruntime.transformers.float16", extra="onnx")
     kind = require("onnxruntime.transformers.onnx_model", extra="onnx").OnnxModel
@@ -81,14 +81,14 @@ def with_types(path: Path) -> Any:
     return load_graph(typed)
 
 
-def int8(source: Path, target: Path, row: Task, keep: Sequence[str], samples: Samples) -> None:
+def int8(source: Path, target: Path, row: ModelKind, keep: Sequence[str], samples: Samples) -> None:
     """Weights of matrix products in 8 bits, a scale per column; each row of activations has its own."""
     graph = load_graph(source).graph
     kept = head_nodes(graph, row) | named_nodes(graph, keep)
     eight_bits(source, target, kept, list(samples.inputs(graph, pair=row.pair)), samples.found)
 
 
-def lossy(source: Path, row: Task, keep: Sequence[str], samples: Samples) -> list[str]:
+def lossy(source: Path, row: ModelKind, keep: Sequence[str], samples: Samples) -> list[str]:
     """The products that INT8 converts, those that lose most by themselves first."""
     with tempfile.TemporaryDirectory() as folder:
         int8(source, Path(folder, "model.onnx"), row, keep, samples)
@@ -122,7 +122,7 @@ def named_nodes(graph: Any, keep: Sequence[str]) -> set[str]:
     return found
 
 
-def fp32_nodes(graph: Any, row: Task) -> set[str]:
+def fp32_nodes(graph: Any, row: ModelKind) -> set[str]:
     """The nodes that stay in FP32 where they are: mask, norms, pooling, classifier, and their constants."""
     makers = {output: node for node in graph.node for output in node.output}
     scores = [makers[node.input[0]] for node in graph.node if node.op_type == "Softmax" and node.input[0] in makers]
@@ -155,7 +155,7 @@ def mask_nodes(graph: Any) -> set[str]:
     return found
 
 
-def head_nodes(graph: Any, row: Task) -> set[str]:
+def head_nodes(graph: Any, row: ModelKind) -> set[str]:
     """The last matrix product before each output and what follows it, where outputs are classes or places."""
     if row.width not in {"labels", "sequence"}:
         return set()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tbgen.export.errors import UserError, require
-from tbgen.export.tasks import Task
+from tbgen.export.tasks.model_kind import ModelKind
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -25,7 +25,7 @@ def graph_inputs(graph: Any) -> list[Any]:
     return [tensor for tensor in graph.input if tensor.name not in weights]
 
 
-def engine_names(graph: Any, row: Task, rename: Mapping[str, str], shown: str) -> dict[str, str]:
+def engine_names(graph: Any, row: ModelKind, rename: Mapping[str, str], shown: str) -> dict[str, str]:
     """The name that the engine has for each tensor of a graph that it needs: as renamed, or else as it is understood.
 
     An output is understood by the name of transformers' own field, such as logits, and the only output by itself.

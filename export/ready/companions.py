@@ -12,9 +12,11 @@ from tbgen.export.checkpoint.chosen import chosen
 from tbgen.export.checkpoint.config import checked_config
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
+from tbgen.export.families import FAMILIES, positions_of
 from tbgen.export.files import read_json_if_there, write_json
 from tbgen.export.sentence.folder import sentence_from_folder
-from tbgen.export.tasks import FAMILIES, Task, positions_of, row_of, task_named
+from tbgen.export.tasks.model_kind import ModelKind
+from tbgen.export.tasks.table import graph_of, model_of
 from tbgen.export.tokenizers.tokenizer import TYPES, TokenizerReading, reading_of_tokenizer, write_tokenizer
 
 POSITIONS = 512  # where nothing says how long a text may be
@@ -35,9 +37,9 @@ class Companions:
     chosen: str = ""
 
     @property
-    def row(self) -> Task:
+    def row(self) -> ModelKind:
         """What the engine gives."""
-        return row_of(self.task, self.sentence)
+        return graph_of(self.task, self.sentence)
 
 
 def companions_from_folder(folder: Path, *, task: str | None = None, labels: Sequence[str] | None = None) -> Companions:
@@ -53,14 +55,14 @@ def companions_from_folder(folder: Path, *, task: str | None = None, labels: Seq
     config = checked_config(config) if config else {}
     told_by = told(task, sentence)
     task = task or (sentence.task if sentence else None)
-    if not config and (task is None or (task_named(task).width == "labels" and not labels)):
+    if not config and (task is None or (model_of(task).width == "labels" and not labels)):
         raise UserError(
             f"no config.json in {str(place)!r}; put the model's own beside the tokenizer, or say what it would: "
             "--task, and --label once per class"
         )
     if labels:
         config["id2label"] = {str(index): label for index, label in enumerate(labels)}
-    task = task if task and task_named(task) else checked_task(config, None)  # the graph itself will be tried
+    task = task if task and model_of(task) else checked_task(config, None)  # the graph itself will be tried
     own = checked_labels(config, task, None)
     sentence = sentence if sentence and sentence.serves(task) else None
     tokenizer = reading_of_tokenizer(place, config, lower_case=sentence is not None and sentence.reading.lower_case)

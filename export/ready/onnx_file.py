@@ -23,6 +23,7 @@ from tbgen.export.ready.adapt import adapt, engine_names, fix_widths, graph_inpu
 from tbgen.export.ready.companions import Companions, companions_from_folder, described, write_companions
 from tbgen.export.ready.tryout import try_out
 from tbgen.export.run import first_line, onnx_run, runtime_errors
+from tbgen.export.tasks.table import graph_of_export
 
 QUANTIZED = {"DynamicQuantizeLinear", "DequantizeLinear", "MatMulInteger", "QLinearMatMul", "QGemm"}
 OWN = "its FP32 file"  # what a converted file is held against: there is no checkpoint
@@ -199,7 +200,7 @@ def convert(
         source.parent.mkdir()
         fuse(taken, source, beside.config)
     samples = Samples(exported.tokenizer, exported.max_length, exported.fixed_length)
-    precision_named(precision).convert(source, exported.model, exported.row, keep_fp32, samples)
+    precision_named(precision).convert(source, exported.model, graph_of_export(exported), keep_fp32, samples)
     check_graph(exported.model)
     return source
 

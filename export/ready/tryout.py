@@ -9,6 +9,7 @@ import numpy as np
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import Exported
 from tbgen.export.run import Run, Tensors, first_line
+from tbgen.export.tasks.table import graph_of_export
 
 
 def try_out(exported: Exported, run: Run, shown: str, errors: tuple[type[Exception], ...] = ()) -> dict[str, int]:
@@ -35,7 +36,7 @@ def try_out(exported: Exported, run: Run, shown: str, errors: tuple[type[Excepti
         errors,
         f"{shown!r} fails on {exported.max_length} tokens (does it have fewer positions?)",
     )
-    return {name: output.shape[-1] for name, output in outputs.items() if exported.row.width != "sequence"}
+    return {name: output.shape[-1] for name, output in outputs.items() if graph_of_export(exported).width != "sequence"}
 
 
 def last_id(exported: Exported) -> int:
@@ -57,7 +58,7 @@ def vocabulary_ids(exported: Exported) -> set[int]:
 
 def check_shapes(exported: Exported, outputs: Tensors, shown: str) -> None:
     """Raise UserError when outputs are not as the task has them."""
-    row = exported.row
+    row = graph_of_export(exported)
     rank = 3 if row.per_token and row.width != "sequence" else 2
     for name in row.outputs:
         if outputs[name].ndim != rank:

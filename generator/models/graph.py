@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tbgen.backends.request_parameters import check_parameter
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.layout import LENGTHS
+from tbgen.export.tasks.task import Step as Step
+from tbgen.export.tasks.task import Task
 from tbgen.export.tensorrt import plan_runner
-from tbgen.generator.engines import DATA_TYPES, PACKED_TOKENS, PADDING_COST_AT, PADDING_COSTS, EngineKind
+from tbgen.generator.engines import DATA_TYPES, EACH_GRAPH, PACKED_TOKENS, PADDING_COST_AT, PADDING_COSTS, EngineKind
 from tbgen.generator.models.build_script import script_of
 from tbgen.generator.models.plans import (
     accelerator_of,
@@ -24,9 +27,8 @@ from tbgen.generator.models.plans import (
     uneven_shapes,
 )
 from tbgen.generator.role import ENGINE, FRONT, POSTPROCESS, TOKENIZER, Role
-from tbgen.generator.steps.step import Step as Step
-from tbgen.generator.tasks import Task
 
+ROW_GRAPHS = ("bls", "single")  # of those in EACH_GRAPH
 ENGINE_BATCH = 32
 BLS_BATCH = 128
 PAD_TO_MULTIPLE_OF = 8
@@ -128,14 +130,15 @@ def models_of(
 ) -> list[Model]:
     """The models that serve `exported` under `name`, in the order in which they can be loaded. Raises UserError."""
     check_kind(exported, engine, kind)
-    settings = task.checked(options or {})
+    settings = options or {}
+    check_options(task, settings)
     model = engine_model(Role(name, ENGINE, engine), exported, kind)
     before, pre = separated(name, pre, task.max_items)
     behind, post = separated(name, post[::-1], task.max_items)
     behind, post = behind[::-1], post[::-1]
     front = (*pre, *task.rows(exported, settings), tokenizer_step(exported, task, settings))
     chain = Chain(model, front, (*task.head(exported, settings), *post), task.max_items, before, behind)
-    asked = task.graphs_of(graphs)
+    asked = graphs_for(task, graphs)
     models = [
         *((model,) if set(asked) - {"single"} else ()),
         *before,
@@ -146,6 +149,33 @@ def models_of(
     if twice := [each for each in names if names.count(each) > 1]:
         raise UserError(f"two models would have the name {twice[0]!r}; rename the class of the separate step")
     return models
+
+
+def check_options(task: Task, options: Mapping[str, Any]) -> None:
+    """Hold options against the task's rules. Raises UserError."""
+    unknown = sorted(options.keys() - task.options.keys())
+    if unknown:
+        raise UserError(f"no option {unknown[0]!r} for this task. Options: {', '.join(task.options) or 'none'}")
+    for name, value in options.items():
+        try:
+            check_parameter(name, value, task.options[name])
+        except ValueError as error:
+            raise UserError(str(error).replace("parameter", "option", 1)) from error
+
+
+def graphs_of(task: Task) -> tuple[str, ...]:
+    """The graphs that can serve a task: an ensemble cannot join rows to items."""
+    return ROW_GRAPHS if task.several_rows else EACH_GRAPH
+
+
+def graphs_for(task: Task, asked: Sequence[str]) -> tuple[str, ...]:
+    """Those of the asked graphs that can serve a task. Raises UserError when none can."""
+    graphs = tuple(graph for graph in asked if graph in graphs_of(task))
+    if not graphs:
+        raise UserError(
+            f"this reads several rows for an item, which an ensemble cannot; use --graph {' or '.join(ROW_GRAPHS)}"
+        )
+    return graphs
 
 
 def with_cache(models: Sequence[Model]) -> list[Model]:
@@ -267,7 +297,7 @@ def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -
         **exported.reading,
         **({"shapes": shapes} if task.tokenizer[1] == "Tokenizer" and (shapes := uneven_shapes(exported)) else {}),
     }
-    return Step(*task.tokenizer, settings | task.reading(exported, options), (exported.tokenizer,))
+    return Step(*task.tokenizer, {**settings, **task.reading(exported, options)}, (exported.tokenizer,))
 
 
 def remote_step(model: PythonModel) -> Step:

@@ -1,4 +1,4 @@
-"""Steps and tasks from elsewhere: files named on the command line, and packages that announce them by entry points."""
+"""Steps from elsewhere: files named on the command line, and packages that announce them by entry points."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import importlib.util
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from tbgen.export.errors import NoSuchName, UserError
-from tbgen.generator.steps.step import Step
-from tbgen.generator.tasks import TASKS, Task
+from tbgen.export.errors import UserError
+from tbgen.export.tasks.task import Step
 
-STEPS, TASK_HEADS = "tbgen.steps", "tbgen.tasks"  # the entry point groups
+ENTRY_POINTS = "tbgen.steps"
 SEPARATE = "--separate"
 HERE = {"numpy", "tokenizers", "triton_python_backend_utils"}  # what a server has, or a model folder brings along
 
@@ -110,7 +109,7 @@ def extra_imports(file: Path) -> list[str]:
 
 def announced(name: str) -> EntryPoint:
     """The entry point of an installed step. Raises UserError."""
-    found = {point.name: point for point in entry_points(group=STEPS)}
+    found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in found:
         known = ", ".join(sorted(found)) or "none"
         raise UserError(f"no step {name!r}; write FILE.py:Class, or the name of an installed step ({known})")
@@ -140,27 +139,5 @@ class Announced:
 
 def announced_steps() -> list[Announced]:
     """The steps of installed packages, by name."""
-    points = sorted(entry_points(group=STEPS), key=lambda point: point.name)
+    points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
     return [Announced(point.name, point.dist.name if point.dist else "", *place_of(point)) for point in points]
-
-
-def task_named(name: str) -> Task:
-    """A task of the table, or of an installed package. Raises NoSuchName, which lists them."""
-    if name in TASKS:
-        return TASKS[name]
-    tasks = all_tasks()
-    if name not in tasks:
-        raise NoSuchName("task", name, list(tasks))
-    return tasks[name]
-
-
-def all_tasks() -> Mapping[str, Task]:
-    """The table of the tasks, with those of installed packages. Raises UserError."""
-    tasks = dict(TASKS)
-    for point in entry_points(group=TASK_HEADS):
-        task = point.load()
-        if point.name in tasks or not isinstance(task, Task):
-            what = "is there already" if point.name in tasks else "is no tbgen.generator.tasks.Task"
-            raise UserError(f"task {point.name!r} of {point.dist.name if point.dist else point.module} {what}")
-        tasks[point.name] = task
-    return tasks

@@ -13,7 +13,7 @@ import numpy as np
 from tbgen.backends.chain import step_from_file
 from tbgen.backends.request_parameters import PARAMETER_TYPES
 from tbgen.export.errors import UserError
-from tbgen.generator.steps.step import Step
+from tbgen.export.tasks.task import Step
 
 TEXTS = ["오늘도 상한가 갔다", "", "The KOSPI closed higher", "🔥📈 떡상 가즈아", "한글" * 200, "a\x00b"]
 NUMPY: dict[str, Any] = {

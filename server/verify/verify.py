@@ -20,6 +20,7 @@ from tbgen.export.precision.precision import precision_named
 from tbgen.export.ready.onnx_file import export_from_onnx
 from tbgen.export.run import Run, onnx_run
 from tbgen.export.sources import KINDS, Source
+from tbgen.export.tasks.table import exported_as, graph_of_export
 from tbgen.export.tokenizers.tokenizer import tokenizer_from_file, written_tokens
 from tbgen.generator.compare.comparison import STRUCTURAL
 from tbgen.generator.compare.judge import answers_for
@@ -27,7 +28,6 @@ from tbgen.generator.compare.library_answers import Answers
 from tbgen.generator.engines import EACH_GRAPH, ENGINES
 from tbgen.generator.presets import source_named
 from tbgen.generator.repository import refuse_without_models
-from tbgen.generator.request import exported_as
 from tbgen.generator.role import ENGINE, Role, WrittenModel, written_models
 from tbgen.generator.steps.plugins import settings_from_words
 from tbgen.server.client.connection import Connection
@@ -272,7 +272,7 @@ def library_row(scaffold: Scaffold) -> Answers | None:
     settings = scaffold.settings
     options = settings_from_words(settings.get("options", ()))
     changed = settings.get("pre") or settings.get("post") or settings.get("long_text") or options.keys() - {*STRUCTURAL}
-    pair = bool(options.get("pair", scaffold.exported.row.pair))
+    pair = bool(options.get("pair", graph_of_export(scaffold.exported).pair))
     return None if changed else answers_for(settings["task"], pair=pair)
 
 

@@ -19,12 +19,12 @@ from tbgen.backends.chain import (
 from tbgen.backends.request_parameters import parameters_from_json
 from tbgen.export.exported import Exported
 from tbgen.export.run import flat_tensors
+from tbgen.export.tasks.table import TASKS
+from tbgen.export.tasks.task import Step
 from tbgen.generator.engines import ENGINES
-from tbgen.generator.models.graph import models_of
+from tbgen.generator.models.graph import graphs_of, models_of
 from tbgen.generator.models.long_text import task_for
 from tbgen.generator.models.write import write_models
-from tbgen.generator.steps.step import Step
-from tbgen.generator.tasks import TASKS
 
 Tensors = dict[str, np.ndarray]
 
@@ -47,7 +47,7 @@ class Served:
     ) -> None:
         self.session, self.exported = session(exported.model), exported
         row = task_for(task, TASKS[task], long_text)
-        self.graphs = row.graphs
+        self.graphs = graphs_of(row)
         models = models_of(
             "m",
             exported,

@@ -14,8 +14,9 @@ import transformers
 from tbgen.backends.merge import JoinTokens, Merge
 from tbgen.backends.windows import TextWindows
 from tbgen.export.errors import UserError
-from tbgen.generator.models.long_text import NOT_WINDOWED, WINDOWED, task_for
-from tbgen.generator.tasks import TASKS
+from tbgen.export.tasks.table import TASKS
+from tbgen.export.tasks.task import Task
+from tbgen.generator.models.long_text import task_for
 from tests.backends.conftest import Pair
 from tests.backends.served import Served, Tensors, column, rows
 from tests.texts import HARD_TEXTS, SENTENCES
@@ -27,6 +28,7 @@ LONG = [
     "the shares rose 오늘도 상한가 [SEP] 갔다 🔥 " * 14,
 ]
 MIXED = [*SENTENCES[:3], LONG[0], "", LONG[1], "🔥", LONG[2]]
+WINDOWED = [name for name, task in TASKS.items() if task.windows]
 STRIDE = 9  # odd, so that two windows share a token in their middle
 
 # task: (auto class, its classes, what a client sends about these texts)
@@ -380,14 +382,14 @@ def test_question_answering_can_refuse_a_context_of_several_windows(
 @pytest.mark.parametrize(
     ("task", "long_text", "sentence"),
     [
-        ("fill-mask", "windows", f"fill-mask cannot read windows: {NOT_WINDOWED['fill-mask']}"),
+        ("fill-mask", "windows", f"fill-mask cannot read windows: {TASKS['fill-mask'].no_windows}"),
         ("polarity", "windows", "polarity cannot read windows: no rule says how its answers would be merged"),
         ("question-answering", "truncate", "question-answering reads a long context in windows"),
     ],
 )
 def test_what_makes_no_sense_is_refused(task: str, long_text: str, sentence: str) -> None:
     with pytest.raises(UserError) as error:
-        task_for(task, TASKS.get(task, TASKS["text-classification"]), long_text)
+        task_for(task, TASKS.get(task, Task(lambda *_: (), like="text-classification")), long_text)
     assert sentence in error.value.message
 
 

@@ -57,5 +57,5 @@ def test_both_are_served_where_the_package_is_not(site: Path, tmp_path: Path) ->
 
 
 def test_its_task_joins_the_table(site: Path) -> None:
-    script = "from tbgen.generator.steps.plugins import all_tasks; print(*sorted(all_tasks()))"
+    script = "from tbgen.export.tasks.table import all_tasks; print(*sorted(all_tasks()))"
     assert "polarity" in run(sys.executable, "-c", script, site=site).split()

@@ -10,7 +10,7 @@ import pytest
 
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
-from tbgen.export.tasks import inputs_of, positions_of
+from tbgen.export.families import inputs_of, positions_of
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_says_what_is_missing(copy: Path, missing: str, sentence: str) -> None:
         ({"model_type": "gpt2"}, "no encoder family 'gpt2'. Encoder families: albert, bert, "),
         (
             {"architectures": ["BertForNextSentencePrediction"]},
-            "no architecture of a known task .*name it with --task: text-classification",
+            "no architecture of a known task .*name it with --task: embedding, ",
         ),
         ({"id2label": {"0": "a", "2": "b"}}, r"numbers \[0, 2\], not 0 to 1"),
         ({"id2label": {"0": "a", "1": "a"}}, "a label is there twice: a, a"),

@@ -16,10 +16,11 @@ from tbgen.export.checkpoint.checkpoint import Checkpoint, checkpoint_from_folde
 from tbgen.export.checkpoint.config import ALIASES, DEFAULTS, NAMES, encoder_config
 from tbgen.export.checkpoint.pytorch import RUN, model_from_checkpoint
 from tbgen.export.errors import UserError
+from tbgen.export.families import FAMILIES
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.export.onnx.packed import can_pack
 from tbgen.export.parity.parity import Encoder, engine_run
-from tbgen.export.tasks import FAMILIES, task_named
+from tbgen.export.tasks.table import task_named
 from tests.export import checkpoints
 from tests.export.test_checkpoint import change
 

@@ -11,12 +11,12 @@ import pytest
 
 from tbgen.export.checkpoint.checkpoint import Checkpoint, checkpoint_from_folder
 from tbgen.export.exported import Exported, TensorSpec
+from tbgen.export.families import FAMILIES, positions_of
 from tbgen.export.layout import LAYOUTS, PADDED
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.export.onnx.fusion import FUSED
 from tbgen.export.parity.parity import Encoder, torch_run
 from tbgen.export.run import onnx_run
-from tbgen.export.tasks import FAMILIES, positions_of
 from tests.export import checkpoints
 
 INPUTS = {
@@ -101,7 +101,7 @@ def test_masked_tokens_may_be_anywhere(family: str, options: dict[str, Any], tmp
 
 @pytest.mark.parametrize(
     ("family", "pad"),
-    [(name, pad) for name, row in FAMILIES.items() for pad in ([0, 1, 3] if row.uncounted else [1])],
+    [(name, pad) for name, row in FAMILIES.items() for pad in ([0, 1, 3] if row.padding_idx else [1])],
 )
 def test_a_text_may_be_as_long_as_pytorch_reads(family: str, pad: int, tmp_path: Path) -> None:
     """Of those with a table of positions; the others have no end, and are taken to what their config says."""

@@ -12,11 +12,11 @@ import pytest
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import TensorSpec, exported_from_folder
+from tbgen.export.families import FAMILIES
 from tbgen.export.layout import LENGTHS
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.export.parity.parity import torch_run
 from tbgen.export.run import onnx_run, runtime_errors
-from tbgen.export.tasks import FAMILIES
 from tests.export import checkpoints
 
 PACKABLE = [name for name, family in FAMILIES.items() if family.encoder]
@@ -158,7 +158,7 @@ def test_a_mask_may_be_of_any_numbers(packed_bert: Path) -> None:
 @pytest.mark.parametrize(
     ("auto", "one_answer"), [("AutoModelForSequenceClassification", True), ("AutoModelForTokenClassification", False)]
 )
-@pytest.mark.parametrize("family", [name for name in PACKABLE if FAMILIES[name].attended])
+@pytest.mark.parametrize("family", [name for name in PACKABLE if FAMILIES[name].attention])
 def test_the_last_layer_feeds_forward_only_what_a_head_looks_at(
     family: str, auto: str, one_answer: bool, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.parity.parity import Encoder, decide, engine_parity, groups, near_ties, parity
 from tbgen.export.run import Tensors, onnx_run
-from tbgen.export.tasks import TASKS
+from tbgen.export.tasks.table import model_of
 
 TEXTS = ["금리는 동결", "오늘도 상한가 갔다", "the shares rose " * 9, "손절", ""]
 
@@ -84,7 +84,7 @@ def test_groups_put_short_texts_beside_long_ones() -> None:
     ],
 )
 def test_decisions_by_task(task: str, problem: str, numbers: list[float], decision: list[int]) -> None:
-    assert decide(np.array(numbers), TASKS[task], problem).tolist() == decision
+    assert decide(np.array(numbers), model_of(task), problem).tolist() == decision
 
 
 def test_no_texts_prove_nothing(exported: Exported) -> None:

@@ -21,7 +21,7 @@ from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.onnx.export import onnx_from_checkpoint, refuse_drift
 from tbgen.export.parity.parity import Parity
 from tbgen.export.precision.precision import PRECISIONS, fp32_nodes
-from tbgen.export.tasks import CLASSES
+from tbgen.export.tasks.model_kind import CLASSES
 from tbgen.generator.presets import SAMPLES
 from tests.export import checkpoints
 

@@ -15,8 +15,8 @@ from tbgen.backends.tokenizer import Tokenizer
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.onnx.export import expected_export
+from tbgen.export.tasks.table import TASKS
 from tbgen.generator.models.graph import tokenizer_step
-from tbgen.generator.tasks import TASKS
 from tests.export.checkpoints import checkpoint
 
 TEXTS = (

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import transformers
 
+from tbgen.export.families import FAMILIES
 from tbgen.export.layout import LAYOUTS, PADDED
-from tbgen.export.tasks import FAMILIES
 from tbgen.generator.local.models import LocalModels
 from tbgen.generator.scaffold import Request, scaffold
 from tests.fidelity.cases import CASES, Case, Named, Tensors

@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 
+from tbgen.export.families import FAMILIES
 from tbgen.export.layout import LAYOUTS
-from tbgen.export.tasks import FAMILIES
 from tests.fidelity.cases import CASES
 from tests.fidelity.cells import Cell
 from tests.fidelity.made import MOST

@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 
 from tbgen.export.checkpoint.config import encoder_config
 from tbgen.export.errors import UserError
-from tbgen.export.tasks import FAMILIES, family_of
+from tbgen.export.families import FAMILIES, family_of
 from tbgen.generator.local.models import LocalModels
 from tbgen.generator.scaffold import Request, scaffold
 from tests.fidelity import libraries

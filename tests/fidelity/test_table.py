@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tbgen.export.families import FAMILIES
 from tbgen.export.layout import LAYOUTS, PACKED, PADDED
-from tbgen.export.tasks import FAMILIES, TASKS
+from tbgen.export.tasks.table import TASKS
 from tbgen.generator.engines import EACH_GRAPH, GRAPHS
 from tests.fidelity.cases import CASES
 from tests.fidelity.cells import CELLS, Cell, Library, measured

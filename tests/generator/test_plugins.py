@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.steps.plugins import all_tasks, extra_imports, step_from_option
-from tbgen.generator.steps.step import Step
-from tbgen.generator.tasks import TASKS
+from tbgen.export.tasks.table import TASKS, all_tasks
+from tbgen.export.tasks.task import Step
+from tbgen.generator.steps.plugins import extra_imports, step_from_option
 
 SHOUT = """
 import json

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
+from tbgen.export.tasks.task import Step
 from tbgen.generator.models.graph import separated
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.steps.plugins import step_from_option
-from tbgen.generator.steps.step import Step
 
 CLEAN, CUT = Step(Path("clean.py"), "Clean", {}), Step(Path("cut.py"), "Cut", {}, separate=True)
 

@@ -5,8 +5,9 @@ import pytest
 
 from tbgen.backends.chain import chain_parameters, chain_tensors
 from tbgen.export.errors import UserError
-from tbgen.generator.steps.step import Step
-from tbgen.generator.tasks import TASKS
+from tbgen.export.tasks.table import TASKS
+from tbgen.export.tasks.task import Step
+from tbgen.generator.models.graph import check_options, graphs_for
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column
 
@@ -116,7 +117,7 @@ def test_a_step_may_not_have_the_name_of_another_file(
 )
 def test_options_are_checked(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError) as error:
-        TASKS["text-classification"].checked(options)
+        check_options(TASKS["text-classification"], options)
     assert error.value.message == sentence
 
 
@@ -130,6 +131,6 @@ def test_an_option_without_use_is_not_passed_over(exports: Callable[..., Pair], 
 
 
 def test_an_ensemble_cannot_serve_a_task_of_several_rows() -> None:
-    assert TASKS["rerank"].graphs_of(("ensemble", "bls")) == ("bls",)
+    assert graphs_for(TASKS["rerank"], ("ensemble", "bls")) == ("bls",)
     with pytest.raises(UserError, match="several rows for an item, which an ensemble cannot; use --graph bls"):
-        TASKS["rerank"].graphs_of(("ensemble",))
+        graphs_for(TASKS["rerank"], ("ensemble",))

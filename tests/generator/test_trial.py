@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.steps.step import Step
+from tbgen.export.tasks.task import Step
 from tbgen.generator.steps.trial import tried
 
 HEAD = "import numpy as np\nclass S:\n"

@@ -11,16 +11,16 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from tbgen.export.errors import UserError
+from tbgen.export.tasks.table import TASKS
 from tbgen.generator.engines import ENGINES
-from tbgen.generator.models.graph import models_of
-from tbgen.generator.models.long_text import WINDOWED, task_for
+from tbgen.generator.models.graph import graphs_of, models_of
+from tbgen.generator.models.long_text import task_for
 from tbgen.generator.models.write import write_models
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.generator.tasks import TASKS
 from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column
-from tests.backends.test_long_text import HEADS, MIXED, STRIDE, pair_of
+from tests.backends.test_long_text import HEADS, MIXED, STRIDE, WINDOWED, pair_of
 from tests.texts import SENTENCES
 from tests.triton.test_tasks import ask
 
@@ -39,8 +39,8 @@ def server(
     for task in WINDOWED:
         for how, options in HOW.items():
             row = task_for(task, TASKS[task], how)
-            settings: dict[str, Any] = {"task": row, "engine": "onnx", "kind": ENGINES["onnx"], "graphs": row.graphs}
-            models = models_of(f"{how}_{task}", pair_of(exports, task).exported, options=options, **settings)
+            settings: dict[str, Any] = {"task": row, "engine": "onnx", "kind": ENGINES["onnx"], "options": options}
+            models = models_of(f"{how}_{task}", pair_of(exports, task).exported, graphs=graphs_of(row), **settings)
             write_models(models, folder / "repository", {})
     with server_on_free_ports(folder / "repository", log=folder / "log") as running:
         yield running

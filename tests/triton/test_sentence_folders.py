@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tritonclient.http as http
 
+from tbgen.export.tasks.table import TASKS
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.models.graph import models_of
 from tbgen.generator.models.write import write_models
-from tbgen.generator.tasks import TASKS
 from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.backends.served import column
 from tests.backends.test_sentence_folders import TEXTS, exported

@@ -11,11 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from tbgen.cli.main import main
+from tbgen.export.tasks.table import TASKS
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.compare.example import said_of_folder
+from tbgen.generator.models.graph import graphs_of
 from tbgen.generator.repository import RECORD
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.generator.tasks import TASKS
 from tbgen.server.bench.texts import own_corpus, requests_from_corpus, text_inputs
 from tbgen.server.client.connection import Connection
 from tbgen.server.client.smoke import smoke
@@ -101,7 +102,7 @@ def test_check_live_asks_every_front_model(repository: Path, server: EmbeddedSer
     answer = json.loads(done.stdout)
     assert (done.exit_code, answer["errors"]) == (0, 0), answer
     fronts = {f"{task}_onnx_{graph}" for task, graph in ROADS} | {"said_onnx_bls"}
-    assert len(ROADS) == sum(len(task.graphs) for task in TASKS.values())
+    assert len(ROADS) == sum(len(graphs_of(task)) for task in TASKS.values())
     assert fronts <= set(answer["live"]["answered"])
     assert [(row["model"], row["effect"]) for row in answer["findings"]] == [("unsaid_onnx_bls", "advice")]
     assert "takes year (INT32)" in answer["findings"][0]["triton"]

@@ -17,10 +17,10 @@ import tritonclient.http as http
 from tritonclient.utils import InferenceServerException
 
 from tbgen.backends.chain import chain_parameters, step_from_file
+from tbgen.export.tasks.table import TASKS
 from tbgen.generator.engines import ENGINES
-from tbgen.generator.models.graph import models_of
+from tbgen.generator.models.graph import graphs_of, models_of
 from tbgen.generator.models.write import write_models
-from tbgen.generator.tasks import TASKS
 from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column, rows
@@ -85,7 +85,7 @@ CASES = {
         parameters={"multi_label": True, "hypothesis_template": "It is {}."},
     ),
 }
-ROADS = [(task, graph) for task in CASES for graph in TASKS[task].graphs]
+ROADS = [(task, graph) for task in CASES for graph in graphs_of(TASKS[task])]
 
 
 def pair_of(make: Callable[..., Pair], task: str) -> Pair:
@@ -98,7 +98,7 @@ def server(exports: Callable[..., Pair], tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("tasks")
     for task, case in CASES.items():
         kind, row = ENGINES["onnx"], TASKS[task]
-        settings: dict[str, Any] = {"task": row, "engine": "onnx", "kind": kind, "graphs": row.graphs}
+        settings: dict[str, Any] = {"task": row, "engine": "onnx", "kind": kind, "graphs": graphs_of(row)}
         models = models_of(task, pair_of(exports, task).exported, options=case.options, **settings)
         write_models(models, folder / "repository", {})
     with server_on_free_ports(folder / "repository", log=folder / "log") as running:

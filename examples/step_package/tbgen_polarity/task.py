@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from tbgen.generator.steps.step import Step
-from tbgen.generator.tasks import Task
+from tbgen.export.tasks.task import Step, Task
 
 FILE = Path(__file__).parent / "polarity.py"
 POLARITY = Task(

@@ -1,0 +1,40 @@
+"""question-answering: answers to a question in a context, which is read in windows whatever its length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tbgen.export.exported import Exported
+from tbgen.export.tasks.model_kind import SPANS
+from tbgen.export.tasks.settings import COUNT, FLAG, option_settings
+from tbgen.export.tasks.task import Options, Step, Steps, Task
+
+ANSWER_OPTIONS: dict[str, Any] = {
+    "top_k": COUNT,
+    "max_answer_len": COUNT,
+    "no_answer": FLAG,
+    "align_to_words": FLAG,
+    "json": FLAG,
+}
+
+
+def answers(_: Exported, options: Options) -> Steps:
+    """Parts of the context."""
+    return (Step("question_answering.py", "QuestionAnswering", option_settings(options, *ANSWER_OPTIONS)),)
+
+
+def windows(exported: Exported, options: Options) -> dict[str, Any]:
+    """How a long context is cut: as transformers' pipeline does, into 384 tokens that share at most 128."""
+    longest = exported.fixed_length or min(exported.max_length, options.get("window", 384))
+    return {"max_length": longest, "stride": options.get("stride", min(longest // 2, 128))}
+
+
+TASK = Task(
+    answers,
+    SPANS,
+    reading=windows,
+    tokenizer=("windows.py", "Windows"),
+    several_rows=True,
+    max_items=16,
+    options={**ANSWER_OPTIONS, "window": COUNT, "stride": COUNT},
+)

@@ -1,0 +1,50 @@
+"""zero-shot-classification: scores of candidate labels, each a hypothesis that a text entails or does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tbgen.export.errors import UserError
+from tbgen.export.exported import Exported
+from tbgen.export.tasks.model_kind import PAIR_CLASSES
+from tbgen.export.tasks.settings import COUNT, FLAG, PAIR, TEXT, merge, option_settings
+from tbgen.export.tasks.task import Options, Step, Steps, Task, Windows
+
+# The rows that stand for an item, as a client knows them.
+ROWS: dict[str, Any] = PAIR | {"rows_of": ["input_text and candidate_labels"]}
+
+
+def entailment(exported: Exported, options: Options) -> Steps:
+    """Raises UserError for a model that was not trained on entailment."""
+    if not any(label.lower().startswith("entail") for label in exported.labels):
+        raise UserError(
+            f"zero-shot-classification needs a class that begins with 'entail', this checkpoint has "
+            f"{', '.join(exported.labels)}; name its classes with --label"
+        )
+    settings = {"labels": list(exported.labels)} | option_settings(options, "multi_label", "json")
+    return (Step("zero_shot_classification.py", "ZeroShotClassification", settings),)
+
+
+def merged_entailment(exported: Exported, options: Options) -> Steps:
+    """Of each hypothesis, what the window says from which it follows most surely."""
+    head = entailment(exported, options)
+    index = [label.lower().startswith("entail") for label in exported.labels].index(True)
+    return (merge(exported, "surest", by=index), *head)
+
+
+def hypotheses(_: Exported, options: Options) -> Steps:
+    """A text and candidate labels as pairs."""
+    settings = option_settings(options, "hypothesis_template", "max_labels")
+    return (Step("zero_shot_classification.py", "Hypotheses", settings),)
+
+
+TASK = Task(
+    entailment,
+    PAIR_CLASSES,
+    rows=hypotheses,
+    reading=lambda *_: ROWS | {"truncation": "only_first"},
+    several_rows=True,
+    max_items=16,
+    options={"hypothesis_template": TEXT, "multi_label": FLAG, "max_labels": COUNT, "json": FLAG},
+    windows=Windows(merged_entailment, lambda *_: ROWS | {"cut": "first"}),
+)
