@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from tritonclient.grpc.model_config_pb2 import DataType
+
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.data_types import protocol_name
 from tbgen.generator.models.config import ModelConfig
 
 TEMPLATES = Path(__file__).with_name("clients")
@@ -75,10 +78,7 @@ def input_of(tensor: object) -> Input:
 
 def kind_of(tensor: object) -> str:
     """The data type's name on the wire."""
-    number = tensor.data_type  # type: ignore[attr-defined]
-    name = ModelConfig.DESCRIPTOR.fields_by_name["input"].message_type.fields_by_name["data_type"].enum_type
-    kind: str = name.values_by_number[number].name.removeprefix("TYPE_")
-    return "BYTES" if kind == "STRING" else kind
+    return protocol_name(DataType.Name(tensor.data_type))  # type: ignore[attr-defined]
 
 
 def usage(inputs: list[Input]) -> str:

@@ -61,12 +61,3 @@ PADDING_COSTS, PADDING_COST_AT = {"fp32": 0.1, "fp16": 0.1, "int8": 0.4}, 768
 AUTO = "auto"
 EACH_GRAPH = ("ensemble", "bls", "single")
 GRAPHS = {**{graph: (graph,) for graph in EACH_GRAPH}, "both": ("ensemble", "bls")}
-
-# Names of array types as numpy and ONNX say them -> as a Triton config says them.
-DATA_TYPES = {
-    "bool": "TYPE_BOOL",
-    "int32": "TYPE_INT32",
-    "int64": "TYPE_INT64",
-    "float16": "TYPE_FP16",
-    "float32": "TYPE_FP32",
-}

@@ -10,26 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tbgen.generator.data_types import FROM_ONNX_NUMBER, INVALID
+
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 EXTERNAL = 1
 NO_GRAPH = 2
 LFS_POINTER = b"version https://git-lfs"
-
-DATA_TYPES = {
-    1: "TYPE_FP32",
-    2: "TYPE_UINT8",
-    3: "TYPE_INT8",
-    4: "TYPE_UINT16",
-    5: "TYPE_INT16",
-    6: "TYPE_INT32",
-    7: "TYPE_INT64",
-    8: "TYPE_STRING",
-    9: "TYPE_BOOL",
-    10: "TYPE_FP16",
-    11: "TYPE_FP64",
-    12: "TYPE_UINT32",
-    13: "TYPE_UINT64",
-}
 
 Buffer = mmap.mmap | bytes
 
@@ -174,7 +160,7 @@ def read_initializer(buffer: Buffer, start: int, end: int, model: OnnxFile) -> N
 
 def read_value(buffer: Buffer, start: int, end: int) -> tuple[str, Tensor]:
     """ValueInfoProto: a name and its type; what is not a tensor has no Triton data type."""
-    name, tensor = "", Tensor("TYPE_INVALID", ())
+    name, tensor = "", Tensor(INVALID, ())
     for number, a, b in fields(buffer, start, end):
         if number == 1:
             name = text(buffer, a, b)
@@ -196,7 +182,7 @@ def read_tensor_type(buffer: Buffer, start: int, end: int) -> Tensor:
                 axis = {part: (e, f) for part, e, f in fields(buffer, c, d)}
                 shape.append(axis[1][0] if 1 in axis else -1)
                 axes |= {text(buffer, *axis[2])} if 2 in axis else set()
-    return Tensor(DATA_TYPES.get(data_type, "TYPE_INVALID"), tuple(shape), frozenset(axes - {""}))
+    return Tensor(FROM_ONNX_NUMBER.get(data_type, INVALID), tuple(shape), frozenset(axes - {""}))
 
 
 def fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:

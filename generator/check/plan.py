@@ -15,7 +15,7 @@ from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.onnx_file import LFS_POINTER, NotOnnx, read_onnx
 from tbgen.generator.check.tensors import config_dims, other_dims, shape_text
-from tbgen.generator.engines import DATA_TYPES
+from tbgen.generator.data_types import FROM_NUMPY
 from tbgen.generator.repository import RECORD
 
 KIND = ModelInstanceGroup.Kind
@@ -83,7 +83,7 @@ def tensors_are_the_plans(model: Model) -> Iterator[Finding]:
                 says = f"unexpected inference {kind} '{tensor.name}', allowed {kind}s are: {', '.join(sorted(there))}"
                 yield model.refused(f"{kind}[{index}]", says, f"name it as the plan does: {', '.join(there)}")
                 continue
-            provided, wanted = DATA_TYPES[there[tensor.name].dtype], DataType.Name(tensor.data_type)
+            provided, wanted = FROM_NUMPY[there[tensor.name].dtype], DataType.Name(tensor.data_type)
             if provided != wanted:
                 says = f"unexpected datatype {provided} for inference {kind} '{tensor.name}', expecting {wanted} for "
                 yield model.refused(f"{kind}[{index}].data_type", f"{says}{model.name}", f"write data_type: {provided}")

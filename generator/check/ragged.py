@@ -21,6 +21,7 @@ from tbgen.generator.check.onnx_graph import (
     scattered,
 )
 from tbgen.generator.check.tensors import BATCH_TYPES, config_dims, shape_text
+from tbgen.generator.data_types import TO_ONNX
 
 ITEM_SHAPE = BatchInput.BATCH_ITEM_SHAPE
 KIND_OF_RANK = {1: "BATCH_ITEM_SHAPE_FLATTEN", 2: "BATCH_ITEM_SHAPE"}
@@ -29,7 +30,6 @@ PER_REQUEST = (
     BatchInput.BATCH_ACCUMULATED_ELEMENT_COUNT,
     BatchInput.BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO,
 )
-ONNX_NAMES = {"TYPE_FP32": "float", "TYPE_FP64": "double"}  # of other types: Triton's name in small letters
 MIXED_UP = "answers row k of all tokens as item k"
 FAILS = "loads, and each request fails: onnx runtime error"
 
@@ -60,7 +60,7 @@ def added_input_is_the_graphs(model: Model, where: str, row: BatchInput, name: s
     """One tensor that Triton adds, against the graph's input of its name."""
     given, rank = DataType.Name(row.data_type), 2 if row.kind == ITEM_SHAPE else 1
     if given != there.data_type and given in BATCH_TYPES:
-        says = f"Unexpected input data type. Actual: ({onnx_name(given)}) , expected: ({onnx_name(there.data_type)})"
+        says = f"Unexpected input data type. Actual: ({TO_ONNX[given]}) , expected: ({TO_ONNX[there.data_type]})"
         write, export = f"write data_type: {there.data_type}", f"export the graph with an INT32 {name}"
         mend = write if there.data_type in BATCH_TYPES else f"{export}: Triton adds {' or '.join(BATCH_TYPES)}"
         yield model.fails(f"{where}.data_type", f"{FAILS} 2: {says}", mend)
@@ -71,11 +71,6 @@ def added_input_is_the_graphs(model: Model, where: str, row: BatchInput, name: s
         yield model.fails(
             f"{where}.kind", f"{FAILS} 2: {says} Please fix either the inputs/outputs or the model.", mend
         )
-
-
-def onnx_name(data_type: str) -> str:
-    """Triton's data type as ONNX Runtime names it."""
-    return f"tensor({ONNX_NAMES.get(data_type, data_type.removeprefix('TYPE_').lower())})"
 
 
 def counts_are_of_items(model: Model) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from tbgen.generator.check.python_source import class_named, method_named
 from tbgen.generator.check.records import longest_recorded
 from tbgen.generator.check.tensors import shape_text
 from tbgen.generator.check.warm_up_data import data_of_an_input, rows_of
+from tbgen.generator.data_types import protocol_name
 from tbgen.generator.models.config import PYTHON_BACKENDS
 
 TOKENS = "input_ids"
@@ -127,12 +128,9 @@ def warm_up_input(model: Model, sample: ModelWarmup, name: str, where: str) -> I
     if tensor is None:
         yield from of_no_input(model, name, data, where)
     elif tensor.data_type != data.data_type:
-        yield model.refused(
-            where,
-            f"inference input '{name}' data-type is '{protocol_type(data.data_type)}', but model '{model.name}' "
-            f"expects '{protocol_type(tensor.data_type)}'",
-            f"write data_type: {DataType.Name(tensor.data_type)}",
-        )
+        given, wanted = (protocol_name(DataType.Name(each.data_type)) for each in (data, tensor))
+        says = f"inference input '{name}' data-type is '{given}', but model '{model.name}' expects '{wanted}'"
+        yield model.refused(where, says, f"write data_type: {DataType.Name(tensor.data_type)}")
     if -1 in data.dims:
         says = f"warmup setting expects all variable-size dimensions are specified for input '{name}'"
         yield model.refused(where, says, "write a size for each dimension")
@@ -196,12 +194,6 @@ def length_of_the_model(model: Model, sample: ModelWarmup, name: str, where: str
 def quoted(names: list[str]) -> str:
     """Names as Triton lists them."""
     return f"[{','.join(repr(name) for name in sorted(names))}]"
-
-
-def protocol_type(data_type: int) -> str:
-    """A data type as the protocol names it."""
-    name = str(DataType.Name(data_type)).removeprefix("TYPE_")
-    return {"STRING": "BYTES", "INVALID": "<invalid>"}.get(name, name)
 
 
 RULES = (warm_up,)

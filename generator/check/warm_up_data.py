@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import math
-import sys
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from tritonclient.grpc.model_config_pb2 import DataType, ModelWarmup
 
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.onnx_file import OnnxFile
 from tbgen.generator.compare.example import ANY, MAIN, said_of_masks
+from tbgen.generator.data_types import NUMPY
 
-BYTES_OF = {
-    "TYPE_BOOL": 1,
-    "TYPE_UINT8": 1,
-    "TYPE_INT8": 1,
-    "TYPE_UINT16": 2,
-    "TYPE_INT16": 2,
-    "TYPE_FP16": 2,
-    "TYPE_BF16": 2,
-    "TYPE_UINT32": 4,
-    "TYPE_INT32": 4,
-    "TYPE_FP32": 4,
-    "TYPE_UINT64": 8,
-    "TYPE_INT64": 8,
-    "TYPE_FP64": 8,
-}
-IDS = {"TYPE_INT32": "i", "TYPE_INT64": "q"}  # of ONNX's Gather -> the array module's letter
+SIZES = {name: np.dtype(kind).itemsize for name, kind in NUMPY.items()} | {"TYPE_BF16": 2}
+IDS = ("TYPE_INT32", "TYPE_INT64")  # of ONNX's Gather
 LENGTH = 4  # bytes of the length before each text
 
 
@@ -93,7 +79,7 @@ def file_of_an_input(
 def values(model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input, file: Path) -> Iterator[Finding]:
     """Numbers: as many as the dims say, and of ids only such as the model has."""
     data_type, count = DataType.Name(data.data_type), math.prod(data.dims)
-    needed, there = count * BYTES_OF.get(data_type, LENGTH), file.stat().st_size
+    needed, there = count * SIZES.get(data_type, LENGTH), file.stat().st_size
     if there < needed:
         says = f"warmup setting expects {needed} bytes, but the data provided from {data.input_data_file}"
         mend = f"write {count} values of {data_type}, the rows of one item; batch_size repeats them"
@@ -103,20 +89,11 @@ def values(model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input
         says = f"reads the first {needed} of {there} bytes"
         yield model.advice(model.file(file), says, f"write {count} values of {data_type}, or mend dims")
     rows = rows_of(model).get(name) if data_type in IDS else None
-    beyond = (
-        next((value for value in ids_in(file, data_type, needed) if not -rows <= value < rows), None) if rows else None
-    )
-    if rows and beyond is not None:
-        says = out_of_bounds(sample.name, str(beyond), rows)
-        yield model.refused(model.file(file), says, f"write ids from 0 to {rows - 1}")
-
-
-def ids_in(file: Path, data_type: str, needed: int) -> array[int]:
-    """The first `needed` bytes of a file as whole numbers, which Triton reads in the machine's order."""
-    ids = array(IDS[data_type], file.read_bytes()[:needed])
-    if sys.byteorder == "big":
-        ids.byteswap()
-    return ids
+    if rows:
+        ids = np.fromfile(file, np.dtype(NUMPY[data_type]), count)
+        for beyond in ids[(ids < -rows) | (ids >= rows)][:1]:
+            says = out_of_bounds(sample.name, str(beyond), rows)
+            yield model.refused(model.file(file), says, f"write ids from 0 to {rows - 1}")
 
 
 def framed_texts(model: Model, name: str, file: Path, count: int) -> Iterator[Finding]:

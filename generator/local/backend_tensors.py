@@ -6,21 +6,7 @@ from typing import Any
 
 import numpy as np
 
-DATA_TYPES: dict[str, Any] = {
-    "TYPE_BOOL": bool,
-    "TYPE_UINT8": np.uint8,
-    "TYPE_UINT16": np.uint16,
-    "TYPE_UINT32": np.uint32,
-    "TYPE_UINT64": np.uint64,
-    "TYPE_INT8": np.int8,
-    "TYPE_INT16": np.int16,
-    "TYPE_INT32": np.int32,
-    "TYPE_INT64": np.int64,
-    "TYPE_FP16": np.float16,
-    "TYPE_FP32": np.float32,
-    "TYPE_FP64": np.float64,
-    "TYPE_STRING": np.object_,
-}
+from tbgen.generator.data_types import FROM_NUMPY, NUMPY, ROWS
 
 
 class TritonModelException(Exception):
@@ -57,20 +43,18 @@ class Tensor:
 
 def triton_to_numpy_type(data_type: int) -> Any:
     """The numpy type of one of Triton's numbers, 1 (BOOL) to 13 (BYTES)."""
-    kinds = [np.bool_, *list(DATA_TYPES.values())[1:]]
-    return kinds[data_type - 1] if 1 <= data_type <= len(kinds) else None
+    return np.dtype(ROWS[data_type - 1].numpy).type if 1 <= data_type <= len(ROWS) else None
 
 
 def numpy_to_triton_type(data_type: Any) -> int | None:
     """Triton's number of a numpy type."""
     kind = np.dtype(data_type)
-    if kind.kind == "S":
-        return len(DATA_TYPES)
-    return next((number for number, known in enumerate(DATA_TYPES.values(), 1) if kind == np.dtype(known)), None)
+    name = "TYPE_STRING" if kind.kind == "S" else FROM_NUMPY.get(kind.name)
+    return list(NUMPY).index(name) + 1 if name else None
 
 
 def triton_string_to_numpy(triton_type_string: str) -> Any:
-    return DATA_TYPES[triton_type_string]
+    return NUMPY[triton_type_string]
 
 
 def sent(array: np.ndarray) -> np.ndarray:

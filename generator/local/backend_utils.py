@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from tbgen.generator.data_types import NUMPY
 from tbgen.generator.local.backend_requests import (
     InferenceRequest,
     InferenceResponse,
@@ -23,7 +24,6 @@ from tbgen.generator.local.backend_requests import (
 )
 from tbgen.generator.local.backend_services import Logger, MetricFamily
 from tbgen.generator.local.backend_tensors import (
-    DATA_TYPES,
     Tensor,
     TritonModelException,
     numpy_to_triton_type,
@@ -33,7 +33,6 @@ from tbgen.generator.local.backend_tensors import (
 )
 
 __all__ = [
-    "DATA_TYPES",
     "NAME",
     "InferenceRequest",
     "InferenceResponse",
@@ -41,13 +40,12 @@ __all__ = [
     "Tensor",
     "TritonError",
     "module_for",
-    "numpy_to_triton_type",
     "sent",
 ]
 
 NAME = "triton_python_backend_utils"
 CONSTANTS = {
-    "TRITON_STRING_TO_NUMPY": DATA_TYPES,
+    "TRITON_STRING_TO_NUMPY": NUMPY,
     "TRITONSERVER_REQUEST_FLAG_SEQUENCE_START": 1,
     "TRITONSERVER_REQUEST_FLAG_SEQUENCE_END": 2,
     "TRITONSERVER_RESPONSE_COMPLETE_FINAL": 1,

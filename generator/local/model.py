@@ -16,6 +16,7 @@ from google.protobuf import text_format
 import tbgen.backends
 from tbgen.backends.chain import module_from_file
 from tbgen.export.errors import UserError
+from tbgen.generator.data_types import data_type_of, protocol_name
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_text
 
@@ -26,7 +27,6 @@ FOLDERS = {  # of the backends' files
     "tensorrt": STANDINS / "tensorrt",
 }
 BACKENDS = {"onnxruntime_onnx": "onnxruntime", "tensorrt_plan": "tensorrt"}  # by platform
-NAMES_OF_TYPES = {"TYPE_STRING": "BYTES"}
 
 Tensors = dict[str, np.ndarray]
 
@@ -187,10 +187,10 @@ def check_request(config: ModelConfig, inputs: Tensors) -> None:
 
 def check_tensor(config: ModelConfig, tensor: Any, array: np.ndarray) -> None:
     """Hold an array against its type, dims and batch size. Raises Refused."""
-    kind = "TYPE_STRING" if array.dtype.kind in "OS" else type_of(array)
+    kind = data_type_of(array)
     wanted = ModelConfig.DESCRIPTOR.file.enum_types_by_name["DataType"].values_by_number[tensor.data_type].name
     if kind != wanted:
-        given, expected = (NAMES_OF_TYPES.get(each, each.removeprefix("TYPE_")) for each in (kind, wanted))
+        given, expected = map(protocol_name, (kind, wanted))
         raise Refused(
             f"inference input '{tensor.name}' data-type is '{given}', but model '{config.name}' expects '{expected}'"
         )
@@ -205,9 +205,3 @@ def check_tensor(config: ModelConfig, tensor: Any, array: np.ndarray) -> None:
             f"unexpected shape for input '{tensor.name}' for model '{config.name}'. "
             f"Expected {shown[0]}, got {shown[1]}. "
         )
-
-
-def type_of(array: np.ndarray) -> str:
-    """Triton's name of an array's type."""
-    number = utils.numpy_to_triton_type(array.dtype)
-    return list(utils.DATA_TYPES)[number - 1] if number else "TYPE_INVALID"

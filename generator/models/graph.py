@@ -14,7 +14,8 @@ from tbgen.export.layout import LENGTHS
 from tbgen.export.tasks.task import Step as Step
 from tbgen.export.tasks.task import Task
 from tbgen.export.tensorrt import plan_runner
-from tbgen.generator.engines import DATA_TYPES, EACH_GRAPH, PACKED_TOKENS, PADDING_COST_AT, PADDING_COSTS, EngineKind
+from tbgen.generator.data_types import FROM_NUMPY
+from tbgen.generator.engines import EACH_GRAPH, PACKED_TOKENS, PADDING_COST_AT, PADDING_COSTS, EngineKind
 from tbgen.generator.models.build_script import script_of
 from tbgen.generator.models.plans import (
     accelerator_of,
@@ -291,7 +292,7 @@ def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -
     settings = {
         "max_length": exported.max_length,
         "tensors": list(exported.inputs),
-        "data_type": DATA_TYPES[next(iter(exported.inputs.values())).dtype],
+        "data_type": FROM_NUMPY[next(iter(exported.inputs.values())).dtype],
         "pad_id": exported.pad_id,
         "buckets": [] if exported.packed else length_buckets(exported),
         **exported.reading,
@@ -348,6 +349,6 @@ def length_buckets(exported: Exported) -> list[int]:
 def triton_tensors(tensors: Mapping[str, TensorSpec]) -> Tensors:
     """Data types and dims as a Triton config says them: without the batch axis, -1 for an open axis."""
     return {
-        name: (DATA_TYPES[spec.dtype], [size if isinstance(size, int) else -1 for size in spec.shape[1:]])
+        name: (FROM_NUMPY[spec.dtype], [size if isinstance(size, int) else -1 for size in spec.shape[1:]])
         for name, spec in tensors.items()
     }

@@ -12,13 +12,13 @@ from tritonclient.utils import serialize_byte_tensor
 
 from tbgen.export.exported import Exported
 from tbgen.generator.compare.example import Item, NoExampleError, arrays_from, item_from
+from tbgen.generator.data_types import NUMPY
 from tbgen.generator.models.config import TensorSpecs
 from tbgen.generator.models.graph import EngineModel, EnsembleModel, Model
 from tbgen.generator.models.plans import engine_shapes, plan_buckets
 
 FOLDER = "warmup"  # where Triton looks for the data of its samples
 MASK = "attention_mask"
-NUMPY = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64}
 Shape = tuple[int, int]  # rows, tokens
 
 

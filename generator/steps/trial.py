@@ -14,23 +14,9 @@ from tbgen.backends.chain import step_from_file
 from tbgen.backends.request_parameters import PARAMETER_TYPES
 from tbgen.export.errors import UserError
 from tbgen.export.tasks.task import Step
+from tbgen.generator.data_types import NUMPY
 
 TEXTS = ["오늘도 상한가 갔다", "", "The KOSPI closed higher", "🔥📈 떡상 가즈아", "한글" * 200, "a\x00b"]
-NUMPY: dict[str, Any] = {
-    "TYPE_BOOL": np.bool_,
-    "TYPE_FP16": np.float16,
-    "TYPE_FP32": np.float32,
-    "TYPE_FP64": np.float64,
-    "TYPE_INT8": np.int8,
-    "TYPE_INT16": np.int16,
-    "TYPE_INT32": np.int32,
-    "TYPE_INT64": np.int64,
-    "TYPE_STRING": np.object_,
-    "TYPE_UINT8": np.uint8,
-    "TYPE_UINT16": np.uint16,
-    "TYPE_UINT32": np.uint32,
-    "TYPE_UINT64": np.uint64,
-}
 OPEN = 4  # size of an open axis in the examples
 Tensors = dict[str, np.ndarray]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.generator.local.backend_utils import DATA_TYPES
+from tbgen.generator.data_types import NUMPY
 from tbgen.server.client.client import utf8
 
 Json = dict[str, Any]
@@ -36,7 +36,7 @@ def tensor_from_value(name: str, value: Any, spec: Json, batch: Sequence[int]) -
             flat[:] = [utf8(str(text)) for text in array.ravel()]
             array = flat.reshape(array.shape)
         else:
-            array = np.array(value, dtype=DATA_TYPES[kind])
+            array = np.array(value, dtype=NUMPY[kind])
     except (ValueError, TypeError) as error:
         raise UserError(f"input {name!r} takes {kind.removeprefix('TYPE_')}, not {value!r}") from error
     shape = array.shape or (1,) * len(spec["dims"])

@@ -21,6 +21,7 @@ from tbgen.export.exported import Exported
 from tbgen.export.run import flat_tensors
 from tbgen.export.tasks.table import TASKS
 from tbgen.export.tasks.task import Step
+from tbgen.generator.data_types import NUMPY
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.models.graph import graphs_of, models_of
 from tbgen.generator.models.long_text import task_for
@@ -99,15 +100,6 @@ class Served:
             assert len(done[key].shape) == 1 + len(dims), key
             assert all(size in (-1, real) for size, real in zip(dims, done[key].shape[1:], strict=True)), key
         return {key: done[key] for key in given}
-
-
-NUMPY = {
-    "TYPE_STRING": np.dtype(object),
-    "TYPE_INT32": np.dtype(np.int32),
-    "TYPE_INT64": np.dtype(np.int64),
-    "TYPE_FP16": np.dtype(np.float16),
-    "TYPE_FP32": np.dtype(np.float32),
-}
 
 
 def json_of(parameters: dict[str, Any]) -> str:

@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tbgen.export.files import sha256
-from tbgen.generator.check.onnx_file import DATA_TYPES, NotOnnx, Tensor, read_onnx
+from tbgen.generator.check.onnx_file import NotOnnx, Tensor, read_onnx
+from tbgen.generator.data_types import FROM_ONNX_NUMBER
 from tests.triton.good_models import save_graph
 
 
@@ -30,7 +31,7 @@ def tensor_of(row: onnx.ValueInfoProto) -> Tensor:
     sizes = row.type.tensor_type.shape.dim
     shape = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in sizes)
     axes = frozenset(size.dim_param for size in sizes if size.dim_param)
-    return Tensor(DATA_TYPES[row.type.tensor_type.elem_type], shape, axes)
+    return Tensor(FROM_ONNX_NUMBER[row.type.tensor_type.elem_type], shape, axes)
 
 
 def test_scalars_open_axes_and_types(tmp_path: Path) -> None:
