@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.exported import Exported
+from tests.export.stopped import Stopped
 
 COMMAND = [sys.executable, "-c", "from tbgen.cli.main import main; main(prog_name='tbgen')", "export", "onnx"]
 
@@ -63,14 +62,30 @@ def test_a_disk_that_is_full_at_the_second_file(
 
 
 def test_ctrl_c(bert: Path, tmp_path: Path) -> None:
-    process = start(bert, tmp_path / "made", start_new_session=True)
-    while not list(tmp_path.rglob("*.onnx")):  # not while packages are imported, where Python may lose the signal
-        assert process.poll() is None
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate()
-    assert process.returncode == 1
-    assert errors.splitlines()[-1] == "Error: interrupted; nothing half-written was left"
+    options = ("export", "onnx", "--source", str(bert), "-o", str(tmp_path / "made"))
+    with Stopped("tbgen.export.onnx.export:check_graph", *options) as run:
+        run.reaches("check_graph")
+        assert list(tmp_path.rglob("*.onnx"))
+        run.interrupt()
+        assert run.ends() == (1, "Error: interrupted; nothing half-written was left")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("command", "folders"), [("export onnx", 1), ("scaffold mine", 2)])
+def test_ctrl_c_again_while_the_first_is_cleaned_up(command: str, folders: int, bert: Path, tmp_path: Path) -> None:
+    options = (*command.split(), "--source", str(bert), "-o", str(tmp_path / "made"))
+    with Stopped("tbgen.export.onnx.export:check_graph", *options) as run:
+        run.reaches("check_graph")
+        run.interrupt()
+        for _ in range(folders):
+            run.reaches("cleanup")
+            run.interrupt()
+            run.goes_on()
+        run.reaches("ending")
+        assert list(tmp_path.iterdir()) == []
+        run.interrupt()
+        run.goes_on()
+        assert run.ends() == (1, "Error: interrupted; nothing half-written was left")
 
 
 def test_a_folder_that_cannot_be_written_to(bert: Path, tmp_path: Path) -> None:
