@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,38 +13,19 @@ import tritonclient.grpc as grpc
 from tbgen.generator.models.config import config_from_text
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
-from tests.triton.test_gone_clients import Asking, given
-from tests.waiting import wait_until
+from tests.triton.held import ENGINE, Held, given, pending, with_engine
+from tests.waiting import FOREVER, wait_until
 
 LENGTH, REQUESTS = 16, 40
-# Answers zeros, and begins with its first request only when there is a file.
-ENGINE = """
-import time
-from pathlib import Path
-import numpy as np, triton_python_backend_utils as pb
-
-class TritonPythonModel:
-    def execute(self, requests):
-        folder = Path(__file__).parent
-        (folder / "called").touch()
-        while not (folder / "go").exists():
-            time.sleep(0.01)
-        rows = [len(request.inputs()[0].as_numpy()) for request in requests]
-        return [pb.InferenceResponse([pb.Tensor("outputs", np.zeros((n, 3), np.float32))]) for n in rows]
-"""
 
 
 @pytest.fixture
-def held(sample_export: Path, tmp_path: Path) -> Iterator[tuple[EmbeddedServer, Path]]:
-    """Scaffolded models for one length, whose engine waits; and its version folder."""
+def server(sample_export: Path, tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """Scaffolded models for one length, whose engine can be held."""
     scaffold(Request("kcbert", sample_export, fixed_length=LENGTH), tmp_path / "models")
-    engine = tmp_path / "models" / "kcbert_onnx"
-    text = (engine / "config.pbtxt").read_text(encoding="utf-8")
-    text = text.replace('platform: "onnxruntime_onnx"\n', "").replace('backend: "onnxruntime"', 'backend: "python"')
-    (engine / "config.pbtxt").write_text(text.replace("model.onnx", "model.py"), encoding="utf-8")
-    (engine / "1" / "model.py").write_text(ENGINE, encoding="utf-8")
+    with_engine(tmp_path / "models")
     with server_on_free_ports(tmp_path / "models") as server:
-        yield server, engine / "1"
+        yield server
 
 
 def token_tensors() -> list[grpc.InferInput]:
@@ -60,27 +40,23 @@ def token_tensors() -> list[grpc.InferInput]:
 @pytest.mark.parametrize(
     ("model", "tensors"), [("kcbert_onnx_ensemble", [given(["상한가"])]), ("kcbert_onnx", token_tensors())]
 )
-def test_what_waits_for_the_engine_is_joined(model: str, tensors: list[Any], held: tuple[EmbeddedServer, Path]) -> None:
-    server, folder = held
-    asking = Asking(server.grpc_url, model, "kcbert_onnx")
-    first = asking.send_tensors(tensors)
-    wait_until((folder / "called").exists)
-    others = [asking.send_tensors(tensors) for _ in range(REQUESTS)]
-    wait_until(lambda: pending(server, "kcbert_onnx") >= REQUESTS)
-    (folder / "go").touch()
+def test_what_waits_for_the_engine_is_joined(model: str, tensors: list[Any], server: EmbeddedServer) -> None:
+    held = Held(server, model)
+    first = held.send_tensors(tensors)
+    held.stands_after(0)
+    others = [held.send_tensors(tensors) for _ in range(REQUESTS)]
+    wait_until(lambda: pending(server, ENGINE) >= REQUESTS)
+    held.goes_on()
     for _, answers in (first, *others):
-        assert not isinstance(answers.get(timeout=60), Exception)
-    wait_until(lambda: asking.since() == REQUESTS + 1)  # counted behind the answer
-    row = asking.client.get_inference_statistics("kcbert_onnx").model_stats[0]
-    assert row.execution_count <= 5  # the first, one that was formed too soon, and the rest in batches of at most 32
+        assert not isinstance(answers.get(timeout=FOREVER), Exception)
+    wait_until(lambda: statistics(held).inference_count == REQUESTS + 1)  # counted behind the answer
+    # the first, one that was formed too soon, and the rest in batches of at most 32
+    assert statistics(held).execution_count <= 5
 
 
-def pending(server: EmbeddedServer, model: str) -> int:
-    """How many requests wait for a model."""
-    with urllib.request.urlopen(server.metrics_url) as page:
-        lines = page.read().decode().splitlines()
-    wanted = f'nv_inference_pending_request_count{{model="{model}"'
-    return next(int(float(line.split()[-1])) for line in lines if line.startswith(wanted))
+def statistics(held: Held) -> Any:
+    """What the server counts of the engine."""
+    return held.client.get_inference_statistics(ENGINE).model_stats[0]
 
 
 def test_a_file_of_any_length_lets_in_the_one_that_is_asked_for(sample_export: Path, tmp_path: Path) -> None:
