@@ -12,6 +12,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from tests.vocabularies import unigram_vocabulary, wordpiece_vocabulary
+
 LINES = (
     "오늘도 상한가 갔다 주가가 하루 만에 급락하며 투자자들의 불안이 커지고 있다",
     "삼성전자는 올해 영업이익이 두 배 넘게 늘었다고 공시했다 금리는 동결",
@@ -33,13 +35,12 @@ SHAPE = {
 
 def wordpiece() -> Tokenizer:
     """As BERT's, cased."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece())
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    special = list(BERT_TOKENS.values())
-    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(LINES, trainer)
+    vocabulary = wordpiece_vocabulary(tokenizer, LINES, tuple(BERT_TOKENS.values()), 150)
+    tokenizer.model = models.WordPiece(vocabulary, unk_token="[UNK]")
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return tokenizer
 
@@ -68,9 +69,8 @@ def unigram() -> Tokenizer:
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    special = list(ROBERTA_TOKENS.values())
-    trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>", show_progress=False)
-    tokenizer.train_from_iterator(LINES, trainer)
+    special = tuple(ROBERTA_TOKENS.values())
+    tokenizer.model = models.Unigram(unigram_vocabulary(tokenizer, LINES, special, 200), special.index("<unk>"))
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=False)
     return tokenizer
 

@@ -4,7 +4,6 @@ saved by the library itself.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from tests.export.checkpoints import LINES
 from tests.fidelity.texts import TEXTS
+from tests.vocabularies import learnt, unigram_vocabulary, wordpiece_vocabulary
 
 MOST = 40  # tokens that the models read
 PIECES = 520  # of a vocabulary, bytes aside: words are broken up
@@ -122,34 +122,19 @@ def tokenizer_of(family: str) -> Any:
 
 
 def trained(blank: tokenizers.Tokenizer, special: tuple[str, ...]) -> dict[str, Any]:
-    """The vocabulary of a tokenizer, and the merges of one that has some, trained on what it makes of texts; the same
-    on every run, which the trainers of WordPiece and Unigram alone do not give.
-    """
+    """The vocabulary of a tokenizer, and the merges of one that has some, trained on what it makes of texts."""
+    texts = [*LINES, *(TEXTS[name] for name in LEARNT)]
     kind = type(blank.model).__name__
-    fresh = tokenizers.Tokenizer(models.Unigram() if kind == "Unigram" else models.BPE())
-    fresh.normalizer, fresh.pre_tokenizer = blank.normalizer, blank.pre_tokenizer
-    fresh.train_from_iterator([*LINES, *(TEXTS[name] for name in LEARNT)], trainer_of(kind, special))
-    found: dict[str, Any] = json.loads(fresh.to_str())["model"]
     if kind == "WordPiece":
-        ordinary = sorted(found["vocab"].keys() - set(special))
-        pieces = [*special, *ordinary, *(f"##{piece}" for piece in ordinary)]
-        return {"vocab": {piece: number for number, piece in enumerate(pieces)}}
+        return {"vocab": wordpiece_vocabulary(blank, texts, special, PIECES // 2)}
     if kind == "Unigram":
-        scored = [(piece, round(score, 1)) for piece, score in found["vocab"] if piece not in special]
-        return {"vocab": [*((token, 0.0) for token in special), *sorted(scored, key=lambda row: (-row[1], row[0]))]}
-    return {"vocab": found["vocab"], "merges": [tuple(pair) for pair in found["merges"]]}
-
-
-def trainer_of(kind: str, special: tuple[str, ...]) -> Any:
-    """The trainer of a kind of vocabulary; a WordPiece's pieces are learnt as BPE's, and may each continue a word."""
-    settings: dict[str, Any] = {"special_tokens": list(special), "show_progress": False}
-    if kind == "Unigram":
-        unknown = next(token for token in special if "unk" in token.lower())
-        return trainers.UnigramTrainer(vocab_size=PIECES, unk_token=unknown, **settings)
-    if kind == "WordPiece":
-        return trainers.BpeTrainer(vocab_size=PIECES // 2, **settings)
+        return {"vocab": unigram_vocabulary(blank, texts, special, PIECES)}
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    return trainers.BpeTrainer(vocab_size=PIECES + len(alphabet), initial_alphabet=alphabet, **settings)
+    trainer = trainers.BpeTrainer(
+        vocab_size=PIECES + len(alphabet), special_tokens=list(special), initial_alphabet=alphabet, show_progress=False
+    )
+    found = learnt(models.BPE(), blank, texts, trainer)
+    return {"vocab": found["vocab"], "merges": [tuple(pair) for pair in found["merges"]]}
 
 
 def modernbert_tokenizer(special: tuple[str, ...]) -> Any:
