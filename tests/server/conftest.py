@@ -11,60 +11,59 @@ from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.server import playground as play
 
 ONE = "instance_group { kind: KIND_CPU count: 1 }"
-WAIT = "dynamic_batching { max_queue_delay_microseconds: 200000 }"
+# Waits until so many rows are there: requests that are sent together share a run, however slowly they come.
+JOINED = "dynamic_batching {{ preferred_batch_size: {} max_queue_delay_microseconds: 300000000 }}"
 PARAMETER = 'parameters {{ key: "{}" value {{ string_value: "{}" }} }}'
-TWICE = 'output { name: "twice" data_type: TYPE_FP32 dims: 1 }'
+ONE_THREAD = PARAMETER.format("intra_op_thread_count", 1)
+TENSOR = '{} {{ name: "{}" data_type: TYPE_{} dims: {} }} '
+TWICE = TENSOR.format("output", "twice", "FP32", 1)
+FIXED = (
+    f"{ONE} {PARAMETER.format('intra_op_thread_count', 4)} {PARAMETER.format('no_such_parameter', 'x')}"
+    ' default_model_filename: "other.onnx"'
+    ' optimization { execution_accelerators { gpu_execution_accelerator: [ { name: "tensorrt" } ] } } '
+    + TENSOR.format("input", "ids", "INT64", "[1, 4]")
+    + TENSOR.format("input", "mask", "INT64", "[1, 4]")
+    + TENSOR.format("output", "outputs", "FP32", "[1, 3]")
+)
+
+
+def rows(most: int, *more: str) -> str:
+    """A configuration of batches of at most so many rows, of one instance."""
+    return f"max_batch_size: {most} {ONE} {' '.join(more)} "
+
+
+ENGINES: dict[str, tuple[play.Graph, str | None]] = {
+    "linear": (play.linear, rows(16, ONE_THREAD, play.LINEAR, TWICE)),
+    "joined": (play.linear, rows(16, JOINED.format(10), ONE_THREAD, play.LINEAR, TWICE)),
+    "bare": (play.linear, None),
+    "narrow": (
+        play.linear,
+        rows(4) + TENSOR.format("input", "ids", "INT64", 2) + TENSOR.format("input", "mask", "INT64", 2) + TWICE,
+    ),
+    "lookup": (
+        play.lookup,
+        rows(8, JOINED.format(4), ONE_THREAD)
+        + TENSOR.format("input", "ids", "INT64", -1)
+        + TENSOR.format("output", "found", "FP32", -1),
+    ),
+    "identity": (
+        play.identity,
+        rows(8, JOINED.format(2), ONE_THREAD)
+        + TENSOR.format("input", "text", "STRING", -1)
+        + TENSOR.format("output", "same", "STRING", -1),
+    ),
+    "attention": (
+        play.attention,
+        rows(32, ONE_THREAD) + TENSOR.format("input", "x", "FP32", -1) + TENSOR.format("output", "mean", "FP32", 1),
+    ),
+}
 
 
 def write_playground(repository: Path) -> None:
     """Every kind of model that the embedded server must serve."""
-    one_thread = PARAMETER.format("intra_op_thread_count", 1)
-    play.write_onnx(
-        repository, "linear", play.linear(), f"max_batch_size: 16 {ONE} {WAIT} {one_thread} {play.LINEAR} {TWICE}"
-    )
-    play.write_onnx(repository, "bare", play.linear(), None)
-    play.write_onnx(
-        repository,
-        "narrow",
-        play.linear(),
-        f'max_batch_size: 4 {ONE} input {{ name: "ids" data_type: TYPE_INT64 dims: 2 }}'
-        ' input { name: "mask" data_type: TYPE_INT64 dims: 2 } ' + TWICE,
-    )
-    unused = PARAMETER.format("no_such_parameter", "x")
-    play.write_onnx(
-        repository,
-        "fixed",
-        play.linear(1, 4),
-        f"{ONE} {PARAMETER.format('intra_op_thread_count', 4)} {unused}"
-        ' default_model_filename: "other.onnx" optimization { execution_accelerators {'
-        ' gpu_execution_accelerator: [ { name: "tensorrt" } ] } }'
-        ' input { name: "ids" data_type: TYPE_INT64 dims: [1, 4] }'
-        ' input { name: "mask" data_type: TYPE_INT64 dims: [1, 4] }'
-        ' output { name: "outputs" data_type: TYPE_FP32 dims: [1, 3] }',
-        file="other.onnx",
-    )
-    play.write_onnx(
-        repository,
-        "lookup",
-        play.lookup(),
-        f"max_batch_size: 8 {ONE} {WAIT} {one_thread}"
-        ' input { name: "ids" data_type: TYPE_INT64 dims: -1 } output { name: "found" data_type: TYPE_FP32 dims: -1 }',
-    )
-    play.write_onnx(
-        repository,
-        "identity",
-        play.identity(),
-        f"max_batch_size: 8 {ONE} {WAIT} {one_thread}"
-        ' input { name: "text" data_type: TYPE_STRING dims: -1 }'
-        ' output { name: "same" data_type: TYPE_STRING dims: -1 }',
-    )
-    play.write_onnx(
-        repository,
-        "attention",
-        play.attention(),
-        f"max_batch_size: 32 {ONE} {one_thread}"
-        ' input { name: "x" data_type: TYPE_FP32 dims: -1 } output { name: "mean" data_type: TYPE_FP32 dims: 1 }',
-    )
+    for name, (graph, config) in ENGINES.items():
+        play.write_onnx(repository, name, graph(), config)
+    play.write_onnx(repository, "fixed", play.linear(1, 4), FIXED, file="other.onnx")
     play.write_python(repository, "measure", f"max_batch_size: 4 {play.TEXT}")
     for name in ("demo_onnx_ensemble", "demo_onnx_bls", "solo_onnx_bls", "solo_big_onnx_bls"):
         play.write_front(repository, name, "measure")
