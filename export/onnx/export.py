@@ -236,9 +236,15 @@ def traced_like(checkpoint: Checkpoint, exported: Exported, folder: Path) -> Pat
 
 
 def check_graph(path: Path) -> None:
-    """Let onnx.checker read the file, shapes included."""
+    """Let onnx.checker read the file, shapes included. Raises UserError for one that it refuses."""
     onnx = require("onnx", extra="onnx")
-    onnx.checker.check_model(str(path), full_check=True)
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise UserError(
+            f"the graph is not valid ({error}); export with --precision fp32 and without --optimize, or with another "
+            "version of onnxruntime"
+        ) from error
 
 
 def write_config(checkpoint: Checkpoint, folder: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tbgen.export.errors import UserError, require
 from tbgen.export.onnx.graph_file import load_graph, save_graph
-from tbgen.export.precision.precision import quiet
+from tbgen.export.precision.precision import converter
 
 # The families in whose graphs the fusion finds attention; in the others it only does what ONNX Runtime does anyway.
 FUSED = ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra")
@@ -31,7 +31,7 @@ def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
     model = load_graph(source)
     divide_scores(model.graph)
     save_graph(model, target)
-    with quiet():
+    with converter("fuse layers of this graph", "without --optimize"):
         fused = optimizer.optimize_model(
             str(target),
             model_type="bert",

@@ -51,20 +51,32 @@ def fp16(source: Path, target: Path, row: ModelKind, keep: Sequence[str], sample
     kind = require("onnxruntime.transformers.onnx_model", extra="onnx").OnnxModel
     typed = with_types(source)
     nodes = fp32_nodes(typed.graph, row) | named_nodes(typed.graph, keep)
-    with quiet():
-        half = kind(
-            float16.convert_float_to_float16(
-                typed,
-                disable_shape_infer=True,
-                keep_io_types=True,
-                op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *ISLANDS],
-                node_block_list=sorted(nodes),
-            )
+    with converter("convert this graph to FP16", "with --precision fp32"):
+        model = float16.convert_float_to_float16(
+            typed,
+            disable_shape_infer=True,
+            keep_io_types=True,
+            op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *ISLANDS],
+            node_block_list=sorted(nodes),
         )
+        drop_doubles(model.graph)
+        half = kind(model)
         half.remove_cascaded_cast_nodes()
         half.remove_useless_cast_nodes()
         half.topological_sort(is_deterministic=True)  # the converter puts its casts at the end
     save_graph(half.model, target)
+
+
+def drop_doubles(graph: Any) -> None:
+    """Keep one of the casts that write the same tensor: some versions of the converter add one for each reader."""
+    written: set[str] = set()
+    doubles = []
+    for node in graph.node:
+        if node.op_type == "Cast" and node.output[0] in written:
+            doubles.append(node)
+        written.update(node.output)
+    for node in doubles:
+        graph.node.remove(node)  # the first that is equal; it does not matter which one stays
 
 
 def with_types(path: Path) -> Any:
@@ -74,7 +86,7 @@ def with_types(path: Path) -> Any:
     if any(node.domain for node in model.graph.node):  # onnx does not know the types behind com.microsoft's operators
         require("onnxruntime.transformers.optimizer", extra="onnx")  # it puts the next module's folder on the path
         infer = require("onnxruntime.transformers.shape_infer_helper", extra="onnx").SymbolicShapeInferenceHelper
-        with quiet():
+        with converter("infer the types of this graph", "with --precision fp32"):
             return infer(model).infer_shapes(model, auto_merge=True, guess_output_rank=False)
     typed = path.with_name("typed.onnx")
     onnx.shape_inference.infer_shapes_path(str(path), str(typed))
@@ -171,11 +183,20 @@ def head_nodes(graph: Any, row: ModelKind) -> set[str]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the converters' advice off the terminal; what it leads to is measured afterwards."""
+def converter(work: str, instead: str) -> Iterator[None]:
+    """Keep ONNX Runtime's advice off the terminal while it converts; what it leads to is measured afterwards.
+
+    Raises UserError where it fails: it cannot do `work`, `instead` says how to export.
+    """
+    runtime = require("onnxruntime", extra="onnx")
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         yield
+    except Exception as error:  # its scripts are written for graphs that they know, and fail in any way on others
+        raise UserError(
+            f"onnxruntime {runtime.__version__} cannot {work} ({type(error).__name__}: {error}); export {instead}, or "
+            "with another version of onnxruntime"
+        ) from error
     finally:
         logging.disable(before)

@@ -18,9 +18,9 @@ from tbgen.cli.main import main
 from tbgen.export.checkpoint.checkpoint import Checkpoint, checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
-from tbgen.export.onnx.export import onnx_from_checkpoint, refuse_drift
+from tbgen.export.onnx.export import check_graph, onnx_from_checkpoint, refuse_drift
 from tbgen.export.parity.parity import Parity
-from tbgen.export.precision.precision import PRECISIONS, fp32_nodes
+from tbgen.export.precision.precision import PRECISIONS, converter, drop_doubles, fp32_nodes
 from tbgen.export.tasks.model_kind import CLASSES
 from tbgen.generator.presets import SAMPLES
 from tests.export import checkpoints
@@ -81,6 +81,38 @@ def test_fp16_leaves_the_islands_in_fp32(made: Exported) -> None:
     assert {"LayerNormalization", "Softmax", "Gemm"} <= found["fp32"]
     assert not {"LayerNormalization", "Softmax"} & found["fp16"]
     assert {"MatMul", "Gemm", "Add", "Erf"} <= found["fp16"]
+
+
+@pytest.mark.parametrize("how", [{}, {"layout": "packed"}, {"optimize": True}], ids=["padded", "packed", "fused"])
+def test_fp16_casts_a_tensor_once(how: dict[str, object], trained: Checkpoint, tmp_path: Path) -> None:
+    made = onnx_from_checkpoint(trained, tmp_path / "made", precision="fp16", texts=["금리는 동결"], **how)  # type: ignore[arg-type]
+    written = Counter(name for node in onnx.load(str(made.model)).graph.node for name in node.output)
+    assert set(written.values()) == {1}
+    assert made.parity["max_abs"] < 0.01
+
+
+def test_casts_that_a_converter_made_twice_are_dropped() -> None:
+    cast = onnx.helper.make_node("Cast", ["x"], ["x_cast_to_fp32"], to=onnx.TensorProto.FLOAT)
+    readers = [onnx.helper.make_node("Exp", ["x_cast_to_fp32"], [name]) for name in "ab"]
+    graph = onnx.helper.make_graph([readers[0], cast, readers[1], cast], "doubled", [], [])
+    drop_doubles(graph)
+    assert [node.op_type for node in graph.node] == ["Exp", "Exp", "Cast"]
+
+
+def test_a_converter_that_fails_is_a_sentence() -> None:
+    sentence = r"onnxruntime [\d.]+ cannot fuse layers \(KeyError: 'x'\); export without --optimize, or with another"
+    with pytest.raises(UserError, match=sentence), converter("fuse layers", "without --optimize"):
+        raise KeyError("x")
+
+
+def test_a_graph_that_is_not_valid_is_a_sentence(tmp_path: Path) -> None:
+    floats = onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, [1])
+    twice = [onnx.helper.make_node("Exp", ["x"], ["a"]) for _ in range(2)]
+    entry = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    model = onnx.helper.make_model(onnx.helper.make_graph(twice, "twice", [entry], [floats]))
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    with pytest.raises(UserError, match=r"(?s)the graph is not valid \(.*single static assignment.*\); export with"):
+        check_graph(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("made", ["int8"], indirect=True)
