@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import itertools
+import os
 import socket
 from collections.abc import Mapping
 
 from tbgen.export.errors import UserError
 
+RANGE = range(20_000, 32_768)  # below those that Linux gives to outgoing connections
+_turns = itertools.count(os.getpid() * 1009)  # processes begin apart, so that no two find a port at once
+
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """`count` different ports that nothing listens on right now; another program may still take one."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(open_socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((host, 0))
-        return [each.getsockname()[1] for each in sockets]
+    candidates = (RANGE[turn % len(RANGE)] for turn in itertools.islice(_turns, len(RANGE)))
+    return list(itertools.islice((port for port in candidates if not taken(host, port)), count))
+
+
+def taken(host: str, port: int) -> OSError | None:
+    """Why a port cannot be listened on; None when it can."""
+    with open_socket() as each:
+        try:
+            each.bind((host, port))
+        except OSError as error:
+            return error
+    return None
 
 
 def check_ports(host: str, ports: Mapping[str, int]) -> None:
@@ -24,11 +35,8 @@ def check_ports(host: str, ports: Mapping[str, int]) -> None:
     if len(set(ports.values())) < len(ports):
         raise UserError(f"the ports must differ: {', '.join(f'{name} {port}' for name, port in ports.items())}")
     for name, port in ports.items():
-        with open_socket() as each:
-            try:
-                each.bind((host, port))
-            except OSError as error:
-                raise UserError(f"{name} port {port} on {host}: {reason(error)}") from None
+        if error := taken(host, port):
+            raise UserError(f"{name} port {port} on {host}: {reason(error)}")
 
 
 def reason(error: OSError) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tbgen.server.client.connection import Connection
-from tbgen.server.embedded.server import server_on_free_ports
+from tests.serving import serving
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "step_package"
 
@@ -49,7 +49,7 @@ def test_both_are_served_where_the_package_is_not(site: Path, tmp_path: Path) ->
     texts = ["주가 1234567890 상승", "주가 * 상승", "주가 하락"]
     column = np.array([[text.encode("utf-8")] for text in texts], dtype=object)
     log = tmp_path / "log"
-    with server_on_free_ports(tmp_path / "models", log=log) as server, Connection(server.grpc_url) as connection:
+    with serving(tmp_path / "models", log=log) as server, Connection(server.grpc_url) as connection:
         for graph in ("ensemble", "bls"):
             answer = connection.infer(f"kcbert_onnx_{graph}", {"input_text": column})["polarity"][:, 0]
             assert answer[0] == pytest.approx(answer[1], abs=1e-6)

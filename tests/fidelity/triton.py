@@ -11,10 +11,10 @@ import numpy as np
 import tritonclient.grpc as grpc
 import tritonclient.http as http
 
-from tbgen.server.embedded.server import server_on_free_ports
 from tests.fidelity.cases import Tensors
 from tests.fidelity.cells import Cell, Library, scaffolded
 from tests.fidelity.measure import Found
+from tests.serving import serving
 
 PROTOCOLS: dict[str, Any] = {"http": http, "grpc": grpc}
 
@@ -30,7 +30,7 @@ def measured_on_triton(cells: Mapping[Cell, Sequence[str]], folder: Path) -> dic
         for number, (cell, library) in enumerate(zip(cells, libraries, strict=True))
     ]
     found: dict[Cell, dict[str, Found]] = {cell: {} for cell in cells}
-    with server_on_free_ports(folder / "models", log=folder / "triton.log") as server:
+    with serving(folder / "models", log=folder / "triton.log") as server:
         for protocol, url in (("http", server.http_url), ("grpc", server.grpc_url)):
             with PROTOCOLS[protocol].InferenceServerClient(url) as client:
                 infer = partial(asked, PROTOCOLS[protocol], client)

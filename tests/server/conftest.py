@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
 from tests.server import playground as play
+from tests.serving import serving
 
 ONE = "instance_group { kind: KIND_CPU count: 1 }"
 # Waits until so many rows are there: requests that are sent together share a run, however slowly they come.
@@ -75,5 +76,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
     """The embedded server on the playground."""
     folder = tmp_path_factory.mktemp("playground")
     write_playground(folder / "models")
-    with server_on_free_ports(folder / "models", log=folder / "triton.log") as server:
+    with serving(folder / "models", log=folder / "triton.log") as server:
         yield server

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from tbgen.server.embedded.log import explanation
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.process import ServerProcess
 from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
+from tests.waiting import wait_until
 
 CACHE = Path(__file__).parents[2] / ".cache"
 POSIX_LOCALE = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -97,12 +97,10 @@ def bare_server(
     ]
     process = ServerProcess(command, environment=environment, log=folder / "triton.log", folder=folder)
     try:
-        end = time.monotonic() + 60
-        while f"127.0.0.1:{grpc}" not in (log := (folder / "triton.log").read_text(encoding="utf-8")):
-            assert not process.ended(), explanation(log)
-            assert time.monotonic() < end, log[-3000:]
-            time.sleep(0.05)
+        log = folder / "triton.log"
+        wait_until(lambda: process.ended() or f"127.0.0.1:{grpc}" in log.read_text(encoding="utf-8"))
+        assert not process.ended(), explanation(log.read_text(encoding="utf-8"))
         with Connection(f"127.0.0.1:{grpc}") as connection:
             yield connection
     finally:
-        process.stop(10)
+        process.stop(0)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.serving import serving
 
 
 @pytest.fixture(scope="session")
@@ -16,5 +17,5 @@ def kcbert_server(packed_export: Path, tmp_path_factory: pytest.TempPathFactory)
     """The embedded server on what `tbgen scaffold kcbert` writes."""
     folder = tmp_path_factory.mktemp("kcbert_server")
     scaffold(Request("kcbert", packed_export), folder / "model_repository")
-    with server_on_free_ports(folder / "model_repository", log=folder / "triton.log") as server:
+    with serving(folder / "model_repository", log=folder / "triton.log") as server:
         yield server

@@ -6,11 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
+
+from tests.waiting import FOREVER, wait_until
 
 MODEL = """
 import numpy as np, triton_python_backend_utils as pb
@@ -53,43 +56,64 @@ def ask(client: grpc.InferenceServerClient, model: str) -> float:
     """The number that a model answers with."""
     tensor = grpc.InferInput("text", [1, 1], "BYTES")
     tensor.set_data_from_numpy(np.array([["좋다 🔥".encode()]], dtype=object))
-    return float(client.infer(model, [tensor], client_timeout=30).as_numpy("number")[0, 0])
+    return float(client.infer(model, [tensor], client_timeout=FOREVER).as_numpy("number")[0, 0])
 
 
-class Asking:
-    """What threads that ask without a pause got: answers in the order of their changes, failures, how many in all."""
+@dataclass
+class Asker:
+    """A thread that asks a model without a pause: its answers where they changed, and how often it got the last."""
 
-    def __init__(self) -> None:
-        self.answers: dict[str, list[float]] = {"count": [], "count_ensemble": []}
-        self.failures: list[str] = []
-        self.requests = 0
-        self.over = False
+    model: str
+    answers: list[float] = field(default_factory=list)
+    times: int = 0
+    failures: list[str] = field(default_factory=list)
+    over: bool = False
 
-    def ask_on(self, url: str, model: str) -> None:
+    def ask_on(self, url: str) -> None:
         """Ask until it is over."""
         with grpc.InferenceServerClient(url) as client:
             while not self.over:
                 try:
-                    number = ask(client, model)
+                    number = ask(client, self.model)
                 except InferenceServerException as error:
-                    self.failures.append(f"{model}: {error.message()}")
+                    self.failures.append(f"{self.model}: {error.message()}")
                 else:
-                    self.requests += 1
-                    if self.answers[model][-1:] != [number]:
-                        self.answers[model].append(number)
+                    self.times = self.times + 1 if self.answers[-1:] == [number] else 1
+                    self.answers += [number] * (self.times == 1)
                 time.sleep(0.002)
+
+    def got(self, number: float) -> bool:
+        """Whether the last 25 answers were that number."""
+        return self.answers[-1:] == [number] and self.times >= 25
+
+
+class Load:
+    """Two threads for each model that ask one."""
+
+    def __init__(self) -> None:
+        self.askers = [Asker(model) for model in ("count", "count_ensemble") * 2]
+
+    def answered_with(self, number: float) -> None:
+        """Wait until every thread got that number 25 times on end. No request may fail."""
+        wait_until(lambda: self.failures() != [] or all(each.got(number) for each in self.askers))
+        assert self.failures() == []
+
+    def failures(self) -> list[str]:
+        """What went wrong, in all threads."""
+        return [failure for asker in self.askers for failure in asker.failures]
 
 
 @contextmanager
-def under_load(url: str) -> Iterator[Asking]:
-    """Two threads for each model that ask while the block runs."""
-    asking = Asking()
-    threads = [threading.Thread(target=asking.ask_on, args=(url, model)) for model in list(asking.answers) * 2]
+def under_load(url: str) -> Iterator[Load]:
+    """Threads that ask both models while the block runs."""
+    load = Load()
+    threads = [threading.Thread(target=asker.ask_on, args=(url,)) for asker in load.askers]
     for thread in threads:
         thread.start()
     try:
-        yield asking
+        yield load
     finally:
-        asking.over = True
+        for asker in load.askers:
+            asker.over = True
         for thread in threads:
             thread.join()

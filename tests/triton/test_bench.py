@@ -18,7 +18,8 @@ from tbgen.server.bench.point import Load, Timing
 from tbgen.server.bench.report import json_from_report
 from tbgen.server.bench.sweep import Plan, Report, bench
 from tbgen.server.bench.texts import Corpus, own_corpus
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.serving import serving
 from tests.triton.browser import looked_at
 
 QUICK = Timing(seconds=0.5, warmup=0.2, timeout=10.0)
@@ -73,7 +74,7 @@ def moody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     (repository / "moody" / "1").mkdir(parents=True)
     (repository / "moody" / "1" / "model.py").write_text(MOODY, encoding="utf-8")
     (repository / "moody" / "config.pbtxt").write_text(MOODY_CONFIG, encoding="utf-8")
-    with server_on_free_ports(repository) as server:
+    with serving(repository) as server:
         yield server
 
 

@@ -19,7 +19,8 @@ from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.update import requests_from_records
 from tbgen.server.client.connection import Connection
 from tbgen.server.embedded.cache import cache_arguments, models_that_ask
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.serving import serving
 from tests.texts import HARD_TEXTS
 from tests.waiting import wait_until
 
@@ -35,7 +36,7 @@ def repository(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def caching(repository: Path) -> Iterator[EmbeddedServer]:
-    with server_on_free_ports(repository, extra_arguments=cache_arguments(repository)) as server:
+    with serving(repository, extra_arguments=cache_arguments(repository)) as server:
         yield server
 
 
@@ -140,7 +141,7 @@ def test_an_ensemble_keeps_what_was_asked_for_first(caching: EmbeddedServer, mod
 
 def test_without_a_cache_the_server_serves_the_same_models(repository: Path) -> None:
     with (
-        server_on_free_ports(repository, extra_arguments=cache_arguments(repository, 0)) as server,
+        serving(repository, extra_arguments=cache_arguments(repository, 0)) as server,
         Connection(server.grpc_url) as connection,
     ):
         first, second = (connection.infer(FRONTS[1], tensors("같은 글")) for _ in range(2))

@@ -13,11 +13,13 @@ from threading import Thread
 import pytest
 
 from tbgen.generator.check.check import check_repository
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.serving import serving
 from tests.triton import good_models
 from tests.triton.broken.python_models import WAITING
 from tests.triton.broken.table import ROWS
 from tests.triton.broken.warm_ups import ENDING
+from tests.waiting import wait_until
 
 RELEASE = "24.10"  # of the wheel's tritonserver, 2.51
 GOOD = (
@@ -76,7 +78,8 @@ def write_rows(folder: Path, names: Iterable[str]) -> None:
 def server_says(repository: Path, waiting_repository: Path, ending_repository: Path) -> dict[str, str]:
     """What the real server says of each model: nothing when it is loaded, else why it is not."""
     log = repository.parent / "triton.log"
-    with server_on(repository, log, "--exit-on-error=false", "--strict-readiness=false") as server:
+    arguments = ("--exit-on-error=false", "--strict-readiness=false")
+    with serving(repository, log=log, extra_arguments=arguments) as server:
         known = {model.name: model for model in server.models()}
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     said = {}
@@ -91,25 +94,27 @@ def server_says(repository: Path, waiting_repository: Path, ending_repository: P
     return said | loads_without_end(waiting_repository) | ends_or_refuses(ending_repository)
 
 
-def server_on(repository: Path, log: Path, *arguments: str) -> EmbeddedServer:
-    """A server on ports of its own."""
-    return server_on_free_ports(repository, log=log, extra_arguments=arguments)
-
-
 def loads_without_end(repository: Path) -> dict[str, str]:
-    """Ask a server to load each model; those that are not READY after a good while never will be."""
-    log = repository.parent / "waiting.log"
-    server = server_on(repository, log, "--model-control-mode=explicit", "--model-load-thread-count=8")
-    server.start()
-    try:
-        names = [folder.name for folder in repository.iterdir()]
+    """Ask a server to load each model; one whose process has ended while it is loading will never be READY."""
+    log, names = repository.parent / "waiting.log", [folder.name for folder in repository.iterdir()]
+    arguments = ("--model-control-mode=explicit", "--model-load-thread-count=8")
+    with serving(repository, log=log, extra_arguments=arguments) as server:
         for name in names:
             Thread(target=load, args=(server, name), daemon=True).start()
-        time.sleep(10)
+        wait_until(lambda: ended_processes(server) + sum(m.state != "LOADING" for m in server.models()) >= len(names))
         ready = {model.name for model in server.models() if model.state == "READY"}
-    finally:
-        server.stop(seconds=1)
     return {name: "" if name in ready else "is loading without end" for name in names}
+
+
+def ended_processes(server: EmbeddedServer) -> int:
+    """How many of the processes that a server has started have ended and were not waited for."""
+    assert server.process
+    found = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it is gone
+            state, parent = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:2]
+            found += (state, parent) == ("Z", str(server.process.pid))
+    return found
 
 
 def ends_or_refuses(repository: Path) -> dict[str, str]:
@@ -117,13 +122,11 @@ def ends_or_refuses(repository: Path) -> dict[str, str]:
     said: dict[str, str] = {}
     while waiting := [folder.name for folder in repository.iterdir() if folder.name not in said]:
         log = repository.parent / f"ending_{len(said)}.log"
-        with server_on(repository, log, "--model-control-mode=explicit") as server:
+        with serving(repository, log=log, extra_arguments=["--model-control-mode=explicit"]) as server:
             for name in waiting:
                 load(server, name)
-                try:
-                    said[name] = next(model.reason for model in server.models() if model.name == name)
-                except OSError:
-                    said[name] = "the server ended"
+                said[name] = outcome(server, name)
+                if not server.running():
                     break
     return said
 
@@ -132,6 +135,17 @@ def load(server: EmbeddedServer, name: str) -> None:
     """Ask for one model; the server may be gone before it answers."""
     with suppress(OSError):
         server.call("POST", f"/v2/repository/models/{name}/load")
+
+
+def outcome(server: EmbeddedServer, name: str) -> str:
+    """Why a model that was asked for is not READY, once that is certain; nothing when it is."""
+    while server.running():
+        with suppress(OSError):
+            model = next(model for model in server.models() if model.name == name)
+            if model.state != "LOADING":
+                return model.reason
+        time.sleep(0.01)
+    return "the server ended"
 
 
 @pytest.fixture(scope="module")

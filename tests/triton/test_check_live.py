@@ -13,14 +13,15 @@ from click.testing import CliRunner
 
 from tbgen.cli.check import check
 from tbgen.server.embedded.ports import free_ports
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.serving import serving
 from tests.triton.counting import write_counting
 
 
 @pytest.fixture
 def counting(tmp_path: Path) -> Iterator[EmbeddedServer]:
     """A server on two models that answer with 1."""
-    with server_on_free_ports(write_counting(tmp_path / "models", 1)) as server:
+    with serving(write_counting(tmp_path / "models", 1)) as server:
         yield server
 
 
@@ -46,7 +47,7 @@ def test_what_answers_is_shown(counting: EmbeddedServer) -> None:
 
 def test_a_model_that_answers_with_infinity_and_one_that_is_not_there(tmp_path: Path) -> None:
     repository = write_counting(tmp_path / "models", "inf")
-    with server_on_free_ports(repository) as server:
+    with serving(repository) as server:
         (write_counting(tmp_path / "more", 1) / "count").rename(tmp_path / "more" / "other")
         missing = CliRunner().invoke(check, [str(tmp_path / "more"), "--live", "--url", server.grpc_url, "--json"])
         done = CliRunner().invoke(check, [str(repository), "--live", "--url", server.grpc_url, "--json"])
@@ -71,7 +72,7 @@ def test_a_model_that_refuses_the_text(tmp_path: Path) -> None:
     source.write_text(
         source.read_text(encoding="utf-8").replace("self.number, np", "self.nothing, np"), encoding="utf-8"
     )
-    with server_on_free_ports(repository) as server:
+    with serving(repository) as server:
         done = CliRunner().invoke(check, [str(repository), "--live", "--url", server.grpc_url])
     assert done.exit_code == 1
     assert "count/config.pbtxt: will fail: " in done.stdout

@@ -19,7 +19,8 @@ from tbgen.generator.client_code import LANGUAGES as ENDINGS
 from tbgen.generator.client_code import client_code
 from tbgen.generator.models.config import config_from_text
 from tbgen.server.client.client import infer
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.serving import serving
 
 RUN = {
     "python": [sys.executable],
@@ -67,7 +68,7 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
         (repository / name / "1").mkdir(parents=True)
         (repository / name / "config.pbtxt").write_text(CONFIG.format(batch=4, dims=dims), encoding="utf-8")
         (repository / name / "1" / "model.py").write_text(ECHO, encoding="utf-8")
-    with server_on_free_ports(repository) as server:
+    with serving(repository) as server:
         yield server
 
 

@@ -12,7 +12,8 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.serving import serving
 from tests.triton.held import Asking, Held, with_engine
 from tests.waiting import FOREVER, wait_until
 
@@ -38,9 +39,7 @@ def server(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("gone")
     scaffold(Request("kcbert", sample_export, graph="bls", options=("logits=true",)), folder / "models")
     with_engine(folder / "models")
-    with server_on_free_ports(
-        folder / "models", log=folder / "triton.log", extra_arguments=("--log-verbose=1",)
-    ) as server:
+    with serving(folder / "models", log=folder / "triton.log", extra_arguments=("--log-verbose=1",)) as server:
         yield server
 
 
@@ -116,9 +115,7 @@ def traced(sample_export: Path, tmp_path: Path) -> Iterator[tuple[EmbeddedServer
     with_engine(tmp_path / "models", TIMEOUTS)
     file = tmp_path / "trace.json"
     settings = (f"triton,file={file}", "rate=1", "level=TIMESTAMPS")
-    with server_on_free_ports(
-        tmp_path / "models", extra_arguments=[f"--trace-config={each}" for each in settings]
-    ) as server:
+    with serving(tmp_path / "models", extra_arguments=[f"--trace-config={each}" for each in settings]) as server:
         yield server, file
 
 

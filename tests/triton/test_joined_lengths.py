@@ -12,7 +12,8 @@ import tritonclient.grpc as grpc
 
 from tbgen.generator.models.config import config_from_text
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.serving import serving
 from tests.triton.held import ENGINE, Held, given, pending, with_engine
 from tests.waiting import FOREVER, wait_until
 
@@ -24,7 +25,7 @@ def server(sample_export: Path, tmp_path: Path) -> Iterator[EmbeddedServer]:
     """Scaffolded models for one length, whose engine can be held."""
     scaffold(Request("kcbert", sample_export, fixed_length=LENGTH), tmp_path / "models")
     with_engine(tmp_path / "models")
-    with server_on_free_ports(tmp_path / "models") as server:
+    with serving(tmp_path / "models") as server:
         yield server
 
 

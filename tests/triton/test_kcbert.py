@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import time
-from collections.abc import Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -21,6 +19,7 @@ from tbgen.generator.presets import SAMPLES
 from tbgen.server.client.client import infer
 from tbgen.server.embedded.server import EmbeddedServer
 from tests.texts import HARD_TEXTS
+from tests.waiting import FOREVER, wait_until
 
 FRONTS = ["kcbert_onnx_ensemble", "kcbert_onnx_bls"]
 ROADS = list(itertools.product(FRONTS, ["grpc", "http"]))
@@ -78,7 +77,7 @@ def test_ensemble_and_bls_agree_bit_for_bit(kcbert_server: EmbeddedServer, held_
 @pytest.mark.parametrize("body", [r'"data": ["\ud800"]', '"data": [1]', '"data": ["cut'])
 def test_what_tritons_own_parser_refuses_keeps_its_status(kcbert_server: EmbeddedServer, front: str, body: str) -> None:
     head = '{"inputs": [{"name": "input_text", "shape": [1, 1], "datatype": "BYTES", '
-    with closing(HTTPConnection(kcbert_server.http_url, timeout=30)) as connection:
+    with closing(HTTPConnection(kcbert_server.http_url, timeout=FOREVER)) as connection:
         connection.request("POST", f"/v2/models/{front}/infer", head + body + "}]}")
         response = connection.getresponse()
         assert (response.status, b"error" in response.read()) == (500, True)
@@ -124,7 +123,7 @@ def test_64_requests_in_flight_from_8_threads_share_executions(
                 keep = partial(answers.__setitem__, index)
                 tensors = [text_input(grpc, [held_out[index]])]
                 client.async_infer(front, tensors, lambda result, error, keep=keep: keep(error or result))
-            wait_for(answers, len(indices))
+            wait_until(lambda: len(answers) == len(indices))
         return answers
 
     with ThreadPoolExecutor(8) as pool:
@@ -165,16 +164,8 @@ def flood(server: EmbeddedServer, front: str, texts: list[str]) -> None:
         for text in texts:
             tensors = [text_input(grpc, [text])]
             client.async_infer(front, tensors, lambda result, error: answers.append(error or result))
-        wait_for(answers, len(texts))
+        wait_until(lambda: len(answers) == len(texts))
     assert not [answer for answer in answers if isinstance(answer, InferenceServerException)]
-
-
-def wait_for(answers: Sized, count: int) -> None:
-    """Return when that many answers are there; fail after a minute."""
-    end = time.monotonic() + 60
-    while len(answers) < count and time.monotonic() < end:
-        time.sleep(0.01)
-    assert len(answers) == count
 
 
 @pytest.mark.parametrize(("front", "protocol"), ROADS)
@@ -193,7 +184,7 @@ def test_broken_utf8_fails_alone(kcbert_server: EmbeddedServer, held_out: list[s
         for text in texts:
             tensors = [text_input(grpc, [text])]
             client.async_infer(front, tensors, lambda result, error: answers.append(error or result))
-        wait_for(answers, len(texts))
+        wait_until(lambda: len(answers) == len(texts))
     errors = [answer for answer in answers if isinstance(answer, InferenceServerException)]
     assert len(errors) == 1
     assert "input_text is not valid UTF-8" in errors[0].message()

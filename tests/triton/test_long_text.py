@@ -17,10 +17,11 @@ from tbgen.generator.models.graph import graphs_of, models_of
 from tbgen.generator.models.long_text import task_for
 from tbgen.generator.models.write import write_models
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column
 from tests.backends.test_long_text import HEADS, MIXED, STRIDE, WINDOWED, pair_of
+from tests.serving import serving
 from tests.texts import SENTENCES
 from tests.triton.test_tasks import ask
 
@@ -42,7 +43,7 @@ def server(
             settings: dict[str, Any] = {"task": row, "engine": "onnx", "kind": ENGINES["onnx"], "options": options}
             models = models_of(f"{how}_{task}", pair_of(exports, task).exported, graphs=graphs_of(row), **settings)
             write_models(models, folder / "repository", {})
-    with server_on_free_ports(folder / "repository", log=folder / "log") as running:
+    with serving(folder / "repository", log=folder / "log") as running:
         yield running
 
 

@@ -12,7 +12,8 @@ import pytest
 from tbgen.export.errors import UserError
 from tbgen.generator.check.check import check_repository
 from tbgen.server.client.connection import Connection
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.serving import serving
 from tests.triton import good_models
 from tests.triton.broken.ragged import FAILING, WRONG
 from tests.triton.broken.table import ROWS
@@ -33,7 +34,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(repository: Path) -> Iterator[str]:
     """The address of a server on which all of them are ready."""
-    with server_on_free_ports(repository, log=repository.parent / "triton.log") as server:
+    with serving(repository, log=repository.parent / "triton.log") as server:
         yield server.grpc_url
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from tbgen.server.embedded.ports import free_ports
-from tbgen.server.embedded.server import server_on_free_ports
+from tests.serving import serving
+from tests.waiting import FOREVER
 
 ROOT = Path(__file__).parents[2]
 READMES = ["README.md", "README.ko.md"]
@@ -50,12 +51,12 @@ def scaffolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(scaffolded: Path) -> Iterator[str]:
     """`tbgen serve` in that folder; the gRPC address."""
-    with serving(scaffolded, until="kcbert_onnx_ensemble") as url:
+    with command_serving(scaffolded, until="kcbert_onnx_ensemble") as url:
         yield url
 
 
 @contextmanager
-def serving(folder: Path, *more: str, until: str) -> Iterator[str]:
+def command_serving(folder: Path, *more: str, until: str) -> Iterator[str]:
     """`tbgen serve` in a folder, on free ports, once it has printed `until`; the gRPC address. Ctrl-C stops it."""
     http, grpc, metrics = free_ports(3)
     ports = ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
@@ -68,7 +69,7 @@ def serving(folder: Path, *more: str, until: str) -> Iterator[str]:
         assert any(until in line for line in lines)
         yield f"127.0.0.1:{grpc}"
         server.send_signal(signal.SIGINT)
-        assert server.wait(60) == 0
+        assert server.wait(FOREVER) == 0
 
 
 @pytest.mark.parametrize("readme", READMES)
@@ -87,7 +88,7 @@ def test_the_two_lines_bring_it_into_an_existing_triton(scaffolded: Path, readme
     (existing / "other" / "1").mkdir(parents=True)
     (existing / "other" / "config.pbtxt").write_text('backend: "python"\n', encoding="utf-8")
     explicit = ("--model-control-mode=explicit",)
-    with server_on_free_ports(existing, extra_arguments=explicit) as server:
+    with serving(existing, extra_arguments=explicit) as server:
         for line in (
             copy.replace("/path/to/triton/model_repository/", f"{existing}/"),
             load.replace("localhost:8000", server.http_url),
@@ -103,7 +104,7 @@ def test_the_lines_to_try_it(scaffolded: Path, readme: str, mode: str, tmp_path:
     (tmp_path / "model_repository").symlink_to(scaffolded / "model_repository")
     subprocess.run(["bash", "-ec", mkdir], cwd=tmp_path, check=True)
     arguments = shlex.split(serve.replace("=explicit", f"={mode}"))[2:]
-    with serving(tmp_path, *arguments, until="Stop it") as url:
+    with command_serving(tmp_path, *arguments, until="Stop it") as url:
         assert "kcbert_onnx_ensemble" in tbgen(deploy, tmp_path, "--url", url)
         ask = next(command for command in commands(readme) if command.startswith("tbgen infer"))
         assert '"label": "' in tbgen(ask, tmp_path, "--url", url, "--json")

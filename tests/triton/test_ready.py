@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from tbgen.cli.main import main
 from tbgen.generator.presets import SAMPLES
 from tbgen.server.client.client import infer
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.serving import serving
 
 NAMES = {"input_ids": "ids", "outputs": "logits"}
 
@@ -34,7 +35,7 @@ def test_other_names_are_served_with_the_samples_answers(
     done = CliRunner().invoke(main, ["scaffold", "theirs", *words])
     assert done.exit_code == 0, done.output
     texts = [*held_out[:40], "🔥📈", "", "손절 " * 400]
-    with server_on_free_ports(repository) as server:
+    with serving(repository) as server:
         for graph in ("ensemble", "bls"):
             served = infer(f"theirs_onnx_{graph}", texts, url=server.grpc_url)
             assert served == infer(f"kcbert_onnx_{graph}", texts, url=kcbert_server.grpc_url)

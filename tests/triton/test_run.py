@@ -12,7 +12,8 @@ import pytest
 
 from tbgen.generator.local.models import LocalModels
 from tbgen.server.client.connection import Connection
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.serving import serving
 from tests.texts import HARD_TEXTS
 
 PROBE = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
@@ -53,7 +54,7 @@ def probes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         (repository / name / "1").mkdir(parents=True)
         (repository / name / "config.pbtxt").write_text(config, encoding="utf-8")
         (repository / name / "1" / "model.py").write_text(file, encoding="utf-8")
-    with server_on_free_ports(repository) as server:
+    with serving(repository) as server:
         yield server
 
 

@@ -14,10 +14,11 @@ from tbgen.export.tasks.table import TASKS
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.models.graph import models_of
 from tbgen.generator.models.write import write_models
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
 from tests.backends.served import column
 from tests.backends.test_sentence_folders import TEXTS, exported
 from tests.export.sentence_folders import bi_encoder, change, written
+from tests.serving import serving
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the library's own
 SETTINGS = {"prompts": {"query": "the report: ", "none": ""}, "default_prompt_name": "query"}
@@ -43,7 +44,7 @@ def server(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
         settings: dict[str, Any] = {"task": TASKS[task], "engine": "onnx", "kind": ENGINES["onnx"]}
         models = models_of(task, exported(folder), graphs=("ensemble", "bls"), **settings)
         write_models(models, place / "repository", {})
-    with server_on_free_ports(place / "repository", log=place / "log") as running:
+    with serving(place / "repository", log=place / "log") as running:
         yield running
 
 

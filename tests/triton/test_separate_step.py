@@ -11,7 +11,7 @@ from tritonclient.utils import InferenceServerException
 from tbgen.generator.models.config import config_from_text
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.client.connection import Connection
-from tbgen.server.embedded.server import server_on_free_ports
+from tests.serving import serving
 from tests.texts import SENTENCES
 
 STEP = """
@@ -63,7 +63,7 @@ def test_they_are_models_with_private_names_between_them(repository: Path) -> No
 
 def test_apart_they_answer_what_they_answer_inside(repository: Path, tmp_path: Path) -> None:
     texts = {"input_text": np.array([[text.encode("utf-8")] for text in SENTENCES], dtype=object)}
-    with server_on_free_ports(repository, log=tmp_path / "log") as server, Connection(server.grpc_url) as connection:
+    with serving(repository, log=tmp_path / "log") as server, Connection(server.grpc_url) as connection:
         for graph in ("ensemble", "bls"):
             inside, apart = (connection.infer(f"{name}_onnx_{graph}", texts) for name in ("inside", "apart"))
             assert inside.keys() == apart.keys()
@@ -85,7 +85,7 @@ def test_parameters_reach_them_apart_as_inside(repository: Path, tmp_path: Path)
         "top_k": 2,
         "logits": True,
     }
-    with server_on_free_ports(repository, log=tmp_path / "log") as server, Connection(server.grpc_url) as connection:
+    with serving(repository, log=tmp_path / "log") as server, Connection(server.grpc_url) as connection:
         for graph in ("ensemble", "bls"):
             inside, apart = (
                 connection.client.infer(f"{name}_onnx_{graph}", one_input("상한가"), parameters=given)

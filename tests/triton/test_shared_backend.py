@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tbgen.cli.main import main
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.client.connection import Connection
-from tbgen.server.embedded.server import server_on_free_ports
+from tests.serving import serving
 from tests.texts import HARD_TEXTS
 from tests.triton.bare import bare_server, interpreters
 
@@ -56,7 +56,7 @@ def test_models_hold_config_steps_json_assets_and_steps_of_ones_own(repository: 
 
 
 def test_both_forms_answer_alike_on_the_real_server(repository: Path, tmp_path: Path) -> None:
-    with server_on_free_ports(repository, log=tmp_path / "log") as server, Connection(server.grpc_url) as connection:
+    with serving(repository, log=tmp_path / "log") as server, Connection(server.grpc_url) as connection:
         assert {model.backend for model in server.models() if "shared" in model.name} >= {"tbgen", "onnxruntime"}
         for graph in ("ensemble", "bls"):
             copied, shared = (

@@ -18,8 +18,9 @@ from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.bench.parts import front_from_server
 from tbgen.server.client.client import infer
 from tbgen.server.client.connection import Connection
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
 from tbgen.server.tune.knobs import KNOBS, Draft
+from tests.serving import serving
 from tests.texts import HARD_TEXTS
 
 SINGLE = "kcbert_onnx_single"
@@ -29,7 +30,7 @@ SINGLE = "kcbert_onnx_single"
 def single_server(packed_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     folder = tmp_path_factory.mktemp("single")
     scaffold(Request("kcbert", packed_export, graph="single"), folder / "model_repository")
-    with server_on_free_ports(folder / "model_repository", log=folder / "triton.log") as server:
+    with serving(folder / "model_repository", log=folder / "triton.log") as server:
         yield server
 
 
@@ -104,7 +105,7 @@ def test_long_texts_are_read_in_windows_as_by_the_bls_model(packed_export: Path,
     repository = tmp_path / "model_repository"
     for graph in ("bls", "single"):
         scaffold(Request("kcbert", packed_export, graph=graph, long_text="windows"), repository)
-    with server_on_free_ports(repository, log=tmp_path / "triton.log") as server:
+    with serving(repository, log=tmp_path / "triton.log") as server:
         bls, single = (infer(f"kcbert_onnx_{graph}", HARD_TEXTS, url=server.grpc_url) for graph in ("bls", "single"))
     assert single == bls
 
@@ -123,7 +124,7 @@ def test_without_onnx_runtime_the_server_says_what_to_do(single_server: Embedded
     engine = repository / SINGLE / "1" / "local_engine.py"
     missing = engine.read_text(encoding="utf-8").replace("import onnxruntime\n", "import onnxruntime_missing\n")
     engine.write_text(missing, encoding="utf-8")
-    with pytest.raises(UserError), server_on_free_ports(repository, log=tmp_path / "triton.log"):
+    with pytest.raises(UserError), serving(repository, log=tmp_path / "triton.log"):
         pass
     assert "tbgen env pack" in (tmp_path / "triton.log").read_text(encoding="utf-8")
 

@@ -20,8 +20,9 @@ from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.bench.texts import own_corpus, requests_from_corpus, text_inputs
 from tbgen.server.client.connection import Connection
 from tbgen.server.client.smoke import smoke
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
+from tests.serving import serving
 from tests.triton.good_models import python, write
 from tests.triton.test_tasks import CASES, ROADS, pair_of
 
@@ -68,7 +69,7 @@ def server(repository: Path) -> Iterator[EmbeddedServer]:
     python(target / "first")
     arguments = ("--model-control-mode=explicit", "--load-model=*")
     log = repository.parent / "log"
-    with server_on_free_ports(target, log=log, extra_arguments=arguments) as running:
+    with serving(target, log=log, extra_arguments=arguments) as running:
         done = CliRunner().invoke(main, ["deploy", "copy", str(repository), str(target), "--url", running.grpc_url])
         assert done.exit_code == 0, done.output
         assert "unsaid_onnx_bls is not asked: it takes year (INT32), and no step says an example of it" in done.output

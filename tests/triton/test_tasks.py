@@ -21,9 +21,10 @@ from tbgen.export.tasks.table import TASKS
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.models.graph import graphs_of, models_of
 from tbgen.generator.models.write import write_models
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column, rows
+from tests.serving import serving
 from tests.texts import HARD_TEXTS, SENTENCES
 from tests.waiting import wait_until
 
@@ -101,7 +102,7 @@ def server(exports: Callable[..., Pair], tmp_path_factory: pytest.TempPathFactor
         settings: dict[str, Any] = {"task": row, "engine": "onnx", "kind": kind, "graphs": graphs_of(row)}
         models = models_of(task, pair_of(exports, task).exported, options=case.options, **settings)
         write_models(models, folder / "repository", {})
-    with server_on_free_ports(folder / "repository", log=folder / "log") as running:
+    with serving(folder / "repository", log=folder / "log") as running:
         yield running
 
 

@@ -16,10 +16,11 @@ from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.bench.parts import front_from_server
 from tbgen.server.bench.point import Load, Timing
 from tbgen.server.client.connection import Connection
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
 from tbgen.server.tune.knobs import KNOBS, Draft, splits_of, turned
 from tbgen.server.tune.stages import LiveStage, write
 from tbgen.server.tune.tune import tune
+from tests.serving import serving
 
 ENSEMBLE, BLS = "kcbert_onnx_ensemble", "kcbert_onnx_bls"
 
@@ -29,7 +30,7 @@ def padded_server(sample_export: Path, tmp_path_factory: pytest.TempPathFactory)
     """The sample in the padded layout, where lengths are rounded up."""
     repository = tmp_path_factory.mktemp("padded") / "model_repository"
     scaffold(Request("kcbert", sample_export), repository)
-    with server_on_free_ports(repository) as server:
+    with serving(repository) as server:
         yield server
 
 
@@ -142,7 +143,7 @@ def test_a_running_triton_tries_edits_and_gets_its_files_back(slow_repository: P
     explicit = ["--model-control-mode=explicit", f"--load-model={BLS}", "--load-model=kcbert_onnx"]
     config = slow_repository / BLS / "config.pbtxt"
     untouched = config.read_bytes()
-    with server_on_free_ports(slow_repository, extra_arguments=explicit) as server:
+    with serving(slow_repository, extra_arguments=explicit) as server:
         draft = draft_of(server, BLS)
         stage = LiveStage(slow_repository, server.http_url)
         with stage.serving(turned(draft, {"instances": 2}).edits(), draft.models) as url:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,8 @@ import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.embedded.server import server_on_free_ports
+from tests.serving import serving
+from tests.waiting import wait_until
 
 HALVES = '''
 """Cuts each text between the halves of a surrogate pair when it holds an emoji."""
@@ -42,9 +42,7 @@ def ask(client: grpc.InferenceServerClient, model: str, texts: list[str]) -> lis
         client.async_infer(
             model, [tensor], lambda result, error, number=number: answers.update({number: error or result})
         )
-    end = time.monotonic() + 60
-    while len(answers) < len(texts) and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_until(lambda: len(answers) == len(texts))
     return [answers[number] for number in range(len(texts))]
 
 
@@ -52,8 +50,7 @@ def test_an_answer_that_cannot_be_sent_fails_alone(sample_export: Path, tmp_path
     (tmp_path / "halves.py").write_text(HALVES, encoding="utf-8")
     pre = f"{tmp_path / 'halves.py'}:Halves"
     scaffold(Request("kcbert", sample_export, graph="bls", pre=(pre,)), tmp_path / "repository")
-    server = server_on_free_ports(tmp_path / "repository")
-    with server, grpc.InferenceServerClient(server.grpc_url) as client:
+    with serving(tmp_path / "repository") as server, grpc.InferenceServerClient(server.grpc_url) as client:
         answers = ask(client, "kcbert_onnx_bls", TEXTS)
     failed = [text for text, each in zip(TEXTS, answers, strict=True) if isinstance(each, InferenceServerException)]
     assert failed == ["🔥 떡상"] * 8

@@ -13,7 +13,8 @@ from tbgen.generator.models.config import config_from_text
 from tbgen.generator.models.warmup import warmup_shapes
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.client.client import infer
-from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.serving import serving
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_check_has_nothing_to_say(warm_repository: Path) -> None:
 def test_triton_runs_the_samples_before_it_is_ready(
     warm_repository: Path, kcbert_server: EmbeddedServer, held_out: list[str]
 ) -> None:
-    with server_on_free_ports(warm_repository) as server:
+    with serving(warm_repository) as server:
         assert runs_of(server, "kcbert_onnx") == (33, 2)
         assert runs_of(server, "kcbert_tokenizer") == (1, 1)
         for graph in ("ensemble", "bls"):

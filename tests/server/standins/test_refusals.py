@@ -12,8 +12,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tbgen.export.errors import UserError
 from tbgen.generator.standins.onnxruntime.onnx_configuration import check_config, complete_config, specs_from_nodes
 from tbgen.server.embedded.log import failures
-from tbgen.server.embedded.server import server_on_free_ports
 from tests.server import playground as play
+from tests.serving import serving
 
 ONE = "instance_group { kind: KIND_CPU count: 1 }"
 IDS = 'input { name: "ids" data_type: TYPE_INT64 dims: -1 }'
@@ -161,8 +161,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     play.write_onnx(repository, "garbage", play.linear(), f"{ONE} max_batch_size: 8 {IDS} {MASK} {OUTPUTS}")
     (repository / "garbage/1/model.onnx").write_bytes(b"garbage")
     log = folder / "triton.log"
-    server = server_on_free_ports(repository, log=log)
-    with pytest.raises(UserError, match="failed to load"), server:
+    with pytest.raises(UserError, match="failed to load"), serving(repository, log=log):
         pass
     return {
         name: cause.replace(str(repository), "models")
