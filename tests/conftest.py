@@ -12,6 +12,7 @@ from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.generator.corpus import corpus_sentences
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, scaffold
+from tests.once import made_once
 
 
 @pytest.fixture(scope="session")
@@ -38,22 +39,26 @@ def held_out() -> list[str]:
 @pytest.fixture(scope="session")
 def sample_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled sample checkpoint, exported to ONNX in the padded layout once for all tests."""
-    folder = tmp_path_factory.mktemp("sample") / "export"
-    onnx_from_checkpoint(checkpoint_from_folder(SAMPLES / "kcbert"), folder, texts=None)
-    return folder
+    return made_once(
+        tmp_path_factory,
+        "sample_export",
+        lambda folder: onnx_from_checkpoint(checkpoint_from_folder(SAMPLES / "kcbert"), folder),
+    )
 
 
 @pytest.fixture(scope="session")
 def packed_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled sample checkpoint in the packed layout, as `tbgen scaffold` exports it."""
-    folder = tmp_path_factory.mktemp("packed") / "export"
-    onnx_from_checkpoint(checkpoint_from_folder(SAMPLES / "kcbert"), folder, layout="packed")
-    return folder
+    return made_once(
+        tmp_path_factory,
+        "packed_export",
+        lambda folder: onnx_from_checkpoint(checkpoint_from_folder(SAMPLES / "kcbert"), folder, layout="packed"),
+    )
 
 
 @pytest.fixture(scope="session")
 def sample_repository(packed_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `tbgen scaffold kcbert` writes, the weights too."""
-    folder = tmp_path_factory.mktemp("sample_repository") / "model_repository"
-    scaffold(Request("kcbert", packed_export), folder)
-    return folder
+    return made_once(
+        tmp_path_factory, "model_repository", lambda folder: scaffold(Request("kcbert", packed_export), folder)
+    )

@@ -13,10 +13,11 @@ import torch
 from transformers import AutoTokenizer, pipeline
 
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
-from tbgen.export.exported import Exported
+from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.export.onnx.packed import can_pack
 from tests.export.checkpoints import checkpoint
+from tests.once import made_once
 
 torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another
 
@@ -44,13 +45,18 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
 
     @cache
     def make(family: str, auto: str, task: str, labels: tuple[str, ...] = (), problem: str | None = None) -> Pair:
-        folder = tmp_path_factory.mktemp(task)
         settings: dict[str, Any] = {"problem_type": problem} if problem else {}
         if labels:
             settings |= {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
-        checkpoint(folder / "checkpoint", family, auto, **settings)
-        read = checkpoint_from_folder(folder / "checkpoint", task=task)
-        layout = "packed" if can_pack(read) else "padded"  # as `tbgen scaffold` exports it
-        return Pair(folder / "checkpoint", onnx_from_checkpoint(read, folder / "export", layout=layout))
+
+        def write(folder: Path) -> None:
+            checkpoint(folder / "checkpoint", family, auto, **settings)
+            read = checkpoint_from_folder(folder / "checkpoint", task=task)
+            layout = "packed" if can_pack(read) else "padded"  # as `tbgen scaffold` exports it
+            onnx_from_checkpoint(read, folder / "export", layout=layout)
+
+        name = "-".join([family, auto, task, *labels, problem or ""])
+        folder = made_once(tmp_path_factory, name, write)
+        return Pair(folder / "checkpoint", exported_from_folder(folder / "export"))
 
     return make

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
-from tbgen.export.exported import Exported
+from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tests.export import checkpoints
+from tests.once import made_once
 
 torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another
 
@@ -18,10 +19,13 @@ torch.set_num_threads(1)  # the models are tiny: more threads only wait for one 
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a random BERT classifier: 40 positions, 3 labels."""
-    return checkpoints.bert(tmp_path_factory.mktemp("bert"))
+    return made_once(tmp_path_factory, "bert", checkpoints.bert)
 
 
 @pytest.fixture(scope="session")
 def exported(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """That BERT, exported."""
-    return onnx_from_checkpoint(checkpoint_from_folder(bert), tmp_path_factory.mktemp("exported") / "bert")
+    checkpoint = checkpoint_from_folder(bert)
+    return exported_from_folder(
+        made_once(tmp_path_factory, "bert_export", lambda folder: onnx_from_checkpoint(checkpoint, folder))
+    )
