@@ -42,7 +42,7 @@ def all_tasks() -> Mapping[str, Task]:
     for point in entry_points(group=ENTRY_POINTS):
         task = point.load()
         if point.name in tasks or not isinstance(task, Task):
-            what = "is there already" if point.name in tasks else f"is no {Task.__module__}.Task"
+            what = "is there already" if point.name in tasks else "is no tbgen.Task"
             raise UserError(f"task {point.name!r} of {point.dist.name if point.dist else point.module} {what}")
         tasks[point.name] = task
     return tasks

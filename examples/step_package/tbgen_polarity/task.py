@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tbgen.export.tasks.task import Step, Task
+from tbgen import Step, Task
 
 FILE = Path(__file__).parent / "polarity.py"
 POLARITY = Task(
