@@ -73,7 +73,7 @@ def init(output: Path, force: bool, **given: Any) -> None:
         check_names(each)
     requests = tuple(replace(each, weights=weights_of(each)) for each in requests)
     recipe = Recipe(requests, answers["repository"] or output.parent / "model_repository")
-    told = source_of(requests[0]).chosen(task=export_task(requests[0]), labels=requests[0].labels or None)
+    told = source_of(requests[0]).explanation(task=export_task(requests[0]), labels=requests[0].labels or None)
     output.write_text(text_from_recipe(recipe, output.parent), encoding="utf-8")
     if told:
         click.echo(f"Chosen: {told}", err=True)

@@ -14,9 +14,9 @@ from tbgen.export.checkpoint.checkpoint import (
     architecture_of,
     checkpoint_from_folder,
     checkpoint_of,
-    told,
 )
 from tbgen.export.checkpoint.config import encoder_config, own_labels
+from tbgen.export.checkpoint.explanation import AS_NAMED, told_by_files
 from tbgen.export.checkpoint.lookalikes import FILES
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import exported_from_folder
@@ -124,14 +124,14 @@ class Source:
             return {file.name: sha256(file) for file in ready_files(path)}
         return self.checkpoint(task=task, labels=labels).source
 
-    def chosen(self, *, task: str | None = None, labels: Sequence[str] | None = None) -> str:
+    def explanation(self, *, task: str | None = None, labels: Sequence[str] | None = None) -> str:
         """What it is taken for, and what told so. Raises UserError."""
         kind = self.kind
         if kind == "export":
             return str(exported_from_folder(Path(self.place)).made.get("chosen", ""))
         if kind in ("onnx", "plan"):
-            return companions_from_folder(self.companions, task=task, labels=labels).chosen
-        return self.checkpoint(task=task, labels=labels).chosen
+            return companions_from_folder(self.companions, task=task, labels=labels).explanation
+        return self.checkpoint(task=task, labels=labels).explanation
 
 
 def ready_files(file: Path) -> list[Path]:
@@ -217,7 +217,7 @@ def checkpoint_from_state(
         )
     config = encoder_config(config_of_base(base or str(tokenizer)))
     own = architecture_of(config) if base is None else ""  # a base's head is another's
-    told_by = told(task, None) if own or task else "which a state dict does not tell and --task does"
+    told_by = AS_NAMED if task else told_by_files(None) if own else "which a state dict does not tell and --task does"
     task = task or task_of_architecture(own) or "text-classification"
     if model_of(task).width == "labels":
         count = label_count or len(labels or own_labels(config))

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tbgen.export.checkpoint.chosen import chosen, head_of
-from tbgen.export.checkpoint.config import NAMES, config_from_folder, own_labels
+from tbgen.export.checkpoint.config import config_from_folder, own_labels
+from tbgen.export.checkpoint.explanation import AS_NAMED, explanation, told_by_files
 from tbgen.export.checkpoint.lookalikes import cure, refuse_lookalike
-from tbgen.export.errors import UserError
+from tbgen.export.errors import UserError, require
 from tbgen.export.families import inputs_of, positions_of
 from tbgen.export.files import read_json, sha256
 from tbgen.export.sentence.folder import Sentence, sentence_from_folder
@@ -19,41 +19,54 @@ from tbgen.export.tasks.model_kind import ModelKind
 from tbgen.export.tasks.table import TASKS, graph_of, model_of, task_of_architecture
 from tbgen.export.tokenizers.tokenizer import TYPES, TokenizerReading, check_tokenizer, reading_of_tokenizer
 
-AS_NAMED = "as named"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+POSITIONS = 512  # where nothing says how long a text may be
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint on this machine's disk.
+class ModelReading:
+    """What the files of a folder say of a model: its config.json, its tokenizer's, and those of sentence-transformers.
 
-    `folder` holds the tokenizer, whose reading `tokenizer` is, and the weights unless `state` names the file of a state
-    dict. `labels` are the classes in the order of the logits, empty for tasks without classes. `max_length` is the
-    longest text in tokens, special tokens included. `inputs` are the tensors that the model takes, in ONNX order.
-    `problem` says what the classes mean: single_label_classification, multi_label_classification or regression.
-    `sentence` is what sentence-transformers does after the model. `root` is the folder that was named, which `folder`
-    may lie in; None for a state dict. `origin` is the hub's name and revision, where it came from there. `chosen` says
-    what it was taken for, and what told so.
+    `labels` are the classes in the order of the logits, empty for tasks without classes. `max_length` is the longest
+    text in tokens, special tokens included. `problem` says what the classes mean: single_label_classification,
+    multi_label_classification or regression. `tokenizer` is the reading of the tokenizer's files. `sentence` is what
+    sentence-transformers does after the model. `explanation` says what it is taken for, and what told so.
     """
 
-    folder: Path
     config: dict[str, Any]
     task: str
     labels: tuple[str, ...]
     max_length: int
-    inputs: tuple[str, ...]
     problem: str
     tokenizer: TokenizerReading
-    state: Path | None = None
-    sentence: Sentence | None = None
-    root: Path | None = None
-    origin: dict[str, str] = field(default_factory=dict)
-    chosen: str = ""
+    sentence: Sentence | None
+    explanation: str
+
+    @property
+    def sentence_record(self) -> dict[str, Any]:
+        """`sentence` as an export keeps it."""
+        return self.sentence.record() if self.sentence else {}
 
     @property
     def row(self) -> ModelKind:
         """What its graph gives."""
-        return graph_of(self.task, self.sentence.record() if self.sentence else {})
+        return graph_of(self.task, self.sentence_record)
+
+
+@dataclass(frozen=True)
+class Checkpoint(ModelReading):
+    """A checkpoint on this machine's disk.
+
+    `folder` holds the tokenizer, and the weights unless `state` names the file of a state dict. `inputs` are the
+    tensors that the model takes, in ONNX order. `root` is the folder that was named, which `folder` may lie in; None
+    for a state dict. `origin` is the hub's name and revision, where it came from there.
+    """
+
+    folder: Path
+    inputs: tuple[str, ...]
+    state: Path | None = None
+    root: Path | None = None
+    origin: dict[str, str] = field(default_factory=dict)
 
     @property
     def pooled(self) -> bool:
@@ -90,28 +103,16 @@ def checkpoint_from_folder(
     config = config_from_folder(folder)
     weight_files(folder)
     check_tokenizer(folder)
-    told_by = told(task, sentence)
-    task = task or (sentence.task if sentence else None)
     return checkpoint_of(
         folder,
         config,
-        task=task,
+        task=task or (sentence.task if sentence else None),
         labels=labels,
+        told_by=AS_NAMED if task else told_by_files(sentence),
         sentence=sentence,
         root=root,
         origin=origin or {},
-        told_by=told_by,
     )
-
-
-def told(named: str | None, sentence: Sentence | None) -> str:
-    """What tells a checkpoint's task: a person, or the key of a file."""
-    if named:
-        return AS_NAMED
-    if sentence is None:
-        return "from architectures in config.json"
-    bare = "" if sentence.whole or sentence.said_in == "config.json" else " without modules.json, so without prompts,"
-    return f"from {sentence.said_in}, a {sentence.kind} of sentence-transformers{bare} whose {head_of(sentence)}"
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -128,46 +129,67 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in shards]
 
 
+def model_reading(
+    folder: Path,
+    config: dict[str, Any],
+    *,
+    task: str,
+    labels: tuple[str, ...],
+    sentence: Sentence | None,
+    positions: int | None,
+    told_by: str,
+    architecture: str,
+) -> ModelReading:
+    """What a folder says of a model whose `config`, `task` and `labels` are known. Raises UserError.
+
+    `positions` are those that the model has, if known. `told_by` says what told the task, `architecture` of which class
+    the head is.
+    """
+    sentence = sentence if sentence and sentence.serves(task) else None
+    tokenizer = reading_of_tokenizer(folder, config, lower_case=sentence is not None and sentence.reading.lower_case)
+    longest = sentence.max_length if sentence else None  # it counts also where the tokenizer's is smaller
+    problem = problem_of(config)
+    return ModelReading(
+        config=config,
+        task=task,
+        labels=labels,
+        max_length=min((limit for limit in (positions, longest or tokenizer.max_length) if limit), default=POSITIONS),
+        problem=problem,
+        tokenizer=tokenizer,
+        sentence=sentence,
+        explanation=explanation(task, told_by, architecture, labels, problem),
+    )
+
+
 def checkpoint_of(
     folder: Path,
     config: dict[str, Any],
     *,
     task: str | None,
     labels: Sequence[str] | None,
-    sentence: Sentence | None = None,
-    state: Path | None = None,
-    root: Path | None = None,
-    origin: dict[str, str] | None = None,
     told_by: str,
+    sentence: Sentence | None = None,
     architecture: str | None = None,
+    **places: Any,
 ) -> Checkpoint:
     """A checkpoint from its parts; everything that its config decides is decided here. Raises UserError.
 
-    `told_by` says what told the task, `architecture` of which class the head is, where `config` no longer does.
+    `told_by` and `architecture`, where `config` no longer says it, as in `model_reading`; `places` as in Checkpoint.
     """
-    task = checked_task(config, task)
-    labels = checked_labels(config, task, labels)
-    own = architecture or architecture_of(config)
-    sentence = sentence if sentence and sentence.serves(task) else None
-    tokenizer = reading_of_tokenizer(folder, config, lower_case=sentence is not None and sentence.reading.lower_case)
-    longest = sentence.max_length if sentence else None  # it counts also where the tokenizer's is smaller
-    limits = [positions_of(config), longest or tokenizer.max_length]
-    return Checkpoint(
-        folder=folder,
-        config=config,
+    task, own = checked_task(config, task), architecture or architecture_of(config)
+    reading = model_reading(
+        folder,
+        config,
         task=task,
-        labels=labels,
-        max_length=min(limit for limit in limits if limit),
-        inputs=tuple(name for name in inputs_of(config) if tokenizer.types or name != TYPES),
-        problem=problem_of(config),
-        tokenizer=tokenizer,
-        state=state,
+        labels=checked_labels(config, task, labels),
         sentence=sentence,
-        root=root,
-        origin=origin or {},
-        chosen=chosen(task, told_by, own, labels, problem_of(config), named=told_by == AS_NAMED)
-        + read_as(own, config["model_type"], task),
+        positions=positions_of(config),
+        told_by=told_by,
+        architecture=own,
     )
+    inputs = tuple(name for name in inputs_of(config) if reading.tokenizer.types or name != TYPES)
+    said = reading.explanation + foreign_class(own, config["model_type"], task)
+    return Checkpoint(**{**vars(reading), "explanation": said}, folder=folder, inputs=inputs, **places)
 
 
 def architecture_of(config: dict[str, Any]) -> str:
@@ -175,10 +197,12 @@ def architecture_of(config: dict[str, Any]) -> str:
     return next(iter(config.get("architectures") or []), "")
 
 
-def read_as(architecture: str, family: str, task: str) -> str:
+def foreign_class(architecture: str, family: str, task: str) -> str:
     """A clause on a class of somebody's own, whose computations transformers does not know."""
-    ours = NAMES[family] + model_of(task).architecture
-    if not architecture.endswith(model_of(task).architecture) or architecture in {ours, f"TF{ours}", f"Flax{ours}"}:
+    wanted = model_of(task).architecture
+    names = require("transformers.models.auto.modeling_auto", extra="onnx").MODEL_MAPPING_NAMES
+    ours = names[family].removesuffix("Model") + wanted
+    if not architecture.endswith(wanted) or architecture in {ours, f"TF{ours}", f"Flax{ours}"}:
         return ""
     return f"; {architecture} is read as transformers' {ours}"
 

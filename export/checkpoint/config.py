@@ -1,7 +1,7 @@
 """config.json as transformers 5 reads it: the keys that decide anything here, their types, defaults and refusals.
 
-docs/export.md has the table of all keys. What is read here is read before anything long is done, and without
-transformers; its own reading of the whole file comes when the model is built (export/checkpoint/pytorch.py).
+docs/export.md has the table of all keys. What is read here is read before anything long is done; transformers' own
+reading of the whole file comes when the model is built (export/checkpoint/pytorch.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.checkpoint.lookalikes import cure
-from tbgen.export.errors import UserError
+from tbgen.export.errors import UserError, require
 from tbgen.export.families import FAMILIES, positions_of
 from tbgen.export.files import read_json
 
@@ -62,46 +62,17 @@ RULES = {
     "is_decoder": SWITCH,
     "add_cross_attention": SWITCH,
 }
-# Its width, heads and layers, under the names of each family; the widths that must be whole multiples of the heads.
+# Its width, heads and layers, under the names of each family; the width must be a whole multiple of the heads.
 RULES |= {name: whole(1) for name in ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size")}
 RULES |= {name: whole(1) for name in ("dim", "n_heads", "n_layers", "hidden_dim")}
-HEADED = (("hidden_size", "num_attention_heads"), ("dim", "n_heads"))
-ALIASES = {"dim": "hidden_size", "n_heads": "num_attention_heads"}  # DistilBERT's names; the other name wins
+SIZES = (("hidden_size", "dim"), ("num_attention_heads", "n_heads"))
 
 LEAST = 2  # tokens of a text
-
-SIZE = {"max_position_embeddings": 512, "hidden_size": 768, "num_attention_heads": 12, "pad_token_id": 0}
-KIN = {**SIZE, "type_vocab_size": 2, "pad_token_id": 1}
-DISENTANGLED = {**SIZE, "type_vocab_size": 0}
-# What transformers takes where config.json is silent; tests/export/test_config.py compares it.
-DEFAULTS: dict[str, dict[str, int]] = {
-    "bert": {**SIZE, "vocab_size": 30522, "type_vocab_size": 2},
-    "distilbert": {"vocab_size": 30522, "max_position_embeddings": 512, "dim": 768, "n_heads": 12, "pad_token_id": 0},
-    "roberta": {**KIN, "vocab_size": 50265},
-    "xlm-roberta": {**KIN, "vocab_size": 30522},
-    "camembert": {**KIN, "vocab_size": 30522},
-    "electra": {**SIZE, "vocab_size": 30522, "type_vocab_size": 2, "hidden_size": 256, "num_attention_heads": 4},
-    "albert": {**SIZE, "vocab_size": 30000, "type_vocab_size": 2, "hidden_size": 4096, "num_attention_heads": 64},
-    "mpnet": {**SIZE, "vocab_size": 30527, "pad_token_id": 1},
-    "deberta": {**DISENTANGLED, "vocab_size": 50265},
-    "deberta-v2": {**DISENTANGLED, "vocab_size": 128100, "hidden_size": 1536, "num_attention_heads": 24},
-    "modernbert": {**SIZE, "vocab_size": 50368, "max_position_embeddings": 8192, "pad_token_id": 50283},
-}
-
-# How the names of transformers' classes begin.
-NAMES = {
-    "bert": "Bert",
-    "distilbert": "DistilBert",
-    "roberta": "Roberta",
-    "xlm-roberta": "XLMRoberta",
-    "camembert": "Camembert",
-    "electra": "Electra",
-    "albert": "Albert",
-    "mpnet": "MPNet",
-    "deberta": "Deberta",
-    "deberta-v2": "DebertaV2",
-    "modernbert": "ModernBert",
-}
+# Keys that decide something here, and are not in every config.json: transformers says what it takes then.
+DEFAULTED = (
+    *("vocab_size", "max_position_embeddings", "type_vocab_size", "pad_token_id"),
+    *("hidden_size", "num_attention_heads"),
+)
 
 
 def config_from_folder(folder: Path) -> dict[str, Any]:
@@ -124,9 +95,10 @@ def encoder_config(raw: dict[str, Any]) -> dict[str, Any]:
             f"{name}. Encoder families: {', '.join(sorted(FAMILIES))}. A model of another one can be served from an "
             "ONNX file that was made elsewhere: --source model.onnx --tokenizer DIR"
         )
-    own = DEFAULTS[family]
-    config |= {key: value for key, value in own.items() if key not in config and ALIASES.get(key) not in config}
-    check_sizes(config)
+    theirs = require("transformers", extra="onnx").AutoConfig.for_model(family)
+    names = {key: theirs.attribute_map.get(key, key) for key in DEFAULTED if hasattr(theirs, key)}  # a family's own
+    config |= {own: getattr(theirs, own) for key, own in names.items() if not {key, own} & config.keys()}
+    check_sizes(config, typed=bool(getattr(theirs, "type_vocab_size", 0)))
     for refuse in REFUSALS:
         refuse(config)
     return config
@@ -177,9 +149,9 @@ def own_labels(config: dict[str, Any]) -> tuple[str, ...]:
     return tuple(id2label[index] for index in range(len(id2label)))
 
 
-def check_sizes(config: dict[str, Any]) -> None:
-    """Raise UserError for sizes that contradict one another."""
-    width, heads = (next(config[name] for name in names if name in config) for names in zip(*HEADED, strict=True))
+def check_sizes(config: dict[str, Any], *, typed: bool) -> None:
+    """Raise UserError for sizes that contradict one another. `typed`: the family's tokens have types."""
+    width, heads = (config[name] if name in config else config[own] for name, own in SIZES)
     if width % heads:
         raise UserError(
             f"config.json says hidden_size {width} and num_attention_heads {heads}; the width must be a whole multiple "
@@ -191,7 +163,7 @@ def check_sizes(config: dict[str, Any]) -> None:
             f"config.json says max_position_embeddings: {config['max_position_embeddings']}, which places "
             f"{max(positions_of(config), 0)} tokens of {family}; a text has {LEAST} at least, its first and its last"
         )
-    if DEFAULTS[family].get("type_vocab_size") and not config["type_vocab_size"]:
+    if typed and not config["type_vocab_size"]:
         raise UserError(f"config.json says type_vocab_size: 0; {family} has one type of text or more")
 
 

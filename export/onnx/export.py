@@ -288,7 +288,7 @@ def described(
             **({"weights_sha256": sha256(weights)} if weights.is_file() else {}),
             **checkpoint.origin,
             "source": checkpoint.source,
-            "chosen": checkpoint.chosen,
+            "chosen": checkpoint.explanation,
             "versions": {
                 name: version(name).partition("+")[0] for name in ("onnx", "onnxruntime", "torch", "transformers")
             },

@@ -3,46 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tbgen.export.checkpoint.checkpoint import AS_NAMED, architecture_of, checked_labels, checked_task, problem_of, told
-from tbgen.export.checkpoint.chosen import chosen
+from tbgen.export.checkpoint.checkpoint import (
+    ModelReading,
+    architecture_of,
+    checked_labels,
+    checked_task,
+    model_reading,
+)
 from tbgen.export.checkpoint.config import checked_config
+from tbgen.export.checkpoint.explanation import AS_NAMED, told_by_files
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.families import FAMILIES, positions_of
 from tbgen.export.files import read_json_if_there, write_json
 from tbgen.export.sentence.folder import sentence_from_folder
-from tbgen.export.tasks.model_kind import ModelKind
-from tbgen.export.tasks.table import graph_of, model_of
-from tbgen.export.tokenizers.tokenizer import TYPES, TokenizerReading, reading_of_tokenizer, write_tokenizer
+from tbgen.export.tasks.table import model_of
+from tbgen.export.tokenizers.tokenizer import TYPES, write_tokenizer
 
-POSITIONS = 512  # where nothing says how long a text may be
 POOLED = {"pooling": "none", "pooled": True, "normalize": False, "prompts": {}, "prompt": None}
 
 
-@dataclass(frozen=True)
-class Companions:
-    """The reading of the tokenizer's files, and what the engine is for; fields as in Exported."""
-
-    tokenizer: TokenizerReading
-    config: dict[str, Any]
-    task: str
-    labels: tuple[str, ...]
-    problem: str
-    max_length: int
-    sentence: dict[str, Any]
-    chosen: str = ""
-
-    @property
-    def row(self) -> ModelKind:
-        """What the engine gives."""
-        return graph_of(self.task, self.sentence)
-
-
-def companions_from_folder(folder: Path, *, task: str | None = None, labels: Sequence[str] | None = None) -> Companions:
+def companions_from_folder(
+    folder: Path, *, task: str | None = None, labels: Sequence[str] | None = None
+) -> ModelReading:
     """Read what lies beside a ready engine file; `task` and `labels` are as config.json says unless named.
 
     Without a config.json both must be named. Raises UserError.
@@ -53,7 +39,7 @@ def companions_from_folder(folder: Path, *, task: str | None = None, labels: Seq
     place = sentence.transformer if sentence else folder
     config = read_json_if_there(place, "config.json")
     config = checked_config(config) if config else {}
-    told_by = told(task, sentence)
+    told_by = AS_NAMED if task else told_by_files(sentence)
     task = task or (sentence.task if sentence else None)
     if not config and (task is None or (model_of(task).width == "labels" and not labels)):
         raise UserError(
@@ -63,19 +49,15 @@ def companions_from_folder(folder: Path, *, task: str | None = None, labels: Seq
     if labels:
         config["id2label"] = {str(index): label for index, label in enumerate(labels)}
     task = task if task and model_of(task) else checked_task(config, None)  # the graph itself will be tried
-    own = checked_labels(config, task, None)
-    sentence = sentence if sentence and sentence.serves(task) else None
-    tokenizer = reading_of_tokenizer(place, config, lower_case=sentence is not None and sentence.reading.lower_case)
-    limits = (positions(config), (sentence.max_length if sentence else None) or tokenizer.max_length)
-    return Companions(
-        tokenizer=tokenizer,
-        config=config,
+    return model_reading(
+        place,
+        config,
         task=task,
-        labels=own,
-        problem=problem_of(config),
-        max_length=min((limit for limit in limits if limit), default=POSITIONS),
-        sentence=sentence.record() if sentence else {},
-        chosen=chosen(task, told_by, architecture_of(config), own, problem_of(config), named=told_by == AS_NAMED),
+        labels=checked_labels(config, task, None),
+        sentence=sentence,
+        positions=positions(config),
+        told_by=told_by,
+        architecture=architecture_of(config),
     )
 
 
@@ -85,15 +67,15 @@ def positions(config: dict[str, Any]) -> int | None:
     return positions_of(config) if rows and config.get("model_type") in FAMILIES else rows
 
 
-def write_companions(beside: Companions, folder: Path) -> None:
+def write_companions(beside: ModelReading, folder: Path) -> None:
     """Write tokenizer.json and config.json into an export's folder."""
     write_tokenizer(beside.tokenizer, folder)
     if beside.config:
         write_json(folder / "config.json", beside.config)
 
 
-def described(
-    beside: Companions,
+def ready_export(
+    beside: ModelReading,
     model: Path,
     *,
     inputs: dict[str, TensorSpec],
@@ -125,6 +107,6 @@ def described(
         inputs=inputs,
         outputs=outputs,
         special=dict(beside.tokenizer.special),
-        sentence={**POOLED, **beside.sentence, "pooled": True} if pooled else beside.sentence,
+        sentence={**POOLED, **beside.sentence_record, "pooled": True} if pooled else beside.sentence_record,
         reading={**beside.tokenizer.settings, **untyped},
     )

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from tbgen.export.checkpoint.checkpoint import ModelReading
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import RECORD, sha256, whole_folder, write_json
@@ -20,7 +21,7 @@ from tbgen.export.precision.drift import advice
 from tbgen.export.precision.precision import precision_named
 from tbgen.export.precision.samples import Samples
 from tbgen.export.ready.adapt import adapt, engine_names, fix_widths, graph_inputs, name_nodes, names_from_words
-from tbgen.export.ready.companions import Companions, companions_from_folder, described, write_companions
+from tbgen.export.ready.companions import companions_from_folder, ready_export, write_companions
 from tbgen.export.ready.tryout import try_out
 from tbgen.export.run import first_line, onnx_run, runtime_errors
 from tbgen.export.tasks.table import graph_of_export
@@ -69,7 +70,7 @@ def export_from_onnx(
         taken = new.with_name("taken") / "model.onnx"
         taken.parent.mkdir()
         tell("trying the ONNX file")
-        exported = taken_in(model, graph, taken, beside, new, names_from_words(rename), fixed_length)
+        exported = adapted_copy(model, graph, taken, beside, new, names_from_words(rename), fixed_length)
         found: dict[str, Any] = {}
         if precision in {None, own} and not optimize:
             for file in taken.parent.iterdir():
@@ -78,8 +79,8 @@ def export_from_onnx(
             tell(f"converting to {precision or own}")
             source_file = convert(taken, exported, beside, precision or own, optimize, keep_fp32)
             exported = replace(exported, made={"precision": precision or own, "optimized": optimize})
-            found = held(taken, source_file, exported, texts or gate_sentences(), tolerance, keep_fp32, tell)
-        made = made_of(exported.model, precision or own, optimize) | {"source": source, "chosen": beside.chosen}
+            found = comparison(taken, source_file, exported, texts or gate_sentences(), tolerance, keep_fp32, tell)
+        made = made_of(exported.model, precision or own, optimize) | {"source": source, "chosen": beside.explanation}
         weights = weights_beside(exported.model)
         exported = replace(exported, made=made, parity=found, weights=weights if weights.is_file() else None)
         write_json(new / RECORD, record_of(exported))
@@ -134,11 +135,11 @@ def check_conversion(model: Path, own: str, wanted: str, optimize: bool) -> None
         )
 
 
-def taken_in(
+def adapted_copy(
     model: Path,
     graph: Any,
     target: Path,
-    beside: Companions,
+    beside: ModelReading,
     folder: Path,
     rename: dict[str, str],
     fixed_length: int | None,
@@ -159,7 +160,7 @@ def taken_in(
         shutil.copyfile(model, target)
     inputs, outputs = tensor_specs(graph_inputs(whole.graph)), tensor_specs(whole.graph.output)
     check_batch(inputs, shown)
-    exported = described(
+    exported = ready_export(
         beside,
         folder / "model.onnx",
         inputs=inputs,
@@ -186,7 +187,7 @@ def check_batch(inputs: dict[str, TensorSpec], shown: str) -> None:
 
 
 def convert(
-    taken: Path, exported: Exported, beside: Companions, precision: str, optimize: bool, keep_fp32: Sequence[str]
+    taken: Path, exported: Exported, beside: ModelReading, precision: str, optimize: bool, keep_fp32: Sequence[str]
 ) -> Path:
     """Make the engine's file of the one taken in, as `onnx_from_checkpoint` does of a traced one; what it came from."""
     whole = load_graph(taken)
@@ -219,7 +220,7 @@ def made_of(model: Path, precision: str, optimized: bool) -> dict[str, Any]:
     }
 
 
-def held(
+def comparison(
     taken: Path,
     before: Path,
     exported: Exported,

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tbgen.export.checkpoint.checkpoint import ModelReading
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.export.exported import Exported, exported_from_folder, record_of
 from tbgen.export.files import RECORD, whole_folder, write_json
 from tbgen.export.ready.adapt import INPUTS
-from tbgen.export.ready.companions import Companions, companions_from_folder, described, positions, write_companions
+from tbgen.export.ready.companions import companions_from_folder, positions, ready_export, write_companions
 from tbgen.export.ready.tryout import try_out
 from tbgen.export.run import Run
 from tbgen.export.tensorrt.cuda import gpu
@@ -72,18 +73,18 @@ def export_from_plan_file(
             # a GPU reads beyond a table without a word
             check_vocabulary(beside.tokenizer.tokenizer, beside.config["vocab_size"])
         shutil.copyfile(plan_file, new / PLAN)
-        exported = described(
+        exported = ready_export(
             beside, new / PLAN, inputs=loaded.plan.inputs, outputs=outputs, asked_length=None, shown=str(plan_file)
         )
         built = with_plan(exported, new, replace(loaded.plan, outputs=outputs), precision, loaded.card)
         try_out(built, loaded.run, str(plan_file))
         made = {**built.made, "optimized": False, "source": {plan_file.name: built.made["sha256"]}}
-        made["chosen"] = beside.chosen
+        made["chosen"] = beside.explanation
         write_json(new / RECORD, record_of(replace(built, made=made)))
     return exported_from_folder(folder)
 
 
-def check_plan(plan: Plan, beside: Companions, file: Path) -> None:
+def check_plan(plan: Plan, beside: ModelReading, file: Path) -> None:
     """Raise UserError for a plan that steps cannot stand around: its names and types are fixed once it is built."""
     wanted, given = beside.row.outputs, plan.outputs
     if not {"input_ids", "attention_mask"} <= set(plan.inputs) <= set(INPUTS) or not set(wanted) <= set(given):

@@ -81,9 +81,8 @@ def test_without_modules_json_the_kind_stands_in_another_file(auto: str, task: s
     # The library reads neither prompts nor an activation then.
     assert (found.sentence.prompts, found.sentence.prompt) == ({}, None)
     assert found.sentence.activation == {"CrossEncoder": "Sigmoid", "SparseEncoder": "relu"}.get(kind)
-    assert (
-        f"from {SETTINGS}, a {kind} of sentence-transformers without modules.json, so without prompts" in found.chosen
-    )
+    told_by = f"from {SETTINGS}, a {kind} of sentence-transformers without modules.json, so without prompts"
+    assert told_by in found.explanation
     (folder / SETTINGS).unlink()
     found = read(folder)
     assert found.task == task

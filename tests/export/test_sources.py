@@ -65,7 +65,9 @@ def test_a_label_count_gives_nameless_labels(pair: tuple[Path, Path, str]) -> No
     tokenizer, state, base = pair
     made = checkpoint_from_state(tokenizer, state, base=base, label_count=3)
     assert made.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
-    assert made.chosen.startswith("task text-classification, which a state dict does not tell and --task does (3 label")
+    assert made.explanation.startswith(
+        "task text-classification, which a state dict does not tell and --task does (3 label"
+    )
 
 
 @pytest.mark.parametrize(
