@@ -10,7 +10,6 @@ from typing import Any
 from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.checkpoint.weights import listed, state_of, wrapper_of
 from tbgen.export.errors import UserError, require
-from tbgen.export.sentence.pooling import pooled_model
 from tbgen.export.tasks.table import model_of
 
 # Buffers that older versions saved with the weights; today's models make them themselves.
@@ -56,7 +55,9 @@ def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = 
     refuse_gaps(checkpoint, loading)
     refuse_unrunnable(model.eval())
     if checkpoint.sentence and checkpoint.pooled:
-        model = pooled_model(model, checkpoint.sentence)
+        from tbgen.export.sentence.pooling import Pooled
+
+        model = Pooled(model, checkpoint.sentence.layers)
     model.taken_off = taken_off
     return model.eval()
 
