@@ -7,11 +7,8 @@ from pathlib import Path
 
 from tbgen.export.errors import UserError
 from tbgen.generator.check import (
-    batching,
-    ensemble,
+    clients,
     folders,
-    instances,
-    labels,
     lengths,
     onnx_graph,
     plan,
@@ -21,13 +18,19 @@ from tbgen.generator.check import (
     schema,
     settings,
     steps,
-    tensors,
     warm_up,
     wiring,
 )
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import CONFIG, Model, Repository, read_repository
 from tbgen.generator.releases import release_named
+from tbgen.generator.rules.core import config
+
+
+def core_config(model: Model) -> Iterator[Finding]:
+    """What Triton's core holds against the config by itself."""
+    yield from model.found(config.problems(model.config))
+
 
 ModelRule = Callable[[Model], Iterator[Finding]]
 RepositoryRule = Callable[[Model, Repository], Iterator[Finding]]
@@ -36,13 +39,10 @@ RepositoryRule = Callable[[Model, Repository], Iterator[Finding]]
 MODEL_RULES: tuple[ModelRule, ...] = (
     *schema.RULES,
     *folders.RULES,
-    *tensors.RULES,
-    *batching.RULES,
-    *instances.RULES,
     *settings.RULES,
-    *labels.RULES,
+    core_config,
+    *clients.RULES,
     *warm_up.RULES,
-    *ensemble.RULES,
     *onnx_graph.RULES,
     *ragged.RULES,
     *plan.RULES,
@@ -53,7 +53,7 @@ MODEL_RULES: tuple[ModelRule, ...] = (
 # Rules on a model among the others, or for a release.
 REPOSITORY_RULES: tuple[RepositoryRule, ...] = (
     *schema.REPOSITORY_RULES,
-    *tensors.REPOSITORY_RULES,
+    *clients.REPOSITORY_RULES,
     *onnx_graph.REPOSITORY_RULES,
     *python_model.REPOSITORY_RULES,
     *plan.REPOSITORY_RULES,

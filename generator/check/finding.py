@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Effect = Literal["refused", "fails", "advice"]
+from tbgen.generator.rules.problem import Effect
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ class Place:
 class Finding:
     """What is wrong with one model.
 
-    effect: refused = Triton does not load the model; fails = it loads, and requests fail or are answered wrongly;
-        advice = it works, but not as it was meant to, or only where the server has more than a stock container.
+    effect: as a rulebook's Problem has it.
     says: what Triton says of it, in its own words where it has any.
     """
 

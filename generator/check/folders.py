@@ -6,10 +6,11 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tbgen.generator.check.complete import BACKENDS
 from tbgen.generator.check.finding import Finding
-from tbgen.generator.check.model import CONFIG, NOT_VERSIONS, Model, onnx_file, version_of
+from tbgen.generator.check.model import CONFIG, Model
 from tbgen.generator.models.config import SHARED_BACKEND
+from tbgen.generator.rules.core.complete import BACKENDS, NOT_VERSIONS, version_of
+from tbgen.generator.rules.problem import missing_file
 
 ENSEMBLE = "ensemble"  # the platform that has no backend
 PLATFORMS = {(row.name, row.platform) for row in BACKENDS if row.platform}
@@ -35,10 +36,10 @@ SLIPS = {
 FUZZY = 5  # letters of a name from which on one or two other letters are a slip, and no other name
 # The other backends that NVIDIA's containers have, or had.
 NO_FILE_BACKENDS = ("dali", "fil", "identity", "repeat", "square", "tensorrtllm", "vllm", SHARED_BACKEND)
-NO_FILE = {
-    "python": "Failed to preinitialize Python stub: Python model file not found in '{file}'. Triton (2.51) then waits "
+NO_FILE = (  # of a Python model
+    "Failed to preinitialize Python stub: Python model file not found in '{file}'. Triton (2.51) then waits "
     "for the stub without end, and never becomes ready"
-}
+)
 
 
 def named_as_its_folder(model: Model) -> Iterator[Finding]:
@@ -184,19 +185,12 @@ def has_its_file(model: Model) -> Iterator[Finding]:
     config = model.config
     if config.backend not in FILE_BACKENDS or model.is_ensemble or config.platform == ENSEMBLE:
         return
-    for version in model.versions:
-        file = model.version_folder(version) / config.default_model_filename
-        if config.backend == "onnxruntime":
-            file = onnx_file(model, version)
-        if file.exists():
-            continue
-        yield model.refused(
-            "default_model_filename" if model.lines.at("default_model_filename") else model.file(file.parent),
-            NO_FILE.get(config.backend, "unable to find '{file}' for model instance '{name}'").format(
-                file=file, name=model.name
-            ),
-            remedy_for_file(file),
-        )
+    for file in map(model.engine_file, model.versions):
+        if not file.exists():
+            said = model.lines.at("default_model_filename")
+            where = "default_model_filename" if said else model.file(file.parent)
+            says = NO_FILE.format(file=file) if config.backend == "python" else missing_file(model.values, file)
+            yield model.refused(where, says, remedy_for_file(file))
 
 
 def remedy_for_file(file: Path) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tbgen.generator.check.finding import Finding
-from tbgen.generator.check.model import Model, Repository, onnx_file
+from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.onnx_graph import graphs_of
 from tbgen.generator.check.onnx_positions import first_position
-from tbgen.generator.check.plan import longest_of
 from tbgen.generator.check.python_source import STEPS, Source
 from tbgen.generator.check.steps import line_of
+from tbgen.generator.rules.core.requests import too_many_rows
 
 POSITION_TABLES = ("position_embeddings.weight", "embed_positions.weight", "wpe.weight", "position_embeddings")
 OFFSET_FAMILIES = ("roberta", "camembert", "mpnet", "bart")  # their tables begin with rows that hold no token
@@ -23,10 +23,15 @@ def positions_of(model: Model) -> int | None:
     for version, graph in graphs_of(model):
         for name, shape in graph.initializers.items():
             if name.endswith(POSITION_TABLES) and len(shape) == 2:
-                counted = first_position(onnx_file(model, version), name)
+                counted = first_position(model.engine_file(version), name)
                 usual = OFFSET if any(family in name for family in OFFSET_FAMILIES) else 0
                 return shape[0] - (usual if counted is None else counted)
     return None
+
+
+def longest_of_plan(model: Model) -> int | None:
+    """The most tokens that a profile of the plan takes; None when that is not known."""
+    return max((profile.most[1] for profile in model.plan.profiles), default=None) if model.plan else None
 
 
 def dims_within_positions(model: Model) -> Iterator[Finding]:
@@ -48,7 +53,7 @@ def texts_within_positions(model: Model, repository: Repository) -> Iterator[Fin
         for step in source.steps or ():
             longest = longest_length(step["settings"])
             for engine in engines_behind(model, source, repository) if longest else ():
-                positions = positions_of(engine) or longest_of(engine)
+                positions = positions_of(engine) or longest_of_plan(engine)
                 if positions and longest > positions:
                     says = f"{engine.name} fails on texts of more than {positions} tokens, and this lets in {longest}"
                     place = model.file(source.folder / STEPS, line_of(source, str(longest)))
@@ -88,8 +93,9 @@ def engine_is_there(model: Model, repository: Repository) -> Iterator[Finding]:
                 )
             elif engine.completed.max_batch_size < rows:
                 most = engine.completed.max_batch_size
-                says = f"inference request batch-size must be <= {most} for '{name}'"
-                yield model.fails(place, says, f"write max_batch_size: {most} in {STEPS}, or raise it in {name}")
+                yield model.fails(
+                    place, too_many_rows(name, most), f"write max_batch_size: {most} in {STEPS}, or raise it in {name}"
+                )
 
 
 def labels_for_each_class(model: Model, repository: Repository) -> Iterator[Finding]:

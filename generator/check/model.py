@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator
+import copy
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from google.protobuf import text_format
+from google.protobuf import json_format, text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from tbgen.generator.check.complete import complete_backend, complete_from_onnx
-from tbgen.generator.check.finding import Effect, Finding, Place
+from tbgen.export.exported import specs
+from tbgen.export.tensorrt.plan_runner import Plan
+from tbgen.export.tensorrt.profiles import profiles_of
+from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.lines import Lines
-from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile, read_onnx
+from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile, Tensor, read_onnx
 from tbgen.generator.check.python_source import Source, sources_in
+from tbgen.generator.models.config import values_from_config
 from tbgen.generator.releases import Release
+from tbgen.generator.repository import read_record
+from tbgen.generator.rules import onnxruntime, tensorrt
+from tbgen.generator.rules.core.complete import complete_backend, versions_of
+from tbgen.generator.rules.problem import Effect, Problem
 
 CONFIG = "config.pbtxt"
-NOT_VERSIONS = ("warmup", "initial_state", "configs")
 
 
 @dataclass
@@ -49,18 +57,24 @@ class Model:
     @cached_property
     def versions(self) -> tuple[int, ...]:
         """The versions that Triton loads, by the model's version policy, ascending."""
-        there = {version for name in self.folders if (version := version_of(name)) is not None}
-        policy = self.config.version_policy
-        if policy.HasField("specific"):
-            return tuple(sorted(there & set(policy.specific.versions)))
-        if policy.HasField("all"):
-            return tuple(sorted(there))
-        newest = policy.latest.num_versions if policy.HasField("latest") else 1
-        return tuple(sorted(sorted(there, reverse=True)[:newest]))
+        return versions_of(self.config, self.folders)
 
     def version_folder(self, version: int) -> Path:
         """Where Triton looks for the files of a version."""
         return self.folder / str(version)
+
+    def engine_file(self, version: int) -> Path:
+        """Where the backend looks for a version's file."""
+        if self.config.backend == "onnxruntime":
+            return onnxruntime.model_file(self.values, self.version_folder(version))
+        return self.version_folder(version) / self.config.default_model_filename
+
+    def engine_files(self, backend: str) -> dict[int, Path]:
+        """Version -> the file, of those that are there; of models of this backend alone."""
+        if self.config.backend != backend:
+            return {}
+        files = {version: self.engine_file(version) for version in self.versions}
+        return {version: file for version, file in files.items() if file.is_file()}
 
     @property
     def is_ensemble(self) -> bool:
@@ -70,10 +84,19 @@ class Model:
     @cached_property
     def graphs(self) -> dict[int, OnnxFile | NotOnnx]:
         """Version -> the ONNX file's graph, or why it has none. Of ONNX models only; not of versions without a file."""
-        if self.config.backend != "onnxruntime":
-            return {}
-        files = {version: onnx_file(self, version) for version in self.versions}
-        return {version: graph_of(file) for version, file in files.items() if file.is_file()}
+        return {version: graph_of(file) for version, file in self.engine_files("onnxruntime").items()}
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        """The TensorRT plan, by tbgen's record (a plan opens on a GPU only), as long as it is the one that it wrote."""
+        sizes = {file.stat().st_size for file in self.engine_files("tensorrt").values()}
+        try:
+            export = (read_record(self.folder) or {})["export"]
+            inputs, outputs = specs(export["inputs"]), specs(export["outputs"])
+            made, same = export["made"], sizes == {export["size"]}
+            return Plan(inputs, outputs, tuple(profiles_of(made)), made["tensorrt"]["version"]) if same else None
+        except (KeyError, TypeError, AttributeError):
+            return None
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
@@ -88,10 +111,27 @@ class Model:
         return not self.parse_error and bool(self.completed.input and self.completed.output)
 
     @cached_property
+    def values(self) -> dict[str, Any]:
+        """The config in plain values, as a backend reads it."""
+        return values_from_config(self.config)
+
+    @cached_property
+    def completed_values(self) -> dict[str, Any]:
+        """The plain values as Triton completes them from the engine's file; unchanged where it cannot."""
+        values, graph = copy.deepcopy(self.values), self.graphs.get(self.versions[-1]) if self.versions else None
+        with suppress(ValueError):  # a rule says it
+            if isinstance(graph, OnnxFile) and onnxruntime.lacks_tensors(values):
+                onnxruntime.complete_config(values, specs_of(graph.required), specs_of(graph.outputs))
+            elif self.plan and not (values["input"] and values["output"]):
+                tensorrt.complete_config(values, self.plan)
+        return values
+
+    @cached_property
     def completed(self) -> ModelConfig:
         """The config as Triton completes it from the engine's file."""
-        graph = self.graphs.get(self.versions[-1]) if self.versions else None
-        return complete_from_onnx(self.config, graph) if isinstance(graph, OnnxFile) else self.config
+        if self.completed_values == self.values:
+            return self.config
+        return json_format.ParseDict(self.completed_values, ModelConfig())
 
     def at(self, path: str = "") -> Place:
         """The place of a field of the config."""
@@ -101,6 +141,11 @@ class Model:
     def file(self, path: Path, line: int | None = None) -> Place:
         """A place in a file of the model."""
         return Place(f"{self.name}/{path.relative_to(self.folder)}", line)
+
+    def found(self, problems: Iterable[Problem]) -> Iterator[Finding]:
+        """What a rulebook finds, as findings on this model."""
+        for problem in problems:
+            yield self.finding(problem.effect, problem.where, problem.says, problem.mend)
 
     def finding(self, effect: Effect, place: Place | str, says: str, mend: str) -> Finding:
         """A finding on this model; a place given as text is a field of its config."""
@@ -162,18 +207,9 @@ def read_model(folder: Path) -> Model:
     return model
 
 
-def version_of(name: str) -> int | None:
-    """The version of a folder's name as Triton reads it: the number it begins with; None when it is no version."""
-    if name in NOT_VERSIONS or (len(name) > 1 and name[0] == "0"):
-        return None
-    found = re.match(r"\s*[+-]?\d+", name)
-    return int(found[0]) if found else None
-
-
-def onnx_file(model: Model, version: int) -> Path:
-    """Where NVIDIA's onnxruntime backend looks: the file, or the model.onnx in a folder of that name."""
-    file = model.version_folder(version) / (model.config.default_model_filename or "model.onnx")
-    return file / "model.onnx" if file.is_dir() else file
+def specs_of(tensors: Mapping[str, Tensor]) -> onnxruntime.Specs:
+    """A graph's tensors as the backend reads them."""
+    return {name: (tensor.data_type, list(tensor.shape)) for name, tensor in tensors.items()}
 
 
 def graph_of(file: Path) -> OnnxFile | NotOnnx:

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from tritonclient.grpc.model_config_pb2 import BatchInput, DataType, ModelConfig, ModelInput, ModelOutput
+from tritonclient.grpc.model_config_pb2 import BatchInput, DataType, ModelConfig, ModelInput
 
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.onnx_file import Tensor
-from tbgen.generator.check.onnx_graph import (
-    axes_of_tokens,
-    dims_problem,
-    graphs_of,
-    scatter_text,
-    scattered,
-)
-from tbgen.generator.check.tensors import BATCH_TYPES, config_dims, shape_text
+from tbgen.generator.check.onnx_graph import axes_of_tokens, graphs_of, scatter_text, scattered
 from tbgen.generator.data_types import TO_ONNX
+from tbgen.generator.rules import onnxruntime
+from tbgen.generator.rules.core.tensors import BATCH_TYPES
+from tbgen.generator.rules.problem import Json, configured_dims, shape_text
 
 ITEM_SHAPE = BatchInput.BATCH_ITEM_SHAPE
 KIND_OF_RANK = {1: "BATCH_ITEM_SHAPE_FLATTEN", 2: "BATCH_ITEM_SHAPE"}
@@ -31,29 +28,26 @@ PER_REQUEST = (
     BatchInput.BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO,
 )
 MIXED_UP = "answers row k of all tokens as item k"
-FAILS = "loads, and each request fails: onnx runtime error"
+FAILS = "loads, and each request fails:"
 
 
 def added_inputs_are_the_graphs(model: Model) -> Iterator[Finding]:
     """What batch_input adds are inputs of the graph, of its types and ranks; with them the graph has all its inputs."""
     config = model.completed
     for _, graph in graphs_of(model) if config.batch_input else ():
+        for problem in onnxruntime.run_problems(model.completed_values, graph.required, graph.inputs):
+            yield from model.found([replace(problem, says=f"{FAILS} {problem.says}")])
         brought = {tensor.name for tensor in config.input}
-        targets = {name for row in config.batch_input for name in row.target_name}
-        lacking = [name for name in graph.required if name not in brought | targets]
-        mend = f'write target_name: "{lacking[0]}"' if lacking else f"the graph takes {', '.join(graph.required)}"
         for index, row in enumerate(config.batch_input):
-            where = f"batch_input[{index}].target_name"
+            where = f"batch_input[{index}]"
             for name in row.target_name:
                 if name in brought:
-                    yield model.fails(where, f"loads, and gives '{name}' beside the one that requests bring", mend)
-                elif name not in graph.inputs:
-                    yield model.fails(where, f"{FAILS} 1: Failed to find input name in the mapping: {name}", mend)
-                else:
-                    yield from added_input_is_the_graphs(model, f"batch_input[{index}]", row, name, graph.inputs[name])
-        counted = len(config.input) + len(config.batch_input)
-        if lacking and targets <= graph.inputs.keys() - brought and counted == len(graph.required):
-            yield model.fails("batch_input[0]", f"{FAILS} 1: Missing Input: {lacking[0]}", mend)
+                    says = f"loads, and gives '{name}' beside the one that requests bring"
+                    lacking = [each for each in graph.required if each not in (*brought, *row.target_name)]
+                    mend = f'write target_name: "{lacking[0]}"' if lacking else "name an input that none brings"
+                    yield model.fails(f"{where}.target_name", says, mend)
+                elif name in graph.inputs:
+                    yield from added_input_is_the_graphs(model, where, row, name, graph.inputs[name])
 
 
 def added_input_is_the_graphs(model: Model, where: str, row: BatchInput, name: str, there: Tensor) -> Iterator[Finding]:
@@ -63,13 +57,15 @@ def added_input_is_the_graphs(model: Model, where: str, row: BatchInput, name: s
         says = f"Unexpected input data type. Actual: ({TO_ONNX[given]}) , expected: ({TO_ONNX[there.data_type]})"
         write, export = f"write data_type: {there.data_type}", f"export the graph with an INT32 {name}"
         mend = write if there.data_type in BATCH_TYPES else f"{export}: Triton adds {' or '.join(BATCH_TYPES)}"
-        yield model.fails(f"{where}.data_type", f"{FAILS} 2: {says}", mend)
+        yield model.fails(f"{where}.data_type", f"{FAILS} onnx runtime error 2: {says}", mend)
     if rank != len(there.shape):
         says = f"Invalid rank for input: {name} Got: {rank} Expected: {len(there.shape)}"
         kind = KIND_OF_RANK.get(len(there.shape))
         mend = f"write kind: {kind}" if kind else f"export the graph with one number an item in {name}"
         yield model.fails(
-            f"{where}.kind", f"{FAILS} 2: {says} Please fix either the inputs/outputs or the model.", mend
+            f"{where}.kind",
+            f"{FAILS} onnx runtime error 2: {says} Please fix either the inputs/outputs or the model.",
+            mend,
         )
 
 
@@ -95,28 +91,27 @@ def ragged_items_have_one_axis(model: Model) -> Iterator[Finding]:
 
 def outputs_of_tokens_go_to_their_requests(model: Model) -> Iterator[Finding]:
     """An output along the tokens is cut up by a batch_output, with sizes that are the graph's."""
-    config = model.completed
     for _, graph in graphs_of(model):
-        tokens = axes_of_tokens(config, graph)
-        for index, tensor in enumerate(config.output):
-            there = graph.outputs.get(tensor.name)
-            if there and (problem := scatter_problem(config, tensor, there, along=bool(there.axes & tokens))):
+        tokens = axes_of_tokens(model.completed, graph)
+        for index, tensor in enumerate(model.completed_values["output"]):
+            there, where = graph.outputs.get(tensor["name"]), f"output[{index}]"
+            if there and (problem := scatter_problem(model, where, tensor, there, along=bool(there.axes & tokens))):
                 says, mend = problem
-                yield model.fails(f"output[{index}].dims", f"loads, and {says}", mend)
+                yield model.fails(f"{where}.dims", f"loads, and {says}", mend)
 
 
-def scatter_problem(config: ModelConfig, tensor: ModelOutput, there: Tensor, *, along: bool) -> tuple[str, str] | None:
+def scatter_problem(model: Model, where: str, tensor: Json, there: Tensor, *, along: bool) -> tuple[str, str] | None:
     """Why the values of an output do not go to the requests that they are of, and how to mend it.
 
     along: whether the graph gives it along the tokens of all items.
     """
-    dims, batching = config_dims(tensor), config.max_batch_size > 0
-    if not (row := scattered(config, tensor.name)):
-        if not (along and batching) or dims_problem(config, tensor, there.shape):
+    config, values, shape = model.completed, model.completed_values, list(there.shape)
+    if not (row := scattered(config, tensor["name"])):
+        if not (along and config.max_batch_size) or any(onnxruntime.dims_problems(values, where, tensor, shape)):
             return None
-        return MIXED_UP, f"write -1 for the tokens before the other dims, and {scatter_text(config, tensor.name)}"
+        return MIXED_UP, f"write -1 for the tokens before the other dims, and {scatter_text(config, tensor['name'])}"
     source = next((each for each in config.input if each.name in row.source_input), None)
-    says = cut_problem(config, dims, source, there, along) if source else ""
+    says = cut_problem(config, configured_dims(tensor), source, there, along) if source else ""
     last = [size for size in there.shape[1:] if size != -1]
     return (says, f"write dims: {shape_text([*source.dims, *last] if along else last)}") if source and says else None
 

@@ -9,20 +9,19 @@ from collections.abc import Iterator
 
 from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelWarmup
 
-from tbgen.export.tensorrt.profiles import Profile, profiles_of
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.folders import FILE_BACKENDS
-from tbgen.generator.check.instances import group_name
 from tbgen.generator.check.lengths import positions_of
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.onnx_file import OnnxFile
-from tbgen.generator.check.plan import numbers_of, record_of_plan
 from tbgen.generator.check.python_source import class_named, method_named
 from tbgen.generator.check.records import longest_recorded
-from tbgen.generator.check.tensors import shape_text
 from tbgen.generator.check.warm_up_data import data_of_an_input, rows_of
-from tbgen.generator.data_types import protocol_name
 from tbgen.generator.models.config import PYTHON_BACKENDS
+from tbgen.generator.rules import tensorrt
+from tbgen.generator.rules.core.instances import group_name
+from tbgen.generator.rules.core.requests import missing_inputs, other_shape, other_type, quoted, too_few_inputs
+from tbgen.generator.rules.problem import shape_text, takes
 
 TOKENS = "input_ids"
 ENDS = "; such a sample can end the server itself, with all its models"
@@ -57,29 +56,17 @@ def asks_others(model: Model, sample: ModelWarmup, where: str) -> Iterator[Findi
 
 def all_inputs(model: Model, sample: ModelWarmup, where: str) -> Iterator[Finding]:
     """A sample brings every input that is not optional. Triton itself counts them, and does not ask which they are."""
-    known = model.completed.input
-    needed = [tensor.name for tensor in known if not tensor.optional]
-    missing = [name for name in needed if name not in sample.inputs]
-    brought = [tensor.name for tensor in known if tensor.name in sample.inputs]
+    config = model.completed
+    missing = missing_inputs(config, sample.inputs)
+    brought = sorted(tensor.name for tensor in config.input if tensor.name in sample.inputs)
     if not missing:
         return
-    mend = f"add inputs for {', '.join(missing)}"
+    mend, needed = f"add inputs for {', '.join(missing)}", [tensor for tensor in config.input if not tensor.optional]
     if len(brought) >= len(needed) and model.config.backend in PYTHON_BACKENDS:
         says = f"runs '{sample.name}' without the required input(s) {quoted(missing)}"
         yield model.advice(where, says, mend)
-        return
-    count = (
-        f"{len(known)} inputs"
-        if len(needed) == len(known)
-        else f"number of inputs between {len(needed)} and {len(known)}"
-    )
-    got = f"{len(brought)} inputs for model '{model.name}'. Got input(s) {quoted(brought)}"
-    yield model.refused(
-        where,
-        f"expected {count} but got {got}, but missing required input(s) {quoted(missing)}. "
-        "Please provide all required input(s).",
-        mend,
-    )
+    else:
+        yield model.refused(where, too_few_inputs(config, brought, missing), mend)
 
 
 def as_many_rows(model: Model, sample: ModelWarmup, where: str) -> Iterator[Finding]:
@@ -87,7 +74,7 @@ def as_many_rows(model: Model, sample: ModelWarmup, where: str) -> Iterator[Find
     most = model.completed.max_batch_size
     if sample.batch_size <= max(1, most) or (not most and completes_itself(model)):
         return
-    instance = f"{group_name(model, 0)}_0" if model.config.instance_group else model.name
+    instance = f"{group_name(model.config, 0)}_0" if model.config.instance_group else model.name
     says = f"batch size {sample.batch_size} for '{instance}', max allowed is {most}"
     mend = f"write batch_size: {max(1, most)}, or let max_batch_size be {sample.batch_size}"
     looks = model.config.backend in (*FILE_BACKENDS, *PYTHON_BACKENDS)
@@ -103,22 +90,15 @@ def completes_itself(model: Model) -> bool:
 
 def lengths_of_the_plan(model: Model, sample: ModelWarmup, where: str) -> Iterator[Finding]:
     """One of a plan's listed profiles takes the sample's rows and tokens."""
-    record, dims = record_of_plan(model), list(sample.inputs[TOKENS].dims) if TOKENS in sample.inputs else []
-    if record is None or len(dims) != 1:
+    dims = list(sample.inputs[TOKENS].dims) if TOKENS in sample.inputs else []
+    if model.plan is None or len(dims) != 1:
         return
-    sizes, profiles = (sample.batch_size, dims[0]), profiles_of(record["made"])
-    listed = {number for group in model.config.instance_group for number in numbers_of(group)} or {0}
-    asked = [profile for number, profile in enumerate(profiles) if number in listed]
-    if asked and not any(takes(profile, sizes) for profile in asked):
-        rows, tokens = sizes
+    rows, tokens = sample.batch_size, dims[0]
+    asked = list(tensorrt.listed_profiles(model.values, model.plan).values())
+    if asked and not any(profile.takes(rows, tokens) for profile in asked):
         says = f"failed to run warmup sample '{sample.name}': no listed profile takes {rows} x {tokens}{ENDS}"
         ranges = ", ".join(f"{p.least[0]}-{p.most[0]} x {p.least[1]}-{p.most[1]}" for p in asked)
         yield model.refused(where, says, f"the profiles take {ranges} (rows x tokens)")
-
-
-def takes(profile: Profile, sizes: tuple[int, int]) -> bool:
-    """Whether a profile takes so many rows of so many tokens."""
-    return all(least <= size <= most for least, size, most in zip(profile.least, sizes, profile.most, strict=True))
 
 
 def warm_up_input(model: Model, sample: ModelWarmup, name: str, where: str) -> Iterator[Finding]:
@@ -128,9 +108,8 @@ def warm_up_input(model: Model, sample: ModelWarmup, name: str, where: str) -> I
     if tensor is None:
         yield from of_no_input(model, name, data, where)
     elif tensor.data_type != data.data_type:
-        given, wanted = (protocol_name(DataType.Name(each.data_type)) for each in (data, tensor))
-        says = f"inference input '{name}' data-type is '{given}', but model '{model.name}' expects '{wanted}'"
-        yield model.refused(where, says, f"write data_type: {DataType.Name(tensor.data_type)}")
+        given, wanted = (DataType.Name(each.data_type) for each in (data, tensor))
+        yield model.refused(where, other_type(model.name, name, given, wanted), f"write data_type: {wanted}")
     if -1 in data.dims:
         says = f"warmup setting expects all variable-size dimensions are specified for input '{name}'"
         yield model.refused(where, says, "write a size for each dimension")
@@ -165,15 +144,12 @@ def of_no_input(model: Model, name: str, data: ModelWarmup.Input, where: str) ->
 
 def dims_of_the_config(model: Model, tensor: ModelInput, data: ModelWarmup.Input, where: str) -> Iterator[Finding]:
     """The dims are the config's, of any size where these are open."""
-    fits = len(tensor.dims) == len(data.dims) and all(a in (-1, b) for a, b in zip(tensor.dims, data.dims, strict=True))
-    if not fits:
-        batch = [-1] if model.completed.max_batch_size else []
-        yield model.refused(
-            where,
-            f"unexpected shape for input '{tensor.name}' for model '{model.name}'. Expected "
-            f"{shape_text([*batch, *tensor.dims])}, got {shape_text([*([1] if batch else []), *data.dims])}",
-            f"write dims as the config has them: {shape_text(tensor.dims)}",
-        )
+    if not takes(tensor.dims, data.dims):
+        wanted, given = list(tensor.dims), list(data.dims)
+        if model.completed.max_batch_size:
+            wanted, given = [-1, *wanted], [1, *given]
+        mend = f"write dims as the config has them: {shape_text(tensor.dims)}"
+        yield model.refused(where, other_shape(model.name, tensor.name, wanted, given), mend)
 
 
 def length_of_the_model(model: Model, sample: ModelWarmup, name: str, where: str) -> Iterator[Finding]:
@@ -189,11 +165,6 @@ def length_of_the_model(model: Model, sample: ModelWarmup, name: str, where: str
     elif not positions and read and tokens > read:
         says = f"warms up {tokens} tokens, and its tokenizer lets in {read}"
         yield model.advice(where, says, f"write dims: [ {read} ], and as many ids")
-
-
-def quoted(names: list[str]) -> str:
-    """Names as Triton lists them."""
-    return f"[{','.join(repr(name) for name in sorted(names))}]"
 
 
 RULES = (warm_up,)

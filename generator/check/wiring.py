@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelOutput
 
-from tbgen.generator.check.ensemble import STEP
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
-from tbgen.generator.check.tensors import shape_text
+from tbgen.generator.rules.core.ensemble import STEP
+from tbgen.generator.rules.problem import alike, shape_text
 
 Step: TypeAlias = Any  # ModelEnsembling.Step, a message that types cannot name
 
@@ -188,11 +188,6 @@ def difference(first: Wire, second: Wire) -> str:
             f"{shape_text(second.full)} is inferred from model {second.model}"
         )
     return ""
-
-
-def alike(first: Sequence[int], second: Sequence[int]) -> bool:
-    """Equal up to open dimensions."""
-    return len(first) == len(second) and all(a == b or -1 in (a, b) for a, b in zip(first, second, strict=True))
 
 
 REPOSITORY_RULES = (steps_are_there, no_circle, batches_fit, tensors_fit, decoupled_steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from collections.abc import Iterator
@@ -11,22 +12,33 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from google.protobuf import text_format
+from google.protobuf import json_format, text_format
+from tritonclient.grpc.model_config_pb2 import DataType
 
 import tbgen.backends
 from tbgen.backends.chain import module_from_file
 from tbgen.export.errors import UserError
-from tbgen.generator.data_types import data_type_of, protocol_name
+from tbgen.generator.data_types import data_type_of
 from tbgen.generator.local import backend_utils as utils
-from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_text
+from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_text, values_from_config
+from tbgen.generator.rules.core.complete import complete_backend, versions_of
+from tbgen.generator.rules.core.config import problems
+from tbgen.generator.rules.core.requests import (
+    missing_inputs,
+    other_shape,
+    other_type,
+    too_few_inputs,
+    too_many_rows,
+)
+from tbgen.generator.rules.problem import takes
 
-STANDINS = Path(__file__).parents[1] / "standins"  # for NVIDIA's C++ backends
+GENERATOR = Path(__file__).parents[1]
+STANDINS = GENERATOR / "standins"  # for NVIDIA's C++ backends
 FOLDERS = {  # of the backends' files
     SHARED_BACKEND: Path(next(iter(tbgen.backends.__path__))),
     "onnxruntime": STANDINS / "onnxruntime",
     "tensorrt": STANDINS / "tensorrt",
 }
-BACKENDS = {"onnxruntime_onnx": "onnxruntime", "tensorrt_plan": "tensorrt"}  # by platform
 
 Tensors = dict[str, np.ndarray]
 
@@ -40,11 +52,12 @@ class Refused(ValueError):
 
 
 class LoadedModel:
-    """A constructed TritonPythonModel and what it is asked with."""
+    """A constructed TritonPythonModel and what it is asked with; its config as it completed it."""
 
-    def __init__(self, model: Any, module: Any) -> None:
+    def __init__(self, model: Any, module: Any, config: ModelConfig) -> None:
         self.model = model
         self.module = module
+        self.config = config
 
     def answer(self, inputs: Tensors, parameters: str, names: set[str]) -> Tensors:
         """The named outputs for one request, strings as bytes. Raises Refused, and whatever the model raises."""
@@ -64,21 +77,27 @@ class LoadedModel:
 
 
 def model_config(folder: Path) -> ModelConfig:
-    """The configuration of a model folder with the name and the backend that Triton fills in. Raises UserError."""
+    """The configuration of a model folder as Triton's core completes it. Raises UserError where the core refuses it."""
     file = folder / "config.pbtxt"
     try:
         config = config_from_text(file.read_text(encoding="utf-8"))
     except text_format.ParseError as error:
         raise UserError(f"{file} is no configuration of a model: {error}") from error
-    config.name = config.name or folder.name
-    config.backend = config.backend or BACKENDS.get(config.platform, "")
+    complete_backend(config, folder, folders_of(folder))
+    for problem in problems(config):
+        if problem.effect == "refused":
+            raise UserError(f"Triton does not load the model {folder.name}: {problem.says}; {problem.mend}")
     return config
+
+
+def folders_of(folder: Path) -> list[str]:
+    """The folders in a model's."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
 
 def version_folder(folder: Path, config: ModelConfig, version: int) -> Path:
     """The folder of a version; -1 is the latest that the version policy serves. Raises UserError."""
-    there = sorted(int(path.name) for path in folder.iterdir() if path.is_dir() and path.name.isdecimal())
-    served = [number for number in there if number in config.version_policy.specific.versions] or there
+    served = versions_of(config, folders_of(folder))
     if not served or (version > 0 and version not in served):
         raise UserError(f"{folder} has no version {version if version > 0 else 'folder'}")
     return folder / str(version if version > 0 else served[-1])
@@ -88,15 +107,15 @@ def load_model(config: ModelConfig, folder: Path, module: ModuleType) -> LoadedM
     """Execute the model's file and initialize the model, as Triton's stub does. Raises UserError."""
     module.get_model_dir = lambda: str(folder)  # type: ignore[attr-defined]
     file = model_file(config, folder)
-    settings = plain(config)
+    settings = values_from_config(config)
     with siblings(file.parent):
-        kind = module_from_file(f"tbgen_run_{config.name}", file).TritonPythonModel
+        kind = module_of_model(f"tbgen_run_{config.name}", file).TritonPythonModel
         if hasattr(kind, "auto_complete_config") and not (config.input and config.output):
             settings = kind.auto_complete_config(utils.ModelConfig(settings)).as_dict()
         model = kind()
         if hasattr(model, "initialize"):
             model.initialize(arguments(config, settings, folder))
-    return LoadedModel(model, module)
+    return LoadedModel(model, module, json_format.ParseDict(settings, ModelConfig()))
 
 
 def model_file(config: ModelConfig, folder: Path) -> Path:
@@ -111,6 +130,17 @@ def model_file(config: ModelConfig, folder: Path) -> Path:
             + (f"no file {file}" if config.backend == "python" else f"its backend is {config.backend!r}")
         )
     return file
+
+
+def module_of_model(name: str, file: Path) -> ModuleType:
+    """A model's Python file; a stand-in finds the generator's rulebooks, as if they were laid beside it."""
+    if STANDINS not in file.parents:
+        return module_from_file(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(GENERATOR)])
+    assert spec and spec.loader
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def arguments(config: ModelConfig, settings: dict[str, Any], folder: Path) -> dict[str, str]:
@@ -143,65 +173,25 @@ def siblings(folder: Path) -> Iterator[None]:
         sys.modules.update(before)
 
 
-def plain(message: Any) -> dict[str, Any]:
-    """A message as Triton's JSON has it: all plain fields, numbers as numbers, messages where they are set."""
-    values: dict[str, Any] = {}
-    for field in message.DESCRIPTOR.fields:
-        value = getattr(message, field.name)
-        if field.message_type and field.message_type.GetOptions().map_entry:
-            values[field.name] = {
-                key: plain(each) if hasattr(each, "DESCRIPTOR") else each for key, each in value.items()
-            }
-        elif isinstance(value, (bool, int, float, str, bytes)):
-            if field.containing_oneof is None or message.HasField(field.name):
-                values[field.name] = named(field, value)
-        elif hasattr(value, "DESCRIPTOR"):
-            if message.HasField(field.name):
-                values[field.name] = plain(value)
-        else:
-            values[field.name] = [plain(each) if hasattr(each, "DESCRIPTOR") else named(field, each) for each in value]
-    return values
-
-
-def named(field: Any, value: Any) -> Any:
-    """A plain value; an enum's by its name."""
-    return field.enum_type.values_by_number[value].name if field.enum_type else value
-
-
 def check_request(config: ModelConfig, inputs: Tensors) -> None:
     """Hold a request against the configuration, in the server's words. Raises Refused."""
     known = {tensor.name: tensor for tensor in config.input}
     for name in inputs:
         if name not in known:
             raise Refused(f"unexpected inference input '{name}' for model '{config.name}'")
-    needed = [tensor.name for tensor in config.input if not tensor.optional]
-    if missing := sorted(set(needed) - inputs.keys()):
-        raise Refused(
-            f"expected {len(needed)} inputs but got {len(inputs)} inputs for model '{config.name}'. "
-            f"Got input(s) {sorted(inputs)}, but missing required input(s) {missing}. "
-            "Please provide all required input(s)."
-        )
+    if missing := missing_inputs(config, inputs):
+        raise Refused(too_few_inputs(config, inputs, missing))
     for name, array in inputs.items():
         check_tensor(config, known[name], array)
 
 
 def check_tensor(config: ModelConfig, tensor: Any, array: np.ndarray) -> None:
     """Hold an array against its type, dims and batch size. Raises Refused."""
-    kind = data_type_of(array)
-    wanted = ModelConfig.DESCRIPTOR.file.enum_types_by_name["DataType"].values_by_number[tensor.data_type].name
-    if kind != wanted:
-        given, expected = map(protocol_name, (kind, wanted))
-        raise Refused(
-            f"inference input '{tensor.name}' data-type is '{given}', but model '{config.name}' expects '{expected}'"
-        )
-    batching = config.max_batch_size > 0
+    given, wanted, batching = data_type_of(array), DataType.Name(tensor.data_type), config.max_batch_size > 0
+    if given != wanted:
+        raise Refused(other_type(config.name, tensor.name, given, wanted))
     if batching and array.ndim and array.shape[0] > config.max_batch_size:
-        raise Refused(f"inference request batch-size must be <= {config.max_batch_size} for '{config.name}'")
-    dims = [-1, *tensor.dims] if batching else list(tensor.dims)
-    fits = len(dims) == array.ndim and all(dim in (-1, size) for dim, size in zip(dims, array.shape, strict=True))
-    if not fits:
-        shown = [f"[{','.join(map(str, shape))}]" for shape in (dims, array.shape)]
-        raise Refused(
-            f"unexpected shape for input '{tensor.name}' for model '{config.name}'. "
-            f"Expected {shown[0]}, got {shown[1]}. "
-        )
+        raise Refused(too_many_rows(config.name, config.max_batch_size))
+    dims = [-1] * batching + list(tensor.dims)
+    if not takes(dims, array.shape):
+        raise Refused(f"{other_shape(config.name, tensor.name, dims, array.shape)}. ")

@@ -66,10 +66,23 @@ class LocalModels:
         return json_format.MessageToDict(self.message(model), preserving_proto_field_name=True)
 
     def message(self, model: str) -> ModelConfig:
-        """The model's configuration with what Triton fills in. Raises NoSuchName, UserError."""
+        """The model's configuration with what Triton and its backend fill in. Raises NoSuchName, UserError."""
         if not self.ready(model):
             raise NoSuchName("model", model, list(self.states()))
-        return model_config(self.repository / model)
+        config = model_config(self.repository / model)
+        if config.input and config.output:
+            return config
+        with standing_in(self.module):
+            return self.model(model, config, -1).config
+
+    def model(self, name: str, config: ModelConfig, version: int) -> LoadedModel:
+        """A model that runs here, loaded when it is first asked. Raises UserError."""
+        with self.loading:
+            key = (name, version)
+            if key not in self.loaded:
+                folder = version_folder(self.repository / name, config, version)
+                self.loaded[key] = load_model(config, folder, self.module)
+            return self.loaded[key]
 
     def infer(
         self, model: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any] | None = None
@@ -98,12 +111,7 @@ class LocalModels:
         names = wanted or {tensor.name for tensor in config.output}
         if config.platform == "ensemble":
             return self.answer_ensemble(config, inputs, parameters, names)
-        with self.loading:
-            key = (name, version)
-            if key not in self.loaded:
-                folder = version_folder(self.repository / name, config, version)
-                self.loaded[key] = load_model(config, folder, self.module)
-        return self.loaded[key].answer(inputs, parameters, names)
+        return self.model(name, config, version).answer(inputs, parameters, names)
 
     def answer_ensemble(self, config: ModelConfig, inputs: Tensors, parameters: str, names: set[str]) -> Tensors:
         """Pass tensors from step to step as the wiring says, each step as soon as it has all that it takes."""

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import BatchInput, ModelConfig, ModelDynamicBatching, ModelInstanceGroup
+from tritonclient.grpc.model_config_pb2 import BatchInput, ModelDynamicBatching, ModelInstanceGroup
+from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfig
 
 from tbgen.backends.chain import chain_tensors
 from tbgen.export.layout import LENGTHS
-
-__all__ = ["ModelConfig", "config_from_text", "engine_config", "ensemble_config", "python_config", "text_from_config"]
 
 SHARED_BACKEND = "tbgen"  # the Python-based backend that holds the code of the steps once
 CACHE_BYTES = 64 << 20
@@ -130,3 +129,30 @@ def text_from_config(config: ModelConfig) -> str:
 def config_from_text(text: str) -> ModelConfig:
     """The message of a config.pbtxt. Raises text_format.ParseError."""
     return text_format.Parse(text, ModelConfig())
+
+
+def values_from_config(message: Any) -> dict[str, Any]:
+    """A message as Triton's JSON has it: all plain fields, numbers as numbers, messages where they are set."""
+    values: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            values[field.name] = {
+                key: values_from_config(each) if hasattr(each, "DESCRIPTOR") else each for key, each in value.items()
+            }
+        elif isinstance(value, (bool, int, float, str, bytes)):
+            if field.containing_oneof is None or message.HasField(field.name):
+                values[field.name] = named(field, value)
+        elif hasattr(value, "DESCRIPTOR"):
+            if message.HasField(field.name):
+                values[field.name] = values_from_config(value)
+        else:
+            values[field.name] = [
+                values_from_config(each) if hasattr(each, "DESCRIPTOR") else named(field, each) for each in value
+            ]
+    return values
+
+
+def named(field: Any, value: Any) -> Any:
+    """A plain value; an enum's by its name."""
+    return field.enum_type.values_by_number[value].name if field.enum_type else value

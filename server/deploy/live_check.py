@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tbgen.export.errors import UserError
-from tbgen.generator.check.finding import Effect, Finding, Place
+from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import CONFIG
+from tbgen.generator.rules.problem import Effect
 from tbgen.server.client.connection import Connection
 from tbgen.server.client.smoke import smoke
 

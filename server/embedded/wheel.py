@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tbgen.export.errors import MissingExtra, UserError
-from tbgen.generator.local.model import STANDINS
+from tbgen.generator.local.model import GENERATOR, STANDINS
 from tbgen.generator.models.shared_backend import write_backend
 
 UTF8 = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}  # else Korean labels fail in the stub
@@ -81,7 +81,14 @@ def assemble_backends(wheel: Wheel, folder: Path) -> None:
     shutil.copy2(wheel.stub, python)
     for engine in STANDINS.iterdir():
         if (engine / "model.py").exists():
-            shutil.copytree(engine, folder / engine.name, ignore=shutil.ignore_patterns("__pycache__"))
+            lay_standin(engine, folder / engine.name)
+
+
+def lay_standin(engine: Path, folder: Path) -> None:
+    """Lay a stand-in into its backend's folder, with the rulebooks that it reads."""
+    shutil.copytree(engine, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(GENERATOR / "rules", folder / "rules", ignore=shutil.ignore_patterns("__pycache__", "core"))
+    shutil.copy2(GENERATOR / "data_types.py", folder)
 
 
 def server_environment(wheel: Wheel) -> dict[str, str]:

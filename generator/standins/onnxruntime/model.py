@@ -1,7 +1,8 @@
 """Stands in for NVIDIA's C++ onnxruntime backend: the same config.pbtxt, parameters, refusals and answers, in Python.
 
-The embedded server lays this file into its backend directory as `onnxruntime/model.py`; every model whose configuration
-says `backend: "onnxruntime"` or `platform: "onnxruntime_onnx"` is then served by it, one process an instance.
+The embedded server lays this file into its backend directory as `onnxruntime/model.py`, with the rulebooks beside it;
+every model whose configuration says `backend: "onnxruntime"` or `platform: "onnxruntime_onnx"` is served by it, one
+process an instance.
 
 Apart from NVIDIA's: when a joined run fails, its requests are run again one by one, so that the neighbours of a bad
 request are answered (NVIDIA's fails them all); where NVIDIA's reads behind a tensor, the request is refused; sequence
@@ -20,22 +21,14 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from onnx_configuration import (  # type: ignore[import-not-found]  # lies beside this file
-    check_accelerators,
-    check_batch_tensors,
-    check_config,
-    complete_config,
-    configured_shape,
-    lacks_tensors,
-    specs_from_nodes,
-)
-from onnx_ragged import (  # type: ignore[import-not-found]
-    joined_arrays,
-    ragged_names,
-    scattered,
-    scattered_sources,
-    unmapped,
-)
+
+if not __package__:  # a server's backend is imported by its bare name; then it is the package of what lies beside it
+    __path__ = __spec__.submodule_search_locations = [str(Path(__file__).parent)]
+    __package__ = __name__
+
+from .rules import onnxruntime as rules  # type: ignore[import-not-found]  # of tbgen.generator, laid beside this file
+from .rules.problem import configured_dims, missing_file, not_served, refuse  # type: ignore[import-not-found]
+from .rules.ragged import joined_arrays, ragged_names, scattered, scattered_sources  # type: ignore[import-not-found]
 
 Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -45,7 +38,6 @@ GRAPH_LEVELS = {-1: "ORT_ENABLE_BASIC", 1: "ORT_ENABLE_EXTENDED", 2: "ORT_DISABL
 # ONNX Runtime's default takes the cores from the server's other processes: on 2 cores with other work beside it,
 # a text of kcbert-base's shape took 1.4 times as long. Alone on the machine the times are equal; without spinning, 1.2.
 SPINNING = {"session.intra_op.spin_duration_us": "100", "session.force_spinning_stop": "1"}
-BOOLEANS = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 
 
 class TritonPythonModel:
@@ -55,10 +47,11 @@ class TritonPythonModel:
     def auto_complete_config(auto_complete_model_config: Any) -> Any:
         """Fill in a configuration that lacks its inputs or outputs; change nothing in one that has both."""
         config = auto_complete_model_config.as_dict()
-        check_batch_tensors(config)
-        if lacks_tensors(config):
+        refuse(rules.batch_tensor_problems(config))
+        if rules.lacks_tensors(config):
             session = session_from_config(config, Path(pb_utils.get_model_dir()), "CPU", 0)
-            complete_config(config, specs_from_nodes(session.get_inputs()), specs_from_nodes(session.get_outputs()))
+            specs = map(rules.specs_from_nodes, (session.get_inputs(), session.get_outputs()))
+            rules.complete_config(config, *specs)
         return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -68,16 +61,19 @@ class TritonPythonModel:
         self.session = session_from_config(
             config, folder, args["model_instance_kind"], int(args["model_instance_device_id"])
         )
-        self.inputs = specs_from_nodes(self.session.get_inputs())
-        self.optional = specs_from_nodes(self.session.get_overridable_initializers())
-        self.outputs = specs_from_nodes(self.session.get_outputs())
-        check_config(config, self.inputs, self.optional, self.outputs)
+        inputs, optional, outputs = map(
+            rules.specs_from_nodes,
+            (self.session.get_inputs(), self.session.get_overridable_initializers(), self.session.get_outputs()),
+        )
+        refuse(not_served(config, rules.NOT_SERVED))
+        refuse(rules.problems(config, inputs, optional, outputs))
+        self.known = inputs | optional
         self.batching = config["max_batch_size"] > 0
         self.ragged, self.added = ragged_names(config), config.get("batch_input", [])
         self.scattered = scattered_sources(config)
-        self.unmapped = unmapped(self.added, self.inputs, [tensor["name"] for tensor in config["input"]])
-        self.given_dims = {tensor["name"]: configured_shape(tensor) for tensor in config["output"]}
-        self.run_options = run_options_from_parameters(config.get("parameters", {}))
+        self.unmapped = next((problem.says for problem in rules.run_problems(config, inputs, self.known)), "")
+        self.given_dims = {tensor["name"]: configured_dims(tensor) for tensor in config["output"]}
+        self.run_options = run_options_from_config(config)
         self.errors = onnxruntime_errors()
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -110,7 +106,7 @@ class TritonPythonModel:
         arrays = {}
         for tensor in request.inputs():
             name, array = tensor.name(), tensor.as_numpy()
-            data_type, shape = self.inputs.get(name) or self.optional[name]
+            data_type, shape = self.known[name]
             array = text_from_bytes(array) if data_type == "TYPE_STRING" else array
             arrays[name] = array if shape else array.reshape(())
         return arrays
@@ -143,7 +139,7 @@ class TritonPythonModel:
 
     def pieces(
         self, name: str, value: np.ndarray, parts: Sequence[Arrays], ends: np.ndarray
-    ) -> list[np.ndarray | None]:
+    ) -> Sequence[np.ndarray | None]:
         """An output, request by request; None for those behind its last row."""
         if name in self.scattered:
             sources = [part[self.scattered[name]] for part in parts]
@@ -165,21 +161,22 @@ def session_from_config(config: Json, folder: Path, kind: str, device: int) -> A
     """The ONNX Runtime session of a version folder. Raises ValueError."""
     import onnxruntime
 
-    check_accelerators(config, kind)
-    file = model_file(config, folder)
-    parameters = config.get("parameters", {})
+    for looked_at in ("gpu", "cpu") if kind == "GPU" else ("cpu",):
+        refuse(rules.accelerator_problems(config, looked_at))
+    file = rules.model_file(config, folder)
+    if not file.exists():
+        raise ValueError(missing_file(config, file))
     onnxruntime.set_default_logger_severity(3)
     options = onnxruntime.SessionOptions()
     level = GRAPH_LEVELS.get(config.get("optimization", {}).get("graph", {}).get("level", 0), "ORT_ENABLE_ALL")
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
-    options.execution_mode = execution_mode(onnxruntime, integer(parameters, "execution_mode"))
-    options.intra_op_num_threads = max(integer(parameters, "intra_op_thread_count"), 0)
-    options.inter_op_num_threads = max(integer(parameters, "inter_op_thread_count"), 0)
+    options.execution_mode = onnxruntime.ExecutionMode(rules.parameter(config, "execution_mode"))
+    options.intra_op_num_threads = max(rules.parameter(config, "intra_op_thread_count"), 0)
+    options.inter_op_num_threads = max(rules.parameter(config, "inter_op_thread_count"), 0)
     for key, value in SPINNING.items():
         options.add_session_config_entry(key, value)
-    options.enable_cpu_mem_arena = boolean(parameters, "enable_mem_arena", True)
-    # NVIDIA's default is on; with ever new shapes that cost a quarter more memory and gained no time (ORT 1.32, BERT).
-    options.enable_mem_pattern = boolean(parameters, "enable_mem_pattern", False)
+    options.enable_cpu_mem_arena = rules.parameter(config, "enable_mem_arena")
+    options.enable_mem_pattern = rules.parameter(config, "enable_mem_pattern")
     gpu = [("CUDAExecutionProvider", {"device_id": device})] if kind == "GPU" else []
     try:
         return onnxruntime.InferenceSession(file, options, providers=[*gpu, "CPUExecutionProvider"])
@@ -187,49 +184,13 @@ def session_from_config(config: Json, folder: Path, kind: str, device: int) -> A
         raise ValueError(sentence_from_error(error)) from None
 
 
-def model_file(config: Json, folder: Path) -> Path:
-    """The ONNX file: `default_model_filename` or model.onnx, or the model.onnx in a folder of that name."""
-    file = folder / (Path(config.get("default_model_filename") or "model.onnx").name)
-    file = file / "model.onnx" if file.is_dir() else file
-    if not file.exists():
-        raise ValueError(f"unable to find '{file}' for model instance '{config['name']}'")
-    return file
-
-
-def integer(parameters: Mapping[str, Json], name: str) -> int:
-    """A whole number among the parameters, 0 when it is not there; like std::stoi, "2x" reads as 2."""
-    text = parameters.get(name, {}).get("string_value", "0")
-    if not (found := re.match(r"\s*[+-]?\d+", text)):
-        raise ValueError(f"failed to convert '{text}' to integral number")
-    return int(found[0])
-
-
-def boolean(parameters: Mapping[str, Json], name: str, default: bool) -> bool:
-    """A switch among the parameters."""
-    if name not in parameters:
-        return default
-    text = parameters[name].get("string_value", "")
-    if text.lower() not in BOOLEANS:
-        raise ValueError(f"failed to convert '{text}' to boolean")
-    return BOOLEANS[text.lower()]
-
-
-def execution_mode(onnxruntime: Any, mode: int) -> Any:
-    """0: operators one after the other, 1: branches in parallel."""
-    if mode not in (0, 1):
-        raise ValueError(
-            f"Invalid configuration value provided. Expected values for  execution_mode are 0 or 1 but got {mode} ."
-        )
-    return onnxruntime.ExecutionMode.ORT_PARALLEL if mode else onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-
-
-def run_options_from_parameters(parameters: Mapping[str, Json]) -> Any:
+def run_options_from_config(config: Json) -> Any:
     """What each run is told: whether the memory arena shrinks afterwards."""
     import onnxruntime
 
     options = onnxruntime.RunOptions()
-    if shrinkage := parameters.get("memory.enable_memory_arena_shrinkage"):
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", shrinkage["string_value"])
+    if shrinkage := config.get("parameters", {}).get(rules.SHRINKAGE):
+        options.add_run_config_entry(rules.SHRINKAGE, shrinkage["string_value"])
     return options
 
 

@@ -1,7 +1,8 @@
 """Stands in for NVIDIA's C++ tensorrt backend: the same config.pbtxt, refusals and answers, in Python.
 
-The embedded server lays this file into its backend directory as `tensorrt/model.py`; every model whose configuration
-says `backend: "tensorrt"` or `platform: "tensorrt_plan"` is then served by it, one process an instance, on its GPU.
+The embedded server lays this file into its backend directory as `tensorrt/model.py`, with the rulebooks beside it;
+every model whose configuration says `backend: "tensorrt"` or `platform: "tensorrt_plan"` is then served by it, one
+process an instance, on its GPU.
 It runs in the interpreter that tbgen is installed in, together with the package tensorrt that built the plan.
 
 Apart from NVIDIA's: when requests joined by the dynamic batcher fit no profile, they are run one by one; ragged
@@ -18,13 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorrt_configuration as configuration  # type: ignore[import-not-found]  # lies beside this file
 import triton_python_backend_utils as pb_utils
 
 from tbgen.export.errors import UserError
 from tbgen.export.tensorrt.plan import plan_from_file
 from tbgen.export.tensorrt.profiles import profile_for
 from tbgen.export.tensorrt.session import PlanSession
+
+if not __package__:  # a server's backend is imported by its bare name; then it is the package of what lies beside it
+    __path__ = __spec__.submodule_search_locations = [str(Path(__file__).parent)]
+    __package__ = __name__
+
+from .rules import tensorrt as rules  # type: ignore[import-not-found]  # of tbgen.generator, laid beside this file
+from .rules.problem import not_served, refuse  # type: ignore[import-not-found]
 
 Arrays = dict[str, np.ndarray]
 
@@ -37,8 +44,8 @@ class TritonPythonModel:
         """Fill in inputs, outputs and batching of a configuration that lacks its inputs or outputs."""
         config = auto_complete_model_config.as_dict()
         if not (config["input"] and config["output"]):
-            plan = plan_from_file(configuration.plan_file(config, Path(pb_utils.get_model_dir())))
-            configuration.complete_config(config, plan)
+            plan = plan_from_file(rules.plan_file(config, Path(pb_utils.get_model_dir())))
+            rules.complete_config(config, plan)
             auto_complete_model_config.set_max_batch_size(config["max_batch_size"])
             for tensor in config["input"]:
                 auto_complete_model_config.add_input(tensor)
@@ -50,15 +57,16 @@ class TritonPythonModel:
         """Load the plan and check the configuration against it. Raises ValueError, in NVIDIA's words, and UserError."""
         config = json.loads(args["model_config"])
         if args["model_instance_kind"] != "GPU":
-            raise ValueError(f"unable to load model '{config['name']}', TensorRT backend supports only GPU device")
-        file = configuration.plan_file(config, Path(args["model_repository"]) / args["model_version"])
+            refuse([rules.no_gpu(config, "instance_group")])
+        file = rules.plan_file(config, Path(args["model_repository"]) / args["model_version"])
         self.session = PlanSession(
             file,
             device=int(args["model_instance_device_id"]),
-            profiles=configuration.profile_numbers(config, args["model_instance_name"]),
+            profiles=rules.profile_numbers(config, args["model_instance_name"]),
             graphs=bool(config.get("optimization", {}).get("cuda", {}).get("graphs")),
         )
-        configuration.check_config(config, self.session.plan, self.session.profiles)
+        refuse(not_served(config, rules.NOT_SERVED))
+        refuse(rules.problems(config, self.session.plan))
         self.name = args["model_instance_name"]
         self.batching = config["max_batch_size"] > 0
         self.outputs = [tensor["name"] for tensor in config["output"]]
@@ -83,7 +91,7 @@ class TritonPythonModel:
         tokens = next(iter(parts[0].values())).shape[1]
         if profile_for(self.session.profiles.items(), rows, tokens) is None:
             if len(parts) == 1:
-                return [self.refusal(configuration.no_profile(self.name, self.session.profiles, rows, tokens))]
+                return [self.refusal(rules.no_profile(self.name, self.session.profiles, rows, tokens))]
             return [self.answer_group([part], [names])[0] for part, names in zip(parts, wanted, strict=True)]
         try:
             return self.answer_joined(parts, wanted)

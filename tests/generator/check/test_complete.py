@@ -14,12 +14,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.check.model import read_model
-from tbgen.generator.standins.onnxruntime.onnx_configuration import (
-    check_config,
-    complete_config,
-    lacks_tensors,
-    specs_from_nodes,
-)
+from tbgen.generator.rules.onnxruntime import complete_config, lacks_tensors, problems, specs_from_nodes
+from tbgen.generator.rules.problem import refuse
 from tests.triton.good_models import save
 
 Shape = list[int | str]
@@ -73,7 +69,7 @@ def backend_says(file: Path, text: str) -> tuple[dict[str, Any], str]:
     try:
         if lacks_tensors(values):
             complete_config(values, inputs, outputs)
-        check_config(values, inputs, {}, outputs)
+        refuse(problems(values, inputs, {}, outputs))
     except ValueError as error:
         return values, str(error)
     return values, ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tbgen.generator.standins.onnxruntime.onnx_ragged import joined_arrays, scattered, unmapped
+from tbgen.generator.rules.onnxruntime import run_problems
+from tbgen.generator.rules.ragged import joined_arrays, scattered
 
 REQUESTS = [{"ids": np.arange(5)[None]}, {"ids": np.arange(9)[None]}, {"ids": np.arange(14).reshape(2, 7)}]
 
@@ -53,10 +54,11 @@ def test_what_nvidias_would_read_behind_the_tensor_is_refused() -> None:
 @pytest.mark.parametrize(
     ("targets", "says"),
     [
-        (["lengths"], ""),
-        (["length"], "onnx runtime error 1: Failed to find input name in the mapping: length"),
-        ([], "onnx runtime error 1: Missing Input: lengths"),
+        (["lengths"], []),
+        (["length"], ["onnx runtime error 1: Failed to find input name in the mapping: length"]),
+        ([], ["onnx runtime error 1: Missing Input: lengths"]),
     ],
 )
-def test_what_is_added_must_be_an_input_of_the_graph(targets: list[str], says: str) -> None:
-    assert unmapped([{"target_name": targets}], ["ids", "lengths"], ["ids"]) == says
+def test_what_is_added_must_be_an_input_of_the_graph(targets: list[str], says: list[str]) -> None:
+    config = {"input": [{"name": "ids"}], "batch_input": [{"target_name": targets}]}
+    assert [problem.says for problem in run_problems(config, ["ids", "lengths"], ["ids", "lengths"])] == says

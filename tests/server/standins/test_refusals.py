@@ -10,7 +10,8 @@ from google.protobuf import json_format, text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from tbgen.export.errors import UserError
-from tbgen.generator.standins.onnxruntime.onnx_configuration import check_config, complete_config, specs_from_nodes
+from tbgen.generator.rules.onnxruntime import complete_config, problems, specs_from_nodes
+from tbgen.generator.rules.problem import refuse
 from tbgen.server.embedded.log import failures
 from tests.server import playground as play
 from tests.serving import serving
@@ -145,7 +146,7 @@ def test_a_configuration_is_refused_in_nvidias_words(name: str) -> None:
     with pytest.raises(ValueError) as refusal:
         if "input" not in config:
             complete_config(config | {"input": [], "output": []}, inputs, outputs)
-        check_config(config, inputs, {}, outputs)
+        refuse(problems(config, inputs, {}, outputs))
     assert str(refusal.value) == sentence
 
 

@@ -9,11 +9,13 @@ import pytest
 from tbgen.export.exported import TensorSpec
 from tbgen.export.tensorrt.plan import Plan
 from tbgen.export.tensorrt.profiles import profile_from_text
-from tbgen.generator.standins.tensorrt.tensorrt_configuration import (
-    check_config,
+from tbgen.generator.rules.problem import not_served, refuse
+from tbgen.generator.rules.tensorrt import (
+    NOT_SERVED,
     complete_config,
     no_profile,
     plan_file,
+    problems,
     profile_numbers,
 )
 
@@ -48,7 +50,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 def test_the_generated_configuration_is_served() -> None:
-    check_config(CONFIG, PLAN, dict(enumerate(PROFILES)))
+    assert [*not_served(CONFIG, NOT_SERVED), *problems(CONFIG, PLAN)] == []
 
 
 @pytest.mark.parametrize(
@@ -99,15 +101,15 @@ def test_the_generated_configuration_is_served() -> None:
 )
 def test_a_configuration_that_does_not_fit_is_refused(path: str, value: Any, sentence: str) -> None:
     with pytest.raises(ValueError) as told:
-        check_config(changed(path, value), PLAN, dict(enumerate(PROFILES)))
+        refuse(not_served(changed(path, value), NOT_SERVED))
+        refuse(problems(changed(path, value), PLAN))
     assert str(told.value) == sentence
 
 
 def test_an_instance_uses_its_groups_profiles_and_the_first_where_none_is_listed() -> None:
     assert profile_numbers(CONFIG, "kcbert_trt_fp16_0_1") == [0, 1, 2]
     assert profile_numbers(changed("instance_group.0.profile", []), "kcbert_trt_fp16_0_0") == [0]
-    with pytest.raises(ValueError, match="unable to parse 'best'"):
-        profile_numbers(changed("instance_group.0.profile", ["best"]), "kcbert_trt_fp16_0_0")
+    assert profile_numbers(changed("instance_group.0.profile", ["2x", "1"]), "kcbert_trt_fp16_0_0") == [2, 1]
 
 
 def test_a_bare_configuration_is_completed_from_the_plan() -> None:

@@ -1,12 +1,15 @@
-"""Rules on the label files that a config names."""
+"""Rules on what clients meet: texts as they send them, the names of classes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
+from tritonclient.grpc.model_config_pb2 import DataType
+
 from tbgen.generator.check.finding import Finding
-from tbgen.generator.check.model import Model
+from tbgen.generator.check.model import Model, Repository
+from tbgen.generator.rules.core.requests import other_shape
 
 
 def labels(model: Model) -> Iterator[Finding]:
@@ -30,4 +33,17 @@ def labels(model: Model) -> Iterator[Finding]:
             )
 
 
+def texts_as_clients_send_them(model: Model, repository: Repository) -> Iterator[Finding]:
+    """Clients send texts as [N, 1]; a front model that takes another shape refuses them."""
+    batch = [-1] if model.config.max_batch_size else []
+    for index, tensor in enumerate(model.config.input if model.name not in repository.parts else ()):
+        shape = [*batch, *tensor.dims]
+        if tensor.data_type == DataType.TYPE_STRING and tensor.dims and (len(shape) > 2 or len(shape) == 1):
+            mend = "dims are without the batch axis: write dims: [1] for one text an item"
+            if len(shape) == 1:
+                mend = "clients send texts as [N, 1]: write max_batch_size and dims: [1]"
+            yield model.advice(f"input[{index}].dims", other_shape(model.name, tensor.name, shape, [1, 1]), mend)
+
+
 RULES = (labels,)
+REPOSITORY_RULES = (texts_as_clients_send_them,)

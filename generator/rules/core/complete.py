@@ -1,23 +1,13 @@
-"""What Triton fills into a config before it judges it: backend, platform, file name; an ONNX model's tensors."""
+"""What Triton's core fills into a config before it judges it, and which versions of a model it loads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from google.protobuf import json_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
-
-from tbgen.generator.check.onnx_file import OnnxFile
-from tbgen.generator.standins.onnxruntime.onnx_configuration import (
-    Specs,
-    complete_batching,
-    complete_tensors,
-    lacks_tensors,
-)
 
 
 @dataclass(frozen=True)
@@ -39,6 +29,9 @@ BACKENDS = (
     Backend("pytorch", "pytorch_libtorch", "model.pt"),
     Backend("python", "", "model.py"),
 )
+
+
+NOT_VERSIONS = ("warmup", "initial_state", "configs")
 
 
 def complete_backend(config: ModelConfig, folder: Path, folders: Sequence[str]) -> None:
@@ -64,34 +57,21 @@ def is_of(config: ModelConfig, row: Backend, names: set[str]) -> bool:
     return not config.platform and not config.default_model_filename and row.file in names
 
 
-def complete_from_onnx(config: ModelConfig, graph: OnnxFile) -> ModelConfig:
-    """The config as the onnxruntime backend completes it from the graph; the same config when it lacks nothing."""
-    values = values_of(config)
-    if not lacks_tensors(values):
-        return config
-    with suppress(ValueError):  # a rule says it
-        complete_batching(values, *specs_of(graph))
-    complete_tensors(values, *specs_of(graph))
-    return json_format.ParseDict(values, ModelConfig())
+def version_of(name: str) -> int | None:
+    """The version of a folder's name as Triton reads it: the number it begins with; None when it is no version."""
+    if name in NOT_VERSIONS or (len(name) > 1 and name[0] == "0"):
+        return None
+    found = re.match(r"\s*[+-]?\d+", name)
+    return int(found[0]) if found else None
 
 
-def completed_batching(config: ModelConfig, graph: OnnxFile) -> int:
-    """The max_batch_size of a config that lacks tensors, once it is completed. Raises ValueError, in NVIDIA's words."""
-    values = values_of(config)
-    complete_batching(values, *specs_of(graph))
-    return int(values["max_batch_size"])
-
-
-def values_of(config: ModelConfig) -> dict[str, Any]:
-    """A config as the backend reads it, in plain values."""
-    read = {"name": config.name, "max_batch_size": 0, "input": [], "output": []}
-    return read | json_format.MessageToDict(config, preserving_proto_field_name=True)
-
-
-def specs_of(graph: OnnxFile) -> tuple[Specs, Specs]:
-    """The tensors that requests bring and get, as the backend reads them of the file."""
-    inputs, outputs = (
-        {name: (tensor.data_type, list(tensor.shape)) for name, tensor in tensors.items()}
-        for tensors in (graph.required, graph.outputs)
-    )
-    return inputs, outputs
+def versions_of(config: ModelConfig, folders: Iterable[str]) -> tuple[int, ...]:
+    """The versions that Triton loads of a model's folders, by its version policy, ascending."""
+    there = {version for name in folders if (version := version_of(name)) is not None}
+    policy = config.version_policy
+    if policy.HasField("specific"):
+        return tuple(sorted(there & set(policy.specific.versions)))
+    if policy.HasField("all"):
+        return tuple(sorted(there))
+    newest = policy.latest.num_versions if policy.HasField("latest") else 1
+    return tuple(sorted(sorted(there, reverse=True)[:newest]))

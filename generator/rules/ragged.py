@@ -1,21 +1,21 @@
 """Ragged batches as NVIDIA's onnxruntime backend makes them: flat inputs, what `batch_input` adds beside them, flat
 outputs that `batch_output` cuts up again.
 
-Pure functions on plain values and numpy arrays, no Triton needed. A refusal is a ValueError.
+Pure functions on plain values and numpy arrays, no Triton needed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-Json = dict[str, Any]
-Arrays = Mapping[str, np.ndarray]
+from ..data_types import NUMPY
+from .problem import Json
 
-NUMPY = {"TYPE_INT32": np.int32, "TYPE_FP32": np.float32}
+Arrays = Mapping[str, np.ndarray]
 
 
 def element_count(parts: Sequence[np.ndarray]) -> list[int]:
@@ -62,18 +62,9 @@ def ragged_names(config: Json) -> frozenset[str]:
     return frozenset(tensor["name"] for tensor in config["input"] if tensor.get("allow_ragged_batch"))
 
 
-def unmapped(added: Sequence[Json], inputs: Collection[str], brought: Collection[str]) -> str:
-    """Why no run can succeed, in ONNX Runtime's words: NVIDIA's backend finds out at the first request."""
-    targets = [name for row in added for name in row["target_name"]]
-    if unknown := [name for name in targets if name not in inputs]:
-        return f"onnx runtime error 1: Failed to find input name in the mapping: {unknown[0]}"
-    missing = sorted(set(inputs) - {*targets, *brought}) if added else ()
-    return f"onnx runtime error 1: Missing Input: {missing[0]}" if missing else ""
-
-
 def scattered_sources(config: Json) -> dict[str, str]:
     """Output -> the input whose shapes cut it up."""
-    return {row["target_name"][0]: row["source_input"][0] for row in config.get("batch_output", ())}
+    return {name: row["source_input"][0] for row in config.get("batch_output", ()) for name in row["target_name"]}
 
 
 def scattered(name: str, value: np.ndarray, sources: Sequence[np.ndarray], dims: Sequence[int]) -> list[np.ndarray]:
