@@ -25,6 +25,13 @@ class Standing:
     edited: tuple[str, ...]
 
 
+class NoModels(UserError):
+    """There is no model in a repository."""
+
+    def __init__(self, repository: Path) -> None:
+        super().__init__(f"no model in {str(repository)!r}; a model repository has one folder a model")
+
+
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write the model's record: `record`, the hash of each file, and the small text files as they are now.
 
@@ -68,7 +75,7 @@ def refuse_empty_repository(repository: Path, *, filled_later: bool = False) -> 
     if not repository.is_dir():
         raise UserError(f"no model repository at {str(repository)!r}; `tbgen scaffold` writes one")
     if not filled_later and not has_models(repository):
-        raise UserError(f"no model in {str(repository)!r}; a model repository has one folder a model")
+        raise NoModels(repository)
 
 
 def standing_model(folder: Path) -> Standing | None:

@@ -24,6 +24,7 @@ from tbgen.generator.check import (
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import CONFIG, Model, Repository, read_repository
 from tbgen.generator.releases import release_named
+from tbgen.generator.repository import NoModels, refuse_empty_repository
 from tbgen.generator.rules.core import config
 
 
@@ -72,13 +73,12 @@ def check_repository(
     names: look at these models alone, as if no other were there; all folders when it is None.
     Raises UserError, NoSuchName.
     """
-    if not folder.is_dir():
-        raise UserError(f"no model repository at {str(folder)!r}; `tbgen scaffold` writes one")
+    refuse_empty_repository(folder, filled_later=True)
     if (folder / CONFIG).is_file():
         raise UserError(f"{str(folder)!r} is one model; name the repository, the folder that it lies in")
     repository = read_repository(folder, release_named(release) if release else None, names)
     if not repository.models:
-        raise UserError(f"no model in {str(folder)!r}; a model repository has one folder a model")
+        raise NoModels(folder)
     findings = [finding for model in repository.models.values() for finding in findings_of(model, repository)]
     findings += dependent_ensembles(repository, findings)
     return sorted(dict.fromkeys(findings), key=lambda finding: (finding.model, finding.severity))

@@ -9,7 +9,7 @@ from tritonclient.grpc.model_config_pb2 import DataType
 
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
-from tbgen.generator.rules.core.requests import other_shape
+from tbgen.generator.rules.core.requests import no_text_file, other_shape
 
 
 def labels(model: Model) -> Iterator[Finding]:
@@ -19,8 +19,7 @@ def labels(model: Model) -> Iterator[Finding]:
             continue
         file, where = model.folder / output.label_filename, f"output[{index}].label_filename"
         if not file.is_file():
-            says = f"failed to open text file for read {file}: No such file or directory"
-            yield model.refused(where, says, f"put {output.label_filename} into the folder {model.name}")
+            yield model.refused(where, no_text_file(file), f"put {output.label_filename} into the folder {model.name}")
             continue
         lines, classes = len(file.read_bytes().splitlines()), math.prod(output.dims)
         if classes > 0 and lines != classes:

@@ -12,6 +12,7 @@ from tbgen.generator.check.onnx_positions import first_position
 from tbgen.generator.check.python_source import STEPS, Source
 from tbgen.generator.check.steps import line_of
 from tbgen.generator.rules.core.requests import too_many_rows
+from tbgen.generator.rules.onnxruntime import out_of_bounds
 
 POSITION_TABLES = ("position_embeddings.weight", "embed_positions.weight", "wpe.weight", "position_embeddings")
 OFFSET_FAMILIES = ("roberta", "camembert", "mpnet", "bart")  # their tables begin with rows that hold no token
@@ -40,11 +41,8 @@ def dims_within_positions(model: Model) -> Iterator[Finding]:
     for index, tensor in enumerate(model.config.input if positions else ()):
         longest = max(tensor.dims, default=0)
         if positions and tensor.name == "input_ids" and longest > positions:
-            says = f"indices element out of data bounds, idx={positions} must be within the inclusive range"
             mend = f"write dims of at most {positions}: the graph places that many tokens"
-            yield model.fails(
-                f"input[{index}].dims", f"onnx runtime error 6: {says} [-{positions},{positions - 1}]", mend
-            )
+            yield model.fails(f"input[{index}].dims", out_of_bounds(6, positions, positions), mend)
 
 
 def texts_within_positions(model: Model, repository: Repository) -> Iterator[Finding]:

@@ -14,6 +14,8 @@ from tbgen.generator.check.model import Model
 from tbgen.generator.check.onnx_file import OnnxFile
 from tbgen.generator.compare.example import ANY, MAIN, said_of_masks
 from tbgen.generator.data_types import NUMPY
+from tbgen.generator.rules.core.requests import no_text_file
+from tbgen.generator.rules.onnxruntime import out_of_bounds
 
 SIZES = {name: np.dtype(kind).itemsize for name, kind in NUMPY.items()} | {"TYPE_BF16": 2}
 IDS = ("TYPE_INT32", "TYPE_INT64")  # of ONNX's Gather
@@ -30,12 +32,9 @@ def rows_of(model: Model) -> dict[str, int]:
     }
 
 
-def out_of_bounds(sample: str, number: str, rows: int) -> str:
-    """The words of ONNX Runtime for an id that no row has."""
-    return (
-        f"failed to run warmup sample '{sample}': onnx runtime error 2: indices element out of data bounds, "
-        f"idx={number} must be within the inclusive range [-{rows},{rows - 1}]"
-    )
+def failed(sample: ModelWarmup, why: str) -> str:
+    """Triton's words for a sample that the model cannot run."""
+    return f"failed to run warmup sample '{sample.name}': {why}"
 
 
 def data_of_an_input(
@@ -53,7 +52,7 @@ def data_of_an_input(
     elif kind == "random_data" and DataType.Name(data.data_type) in IDS and model.config.backend == "onnxruntime":
         rows, mend = rows_of(model).get(name), "write the ids into a file and name it by input_data_file"
         if rows:
-            yield model.refused(where, out_of_bounds(sample.name, "(a random number)", rows), mend)
+            yield model.refused(where, failed(sample, out_of_bounds(2, "(a random number)", rows)), mend)
         else:
             says = "fills the whole range of the type: ids beyond an embedding table fail, which can end the server"
             yield model.advice(where, says, mend)
@@ -68,8 +67,9 @@ def file_of_an_input(
         says = f"the server itself ends, with all its models, where it is to read the folder {file}"
         yield model.refused(where, says, "name a file in it, or beside it")
     elif not file.is_file():
-        says = f"failed to open text file for read {file}: No such file or directory"
-        yield model.refused(where, says, f"put {data.input_data_file} into the folder {model.name}/warmup")
+        yield model.refused(
+            where, no_text_file(file), f"put {data.input_data_file} into the folder {model.name}/warmup"
+        )
     elif data.data_type == DataType.TYPE_STRING:
         yield from framed_texts(model, name, file, math.prod(data.dims))
     else:
@@ -92,7 +92,7 @@ def values(model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input
     if rows:
         ids = np.fromfile(file, np.dtype(NUMPY[data_type]), count)
         for beyond in ids[(ids < -rows) | (ids >= rows)][:1]:
-            says = out_of_bounds(sample.name, str(beyond), rows)
+            says = failed(sample, out_of_bounds(2, beyond, rows))
             yield model.refused(model.file(file), says, f"write ids from 0 to {rows - 1}")
 
 

@@ -291,3 +291,11 @@ def run_problems(config: Json, inputs: Iterable[str], known: Iterable[str]) -> I
         yield Problem(f"batch_input[{index}].target_name", says, mend, "fails")
     if lacking and added and not unknown and len(brought) + len(added) == len(list(inputs)):
         yield Problem("batch_input[0]", f"onnx runtime error 1: Missing Input: {lacking[0]}", mend, "fails")
+
+
+def out_of_bounds(code: int, index: object, rows: int) -> str:
+    """ONNX Runtime's words for a number that no row of a table has."""
+    return (
+        f"onnx runtime error {code}: indices element out of data bounds, idx={index} must be within the inclusive range"
+        f" [-{rows},{rows - 1}]"
+    )

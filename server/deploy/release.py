@@ -10,7 +10,7 @@ from google.protobuf import text_format
 
 from tbgen.export.errors import UserError
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_text
-from tbgen.generator.repository import RECORD, sha256_of
+from tbgen.generator.repository import RECORD, NoModels, sha256_of
 
 Undo = Callable[[], object]  # takes one step back
 
@@ -67,7 +67,7 @@ def releases_of(repository: Path) -> list[Release]:
     """The models of a repository in the order in which a server can load them: ensembles last. Raises UserError."""
     folders = sorted(folder for folder in repository.glob("[!.]*") if folder.is_dir()) if repository.is_dir() else []
     if not folders:
-        raise UserError(f"no model in {str(repository)!r}; a model repository has one folder a model")
+        raise NoModels(repository)
     releases = [release_from_folder(folder) for folder in folders]
     kinds = {
         release.name: (release.config.platform == "ensemble", release.config.backend in PYTHON_BACKENDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -43,6 +44,11 @@ def other_shape(model: str, name: str, wanted: Sequence[int], given: Sequence[in
 def too_many_rows(model: str, most: int) -> str:
     """For a request of more rows than max_batch_size."""
     return f"inference request batch-size must be <= {most} for '{model}'"
+
+
+def no_text_file(file: Path) -> str:
+    """For a file of labels or of warm-up data that is not there."""
+    return f"failed to open text file for read {file}: No such file or directory"
 
 
 def quoted(names: Iterable[str]) -> str:
