@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.export_tensorrt import tensorrt
-from tbgen.cli.source import NAMES, source_named, source_options
+from tbgen.cli.request import SOURCE, source_from_options, source_options
 
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
@@ -61,7 +61,7 @@ def onnx(text: Path | None, opset: int | None, release: str | None, **options: A
     from tbgen.export.tasks.table import exported_as
 
     console = Console(highlight=False)
-    named = source_named({name: options.pop(name) for name in ("source", *NAMES)})
+    named = source_from_options({name: options.pop(name) for name in SOURCE})
     meaning = {"task": exported_as(options.pop("task")), "labels": options.pop("labels") or None}
     options |= {"texts": texts_from_file(text) if text else None}
     with console.status("loading") as status:

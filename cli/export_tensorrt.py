@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from tbgen.cli.source import source_named, source_options
+from tbgen.cli.request import source_from_options, source_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,7 +69,7 @@ def tensorrt(
 
     console = Console(highlight=False, soft_wrap=True)
     profiles = [profile_from_text(shape) for shape in shapes]
-    named = source_named(source)
+    named = source_from_options(source)
     meaning = {"task": exported_as(task), "labels": labels or None}
     with progress_bar(console) as on_progress, onnx_export(named, precision, meaning) as exported:
         built = plan_from_export(

@@ -11,13 +11,14 @@ import click
 from click.core import ParameterSource
 
 from tbgen.cli.repository import ModelRepository
-from tbgen.cli.source import source_options
+from tbgen.cli.request import StepWords, request_options
+from tbgen.generator.request import Request
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tbgen.generator.recipe import Recipe
-    from tbgen.generator.scaffold import Request, Scaffolded
+    from tbgen.generator.scaffold import Scaffolded
 
 BACKEND_NOTE = (
     "These models hold no code: `tbgen install-backends DIR` puts it into DIR, a server's backend directory "
@@ -29,77 +30,9 @@ CACHE_NOTE = (
 )
 
 
-class StepWords(click.Command):
-    """A command on which `--separate` behind a step's option belongs to that step: click's own flags belong to none."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        joined: list[str] = []
-        for word in args:
-            if word == "--separate" and joined[-2:-1] in (["--pre"], ["--post"]):
-                joined[-1] += " --separate"
-            else:
-                joined.append(word)
-        return super().parse_args(ctx, joined)
-
-
 @click.command(cls=StepWords, short_help="Write the models that serve a checkpoint into a model repository.")
 @click.argument("name", required=False)
-@source_options
-@click.option("--task", help="What the model does. Default: read from the checkpoint.")
-@click.option("--label", "labels", multiple=True, help="Name of a class, in the order of the logits; repeatable.")
-@click.option("--engine", default="onnx", show_default=True, help="How Triton runs the model.")
-@click.option(
-    "--graph",
-    default="both",
-    show_default=True,
-    help="ensemble, bls, both, single (one Python model that runs the engine itself), or auto: the engine's best.",
-)
-@click.option("--set", "options", multiple=True, help="A setting of the task, KEY=VALUE; repeatable: docs/tasks.md.")
-@click.option(
-    "--long-text",
-    help="What becomes of a text longer than the model: truncate (the default), reject, or windows, over BLS alone.",
-)
-@click.option(
-    "--pre", multiple=True, help="A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...' [--separate]; repeatable."
-)
-@click.option("--post", multiple=True, help="A step behind the task's head, written likewise; repeatable.")
-@click.option(
-    "--steps",
-    default="copy",
-    show_default=True,
-    help="Where the code of the steps is: copy in each model, or backend: once in the server (install-backends).",
-)
-@click.option("--fixed-length", type=click.IntRange(min=2), help="Pad every text to this many tokens.")
-@click.option(
-    "--layout",
-    default="auto",
-    show_default=True,
-    help="Of the ONNX file: packed computes no padding, padded is the plain one; auto: packed where the model has it.",
-)
-@click.option(
-    "--vendor/--no-vendor",
-    default=True,
-    show_default=True,
-    help="Put the tokenizers library into the models that use it, for servers without it.",
-)
-@click.option(
-    "--cache/--no-cache",
-    default=False,
-    show_default=True,
-    help="Let Triton keep answers and give them again for equal inputs; such models take no request parameters.",
-)
-@click.option(
-    "--warmup/--no-warmup",
-    default=False,
-    show_default=True,
-    help="Let Triton run the engine at its lengths and batches, and the tokenizer, while it loads them.",
-)
-@click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
-@click.option(
-    "--build-script",
-    metavar="RELEASE",
-    help="For a TensorRT engine: write the script that builds the plan in that Triton release's container.",
-)
+@request_options()
 @click.option(
     "-o",
     "--repository",
@@ -130,10 +63,8 @@ def scaffold(
     from rich.console import Console
 
     from tbgen.cli.show import status_line
-    from tbgen.generator.scaffold import Request
     from tbgen.generator.scaffold import scaffold as write
 
-    asked["source"] = Path(asked["source"]) if asked["source"] else None
     found = recipe_asked(name, recipe)
     requests = found.requests if found else (Request(str(name), **asked),)
     target = repository or (found.repository if found else Path("model_repository"))

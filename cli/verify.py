@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.repository import ModelRepository
-from tbgen.cli.source import source_options
+from tbgen.cli.request import source_options
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,8 +13,9 @@ from typing import Any
 from tbgen.export import sources
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.sources import HUB_NAME
-from tbgen.generator.request import Request, export_task, source_of
-from tbgen.generator.steps.plugins import with_file
+from tbgen.generator.request import DEFAULTS, OPTIONS, TYPES, Request, deciding
+from tbgen.generator.resolve import export_task, source_of
+from tbgen.generator.steps.plugins import with_step_files
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,34 +26,13 @@ FILE = "tbgen.toml"
 HEADER = "# What `tbgen scaffold` reads in this folder; paths are relative to it.\n"
 KINDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
 SUFFIXES = {suffix for kind in sources.KINDS.values() for suffix in kind.suffixes}
-PLACES = {"source", "tokenizer"}  # keys whose values are paths, relative to the recipe
-# The keys of a recipe and their types: the fields of Request, `engines` for its engine, and what only a recipe says.
+PLACES = {name for name, option in OPTIONS.items() if option.place}
+IN_TOML = {Path: str, tuple: list, Mapping: dict}  # types of a request's fields that TOML has otherwise
+# The keys of a recipe: the fields of a request, `engines` for its engine, and behind the source where to write.
 KEYS: dict[str, type] = {
-    "name": str,
-    "source": str,
-    "revision": str,
-    "tokenizer": str,
-    "base": str,
-    "label_count": int,
-    "rename": list,
-    "weights": dict,
-    "repository": str,
-    "task": str,
-    "labels": list,
+    **dict.fromkeys(("name", *deciding("source"), "repository"), str),
+    **{"engines" if name == "engine" else name: IN_TOML.get(kind, kind) for name, kind in TYPES.items()},
     "engines": list,
-    "graph": str,
-    "options": list,
-    "long_text": str,
-    "pre": list,
-    "post": list,
-    "steps": str,
-    "fixed_length": int,
-    "layout": str,
-    "vendor": bool,
-    "platform": str,
-    "cache": bool,
-    "warmup": bool,
-    "build_script": str,
 }
 
 
@@ -80,13 +60,10 @@ def recipe_from_file(file: Path) -> Recipe:
     check_keys(file, values)
     folder = file.parent
     repository = folder / values.pop("repository", "model_repository")
-    for key in PLACES & values.keys():
-        values[key] = placed(folder, values[key])
-    if "base" in values:
-        values["base"] = str(placed(folder, values["base"]))
     engines = values.pop("engines", ["onnx"])
-    for side in ("pre", "post"):
-        values[side] = [with_file(option, lambda file: folder / file) for option in values.get(side, [])]
+    for key in PLACES & values.keys():
+        values[key] = TYPES[key](place_from_text(folder, values[key]))
+    values |= with_step_files(values, lambda file: folder / file)
     asked: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     return Recipe(tuple(Request(engine=engine, **asked) for engine in engines), repository)
 
@@ -98,9 +75,8 @@ def check_keys(file: Path, values: Mapping[str, Any]) -> None:
             raise NoSuchName("key", key, list(KEYS))
         if type(value) is not KEYS[key]:
             raise UserError(f"{key} in {str(file)!r} must be {KINDS[KEYS[key]]}, not {value!r}")
-    for key in ("engines", "rename", "labels", "options", "pre", "post"):
-        if not all(isinstance(each, str) for each in values.get(key, ())):
-            raise UserError(f"{key} in {str(file)!r} must be a list of strings, not {values[key]!r}")
+        if isinstance(value, list) and not all(isinstance(each, str) for each in value):
+            raise UserError(f"{key} in {str(file)!r} must be a list of strings, not {value!r}")
     if "name" not in values:
         raise UserError(f'{str(file)!r} does not say the name of the models: name = "kcbert"')
     if values.get("engines") == []:
@@ -110,22 +86,13 @@ def check_keys(file: Path, values: Mapping[str, Any]) -> None:
 def text_from_recipe(recipe: Recipe, folder: Path) -> str:
     """The text of a recipe that will lie in `folder`; what stays at its default is left out."""
     first = recipe.requests[0]
-    default = Request(first.name)
-    values: dict[str, Any] = {
-        "name": first.name,
-        "source": said(first.source, folder) if first.source else None,
-        "tokenizer": relative(first.tokenizer, folder) if first.tokenizer else None,
-        "base": said(Path(first.base), folder) if first.base else None,
-        "repository": relative(recipe.repository, folder),
-        "engines": [request.engine for request in recipe.requests],
-    }
-    for key in KEYS:
-        value = getattr(first, key, None)
-        if key not in (*values, "weights") and value is not None and value != getattr(default, key, None):
-            values[key] = list(value) if isinstance(value, tuple) else value
-    for side in {"pre", "post"} & values.keys():
-        values[side] = [with_file(option, lambda file: Path(relative(file, folder))) for option in values[side]]
-    lines = [f"{key} = {json.dumps(values[key], ensure_ascii=False)}" for key in KEYS if values.get(key) is not None]
+    values = {name: getattr(first, name) for name in TYPES if getattr(first, name) != DEFAULTS[name]}
+    values |= {name: text_from_place(Path(values[name]), folder) for name in PLACES & values.keys()}
+    values |= with_step_files(values, lambda file: Path(relative(file, folder)))
+    values["repository"] = relative(recipe.repository, folder)
+    values["engines"] = [request.engine for request in recipe.requests]
+    del values["weights"]
+    lines = [f"{key} = {json.dumps(values[key], ensure_ascii=False)}" for key in KEYS if key in values]
     if first.weights:
         lines += ["", "[weights]  # SHA-256; without this table any weights will do"]
         lines += [f"{json.dumps(name)} = {json.dumps(digest)}" for name, digest in first.weights.items()]
@@ -137,14 +104,14 @@ def weights_of(request: Request) -> dict[str, str]:
     return source_of(request).weights(task=export_task(request), labels=request.labels or None)
 
 
-def placed(folder: Path, text: str) -> Path:
+def place_from_text(folder: Path, text: str) -> Path:
     """A recipe's place as seen from here: a path relative to its folder, or a name on the hub or of a base model."""
     there = folder / text
     return there if there.exists() or not HUB_NAME.fullmatch(text) or Path(text).suffix in SUFFIXES else Path(text)
 
 
-def said(path: Path, folder: Path) -> str:
-    """The inverse of `placed`."""
+def text_from_place(path: Path, folder: Path) -> str:
+    """The inverse of `place_from_text`."""
     return path.as_posix() if HUB_NAME.fullmatch(str(path)) and not path.exists() else relative(path, folder)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported
 from tbgen.export.exported import record_of as export_record
-from tbgen.export.layout import LAYOUTS, PADDED
+from tbgen.export.layout import PADDED
 from tbgen.export.tasks.table import task_named
 from tbgen.export.tasks.task import Task
 from tbgen.generator.check.check import check_repository
@@ -20,19 +20,24 @@ from tbgen.generator.engines import AUTO, ENGINES, GRAPHS
 from tbgen.generator.models.engine_file import Progress, exported_from_request
 from tbgen.generator.models.graph import Model, check_options, graphs_for, graphs_of, models_of, with_cache
 from tbgen.generator.models.long_text import check_long_text, task_for
-from tbgen.generator.models.shared_backend import FORMS, in_form
+from tbgen.generator.models.shared_backend import in_form
 from tbgen.generator.models.warmup import with_warmup
 from tbgen.generator.models.write import write_models
 from tbgen.generator.publishing import publish, staged
 from tbgen.generator.repository import refuse_to_overwrite, standing_model
-from tbgen.generator.request import SOURCE
+from tbgen.generator.request import OPTIONS, deciding
 from tbgen.generator.request import Request as Request
 from tbgen.generator.role import FRONT
-from tbgen.generator.steps.plugins import settings_from_words, step_from_option, with_file
-from tbgen.generator.steps.vendor import PLATFORMS, this_platform
+from tbgen.generator.steps.plugins import settings_from_words, step_from_option, with_step_files
+from tbgen.generator.steps.vendor import this_platform
 from tbgen.generator.users import answering_otherwise, refuse_to_change_for_others
 from tbgen.generator.version import version
 
+# The order of settings in records, of those that had been there first: the bytes of a model folder stay as they were.
+RECORDED = (
+    *("task", "engine", "graph", "labels", "fixed_length", "layout", "vendor", "platform", "pre", "post", "steps"),
+    *("options", "long_text", "cache", "warmup", "build_script"),
+)
 Agree = Callable[[Sequence[str], Mapping[str, str]], None]  # names of models and their source; raises UserError
 
 
@@ -214,17 +219,11 @@ def check_names(request: Request) -> None:
         raise UserError(
             f"{request.name!r} cannot name a model: use letters, digits, '_', '-' and '.', a letter or digit first"
         )
-    for kind, value, table in (
-        ("engine", request.engine, ENGINES),
-        ("graph", request.graph, (*GRAPHS, AUTO)),
-        ("form", request.steps, FORMS),
-        ("layout", request.layout, (AUTO, *LAYOUTS)),
-    ):
-        if value not in table:
-            raise NoSuchName(kind, value, list(table))
     check_long_text(request.long_text)
-    if request.platform is not None and request.platform not in PLATFORMS:
-        raise NoSuchName("platform", request.platform, list(PLATFORMS))
+    for name, said in OPTIONS.items():
+        word = getattr(request, name)
+        if said.choices and word is not None and word not in said.choices:
+            raise NoSuchName(said.noun or name, word, list(said.choices))
     if request.task is not None:
         task = row_asked(request, request.task)
         check_options(task, settings_from_words(request.options))
@@ -254,18 +253,17 @@ def record_of(request: Request, task: str, exported: Exported) -> dict[str, Any]
     export = export_record(exported)
     del export["parity"]
     export["made"].pop("chosen", None)  # words about the rest of this record
-    settings = {each.name: getattr(request, each.name) for each in fields(request)}
+    settings = {name: getattr(request, name) for name in (*RECORDED, *OPTIONS)}
     settings |= {"task": task, "labels": list(exported.labels), "fixed_length": exported.fixed_length}
     settings["layout"] = exported.made.get("layout", PADDED)
     settings |= {"platform": platform_of(request)}
     if request.graph == AUTO:
         (settings["graph"],) = graphs_asked(request, row_asked(request, task))
-    for side in ("pre", "post"):
-        settings[side] = [with_file(option, lambda file: Path(file.name)) for option in settings[side]]
+    settings |= with_step_files(settings, lambda file: Path(file.name))
     return {
         "tbgen": version(),
-        "name": settings.pop("name"),
+        "name": request.name,
         "source": export["made"].pop("source", {}),
-        "settings": {key: value for key, value in settings.items() if key not in SOURCE},
+        "settings": {key: value for key, value in settings.items() if key not in deciding("source")},
         "export": export,
     }

@@ -6,7 +6,7 @@ import difflib
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,11 @@ from tbgen.generator.repository import (
     refuse_without_models,
     sha256_of,
 )
-from tbgen.generator.request import Request
+from tbgen.generator.request import OPTIONS, Request, deciding
 from tbgen.generator.role import WrittenModel, written_models
 from tbgen.generator.scaffold import stage
-from tbgen.generator.steps.plugins import with_file
+from tbgen.generator.steps.plugins import with_step_files
 
-UNSEEN = {"graph", "vendor", "platform"}  # settings that say which models and files there are, not what a model does
 KEPT = ("edited", "conflict", "own")  # what an update leaves alone
 
 
@@ -95,7 +94,7 @@ def asked_otherwise(repository: Path, staging: Path, names: Collection[str]) -> 
     found: dict[str, tuple[str, ...]] = {}
     for name in names:
         old, new = ((read_record(folder / name) or {"settings": {}})["settings"] for folder in (repository, staging))
-        other = tuple(key for key in old.keys() & new.keys() - UNSEEN if old[key] != new[key])
+        other = tuple(key for key in old.keys() & new.keys() - {*deciding("files")} if old[key] != new[key])
         found |= {name: tuple(sorted(other))} if other else {}
     return found
 
@@ -144,12 +143,10 @@ def requests_from_records(repository: Path, name: str, source: Path | None) -> l
 
 def request_from_settings(name: str, source: Path | None, settings: dict[str, Any], folders: Sequence[Path]) -> Request:
     """The inverse of what a record keeps of a request. Steps of one's own are taken from the models in `folders`."""
-    known = {field.name for field in fields(Request)}
     values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key in known
+        key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key in OPTIONS
     }
-    for side in ("pre", "post"):
-        values[side] = tuple(with_file(option, partial(standing_step, folders)) for option in values.get(side, ()))
+    values |= with_step_files(values, partial(standing_step, folders))
     return Request(name, source, **values)
 
 

@@ -11,9 +11,10 @@ from google.protobuf import text_format
 from tbgen.export.errors import UserError
 from tbgen.generator.models.config import config_from_text
 from tbgen.generator.repository import read_record
+from tbgen.generator.request import deciding
 from tbgen.generator.role import written_models
 
-ANSWER = ("task", "labels", "pre", "post", "options", "long_text")  # settings of which the answers depend
+ANSWER = deciding("answers")
 CALLEES = ("model", "callee")  # settings of a step that name the Triton model that it calls
 
 

@@ -15,7 +15,8 @@ from tbgen.export.precision.precision import precision_named
 from tbgen.generator.compare.judge import Judgement, answers_for, expected_answers, judgement, refuse_other_answers
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.local.models import LocalModels
-from tbgen.generator.request import Request, export_task, source_of
+from tbgen.generator.request import Request
+from tbgen.generator.resolve import export_task, source_of
 from tbgen.generator.steps.plugins import settings_from_words
 
 CHECKPOINTS = ("checkpoint", "state")  # kinds of sources that a library can answer for

@@ -20,7 +20,8 @@ from tbgen.export.sources import Source
 from tbgen.generator.engines import AUTO, ENGINES
 from tbgen.generator.models.build_script import build_traits, check_buildable, export_to_build, onnx_precision
 from tbgen.generator.releases import Release, release_named
-from tbgen.generator.request import Request, export_task, source_of
+from tbgen.generator.request import Request
+from tbgen.generator.resolve import export_task, source_of
 
 Progress = Callable[[str], None]  # is told what is done now
 Foresee = Callable[[Exported], None]  # is told what will be exported; raises UserError

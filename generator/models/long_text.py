@@ -11,8 +11,8 @@ from tbgen.export.exported import Exported
 from tbgen.export.tasks.settings import COUNT
 from tbgen.export.tasks.table import all_tasks
 from tbgen.export.tasks.task import Options, Task
+from tbgen.generator.request import LONG_TEXTS
 
-LONG_TEXTS = ("truncate", "reject", "windows")
 WINDOW_ITEMS = 32  # most items that one execution joins: each may become many rows
 WINDOW_OPTIONS: dict[str, Mapping[str, Any]] = {"stride": COUNT, "max_windows": COUNT}
 IN_CONTEXT = "question-answering"  # it reads windows of its own

@@ -15,13 +15,11 @@ from tbgen.generator.repository import refuse_to_overwrite, standing_model, writ
 from tbgen.generator.steps.vendor import vendor_into
 from tbgen.generator.version import version
 
-# What `--steps` takes -> the backend of the models that run steps.
-FORMS = {"copy": "python", "backend": SHARED_BACKEND}
-
 
 def in_form(models: Iterable[Model], form: str) -> list[Model]:
     """The same models with the code of their steps copied into each, or left to the backend."""
-    return [replace(model, backend=FORMS[form]) if isinstance(model, PythonModel) else model for model in models]
+    backend = SHARED_BACKEND if form == "backend" else "python"
+    return [replace(model, backend=backend) if isinstance(model, PythonModel) else model for model in models]
 
 
 def write_backend(folder: Path) -> Path:

@@ -7,7 +7,7 @@ import importlib.util
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -42,6 +42,11 @@ def with_file(option: str, place: Callable[[Path], Path]) -> str:
     first, *settings = shlex.split(option)
     file, colon, name = first.rpartition(":") if ":" in first else (first, "", "")
     return shlex.join([f"{place(Path(file))}{colon}{name}", *settings]) if file.endswith(".py") else option
+
+
+def with_step_files(values: Mapping[str, Any], place: Callable[[Path], Path]) -> dict[str, tuple[str, ...]]:
+    """The options --pre and --post of a request's values, their steps' files elsewhere."""
+    return {side: tuple(with_file(each, place) for each in values[side]) for side in ("pre", "post") if side in values}
 
 
 def settings_from_words(words: Iterable[str]) -> dict[str, Any]:

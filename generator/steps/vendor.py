@@ -15,9 +15,9 @@ from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.generator.request import PLATFORMS as PLATFORMS
 
 PACKAGE = "tokenizers"
-PLATFORMS = ("x86_64", "aarch64")
 OTHER_NAMES = {"AMD64": "x86_64", "arm64": "aarch64"}  # as Windows and macOS say it
 NOTICE = """{name} {version}
 Copyright The HuggingFace Inc. team, https://github.com/huggingface/tokenizers

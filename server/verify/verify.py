@@ -159,7 +159,7 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
             f"{scaffold.engine} beside its own file: {scaffold.name} was made of a ready one ({ready}); --source names "
         )
         return Reference(onnx_run(scaffold.exported.model), note=note + "its checkpoint")
-    place = named.get("source") or str(source_named(scaffold.name))
+    place = str(named.get("source") or source_named(scaffold.name))
     source = Source(place, **{key: value for key, value in named.items() if key != "source"})
     if source.kind == "onnx":
         return reference_from_onnx(scaffold, source)

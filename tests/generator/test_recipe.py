@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.recipe import KEYS, Recipe, recipe_from_file, text_from_recipe, weights_of
+from tbgen.generator.recipe import Recipe, recipe_from_file, text_from_recipe, weights_of
 from tbgen.generator.scaffold import Request, scaffold
 from tests.generator.test_scaffold import hashes
 
@@ -50,11 +50,6 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
 
 def test_written_and_read_again(tmp_path: Path) -> None:
     assert text_from_recipe(recipe_from_file(recipe(tmp_path, RECIPE)), tmp_path) == RECIPE
-
-
-def test_every_field_of_a_request_can_be_said() -> None:
-    fields = {field.name for field in dataclasses.fields(Request)}
-    assert fields - {"engine"} == KEYS.keys() - {"engines", "repository"}
 
 
 def test_the_same_repository_elsewhere(sample_export: Path, tmp_path: Path) -> None:

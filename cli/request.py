@@ -1,0 +1,78 @@
+"""The options of the commands that take a request, or its source alone: made of the fields of Request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.decorators import FC
+from click.shell_completion import CompletionItem
+
+from tbgen.generator.request import DEFAULTS, OPTIONS, TYPES, deciding
+
+if TYPE_CHECKING:
+    from tbgen.export.sources import Source
+
+SOURCE = deciding("source")
+
+
+class StepWords(click.Command):
+    """A command on which `--separate` behind a step's option belongs to that step: click's own flags belong to none."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        joined: list[str] = []
+        for word in args:
+            if word == "--separate" and joined[-2:-1] in (["--pre"], ["--post"]):
+                joined[-1] += " --separate"
+            else:
+                joined.append(word)
+        return super().parse_args(ctx, joined)
+
+
+def request_options(**settings: Mapping[str, Any]) -> Callable[[FC], FC]:
+    """Add an option for each field of a request; `settings`: those of click's that this command has otherwise."""
+    return _options(OPTIONS, settings)
+
+
+def source_options(function: FC) -> FC:
+    """Add --source and what goes with it."""
+    return _options(SOURCE, {})(function)
+
+
+def source_from_options(values: dict[str, Any]) -> Source:
+    """The source that the options name. Raises UsageError where they name none."""
+    from tbgen.export.sources import Source
+
+    if values["source"] is None:
+        raise click.UsageError("Missing option '--source'.")
+    return Source(str(values.pop("source")), **values)
+
+
+def _options(names: Iterable[str], settings: Mapping[str, Mapping[str, Any]]) -> Callable[[FC], FC]:
+    def decorate(function: FC) -> FC:
+        for name in reversed([*names]):
+            function = _option(name, settings.get(name, {}))(function)
+        return function
+
+    return decorate
+
+
+def _option(name: str, settings: Mapping[str, Any]) -> Callable[[FC], FC]:
+    """The option of a field, with these settings instead of its own."""
+    option, kind, default = OPTIONS[name], TYPES[name], DEFAULTS[name]
+    flag = option.flag or f"--{name.replace('_', '-')}"
+    types = {Path: click.Path(path_type=Path), int: click.IntRange(min=option.least)}
+    own = {
+        "help": option.help,
+        "metavar": option.metavar,
+        "type": types.get(kind),
+        "multiple": kind is tuple,
+        "default": default,
+        "show_default": default not in (None, ()),
+        "shell_complete": lambda _context, _parameter, begun: [
+            CompletionItem(word) for word in option.choices if word.startswith(begun)
+        ],
+    }
+    return click.option(f"{flag}/--no-{name}" if kind is bool else flag, name, **(own | dict(settings)))
