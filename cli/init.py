@@ -36,9 +36,8 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
     from dataclasses import replace
 
     from tbgen.export.errors import UserError
-    from tbgen.generator.recipe import Recipe, text_from_recipe, weights_of
-    from tbgen.generator.resolve import export_task, source_of
-    from tbgen.generator.scaffold import check_names
+    from tbgen.generator.recipe import Recipe, text_from_recipe
+    from tbgen.generator.resolve import resolve, source_of
     from tbgen.generator.steps.vendor import this_platform
 
     if output.exists() and not force:
@@ -49,11 +48,11 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
         raise click.UsageError("name the models")
     asked |= {"fixed_length": asked["fixed_length"] or None, "platform": asked["platform"] or this_platform()}
     requests = tuple(Request(engine=each, **asked) for each in engine)
-    for request in requests:
-        check_names(request)
-    requests = tuple(replace(request, weights=weights_of(request)) for request in requests)
+    resolved = [resolve(request) for request in requests]  # what scaffold would refuse is no recipe
+    source, meaning = source_of(requests[0]), resolved[0].meaning
+    weights, told = source.weights(**meaning), source.explanation(**meaning)
+    requests = tuple(replace(request, weights=weights) for request in requests)
     recipe = Recipe(requests, repository or output.parent / "model_repository")
-    told = source_of(requests[0]).explanation(task=export_task(requests[0]), labels=requests[0].labels or None)
     output.write_text(text_from_recipe(recipe, output.parent), encoding="utf-8")
     if told:
         click.echo(f"Chosen: {told}", err=True)

@@ -14,7 +14,6 @@ from tbgen.export import sources
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.sources import HUB_NAME
 from tbgen.generator.request import DEFAULTS, OPTIONS, TYPES, Request, deciding
-from tbgen.generator.resolve import export_task, source_of
 from tbgen.generator.steps.plugins import with_step_files
 
 if sys.version_info >= (3, 11):
@@ -97,11 +96,6 @@ def text_from_recipe(recipe: Recipe, folder: Path) -> str:
         lines += ["", "[weights]  # SHA-256; without this table any weights will do"]
         lines += [f"{json.dumps(name)} = {json.dumps(digest)}" for name, digest in first.weights.items()]
     return HEADER + "\n".join(lines) + "\n"
-
-
-def weights_of(request: Request) -> dict[str, str]:
-    """The files of a request's source that identify it, file name -> SHA-256. Raises UserError."""
-    return source_of(request).weights(task=export_task(request), labels=request.labels or None)
 
 
 def place_from_text(folder: Path, text: str) -> Path:

@@ -1,13 +1,104 @@
-"""What a request's words stand for."""
+"""What a request's words stand for: read once, and refused where it can be before anything that takes long."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
+from tbgen.export.checkpoint.checkpoint import Checkpoint
+from tbgen.export.errors import NoSuchName, UserError
+from tbgen.export.exported import Exported
+from tbgen.export.layout import PACKED
 from tbgen.export.sources import Source
-from tbgen.export.tasks.table import exported_as
+from tbgen.export.tasks.table import exported_as, task_named
+from tbgen.export.tasks.task import Step, Task
+from tbgen.generator.engines import AUTO, ENGINES, GRAPHS
+from tbgen.generator.models.graph import check_options, graphs_for, graphs_of
+from tbgen.generator.models.long_text import check_long_text, task_for
 from tbgen.generator.presets import source_named
-from tbgen.generator.request import Request
+from tbgen.generator.releases import Release, release_named
+from tbgen.generator.request import OPTIONS, Request
+from tbgen.generator.steps.plugins import settings_from_words, step_from_option
+from tbgen.generator.steps.vendor import this_platform
+
+CHECKPOINTS = ("checkpoint", "state")  # kinds of sources that are exported, which takes long
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request, and what its words stand for.
+
+    source: what the models are made from, or an export that is there and takes its place.
+    checkpoint: what the source holds, unless it is an export or a ready engine file.
+    release: the Triton release in whose container a plan will be built, if any.
+    pre, post, options: the steps and the task's settings that are asked for.
+    """
+
+    request: Request
+    source: Source | Exported
+    checkpoint: Checkpoint | None
+    release: Release | None
+    pre: tuple[Step, ...]
+    post: tuple[Step, ...]
+    options: Mapping[str, Any]
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """Task and labels that the source is read for; None where its config.json says them."""
+        return meaning_of(self.request)
+
+    @property
+    def platform(self) -> str | None:
+        """The processor that vendored packages are for, this machine's unless named; None for no packages."""
+        return (self.request.platform or this_platform()) if self.request.vendor else None
+
+
+def resolve(request: Request, *, standing: Exported | None = None) -> Resolved:
+    """Read a request's words, and the checkpoint that it names. Raises UserError.
+
+    standing: an export that is there, and takes the place of the request's source.
+    """
+    check_words(request)
+    options = settings_from_words(request.options)
+    if request.task is not None:
+        row = row_asked(request, request.task)
+        check_options(row, options)
+        graphs_for(row, graphs_asked(request, row))
+    pre, post = (tuple(step_from_option(option) for option in side) for side in (request.pre, request.post))
+    if standing:
+        return Resolved(request, standing, None, None, pre, post, options)
+    source = source_of(request)
+    release = release_to_build(request, source)
+    checkpoint = source.checkpoint(**meaning_of(request)) if source.kind in CHECKPOINTS else None
+    return Resolved(request, source, checkpoint, release, pre, post, options)
+
+
+def check_words(request: Request) -> None:
+    """Raise UserError for a word that is not in its table, or a name that Triton could not use as a folder."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", request.name):
+        raise UserError(
+            f"{request.name!r} cannot name a model: use letters, digits, '_', '-' and '.', a letter or digit first"
+        )
+    check_long_text(request.long_text)
+    for name, option in OPTIONS.items():
+        word = getattr(request, name)
+        if option.choices and word is not None and word not in option.choices:
+            raise NoSuchName(option.noun or name, word, list(option.choices))
+
+
+def row_asked(request: Request, task: str) -> Task:
+    """The row of a task, as it treats long texts for this request. Raises UserError."""
+    return task_for(task, task_named(task), request.long_text)
+
+
+def graphs_asked(request: Request, task: Task) -> tuple[str, ...]:
+    """The graphs that a request asks for; auto: the engine's best where the task has it, else the one that it has."""
+    if request.graph != AUTO:
+        return GRAPHS[request.graph]
+    best = ENGINES[request.engine].graph
+    return (best if best in graphs_of(task) else graphs_of(task)[0],)
 
 
 def source_of(request: Request) -> Source:
@@ -16,6 +107,24 @@ def source_of(request: Request) -> Source:
     return Source(place, **{each.name: getattr(request, each.name) for each in fields(Source)[1:]})
 
 
-def export_task(request: Request) -> str | None:
-    """The task that the checkpoint is read and exported for; None where its config.json says it. Raises NoSuchName."""
-    return exported_as(request.task)
+def meaning_of(request: Request) -> dict[str, Any]:
+    """Task and labels that a request's source is read for. Raises NoSuchName."""
+    return {"task": exported_as(request.task), "labels": request.labels or None}
+
+
+def release_to_build(request: Request, source: Source) -> Release | None:
+    """The Triton release in whose container the plan will be built, if any. Raises UserError."""
+    if request.build_script is None:
+        if ENGINES[request.engine].plan and source.kind not in ("export", "plan"):
+            raise UserError(
+                f"engine {request.engine} runs a TensorRT plan; build one on the GPU that will serve it (tbgen export "
+                "tensorrt), or have a script written that does, with --build-script and the Triton release"
+            )
+        return None
+    if not ENGINES[request.engine].plan:
+        raise UserError(f"engine {request.engine} needs no plan; --build-script is for trt_fp16 and trt_fp32")
+    if request.layout == PACKED:
+        raise UserError("--layout packed is for ONNX Runtime, TensorRT does not read it: leave it out")
+    if request.fixed_length:
+        raise UserError("--fixed-length is for ONNX files; the lengths of a plan are those of its profiles")
+    return release_named(request.build_script)

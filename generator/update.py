@@ -14,8 +14,9 @@ from typing import Any
 from tbgen.export.errors import NoSuchName
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.layout import PADDED
+from tbgen.generator.compose import compose
 from tbgen.generator.engines import AUTO, ENGINES
-from tbgen.generator.models.engine_file import Progress
+from tbgen.generator.models.engine_file import Progress, export
 from tbgen.generator.originals import text_of, unpacked
 from tbgen.generator.publishing import publish, staged
 from tbgen.generator.repository import (
@@ -26,8 +27,9 @@ from tbgen.generator.repository import (
     sha256_of,
 )
 from tbgen.generator.request import OPTIONS, Request, deciding
+from tbgen.generator.resolve import resolve
 from tbgen.generator.role import WrittenModel, written_models
-from tbgen.generator.scaffold import stage
+from tbgen.generator.scaffold import expected_models, write
 from tbgen.generator.steps.plugins import with_step_files
 
 KEPT = ("edited", "conflict", "own")  # what an update leaves alone
@@ -79,9 +81,13 @@ def regenerated(
     """
     with staged(repository) as staging:
         standing = None if request.source else standing_export(request, repository, models or ())
-        written = stage(request, staging, exported=standing, on_progress=on_progress)
+        resolved = resolve(request, standing=standing)
+        expected_models(resolved, staging)  # what is wrong with them is said before a checkpoint is exported
+        written = compose(resolved, export(resolved, staging / ".export", on_progress))
+        on_progress("Writing the model repository")
+        write(written, staging)
         mine = tuple(
-            name for name in written.models if models is None or name in models or not (repository / name).exists()
+            name for name in written.names if models is None or name in models or not (repository / name).exists()
         )
         changes = [change for name in mine for change in changes_of(repository, staging, name)]
         before = [record["source"] for name in mine if (record := read_record(repository / name))]

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tbgen.export.exported import Exported
 from tbgen.export.parity.library import Library
 from tbgen.export.parity.parity import near_of
 from tbgen.export.parity.sentences import gate_texts
 from tbgen.export.precision.precision import precision_named
+from tbgen.export.sources import Source
 from tbgen.generator.compare.judge import Judgement, answers_for, expected_answers, judgement, refuse_other_answers
+from tbgen.generator.compose import Composition, compose
 from tbgen.generator.engines import ENGINES
 from tbgen.generator.local.models import LocalModels
-from tbgen.generator.request import Request
-from tbgen.generator.resolve import export_task, source_of
-from tbgen.generator.steps.plugins import settings_from_words
+from tbgen.generator.models.write import write_models
+from tbgen.generator.resolve import Resolved
 
-CHECKPOINTS = ("checkpoint", "state")  # kinds of sources that a library can answer for
 STRUCTURAL = ("pair",)  # options without which the task takes other inputs
 
 
@@ -35,30 +34,28 @@ class Comparison:
 NOT_COMPARED = Comparison({}, "answers were not compared with any library's, as asked")
 
 
-def plain_request(request: Request) -> Request:
+def plainly(resolved: Resolved) -> Resolved:
     """The same models by the checkpoint's own defaults: what a person adds is meant to change answers."""
-    kept = tuple(word for word in request.options if word.partition("=")[0] in STRUCTURAL)
-    return replace(request, pre=(), post=(), options=kept, long_text=None, cache=False, warmup=False, steps="copy")
+    kept = {name: value for name, value in resolved.options.items() if name in STRUCTURAL}
+    words = tuple(word for word in resolved.request.options if word.partition("=")[0] in STRUCTURAL)
+    request = replace(resolved.request, pre=(), post=(), options=words, long_text=None, cache=False, warmup=False)
+    return replace(resolved, request=replace(request, steps="copy"), pre=(), post=(), options=kept)
 
 
-def compare(
-    request: Request,
-    exported: Exported,
-    task: str,
-    staged: Callable[[Request], tuple[Path, Sequence[str]]],
-    on_progress: Callable[[str], None],
-) -> Comparison:
-    """Ask the plain models what their checkpoint's library is asked. Raises UserError where the answers are others.
+def compare(composition: Composition, folder: Path, on_progress: Callable[[str], None]) -> Comparison:
+    """Ask the models in `folder`, or plain ones, what their checkpoint's library is asked. Raises UserError.
 
-    staged: writes the models of a request, or has them; gives their folder and the front models' names.
+    That is where they answer otherwise. Models that are not plain are written so beside, and these are asked.
     """
-    if why := why_not(request, task):
+    resolved, exported, why = composition.resolved, composition.exported, why_not(composition)
+    checkpoint = resolved.checkpoint
+    if checkpoint is None or why:
         return Comparison({}, why)
-    checkpoint = source_of(request).checkpoint(task=export_task(request), labels=request.labels or None)
-    asked_pair = settings_from_words(request.options).get("pair")
-    row = answers_for(task, pair=checkpoint.row.pair if asked_pair is None else bool(asked_pair))
+    asked_pair = resolved.options.get("pair")
+    row = answers_for(composition.task, pair=checkpoint.row.pair if asked_pair is None else bool(asked_pair))
     if row is None:
-        return Comparison({}, f"transformers has no pipeline for {task}: its logits were compared, not its answers")
+        reason = f"transformers has no pipeline for {composition.task}: its logits were compared, not its answers"
+        return Comparison({}, reason)
     library = Library(checkpoint, max_length=exported.max_length)
     if library.missing:
         return Comparison({}, library.missing)
@@ -66,23 +63,27 @@ def compare(
     texts = gate_texts(None, checkpoint.tokenizer.special_tokens, exported.max_length)
     expected = expected_answers(row, library, texts)
     bounds, found = precision_named(exported.made["precision"]), dict[str, Judgement]()
-    folder, fronts = staged(plain_request(request))
+    if (plain := plainly(resolved)).request != resolved.request:
+        composition, folder = compose(plain, exported), folder / ".plain"
+        write_models(composition.models, folder, {})
     with LocalModels(folder) as models:
-        for front in fronts:
+        for front in composition.fronts:
             on_progress(f"Comparing answers of {front} with those of {library.name}")
             found[front] = judgement(row, library.name, expected, partial(models.infer, front), near=near_of(exported))
             refuse_other_answers(found[front], front, bounds.tolerance, bounds.agreement)
     return Comparison(found, note=library.read_otherwise(texts))
 
 
-def why_not(request: Request, task: str) -> str:
+def why_not(composition: Composition) -> str:
     """Why nobody answers for the models but tbgen itself; empty where somebody does."""
-    kind, engine = source_of(request).kind, ENGINES[request.engine]
-    if kind not in CHECKPOINTS:
-        what = "an export was compared when it was made" if kind == "export" else "a ready file has no library"
+    request, source = composition.resolved.request, composition.resolved.source
+    engine = ENGINES[request.engine]
+    if composition.resolved.checkpoint is None:
+        ready = isinstance(source, Source) and source.kind != "export"
+        what = "a ready file has no library" if ready else "an export was compared when it was made"
         return f"{what}; tbgen verify {request.name} --source CHECKPOINT compares the answers"
     if engine.plan or engine.accelerator or request.build_script:
         return f"engine {request.engine} does not run here; tbgen verify compares it where it does"
-    if export_task(request) not in (None, task):
-        return f"no library answers for the task {task!r}"
+    if composition.resolved.meaning["task"] not in (None, composition.task):
+        return f"no library answers for the task {composition.task!r}"
     return ""

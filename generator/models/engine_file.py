@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,94 +11,102 @@ from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.layout import PACKED, PADDED
-from tbgen.export.onnx.export import expected_export, onnx_from_checkpoint
+from tbgen.export.onnx.export import expected_export as expected_from_checkpoint
+from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.export.onnx.packed import can_pack
 from tbgen.export.ready.onnx_file import export_from_onnx
 from tbgen.export.ready.plan import export_from_plan_file
 from tbgen.export.sources import Source
 from tbgen.generator.engines import AUTO, ENGINES
 from tbgen.generator.models.build_script import build_traits, check_buildable, export_to_build, onnx_precision
-from tbgen.generator.releases import Release, release_named
 from tbgen.generator.request import Request
-from tbgen.generator.resolve import export_task, source_of
+from tbgen.generator.resolve import Resolved
 
 Progress = Callable[[str], None]  # is told what is done now
-Foresee = Callable[[Exported], None]  # is told what will be exported; raises UserError
 
 
-def exported_from_request(request: Request, folder: Path, foresee: Foresee, on_progress: Progress) -> Exported:
-    """The export that the request's source is, or the one made from it in `folder`. Raises UserError.
+def expected_export(resolved: Resolved, folder: Path) -> Exported | None:
+    """What the export of a checkpoint will be, its file in `folder` with tensors alone; None for other sources.
 
-    `foresee` is told what will come out before a checkpoint is exported.
+    Raises UserError for what does not fit the checkpoint.
     """
-    source, release = source_of(request), release_to_build(request)
-    exported = MAKERS[source.kind](request, source, release, folder, foresee, on_progress)
-    if release is None:
-        return as_asked(exported, request)
-    check_buildable(exported, ENGINES[request.engine], release)
-    return export_to_build(as_asked(exported, request), ENGINES[request.engine], release)
+    if resolved.checkpoint is None:
+        return None
+    folder.mkdir()
+    expected = expected_from_checkpoint(resolved.checkpoint, folder, **options_of(resolved, resolved.checkpoint))
+    return to_build(resolved, expected)
 
 
-def export_as_it_is(request: Request, source: Source, *_: Any) -> Exported:
+def export(resolved: Resolved, folder: Path, on_progress: Progress) -> Exported:
+    """The export that a request's source is, or the one made from it in `folder`. Raises UserError."""
+    source = resolved.source
+    if isinstance(source, Exported):
+        return source
+    made = MAKERS[source.kind](resolved, source, folder, on_progress)
+    exported = as_asked(made, resolved.request)
+    if resolved.release:
+        check_buildable(exported, ENGINES[resolved.request.engine], resolved.release)
+    return to_build(resolved, exported)
+
+
+def to_build(resolved: Resolved, exported: Exported) -> Exported:
+    """An export as the plan that will be built from it, if one will be."""
+    return (
+        export_to_build(exported, ENGINES[resolved.request.engine], resolved.release) if resolved.release else exported
+    )
+
+
+def export_as_it_is(resolved: Resolved, source: Source, *_: Any) -> Exported:
     """An export as it is. Raises UserError when it has not the layout that is asked for."""
-    exported = exported_from_folder(Path(source.place))
+    exported, asked = exported_from_folder(Path(source.place)), resolved.request.layout
     made = exported.made.get("layout", PADDED)
-    if request.layout not in (AUTO, made):
+    if asked not in (AUTO, made):
         raise UserError(
-            f"the export in {str(exported.folder)!r} is {made}; export it anew with --layout {request.layout}, or "
-            "leave --layout out here"
+            f"the export in {str(exported.folder)!r} is {made}; export it anew with --layout {asked}, or leave "
+            "--layout out here"
         )
     return exported
 
 
-def ready_onnx(
-    request: Request, source: Source, release: Release | None, folder: Path, _: Foresee, on_progress: Progress
-) -> Exported:
+def ready_onnx(resolved: Resolved, source: Source, folder: Path, on_progress: Progress) -> Exported:
     """A ready ONNX file, taken in."""
-    if request.layout == PACKED:
+    if resolved.request.layout == PACKED:
         raise UserError("--layout packed is for a checkpoint; a ready ONNX file is served as it is")
     on_progress(f"Reading {Path(source.place).name}")
     return export_from_onnx(
         Path(source.place),
         source.companions,
         folder,
-        task=export_task(request),
-        labels=request.labels or None,
         rename=source.rename,
-        fixed_length=request.fixed_length,
-        precision=precision_for(request, release),
+        fixed_length=resolved.request.fixed_length,
+        precision=precision_for(resolved),
+        **resolved.meaning,
     )
 
 
-def ready_plan(request: Request, source: Source, _: Any, folder: Path, __: Foresee, on_progress: Progress) -> Exported:
+def ready_plan(resolved: Resolved, source: Source, folder: Path, on_progress: Progress) -> Exported:
     """A ready plan, taken in."""
     on_progress(f"Reading {Path(source.place).name}")
-    return export_from_plan_file(
-        Path(source.place),
-        source.companions,
-        folder,
-        precision=ENGINES[request.engine].precision,
-        task=export_task(request),
-        labels=request.labels or None,
-    )
+    precision = ENGINES[resolved.request.engine].precision
+    return export_from_plan_file(Path(source.place), source.companions, folder, precision=precision, **resolved.meaning)
 
 
-def exported_checkpoint(
-    request: Request, source: Source, release: Release | None, folder: Path, foresee: Foresee, on_progress: Progress
-) -> Exported:
+def exported_checkpoint(resolved: Resolved, source: Source, folder: Path, on_progress: Progress) -> Exported:
     """A checkpoint, exported for the engine."""
-    checkpoint = source.checkpoint(task=export_task(request), labels=request.labels or None)
-    options: dict[str, Any] = {
-        "fixed_length": request.fixed_length,
-        "precision": precision_for(request, release),
-        "layout": PADDED if release else layout_of(request, checkpoint),
-    }
-    with tempfile.TemporaryDirectory() as scratch:
-        expected = expected_export(checkpoint, Path(scratch), **options)
-        foresee(export_to_build(expected, ENGINES[request.engine], release) if release else expected)
+    checkpoint = resolved.checkpoint or source.checkpoint(**resolved.meaning)
     on_progress(f"Exporting {Path(source.place).name} to ONNX")
-    options |= {"opset": build_traits(release).opset} if release else {}
+    options = options_of(resolved, checkpoint)
+    options |= {"opset": build_traits(resolved.release).opset} if resolved.release else {}
     return onnx_from_checkpoint(checkpoint, folder, progress=on_progress, **options)
+
+
+def options_of(resolved: Resolved, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What of the ONNX file follows from the request."""
+    return {
+        "fixed_length": resolved.request.fixed_length,
+        "precision": precision_for(resolved),
+        "layout": PADDED if resolved.release else layout_of(resolved.request, checkpoint),
+    }
 
 
 def layout_of(request: Request, checkpoint: Checkpoint) -> str:
@@ -119,10 +126,10 @@ MAKERS: dict[str, Callable[..., Exported]] = {
 }
 
 
-def precision_for(request: Request, release: Release | None) -> str:
+def precision_for(resolved: Resolved) -> str:
     """The precision of the ONNX file that a request's engine runs, or is built from."""
-    kind = ENGINES[request.engine]
-    return onnx_precision(kind, release) if release else kind.precision
+    kind = ENGINES[resolved.request.engine]
+    return onnx_precision(kind, resolved.release) if resolved.release else kind.precision
 
 
 def as_asked(exported: Exported, request: Request) -> Exported:
@@ -140,21 +147,3 @@ def as_asked(exported: Exported, request: Request) -> Exported:
         raise UserError(f"fixed length {length} does not fit: {exported.model.name} has {has}; export it anew")
     fixed = length or own
     return replace(exported, labels=tuple(labels), fixed_length=fixed, max_length=fixed or exported.max_length)
-
-
-def release_to_build(request: Request) -> Release | None:
-    """The Triton release in whose container the plan will be built, if any. Raises UserError."""
-    if request.build_script is None:
-        if ENGINES[request.engine].plan and source_of(request).kind not in ("export", "plan"):
-            raise UserError(
-                f"engine {request.engine} runs a TensorRT plan; build one on the GPU that will serve it (tbgen export "
-                "tensorrt), or have a script written that does, with --build-script and the Triton release"
-            )
-        return None
-    if not ENGINES[request.engine].plan:
-        raise UserError(f"engine {request.engine} needs no plan; --build-script is for trt_fp16 and trt_fp32")
-    if request.layout == PACKED:
-        raise UserError("--layout packed is for ONNX Runtime, TensorRT does not read it: leave it out")
-    if request.fixed_length:
-        raise UserError("--fixed-length is for ONNX files; the lengths of a plan are those of its profiles")
-    return release_named(request.build_script)

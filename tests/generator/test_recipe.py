@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.recipe import Recipe, recipe_from_file, text_from_recipe, weights_of
+from tbgen.generator.recipe import Recipe, recipe_from_file, text_from_recipe
+from tbgen.generator.resolve import source_of
 from tbgen.generator.scaffold import Request, scaffold
 from tests.generator.test_scaffold import hashes
 
@@ -56,7 +57,7 @@ def test_the_same_repository_elsewhere(sample_export: Path, tmp_path: Path) -> N
     for machine in ("one", "two"):
         shutil.copytree(sample_export, tmp_path / machine / "export")
         request = Request("shop", tmp_path / machine / "export", graph="bls", labels=("나쁨", "보통", "좋음"))
-        request = dataclasses.replace(request, weights=weights_of(request))
+        request = dataclasses.replace(request, weights=source_of(request).weights())
         where = Recipe((request,), tmp_path / machine / "r")
         file = recipe(tmp_path / machine, text_from_recipe(where, tmp_path / machine))
         found = recipe_from_file(file)
