@@ -12,16 +12,10 @@ from click.core import ParameterSource
 from tbgen.cli.request import StepWords, request_options
 from tbgen.generator.request import Request
 
-# What a command line can leave to the questions is told apart from its default, and no length from a length of none.
-OTHERWISE: dict[str, dict[str, Any]] = {
-    "engine": {"multiple": True, "default": ["onnx"]},
-    "fixed_length": {"type": click.IntRange(min=0)},
-}
-
 
 @click.command(cls=StepWords, short_help="Write a recipe that scaffold reads, by questions on a terminal.")
 @click.argument("name", required=False)
-@request_options(**OTHERWISE)
+@request_options(engine={"multiple": True, "default": ["onnx"]}, fixed_length={"type": click.IntRange(min=0)})
 @click.option("--repository", type=click.Path(path_type=Path), help="Model repository to write into.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default="tbgen.toml", show_default=True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import click
 from click.decorators import FC
 from click.shell_completion import CompletionItem
 
-from tbgen.generator.request import DEFAULTS, OPTIONS, TYPES, deciding
+from tbgen.generator.request import FIELDS, OPTIONS, deciding, type_of
 
 if TYPE_CHECKING:
     from tbgen.export.sources import Source
@@ -31,14 +31,18 @@ class StepWords(click.Command):
         return super().parse_args(ctx, joined)
 
 
-def request_options(**settings: Mapping[str, Any]) -> Callable[[FC], FC]:
-    """Add an option for each field of a request; `settings`: those of click's that this command has otherwise."""
-    return _options(OPTIONS, settings)
+def request_options(*names: str, **settings: Mapping[str, Any]) -> Callable[[FC], FC]:
+    """Add the options of a request's fields, all unless named; `settings`: those of click's that are others here."""
+
+    def decorate(function: FC) -> FC:
+        for name in reversed(names or tuple(OPTIONS)):
+            function = _option(name, settings.get(name, {}))(function)
+        return function
+
+    return decorate
 
 
-def source_options(function: FC) -> FC:
-    """Add --source and what goes with it."""
-    return _options(SOURCE, {})(function)
+source_options = request_options(*SOURCE)
 
 
 def source_from_options(values: dict[str, Any]) -> Source:
@@ -50,29 +54,19 @@ def source_from_options(values: dict[str, Any]) -> Source:
     return Source(str(values.pop("source")), **values)
 
 
-def _options(names: Iterable[str], settings: Mapping[str, Mapping[str, Any]]) -> Callable[[FC], FC]:
-    def decorate(function: FC) -> FC:
-        for name in reversed([*names]):
-            function = _option(name, settings.get(name, {}))(function)
-        return function
-
-    return decorate
-
-
 def _option(name: str, settings: Mapping[str, Any]) -> Callable[[FC], FC]:
-    """The option of a field, with these settings instead of its own."""
-    option, kind, default = OPTIONS[name], TYPES[name], DEFAULTS[name]
+    """The option of a field, with these settings in place of its own."""
+    option, kind, default = OPTIONS[name], type_of(name), FIELDS[name].default
     flag = option.flag or f"--{name.replace('_', '-')}"
-    types = {Path: click.Path(path_type=Path), int: click.IntRange(min=option.least)}
-    own = {
+    own: dict[str, Any] = {
         "help": option.help,
         "metavar": option.metavar,
-        "type": types.get(kind),
-        "multiple": kind is tuple,
+        "type": {"Path": click.Path(path_type=Path), "int": click.IntRange(min=option.least)}.get(kind),
+        "multiple": kind.startswith("tuple"),
         "default": default,
         "show_default": default not in (None, ()),
         "shell_complete": lambda _context, _parameter, begun: [
             CompletionItem(word) for word in option.choices if word.startswith(begun)
         ],
     }
-    return click.option(f"{flag}/--no-{name}" if kind is bool else flag, name, **(own | dict(settings)))
+    return click.option(f"{flag}/--no-{name}" if kind == "bool" else flag, name, **(own | dict(settings)))

@@ -13,7 +13,7 @@ from typing import Any
 from tbgen.export import sources
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.sources import HUB_NAME
-from tbgen.generator.request import DEFAULTS, OPTIONS, TYPES, Request, deciding
+from tbgen.generator.request import FIELDS, OPTIONS, Request, deciding, type_of
 from tbgen.generator.steps.plugins import with_step_files
 
 if sys.version_info >= (3, 11):
@@ -26,11 +26,12 @@ HEADER = "# What `tbgen scaffold` reads in this folder; paths are relative to it
 KINDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
 SUFFIXES = {suffix for kind in sources.KINDS.values() for suffix in kind.suffixes}
 PLACES = {name for name, option in OPTIONS.items() if option.place}
-IN_TOML = {Path: str, tuple: list, Mapping: dict}  # types of a request's fields that TOML has otherwise
+# The types of a request's fields -> those that TOML has.
+TYPES = {"str": str, "Path": str, "int": int, "bool": bool, "tuple[str, ...]": list, "Mapping[str, str]": dict}
 # The keys of a recipe: the fields of a request, `engines` for its engine, and behind the source where to write.
 KEYS: dict[str, type] = {
     **dict.fromkeys(("name", *deciding("source"), "repository"), str),
-    **{"engines" if name == "engine" else name: IN_TOML.get(kind, kind) for name, kind in TYPES.items()},
+    **{"engines" if name == "engine" else name: TYPES[type_of(name)] for name in FIELDS},
     "engines": list,
 }
 
@@ -61,7 +62,7 @@ def recipe_from_file(file: Path) -> Recipe:
     repository = folder / values.pop("repository", "model_repository")
     engines = values.pop("engines", ["onnx"])
     for key in PLACES & values.keys():
-        values[key] = TYPES[key](place_from_text(folder, values[key]))
+        values[key] = (Path if type_of(key) == "Path" else str)(place_from_text(folder, values[key]))
     values |= with_step_files(values, lambda file: folder / file)
     asked: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     return Recipe(tuple(Request(engine=engine, **asked) for engine in engines), repository)
@@ -85,7 +86,7 @@ def check_keys(file: Path, values: Mapping[str, Any]) -> None:
 def text_from_recipe(recipe: Recipe, folder: Path) -> str:
     """The text of a recipe that will lie in `folder`; what stays at its default is left out."""
     first = recipe.requests[0]
-    values = {name: getattr(first, name) for name in TYPES if getattr(first, name) != DEFAULTS[name]}
+    values = {name: getattr(first, name) for name, row in FIELDS.items() if getattr(first, name) != row.default}
     values |= {name: text_from_place(Path(values[name]), folder) for name in PLACES & values.keys()}
     values |= with_step_files(values, lambda file: Path(relative(file, folder)))
     values["repository"] = relative(recipe.repository, folder)

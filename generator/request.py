@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from tbgen.export.layout import LAYOUTS
 from tbgen.generator.engines import AUTO, ENGINES, GRAPHS
@@ -40,6 +39,11 @@ class Option:
     decides: str = "serving"
 
 
+def _option(help_line: str, default: Any = None, **settings: Any) -> Any:
+    """A field with its option."""
+    return field(default=default, metadata={"option": Option(help_line, **settings)})
+
+
 @dataclass(frozen=True)
 class Request:
     """One engine and the graphs around it, under one name. A field that is said has an option, here and nowhere else.
@@ -48,129 +52,90 @@ class Request:
     """
 
     name: str
-    source: Annotated[
-        Path | None,
-        Option(
-            "Folder of a checkpoint or an export, name on the hub (owner/model), or file: a ready .onnx or .plan, "
-            "or a state dict (.pt).",
-            place=True,
-            decides="source",
-        ),
-    ] = None
-    revision: Annotated[str | None, Option("Branch, tag or commit of a name on the hub.", decides="source")] = None
-    tokenizer: Annotated[
-        Path | None,
-        Option(
-            "Folder of tokenizer and config.json, for a file. Default: the file's own.", place=True, decides="source"
-        ),
-    ] = None
-    base: Annotated[
-        str | None,
-        Option(
-            "Shape of a state dict's model: beomi/kcbert-base, beomi/kcbert-large, or a folder with a config.json.",
-            place=True,
-            decides="source",
-        ),
-    ] = None
-    label_count: Annotated[
-        int | None, Option("How many classes a state dict has, when they have no names.", least=1, decides="source")
-    ] = None
-    rename: Annotated[
-        tuple[str, ...],
-        Option("A tensor of a ready ONNX file by its right name; repeatable.", metavar="OLD=NEW", decides="source"),
-    ] = ()
-    task: Annotated[
-        str | None, Option("What the model does. Default: read from the checkpoint.", decides="answers")
-    ] = None
-    labels: Annotated[
-        tuple[str, ...],
-        Option("Name of a class, in the order of the logits; repeatable.", flag="--label", decides="answers"),
-    ] = ()
-    engine: Annotated[str, Option("How Triton runs the model.", choices=ENGINES)] = "onnx"
-    graph: Annotated[
-        str,
-        Option(
-            "ensemble, bls, both, single (one Python model that runs the engine itself), or auto: the engine's best.",
-            choices=(*GRAPHS, AUTO),
-            decides="files",
-        ),
-    ] = "both"
-    options: Annotated[
-        tuple[str, ...],
-        Option("A setting of the task, KEY=VALUE; repeatable: docs/tasks.md.", flag="--set", decides="answers"),
-    ] = ()
-    long_text: Annotated[
-        str | None,
-        Option(
-            "What becomes of a text longer than the model: truncate (the default), reject, or windows, over BLS alone.",
-            choices=LONG_TEXTS,
-            decides="answers",
-        ),
-    ] = None
-    pre: Annotated[
-        tuple[str, ...],
-        Option(
-            "A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...' [--separate]; repeatable.", decides="answers"
-        ),
-    ] = ()
-    post: Annotated[
-        tuple[str, ...], Option("A step behind the task's head, written likewise; repeatable.", decides="answers")
-    ] = ()
-    steps: Annotated[
-        str,
-        Option(
-            "Where the code of the steps is: copy in each model, or backend: once in the server (install-backends).",
-            choices=FORMS,
-            noun="form",
-        ),
-    ] = "copy"
-    fixed_length: Annotated[int | None, Option("Pad every text to this many tokens.", least=2)] = None
-    layout: Annotated[
-        str,
-        Option(
-            "Of the ONNX file: packed computes no padding, padded is the plain one; auto: packed where the model has "
-            "it.",
-            choices=(AUTO, *LAYOUTS),
-        ),
-    ] = AUTO
-    vendor: Annotated[
-        bool, Option("Put the tokenizers library into the models that use it, for servers without it.", decides="files")
-    ] = True
-    cache: Annotated[
-        bool,
-        Option("Let Triton keep answers and give them again for equal inputs; such models take no request parameters."),
-    ] = False
-    warmup: Annotated[
-        bool, Option("Let Triton run the engine at its lengths and batches, and the tokenizer, while it loads them.")
-    ] = False
-    platform: Annotated[
-        str | None,
-        Option(
-            "Processor of the server, x86_64 or aarch64. Default: this machine's.", choices=PLATFORMS, decides="files"
-        ),
-    ] = None
-    build_script: Annotated[
-        str | None,
-        Option(
-            "For a TensorRT engine: write the script that builds the plan in that Triton release's container.",
-            metavar="RELEASE",
-        ),
-    ] = None
+    source: Path | None = _option(  # noqa: RUF009
+        "Folder of a checkpoint or an export, name on the hub (owner/model), or file: a ready .onnx or .plan, "
+        "or a state dict (.pt).",
+        place=True,
+        decides="source",
+    )
+    revision: str | None = _option("Branch, tag or commit of a name on the hub.", decides="source")
+    tokenizer: Path | None = _option(  # noqa: RUF009
+        "Folder of tokenizer and config.json, for a file. Default: the file's own.", place=True, decides="source"
+    )
+    base: str | None = _option(
+        "Shape of a state dict's model: beomi/kcbert-base, beomi/kcbert-large, or a folder with a config.json.",
+        place=True,
+        decides="source",
+    )
+    label_count: int | None = _option(
+        "How many classes a state dict has, when they have no names.", least=1, decides="source"
+    )
+    rename: tuple[str, ...] = _option(
+        "A tensor of a ready ONNX file by its right name; repeatable.", (), metavar="OLD=NEW", decides="source"
+    )
+    task: str | None = _option("What the model does. Default: read from the checkpoint.", decides="answers")
+    labels: tuple[str, ...] = _option(
+        "Name of a class, in the order of the logits; repeatable.", (), flag="--label", decides="answers"
+    )
+    engine: str = _option("How Triton runs the model.", "onnx", choices=ENGINES)
+    graph: str = _option(
+        "ensemble, bls, both, single (one Python model that runs the engine itself), or auto: the engine's best.",
+        "both",
+        choices=(*GRAPHS, AUTO),
+        decides="files",
+    )
+    options: tuple[str, ...] = _option(
+        "A setting of the task, KEY=VALUE; repeatable: docs/tasks.md.", (), flag="--set", decides="answers"
+    )
+    long_text: str | None = _option(
+        "What becomes of a text longer than the model: truncate (the default), reject, or windows, over BLS alone.",
+        choices=LONG_TEXTS,
+        decides="answers",
+    )
+    pre: tuple[str, ...] = _option(
+        "A step before the tokenizer: 'FILE.py:Class KEY=VALUE ...' [--separate]; repeatable.", (), decides="answers"
+    )
+    post: tuple[str, ...] = _option(
+        "A step behind the task's head, written likewise; repeatable.", (), decides="answers"
+    )
+    steps: str = _option(
+        "Where the code of the steps is: copy in each model, or backend: once in the server (install-backends).",
+        "copy",
+        choices=FORMS,
+        noun="form",
+    )
+    fixed_length: int | None = _option("Pad every text to this many tokens.", least=2)
+    layout: str = _option(
+        "Of the ONNX file: packed computes no padding, padded is the plain one; auto: packed where the model has it.",
+        AUTO,
+        choices=(AUTO, *LAYOUTS),
+    )
+    vendor: bool = _option(
+        "Put the tokenizers library into the models that use it, for servers without it.", True, decides="files"
+    )
+    cache: bool = _option(
+        "Let Triton keep answers and give them again for equal inputs; such models take no request parameters.", False
+    )
+    warmup: bool = _option(
+        "Let Triton run the engine at its lengths and batches, and the tokenizer, while it loads them.", False
+    )
+    platform: str | None = _option(
+        "Processor of the server, x86_64 or aarch64. Default: this machine's.", choices=PLATFORMS, decides="files"
+    )
+    build_script: str | None = _option(
+        "For a TensorRT engine: write the script that builds the plan in that Triton release's container.",
+        metavar="RELEASE",
+    )
     weights: Mapping[str, str] = field(default_factory=dict)
 
 
-def _type_of(hint: Any) -> Any:
-    """The type of a field's values, which may be missing all the same: str of str | None, tuple of tuple[str, ...]."""
-    kind = get_args(hint)[0] if isinstance(hint, UnionType) else hint
-    return get_origin(kind) or kind
+FIELDS: dict[str, Field[Any]] = {each.name: each for each in fields(Request)}
+OPTIONS: dict[str, Option] = {name: row.metadata["option"] for name, row in FIELDS.items() if row.metadata}
 
 
-_HINTS = get_type_hints(Request, include_extras=True)
-OPTIONS: dict[str, Option] = {
-    name: hint.__metadata__[0] for name, hint in _HINTS.items() if get_origin(hint) is Annotated
-}
-DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Request)}
-TYPES = {name: _type_of(hint) for name, hint in get_type_hints(Request).items()}
+def type_of(name: str) -> str:
+    """The type of a field's values, as it is written; they may be missing all the same."""
+    return str(FIELDS[name].type).removesuffix(" | None")
 
 
 def deciding(what: str) -> tuple[str, ...]:

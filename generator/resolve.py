@@ -33,6 +33,7 @@ class Resolved:
     source: what the models are made from, or an export that is there and takes its place.
     checkpoint: what the source holds, unless it is an export or a ready engine file.
     release: the Triton release in whose container a plan will be built, if any.
+    meaning: the task and the labels that the source is read for; None where its config.json says them.
     pre, post, options: the steps and the task's settings that are asked for.
     """
 
@@ -40,14 +41,10 @@ class Resolved:
     source: Source | Exported
     checkpoint: Checkpoint | None
     release: Release | None
+    meaning: Mapping[str, Any]
     pre: tuple[Step, ...]
     post: tuple[Step, ...]
     options: Mapping[str, Any]
-
-    @property
-    def meaning(self) -> dict[str, Any]:
-        """Task and labels that the source is read for; None where its config.json says them."""
-        return meaning_of(self.request)
 
     @property
     def platform(self) -> str | None:
@@ -67,12 +64,13 @@ def resolve(request: Request, *, standing: Exported | None = None) -> Resolved:
         check_options(row, options)
         graphs_for(row, graphs_asked(request, row))
     pre, post = (tuple(step_from_option(option) for option in side) for side in (request.pre, request.post))
+    meaning: dict[str, Any] = {"task": exported_as(request.task), "labels": request.labels or None}
     if standing:
-        return Resolved(request, standing, None, None, pre, post, options)
+        return Resolved(request, standing, None, None, meaning, pre, post, options)
     source = source_of(request)
     release = release_to_build(request, source)
-    checkpoint = source.checkpoint(**meaning_of(request)) if source.kind in CHECKPOINTS else None
-    return Resolved(request, source, checkpoint, release, pre, post, options)
+    checkpoint = source.checkpoint(**meaning) if source.kind in CHECKPOINTS else None
+    return Resolved(request, source, checkpoint, release, meaning, pre, post, options)
 
 
 def check_words(request: Request) -> None:
@@ -105,11 +103,6 @@ def source_of(request: Request) -> Source:
     """The source that a request names; without one its name must be a preset's. Raises UserError."""
     place = str(request.source or source_named(request.name))
     return Source(place, **{each.name: getattr(request, each.name) for each in fields(Source)[1:]})
-
-
-def meaning_of(request: Request) -> dict[str, Any]:
-    """Task and labels that a request's source is read for. Raises NoSuchName."""
-    return {"task": exported_as(request.task), "labels": request.labels or None}
 
 
 def release_to_build(request: Request, source: Source) -> Release | None:
