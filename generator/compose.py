@@ -11,7 +11,7 @@ from tbgen.generator.engines import ENGINES
 from tbgen.generator.models.graph import Model, models_of, with_cache
 from tbgen.generator.models.shared_backend import in_form
 from tbgen.generator.models.warmup import with_warmup
-from tbgen.generator.resolve import Resolved, graphs_asked, row_asked
+from tbgen.generator.resolve import Resolved, task_asked
 from tbgen.generator.role import FRONT
 
 
@@ -47,8 +47,7 @@ def compose(resolved: Resolved, exported: Exported) -> Composition:
     request = resolved.request
     _check_weights(request.weights, exported.made.get("source", {}))
     task = request.task or exported.task
-    row = row_asked(request, task)
-    graphs = graphs_asked(request, row)
+    row, graphs = task_asked(request, task)
     models = models_of(
         request.name,
         exported,

@@ -60,9 +60,9 @@ def resolve(request: Request, *, standing: Exported | None = None) -> Resolved:
     check_words(request)
     options = settings_from_words(request.options)
     if request.task is not None:
-        row = row_asked(request, request.task)
-        check_options(row, options)
-        graphs_for(row, graphs_asked(request, row))
+        task, graphs = task_asked(request, request.task)
+        check_options(task, options)
+        graphs_for(task, graphs)
     pre, post = (tuple(step_from_option(option) for option in side) for side in (request.pre, request.post))
     meaning: dict[str, Any] = {"task": exported_as(request.task), "labels": request.labels or None}
     if standing:
@@ -86,17 +86,16 @@ def check_words(request: Request) -> None:
             raise NoSuchName(option.noun or name, word, list(option.choices))
 
 
-def row_asked(request: Request, task: str) -> Task:
-    """The row of a task, as it treats long texts for this request. Raises UserError."""
-    return task_for(task, task_named(task), request.long_text)
+def task_asked(request: Request, name: str) -> tuple[Task, tuple[str, ...]]:
+    """A task, as it treats long texts for this request, and the graphs that are asked for. Raises UserError.
 
-
-def graphs_asked(request: Request, task: Task) -> tuple[str, ...]:
-    """The graphs that a request asks for; auto: the engine's best where the task has it, else the one that it has."""
+    auto: the engine's best graph where the task has it, else the one that it has.
+    """
+    task = task_for(name, task_named(name), request.long_text)
     if request.graph != AUTO:
-        return GRAPHS[request.graph]
-    best = ENGINES[request.engine].graph
-    return (best if best in graphs_of(task) else graphs_of(task)[0],)
+        return task, GRAPHS[request.graph]
+    best, graphs = ENGINES[request.engine].graph, graphs_of(task)
+    return task, (best if best in graphs else graphs[0],)
 
 
 def source_of(request: Request) -> Source:

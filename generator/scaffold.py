@@ -45,7 +45,6 @@ class Scaffolded:
     models: tuple[Path, ...]
     fronts: tuple[str, ...]
     exported: Exported
-    preset: str | None
     comparison: Comparison
     warnings: tuple[str, ...] = ()
 
@@ -83,7 +82,6 @@ def scaffold(
         tuple(repository / name for name in composition.names),
         composition.fronts,
         exported,
-        None if request.source else request.name,
         compared,
         (*bls_alone(composition), *answering_otherwise(repository, composition.names)),
     )

@@ -36,10 +36,9 @@ NOT_COMPARED = Comparison({}, "answers were not compared with any library's, as 
 
 def plainly(resolved: Resolved) -> Resolved:
     """The same models by the checkpoint's own defaults: what a person adds is meant to change answers."""
-    kept = {name: value for name, value in resolved.options.items() if name in STRUCTURAL}
-    words = tuple(word for word in resolved.request.options if word.partition("=")[0] in STRUCTURAL)
-    request = replace(resolved.request, pre=(), post=(), options=words, long_text=None, cache=False, warmup=False)
-    return replace(resolved, request=replace(request, steps="copy"), pre=(), post=(), options=kept)
+    request = replace(resolved.request, long_text=None, cache=False, warmup=False, steps="copy")
+    structural = {name: value for name, value in resolved.options.items() if name in STRUCTURAL}
+    return replace(resolved, request=request, pre=(), post=(), options=structural)
 
 
 def compare(composition: Composition, folder: Path, on_progress: Callable[[str], None]) -> Comparison:
@@ -63,7 +62,7 @@ def compare(composition: Composition, folder: Path, on_progress: Callable[[str],
     texts = gate_texts(None, checkpoint.tokenizer.special_tokens, exported.max_length)
     expected = expected_answers(row, library, texts)
     bounds, found = precision_named(exported.made["precision"]), dict[str, Judgement]()
-    if (plain := plainly(resolved)).request != resolved.request:
+    if (plain := plainly(resolved)) != resolved:
         composition, folder = compose(plain, exported), folder / ".plain"
         write_models(composition.models, folder, {})
     with LocalModels(folder) as models:
