@@ -1,17 +1,24 @@
-# make demo: the whole road once. make test: the test suite. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make bench: the figures; make peers: beside others.
+# make demo: the whole road once. make test: the test suite; make test-long: what repeats it at length. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make bench: the figures; make peers: beside others.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Much of a test is waiting for a server to start: two at once. A file's tests stay together, in the files' order.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test fidelity check types bench peers clean model_repository
+.PHONY: demo test test-long fidelity check types bench peers clean model_repository
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# What repeats at length what quicker tests hold.
+test-long: $(STAMP)
+	$(PYTEST) -m long
 
 # All of tests/fidelity/, of which `make test` asks a part; writes docs/fidelity.md.
 fidelity: $(STAMP)
@@ -21,7 +28,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(MAKE) --no-print-directory types
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # mypy follows folders, not setuptools' package-dir: show it the tree as the package that it becomes.
 types: $(STAMP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ from tbgen.generator.corpus import corpus_sentences
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, scaffold
 from tests.once import made_once
+
+
+def pytest_configure() -> None:
+    """Let commands that tests start hear Ctrl-C, which those of a background job or of a worker do not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
