@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,17 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     base = factory.getbasetemp()
     folder = (base.parent if WORKER in os.environ else base) / "once" / name
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder / "lock"):
         if not (folder / "made").exists():
-            make(folder / "new")
-            (folder / "new").rename(folder / "made")
+            new = folder / str(os.getpid())  # where one process fails, another may still try
+            make(new)
+            new.rename(folder / "made")
     return folder / "made"
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Let no two processes into a block at once."""
+    with file.open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

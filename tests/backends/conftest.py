@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -55,8 +56,8 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
             layout = "packed" if can_pack(read) else "padded"  # as `tbgen scaffold` exports it
             onnx_from_checkpoint(read, folder / "export", layout=layout)
 
-        name = "-".join([family, auto, task, *labels, problem or ""])
-        folder = made_once(tmp_path_factory, name, write)
+        key = zlib.crc32(repr((auto, labels, problem)).encode())
+        folder = made_once(tmp_path_factory, f"{task}-{family}-{key}", write)
         return Pair(folder / "checkpoint", exported_from_folder(folder / "export"))
 
     return make

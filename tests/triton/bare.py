@@ -17,6 +17,7 @@ from tbgen.server.embedded.log import explanation
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.process import ServerProcess
 from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
+from tests.once import locked
 from tests.waiting import wait_until
 
 CACHE = Path(__file__).parents[2] / ".cache"
@@ -63,11 +64,13 @@ def numpy_only(of: Interpreter) -> Path:
     """A virtual environment of that Python with numpy and nothing else, kept from one run to the next."""
     folder = CACHE / f"numpy-{numpy.__version__}-{of.version}"
     python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        subprocess.run([of.python, "-m", "venv", "--clear", "--without-pip", folder], check=True)
-        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--only-binary=:all:", f"numpy=={numpy.__version__}"], check=True)
-        (folder / "complete").touch()
+    CACHE.mkdir(exist_ok=True)
+    with locked(folder.with_name(f"{folder.name}.lock")):
+        if not (folder / "complete").exists():
+            subprocess.run([of.python, "-m", "venv", "--clear", "--without-pip", folder], check=True)
+            pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, "--only-binary=:all:", f"numpy=={numpy.__version__}"], check=True)
+            (folder / "complete").touch()
     return python
 
 
