@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -102,7 +103,7 @@ def test_threads_with_texts_of_unequal_length_are_all_answered_right(
         parts = list(pool.map(ask, [chosen[start::8] for start in range(8)]))
     for start, part in enumerate(parts):
         np.testing.assert_allclose(part, probabilities[chosen[start::8]], atol=1e-4)
-    assert statistics(kcbert_server, front)[0] - before[0] == 64
+    wait_until(lambda: statistics(kcbert_server, front)[0] - before[0] == 64)  # counted behind the answers
 
 
 @pytest.mark.parametrize(("front", "joining"), [(FRONTS[0], "kcbert_tokenizer"), (FRONTS[1], FRONTS[1])])
@@ -114,7 +115,6 @@ def test_64_requests_in_flight_from_8_threads_share_executions(
     joining: str,
 ) -> None:
     chosen = random.Random(7).sample(range(len(held_out)), 64)
-    before = {model: statistics(kcbert_server, model) for model in (joining, "kcbert_onnx")}
 
     def ask(indices: list[int]) -> dict[int, object]:
         answers: dict[int, object] = {}
@@ -126,18 +126,29 @@ def test_64_requests_in_flight_from_8_threads_share_executions(
             wait_until(lambda: len(answers) == len(indices))
         return answers
 
-    with ThreadPoolExecutor(8) as pool:
-        parts = list(pool.map(ask, [chosen[start::8] for start in range(8)]))
-    for index, answer in itertools.chain.from_iterable(part.items() for part in parts):
-        np.testing.assert_allclose(answer.as_numpy("softmax")[0], expected[1][index], atol=1e-4)
-    joined = {model: average_batch(before[model], statistics(kcbert_server, model)) for model in before}
-    assert joined[joining] > 1
-    assert front == FRONTS[0] or joined["kcbert_onnx"] > 1.5
+    def ask_all() -> None:
+        with ThreadPoolExecutor(8) as pool:
+            parts = list(pool.map(ask, [chosen[start::8] for start in range(8)]))
+        for index, answer in itertools.chain.from_iterable(part.items() for part in parts):
+            np.testing.assert_allclose(answer.as_numpy("softmax")[0], expected[1][index], atol=1e-4)
+
+    shares_executions(kcbert_server, {joining: 1, "kcbert_onnx": 1.5 if front == FRONTS[1] else 0}, ask_all)
+
+
+def shares_executions(server: EmbeddedServer, averages: dict[str, float], ask: Callable[[], None]) -> None:
+    """Ask until each model had so many inferences an execution: how soon depends on who is faster."""
+
+    def shared() -> bool:
+        before = {model: statistics(server, model) for model in averages}
+        ask()
+        return all(average_batch(before[model], statistics(server, model)) > least for model, least in averages.items())
+
+    wait_until(shared)
 
 
 def average_batch(before: tuple[int, int], after: tuple[int, int]) -> float:
     """Inferences for each execution between two readings of a model's statistics."""
-    return (after[0] - before[0]) / (after[1] - before[1])
+    return (after[0] - before[0]) / max(after[1] - before[1], 1)
 
 
 def statistics(server: EmbeddedServer, model: str) -> tuple[int, int]:
@@ -150,11 +161,8 @@ def statistics(server: EmbeddedServer, model: str) -> tuple[int, int]:
 def test_executions_join_requests(kcbert_server: EmbeddedServer, held_out: list[str]) -> None:
     joined = {"kcbert_onnx_ensemble": "kcbert_tokenizer", "kcbert_onnx_bls": "kcbert_onnx_bls"}
     for front, model in joined.items():
-        before, engine_before = statistics(kcbert_server, model), statistics(kcbert_server, "kcbert_onnx")
-        flood(kcbert_server, front, held_out[:400])
-        after, engine_after = statistics(kcbert_server, model), statistics(kcbert_server, "kcbert_onnx")
-        assert average_batch(before, after) > 1.2, front
-    assert average_batch(engine_before, engine_after) > 1.5
+        averages = {model: 1.2, "kcbert_onnx": 1.5 if front == FRONTS[1] else 0}
+        shares_executions(kcbert_server, averages, partial(flood, kcbert_server, front, held_out[:400]))
 
 
 def flood(server: EmbeddedServer, front: str, texts: list[str]) -> None:
@@ -237,7 +245,6 @@ def test_texts_of_all_lengths_share_the_engines_runs_and_keep_their_bits(
 ) -> None:
     texts = [text * (1 + index % 7) for index, text in enumerate(held_out[:300])]
     alone = [infer("kcbert_onnx_ensemble", [text], url=kcbert_server.grpc_url)[0] for text in texts[:40]]
-    before = statistics(kcbert_server, "kcbert_onnx")
-    flood(kcbert_server, "kcbert_onnx_ensemble", texts)
-    assert average_batch(before, statistics(kcbert_server, "kcbert_onnx")) > 3
+    ask = partial(flood, kcbert_server, "kcbert_onnx_ensemble", texts)
+    shares_executions(kcbert_server, {"kcbert_onnx": 3}, ask)
     assert infer("kcbert_onnx_ensemble", texts[:32], url=kcbert_server.grpc_url) == alone[:32]

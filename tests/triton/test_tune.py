@@ -117,11 +117,11 @@ def test_cores_are_shared_out_without_rest() -> None:
 
 @pytest.fixture
 def slow_repository(kcbert_server: EmbeddedServer, tmp_path: Path) -> Path:
-    """The sample's BLS, whose first model waits 50 ms for more requests."""
+    """The sample's BLS, whose first model waits 200 ms for more requests."""
     repository = tmp_path / "model_repository"
     for model in (BLS, "kcbert_onnx"):
         shutil.copytree(kcbert_server.repository / model, repository / model)
-    write(repository, turned(draft_of(kcbert_server, BLS), {"queue delay": 50_000}).edits())
+    write(repository, turned(draft_of(kcbert_server, BLS), {"queue delay": 200_000}).edits())
     return repository
 
 
@@ -134,8 +134,8 @@ def test_a_needless_delay_is_found_and_removed(slow_repository: Path, monkeypatc
     done = CliRunner().invoke(command, ["kcbert", "-r", str(slow_repository), *quick], input="y\n")
     assert done.exit_code == 0, done.output
     assert "times as fast" in done.output
-    assert "-  max_queue_delay_microseconds: 50000" in done.output
-    assert "50000" not in config.read_text(encoding="utf-8")
+    assert "-  max_queue_delay_microseconds: 200000" in done.output
+    assert "200000" not in config.read_text(encoding="utf-8")
     assert [path.name for path in slow_repository.parent.iterdir()] == ["model_repository"]
 
 
