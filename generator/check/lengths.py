@@ -21,10 +21,10 @@ OFFSET = 2  # as many, where the graph does not say it
 
 def positions_of(model: Model) -> int | None:
     """How many tokens an ONNX engine can place; None when its file has no table of positions."""
-    for version, graph in graphs_of(model):
+    for _, graph in graphs_of(model):
         for name, shape in graph.initializers.items():
             if name.endswith(POSITION_TABLES) and len(shape) == 2:
-                counted = first_position(model.engine_file(version), name)
+                counted = first_position(graph, name)
                 usual = OFFSET if any(family in name for family in OFFSET_FAMILIES) else 0
                 return shape[0] - (usual if counted is None else counted)
     return None

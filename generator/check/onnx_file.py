@@ -5,19 +5,23 @@ Field numbers are those of onnx.proto. A BERT-large of 1.3 GB is read in millise
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tbgen.generator.data_types import FROM_ONNX_NUMBER, INVALID
+from tbgen.generator.rules.onnxruntime import data_type
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 EXTERNAL = 1
+INT64 = 7
 NO_GRAPH = 2
 LFS_POINTER = b"version https://git-lfs"
 
 Buffer = mmap.mmap | bytes
+NO_TENSORS = {4: "seq", 5: "map", 8: "sparse_tensor", 9: "optional"}  # TypeProto's fields beside that of tensors
 
 # Operators that give on what their first input holds, or some of it.
 PASSING = ("Gather", "Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Slice")
@@ -33,7 +37,7 @@ class NotOnnx(ValueError):
 
 @dataclass(frozen=True)
 class Tensor:
-    """A graph's input or output: its Triton data type, TYPE_INVALID if Triton has none; its shape, -1 for open axes.
+    """A graph's input or output: its data type as the onnxruntime rulebook has it; its shape, -1 for open axes.
 
     axes: the names of the open axes that have one.
     """
@@ -44,11 +48,22 @@ class Tensor:
 
 
 @dataclass
+class Node:
+    """One node: its operator, its tensors; the axis of a Gather, the value of a Constant that is one whole number."""
+
+    operator: str = ""
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    axis: int = 0
+    number: int | None = None
+
+
+@dataclass
 class OnnxFile:
     """What an ONNX file says of itself, without its weights.
 
     initializers: name -> shape of each weight. external: file beside it -> bytes that its weights need of it.
-    lookups: the weights that are read by numbers, and the tensors that these come from: of ids their vocabulary.
+    numbers: name -> value, of the weights that are one whole number.
     """
 
     ir: int = 0
@@ -57,16 +72,21 @@ class OnnxFile:
     outputs: dict[str, Tensor] = field(default_factory=dict)
     initializers: dict[str, tuple[int, ...]] = field(default_factory=dict)
     external: dict[str, int] = field(default_factory=dict)
-    lookups: list[tuple[str, str]] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
 
     @property
     def rows(self) -> dict[str, int]:
         """Input -> how many rows the weights have that its values name: fewest, where there are several."""
-        found: dict[str, int] = {}
-        for weight, name in self.lookups:
-            if name in self.required and self.initializers.get(weight):
-                count = self.initializers[weight][0]
-                found[name] = min(count, found.get(name, count))
+        passed, found = dict[str, str](), dict[str, int]()
+        for node in self.nodes:
+            if node.operator in PASSING and node.inputs and node.outputs:
+                passed |= {node.outputs[0]: passed.get(node.inputs[0], node.inputs[0])}
+            if node.operator == "Gather" and node.axis == 0 and len(node.inputs) > 1:
+                weight, name = node.inputs[0], passed.get(node.inputs[1], node.inputs[1])
+                if name in self.required and self.initializers.get(weight):
+                    count = self.initializers[weight][0]
+                    found[name] = min(count, found.get(name, count))
         return found
 
     @property
@@ -109,10 +129,9 @@ def read_model(buffer: Buffer) -> OnnxFile:
 
 def read_graph(buffer: Buffer, start: int, end: int, model: OnnxFile) -> None:
     """GraphProto, into `model`."""
-    passed: dict[str, str] = {}
     for number, a, b in fields(buffer, start, end):
         if number == 1:
-            read_node(buffer, a, b, model, passed)
+            model.nodes.append(read_node(buffer, a, b))
         elif number == 5:
             read_initializer(buffer, a, b, model)
         elif number in (11, 12):
@@ -120,22 +139,36 @@ def read_graph(buffer: Buffer, start: int, end: int, model: OnnxFile) -> None:
             (model.inputs if number == 11 else model.outputs)[name] = tensor
 
 
-def read_node(buffer: Buffer, start: int, end: int, model: OnnxFile, passed: dict[str, str]) -> None:
-    """NodeProto: a Gather of rows, into `model`; what only passes a tensor's values on, into `passed`."""
-    inputs, outputs, operator, axis = list[str](), list[str](), "", 0
+def read_node(buffer: Buffer, start: int, end: int) -> Node:
+    """NodeProto. Only of a Gather or a Constant, which have one attribute, are axis and number meant."""
+    node = Node()
     for number, a, b in fields(buffer, start, end):
         if number in (1, 2):
-            (inputs if number == 1 else outputs).append(text(buffer, a, b))
+            (node.inputs if number == 1 else node.outputs).append(text(buffer, a, b))
         elif number == 4:
-            operator = text(buffer, a, b)
-            if operator not in PASSING:
-                return
-        elif number == 5 and operator == "Gather":  # its one attribute
-            axis = {part: value for part, value, _ in fields(buffer, a, b)}.get(3, 0)
-    if inputs and outputs:
-        passed[outputs[0]] = passed.get(inputs[0], inputs[0])
-    if operator == "Gather" and axis == 0 and len(inputs) > 1:
-        model.lookups.append((inputs[0], passed.get(inputs[1], inputs[1])))
+            node.operator = text(buffer, a, b)
+        elif number == 5:
+            for part, c, d in fields(buffer, a, b):
+                if part == 3:
+                    node.axis = c
+                elif part == 5:
+                    node.number = whole_number(buffer, c, d)
+    return node
+
+
+def whole_number(buffer: Buffer, start: int, end: int) -> int | None:
+    """TensorProto's value where it is one INT64."""
+    sizes, data_type, values = list[int](), 0, list[int]()
+    for number, a, b in fields(buffer, start, end):
+        if number == 1:
+            sizes += [a] if b < 0 else packed(buffer, a, b)
+        elif number == 2:
+            data_type = a
+        elif number == 7:
+            values += [a] if b < 0 else packed(buffer, a, b)
+        elif number == 9 and b - a == 8:
+            values.append(int.from_bytes(buffer[a:b], "little", signed=True))
+    return values[0] if data_type == INT64 and len(values) == 1 and sizes in ([], [1]) else None
 
 
 def read_initializer(buffer: Buffer, start: int, end: int, model: OnnxFile) -> None:
@@ -152,6 +185,8 @@ def read_initializer(buffer: Buffer, start: int, end: int, model: OnnxFile) -> N
         elif number == 14:
             location = a
     model.initializers[name] = tuple(shape)
+    if math.prod(shape) == 1 and (value := whole_number(buffer, start, end)) is not None:
+        model.numbers[name] = value
     if location == EXTERNAL:
         file = places.get("location", "")
         needed = int(places.get("offset", 0)) + int(places.get("length", 0))
@@ -159,7 +194,7 @@ def read_initializer(buffer: Buffer, start: int, end: int, model: OnnxFile) -> N
 
 
 def read_value(buffer: Buffer, start: int, end: int) -> tuple[str, Tensor]:
-    """ValueInfoProto: a name and its type; what is not a tensor has no Triton data type."""
+    """ValueInfoProto: a name and its type."""
     name, tensor = "", Tensor(INVALID, ())
     for number, a, b in fields(buffer, start, end):
         if number == 1:
@@ -168,21 +203,23 @@ def read_value(buffer: Buffer, start: int, end: int) -> tuple[str, Tensor]:
             for kind, c, d in fields(buffer, a, b):
                 if kind == 1:
                     tensor = read_tensor_type(buffer, c, d)
+                elif kind in NO_TENSORS:
+                    tensor = Tensor(data_type(NO_TENSORS[kind]), ())
     return name, tensor
 
 
 def read_tensor_type(buffer: Buffer, start: int, end: int) -> Tensor:
     """TypeProto.Tensor."""
-    data_type, shape, axes = 0, list[int](), set[str]()
+    kind, shape, axes = 0, list[int](), set[str]()
     for number, a, b in fields(buffer, start, end):
         if number == 1:
-            data_type = a
+            kind = a
         elif number == 2:
             for _, c, d in fields(buffer, a, b):
                 axis = {part: (e, f) for part, e, f in fields(buffer, c, d)}
                 shape.append(axis[1][0] if 1 in axis else -1)
                 axes |= {text(buffer, *axis[2])} if 2 in axis else set()
-    return Tensor(FROM_ONNX_NUMBER.get(data_type, INVALID), tuple(shape), frozenset(axes - {""}))
+    return Tensor(FROM_ONNX_NUMBER.get(kind, INVALID), tuple(shape), frozenset(axes - {""}))
 
 
 def fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:

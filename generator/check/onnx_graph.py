@@ -45,12 +45,15 @@ def readable(model: Model) -> Iterator[Finding]:
 
 def tensors_are_the_graphs(model: Model) -> Iterator[Finding]:
     """Names, types and dims of the config against every version's graph."""
-    config = model.completed
-    for _, graph in graphs_of(model) if not onnxruntime.lacks_tensors(model.completed_values) else ():
+    config, values = model.completed, model.completed_values
+    for _, graph in graphs_of(model):
         optional = {name: tensor for name, tensor in graph.inputs.items() if name not in graph.required}
-        specs = map(specs_of, (graph.required, optional, graph.outputs))
+        inputs, outputs = specs_of(graph.required), specs_of(graph.outputs)
+        if onnxruntime.lacks_tensors(values):  # which could not be completed
+            yield from model.found(onnxruntime.tensor_kinds(inputs, outputs))
+            continue
         tokens = axes_of_tokens(config, graph)
-        for problem in onnxruntime.problems(model.completed_values, *specs):
+        for problem in onnxruntime.problems(values, inputs, specs_of(optional), outputs):
             mend = mend_along_tokens(config, graph, problem.where, tokens) or problem.mend
             yield from model.found([replace(problem, mend=mend)])
 

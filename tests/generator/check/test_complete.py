@@ -14,7 +14,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.check.model import read_model
-from tbgen.generator.rules.onnxruntime import complete_config, lacks_tensors, problems, specs_from_nodes
+from tbgen.generator.rules.onnxruntime import complete_config, lacks_tensors, model_file, problems, specs_from_nodes
 from tbgen.generator.rules.problem import refuse
 from tests.triton.good_models import save
 
@@ -99,3 +99,26 @@ def test_what_batch_input_adds_counts_as_inputs() -> None:
     assert config["input"] == []
     assert config["output"] == [{"name": "y", "data_type": "TYPE_FP32", "dims": [3]}]
     assert not lacks_tensors(config)
+
+
+@pytest.mark.parametrize(
+    "config", ["", f'max_batch_size: 8 {INPUT}output {{ name: "y" data_type: TYPE_FP32 dims: [ -1 ] }} ']
+)
+def test_what_is_no_tensor_is_refused_also_where_the_config_leaves_it_out(config: str, tmp_path: Path) -> None:
+    shape = ["b", "n"]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
+    many = helper.make_tensor_sequence_value_info("many", TensorProto.FLOAT, shape)
+    nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("SequenceConstruct", ["x"], ["many"])]
+    file = tmp_path / "m" / "1" / "model.onnx"
+    save(file, helper.make_graph(nodes, "g", values[:1], [values[1], many]))
+    (tmp_path / "m" / "config.pbtxt").write_text(f'backend: "onnxruntime" {config}', encoding="utf-8")
+    says = "Unsupported ONNX Type 'ONNX_TYPE_SEQUENCE' for I/O 'many', expected 'ONNX_TYPE_TENSOR'."
+    assert backend_says(file, config)[1] == says
+    assert [finding.says for finding in check_repository(tmp_path) if finding.effect == "refused"][:1] == [says]
+
+
+def test_a_file_in_a_folder_of_the_version_is_found_by_both(tmp_path: Path) -> None:
+    config: dict[str, Any] = {"default_model_filename": "fp32/bert.onnx"}
+    assert model_file(config, tmp_path) == tmp_path / "fp32" / "bert.onnx"
+    (tmp_path / "fp32" / "bert.onnx").mkdir(parents=True)
+    assert model_file(config, tmp_path) == tmp_path / "fp32" / "bert.onnx" / "model.onnx"

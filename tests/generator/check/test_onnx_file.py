@@ -44,7 +44,7 @@ def test_scalars_open_axes_and_types(tmp_path: Path) -> None:
         "scalar": Tensor("TYPE_STRING", ()),
         "open": Tensor("TYPE_STRING", (-1, 3)),
         "named": Tensor("TYPE_STRING", (-1, -1), frozenset({"batch", "length"})),
-        "many": Tensor("TYPE_INVALID", ()),
+        "many": Tensor("ONNX_TYPE_SEQUENCE", ()),
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,8 +17,8 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.local.backend_utils import NAME
 from tbgen.generator.local.models import LocalModels
 from tbgen.generator.scaffold import Request, scaffold
-from tests.triton.broken.changes import edit
-from tests.triton.good_models import decoupled, python
+from tests.triton.broken.changes import add, edit
+from tests.triton.good_models import decoupled, engine, pair, python
 
 FRONTS = ["m_onnx_ensemble", "m_onnx_bls"]
 
@@ -90,6 +92,50 @@ def test_a_decoupled_model_is_a_sentence(tmp_path: Path) -> None:
         result = CliRunner().invoke(main, ["run", model, "x", "-r", str(tmp_path)])
         assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
         assert result.output.startswith("Error: model 'words' is decoupled: it answers a request with any number of")
+
+
+def test_a_bare_onnx_file_is_completed_as_triton_does(tmp_path: Path) -> None:
+    engine(tmp_path / "m")
+    (tmp_path / "m" / "config.pbtxt").write_text('backend: "onnxruntime"', encoding="utf-8")
+    with LocalModels(tmp_path) as models:
+        assert models.config("m")["max_batch_size"] == 4
+        assert models.infer("m", {"ids": np.array([[1, 2]])})["scores"].tolist() == [[3, 6, 9]]
+        with pytest.raises(UserError, match="batch-size must be <= 4 for 'm'"):
+            models.infer("m", {"ids": np.ones((5, 2), np.int64)})
+
+
+def test_the_version_policy_is_followed(tmp_path: Path) -> None:
+    model = python(tmp_path / "m")
+    shutil.copytree(model / "1", model / "3")
+    edit("np.ones", "np.zeros", "3/model.py")(model)
+    text = {"text": np.array([[b"x"]], dtype=object)}
+    with LocalModels(tmp_path) as models:
+        assert models.infer("m", text)["ids"].tolist() == [[0, 0]]
+    add("version_policy { specific { versions: [ 1 ] } }")(model)
+    with LocalModels(tmp_path) as models:
+        assert models.infer("m", text)["ids"].tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ({}, "got 0 inputs for model 'm'. Got input(s) [], but missing required input(s) ['ids','mask']. Please"),
+        ({"ids": np.array([[1]])}, "Got input(s) ['ids'], but missing required input(s) ['mask']. Please provide all"),
+    ],
+)  # fmt: skip
+def test_missing_inputs_are_listed_as_triton_lists_them(
+    tmp_path: Path, inputs: dict[str, np.ndarray], sentence: str
+) -> None:
+    pair(tmp_path / "m")
+    with LocalModels(tmp_path) as models, pytest.raises(UserError, match=re.escape(sentence)):
+        models.infer("m", inputs)
+
+
+def test_what_tritons_core_refuses_is_not_run(tmp_path: Path) -> None:
+    edit("dims: [ 1 ]", "dims: [ 0 ]")(python(tmp_path / "m"))
+    says = "Triton does not load the model m: model input 'text' dimension must be integer >= 1, or -1 to indicate a"
+    with LocalModels(tmp_path) as models, pytest.raises(UserError, match=says):
+        models.infer("m", {"text": np.array([[b"x"]], dtype=object)})
 
 
 def test_an_unknown_model_lists_those_there_are(repository: Path) -> None:
