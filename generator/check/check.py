@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from tbgen.export.errors import UserError
 from tbgen.generator.check import (
@@ -25,42 +26,23 @@ from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import CONFIG, Model, Repository, read_repository
 from tbgen.generator.releases import release_named
 from tbgen.generator.repository import NoModels, refuse_empty_repository
-from tbgen.generator.rules.core import config
 
-
-def core_config(model: Model) -> Iterator[Finding]:
-    """What Triton's core holds against the config by itself."""
-    yield from model.found(config.problems(model.config))
-
-
-ModelRule = Callable[[Model], Iterator[Finding]]
-RepositoryRule = Callable[[Model, Repository], Iterator[Finding]]
-
-# Rules on one model by itself, in about the order in which Triton applies them.
-MODEL_RULES: tuple[ModelRule, ...] = (
-    *schema.RULES,
-    *folders.RULES,
-    *settings.RULES,
-    core_config,
-    *clients.RULES,
-    *warm_up.RULES,
-    *onnx_graph.RULES,
-    *ragged.RULES,
-    *plan.RULES,
-    *python_model.RULES,
-    *steps.RULES,
-    *lengths.RULES,
-)
-# Rules on a model among the others, or for a release.
-REPOSITORY_RULES: tuple[RepositoryRule, ...] = (
-    *schema.REPOSITORY_RULES,
-    *clients.REPOSITORY_RULES,
-    *onnx_graph.REPOSITORY_RULES,
-    *python_model.REPOSITORY_RULES,
-    *plan.REPOSITORY_RULES,
-    *wiring.REPOSITORY_RULES,
-    *records.REPOSITORY_RULES,
-    *lengths.REPOSITORY_RULES,
+# Each with RULES on one model by itself, REPOSITORY_RULES on a model among the others or for a release, or both; in
+# about the order in which Triton applies them.
+STORIES: tuple[Any, ...] = (
+    schema,
+    folders,
+    settings,
+    clients,
+    warm_up,
+    onnx_graph,
+    ragged,
+    plan,
+    python_model,
+    steps,
+    wiring,
+    records,
+    lengths,
 )
 
 
@@ -90,10 +72,10 @@ def findings_of(model: Model, repository: Repository) -> Iterator[Finding]:
         for rule in schema.RULES:
             yield from rule(model)
         return
-    for model_rule in MODEL_RULES:
-        yield from model_rule(model)
-    for repository_rule in REPOSITORY_RULES:
-        yield from repository_rule(model, repository)
+    for rule in (rule for story in STORIES for rule in getattr(story, "RULES", ())):
+        yield from rule(model)
+    for rule in (rule for story in STORIES for rule in getattr(story, "REPOSITORY_RULES", ())):
+        yield from rule(model, repository)
 
 
 def dependent_ensembles(repository: Repository, findings: list[Finding]) -> Iterator[Finding]:

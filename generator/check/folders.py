@@ -45,48 +45,37 @@ NO_FILE = (  # of a Python model
 def named_as_its_folder(model: Model) -> Iterator[Finding]:
     """`name` must be the folder's."""
     if model.config.name != model.name:
-        yield model.refused(
-            "name",
-            f"unexpected directory name '{model.name}' for model '{model.config.name}', "
-            "directory name must equal model name",
-            f'write name: "{model.name}", or leave the field out',
-        )
+        says = f"unexpected directory name '{model.name}' for model '{model.config.name}', directory name must equal "
+        yield model.refused("name", f"{says}model name", f'write name: "{model.name}", or leave the field out')
 
 
 def no_dangling_links(model: Model) -> Iterator[Finding]:
     """Triton stops at a link that leads nowhere, whatever its name."""
-    for entry in sorted(model.folder.iterdir()):
-        if not entry.exists():
-            yield model.refused(
-                model.file(entry), f"failed to stat file {entry}", "mend the link, or bring its target along"
-            )
+    for entry in (entry for entry in sorted(model.folder.iterdir()) if not entry.exists()):
+        says = f"failed to stat file {entry}"
+        yield model.refused(model.file(entry), says, "mend the link, or bring its target along")
 
 
 def has_a_backend(model: Model) -> Iterator[Finding]:
     """A backend must be named, or be told by a platform or a file; the pair must fit."""
     config, platform, backend = model.config, model.config.platform, model.config.backend
     if not backend and not platform and not config.default_model_filename:
-        yield model.refused(
-            "",
+        says = (
             f"Invalid model name: Could not determine backend for model '{model.name}' with no backend in model "
-            "configuration. Expected model name of the form 'model.<backend_name>'.",
-            f"no model? Move the folder out of the repository. A model: say backend in its {CONFIG}",
+            "configuration. Expected model name of the form 'model.<backend_name>'."
         )
+        mend = f"no model? Move the folder out of the repository. A model: say backend in its {CONFIG}"
+        yield model.refused("", says, mend)
     elif not backend and platform != ENSEMBLE:
         says = f"unexpected platform type '{platform}' for {config.name}"
         yield model.refused("platform", says, instead_of_platform(platform))
     elif backend and platform == ENSEMBLE:
-        yield model.refused(
-            "backend",
-            f"Ensemble model '{config.name}' must have platform type 'ensemble' and empty backend type",
-            "remove backend",
-        )
+        says = f"Ensemble model '{config.name}' must have platform type 'ensemble' and empty backend type"
+        yield model.refused("backend", says, "remove backend")
     elif (platform and (backend, platform) not in PLATFORMS) and backend in STRICT_BACKENDS:
-        yield model.refused(
-            "platform",
-            f"unexpected 'platform' and 'backend' pair, got:{platform}, {backend}",
-            f"write platform: {' or '.join(sorted(p for b, p in PLATFORMS if b == backend))}, or remove it",
-        )
+        says = f"unexpected 'platform' and 'backend' pair, got:{platform}, {backend}"
+        known = " or ".join(sorted(p for b, p in PLATFORMS if b == backend))
+        yield model.refused("platform", says, f"write platform: {known}, or remove it")
 
 
 def instead_of_platform(platform: str) -> str:
@@ -119,12 +108,8 @@ def a_backend_that_exists(model: Model) -> Iterator[Finding]:
     """A backend's name that no container has is a custom one, or a slip."""
     name = model.config.backend
     library = model.config.runtime or f"libtriton_{name}.so"
-    if (
-        not name
-        or name in (*FILE_BACKENDS, *NO_FILE_BACKENDS)
-        or model.text is None
-        or any(model.folder.rglob(library))
-    ):
+    known = not name or name in (*FILE_BACKENDS, *NO_FILE_BACKENDS)
+    if known or model.text is None or any(model.folder.rglob(library)):
         return
     says = f"unable to find backend library for backend '{name}', try specifying runtime on the model configuration."
     if plain(name) == ENSEMBLE:
@@ -142,17 +127,13 @@ def has_versions(model: Model) -> Iterator[Finding]:
     wanted = model.config.version_policy.specific.versions
     missing = [version for version in wanted if version not in model.versions]
     if not model.versions:
-        yield model.refused(
-            "version_policy" if model.config.HasField("version_policy") else "",
-            f"at least one version must be available under the version policy of model '{model.name}'",
-            remedy_for_version(model, missing),
-        )
+        says = f"at least one version must be available under the version policy of model '{model.name}'"
+        where = "version_policy" if model.config.HasField("version_policy") else ""
+        yield model.refused(where, says, remedy_for_version(model, missing))
     elif missing:
-        yield model.advice(
-            "version_policy",
-            f"version {missing[0]} is specified for model '{model.name}', but the version directory is not present",
-            f"add the folder {missing[0]}, or remove it from version_policy",
-        )
+        says = f"version {missing[0]} is specified for model '{model.name}', but the version directory is not present"
+        mend = f"add the folder {missing[0]}, or remove it from version_policy"
+        yield model.advice("version_policy", says, mend)
 
 
 def remedy_for_version(model: Model, missing: list[int]) -> str:
@@ -168,15 +149,11 @@ def ignored_folders(model: Model) -> Iterator[Finding]:
     """Folders that look like versions and are passed over, or are taken for another one."""
     for name in model.folders:
         version = version_of(name)
-        if name in NOT_VERSIONS or str(version) == name:
+        if name in NOT_VERSIONS or str(version) == name or (version is None and not name[:1].isdigit()):
             continue
-        if version is None and not name[:1].isdigit():
-            continue
-        says = (
-            f"ignore version directory '{name}' which contains leading zeros in its directory name"
-            if version is None
-            else f"'{name}' is read as version {version}, whose files are looked for in '{version}'"
-        )
+        says = f"'{name}' is read as version {version}, whose files are looked for in '{version}'"
+        if version is None:
+            says = f"ignore version directory '{name}' which contains leading zeros in its directory name"
         yield model.advice(model.file(model.folder / name), says, "name it by a plain number, or move it out")
 
 

@@ -10,7 +10,7 @@ from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.onnx_graph import graphs_of
 from tbgen.generator.check.onnx_positions import first_position
 from tbgen.generator.check.python_source import STEPS, Source
-from tbgen.generator.check.steps import line_of
+from tbgen.generator.check.steps import place_of, steps_of
 from tbgen.generator.rules.core.requests import too_many_rows
 from tbgen.generator.rules.onnxruntime import out_of_bounds
 
@@ -47,17 +47,14 @@ def dims_within_positions(model: Model) -> Iterator[Finding]:
 
 def texts_within_positions(model: Model, repository: Repository) -> Iterator[Finding]:
     """A tokenizer's lengths are within the positions, or the plan's profiles, of every engine that reads its tokens."""
-    for source in model.sources:
-        for step in source.steps or ():
-            longest = longest_length(step["settings"])
-            for engine in engines_behind(model, source, repository) if longest else ():
-                positions = positions_of(engine) or longest_of_plan(engine)
-                if positions and longest > positions:
-                    says = f"{engine.name} fails on texts of more than {positions} tokens, and this lets in {longest}"
-                    place = model.file(source.folder / STEPS, line_of(source, str(longest)))
-                    yield model.fails(
-                        place, says, f"let max_length, and the last of the buckets, be {positions} or less"
-                    )
+    for source, _, settings in steps_of(model):
+        longest = longest_length(settings)
+        for engine in engines_behind(model, source, repository) if longest else ():
+            positions = positions_of(engine) or longest_of_plan(engine)
+            if positions and longest > positions:
+                says = f"{engine.name} fails on texts of more than {positions} tokens, and this lets in {longest}"
+                mend = f"let max_length, and the last of the buckets, be {positions} or less"
+                yield model.fails(place_of(model, source, str(longest)), says, mend)
 
 
 def longest_length(settings: dict[str, Any]) -> int:
@@ -78,49 +75,33 @@ def engines_behind(model: Model, source: Source, repository: Repository) -> list
 
 def engine_is_there(model: Model, repository: Repository) -> Iterator[Finding]:
     """A model that a step calls is in the repository, and takes as many rows as the step sends."""
-    for source in model.sources:
-        for step in source.steps or ():
-            name = step["settings"].get("model")
-            if not isinstance(name, str):
-                continue
-            place, engine = model.file(source.folder / STEPS, line_of(source, f'"{name}"')), repository.models.get(name)
-            rows = step["settings"].get("max_batch_size", 0)
-            if engine is None:
-                yield model.fails(
-                    place, f"Model {name} is not found", f"add {name} to the repository, or mend its name"
-                )
-            elif engine.completed.max_batch_size < rows:
-                most = engine.completed.max_batch_size
-                yield model.fails(
-                    place, too_many_rows(name, most), f"write max_batch_size: {most} in {STEPS}, or raise it in {name}"
-                )
+    for source, _, settings in steps_of(model):
+        name = settings.get("model")
+        if not isinstance(name, str):
+            continue
+        place, engine = place_of(model, source, f'"{name}"'), repository.models.get(name)
+        if engine is None:
+            yield model.fails(place, f"Model {name} is not found", f"add {name} to the repository, or mend its name")
+        elif (most := engine.completed.max_batch_size) < settings.get("max_batch_size", 0):
+            mend = f"write max_batch_size: {most} in {STEPS}, or raise it in {name}"
+            yield model.fails(place, too_many_rows(name, most), mend)
 
 
 def labels_for_each_class(model: Model, repository: Repository) -> Iterator[Finding]:
     """A head names as many classes as its engine gives."""
-    for source in model.sources:
-        for step in source.steps or ():
-            labels = step["settings"].get("labels")
-            classes = classes_of(model, source, repository)
-            if isinstance(labels, Sequence) and classes and len(labels) not in classes:
-                says = f"{len(labels)} labels for the {min(classes)} classes that the engine gives"
-                place = model.file(source.folder / STEPS, line_of(source, '"labels"'))
-                yield model.fails(place, says, f"write {min(classes)} labels, in the order of the classes")
+    for source, _, settings in steps_of(model):
+        labels, classes = settings.get("labels"), classes_of(model, source, repository)
+        if isinstance(labels, Sequence) and classes and len(labels) not in classes:
+            says = f"{len(labels)} labels for the {min(classes)} classes that the engine gives"
+            mend = f"write {min(classes)} labels, in the order of the classes"
+            yield model.fails(place_of(model, source, '"labels"'), says, mend)
 
 
 def classes_of(model: Model, source: Source, repository: Repository) -> set[int]:
     """The sizes of the last dims of the floating-point tensors that come from an engine, where they are fixed."""
-    given = {
-        spec[1][-1]
-        for step in source.steps or ()
-        for spec in (step["settings"].get("outputs") or {}).values()
-        if "model" in step["settings"] and spec[1]
-    }
-    called = [
-        repository.models[name]
-        for step in source.steps or ()
-        if (name := step["settings"].get("model")) in repository.models
-    ]
+    calls = [step["settings"] for step in source.steps or () if "model" in step["settings"]]
+    given = {dims[-1] for call in calls for _, dims in (call.get("outputs") or {}).values() if dims}
+    called = [repository.models[call["model"]] for call in calls if call["model"] in repository.models]
     given |= {tensor.dims[-1] for engine in called for tensor in engine.completed.output if tensor.dims}
     given |= {tensor.dims[-1] for tensor in model.config.input if tensor.name == "outputs" and tensor.dims}
     return {size for size in given if size > 0}

@@ -34,11 +34,10 @@ def readable(model: Model) -> Iterator[Finding]:
         for name, needed in graph.external.items():
             beside = file.parent / name
             there = beside.stat().st_size if beside.is_file() else -1
+            says = f"External data is out of bounds: {beside} has {there} of {needed} bytes"
+            if there < 0:
+                says = f'External data path does not exist: "{beside}"'
             if there < needed:
-                missing = f'External data path does not exist: "{beside}"'
-                says = (
-                    missing if there < 0 else f"External data is out of bounds: {beside} has {there} of {needed} bytes"
-                )
                 mend = f"put {name} beside {file.name}, as the export wrote it"
                 yield model.refused(model.file(file), f"onnx runtime error 1: {says}", mend)
 
@@ -91,19 +90,18 @@ def controls_are_the_graphs(model: Model) -> Iterator[Finding]:
     """The controls of sequence batching are inputs of the graph, one value a row."""
     for _, graph in graphs_of(model):
         for index, control in enumerate(model.config.sequence_batching.control_input):
-            where, there = f"sequence_batching.control_input[{index}]", graph.inputs.get(control.name)
+            where, name, there = (
+                f"sequence_batching.control_input[{index}]",
+                control.name,
+                graph.inputs.get(control.name),
+            )
             if there is None:
-                says = (
-                    f"configuration specified sequence control '{control.name}', but model does not provide that input"
-                )
+                says = f"configuration specified sequence control '{name}', but model does not provide that input"
                 yield model.refused(where, says, f"the graph takes {', '.join(graph.inputs)}")
-                continue
-            dims = there.shape[1:] if model.completed.max_batch_size else there.shape
-            if dims != (1,):
-                says = f"unable to load model '{model.name}', sequence control '{control.name}' in model has dims "
-                yield model.refused(
-                    where, f"{says}{shape_text(dims)} but dims [1] is expected", "export it with dims [1]"
-                )
+            elif (dims := there.shape[model.completed.max_batch_size > 0 :]) != (1,):
+                says = f"unable to load model '{model.name}', sequence control '{name}' in model has dims "
+                mend = "export it with dims [1]"
+                yield model.refused(where, f"{says}{shape_text(dims)} but dims [1] is expected", mend)
 
 
 def completable(model: Model) -> Iterator[Finding]:
@@ -127,24 +125,20 @@ def read_by_the_release(model: Model, repository: Repository) -> Iterator[Findin
     release = repository.release
     for version, graph in graphs_of(model) if release else ():
         assert release
-        place, opset = (
-            model.file(model.engine_file(version)),
-            max(graph.opsets.get("", 0), graph.opsets.get("ai.onnx", 0)),
-        )
         older = f"Triton {release.name} has ONNX Runtime {release.onnxruntime}"
+        opset = max(graph.opsets.get("", 0), graph.opsets.get("ai.onnx", 0))
+        place = model.file(model.engine_file(version))
         if graph.ir > release.ir:
             says = f"Unsupported model IR version: {graph.ir}, max supported IR version: {release.ir}"
-            yield model.refused(
-                place, says, f"{older}: save with IR version {release.ir} or lower, or use a newer Triton"
-            )
+            mend = f"{older}: save with IR version {release.ir} or lower, or use a newer Triton"
+            yield model.refused(place, says, mend)
         if opset > release.opset:
             says = (
                 f"Opset {opset} is under development and support for this is limited. Current official support for "
                 f"domain ai.onnx is till opset {release.opset}."
             )
-            yield model.refused(
-                place, says, f"{older}: export with opset {release.opset} or lower, or use a newer Triton"
-            )
+            mend = f"{older}: export with opset {release.opset} or lower, or use a newer Triton"
+            yield model.refused(place, says, mend)
 
 
 RULES = (readable, completable, tensors_are_the_graphs, controls_are_the_graphs)

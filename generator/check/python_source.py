@@ -71,9 +71,7 @@ def read_steps(source: Source, file: Path) -> None:
         listed = json.loads(file.read_bytes().decode("utf-8"))["steps"]
         for step in listed:
             step["file"], step["class"], step["settings"].items()
-    except ValueError as error:
-        source.steps_error = f"{type(error).__name__}: {error}"
-    except (KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         source.steps_error = f"{type(error).__name__}: {error}"
     else:
         source.steps = listed

@@ -6,7 +6,6 @@ import difflib
 import re
 from collections.abc import Iterator
 
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from tritonclient.grpc import model_config_pb2
 
@@ -14,6 +13,7 @@ from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import CONFIG, Model, Repository
 from tbgen.generator.releases import FIELDS_SINCE, Release
 
+POOL = model_config_pb2.DESCRIPTOR.pool
 NO_FIELD = re.compile(r'Message type "inference\.([\w.]+)" has no field named "(\w+)"')
 NO_VALUE = re.compile(r'Enum type "inference\.([\w.]+)" has no value named (\w+)')
 
@@ -39,32 +39,15 @@ def unread(model: Model) -> str:
 def remedy(error: str) -> str:
     """What to write instead: the names that are closest to a wrong one."""
     if found := NO_FIELD.search(error):
-        descriptor = message_named(found[1])
+        descriptor = POOL.FindMessageTypeByName(f"inference.{found[1]}")
         known = [field.name for field in descriptor.fields]
         near = difflib.get_close_matches(found[2], known, 3, 0.5)
         return f"{descriptor.name} has {' or '.join(near)}" if near else f"remove {found[2]}"
     if found := NO_VALUE.search(error):
-        values = enum_values(found[1])
+        values = list(POOL.FindEnumTypeByName(f"inference.{found[1]}").values_by_name)
         near = difflib.get_close_matches(found[2], values, 3, 0.4) or values
         return f"write {' or '.join(near)}"
     return "mend the syntax: every brace and bracket closed, names: values, text in quotes"
-
-
-def message_named(name: str) -> Descriptor:
-    """The descriptor of a message of model_config.proto such as ModelEnsembling.Step."""
-    found = model_config_pb2.DESCRIPTOR
-    outer, *inner = name.split(".")
-    descriptor: Descriptor = found.message_types_by_name[outer]
-    for part in inner:
-        descriptor = descriptor.nested_types_by_name[part]
-    return descriptor
-
-
-def enum_values(name: str) -> list[str]:
-    """The names of an enum such as DataType or ModelInstanceGroup.Kind."""
-    message, _, enum = name.rpartition(".")
-    enums = message_named(message).enum_types_by_name if message else model_config_pb2.DESCRIPTOR.enum_types_by_name
-    return [value.name for value in enums[enum].values]
 
 
 def nothing_unfilled(model: Model) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Rules on the settings of backends: parameters and accelerators that are wrong, unknown or without effect."""
+"""Rules on a config by itself: the core's, and on settings of backends that are wrong, unknown or without effect."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.rules import onnxruntime
+from tbgen.generator.rules.core import config
 from tbgen.generator.rules.problem import Effect
 
 CORE_PARAMETERS = ("TRITON_BATCH_STRATEGY_PATH",)
@@ -28,6 +29,11 @@ def as_the_backend_reads_them(model: Model) -> Iterator[Finding]:
         if text not in ("yes", "no"):
             says = f"Incorrect value for {ONLY_CPU}: {text}'"
             yield model.refused(f'parameters["{ONLY_CPU}"]', says, f"mend the value of {ONLY_CPU}")
+
+
+def as_the_core_takes_it(model: Model) -> Iterator[Finding]:
+    """What Triton's core holds against the config by itself."""
+    yield from model.found(config.problems(model.config))
 
 
 def parameters_nobody_reads(model: Model) -> Iterator[Finding]:
@@ -85,4 +91,10 @@ def only_on(model: Model, kind: ModelInstanceGroup.Kind.ValueType) -> bool:
     return bool(groups) and all(group.kind == kind for group in groups)
 
 
-RULES = (as_the_backend_reads_them, parameters_nobody_reads, environment_is_there, accelerators)
+RULES = (
+    as_the_backend_reads_them,
+    parameters_nobody_reads,
+    environment_is_there,
+    accelerators,
+    as_the_core_takes_it,
+)

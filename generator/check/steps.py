@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tbgen.generator.check.finding import Finding
+from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.python_source import STEPS, Source, class_named, defines, method_named
 
@@ -30,19 +30,25 @@ def names_the_list(tree: ast.Module) -> bool:
     return any(isinstance(node, ast.Constant) and node.value == STEPS for node in ast.walk(tree))
 
 
-def steps(model: Model) -> Iterator[Finding]:
-    """Each step's file is there, with its class, which takes its settings."""
+def steps_of(model: Model) -> Iterator[tuple[Source, dict[str, Any], dict[str, Any]]]:
+    """The steps of each version, and their settings."""
     for source in model.sources:
         for step in source.steps or ():
-            yield from step_findings(model, source, step)
+            yield source, step, step["settings"]
+
+
+def steps(model: Model) -> Iterator[Finding]:
+    """Each step's file is there, with its class, which takes its settings."""
+    for source, step, _ in steps_of(model):
+        yield from step_findings(model, source, step)
 
 
 def step_findings(model: Model, source: Source, step: dict[str, Any]) -> Iterator[Finding]:
     """What is wrong with one step."""
-    file, here = source.folder / str(step["file"]), line_of(source, f'"{step["file"]}"')
+    file, here = source.folder / str(step["file"]), place_of(model, source, f'"{step["file"]}"')
     if not file.is_file():
         says = f"FileNotFoundError: [Errno 2] No such file or directory: '{file}'"
-        yield model.refused(model.file(source.folder / STEPS, here), says, f"put {step['file']} beside {STEPS}")
+        yield model.refused(here, says, f"put {step['file']} beside {STEPS}")
         return
     tree = source.trees.get(file)
     if tree is None:
@@ -52,7 +58,7 @@ def step_findings(model: Model, source: Source, step: dict[str, Any]) -> Iterato
         if not defines(tree, str(step["class"])):
             says = f"AttributeError: module 'tbgen_step_{file.stem}' has no attribute '{step['class']}'"
             classes = ", ".join(node.name for node in tree.body if isinstance(node, ast.ClassDef))
-            yield model.refused(model.file(source.folder / STEPS, here), says, f"{file.name} has: {classes}")
+            yield model.refused(here, says, f"{file.name} has: {classes}")
         return
     yield from settings_findings(model, source, step, constructors(source, cls))
     constructor = method_named(cls, "__init__")
@@ -95,12 +101,12 @@ def settings_findings(
     takes_any = not rows or rows[-1][1].kwarg is not None
     for name in [] if takes_any else sorted(step["settings"].keys() - known):
         near = difflib.get_close_matches(name, known, 1, 0.5) or [", ".join(known)]
-        place = model.file(source.folder / STEPS, line_of(source, f'"{name}"'))
+        place = place_of(model, source, f'"{name}"')
         says = f"TypeError: {rows[-1][0]}.__init__() got an unexpected keyword argument '{name}'"
         yield model.refused(place, says, f"{step['class']} takes {near[0]}")
     required = [(owner, word.arg) for owner, row in rows for word in without_default(row)]
     for owner, name in ((owner, name) for owner, name in required if name not in step["settings"]):
-        place = model.file(source.folder / STEPS, line_of(source, f'"{step["class"]}"'))
+        place = place_of(model, source, f'"{step["class"]}"')
         says = f"TypeError: {owner}.__init__() missing 1 required keyword-only argument: '{name}'"
         yield model.refused(place, says, f"add {name} to the settings of {step['class']}")
 
@@ -136,10 +142,11 @@ def assets_of(constructor: ast.FunctionDef) -> Iterator[tuple[str, int]]:
             yield str(node.right.value), node.lineno
 
 
-def line_of(source: Source, written: str) -> int | None:
+def place_of(model: Model, source: Source, written: str) -> Place:
     """The first line of steps.json that holds a text."""
-    text = (source.folder / STEPS).read_text(encoding="utf-8", errors="replace")
-    return next((number for number, line in enumerate(text.splitlines(), 1) if written in line), None)
+    file = source.folder / STEPS
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    return model.file(file, next((number for number, line in enumerate(lines, 1) if written in line), None))
 
 
 RULES = (listed, steps)

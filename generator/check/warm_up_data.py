@@ -48,7 +48,7 @@ def data_of_an_input(
     elif kind == "input_data_file":
         yield from file_of_an_input(model, sample, name, data, where)
     elif data.data_type == DataType.TYPE_STRING:
-        yield from refused_by_the_steps(model, name, bytes(LENGTH * math.prod(data.dims)), where)
+        yield from refused_by_the_steps(model, name, [b""] * math.prod(data.dims), where)
     elif kind == "random_data" and DataType.Name(data.data_type) in IDS and model.config.backend == "onnxruntime":
         rows, mend = rows_of(model).get(name), "write the ids into a file and name it by input_data_file"
         if rows:
@@ -98,54 +98,45 @@ def values(model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input
 
 def framed_texts(model: Model, name: str, file: Path, count: int) -> Iterator[Finding]:
     """Each text is preceded by its length, 4 bytes, little-endian."""
-    content, start, texts, problem = file.read_bytes(), 0, 0, ""
     about = f"inference input '{name}' for model '{model.name}'"
-    while start < len(content) and not problem:
-        rest = len(content) - start - LENGTH
+    content, texts, problem = file.read_bytes(), list[bytes](), ""
+    while content and not problem:
+        size, rest = int.from_bytes(content[:LENGTH], "little"), len(content) - LENGTH
+        texts.append(content[LENGTH : LENGTH + size])
+        content = content[LENGTH + size :]
         if rest < 0:
             problem = (
-                f"incomplete string length indicator for {about}, expecting 4 bytes but only {rest + LENGTH} bytes "
+                f"incomplete string length indicator for {about}, expecting 4 bytes but only {rest + LENGTH} bytes"
+                " available."
             )
-            problem += "available."
-        size = int.from_bytes(content[start : start + LENGTH], "little")
-        start += LENGTH + size
-        texts += 1
-        if texts > count:
-            problem = problem or f"unexpected number of string elements {texts} for {about}, expecting {count}"
+        elif len(texts) > count:
+            problem = f"unexpected number of string elements {len(texts)} for {about}, expecting {count}"
         elif size > rest:
-            problem = problem or (
-                f"incomplete string data for inference input '{name}', expecting string of length {size} but only "
-                f"{rest} bytes available"
+            problem = (
+                f"incomplete string data for inference input '{name}', expecting string of length {size} but only"
+                f" {rest} bytes available"
             )
-    if not problem and texts != count:
-        problem = f"expected {count} string elements for {about}, got {texts}"
+    if not problem and len(texts) != count:
+        problem = f"expected {count} string elements for {about}, got {len(texts)}"
     if problem:
         mend = f"write {count} texts, each as 4 bytes of its length (little-endian) and its UTF-8 bytes"
         yield model.refused(model.file(file), problem, mend)
     else:
-        yield from refused_by_the_steps(model, name, content, model.file(file))
+        yield from refused_by_the_steps(model, name, texts, model.file(file))
 
 
-def refused_by_the_steps(model: Model, name: str, content: bytes, place: Place | str) -> Iterator[Finding]:
+def refused_by_the_steps(model: Model, name: str, texts: list[bytes], place: Place | str) -> Iterator[Finding]:
     """Of a model with steps: texts are UTF-8, and those whose masks a step fills have one."""
     if not any(source.steps for source in model.sources):
         return
     mask = str(said_of_masks(model.folder, ()).get(MAIN, "")).replace(ANY, "").strip()
-    if mask and name == MAIN and mask.encode() not in content:
+    if mask and name == MAIN and not any(mask.encode() in text for text in texts):
         says = f"{model.name}: {MAIN} of item 0 has no {mask} in the tokens that are read"
         yield model.refused(place, says, f"write a text with {mask}, or scaffold it anew")
-    if says := no_text(content):
-        yield model.refused(place, f"{model.name}: {name} is not valid UTF-8: {says}", "write the texts as UTF-8")
-
-
-def no_text(framed: bytes) -> str:
-    """Why one of the texts is no UTF-8; nothing when all are."""
-    start = 0
-    while start < len(framed):
-        end = start + LENGTH + int.from_bytes(framed[start : start + LENGTH], "little")
+    for text in texts:
         try:
-            framed[start + LENGTH : end].decode("utf-8")
+            text.decode("utf-8")
         except UnicodeDecodeError as error:
-            return f"{error.reason} at byte {error.start}"
-        start = end
-    return ""
+            says = f"{model.name}: {name} is not valid UTF-8: {error.reason} at byte {error.start}"
+            yield model.refused(place, says, "write the texts as UTF-8")
+            return

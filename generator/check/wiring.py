@@ -31,29 +31,23 @@ def steps_are_there(model: Model, repository: Repository) -> Iterator[Finding]:
     for index, step in enumerate(model.config.ensemble_scheduling.step):
         part = repository.models.get(step.model_name)
         if step.model_name and part is None:
-            yield model.refused(
-                f"{STEP}[{index}].model_name",
-                f"ensemble {model.name} contains models that are not available or ambiguous: {step.model_name}",
-                f"there are: {', '.join(sorted(repository.models.keys() - {model.name}))}",
-            )
+            says = f"ensemble {model.name} contains models that are not available or ambiguous: {step.model_name}"
+            there = ", ".join(sorted(repository.models.keys() - {model.name}))
+            yield model.refused(f"{STEP}[{index}].model_name", says, f"there are: {there}")
         elif part and step.model_version != -1 and step.model_version not in part.versions:
-            yield model.refused(
-                f"{STEP}[{index}].model_version",
+            says = (
                 f"ensemble '{model.name}' depends on '{part.name}' whose required version {step.model_version} is not "
-                "loaded.",
-                "write model_version: -1 for the newest, or add the version",
             )
+            mend = "write model_version: -1 for the newest, or add the version"
+            yield model.refused(f"{STEP}[{index}].model_version", f"{says}loaded.", mend)
 
 
 def no_circle(model: Model, repository: Repository) -> Iterator[Finding]:
     """No ensemble calls itself, directly or through others."""
-    path = circle_through(repository, model.name, model.name, [])
-    if path:
-        yield model.refused(
-            "ensemble_scheduling",
-            f"circular dependency between ensembles: {model.name} -> ... -> {path[-1]} -> {model.name}",
-            f"take one of these steps out: {' -> '.join((model.name, *path[1:], model.name))}",
-        )
+    if path := circle_through(repository, model.name, model.name, []):
+        says = f"circular dependency between ensembles: {model.name} -> ... -> {path[-1]} -> {model.name}"
+        mend = f"take one of these steps out: {' -> '.join((model.name, *path[1:], model.name))}"
+        yield model.refused("ensemble_scheduling", says, mend)
 
 
 def circle_through(repository: Repository, name: str, goal: str, path: list[str]) -> list[str]:
@@ -96,19 +90,15 @@ def tensors_fit(model: Model, repository: Repository) -> Iterator[Finding]:
 
 def names_exist(model: Model, index: int, step: Step, part: ModelConfig) -> Iterator[Finding]:
     """Maps name tensors of the step's model, and every input that it must have."""
-    inputs, outputs = [tensor.name for tensor in part.input], [tensor.name for tensor in part.output]
-    for key, value in sorted(step.input_map.items()):
-        if key not in inputs:
-            says = f"in ensemble {model.name}, ensemble tensor {value} is mapping to non-existing input {key} in model "
-            place = f'{STEP}[{index}].input_map["{key}"]'
-            yield model.refused(place, f"{says}{step.model_name}", f"its inputs: {', '.join(inputs)}")
-    for key, value in sorted(step.output_map.items()):
-        if key not in outputs:
-            says = (
-                f"in ensemble {model.name}, ensemble tensor {value} is mapped from non-existing output {key} in model "
-            )
-            place = f'{STEP}[{index}].output_map["{key}"]'
-            yield model.refused(place, f"{says}{step.model_name}", f"its outputs: {', '.join(outputs)}")
+    begins = f"in ensemble {model.name}, ensemble tensor"
+    for kind, wired, tensors, words in (
+        ("input", step.input_map, part.input, "is mapping to non-existing input"),
+        ("output", step.output_map, part.output, "is mapped from non-existing output"),
+    ):
+        known = [tensor.name for tensor in tensors]
+        for key, value in sorted((key, value) for key, value in wired.items() if key not in known):
+            says = f"{begins} {value} {words} {key} in model {step.model_name}"
+            yield model.refused(f'{STEP}[{index}].{kind}_map["{key}"]', says, f"its {kind}s: {', '.join(known)}")
     for tensor in part.input:
         if tensor.name not in step.input_map and not tensor.optional:
             says = f"in ensemble {model.name}, input {tensor.name} in model {step.model_name} is not mapped to any "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Mapping
+from functools import partial
 
 
 class MetricKind(enum.IntEnum):
@@ -70,18 +71,7 @@ class Logger:
     def log(message: str, level: Level = Level.INFO) -> None:
         logging.getLogger("tbgen.run").log(Logger.LEVELS[level], "%s", message)
 
-    @staticmethod
-    def log_info(message: str) -> None:
-        Logger.log(message, Level.INFO)
-
-    @staticmethod
-    def log_warn(message: str) -> None:
-        Logger.log(message, Level.WARNING)
-
-    @staticmethod
-    def log_error(message: str) -> None:
-        Logger.log(message, Level.ERROR)
-
-    @staticmethod
-    def log_verbose(message: str) -> None:
-        Logger.log(message, Level.VERBOSE)
+    log_info = staticmethod(partial(log, level=Level.INFO))
+    log_warn = staticmethod(partial(log, level=Level.WARNING))
+    log_error = staticmethod(partial(log, level=Level.ERROR))
+    log_verbose = staticmethod(partial(log, level=Level.VERBOSE))

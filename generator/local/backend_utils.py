@@ -7,41 +7,14 @@ ever traced or cancelled.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 from tbgen.generator.data_types import NUMPY
-from tbgen.generator.local.backend_requests import (
-    InferenceRequest,
-    InferenceResponse,
-    InferenceTrace,
-    MemoryType,
-    PreferredMemory,
-    TritonError,
-    get_input_tensor_by_name,
-    get_output_tensor_by_name,
-)
-from tbgen.generator.local.backend_services import Logger, MetricFamily
-from tbgen.generator.local.backend_tensors import (
-    Tensor,
-    TritonModelException,
-    numpy_to_triton_type,
-    sent,
-    triton_string_to_numpy,
-    triton_to_numpy_type,
-)
-
-__all__ = [
-    "NAME",
-    "InferenceRequest",
-    "InferenceResponse",
-    "ModelConfig",
-    "Tensor",
-    "TritonError",
-    "module_for",
-    "sent",
-]
+from tbgen.generator.local import backend_requests, backend_services, backend_tensors
+from tbgen.generator.local.backend_requests import InferenceRequest, InferenceResponse, MemoryType
 
 NAME = "triton_python_backend_utils"
 CONSTANTS = {
@@ -94,31 +67,13 @@ class ModelConfig:
             self._config[kind].append(tensor)
 
 
-GIVEN: tuple[Any, ...] = (
-    TritonModelException,
-    TritonError,
-    PreferredMemory,
-    InferenceTrace,
-    Tensor,
-    InferenceResponse,
-    MetricFamily,
-    ModelConfig,
-    Logger,
-    get_input_tensor_by_name,
-    get_output_tensor_by_name,
-    get_input_config_by_name,
-    get_output_config_by_name,
-    using_decoupled_model_transaction_policy,
-    triton_to_numpy_type,
-    numpy_to_triton_type,
-    triton_string_to_numpy,
-)
-
-
 def module_for(call: Callable[[InferenceRequest], InferenceResponse]) -> ModuleType:
     """The module that models import; their BLS calls go to `call`."""
     module = ModuleType(NAME, __doc__)
+    for part in (backend_tensors, backend_requests, backend_services, sys.modules[__name__]):
+        own = (value for value in vars(part).values() if getattr(value, "__module__", None) == part.__name__)
+        vars(module).update({value.__name__: value for value in own if hasattr(value, "__name__")})
     bound = type("InferenceRequest", (InferenceRequest,), {"call": staticmethod(call)})
     memory = {kind.name: kind for kind in MemoryType}
-    vars(module).update({each.__name__: each for each in GIVEN}, InferenceRequest=bound, **CONSTANTS, **memory)
+    vars(module).update(InferenceRequest=bound, **CONSTANTS, **memory)
     return module

@@ -20,6 +20,7 @@ from tbgen.backends.chain import module_from_file
 from tbgen.export.errors import UserError
 from tbgen.generator.data_types import data_type_of
 from tbgen.generator.local import backend_utils as utils
+from tbgen.generator.local.backend_tensors import Tensor, sent
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_text, values_from_config
 from tbgen.generator.rules.core.complete import complete_backend, versions_of
 from tbgen.generator.rules.core.config import problems
@@ -61,13 +62,13 @@ class LoadedModel:
 
     def answer(self, inputs: Tensors, parameters: str, names: set[str]) -> Tensors:
         """The named outputs for one request, strings as bytes. Raises Refused, and whatever the model raises."""
-        tensors = [utils.Tensor(name, array) for name, array in inputs.items()]
+        tensors = [Tensor(name, array) for name, array in inputs.items()]
         request = self.module.InferenceRequest(inputs=tensors, requested_output_names=names, model_name="")
         request.take_parameters(parameters)
         response = self.model.execute([request])[0]
         if response.has_error():
             raise Refused(response.error().message(), by_model=True)
-        outputs = {tensor.name(): utils.sent(tensor.as_numpy()) for tensor in response.output_tensors()}
+        outputs = {tensor.name(): sent(tensor.as_numpy()) for tensor in response.output_tensors()}
         return {name: array for name, array in outputs.items() if name in names}
 
     def close(self) -> None:

@@ -17,6 +17,8 @@ from google.protobuf import json_format
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.engines import EACH_GRAPH
 from tbgen.generator.local import backend_utils as utils
+from tbgen.generator.local.backend_requests import InferenceRequest, InferenceResponse, TritonError
+from tbgen.generator.local.backend_tensors import Tensor, sent
 from tbgen.generator.local.model import LoadedModel, Refused, check_request, load_model, model_config, version_folder
 from tbgen.generator.models.config import ModelConfig
 from tbgen.generator.repository import refuse_empty_repository
@@ -35,6 +37,7 @@ class LocalModels:
         refuse_empty_repository(repository)
         self.repository = repository.resolve()
         self.module = utils.module_for(self.call)
+        self.configs: dict[str, ModelConfig] = {}
         self.loaded: dict[tuple[str, int], LoadedModel] = {}
         self.loading = threading.RLock()
 
@@ -69,11 +72,13 @@ class LocalModels:
         """The model's configuration with what Triton and its backend fill in. Raises NoSuchName, UserError."""
         if not self.ready(model):
             raise NoSuchName("model", model, list(self.states()))
-        config = model_config(self.repository / model)
-        if config.input and config.output:
-            return config
-        with standing_in(self.module):
-            return self.model(model, config, -1).config
+        if model not in self.configs:
+            config = model_config(self.repository / model)
+            if not (config.input and config.output):
+                with standing_in(self.module):
+                    config = self.model(model, config, -1).config
+            self.configs[model] = config
+        return self.configs[model]
 
     def model(self, name: str, config: ModelConfig, version: int) -> LoadedModel:
         """A model that runs here, loaded when it is first asked. Raises UserError."""
@@ -129,15 +134,15 @@ class LocalModels:
             tensors |= {outer: given[own] for own, outer in ready.output_map.items() if own in given}
         return {tensor.name: tensors[tensor.name] for tensor in config.output if tensor.name in names & tensors.keys()}
 
-    def call(self, request: utils.InferenceRequest) -> utils.InferenceResponse:
+    def call(self, request: InferenceRequest) -> InferenceResponse:
         """A BLS call: the answer of another model, or the error in Triton's words (2.51 loses its code)."""
         name, version = request.called
-        inputs = {tensor.name(): utils.sent(tensor.as_numpy()) for tensor in request.inputs()}
+        inputs = {tensor.name(): sent(tensor.as_numpy()) for tensor in request.inputs()}
         try:
             tensors = self.answer(name, version, inputs, request.parameters(), request.requested_output_names())
         except Refused as error:
-            return utils.InferenceResponse(error=utils.TritonError(bls_message(name, error)))
-        return utils.InferenceResponse([utils.Tensor(key, array) for key, array in tensors.items()])
+            return InferenceResponse(error=TritonError(bls_message(name, error)))
+        return InferenceResponse([Tensor(key, array) for key, array in tensors.items()])
 
 
 def bls_message(name: str, error: Refused) -> str:

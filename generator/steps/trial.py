@@ -15,6 +15,7 @@ from tbgen.backends.request_parameters import PARAMETER_TYPES
 from tbgen.export.errors import UserError
 from tbgen.export.tasks.task import Step
 from tbgen.generator.data_types import NUMPY
+from tbgen.generator.rules.problem import takes
 
 TEXTS = ["오늘도 상한가 갔다", "", "The KOSPI closed higher", "🔥📈 떡상 가즈아", "한글" * 200, "a\x00b"]
 OPEN = 4  # size of an open axis in the examples
@@ -110,10 +111,7 @@ def check_array(name: str, tensor: str, array: Any, data_type: str, shape: list[
         raise UserError(f"{name} gives {tensor} as a {type(array).__name__}, not as a numpy array")
     if array.dtype != np.dtype(NUMPY[data_type]):
         raise UserError(f"{name} gives {tensor} as {array.dtype}; {data_type} is {np.dtype(NUMPY[data_type])}")
-    fits = len(array.shape) == len(shape) and all(
-        size in (-1, real) for size, real in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
+    if not takes(shape, array.shape):
         raise UserError(f"{name} gives {tensor} of shape {list(array.shape)}; its dims ask for {shape}")
 
 
