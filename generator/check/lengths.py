@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
+from tbgen.generator.check.onnx_file import Node, OnnxFile
 from tbgen.generator.check.onnx_graph import graphs_of
-from tbgen.generator.check.onnx_positions import first_position
 from tbgen.generator.check.python_source import STEPS, Source
 from tbgen.generator.check.steps import place_of, steps_of
 from tbgen.generator.rules.core.requests import too_many_rows
@@ -17,6 +17,7 @@ from tbgen.generator.rules.onnxruntime import out_of_bounds
 POSITION_TABLES = ("position_embeddings.weight", "embed_positions.weight", "wpe.weight", "position_embeddings")
 OFFSET_FAMILIES = ("roberta", "camembert", "mpnet", "bart")  # their tables begin with rows that hold no token
 OFFSET = 2  # as many, where the graph does not say it
+THROUGH = ("Cast", "Gather", "Identity", "Reshape", "Squeeze", "Unsqueeze")  # what only moves numbers, input 0
 
 
 def positions_of(model: Model) -> int | None:
@@ -28,6 +29,32 @@ def positions_of(model: Model) -> int | None:
                 usual = OFFSET if any(family in name for family in OFFSET_FAMILIES) else 0
                 return shape[0] - (usual if counted is None else counted)
     return None
+
+
+def first_position(graph: OnnxFile, table: str) -> int | None:
+    """The row of a position table that belongs to a text's first token; None where the graph does not count tokens."""
+    makers = {name: Node("Constant", [], [name], number=number) for name, number in graph.numbers.items()}
+    for node in graph.nodes:
+        if table in node.inputs:
+            return counted_from(node.inputs[1], makers) if node.operator == "Gather" else None
+        makers |= dict.fromkeys(node.outputs, node)
+    return None
+
+
+def counted_from(name: str, makers: Mapping[str, Node]) -> int | None:
+    """The first of the positions in a tensor that is `count x counted + uncounted`, as transformers makes them."""
+    node = maker(name, makers)
+    if node.operator == "Mul":
+        return 1  # nothing is added for uncounted tokens of id 0
+    numbers = [makers[each].number for each in node.inputs if each in makers and makers[each].number is not None]
+    counts = [each for each in node.inputs if maker(each, makers).operator == "Mul"]
+    return numbers[0] + 1 if node.operator == "Add" and counts and numbers[0] is not None else None
+
+
+def maker(name: str, makers: Mapping[str, Node]) -> Node:
+    """The node that computes a tensor's numbers; one without an operator for a graph's input or weight."""
+    node = makers.get(name, Node())
+    return maker(node.inputs[0], makers) if node.operator in THROUGH else node
 
 
 def longest_of_plan(model: Model) -> int | None:

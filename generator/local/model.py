@@ -22,15 +22,9 @@ from tbgen.generator.data_types import data_type_of
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_tensors import Tensor, sent
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_text, values_from_config
+from tbgen.generator.rules.core import requests
 from tbgen.generator.rules.core.complete import complete_backend, versions_of
 from tbgen.generator.rules.core.config import problems
-from tbgen.generator.rules.core.requests import (
-    missing_inputs,
-    other_shape,
-    other_type,
-    too_few_inputs,
-    too_many_rows,
-)
 from tbgen.generator.rules.problem import takes
 
 GENERATOR = Path(__file__).parents[1]
@@ -180,8 +174,8 @@ def check_request(config: ModelConfig, inputs: Tensors) -> None:
     for name in inputs:
         if name not in known:
             raise Refused(f"unexpected inference input '{name}' for model '{config.name}'")
-    if missing := missing_inputs(config, inputs):
-        raise Refused(too_few_inputs(config, inputs, missing))
+    if missing := requests.missing_inputs(config, inputs):
+        raise Refused(requests.too_few_inputs(config, inputs, missing))
     for name, array in inputs.items():
         check_tensor(config, known[name], array)
 
@@ -190,9 +184,9 @@ def check_tensor(config: ModelConfig, tensor: Any, array: np.ndarray) -> None:
     """Hold an array against its type, dims and batch size. Raises Refused."""
     given, wanted, batching = data_type_of(array), DataType.Name(tensor.data_type), config.max_batch_size > 0
     if given != wanted:
-        raise Refused(other_type(config.name, tensor.name, given, wanted))
+        raise Refused(requests.other_type(config.name, tensor.name, given, wanted))
     if batching and array.ndim and array.shape[0] > config.max_batch_size:
-        raise Refused(too_many_rows(config.name, config.max_batch_size))
+        raise Refused(requests.too_many_rows(config.name, config.max_batch_size))
     dims = [-1] * batching + list(tensor.dims)
     if not takes(dims, array.shape):
-        raise Refused(f"{other_shape(config.name, tensor.name, dims, array.shape)}. ")
+        raise Refused(f"{requests.other_shape(config.name, tensor.name, dims, array.shape)}. ")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tbgen.generator.rules.onnxruntime import run_problems
-from tbgen.generator.rules.ragged import joined_arrays, scattered
+from tbgen.generator.rules.ragged import joined_arrays, scattered, scattered_sources
 
 REQUESTS = [{"ids": np.arange(5)[None]}, {"ids": np.arange(9)[None]}, {"ids": np.arange(14).reshape(2, 7)}]
 
@@ -62,3 +62,9 @@ def test_what_nvidias_would_read_behind_the_tensor_is_refused() -> None:
 def test_what_is_added_must_be_an_input_of_the_graph(targets: list[str], says: list[str]) -> None:
     config = {"input": [{"name": "ids"}], "batch_input": [{"target_name": targets}]}
     assert [problem.says for problem in run_problems(config, ["ids", "lengths"], ["ids", "lengths"])] == says
+
+
+def test_each_target_of_a_batch_output_is_cut_up() -> None:
+    """NVIDIA's loads such a model too, and answers the second target under the first one's name."""
+    config = {"batch_output": [{"target_name": ["marks", "scores"], "source_input": ["ids"]}]}
+    assert scattered_sources(config) == {"marks": "ids", "scores": "ids"}
