@@ -8,6 +8,8 @@ from typing import Any
 
 from tbgen.export.errors import UserError, require
 
+SAVE_AGAIN = "save it again with tokenizer.save_pretrained(folder)"
+
 
 def auto_tokenizer(folder: Path, config: Mapping[str, Any]) -> Any:
     """transformers' own tokenizer of a folder, `config` its model's. Raises UserError for one that it cannot load."""
@@ -20,7 +22,7 @@ def auto_tokenizer(folder: Path, config: Mapping[str, Any]) -> Any:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
             f"transformers {transformers.__version__} cannot load the tokenizer of {str(folder)!r} ({lines[0]}); "
-            "save it again with tokenizer.save_pretrained(folder)"
+            f"{SAVE_AGAIN}"
         ) from error
 
 

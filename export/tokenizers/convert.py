@@ -21,6 +21,7 @@ from tbgen.export.files import read_json_if_there
 from tbgen.export.tokenizers.auto_tokenizer import auto_tokenizer, class_of_tokenizer, python_only
 
 Piece = tuple[str, float]
+SAVE_FAST = "save a fast tokenizer there with tokenizer.save_pretrained(folder)"
 ROLES = ("bos", "eos", "pad", "mask", "cls", "sep", "unk")
 
 
@@ -172,8 +173,7 @@ def refuse_other_roles(folder: Path, row: SentencePiece) -> None:
             named = named.get("content") if isinstance(named, dict) else named
             if named not in (token, None):
                 raise UserError(
-                    f"{name} in {str(folder)!r} has {named!r} as {role}_token, its family {token!r}; save a fast "
-                    "tokenizer there with tokenizer.save_pretrained(folder)"
+                    f"{name} in {str(folder)!r} has {named!r} as {role}_token, its family {token!r}; {SAVE_FAST}"
                 )
 
 
@@ -189,7 +189,7 @@ def add_tokens(tokenizer: Any, folder: Path) -> None:
         if (own := tokenizer.token_to_id(said["content"])) != number:
             raise UserError(
                 f"the added token {said['content']!r} of {str(folder)!r} has the id {number}, the model's pieces make "
-                f"it {own}; save a fast tokenizer there with tokenizer.save_pretrained(folder)"
+                f"it {own}; {SAVE_FAST}"
             )
 
 

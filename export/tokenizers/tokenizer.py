@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError, require
 from tbgen.export.files import copy_files, read_json_if_there, write_json
-from tbgen.export.tokenizers.auto_tokenizer import auto_tokenizer, class_of_tokenizer, python_only
+from tbgen.export.tokenizers.auto_tokenizer import SAVE_AGAIN, auto_tokenizer, class_of_tokenizer, python_only
 from tbgen.export.tokenizers.convert import tokenizer_from_slow
 
 # What transformers can make a tokenizer.json of: the files of a slow tokenizer, all of a row.
@@ -78,12 +78,27 @@ def reading_of_tokenizer(folder: Path, config: Mapping[str, Any], *, lower_case:
     text before. Raises UserError for files that transformers cannot read, and when nothing says how to pad.
     """
     check_tokenizer(folder)
-    fast = (folder / "tokenizer.json").is_file()
-    reading = _reading_of_fast(folder, config) if fast else _reading_of_slow(folder, config)
-    return replace(reading, settings={**reading.settings, **({"lower_case": True} if lower_case else {})})
+    slow = not (folder / "tokenizer.json").is_file()
+    tokenizer, tokens, settings = (_slow if slow else _fast)(folder, config)
+    limit = settings["model_max_length"]
+    return TokenizerReading(
+        folder,
+        _cutting(tokenizer, settings.get("truncation_side", "right")),
+        int(limit) if limit and limit < UNBOUNDED else None,
+        TYPES in settings["model_input_names"],
+        _special(tokenizer, tokens, config),
+        {
+            **({"split_special_tokens": True} if settings.get("split_special_tokens") else {}),
+            **({"lower_case": True} if lower_case else {}),
+        },
+        slow,
+    )
 
 
-def _reading_of_fast(folder: Path, config: Mapping[str, Any]) -> TokenizerReading:
+Files = tuple[Any, Mapping[str, Any], Mapping[str, Any]]  # a tokenizers.Tokenizer, its tokens by role, its settings
+
+
+def _fast(folder: Path, config: Mapping[str, Any]) -> Files:
     """What transformers makes of a folder with a tokenizer.json."""
     tokenizer_from_file(folder / "tokenizer.json")  # a damaged one gets a sentence
     made = auto_tokenizer(folder, config)
@@ -95,32 +110,17 @@ def _reading_of_fast(folder: Path, config: Mapping[str, Any]) -> TokenizerReadin
             f"tokenizer.json in {str(folder)!r} drops merges at random (dropout {rust.model.dropout:g}), so a text has "
             "no one answer; set its dropout to null"
         )
-    limit = made.model_max_length
-    return TokenizerReading(
-        folder,
-        _cutting(rust, made.truncation_side),
-        int(limit) if limit and limit < UNBOUNDED else None,
-        TYPES in made.model_input_names,
-        _special(rust, {role: getattr(made, f"{role}_token") for role in SPECIAL}, config),
-        {"split_special_tokens": True} if made.split_special_tokens else {},
-    )
+    names = ("model_max_length", "truncation_side", "model_input_names", "split_special_tokens")
+    tokens = {role: getattr(made, f"{role}_token") for role in SPECIAL}
+    return rust, tokens, {name: getattr(made, name) for name in names}
 
 
-def _reading_of_slow(folder: Path, config: Mapping[str, Any]) -> TokenizerReading:
+def _slow(folder: Path, config: Mapping[str, Any]) -> Files:
     """The same for a slow tokenizer's files, by the rules of the slow classes that wrote them (convert.py)."""
     settings = read_json_if_there(folder, "tokenizer_config.json")
-    made, special = tokenizer_from_slow(folder, config)
-    named = class_of_tokenizer(settings, config)
-    limit = settings.get("model_max_length", settings.get("max_len"))
-    return TokenizerReading(
-        folder,
-        _cutting(made, settings.get("truncation_side", "right")),
-        int(limit) if limit and limit < UNBOUNDED else None,
-        TYPES in settings.get("model_input_names", named.model_input_names),
-        _special(made, special, config),
-        {"split_special_tokens": True} if settings.get("split_special_tokens") else {},
-        slow=True,
-    )
+    tokenizer, tokens = tokenizer_from_slow(folder, config)
+    names = class_of_tokenizer(settings, config).model_input_names
+    return tokenizer, tokens, {"model_max_length": settings.get("max_len"), "model_input_names": names, **settings}
 
 
 def _cutting(tokenizer: Any, side: str) -> Any:
@@ -157,8 +157,7 @@ def tokenizer_from_file(path: Path) -> Any:
         return tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises nothing narrower
         raise UserError(
-            f"{path.name} holds no tokenizer that tokenizers {tokenizers.__version__} can read ({error}); save it "
-            "again with tokenizer.save_pretrained(folder)"
+            f"{path.name} holds no tokenizer that tokenizers {tokenizers.__version__} can read ({error}); {SAVE_AGAIN}"
         ) from error
 
 
