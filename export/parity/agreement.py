@@ -34,7 +34,8 @@ QUERIES = 16  # of rerank, each with all texts up to:
 RANKED = 32
 PLACES = 4  # of a text, that are masked for fill-mask, one at a time
 SPAN = 15  # tokens of an answer at most, as it is served
-BATCH = 1 << 25  # numbers of outputs in a run: 128 MiB
+GROUP = 8
+MOST_NUMBERS = 1 << 25  # of a group's outputs: 128 MiB, held a few times over
 TIE = 1e-6  # scores nearer than this are equal in FP32, too
 NOTHING = "O"  # the label of a token outside all entities
 
@@ -53,6 +54,13 @@ def agreement(
     return {name: (value, BOUNDS[name][precision]) for name, value in found.items()}
 
 
+def batch_size(exported: Exported, least: int = 1) -> int:
+    """How many texts go through a model at once: fewer where outputs are large."""
+    spec = next(iter(exported.outputs.values()))
+    width = spec.shape[-1] if graph_of_export(exported).per_token and isinstance(spec.shape[-1], int) else 1
+    return max(least, min(GROUP, MOST_NUMBERS // (exported.max_length * width)))
+
+
 def in_words(answers: Mapping[str, Sequence[float]]) -> str:
     """An agreement as a person reads it; what lies below its bound first, as refusals name it."""
     ordered = sorted(answers.items(), key=lambda each: each[1][0] >= each[1][1])
@@ -63,9 +71,7 @@ def both(
     reference: Run, engine: Run, encode: Encode, items: Sequence[Any], exported: Exported
 ) -> Iterator[tuple[Tensors, Tensors, Tensors]]:
     """Inputs and both outputs, for some items at a time, so that memory has a bound."""
-    spec = next(iter(exported.outputs.values()))
-    width = spec.shape[-1] if graph_of_export(exported).per_token and isinstance(spec.shape[-1], int) else 1
-    size = max(1, min(8, BATCH // (exported.max_length * width)))
+    size = batch_size(exported)
     for start in range(0, len(items), size):
         inputs = encode(items[start : start + size])
         yield inputs, reference(inputs), engine(inputs)

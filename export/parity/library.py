@@ -179,11 +179,11 @@ def refuse_other_ids(
             theirs, ours = (library.tokenizer.convert_ids_to_tokens(ids[place : place + 4]) for ids in (want, have))
             raise UserError(
                 f"the tokenizer gives other ids for {shortened(text)!r}: from token {place} on transformers reads "
-                f"{theirs}, tbgen {ours}. {apart(tokenizer_file, library.checkpoint.tokenizer.tokenizer)}"
+                f"{theirs}, tbgen {ours}. {difference(tokenizer_file, library.checkpoint.tokenizer.tokenizer)}"
             )
 
 
-def apart(file: Path, tokenizer: Any) -> str:
+def difference(file: Path, tokenizer: Any) -> str:
     """What a tokenizer.json has otherwise than a checkpoint's tokenizer, and what to do then."""
     ours, theirs = json.loads(file.read_text(encoding="utf-8")), json.loads(tokenizer.to_str())
     keys = [key for key in theirs if ours.get(key) != theirs[key]]

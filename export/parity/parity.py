@@ -11,7 +11,7 @@ import numpy as np
 
 from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
-from tbgen.export.parity.agreement import agreement
+from tbgen.export.parity.agreement import GROUP, agreement, batch_size
 from tbgen.export.precision.half import half_run
 from tbgen.export.run import Run, Tensors, onnx_run
 from tbgen.export.tasks.model_kind import ModelKind
@@ -22,9 +22,7 @@ from tbgen.export.tokenizers.tokenizer import TYPES
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
 
-GROUP = 8
 NEAR = {"fp32": 1e-4, "fp16": 0.01, "int8": 0.01}  # numbers of the reference as near as this may change places
-MOST_NUMBERS = 1 << 25  # of a group's outputs: 128 MiB, held a few times over
 
 
 @dataclass(frozen=True)
@@ -82,28 +80,28 @@ def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], e
     if not texts:
         raise UserError("no texts to compare on")
     row, problem = graph_of_export(exported), exported.problem
-    apart, moved, flips, decisions = Figures(), Figures(), 0, 0
+    differences, shifts, flips, decisions = Figures(), Figures(), 0, 0
     near = near_of(exported)
-    for group in groups(texts, group_size(exported)):
+    for group in groups(texts, batch_size(exported, 2)):  # two at least, so that there is padding
         inputs = encode(group)
         mask = inputs["attention_mask"].astype(bool)
         expected, answered = reference(inputs), engine(inputs)
         for name in row.outputs:
             want, have = real_rows(expected[name], mask, row), real_rows(answered[name], mask, row)
             for a, b in zip(want, have, strict=True):
-                apart.take(np.abs(a.astype(np.float64) - b))
-                chosen, again = decide(a, row, problem), decide(b, row, problem)
-                decisions += chosen.size
-                flips += int(((chosen != again) & ~near_ties(a, again, near)).sum())
+                differences.take(np.abs(a.astype(np.float64) - b))
+                choices, again = decide(a, row, problem), decide(b, row, problem)
+                decisions += choices.size
+                flips += int(((choices != again) & ~near_ties(a, again, near)).sum())
         for index, text in enumerate(group):
-            moved.take(padding_difference(engine, encode([text]), answered, index, row))
+            shifts.take(padding_difference(engine, encode([text]), answered, index, row))
     return Parity(
         texts=len(texts),
-        max_abs=figure(apart.largest),
-        mean_abs=figure(apart.total / apart.numbers),
+        max_abs=figure(differences.largest),
+        mean_abs=figure(differences.total / differences.numbers),
         decisions=decisions,
         flips=flips,
-        padding_abs=figure(moved.largest),
+        padding_abs=figure(shifts.largest),
         answers=agreement(reference, engine, encode, texts, exported),
     )
 
@@ -121,13 +119,6 @@ class Figures:
         self.largest = float(np.maximum(self.largest, differences.max()))
         self.total += float(differences.sum())
         self.numbers += differences.size
-
-
-def group_size(exported: Exported) -> int:
-    """How many texts go through a model at once: fewer where outputs are large, but two, so that there is padding."""
-    spec = next(iter(exported.outputs.values()))
-    width = spec.shape[-1] if graph_of_export(exported).per_token and isinstance(spec.shape[-1], int) else 1
-    return max(2, min(GROUP, MOST_NUMBERS // (exported.max_length * width)))
 
 
 def groups(texts: Sequence[str], size: int = GROUP) -> Iterator[Sequence[str]]:

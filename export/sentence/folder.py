@@ -134,7 +134,11 @@ def kind_of(folder: Path, config: Mapping[str, Any], modules: list[Module]) -> t
 
 def embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
     """A SentenceTransformer. Without modules.json it is what the library makes of it: the mean, and no prompts."""
-    check_first(folder, modules, "Transformer, Pooling, then Dense, LayerNorm, Normalize, Dropout in any order")
+    kinds = [module.kind for module in modules]
+    if modules and (kinds[0] != "Transformer" or not {*kinds[1:]} <= READERS.keys() or "Pooling" not in kinds):
+        raise other_modules(
+            folder, modules, "Transformer, Pooling, then Dense, LayerNorm, Normalize, Dropout in any order"
+        )
     transformer = modules[0].folder if modules else folder
     own = read_json_if_there(transformer, "config.json")
     hidden_states = bool(own.get("output_hidden_states"))
@@ -170,10 +174,7 @@ def splade(folder: Path, said_in: str, modules: list[Module], config: Mapping[st
     """A SparseEncoder: a masked language model, and the words' weights pooled. Raises UserError."""
     kinds = [module.kind for module in modules]
     if modules and (len(modules) != 2 or kinds[0] not in TRANSFORMERS or kinds[1] != "SpladePooling"):
-        raise UserError(
-            f"{str(folder)!r} has the modules {names_of(modules)}; tbgen serves of a SparseEncoder Transformer or "
-            "MLMTransformer, then SpladePooling"
-        )
+        raise other_modules(folder, modules, "of a SparseEncoder Transformer or MLMTransformer, then SpladePooling")
     said: dict[str, Any] = {}
     if modules:
         pooling = modules[1].folder
@@ -196,9 +197,7 @@ def splade(folder: Path, said_in: str, modules: list[Module], config: Mapping[st
 def cross_encoder(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
     """A CrossEncoder: a classifier of pairs, whose only logit is a score. Raises UserError."""
     if len(modules) > 1 or (modules and modules[0].kind != "Transformer"):
-        raise UserError(
-            f"{str(folder)!r} has the modules {names_of(modules)}; tbgen serves of a CrossEncoder Transformer alone"
-        )
+        raise other_modules(folder, modules, "of a CrossEncoder Transformer alone")
     transformer = modules[0].folder if modules else folder
     own = read_json_if_there(transformer, "config.json")
     count = len(own.get("id2label") or [None] * int(own.get("num_labels", 2)))
@@ -234,11 +233,9 @@ def activation_of(config: Mapping[str, Any], own: Mapping[str, Any], folder: Pat
     return name
 
 
-def check_first(folder: Path, modules: list[Module], known: str) -> None:
-    """Raise UserError for modules of which one is not served."""
-    kinds = [module.kind for module in modules]
-    if modules and (kinds[0] != "Transformer" or not {*kinds[1:]} <= READERS.keys() or "Pooling" not in kinds):
-        raise UserError(f"{str(folder)!r} has the modules {names_of(modules)}; tbgen serves {known}")
+def other_modules(folder: Path, modules: list[Module], known: str) -> UserError:
+    """What to say of modules of which one is not served."""
+    return UserError(f"{str(folder)!r} has the modules {names_of(modules)}; tbgen serves {known}")
 
 
 def common(

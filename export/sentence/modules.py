@@ -8,7 +8,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.files import parsed, read_json, read_json_if_there
+from tbgen.export.files import parsed, read_json
 from tbgen.export.sentence.keys import check_keys
 
 LIBRARY = "sentence_transformers."
@@ -104,7 +104,7 @@ def width_of(layers: Sequence[Module], hidden: int) -> int:
 
 def pooling(module: Module) -> Module:
     """A Pooling module, its `modes` in the order in which they are joined. Raises UserError."""
-    config = checked(module)
+    config = module_config(module)
     named = config.get("pooling_mode")
     if named is None:
         named = [mode for switch, mode in SWITCHES.items() if config.get(switch)] or ["mean"]
@@ -117,7 +117,7 @@ def pooling(module: Module) -> Module:
 
 def dense(module: Module) -> Module:
     """A Dense module, its `activation` the name of a class of torch.nn. Raises UserError."""
-    config = checked(module)
+    config = module_config(module)
     path = config.get("activation_function", "torch.nn.modules.activation.Tanh")
     activation = str(path).rsplit(".", 1)[-1]
     if not str(path).startswith("torch.nn.") or activation not in ACTIVATIONS:
@@ -137,24 +137,9 @@ def dense(module: Module) -> Module:
     return Module(module.kind, module.folder, settings, *between(config))
 
 
-def normalize(module: Module) -> Module:
-    """A Normalize module; before 5.4 it had no config."""
-    return Module(module.kind, module.folder, {}, *between(checked(module, needed=False)))
-
-
-def layer_norm(module: Module) -> Module:
-    """A LayerNorm module."""
-    return Module(module.kind, module.folder, checked(module), (VECTOR,), VECTOR)
-
-
-def dropout(module: Module) -> Module:
-    """A Dropout module, which does nothing but in training."""
-    return Module(module.kind, module.folder, checked(module, needed=False), (VECTOR,), VECTOR)
-
-
 def layer_pooling(module: Module) -> Module:
     """A WeightedLayerPooling module, which takes the place of the last layer's hidden states."""
-    settings = {"layer_start": checked(module).get("layer_start", 4)}
+    settings = {"layer_start": module_config(module).get("layer_start", 4)}
     return Module(module.kind, module.folder, settings, (LAYERS,), TOKENS)
 
 
@@ -164,23 +149,22 @@ def between(config: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
     return (takes,), config.get("module_output_name") or takes
 
 
-def checked(module: Module, *, needed: bool = True) -> dict[str, Any]:
+def module_config(module: Module) -> dict[str, Any]:
     """A module's config, its keys known. Raises UserError."""
-    name = "config.json"
-    if needed:
-        config = read_json(module.folder, name, f"a {module.kind} module has one")
-    else:
-        config = read_json_if_there(module.folder, name)
-    check_keys(config, module.kind, repr(str(module.folder / name)))
+    path = module.folder / "config.json"
+    bare = module.kind in WITHOUT_CONFIG and not path.is_file()
+    config = {} if bare else read_json(module.folder, path.name, f"a {module.kind} module has one")
+    check_keys(config, module.kind, repr(str(path)))
     return config
 
 
 READERS: dict[str, Callable[[Module], Module]] = {
     "Pooling": pooling,
     "Dense": dense,
-    "Normalize": normalize,
-    "LayerNorm": layer_norm,
-    "Dropout": dropout,
+    "Normalize": lambda module: Module(module.kind, module.folder, {}, *between(module_config(module))),
+    "LayerNorm": lambda module: Module(module.kind, module.folder, module_config(module), (VECTOR,)),
+    "Dropout": lambda module: Module(module.kind, module.folder, module_config(module), (VECTOR,)),  # training's alone
     "WeightedLayerPooling": layer_pooling,
 }
+WITHOUT_CONFIG = ("Normalize", "Dropout")  # they had none before 5.4
 PASSING = ("Normalize", "WeightedLayerPooling")  # they do nothing where the features are not there that they take

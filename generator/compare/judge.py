@@ -12,7 +12,8 @@ import numpy as np
 from tbgen.backends.text_tensors import bytes_from_text
 from tbgen.export.errors import UserError
 from tbgen.export.parity.library import Library, shortened
-from tbgen.generator.compare.library_answers import ANSWERS, Answer, Answers, Item, texts_in_pairs
+from tbgen.generator.compare.example import Item
+from tbgen.generator.compare.library_answers import ANSWERS, Answer, Answers, texts_in_pairs
 
 Infer = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]  # a request of one item -> all outputs
 Expected = Sequence[tuple[Item, Answer]]

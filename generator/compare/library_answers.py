@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.parity.library import Library, known_warnings
+from tbgen.generator.compare.example import Item
 
-Item = dict[str, Any]  # an item of a request: text, or list of texts, by input
 Tensors = Mapping[str, np.ndarray]
 INFINITE = float("inf")
 
