@@ -148,7 +148,7 @@ def model_reading(
     sentence = sentence if sentence and sentence.serves(task) else None
     tokenizer = reading_of_tokenizer(folder, config, lower_case=sentence is not None and sentence.reading.lower_case)
     longest = sentence.max_length if sentence else None  # it counts also where the tokenizer's is smaller
-    problem = problem_of(config)
+    problem = _problem_of(config)
     return ModelReading(
         config=config,
         task=task,
@@ -188,7 +188,7 @@ def checkpoint_of(
         architecture=own,
     )
     inputs = tuple(name for name in inputs_of(config) if reading.tokenizer.types or name != TYPES)
-    said = reading.explanation + foreign_class(own, config["model_type"], task)
+    said = reading.explanation + _foreign_class(own, config["model_type"], task)
     return Checkpoint(**{**vars(reading), "explanation": said}, folder=folder, inputs=inputs, **places)
 
 
@@ -197,7 +197,7 @@ def architecture_of(config: dict[str, Any]) -> str:
     return next(iter(config.get("architectures") or []), "")
 
 
-def foreign_class(architecture: str, family: str, task: str) -> str:
+def _foreign_class(architecture: str, family: str, task: str) -> str:
     """A clause on a class of somebody's own, whose computations transformers does not know."""
     wanted = model_of(task).architecture
     names = require("transformers.models.auto.modeling_auto", extra="onnx").MODEL_MAPPING_NAMES
@@ -241,14 +241,14 @@ def checked_labels(config: dict[str, Any], task: str, named: Sequence[str] | Non
             f"{len(named)} labels were named ({', '.join(named)}), the checkpoint has {len(own)} ({', '.join(own)})"
         )
     if task == "zero-shot-classification" and not named:
-        refuse_other_entailment(config, own)
+        _refuse_other_entailment(config, own)
     labels = tuple(named or own)
     if len(set(labels)) != len(labels):
         raise UserError(f"a label is there twice: {', '.join(labels)}")
     return labels
 
 
-def refuse_other_entailment(config: dict[str, Any], labels: Sequence[str]) -> None:
+def _refuse_other_entailment(config: dict[str, Any], labels: Sequence[str]) -> None:
     """Raise UserError where label2id, by which transformers' pipeline finds the entailment, has it elsewhere."""
     by_name = {str(label): int(index) for label, index in config.get("label2id", {}).items()}
     theirs = next((index for label, index in by_name.items() if label.lower().startswith("entail")), -1)
@@ -260,7 +260,7 @@ def refuse_other_entailment(config: dict[str, Any], labels: Sequence[str]) -> No
         )
 
 
-def problem_of(config: dict[str, Any]) -> str:
+def _problem_of(config: dict[str, Any]) -> str:
     """What the classes mean. A lone one that is said to be no regression is right or wrong by itself, as each of many
     labels is: so the pipeline of transformers reads it.
     """

@@ -45,7 +45,7 @@ RULES = {
     ),
     "id2label": Rule(
         'an object of the classes by number, such as {"0": "negative", "1": "positive"}',
-        lambda value: isinstance(value, dict) and bool(value) and all(map(is_class, value.items())),
+        lambda value: isinstance(value, dict) and bool(value) and all(map(_is_class, value.items())),
         optional=True,
     ),
     "label2id": Rule(
@@ -98,7 +98,7 @@ def encoder_config(raw: dict[str, Any]) -> dict[str, Any]:
     theirs = require("transformers", extra="onnx").AutoConfig.for_model(family)
     names = {key: theirs.attribute_map.get(key, key) for key in DEFAULTED if hasattr(theirs, key)}  # a family's own
     config |= {own: getattr(theirs, own) for key, own in names.items() if not {key, own} & config.keys()}
-    check_sizes(config, typed=bool(getattr(theirs, "type_vocab_size", 0)))
+    _check_sizes(config, typed=bool(getattr(theirs, "type_vocab_size", 0)))
     for refuse in REFUSALS:
         refuse(config)
     return config
@@ -135,7 +135,7 @@ def optional(key: str) -> bool:
     return key in RULES and RULES[key].optional
 
 
-def is_class(item: tuple[Any, Any]) -> bool:
+def _is_class(item: tuple[Any, Any]) -> bool:
     """Whether an entry of id2label is a number, as JSON writes keys, and a name."""
     index, label = item
     return str(index).isdecimal() and isinstance(label, (str, int, float))
@@ -149,7 +149,7 @@ def own_labels(config: dict[str, Any]) -> tuple[str, ...]:
     return tuple(id2label[index] for index in range(len(id2label)))
 
 
-def check_sizes(config: dict[str, Any], *, typed: bool) -> None:
+def _check_sizes(config: dict[str, Any], *, typed: bool) -> None:
     """Raise UserError for sizes that contradict one another. `typed`: the family's tokens have types."""
     width, heads = (config[name] if name in config else config[own] for name, own in SIZES)
     if width % heads:
@@ -167,7 +167,7 @@ def check_sizes(config: dict[str, Any], *, typed: bool) -> None:
         raise UserError(f"config.json says type_vocab_size: 0; {family} has one type of text or more")
 
 
-def refuse_quantized(config: dict[str, Any]) -> None:
+def _refuse_quantized(config: dict[str, Any]) -> None:
     """Raise UserError for weights that only a quantisation library can read."""
     for key in ("quantization_config", "compression_config"):
         if found := config.get(key):
@@ -180,7 +180,7 @@ def refuse_quantized(config: dict[str, Any]) -> None:
             )
 
 
-def refuse_own_code(config: dict[str, Any]) -> None:
+def _refuse_own_code(config: dict[str, Any]) -> None:
     """Raise UserError for a model that is Python code beside the weights."""
     auto_map = config.get("auto_map")
     classes = auto_map if isinstance(auto_map, dict) else {}
@@ -192,7 +192,7 @@ def refuse_own_code(config: dict[str, Any]) -> None:
         )
 
 
-def refuse_decoder(config: dict[str, Any]) -> None:
+def _refuse_decoder(config: dict[str, Any]) -> None:
     """Raise UserError for a model whose tokens see only those before them."""
     on = [key for key in ("is_decoder", "add_cross_attention") if config.get(key)]
     if on and config["model_type"] in DECODERS:
@@ -202,7 +202,7 @@ def refuse_decoder(config: dict[str, Any]) -> None:
         )
 
 
-def refuse_forgotten(config: dict[str, Any]) -> None:
+def _refuse_forgotten(config: dict[str, Any]) -> None:
     """Raise UserError for what transformers 4 computed and 5 no longer does, without a word."""
     positions = config.get("position_embedding_type") or "absolute"
     if positions != "absolute" and config["model_type"] in RELATIVE:
@@ -222,4 +222,4 @@ DECODERS = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}
 RELATIVE = DECODERS | {"albert"}
 PRUNED = RELATIVE | {"distilbert", "mpnet"}
 DEQUANTIZING = {"bitsandbytes"}
-REFUSALS = (refuse_quantized, refuse_own_code, refuse_decoder, refuse_forgotten)
+REFUSALS = (_refuse_quantized, _refuse_own_code, _refuse_decoder, _refuse_forgotten)

@@ -16,11 +16,11 @@ def explanation(task: str, told_by: str, architecture: str, labels: Sequence[str
     """Such as `task text-classification, from architectures in config.json (BertForSequenceClassification, 2 labels
     a/b); also fits: text-classification --set pair=true`. A task that a person named has nothing beside it.
     """
-    head = ", ".join(part for part in (architecture, count_of(labels)) if part)
+    head = ", ".join(part for part in (architecture, _count_of(labels)) if part)
     said = f"task {task}, {told_by}" + (f" ({head})" if head else "")
     if task == "text-classification" and len(labels) == 1 and problem != "regression":
         said += "; its one label goes through sigmoid, as in transformers"
-    others = [] if told_by == AS_NAMED else other_tasks(task, labels, problem)
+    others = [] if told_by == AS_NAMED else _other_tasks(task, labels, problem)
     return said + (f"; also fits: {', '.join(others)}" if others else "")
 
 
@@ -41,7 +41,7 @@ def head_of(sentence: Sentence) -> str:
     return ", then ".join([f"tokens are pooled by {pooling}", *layers, *(["Normalize"] if sentence.normalize else [])])
 
 
-def count_of(labels: Sequence[str]) -> str:
+def _count_of(labels: Sequence[str]) -> str:
     """How many labels there are, and the first few."""
     if not labels:
         return ""
@@ -49,7 +49,7 @@ def count_of(labels: Sequence[str]) -> str:
     return f"{len(labels)} label{'s' if len(labels) > 1 else ''} {names}"
 
 
-def other_tasks(task: str, labels: Sequence[str], problem: str) -> list[str]:
+def _other_tasks(task: str, labels: Sequence[str], problem: str) -> list[str]:
     """What the same head may have been trained for, as one would ask for it; config.json does not tell them apart."""
     if model_of(task).architecture != CLASSES.architecture:
         return [name for name, row in TASKS.items() if row.model == model_of(task) and name != task]

@@ -18,7 +18,7 @@ PEFT_CLASSES = {
 PROMPTS = {"PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "ADAPTION_PROMPT", "CPT"}
 
 
-def from_older(what: str, switch: str) -> str:
+def _from_older(what: str, switch: str) -> str:
     """What to do with weights that transformers 5 no longer reads."""
     return (
         f'transformers 5 reads no {what} weights; with pip install "transformers<5": '
@@ -26,7 +26,7 @@ def from_older(what: str, switch: str) -> str:
     )
 
 
-FLAX, TENSORFLOW = from_older("Flax", "from_flax"), from_older("TensorFlow", "from_tf")
+FLAX, TENSORFLOW = _from_older("Flax", "from_flax"), _from_older("TensorFlow", "from_tf")
 LIGHTNING = (
     "write its state dict, torch.save(torch.load(file, weights_only=False)['state_dict'], 'model.pt'), and name that: "
     "--source model.pt --tokenizer DIR (a prefix that all its names share is taken off)"
@@ -65,7 +65,7 @@ FILES = {
 def refuse_lookalike(folder: Path, task: str | None) -> None:
     """Raise UserError for a folder that is a part of a model, whatever else lies in it."""
     if (folder / "adapter_config.json").is_file():
-        raise UserError(adapter_sentence(folder, read_json(folder, "adapter_config.json", "")))
+        raise UserError(_adapter_sentence(folder, read_json(folder, "adapter_config.json", "")))
     if task is None and any((folder / name).is_file() for name in ("model_head.pkl", "config_setfit.json")):
         raise UserError(
             f"{str(folder)!r} is a SetFit model, whose head (model_head.pkl) is a pickle of scikit-learn, which tbgen "
@@ -79,7 +79,7 @@ def refuse_lookalike(folder: Path, task: str | None) -> None:
         )
 
 
-def adapter_sentence(folder: Path, adapter: dict[str, Any]) -> str:
+def _adapter_sentence(folder: Path, adapter: dict[str, Any]) -> str:
     """What to say of an adapter's folder: it is to be merged into its base, where that can be."""
     kind = str(adapter.get("peft_type") or "of no named kind")
     base = adapter.get("base_model_name_or_path") or adapter.get("model_name") or "a base that it does not name"

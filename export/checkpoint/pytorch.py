@@ -44,16 +44,16 @@ def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = 
         "ignore_mismatched_sizes": True,  # they are refused below, with a sentence
     }
     with quiet(transformers):
-        config, empty = empty_model(checkpoint)
+        config, empty = _empty_model(checkpoint)
         with readable(checkpoint):
             state = state_of(checkpoint)
             if taken_off := wrapper_of(state, empty):
                 tell(f"taking {taken_off!r} off the names of the weights")
             state = {name.removeprefix(taken_off): tensor for name, tensor in state.items()}
             model, loading = type(empty).from_pretrained(None, config=config, state_dict=state, **settings)
-    refuse_unknown(checkpoint, loading, empty)
-    refuse_gaps(checkpoint, loading)
-    refuse_unrunnable(model.eval())
+    _refuse_unknown(checkpoint, loading, empty)
+    _refuse_gaps(checkpoint, loading)
+    _refuse_unrunnable(model.eval())
     if checkpoint.sentence and checkpoint.pooled:
         from tbgen.export.sentence.pooling import Pooled
 
@@ -62,7 +62,7 @@ def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = 
     return model.eval()
 
 
-def empty_model(checkpoint: Checkpoint) -> tuple[Any, Any]:
+def _empty_model(checkpoint: Checkpoint) -> tuple[Any, Any]:
     """What transformers makes of config.json, and the model of the task's class without weights. Raises UserError."""
     torch = require("torch", extra="onnx")
     transformers = require("transformers", extra="onnx")
@@ -82,7 +82,7 @@ def empty_model(checkpoint: Checkpoint) -> tuple[Any, Any]:
         ) from error
 
 
-def refuse_unrunnable(model: Any) -> None:
+def _refuse_unrunnable(model: Any) -> None:
     """Raise UserError for a model of sizes that do not go together: it is built, and then reads not two tokens."""
     torch = require("torch", extra="onnx")
     tokens = torch.zeros((1, 2), dtype=torch.long)
@@ -96,7 +96,7 @@ def refuse_unrunnable(model: Any) -> None:
         ) from error
 
 
-def refuse_unknown(checkpoint: Checkpoint, loading: dict[str, Any], model: Any) -> None:
+def _refuse_unknown(checkpoint: Checkpoint, loading: dict[str, Any], model: Any) -> None:
     """Raise UserError when the weights hold tensors that the model has no place for.
 
     A folder may hold other heads; what is unknown inside the layers was part of what was trained.
@@ -119,7 +119,7 @@ def refuse_unknown(checkpoint: Checkpoint, loading: dict[str, Any], model: Any) 
     )
 
 
-def refuse_gaps(checkpoint: Checkpoint, loading: dict[str, Any]) -> None:
+def _refuse_gaps(checkpoint: Checkpoint, loading: dict[str, Any]) -> None:
     """Raise UserError when a tensor of the model is not among the weights, or has another shape there."""
     mismatched = sorted(loading["mismatched_keys"])
     if mismatched:

@@ -18,18 +18,18 @@ PICKLED = re.compile(r"GLOBAL (\S+)")  # torch names the first class that it wou
 def state_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """All tensors of a checkpoint, by name. Raises UserError for a state dict's file that is none."""
     if checkpoint.state:
-        return read_state(checkpoint.state)
+        return _read_state(checkpoint.state)
     torch = require("torch", extra="onnx")
     state: dict[str, Any] = {}
     for file in checkpoint.weights():
         if file.suffix == ".safetensors":
             state |= require("safetensors.torch", extra="onnx").load_file(file)
         else:
-            state |= tensors_of(file, torch.load(file, map_location="cpu", weights_only=True))
+            state |= _tensors_of(file, torch.load(file, map_location="cpu", weights_only=True))
     return state
 
 
-def read_state(path: Path) -> dict[str, Any]:
+def _read_state(path: Path) -> dict[str, Any]:
     """The tensors of a state dict's file, read without running what a pickle may hold. Raises UserError."""
     torch = require("torch", extra="onnx")
     try:
@@ -47,14 +47,14 @@ def read_state(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{str(path)!r} holds no plain state dict; write it with torch.save(model.state_dict(), file){more}"
         ) from error
-    return tensors_of(path, state)
+    return _tensors_of(path, state)
 
 
-def tensors_of(path: Path, state: Any) -> dict[str, Any]:
+def _tensors_of(path: Path, state: Any) -> dict[str, Any]:
     """What was read from a file, if it is a state dict; else UserError, with the state dict that is in it."""
-    if is_state(state):
+    if _is_state(state):
         return dict(state)
-    inner = next((key for key, value in state.items() if is_state(value)), None) if isinstance(state, dict) else None
+    inner = next((key for key, value in state.items() if _is_state(value)), None) if isinstance(state, dict) else None
     if inner is None:
         raise UserError(f"{str(path)!r} holds no dict of tensors; write it with torch.save(model.state_dict(), file)")
     others = [str(key) for key in state if key != inner]
@@ -65,7 +65,7 @@ def tensors_of(path: Path, state: Any) -> dict[str, Any]:
     )
 
 
-def is_state(value: Any) -> bool:
+def _is_state(value: Any) -> bool:
     """Whether it is a state dict: tensors by name, one at least."""
     torch = require("torch", extra="onnx")
     return isinstance(value, dict) and bool(value) and all(isinstance(each, torch.Tensor) for each in value.values())

@@ -47,7 +47,7 @@ class Library:
         Of slow files it is what the slow classes read: transformers 5 reads them otherwise (tokenizers/convert.py).
         """
         reading = self.checkpoint.tokenizer
-        made = fast_tokenizer(reading) if reading.slow else self.auto
+        made = _fast_tokenizer(reading) if reading.slow else self.auto
         made.model_max_length = self.max_length
         return made
 
@@ -117,7 +117,7 @@ class Library:
     def run(self) -> Run:
         """The model as a function of token tensors; what sentence-transformers puts into the graph, by its modules."""
         pooled = self.checkpoint.pooled and not self.missing
-        return sentence_run(self.whole) if pooled else model_run(self.model, self.checkpoint.task)
+        return _sentence_run(self.whole) if pooled else model_run(self.model, self.checkpoint.task)
 
     def logits(self, pairs: Sequence[tuple[str, str]] | Sequence[str]) -> Any:
         """What the model gives for each text or pair alone: a list of torch tensors, without the batch axis."""
@@ -131,7 +131,7 @@ class Library:
         return found
 
 
-def fast_tokenizer(reading: TokenizerReading) -> Any:
+def _fast_tokenizer(reading: TokenizerReading) -> Any:
     """A reading in transformers' plain class."""
     transformers = require("transformers", extra="onnx")
     roles = {f"{role}_token": reading.tokenizer.id_to_token(number) for role, number in reading.special.items()}
@@ -141,7 +141,7 @@ def fast_tokenizer(reading: TokenizerReading) -> Any:
     )
 
 
-def sentence_run(whole: Any) -> Run:
+def _sentence_run(whole: Any) -> Run:
     """The modules of a SentenceTransformer as a function, without the last scaling to length 1."""
     torch = require("torch", extra="onnx")
 

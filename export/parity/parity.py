@@ -87,14 +87,14 @@ def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], e
         mask = inputs["attention_mask"].astype(bool)
         expected, answered = reference(inputs), engine(inputs)
         for name in row.outputs:
-            want, have = real_rows(expected[name], mask, row), real_rows(answered[name], mask, row)
+            want, have = _real_rows(expected[name], mask, row), _real_rows(answered[name], mask, row)
             for a, b in zip(want, have, strict=True):
                 differences.take(np.abs(a.astype(np.float64) - b))
                 choices, again = decide(a, row, problem), decide(b, row, problem)
                 decisions += choices.size
                 flips += int(((choices != again) & ~near_ties(a, again, near)).sum())
         for index, text in enumerate(group):
-            shifts.take(padding_difference(engine, encode([text]), answered, index, row))
+            shifts.take(_padding_difference(engine, encode([text]), answered, index, row))
     return Parity(
         texts=len(texts),
         max_abs=figure(differences.largest),
@@ -172,7 +172,7 @@ def pair_of(text: str) -> tuple[str, str]:
     return text[: len(text) // 2 + 1], text
 
 
-def real_rows(output: np.ndarray, mask: np.ndarray, row: ModelKind) -> list[np.ndarray]:
+def _real_rows(output: np.ndarray, mask: np.ndarray, row: ModelKind) -> list[np.ndarray]:
     """One array per text, without the numbers at padded tokens, which mean nothing."""
     return [numbers[kept] if row.per_token else numbers for numbers, kept in zip(output, mask, strict=True)]
 
@@ -203,7 +203,7 @@ def near_ties(numbers: np.ndarray, choices: np.ndarray, near: float) -> np.ndarr
     return np.asarray(rows.max(axis=1) - rows[np.arange(len(rows)), choices] <= near)
 
 
-def padding_difference(engine: Run, alone: Tensors, together: Tensors, index: int, row: ModelKind) -> np.ndarray:
+def _padding_difference(engine: Run, alone: Tensors, together: Tensors, index: int, row: ModelKind) -> np.ndarray:
     """How far the text at `index` of a group moves when it is asked alone."""
     outputs = engine(alone)
     kept = alone["attention_mask"][0].astype(bool)

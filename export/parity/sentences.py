@@ -47,15 +47,15 @@ def gate_texts(texts: Sequence[str] | None, special: Iterable[str], max_length: 
 
 def gate_sentences() -> list[str]:
     """English and Korean sentences that a converted file is compared on when none are given, and those above."""
-    return [*lines_of("gate.txt"), *TEXTS]
+    return [*_lines_of("gate.txt"), *TEXTS]
 
 
 def calibration_sentences() -> list[str]:
     """English and Korean sentences that 8 bits are fitted to; none of them is compared on."""
-    return lines_of("calibration.txt")
+    return _lines_of("calibration.txt")
 
 
-def lines_of(name: str) -> list[str]:
+def _lines_of(name: str) -> list[str]:
     """The lines of a file that lies here."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
 

@@ -76,48 +76,48 @@ def adapt(model: Any, names: Mapping[str, str], shown: str) -> bool:
         return False
     for tensor in [tensor for tensor in graph.output if tensor.name not in names]:
         graph.output.remove(tensor)
-    rename_tensors(graph, other)
-    before = [cast_input(graph, tensor, token) for tensor in wrong]
-    behind = [cast_output(graph, tensor, kinds.FLOAT) for tensor in coarse]
+    _rename_tensors(graph, other)
+    before = [_cast_input(graph, tensor, token) for tensor in wrong]
+    behind = [_cast_output(graph, tensor, kinds.FLOAT) for tensor in coarse]
     nodes = [type(node).FromString(node.SerializeToString()) for node in graph.node]  # they go with the list
     del graph.node[:]
     graph.node.extend([*before, *nodes, *behind])
     return True
 
 
-def rename_tensors(graph: Any, names: Mapping[str, str]) -> None:
+def _rename_tensors(graph: Any, names: Mapping[str, str]) -> None:
     """Give tensors new names wherever a graph, or a graph within it, speaks of them."""
     for tensor in (*graph.input, *graph.output, *graph.value_info):
         tensor.name = names.get(tensor.name, tensor.name)
-    rename_in_nodes(graph, names)
+    _rename_in_nodes(graph, names)
 
 
-def rename_in_nodes(graph: Any, names: Mapping[str, str]) -> None:
+def _rename_in_nodes(graph: Any, names: Mapping[str, str]) -> None:
     """The same in the nodes alone."""
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                rename_tensors(inner, names)
+                _rename_tensors(inner, names)
 
 
-def cast_input(graph: Any, tensor: Any, kind: int) -> Any:
+def _cast_input(graph: Any, tensor: Any, kind: int) -> Any:
     """Let an input have another type; the node that gives the graph the type it had."""
     own = tensor.type.tensor_type.elem_type
     tensor.type.tensor_type.elem_type = kind
-    rename_in_nodes(graph, {tensor.name: f"{tensor.name}/own"})
-    return cast(tensor.name, f"{tensor.name}/own", own)
+    _rename_in_nodes(graph, {tensor.name: f"{tensor.name}/own"})
+    return _cast(tensor.name, f"{tensor.name}/own", own)
 
 
-def cast_output(graph: Any, tensor: Any, kind: int) -> Any:
+def _cast_output(graph: Any, tensor: Any, kind: int) -> Any:
     """Let an output have another type; the node that makes it of what the graph gives."""
     tensor.type.tensor_type.elem_type = kind
-    rename_in_nodes(graph, {tensor.name: f"{tensor.name}/own"})
-    return cast(f"{tensor.name}/own", tensor.name, kind)
+    _rename_in_nodes(graph, {tensor.name: f"{tensor.name}/own"})
+    return _cast(f"{tensor.name}/own", tensor.name, kind)
 
 
-def cast(old: str, new: str, kind: int) -> Any:
+def _cast(old: str, new: str, kind: int) -> Any:
     """A node that changes a tensor's type."""
     return require("onnx", extra="onnx").helper.make_node("Cast", [old], [new], name=f"cast/{new}", to=kind)
 

@@ -59,8 +59,8 @@ def export_from_onnx(
     """
     beside = companions_from_folder(tokenizer, task=task, labels=labels)
     graph = read_graph(model)
-    own = precision_of(graph)
-    check_conversion(model, own, precision or own, optimize)
+    own = _precision_of(graph)
+    _check_conversion(model, own, precision or own, optimize)
     refuse_newer("opset", opset_of(graph), newest_opset)
     refuse_newer("IR version", graph.ir_version, newest_ir)
     source = {file.name: sha256(file) for file in (model, *weight_files(graph, model))}
@@ -70,17 +70,17 @@ def export_from_onnx(
         taken = new.with_name("taken") / "model.onnx"
         taken.parent.mkdir()
         tell("trying the ONNX file")
-        exported = adapted_copy(model, graph, taken, beside, new, names_from_words(rename), fixed_length)
+        exported = _adapted_copy(model, graph, taken, beside, new, names_from_words(rename), fixed_length)
         found: dict[str, Any] = {}
         if precision in {None, own} and not optimize:
             for file in taken.parent.iterdir():
                 file.rename(new / file.name)
         else:
             tell(f"converting to {precision or own}")
-            source_file = convert(taken, exported, beside, precision or own, optimize, keep_fp32)
+            source_file = _convert(taken, exported, beside, precision or own, optimize, keep_fp32)
             exported = replace(exported, made={"precision": precision or own, "optimized": optimize})
             found = comparison(taken, source_file, exported, texts or gate_sentences(), tolerance, keep_fp32, tell)
-        made = made_of(exported.model, precision or own, optimize) | {"source": source, "chosen": beside.explanation}
+        made = _made_of(exported.model, precision or own, optimize) | {"source": source, "chosen": beside.explanation}
         weights = weights_beside(exported.model)
         exported = replace(exported, made=made, parity=found, weights=weights if weights.is_file() else None)
         write_json(new / RECORD, record_of(exported))
@@ -111,7 +111,7 @@ def weight_files(graph: Any, model: Path) -> list[Path]:
     return [model.parent / place for place in sorted(places)]
 
 
-def precision_of(graph: Any) -> str:
+def _precision_of(graph: Any) -> str:
     """The precision of a file's weights, a name of PRECISIONS."""
     half = require("onnx", extra="onnx").TensorProto.FLOAT16
     if QUANTIZED & {node.op_type for node in graph.graph.node}:
@@ -119,12 +119,12 @@ def precision_of(graph: Any) -> str:
     return "fp16" if any(tensor.data_type == half for tensor in graph.graph.initializer) else "fp32"
 
 
-def is_fused(graph: Any) -> bool:
+def _is_fused(graph: Any) -> bool:
     """Whether the file has operators that only ONNX Runtime knows."""
     return any(node.domain == MICROSOFT for node in graph.graph.node)
 
 
-def check_conversion(model: Path, own: str, wanted: str, optimize: bool) -> None:
+def _check_conversion(model: Path, own: str, wanted: str, optimize: bool) -> None:
     """Raise UserError for a precision that cannot be made of the file's own."""
     precision_named(wanted)
     if own != "fp32" and (wanted != own or optimize):
@@ -135,7 +135,7 @@ def check_conversion(model: Path, own: str, wanted: str, optimize: bool) -> None
         )
 
 
-def adapted_copy(
+def _adapted_copy(
     model: Path,
     graph: Any,
     target: Path,
@@ -159,7 +159,7 @@ def adapted_copy(
     else:
         shutil.copyfile(model, target)
     inputs, outputs = tensor_specs(graph_inputs(whole.graph)), tensor_specs(whole.graph.output)
-    check_batch(inputs, shown)
+    _check_batch(inputs, shown)
     exported = ready_export(
         beside,
         folder / "model.onnx",
@@ -176,7 +176,7 @@ def adapted_copy(
     return exported
 
 
-def check_batch(inputs: dict[str, TensorSpec], shown: str) -> None:
+def _check_batch(inputs: dict[str, TensorSpec], shown: str) -> None:
     """Raise UserError for tensors that texts cannot be put into, any number of them."""
     for name, spec in inputs.items():
         if len(spec.shape) != 2 or isinstance(spec.shape[0], int):
@@ -186,7 +186,7 @@ def check_batch(inputs: dict[str, TensorSpec], shown: str) -> None:
             )
 
 
-def convert(
+def _convert(
     taken: Path, exported: Exported, beside: ModelReading, precision: str, optimize: bool, keep_fp32: Sequence[str]
 ) -> Path:
     """Make the engine's file of the one taken in, as `onnx_from_checkpoint` does of a traced one; what it came from."""
@@ -206,7 +206,7 @@ def convert(
     return source
 
 
-def made_of(model: Path, precision: str, optimized: bool) -> dict[str, Any]:
+def _made_of(model: Path, precision: str, optimized: bool) -> dict[str, Any]:
     """What is known of a file's making."""
     graph = require("onnx", extra="onnx").load(str(model), load_external_data=False)
     weights = weights_beside(model)
@@ -214,7 +214,7 @@ def made_of(model: Path, precision: str, optimized: bool) -> dict[str, Any]:
         "opset": opset_of(graph),
         "ir_version": graph.ir_version,
         "precision": precision,
-        "optimized": optimized or is_fused(graph),
+        "optimized": optimized or _is_fused(graph),
         "sha256": sha256(model),
         **({"weights_sha256": sha256(weights)} if weights.is_file() else {}),
     }

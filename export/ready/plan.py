@@ -31,7 +31,7 @@ class LoadedPlan:
     card: Mapping[str, str]
 
 
-def loaded_plan(file: Path) -> LoadedPlan:
+def _loaded_plan(file: Path) -> LoadedPlan:
     """Load a plan. Raises UserError where that cannot be: it can be read by TensorRT alone, on its own GPU."""
     try:
         return LoadedPlan(plan_from_file(file), plan_run(file), card_of(gpu()))
@@ -51,7 +51,7 @@ def export_from_plan_file(
     task: str | None = None,
     labels: Sequence[str] | None = None,
     force: bool = False,
-    load: Callable[[Path], LoadedPlan] = loaded_plan,
+    load: Callable[[Path], LoadedPlan] = _loaded_plan,
 ) -> Exported:
     """An export folder around a plan built elsewhere, beside whose tokenizer there need be no more than a config.json.
 
@@ -65,7 +65,7 @@ def export_from_plan_file(
         return export_from_plan(exported_from_folder(tokenizer), plan_file, folder, precision=precision, force=force)
     beside = companions_from_folder(tokenizer, task=task, labels=labels)
     loaded = load(plan_file)
-    check_plan(loaded.plan, beside, plan_file)
+    _check_plan(loaded.plan, beside, plan_file)
     outputs = {name: loaded.plan.outputs[name] for name in beside.row.outputs}
     with whole_folder(folder, force=force) as new:
         write_companions(beside, new)
@@ -84,7 +84,7 @@ def export_from_plan_file(
     return exported_from_folder(folder)
 
 
-def check_plan(plan: Plan, beside: ModelReading, file: Path) -> None:
+def _check_plan(plan: Plan, beside: ModelReading, file: Path) -> None:
     """Raise UserError for a plan that steps cannot stand around: its names and types are fixed once it is built."""
     wanted, given = beside.row.outputs, plan.outputs
     if not {"input_ids", "attention_mask"} <= set(plan.inputs) <= set(INPUTS) or not set(wanted) <= set(given):

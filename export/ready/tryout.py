@@ -18,45 +18,45 @@ def try_out(exported: Exported, run: Run, shown: str, errors: tuple[type[Excepti
     ONNX Runtime names the bounds when an id or a position lies outside, which no look at the graph tells as surely.
     Raises UserError when it fails, or gives another shape than the task has, or another width than there are labels.
     """
-    largest = last_id(exported)
+    largest = _last_id(exported)
     own = exported.inputs["input_ids"].shape[1]
     shortest = own if isinstance(own, int) else 2
-    outputs = attempt(
+    outputs = _attempt(
         run,
         exported,
         (largest, shortest),
         errors,
         f"{shown!r} fails on the tokenizer's last id {largest} (is its vocabulary larger than the embedding?)",
     )
-    check_shapes(exported, outputs, shown)
-    attempt(
+    _check_shapes(exported, outputs, shown)
+    _attempt(
         run,
         exported,
-        (counted_id(exported), exported.max_length),
+        (_ordinary_id(exported), exported.max_length),
         errors,
         f"{shown!r} fails on {exported.max_length} tokens (does it have fewer positions?)",
     )
     return {name: output.shape[-1] for name, output in outputs.items() if graph_of_export(exported).width != "sequence"}
 
 
-def last_id(exported: Exported) -> int:
+def _last_id(exported: Exported) -> int:
     """The largest id that the tokenizer gives."""
-    return max(vocabulary_ids(exported))
+    return max(_vocabulary_ids(exported))
 
 
-def counted_id(exported: Exported) -> int:
+def _ordinary_id(exported: Exported) -> int:
     """The largest id of an ordinary token, which takes a position in every family; padding takes none in some."""
-    ids = vocabulary_ids(exported)
+    ids = _vocabulary_ids(exported)
     return max(ids - set(exported.special.values()), default=max(ids))
 
 
-def vocabulary_ids(exported: Exported) -> set[int]:
+def _vocabulary_ids(exported: Exported) -> set[int]:
     """All ids that the tokenizer gives."""
     tokenizer = require("tokenizers", extra="onnx").Tokenizer.from_file(str(exported.tokenizer))
     return set(tokenizer.get_vocab().values())
 
 
-def check_shapes(exported: Exported, outputs: Tensors, shown: str) -> None:
+def _check_shapes(exported: Exported, outputs: Tensors, shown: str) -> None:
     """Raise UserError when outputs are not as the task has them."""
     row = graph_of_export(exported)
     rank = 3 if row.per_token and row.width != "sequence" else 2
@@ -75,7 +75,7 @@ def check_shapes(exported: Exported, outputs: Tensors, shown: str) -> None:
         )
 
 
-def attempt(
+def _attempt(
     run: Run, exported: Exported, text: tuple[int, int], errors: tuple[type[Exception], ...], failing: str
 ) -> Tensors:
     """Run one text of the same token, (its id, how often). Raises UserError: `failing`, and the engine's words."""

@@ -110,7 +110,7 @@ def sentence_from_folder(folder: Path) -> Sentence | None:
     """Read a folder's modules, or what says that it is of this library; None where nothing does. Raises UserError."""
     config = read_json_if_there(folder, CONFIG_FILE)
     modules = modules_from_folder(folder) if (folder / MODULES_FILE).is_file() else []
-    kind, said_in = kind_of(folder, config, modules)
+    kind, said_in = _kind_of(folder, config, modules)
     if kind is None:
         return None
     if kind not in KINDS:
@@ -118,7 +118,7 @@ def sentence_from_folder(folder: Path) -> Sentence | None:
     return KINDS[kind](folder, said_in, modules, config if modules else {})
 
 
-def kind_of(folder: Path, config: Mapping[str, Any], modules: list[Module]) -> tuple[str | None, str]:
+def _kind_of(folder: Path, config: Mapping[str, Any], modules: list[Module]) -> tuple[str | None, str]:
     """The library's class that a folder was saved from, and the file that says so; none where no file does."""
     if config.get("model_type"):
         return config["model_type"], CONFIG_FILE
@@ -132,11 +132,11 @@ def kind_of(folder: Path, config: Mapping[str, Any], modules: list[Module]) -> t
     return HEADS.get(read_json_if_there(folder, FILES[0]).get("transformer_task", "")), FILES[0]
 
 
-def embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
+def _embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
     """A SentenceTransformer. Without modules.json it is what the library makes of it: the mean, and no prompts."""
     kinds = [module.kind for module in modules]
     if modules and (kinds[0] != "Transformer" or not {*kinds[1:]} <= READERS.keys() or "Pooling" not in kinds):
-        raise other_modules(
+        raise _other_modules(
             folder, modules, "Transformer, Pooling, then Dense, LayerNorm, Normalize, Dropout in any order"
         )
     transformer = modules[0].folder if modules else folder
@@ -170,11 +170,11 @@ def embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping[
     return sentence
 
 
-def splade(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
+def _splade(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
     """A SparseEncoder: a masked language model, and the words' weights pooled. Raises UserError."""
     kinds = [module.kind for module in modules]
     if modules and (len(modules) != 2 or kinds[0] not in TRANSFORMERS or kinds[1] != "SpladePooling"):
-        raise other_modules(folder, modules, "of a SparseEncoder Transformer or MLMTransformer, then SpladePooling")
+        raise _other_modules(folder, modules, "of a SparseEncoder Transformer or MLMTransformer, then SpladePooling")
     said: dict[str, Any] = {}
     if modules:
         pooling = modules[1].folder
@@ -194,10 +194,10 @@ def splade(folder: Path, said_in: str, modules: list[Module], config: Mapping[st
     )
 
 
-def cross_encoder(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
+def _cross_encoder(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
     """A CrossEncoder: a classifier of pairs, whose only logit is a score. Raises UserError."""
     if len(modules) > 1 or (modules and modules[0].kind != "Transformer"):
-        raise other_modules(folder, modules, "of a CrossEncoder Transformer alone")
+        raise _other_modules(folder, modules, "of a CrossEncoder Transformer alone")
     transformer = modules[0].folder if modules else folder
     own = read_json_if_there(transformer, "config.json")
     count = len(own.get("id2label") or [None] * int(own.get("num_labels", 2)))
@@ -206,18 +206,18 @@ def cross_encoder(folder: Path, said_in: str, modules: list[Module], config: Map
         **common(folder, said_in, transformer, "sequence-classification", config, ()),
         kind="CrossEncoder",
         task=task,
-        activation=activation_of(config, own, folder) or ("Sigmoid" if count == 1 else "Identity"),
+        activation=_activation_of(config, own, folder) or ("Sigmoid" if count == 1 else "Identity"),
     )
 
 
 KINDS: dict[str, Callable[[Path, str, list[Module], Mapping[str, Any]], Sentence]] = {
-    "SentenceTransformer": embedder,
-    "CrossEncoder": cross_encoder,
-    "SparseEncoder": splade,
+    "SentenceTransformer": _embedder,
+    "CrossEncoder": _cross_encoder,
+    "SparseEncoder": _splade,
 }
 
 
-def activation_of(config: Mapping[str, Any], own: Mapping[str, Any], folder: Path) -> str | None:
+def _activation_of(config: Mapping[str, Any], own: Mapping[str, Any], folder: Path) -> str | None:
     """The activation that a CrossEncoder was saved with, if any: the first that is named. Raises UserError."""
     marked = own.get("sentence_transformers") or {}
     old = own.get("sbert_ce_default_activation_function") if "activation_fn" not in marked else None
@@ -233,7 +233,7 @@ def activation_of(config: Mapping[str, Any], own: Mapping[str, Any], folder: Pat
     return name
 
 
-def other_modules(folder: Path, modules: list[Module], known: str) -> UserError:
+def _other_modules(folder: Path, modules: list[Module], known: str) -> UserError:
     """What to say of modules of which one is not served."""
     return UserError(f"{str(folder)!r} has the modules {names_of(modules)}; tbgen serves {known}")
 
@@ -242,7 +242,7 @@ def common(
     folder: Path, said_in: str, transformer: Path, task: str, config: Mapping[str, Any], names: tuple[str, ...]
 ) -> dict[str, Any]:
     """What every kind has: how texts are read, and prompts, of which `names` are there, empty, without being saved."""
-    check_known_prompt(folder, config, names)
+    _check_known_prompt(folder, config, names)
     named = {name: text or "" for name, text in (config.get("prompts") or {}).items()}
     default = config.get("default_prompt_name")
     # Without modules.json the library does not read the settings of its Transformer module either.
@@ -262,7 +262,7 @@ def common(
     }
 
 
-def check_known_prompt(folder: Path, config: Mapping[str, Any], names: tuple[str, ...]) -> None:
+def _check_known_prompt(folder: Path, config: Mapping[str, Any], names: tuple[str, ...]) -> None:
     """Raise UserError for prompts that are not texts, and for a default that is none of them."""
     prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
     path = repr(str(folder / CONFIG_FILE))

@@ -104,7 +104,7 @@ def width_of(layers: Sequence[Module], hidden: int) -> int:
 
 def pooling(module: Module) -> Module:
     """A Pooling module, its `modes` in the order in which they are joined. Raises UserError."""
-    config = module_config(module)
+    config = _module_config(module)
     named = config.get("pooling_mode")
     if named is None:
         named = [mode for switch, mode in SWITCHES.items() if config.get(switch)] or ["mean"]
@@ -117,7 +117,7 @@ def pooling(module: Module) -> Module:
 
 def dense(module: Module) -> Module:
     """A Dense module, its `activation` the name of a class of torch.nn. Raises UserError."""
-    config = module_config(module)
+    config = _module_config(module)
     path = config.get("activation_function", "torch.nn.modules.activation.Tanh")
     activation = str(path).rsplit(".", 1)[-1]
     if not str(path).startswith("torch.nn.") or activation not in ACTIVATIONS:
@@ -137,9 +137,9 @@ def dense(module: Module) -> Module:
     return Module(module.kind, module.folder, settings, *between(config))
 
 
-def layer_pooling(module: Module) -> Module:
+def _layer_pooling(module: Module) -> Module:
     """A WeightedLayerPooling module, which takes the place of the last layer's hidden states."""
-    settings = {"layer_start": module_config(module).get("layer_start", 4)}
+    settings = {"layer_start": _module_config(module).get("layer_start", 4)}
     return Module(module.kind, module.folder, settings, (LAYERS,), TOKENS)
 
 
@@ -149,7 +149,7 @@ def between(config: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
     return (takes,), config.get("module_output_name") or takes
 
 
-def module_config(module: Module) -> dict[str, Any]:
+def _module_config(module: Module) -> dict[str, Any]:
     """A module's config, its keys known. Raises UserError."""
     path = module.folder / "config.json"
     bare = module.kind in WITHOUT_CONFIG and not path.is_file()
@@ -161,10 +161,10 @@ def module_config(module: Module) -> dict[str, Any]:
 READERS: dict[str, Callable[[Module], Module]] = {
     "Pooling": pooling,
     "Dense": dense,
-    "Normalize": lambda module: Module(module.kind, module.folder, {}, *between(module_config(module))),
-    "LayerNorm": lambda module: Module(module.kind, module.folder, module_config(module), (VECTOR,)),
-    "Dropout": lambda module: Module(module.kind, module.folder, module_config(module), (VECTOR,)),  # training's alone
-    "WeightedLayerPooling": layer_pooling,
+    "Normalize": lambda module: Module(module.kind, module.folder, {}, *between(_module_config(module))),
+    "LayerNorm": lambda module: Module(module.kind, module.folder, _module_config(module), (VECTOR,)),
+    "Dropout": lambda module: Module(module.kind, module.folder, _module_config(module), (VECTOR,)),  # training's alone
+    "WeightedLayerPooling": _layer_pooling,
 }
 WITHOUT_CONFIG = ("Normalize", "Dropout")  # they had none before 5.4
 PASSING = ("Normalize", "WeightedLayerPooling")  # they do nothing where the features are not there that they take

@@ -19,7 +19,7 @@ def mean(states: Any, mask: Any) -> Any:
     return (states * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
 
 
-def last_token(states: Any, mask: Any) -> Any:
+def _last_token(states: Any, mask: Any) -> Any:
     """The last real token, wherever the padding is."""
     place = (mask.cumsum(1) * mask).argmax(1, keepdim=True)
     return states.gather(1, place.expand(-1, 1, states.shape[2]))[:, 0]
@@ -30,7 +30,7 @@ POOL: dict[str, Callable[[Any, Any], Any]] = {
     "cls": lambda states, _: states[:, 0],
     "mean": mean,
     "max": lambda states, mask: states.masked_fill(mask == 0, -1e9).max(1).values,
-    "lasttoken": last_token,
+    "lasttoken": _last_token,
     "mean_sqrt_len_tokens": lambda states, mask: (states * mask).sum(1) / mask.sum(1).clamp(min=1e-9).sqrt(),
     "weightedmean": lambda states, mask: mean(states, mask * mask.cumsum(1)),
 }
@@ -111,7 +111,7 @@ class LayerPooling(torch.nn.Module):  # type: ignore[misc]
     def __init__(self, module: Module) -> None:
         super().__init__()
         self.first = module.config["layer_start"]
-        self.layer_weights = torch.nn.Parameter(weights_of(module)["layer_weights"])
+        self.layer_weights = torch.nn.Parameter(_weights_of(module)["layer_weights"])
 
     def forward(self, states: Sequence[Any]) -> Any:
         weights = self.layer_weights[:, None, None, None]
@@ -129,7 +129,7 @@ LAYER: dict[str, Callable[[Module], Any]] = {
 
 def load(layer: Any, module: Module) -> None:
     """Load the weights of a module's folder, each into its place. Raises UserError where they do not fit."""
-    weights = weights_of(module)
+    weights = _weights_of(module)
     have, want = (
         {name: tuple(tensor.shape) for name, tensor in side.items()} for side in (weights, layer.state_dict())
     )
@@ -138,7 +138,7 @@ def load(layer: Any, module: Module) -> None:
     layer.load_state_dict(weights)
 
 
-def weights_of(module: Module) -> dict[str, Any]:
+def _weights_of(module: Module) -> dict[str, Any]:
     """The tensors of a module's folder, by name. Raises UserError where there are none."""
     safe, pickled = module.folder / "model.safetensors", module.folder / "pytorch_model.bin"
     if safe.is_file():

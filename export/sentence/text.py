@@ -51,20 +51,20 @@ def reading_from_folder(folder: Path, task: str) -> Reading:
     shown = repr(str(folder / name))
     check_keys(config, "sentence_bert_config.json", shown)
     own = config.get("transformer_task", task)
-    check_outputs(config, own, shown)
+    _check_outputs(config, own, shown)
     for key in ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
         if config.get(key) is not None:
             raise UserError(f"{shown} sets {key}, which tbgen does not serve; save the model without it")
-    check_arguments(config, ("model_kwargs", "model_args"), MODEL, shown)
-    check_arguments(config, ("config_kwargs", "config_args"), ("use_cache", *HUB), shown)
-    tokenizer = check_arguments(config, ("processor_kwargs", "tokenizer_args"), TOKENIZER, shown)
-    call = call_arguments(config.get("processing_kwargs") or {}, shown)
+    _check_arguments(config, ("model_kwargs", "model_args"), MODEL, shown)
+    _check_arguments(config, ("config_kwargs", "config_args"), ("use_cache", *HUB), shown)
+    tokenizer = _check_arguments(config, ("processor_kwargs", "tokenizer_args"), TOKENIZER, shown)
+    call = _call_arguments(config.get("processing_kwargs") or {}, shown)
     lengths = (call.get("max_length"), tokenizer.get("model_max_length"), config.get("max_seq_length"))
     longest = next((length for length in lengths if length is not None), None)
     return Reading(own, longest, bool(config.get("do_lower_case", False)))
 
 
-def check_outputs(config: Mapping[str, Any], task: str, shown: str) -> None:
+def _check_outputs(config: Mapping[str, Any], task: str, shown: str) -> None:
     """Raise UserError unless the module takes of the model what its task is for."""
     if task not in OUTPUTS:
         raise UserError(f"{shown} has the transformer_task {task!r}; tbgen serves {', '.join(OUTPUTS)}")
@@ -85,7 +85,7 @@ def check_outputs(config: Mapping[str, Any], task: str, shown: str) -> None:
         )
 
 
-def check_arguments(config: Mapping[str, Any], names: tuple[str, str], known: tuple[str, ...], shown: str) -> Any:
+def _check_arguments(config: Mapping[str, Any], names: tuple[str, str], known: tuple[str, ...], shown: str) -> Any:
     """The arguments under their new or old name; of both the old one counts. Raises UserError for unknown ones."""
     name = next((name for name in reversed(names) if name in config), names[0])
     arguments = config.get(name) or {}
@@ -97,7 +97,7 @@ def check_arguments(config: Mapping[str, Any], names: tuple[str, str], known: tu
     return arguments
 
 
-def call_arguments(kwargs: Mapping[str, Any], shown: str) -> dict[str, Any]:
+def _call_arguments(kwargs: Mapping[str, Any], shown: str) -> dict[str, Any]:
     """What the tokenizer is called with. Raises UserError for what makes other tokens."""
     call = {**(kwargs.get("text") or {}), **(kwargs.get("common") or {})}
     unknown = sorted(call.keys() - set(CALL))

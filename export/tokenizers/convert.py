@@ -91,14 +91,14 @@ def tokenizer_from_slow(folder: Path, config: Mapping[str, Any]) -> tuple[Any, d
     row = SENTENCEPIECE.get(family)
     model = next((folder / name for name in row.files if (folder / name).is_file()), None) if row else None
     if row and model:
-        return tokenizer_from_sentencepiece(model, row), row.special
-    return tokenizer_from_vocabulary(folder, config)
+        return _tokenizer_from_sentencepiece(model, row), row.special
+    return _tokenizer_from_vocabulary(folder, config)
 
 
-def tokenizer_from_vocabulary(folder: Path, config: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
+def _tokenizer_from_vocabulary(folder: Path, config: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
     """A tokenizer of vocab.txt, or of vocab.json and merges.txt, by transformers."""
-    refuse_python_only(folder, config)
-    refuse_empty(folder)
+    _refuse_python_only(folder, config)
+    _refuse_empty(folder)
     made = auto_tokenizer(folder, config)
     rust, tokenizers = made.backend_tokenizer, require("tokenizers", extra="onnx")
     if type(rust.model).__name__ == "WordPiece":
@@ -111,14 +111,14 @@ def tokenizer_from_vocabulary(folder: Path, config: Mapping[str, Any]) -> tuple[
     return rust, {role: getattr(made, f"{role}_token") for role in ROLES if getattr(made, f"{role}_token", None)}
 
 
-def refuse_empty(folder: Path) -> None:
+def _refuse_empty(folder: Path) -> None:
     """Raise UserError for an empty file: without merges a BPE takes every text apart, and nobody would notice."""
     for name in ("vocab.txt", "vocab.json", "merges.txt"):
         if (folder / name).is_file() and not (folder / name).read_bytes().strip():
             raise UserError(f"{str(folder / name)!r} is empty; copy it again")
 
 
-def refuse_python_only(folder: Path, config: Mapping[str, Any]) -> None:
+def _refuse_python_only(folder: Path, config: Mapping[str, Any]) -> None:
     """Raise UserError for a tokenizer with code of its own, or of a class without a Rust form: no server can run it.
 
     AutoTokenizer would take such a one for another class, and read its vocabulary wrongly.
@@ -131,10 +131,10 @@ def refuse_python_only(folder: Path, config: Mapping[str, Any]) -> None:
         raise python_only(folder, str(settings.get("tokenizer_class")))
 
 
-def tokenizer_from_sentencepiece(path: Path, row: SentencePiece) -> Any:
+def _tokenizer_from_sentencepiece(path: Path, row: SentencePiece) -> Any:
     """A tokenizer of a SentencePiece unigram model's file, laid out as its family's slow class does."""
     tokenizers = require("tokenizers", extra="onnx")
-    proto = read_proto(path)
+    proto = _read_proto(path)
     pieces = [*row.head, *((piece.piece, piece.score) for piece in proto.pieces[row.skip :])]
     known = {piece for piece, _ in pieces}
     pieces += [(token, 0.0) for token in row.tail if token not in known]
@@ -149,13 +149,13 @@ def tokenizer_from_sentencepiece(path: Path, row: SentencePiece) -> Any:
     scheme = "always" if proto.normalizer_spec.add_dummy_prefix else "never"
     made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme=scheme)
     made.decoder = tokenizers.decoders.Metaspace(prepend_scheme=scheme)
-    refuse_other_roles(path.parent, row)
+    _refuse_other_roles(path.parent, row)
     mask = row.special["mask"]
     plain = [
         tokenizers.AddedToken(token, special=True, normalized=False) for token in row.special.values() if token != mask
     ]
     made.add_special_tokens([*plain, tokenizers.AddedToken(mask, lstrip=row.mask_takes_space, special=True)])
-    add_tokens(made, path.parent)
+    _add_tokens(made, path.parent)
     made.post_processor = tokenizers.processors.TemplateProcessing(
         single="{cls} $A {sep}".format(**row.special),
         pair=row.pair.format(**row.special),
@@ -164,7 +164,7 @@ def tokenizer_from_sentencepiece(path: Path, row: SentencePiece) -> Any:
     return made
 
 
-def refuse_other_roles(folder: Path, row: SentencePiece) -> None:
+def _refuse_other_roles(folder: Path, row: SentencePiece) -> None:
     """Raise UserError where a file gives a role to another token than the family's slow class does."""
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         settings = read_json_if_there(folder, name)
@@ -177,7 +177,7 @@ def refuse_other_roles(folder: Path, row: SentencePiece) -> None:
                 )
 
 
-def add_tokens(tokenizer: Any, folder: Path) -> None:
+def _add_tokens(tokenizer: Any, folder: Path) -> None:
     """Add the tokens that were added to a SentencePiece model's. Raises UserError where their ids leave a gap."""
     kind = require("tokenizers", extra="onnx").AddedToken
     settings = read_json_if_there(folder, "tokenizer_config.json").get("added_tokens_decoder", {})
@@ -193,7 +193,7 @@ def add_tokens(tokenizer: Any, folder: Path) -> None:
             )
 
 
-def read_proto(path: Path) -> Any:
+def _read_proto(path: Path) -> Any:
     """A SentencePiece model's file, parsed. Raises UserError for a damaged one, and for one not unigram."""
     messages = require("transformers.utils.sentencepiece_model_pb2_new", extra="onnx")
     errors = require("google.protobuf.message", extra="onnx")
@@ -221,7 +221,7 @@ def normalizer(proto: Any, row: SentencePiece, settings: dict[str, Any]) -> Any:
     regex = require("tokenizers", extra="onnx").Regex
     steps = [n.Replace("``", '"'), n.Replace("''", '"')] if row.quotes else []
     if not settings.get("keep_accents", row.accents):
-        steps += [n.NFKD(), n.Replace(regex(combining_marks()), "")]
+        steps += [n.NFKD(), n.Replace(regex(_combining_marks()), "")]
     if settings.get("do_lower_case", row.lower):
         steps.append(n.Lowercase())
     steps.append(n.NFC())
@@ -232,7 +232,7 @@ def normalizer(proto: Any, row: SentencePiece, settings: dict[str, Any]) -> Any:
     return n.Sequence(steps)
 
 
-def combining_marks() -> str:
+def _combining_marks() -> str:
     """A character class of the marks that have a combining class, as the slow ALBERT takes them away.
 
     Fewer than StripAccents, which also takes vowel signs of Indic scripts and the variation selectors of emoji.
