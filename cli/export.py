@@ -127,10 +127,10 @@ def report(exported: Exported) -> list[tuple[str, str]]:
     return [
         ("written", f"{exported.model} ({decimal(sum(file.stat().st_size for file in exported.files))})"),
         ("task", exported.task + (f": {', '.join(exported.labels)}" if exported.labels else "")),
-        *([("taken for", made["chosen"])] if made.get("chosen") else []),
-        *([("weights", f"{made['taken_off']!r} was taken off their names")] if "taken_off" in made else []),
+        *([("taken for", made.chosen)] if made.chosen else []),
+        *([("weights", f"{made.taken_off!r} was taken off their names")] if made.taken_off else []),
         *((name, f"{spec.dtype} [{', '.join(map(str, spec.shape))}]") for name, spec in tensors.items()),
-        ("opset", f"{made['opset']}, {made['precision']}" + (", fused for ONNX Runtime" if made["optimized"] else "")),
+        ("opset", f"{made.opset}, {made.precision}" + (", fused for ONNX Runtime" if made.optimized else "")),
         ("longest text", f"{exported.fixed_length or exported.max_length} tokens"),
         *compared,
     ]

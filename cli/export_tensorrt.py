@@ -143,18 +143,17 @@ def report(built: Exported) -> list[tuple[str, str]]:
     """What was written, as rows of a name and a value."""
     from rich.filesize import decimal
 
-    from tbgen.export.tensorrt.profiles import profiles_of
-
-    made, parity = built.made["tensorrt"], built.parity
+    build, parity = built.made.tensorrt, built.parity
+    assert build is not None
     tensors = {**built.inputs, **built.outputs}
     return [
         ("written", f"{built.model} ({decimal(built.model.stat().st_size)})"),
         (
             "built with",
-            f"TensorRT {made['version']} for {made['gpu']} (compute capability {made['compute_capability']})",
+            f"TensorRT {build.version} for {build.gpu} (compute capability {build.compute_capability})",
         ),
         *((name, f"{spec.dtype} [{', '.join(map(str, spec.shape))}]") for name, spec in tensors.items()),
-        ("shapes", ", ".join(map(str, profiles_of(built.made)))),
+        ("shapes", ", ".join(map(str, build.profiles))),
         (
             "against the ONNX",
             f"largest difference {parity['max_abs']:.1e} in {parity['texts']} texts "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from tbgen.generator.request import Request
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tbgen.export.provenance import Build, Provenance
     from tbgen.generator.recipe import Recipe
     from tbgen.generator.scaffold import Scaffolded
 
@@ -120,7 +121,7 @@ def show(written: Scaffolded, console: Console, request: Request) -> None:
             f"(tolerance {parity['tolerance']:g})"
         )
     else:
-        file = next(iter(written.exported.made.get("source", {})), written.exported.model.name)
+        file = next(iter(written.exported.made.source), written.exported.model.name)
         console.print(
             f"Nobody compared {file} with PyTorch here. tbgen verify does: --source CHECKPOINT", style="yellow"
         )
@@ -147,16 +148,16 @@ def show(written: Scaffolded, console: Console, request: Request) -> None:
     )
     for line in drop_in_lines(written.repository, models):
         out.print(f"  {line}", soft_wrap=True)
-    built = written.exported.made.get("tensorrt", {})
-    which = "" if "triton" in built or not built else f" of the RELEASE that has TensorRT {built['version']}"
+    build = written.exported.made.tensorrt
+    which = "" if build is None or build.triton else f" of the RELEASE that has TensorRT {build.version}"
     out.print(f"Or start one on it, in NVIDIA's container{which}:", soft_wrap=True)
-    out.print(f"  {launch_line(written.repository, request, built)}", soft_wrap=True)
+    out.print(f"  {launch_line(written.repository, request, build)}", soft_wrap=True)
 
 
-def told_lines(made: Mapping[str, Any]) -> list[str]:
+def told_lines(made: Provenance) -> list[str]:
     """What the checkpoint was taken for, and what was done to the names of its weights."""
-    taken_off = f"The weights' names lost {made['taken_off']!r}, a wrapper's" if "taken_off" in made else ""
-    return [line for line in (sentence_case(made.get("chosen", "")), taken_off) if line]
+    taken_off = f"The weights' names lost {made.taken_off!r}, a wrapper's" if made.taken_off else ""
+    return [line for line in (sentence_case(made.chosen), taken_off) if line]
 
 
 def sentence_case(text: str) -> str:
@@ -188,16 +189,16 @@ def drop_in_lines(repository: Path, models: list[str]) -> list[str]:
     ]
 
 
-def launch_line(repository: Path, request: Request, built: Mapping[str, Any]) -> str:
+def launch_line(repository: Path, request: Request, build: Build | None) -> str:
     """The shell line that starts a container on a repository, in UTF-8, with a response cache and GPUs if asked for.
 
-    It is the newest known container, or for a plan the one whose TensorRT builds it: `built` is what is known of that.
+    It is the newest known container, or for a plan the one whose TensorRT builds it: `build` is what is known of that.
     """
     from tbgen.generator.engines import ENGINES
     from tbgen.generator.models.config import CACHE_ARGUMENT
     from tbgen.generator.releases import RELEASES
 
-    release = built.get("triton", "RELEASE") if built else max(RELEASES)
+    release = (build.triton or "RELEASE") if build else max(RELEASES)
     gpus = "--gpus all " if ENGINES[request.engine].instances == "KIND_GPU" else ""
     return (
         f"docker run --rm {gpus}--shm-size=1g -p 8000:8000 -p 8001:8001 "

@@ -10,6 +10,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.files import RECORD
 from tbgen.export.layout import PACKED
+from tbgen.export.provenance import Provenance, provenance_from_record
 from tbgen.export.tensorrt.plan_runner import TensorSpec as TensorSpec
 
 FORMAT = 1
@@ -25,7 +26,6 @@ class Exported:
     for other checkpoints; `pooled` means that the graph's output is pooled already.
     `reading` is what of the tokenizer's settings tokenizer.json cannot hold, in the words of the tokenizer step.
     `parity` is the record of the comparison with PyTorch, empty for a file that was not made here.
-    `made` says what made it: opset, precision, versions, hashes.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class Exported:
     sentence: dict[str, Any] = field(default_factory=dict)
     reading: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
-    made: dict[str, Any] = field(default_factory=dict)
+    made: Provenance = field(default_factory=Provenance)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -53,7 +53,7 @@ class Exported:
     @property
     def packed(self) -> bool:
         """Whether the graph takes flat inputs and computes no padding; `inputs` are what clients send all the same."""
-        return self.made.get("layout") == PACKED
+        return self.made.layout == PACKED
 
     @property
     def pad_id(self) -> int:
@@ -108,7 +108,7 @@ def exported_from_record(folder: Path, record: dict[str, Any]) -> Exported:
         sentence=record["sentence"],
         reading=record.get("reading", {}),  # records of tbgen 0.1.0 have none
         parity=record["parity"],
-        made=record["made"],
+        made=provenance_from_record(record["made"]),
     )
 
 
@@ -129,5 +129,6 @@ def record_of(exported: Exported) -> dict[str, Any]:
         "model": exported.model.name,
         "tokenizer": exported.tokenizer.name,
         "weights": exported.weights.name if exported.weights else None,
+        "made": exported.made.record(),
         "size": sum(file.stat().st_size for file in exported.files),
     }

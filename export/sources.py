@@ -118,8 +118,7 @@ class Source:
         """What identifies it: the files of its weights, name -> SHA-256. Raises UserError."""
         kind, path = self.kind, Path(self.place)
         if kind == "export":
-            found: dict[str, str] = exported_from_folder(path).made.get("source", {})
-            return found
+            return dict(exported_from_folder(path).made.source)
         if kind in ("onnx", "plan"):
             return {file.name: sha256(file) for file in ready_files(path)}
         return self.checkpoint(task=task, labels=labels).source
@@ -128,7 +127,7 @@ class Source:
         """What it is taken for, and what told so. Raises UserError."""
         kind = self.kind
         if kind == "export":
-            return str(exported_from_folder(Path(self.place)).made.get("chosen", ""))
+            return exported_from_folder(Path(self.place)).made.chosen
         if kind in ("onnx", "plan"):
             return companions_from_folder(self.companions, task=task, labels=labels).explanation
         return self.checkpoint(task=task, labels=labels).explanation

@@ -38,14 +38,13 @@ class Composition:
     @property
     def source(self) -> dict[str, str]:
         """What identifies the checkpoint: file name -> SHA-256."""
-        found: dict[str, str] = self.exported.made.get("source", {})
-        return found
+        return dict(self.exported.made.source)
 
 
 def compose(resolved: Resolved, exported: Exported) -> Composition:
     """The models that a request asks for around an export. Raises UserError."""
     request = resolved.request
-    _check_weights(request.weights, exported.made.get("source", {}))
+    _check_weights(request.weights, exported.made.source)
     task = request.task or exported.task
     row, graphs = task_asked(request, task)
     models = models_of(

@@ -10,7 +10,6 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.exported import record_of as export_record
-from tbgen.export.layout import PADDED
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.compare.comparison import NOT_COMPARED, Comparison, compare
 from tbgen.generator.compose import Composition, compose
@@ -143,7 +142,7 @@ def record_of(composition: Composition) -> dict[str, Any]:
         "task": composition.task,
         "labels": list(exported.labels),
         "fixed_length": exported.fixed_length,
-        "layout": exported.made.get("layout", PADDED),
+        "layout": exported.made.layout,
         "platform": composition.resolved.platform,
         **with_step_files(settings, lambda file: Path(file.name)),
     }

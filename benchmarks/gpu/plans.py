@@ -21,7 +21,7 @@ from benchmarks.gpu.shapes import LENGTHS, random_tokens, say
 from tbgen.export.exported import exported_from_folder
 from tbgen.export.tensorrt.builder import plan_from_onnx
 from tbgen.export.tensorrt.export import export_from_plan
-from tbgen.export.tensorrt.profiles import profile_from_text
+from tbgen.export.tensorrt.profiles import Profile, profile_from_text
 from tbgen.export.tensorrt.session import PlanSession, plan_run
 
 REPEATS = 200
@@ -94,11 +94,9 @@ def compare(folder: Path, shape: str, name: str) -> None:
             )
 
 
-def run_profiles(folder: Path, shape: str, name: str) -> list:
+def run_profiles(folder: Path, shape: str, name: str) -> tuple[Profile, ...]:
     """The profiles of a plan, from its export folder."""
-    from tbgen.export.tensorrt.profiles import profiles_of
-
-    return profiles_of(exported_from_folder(folder / shape / name).made)
+    return exported_from_folder(folder / shape / name).made.profiles
 
 
 def times(session: PlanSession, rows: int, tokens: int) -> dict[str, float]:

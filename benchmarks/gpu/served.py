@@ -30,7 +30,7 @@ from benchmarks.gpu.shapes import random_tokens, say, sentences
 from benchmarks.load import load, save_requests, triton_requests
 from benchmarks.models import set_step
 from tbgen.export.exported import exported_from_folder
-from tbgen.export.tensorrt.profiles import Profile, profiles_of
+from tbgen.export.tensorrt.profiles import Profile
 from tbgen.generator.models.config import config_from_text, text_from_config
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
@@ -82,7 +82,7 @@ def points(
     folder: Path, shape: str, name: str, server: EmbeddedServer, bare: Any, options: Options, setting: dict[str, int]
 ) -> None:
     """All points of one setting, each with the bare engine's times from before and after."""
-    profiles = profiles_of(exported_from_folder(folder / shape / name).made)
+    profiles = exported_from_folder(folder / shape / name).made.profiles
     for rows in options["rows"]:
         bucket = bucket_of(profiles, rows)
         if bucket is None:
@@ -237,7 +237,7 @@ def check_answers(folder: Path, shape: str, name: str, server: EmbeddedServer) -
     from tbgen.server.client.client import infer
 
     known = np.load(folder / shape / "reference.npz")
-    longest = max(profile.most[1] for profile in profiles_of(exported_from_folder(folder / shape / name).made))
+    longest = max(profile.most[1] for profile in exported_from_folder(folder / shape / name).made.profiles)
     expected = softmax(known[f"fp32_{min(longest, 300)}"])
     texts = sentences(len(expected))
     for model in FRONTS:

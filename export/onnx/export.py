@@ -27,9 +27,11 @@ from tbgen.export.parity.sentences import gate_sentences, gate_texts
 from tbgen.export.precision.drift import advice, holds
 from tbgen.export.precision.precision import Precision, precision_named
 from tbgen.export.precision.samples import Samples
+from tbgen.export.provenance import Provenance
 from tbgen.export.tokenizers.tokenizer import PLACES, check_vocabulary, write_tokenizer
 
 PACKAGES = ("torch", "transformers", "safetensors", "onnx", "onnxruntime", "tokenizers")
+RECORDED = ("onnx", "onnxruntime", "torch", "transformers")  # packages whose versions the record says
 
 
 def onnx_from_checkpoint(
@@ -89,8 +91,8 @@ def onnx_from_checkpoint(
             checkpoint, new, fixed_length=fixed_length, layout=layout, precision=precision, optimized=optimize
         )
         if model.taken_off:
-            exported.made["taken_off"] = model.taken_off
-        refuse_newer("IR version", exported.made["ir_version"], newest_ir)
+            exported = replace(exported, made=replace(exported.made, taken_off=model.taken_off))
+        refuse_newer("IR version", exported.made.ir_version, newest_ir)
         tell("comparing with PyTorch")
         asked = texts or (None if precision == "fp32" else gate_sentences())
         asked = gate_texts(asked, checkpoint.tokenizer.special_tokens, exported.max_length)
@@ -161,11 +163,7 @@ def expected_export(
         special=dict(checkpoint.tokenizer.special),
         sentence=checkpoint.sentence.record() if checkpoint.sentence else {},
         reading=dict(checkpoint.tokenizer.settings),
-        made={
-            "precision": precision,
-            "layout": layout,
-            "source": checkpoint.source,
-        },
+        made=Provenance(precision=precision, layout=layout, source=checkpoint.source),
     )
 
 
@@ -226,11 +224,11 @@ def traced_like(checkpoint: Checkpoint, exported: Exported, folder: Path) -> Pat
         model,
         checkpoint,
         traced,
-        opset=made["opset"],
+        opset=made.opset,
         fixed_length=exported.fixed_length,
         packed=exported.packed,
     )
-    if made["optimized"]:
+    if made.optimized:
         fuse(traced, traced, checkpoint.config)
     return traced
 
@@ -278,21 +276,21 @@ def described(
         special=dict(checkpoint.tokenizer.special),
         sentence=checkpoint.sentence.record() if checkpoint.sentence else {},
         reading=dict(checkpoint.tokenizer.settings),
-        made={
-            "opset": opset_of(model),
-            "ir_version": model.ir_version,
-            "precision": precision,
-            "optimized": optimized,
-            **({"layout": layout, "hidden": hidden_of(checkpoint.config)} if layout != PADDED else {}),
-            "sha256": sha256(folder / "model.onnx"),
-            **({"weights_sha256": sha256(weights)} if weights.is_file() else {}),
-            **checkpoint.origin,
-            "source": checkpoint.source,
-            "chosen": checkpoint.explanation,
-            "versions": {
-                name: version(name).partition("+")[0] for name in ("onnx", "onnxruntime", "torch", "transformers")
-            },
-        },
+        made=Provenance(
+            precision=precision,
+            opset=opset_of(model),
+            ir_version=model.ir_version,
+            optimized=optimized,
+            layout=layout,
+            hidden=0 if layout == PADDED else hidden_of(checkpoint.config),
+            sha256=sha256(folder / "model.onnx"),
+            weights_sha256=sha256(weights) if weights.is_file() else "",
+            source=checkpoint.source,
+            chosen=checkpoint.explanation,
+            versions={name: version(name).partition("+")[0] for name in RECORDED},
+            repository=checkpoint.origin.get("repository", ""),
+            revision=checkpoint.origin.get("revision", ""),
+        ),
     )
 
 

@@ -47,7 +47,7 @@ def agreement(
 
     Empty for classes, whose labels are counted, and for FP32.
     """
-    measure, precision = MEASURES.get(exported.task), exported.made.get("precision", "fp32")
+    measure, precision = MEASURES.get(exported.task), exported.made.precision
     if measure is None or precision not in BOUNDS["cosine"]:
         return {}
     found = measure(reference, engine, encode, list(dict.fromkeys(texts)), exported)

@@ -72,7 +72,7 @@ def engine_run(exported: Exported) -> Run:
     """
     if exported.model.suffix == ".plan":
         return plan_run(exported.model)
-    return (half_run if exported.made.get("precision") == "fp16" else onnx_run)(exported.model)
+    return (half_run if exported.made.precision == "fp16" else onnx_run)(exported.model)
 
 
 def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], exported: Exported) -> Parity:
@@ -190,7 +190,7 @@ def decide(numbers: np.ndarray, row: ModelKind, problem: str) -> np.ndarray:
 
 def near_of(exported: Exported) -> float:
     """How near two numbers of the reference are that may change places, by the precision."""
-    return NEAR[exported.made.get("precision", "fp32")]
+    return NEAR[exported.made.precision]
 
 
 def near_ties(numbers: np.ndarray, choices: np.ndarray, near: float) -> np.ndarray:

@@ -54,7 +54,7 @@ def advice(
     `before` is the FP32 file that it was converted from, `keep` what was kept in FP32. Lists of layers are tried, each
     about twice as long as the one before, until one holds against `reference` on the texts.
     """
-    precision = exported.made["precision"]
+    precision = exported.made.precision
     if precision == "fp32":
         return ""
     tell("looking for the layers to keep in FP32")
@@ -89,9 +89,9 @@ def holds(found: Parity, bounds: Precision) -> bool:
 
 def command(exported: Exported, keep: Iterable[str]) -> str:
     """The words that export a file anew, some nodes kept."""
-    made, words = exported.made, ["tbgen export onnx --precision", exported.made["precision"]]
+    words = ["tbgen export onnx --precision", exported.made.precision]
     words += ["--layout packed"] if exported.packed else []
-    words += ["--optimize"] if made.get("optimized") else []
+    words += ["--optimize"] if exported.made.optimized else []
     words += [f"--fixed-length {exported.fixed_length}"] if exported.fixed_length else []
     return " ".join([*words, *(f"--keep-fp32 {name}" for name in shortest(list(keep)))])
 

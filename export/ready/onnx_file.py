@@ -20,6 +20,7 @@ from tbgen.export.parity.sentences import gate_sentences
 from tbgen.export.precision.drift import advice
 from tbgen.export.precision.precision import precision_named
 from tbgen.export.precision.samples import Samples
+from tbgen.export.provenance import Provenance
 from tbgen.export.ready.adapt import adapt, engine_names, fix_widths, graph_inputs, name_nodes, names_from_words
 from tbgen.export.ready.companions import companions_from_folder, ready_export, write_companions
 from tbgen.export.ready.tryout import try_out
@@ -78,9 +79,9 @@ def export_from_onnx(
         else:
             tell(f"converting to {precision or own}")
             source_file = _convert(taken, exported, beside, precision or own, optimize, keep_fp32)
-            exported = replace(exported, made={"precision": precision or own, "optimized": optimize})
+            exported = replace(exported, made=Provenance(precision=precision or own, optimized=optimize))
             found = comparison(taken, source_file, exported, texts or gate_sentences(), tolerance, keep_fp32, tell)
-        made = _made_of(exported.model, precision or own, optimize) | {"source": source, "chosen": beside.explanation}
+        made = replace(_made_of(exported.model, precision or own, optimize), source=source, chosen=beside.explanation)
         weights = weights_beside(exported.model)
         exported = replace(exported, made=made, parity=found, weights=weights if weights.is_file() else None)
         write_json(new / RECORD, record_of(exported))
@@ -206,18 +207,18 @@ def _convert(
     return source
 
 
-def _made_of(model: Path, precision: str, optimized: bool) -> dict[str, Any]:
+def _made_of(model: Path, precision: str, optimized: bool) -> Provenance:
     """What is known of a file's making."""
     graph = require("onnx", extra="onnx").load(str(model), load_external_data=False)
     weights = weights_beside(model)
-    return {
-        "opset": opset_of(graph),
-        "ir_version": graph.ir_version,
-        "precision": precision,
-        "optimized": optimized or _is_fused(graph),
-        "sha256": sha256(model),
-        **({"weights_sha256": sha256(weights)} if weights.is_file() else {}),
-    }
+    return Provenance(
+        precision=precision,
+        opset=opset_of(graph),
+        ir_version=graph.ir_version,
+        optimized=optimized or _is_fused(graph),
+        sha256=sha256(model),
+        weights_sha256=sha256(weights) if weights.is_file() else "",
+    )
 
 
 def comparison(
@@ -233,7 +234,7 @@ def comparison(
 
     `before` is what it was converted from: the one taken in, or that with its layers fused.
     """
-    row = precision_named(exported.made["precision"])
+    row = precision_named(exported.made.precision)
     bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
     reference = onnx_run(taken)
     found = parity(reference, engine_run(exported), Encoder(exported), texts, exported)

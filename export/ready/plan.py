@@ -78,8 +78,7 @@ def export_from_plan_file(
         )
         built = with_plan(exported, new, replace(loaded.plan, outputs=outputs), precision, loaded.card)
         try_out(built, loaded.run, str(plan_file))
-        made = {**built.made, "optimized": False, "source": {plan_file.name: built.made["sha256"]}}
-        made["chosen"] = beside.explanation
+        made = replace(built.made, source={plan_file.name: built.made.sha256}, chosen=beside.explanation)
         write_json(new / RECORD, record_of(replace(built, made=made)))
     return exported_from_folder(folder)
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, exported_from_folder, record_of
-from tbgen.export.files import RECORD, copy_files, whole_folder, write_json
+from tbgen.export.files import RECORD, copy_files, sha256, whole_folder, write_json
 from tbgen.export.parity.agreement import in_words
 from tbgen.export.parity.parity import Encoder, Parity, parity
 from tbgen.export.parity.sentences import TEXTS, gate_sentences
+from tbgen.export.provenance import Build
 from tbgen.export.run import onnx_run
 from tbgen.export.tensorrt.builder import WORKSPACE, Progress, plan_from_onnx
 from tbgen.export.tensorrt.cuda import Gpu, gpu
@@ -54,8 +53,8 @@ def plan_from_export(
         raise UserError(
             f"{str(exported.folder)!r} has the packed layout, which TensorRT does not read; export it padded"
         )
-    if exported.made.get("tensorrt") or exported.made.get("optimized"):
-        what = "is a plan already" if exported.made.get("tensorrt") else "is fused for ONNX Runtime alone"
+    if exported.made.tensorrt or exported.made.optimized:
+        what = "is a plan already" if exported.made.tensorrt else "is fused for ONNX Runtime alone"
         raise UserError(f"{exported.model.name} {what}; a plan is built from a plain ONNX export")
     traits = traits_of(tensorrt().__version__)
     gpu()
@@ -110,7 +109,7 @@ def describe_plan(
     readable = replace(exported, max_length=longest(plan.profiles), fixed_length=None)
     run = onnx_run(exported.model), plan_run(folder / PLAN)
     asked = texts or (TEXTS if precision == "fp32" else gate_sentences())
-    held = replace(exported, made={**exported.made, "precision": precision})
+    held = replace(exported, made=replace(exported.made, precision=precision))
     found = parity(*run, Encoder(readable), asked, held)
     refuse_drift(found, precision, bound, agreement)
     copy_files(exported.folder, folder, COMPANIONS)
@@ -138,13 +137,12 @@ def refuse_drift(found: Parity, precision: str, tolerance: float, agreement: flo
 def with_plan(exported: Exported, folder: Path, plan: Plan, precision: str, card: Mapping[str, str]) -> Exported:
     """The record of a folder with a plan: its tensors, lengths and profiles."""
     buckets = buckets_of(plan.profiles)
-    profiles = [{"min": p.least, "opt": p.best, "max": p.most} for p in plan.profiles]
-    made: dict[str, Any] = {
-        **exported.made,
-        "precision": precision,
-        "sha256": hashlib.sha256((folder / PLAN).read_bytes()).hexdigest(),
-        "tensorrt": {"version": plan.version, **card, "profiles": profiles},
-    }
+    made = replace(
+        exported.made,
+        precision=precision,
+        sha256=sha256(folder / PLAN),
+        tensorrt=Build(plan.version, plan.profiles, **card),
+    )
     return replace(
         exported,
         folder=folder,

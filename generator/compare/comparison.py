@@ -61,7 +61,7 @@ def compare(composition: Composition, folder: Path, on_progress: Callable[[str],
     on_progress(f"Asking {library.name}")
     texts = gate_texts(None, checkpoint.tokenizer.special_tokens, exported.max_length)
     expected = expected_answers(row, library, texts)
-    bounds, found = precision_named(exported.made["precision"]), dict[str, Judgement]()
+    bounds, found = precision_named(exported.made.precision), dict[str, Judgement]()
     if (plain := plainly(resolved)) != resolved:
         composition, folder = compose(plain, exported), folder / ".plain"
         write_models(composition.models, folder, {})

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
+from tbgen.export.provenance import Build
 from tbgen.export.tensorrt.builder import WORKSPACE
-from tbgen.export.tensorrt.profiles import LEAST_TOKENS, ROWS, Profile, default_profiles, profiles_of
+from tbgen.export.tensorrt.profiles import LEAST_TOKENS, ROWS, Profile, default_profiles
 from tbgen.export.tensorrt.versions import Traits, traits_of
 from tbgen.generator.engines import EngineKind
 from tbgen.generator.releases import Release
@@ -39,13 +40,13 @@ def onnx_precision(kind: EngineKind, release: Release) -> str:
 def check_buildable(exported: Exported, kind: EngineKind, release: Release) -> None:
     """Raise UserError for an export that the release's TensorRT could not build the wanted plan from."""
     made, wanted = exported.made, onnx_precision(kind, release)
-    if "tensorrt" in made:
+    if made.tensorrt:
         raise UserError(f"{exported.model.name} is a plan already; leave --build-script out")
-    if made.get("optimized"):
+    if made.optimized:
         raise UserError(f"{exported.model.name} is fused for ONNX Runtime alone; export it without --optimize")
-    if made["precision"] != wanted:
+    if made.precision != wanted:
         raise UserError(
-            f"{exported.model.name} is {made['precision']}, and TensorRT {release.tensorrt} needs {wanted} for a "
+            f"{exported.model.name} is {made.precision}, and TensorRT {release.tensorrt} needs {wanted} for a "
             f"{kind.precision} plan: export it with --precision {wanted}"
         )
     if exported.fixed_length:
@@ -55,12 +56,8 @@ def check_buildable(exported: Exported, kind: EngineKind, release: Release) -> N
 def export_to_build(exported: Exported, kind: EngineKind, release: Release) -> Exported:
     """The record of an ONNX export as that of the plan that will be built from it; its file stays the ONNX file."""
     profiles = profiles_to_build(exported, build_traits(release))
-    rows = [{"min": list(profile.least), "opt": list(profile.best), "max": list(profile.most)} for profile in profiles]
-    made = {
-        **exported.made,
-        "precision": kind.precision,
-        "tensorrt": {"version": release.tensorrt, "triton": release.name, "profiles": rows},
-    }
+    build = Build(release.tensorrt, tuple(profiles), triton=release.name)
+    made = replace(exported.made, precision=kind.precision, tensorrt=build)
     inputs = exported.inputs if build_traits(release).typed else {n: as_int32(s) for n, s in exported.inputs.items()}
     return replace(exported, made=made, inputs=inputs)
 
@@ -80,16 +77,16 @@ def as_int32(spec: TensorSpec) -> TensorSpec:
 
 def script_of(model: str, exported: Exported, kind: EngineKind) -> str:
     """The shell script that builds the plan of an engine model; empty for a plan that is there."""
-    wanted = exported.made.get("tensorrt", {})
-    if "triton" not in wanted:
+    wanted = exported.made.tensorrt
+    if wanted is None or not wanted.triton:
         return ""
-    profiles = profiles_of(exported.made)
-    options = [*precision_options(traits_of(wanted["version"]), kind), f"--memPoolSize=workspace:{WORKSPACE >> 20}"]
+    profiles = wanted.profiles
+    options = [*precision_options(traits_of(wanted.version), kind), f"--memPoolSize=workspace:{WORKSPACE >> 20}"]
     for number, profile in enumerate(profiles):
         options.append(
             " ".join([*([f"--profile={number}"] if len(profiles) > 1 else []), *shape_options(exported, profile)])
         )
-    return SCRIPT.format(model=model, release=wanted["triton"], options=" \\\n  ".join(options))
+    return SCRIPT.format(model=model, release=wanted.triton, options=" \\\n  ".join(options))
 
 
 def precision_options(traits: Traits, kind: EngineKind) -> list[str]:

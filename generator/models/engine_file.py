@@ -59,7 +59,7 @@ def to_build(resolved: Resolved, exported: Exported) -> Exported:
 def export_as_it_is(resolved: Resolved, source: Source, *_: Any) -> Exported:
     """An export as it is. Raises UserError when it has not the layout that is asked for."""
     exported, asked = exported_from_folder(Path(source.place)), resolved.request.layout
-    made = exported.made.get("layout", PADDED)
+    made = exported.made.layout
     if asked not in (AUTO, made):
         raise UserError(
             f"the export in {str(exported.folder)!r} is {made}; export it anew with --layout {asked}, or leave "

@@ -282,7 +282,7 @@ def calls_of(exported: Exported, kind: EngineKind) -> dict[str, Any]:
     """Settings of the BLS call: what padding costs the engine, and what its kind asks for."""
     if not exported.packed:
         return dict(kind.calls)
-    scale = PADDING_COST_AT / exported.made.get("hidden", PADDING_COST_AT)
+    scale = PADDING_COST_AT / (exported.made.hidden or PADDING_COST_AT)
     cost = min(1.0, round(PADDING_COSTS[kind.precision] * scale, 2))
     return {"padding_cost": cost, "max_tokens": PACKED_TOKENS, **kind.calls}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.export.tensorrt.profiles import LEAST_TOKENS, buckets_of, profiles_of
+from tbgen.export.tensorrt.profiles import LEAST_TOKENS, buckets_of
 from tbgen.generator.engines import EngineKind
 
 ONNX_ENGINES = {"fp32": "onnx", "fp16": "onnx_fp16", "int8": "onnx_int8"}  # by the precision of the file
@@ -15,7 +15,7 @@ CACHE = "/tmp/tensorrt_engine_cache"  # of ONNX Runtime's accelerator, inside th
 
 def check_kind(exported: Exported, engine: str, kind: EngineKind) -> None:
     """Raise UserError when the export's file is not what the engine runs."""
-    has_plan = bool(exported.made.get("tensorrt"))
+    has_plan = exported.made.tensorrt is not None
     if exported.packed and (kind.plan or kind.accelerator):
         raise UserError(
             f"{exported.model.name} has the packed layout, which TensorRT does not read; export it with --layout padded"
@@ -30,13 +30,13 @@ def check_kind(exported: Exported, engine: str, kind: EngineKind) -> None:
         raise UserError(
             f"{exported.model.name} is a TensorRT plan, engine {engine} runs an ONNX file; use --engine trt_fp16"
         )
-    precision = exported.made["precision"]
+    precision = exported.made.precision
     if has_plan and precision != kind.precision:
         raise UserError(f"the plan is {precision}: use --engine trt_{precision}")
-    if kind.accelerator and (exported.made.get("optimized") or precision != kind.precision):
+    if kind.accelerator and (exported.made.optimized or precision != kind.precision):
         raise UserError(
             f"engine {engine} builds its own plan of a plain {kind.precision} file, and {exported.model.name} is "
-            f"{'fused for ONNX Runtime alone' if exported.made.get('optimized') else precision}; export it anew"
+            f"{'fused for ONNX Runtime alone' if exported.made.optimized else precision}; export it anew"
         )
     if precision != kind.precision:
         raise UserError(f"{exported.model.name} is {precision}: use --engine {ONNX_ENGINES[precision]}")
@@ -44,23 +44,23 @@ def check_kind(exported: Exported, engine: str, kind: EngineKind) -> None:
 
 def most_rows(exported: Exported, default: int) -> int:
     """Most rows that the engine takes at once."""
-    return max((profile.most[0] for profile in profiles_of(exported.made)), default=default)
+    return max((profile.most[0] for profile in exported.made.profiles), default=default)
 
 
 def plan_buckets(exported: Exported) -> list[int]:
     """The lengths that a plan's profiles share with the tokenizer; none for an ONNX file."""
-    return buckets_of(profiles_of(exported.made))
+    return buckets_of(exported.made.profiles)
 
 
 def profile_names(exported: Exported) -> tuple[str, ...]:
     """All profiles, as an instance group lists them: Triton uses the first alone where none is listed."""
-    return tuple(str(number) for number in range(len(profiles_of(exported.made))))
+    return tuple(str(number) for number in range(len(exported.made.profiles)))
 
 
 def engine_shapes(exported: Exported) -> list[list[int]]:
     """The shapes that the BLS call may have: least and most rows, least and most tokens."""
     return [
-        [profile.least[0], profile.most[0], profile.least[1], profile.most[1]] for profile in profiles_of(exported.made)
+        [profile.least[0], profile.most[0], profile.least[1], profile.most[1]] for profile in exported.made.profiles
     ]
 
 

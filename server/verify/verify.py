@@ -173,7 +173,7 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
 
 def ready_file(scaffold: Scaffold) -> str | None:
     """The name of the ready engine file that models were made of; None for those of a checkpoint."""
-    return next((name for name in scaffold.exported.made["source"] if Path(name).suffix in READY), None)
+    return next((name for name in scaffold.exported.made.source if Path(name).suffix in READY), None)
 
 
 def reference_from_onnx(scaffold: Scaffold, source: Source) -> Reference:
@@ -193,7 +193,7 @@ def reference_from_onnx(scaffold: Scaffold, source: Source) -> Reference:
 
 def check_source(checkpoint: Checkpoint, scaffold: Scaffold) -> None:
     """Raise UserError when the checkpoint is not the one that the models were made from."""
-    if checkpoint.source != dict(scaffold.exported.made["source"]):
+    if checkpoint.source != dict(scaffold.exported.made.source):
         raise UserError(
             f"{checkpoint.folder} is not the checkpoint that {scaffold.engine} was made from; name that with --source"
         )
@@ -233,7 +233,7 @@ def engine_advice(scaffold: Scaffold, texts: Sequence[str], reference: Reference
 
 def drift_advice(checkpoint: Checkpoint, exported: Exported, texts: Sequence[str], reference: Run) -> str:
     """Where a file that was converted first leaves the FP32 graph of its checkpoint, and what mends it."""
-    precision = exported.made["precision"]
+    precision = exported.made.precision
     if precision == "fp32":
         return ""
     with tempfile.TemporaryDirectory() as folder:
@@ -278,5 +278,5 @@ def library_row(scaffold: Scaffold) -> Answers | None:
 
 def compared(road: str, parity: Parity, scaffold: Scaffold) -> Comparison:
     """A comparison with the bounds of the engine's precision."""
-    precision = precision_named(scaffold.exported.made["precision"])
+    precision = precision_named(scaffold.exported.made.precision)
     return Comparison(road, parity, precision.tolerance, precision.agreement)

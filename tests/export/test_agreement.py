@@ -27,7 +27,7 @@ def task(exported: Exported, name: str, *, precision: str = "int8", **sentence: 
     widths = {"rerank": ("batch", 1), "question-answering": ("batch", "sequence")}
     shape = widths.get(name, ("batch", "sequence", WIDTH))
     names = ("start_logits", "end_logits") if name == "question-answering" else ("outputs",)
-    made = {**exported.made, "precision": precision}
+    made = replace(exported.made, precision=precision)
     outputs = {output: TensorSpec("float32", shape) for output in names}
     return replace(exported, task=name, outputs=outputs, made=made, sentence=sentence)
 

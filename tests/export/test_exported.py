@@ -12,6 +12,7 @@ import pytest
 
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, exported_from_folder
+from tbgen.export.provenance import provenance_from_record
 
 
 @pytest.fixture
@@ -62,3 +63,32 @@ def test_says_that_the_record_is_not_its_own(copy: Path, change: dict[str, objec
     (copy / "export.json").write_text(json.dumps({**record, **change}), encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
         exported_from_folder(copy)
+
+
+PLAN = {"gpu": "H100", "profiles": [{"max": [32, 128], "min": [1, 2], "opt": [32, 128]}], "version": "8.5.3.1"}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {
+            "chosen": "",
+            "ir_version": 8,
+            "opset": 17,
+            "optimized": True,
+            "precision": "fp16",
+            "source": {"a.onnx": "12"},
+        },
+        {"chosen": "a classifier", "hidden": 128, "layout": "packed", "optimized": False, "precision": "int8"},
+        {"chosen": "", "optimized": False, "precision": "fp16", "source": {}, "tensorrt": PLAN},
+    ],
+)
+def test_what_made_a_file_is_read_and_written_alike(record: dict[str, object]) -> None:
+    record = {"source": {}, **record}
+    written = provenance_from_record(record).record()
+    assert json.dumps(written) == json.dumps(dict(sorted(record.items())))
+
+
+def test_what_an_older_or_a_newer_tbgen_says_of_a_file_is_no_obstacle() -> None:
+    made = provenance_from_record({"precision": "fp32", "colour": "blue"})
+    assert (made.precision, made.layout, made.profiles) == ("fp32", "padded", ())

@@ -88,7 +88,7 @@ def test_weights_that_are_cut_short_are_missed(apart: Path) -> None:
 def test_a_ready_file_with_weights_apart(apart: Path) -> None:
     ready = export_from_onnx(apart / "model.onnx", apart, apart / "made")
     assert ready.weights == apart / "made" / "model.onnx.data"
-    assert set(ready.made["source"]) == {"model.onnx", "model.onnx.data"}
+    assert set(ready.made.source) == {"model.onnx", "model.onnx.data"}
 
 
 @pytest.mark.usefixtures("low")

@@ -70,7 +70,7 @@ def test_a_trained_model_keeps_its_answers(made: Exported, bound: float) -> None
 
 @pytest.mark.parametrize("made", ["fp16", "int8"], indirect=True)
 def test_the_same_bytes_twice(made: Exported, trained: Checkpoint, tmp_path: Path) -> None:
-    precision = made.made["precision"]
+    precision = made.made.precision
     again = onnx_from_checkpoint(trained, tmp_path / "again", precision=precision, texts=["금리는 동결"])
     assert again.model.read_bytes() == made.model.read_bytes()
 
@@ -129,7 +129,7 @@ def test_fused_layers_keep_the_answers(
     precision: str, trained: Checkpoint, held_out: list[str], tmp_path: Path
 ) -> None:
     made = onnx_from_checkpoint(trained, tmp_path / "made", precision=precision, optimize=True, texts=held_out[:30])
-    assert made.made["optimized"]
+    assert made.made.optimized
     found = kinds(made)
     assert found["Attention"] + found["QAttention"] == 2
     assert found["SkipLayerNormalization"] == 4

@@ -190,7 +190,7 @@ def test_converts_and_holds_the_outcome_against_the_file(
     rename(folder / "model.onnx", "outputs", "logits")
     ready = export_from_onnx(folder / "model.onnx", folder, tmp_path / "made", **options)
     assert ready.parity["against"] == "its FP32 file"
-    assert (ready.made["precision"], ready.made["optimized"]) == (
+    assert (ready.made.precision, ready.made.optimized) == (
         options.get("precision", "fp32"),
         "optimize" in options,
     )
@@ -213,7 +213,7 @@ def test_refuses_a_conversion_that_drifts(folder: Path, tmp_path: Path) -> None:
 
 def test_takes_a_converted_file_as_it_is_and_no_further(folder: Path, tmp_path: Path) -> None:
     half = export_from_onnx(folder / "model.onnx", folder, tmp_path / "half", precision="fp16")
-    assert export_from_onnx(half.model, folder, tmp_path / "made").made["precision"] == "fp16"
+    assert export_from_onnx(half.model, folder, tmp_path / "made").made.precision == "fp16"
     for precision, what in (("fp32", "made fp32"), ("int8", "made int8")):
         with pytest.raises(UserError, match=rf"is fp16 and cannot be {what}; take it as it is \(--precision fp16; in"):
             export_from_onnx(half.model, folder, tmp_path / "other", precision=precision)

@@ -55,8 +55,9 @@ def test_takes_a_plan_that_fits(beside: Path, exported: Exported, tmp_path: Path
     assert (ready.task, ready.labels) == (exported.task, exported.labels)
     assert (ready.max_length, ready.fixed_length, ready.model.name) == (40, None, "model.plan")
     assert {spec.dtype for spec in ready.inputs.values()} == {"int32"}
-    assert ready.made["tensorrt"]["gpu"] == "NVIDIA H100 80GB HBM3"
-    assert list(ready.made["source"]) == ["model.plan"]
+    assert ready.made.tensorrt is not None
+    assert ready.made.tensorrt.gpu == "NVIDIA H100 80GB HBM3"
+    assert list(ready.made.source) == ["model.plan"]
     written = scaffold(Request("mine", ready.folder, engine="trt_fp16"), tmp_path / "models")
     assert written.fronts == ("mine_trt_fp16_ensemble", "mine_trt_fp16_bls")
 

@@ -55,7 +55,7 @@ def test_a_state_dict_gives_the_checkpoints_answers(bert: Path, pair: tuple[Path
     checkpoint = checkpoint_from_state(tokenizer, state, base=base, labels=["부정", "중립", "긍정"])
     exported = onnx_from_checkpoint(checkpoint, tmp_path / "made")
     assert exported.labels == ("부정", "중립", "긍정")
-    assert list(exported.made["source"]) == ["model.pt"]
+    assert list(exported.made.source) == ["model.pt"]
     inputs = Encoder(exported)(["오늘도 상한가 갔다", "금리"])
     want = torch_run(checkpoint_from_folder(bert))(inputs)["outputs"]
     np.testing.assert_allclose(onnx_run(exported.model)(inputs)["outputs"], want, atol=1e-5)
@@ -186,7 +186,7 @@ def test_a_wrapper_is_written_down(bert: Path, tmp_path: Path) -> None:
         {f"module.{name}": tensor for name, tensor in load_file(bert / "model.safetensors").items()},
         folder / "model.safetensors",
     )
-    assert onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "made").made["taken_off"] == "module."
+    assert onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "made").made.taken_off == "module."
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_a_name_on_the_hub(revision: str | None, tmp_path: Path) -> None:
     checkpoint = checkpoint_from_source("tests/kobert", revision=revision)
     assert checkpoint.origin == {"repository": "tests/kobert", "revision": "5f0a5d1e7c3b4a6f8e9d0c1b2a3f4e5d6c7b8a90"}
     exported = onnx_from_checkpoint(checkpoint, tmp_path / "made")
-    assert exported.made["revision"] == "5f0a5d1e7c3b4a6f8e9d0c1b2a3f4e5d6c7b8a90"
+    assert exported.made.revision == "5f0a5d1e7c3b4a6f8e9d0c1b2a3f4e5d6c7b8a90"
 
 
 @pytest.mark.usefixtures("cache")

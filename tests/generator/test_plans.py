@@ -217,7 +217,7 @@ def test_the_script_runs_and_moves_the_plan_to_its_place(half_export: Path, tmp_
 
 def test_the_record_of_a_plan_says_what_built_it(sample_export: Path, tmp_path: Path) -> None:
     built: Exported = exported_from_folder(plan_folder(sample_export, tmp_path / "plan", "1x300", "32x128"))
-    assert built.made["tensorrt"] == {
+    assert built.made.record()["tensorrt"] == {
         "version": "8.5.3.1",
         "gpu": "NVIDIA H100 80GB HBM3",
         "compute_capability": "9.0",

@@ -1,0 +1,78 @@
+"""What made an engine file, as the records of exports and of models say it under `made`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from tbgen.export.layout import PADDED
+from tbgen.export.tensorrt.plan_runner import Profile
+from tbgen.export.tensorrt.profiles import profiles_of
+
+ALWAYS = ("chosen", "optimized", "source")  # in every record; other values where they say something
+
+
+@dataclass(frozen=True)
+class Build:
+    """The build of a TensorRT plan: by which version, for which GPU; `triton`: still to come, in that release."""
+
+    version: str
+    profiles: tuple[Profile, ...]
+    gpu: str = ""
+    compute_capability: str = ""
+    triton: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """The inverse of `build_from_record`."""
+        rows = [{"max": list(row.most), "min": list(row.least), "opt": list(row.best)} for row in self.profiles]
+        return said(asdict(self) | {"profiles": rows})
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What an engine file was made of and by; empty and 0 where that is not known.
+
+    optimized: layers are fused to operators of ONNX Runtime alone. hidden: the width of the layers, of a packed file.
+    source: file name -> SHA-256 of what it was made from. chosen: what a checkpoint was taken for, in words.
+    taken_off: what a wrapper had put before the weights' names. repository, revision: on the hub.
+    """
+
+    precision: str = "fp32"
+    opset: int = 0
+    ir_version: int = 0
+    optimized: bool = False
+    layout: str = PADDED
+    hidden: int = 0
+    sha256: str = ""
+    weights_sha256: str = ""
+    source: Mapping[str, str] = field(default_factory=dict)
+    repository: str = ""
+    revision: str = ""
+    chosen: str = ""
+    taken_off: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    tensorrt: Build | None = None
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Those of a TensorRT plan; none for an ONNX file."""
+        return self.tensorrt.profiles if self.tensorrt else ()
+
+    def record(self) -> dict[str, Any]:
+        """The inverse of `provenance_from_record`."""
+        values = asdict(self) | {"tensorrt": self.tensorrt.record() if self.tensorrt else None}
+        return said(values | {"layout": "" if self.layout == PADDED else self.layout})
+
+
+def said(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a record that say something, sorted."""
+    return {key: values[key] for key in sorted(values) if values[key] or key in ALWAYS}
+
+
+def provenance_from_record(record: Mapping[str, Any]) -> Provenance:
+    """A record's provenance, whatever tbgen wrote it; what this one does not know is left out."""
+    known = {each.name: record[each.name] for each in fields(Provenance) if each.name in record}
+    if built := record.get("tensorrt"):
+        known["tensorrt"] = Build(**{**built, "profiles": tuple(profiles_of(record))})
+    return Provenance(**known)
