@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .micro_batches import Tensors
 from .own_process import OwnProcessEngine, missing
+from .plan_session import PlanSession
 
 
 class PlanEngine(OwnProcessEngine):
     """Runs a TensorRT plan of the version folder in this process.
 
     Args:
-        folder: the version folder, with the plan and plan_runner.py.
+        folder: the version folder.
         plan: name of the plan there.
         cuda_graphs: record the run of each shape as a CUDA graph at its second use.
         others: as those of MicroBatches.
@@ -27,19 +26,12 @@ class PlanEngine(OwnProcessEngine):
         self.cuda_graphs = cuda_graphs
 
     def load(self, device: int = 0) -> None:
-        """Load the plan on a GPU. Raises ImportError without tensorrt, and the runner's errors."""
-        spec = importlib.util.spec_from_file_location("tbgen_plan_runner", self.file.with_name("plan_runner.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        runner = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = runner
+        """Load the plan on a GPU. Raises ImportError without tensorrt, PlanError where it cannot be run."""
         try:
             import tensorrt  # noqa: F401
-
-            spec.loader.exec_module(runner)
         except ModuleNotFoundError as error:
             raise missing(error) from error
-        self.session = runner.PlanSession(self.file, device=device, graphs=self.cuda_graphs)
+        self.session = PlanSession(self.file, device=device, graphs=self.cuda_graphs)
 
     def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:  # noqa: ARG002
         """One run of the plan."""

@@ -57,7 +57,7 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
 
 def answers(asked: dict[str, Any]) -> dict[str, Any]:
     """A person's answers to what the command line leaves open."""
-    from tbgen.generator.engines import AUTO, GRAPHS
+    from tbgen.generator.graphs import AUTO, GRAPHS
     from tbgen.generator.presets import PRESETS
 
     found = {"name": asked["name"] or click.prompt("Name of the models", default=next(iter(PRESETS)))}

@@ -110,7 +110,7 @@ def show(written: Scaffolded, console: Console, request: Request) -> None:
     from rich.console import Console
 
     from tbgen.cli.show import repository_tree
-    from tbgen.generator.models.build_script import BUILD
+    from tbgen.generator.engines.engine import BUILD
 
     for line in told_lines(written.exported.made):
         console.print(line, markup=False)
@@ -194,12 +194,12 @@ def launch_line(repository: Path, request: Request, build: Build | None) -> str:
 
     It is the newest known container, or for a plan the one whose TensorRT builds it: `build` is what is known of that.
     """
-    from tbgen.generator.engines import ENGINES
+    from tbgen.generator.engines.table import ENGINES
     from tbgen.generator.models.config import CACHE_ARGUMENT
     from tbgen.generator.releases import RELEASES
 
     release = (build.triton or "RELEASE") if build else max(RELEASES)
-    gpus = "--gpus all " if ENGINES[request.engine].instances == "KIND_GPU" else ""
+    gpus = "--gpus all " if ENGINES[request.engine].on_gpu else ""
     return (
         f"docker run --rm {gpus}--shm-size=1g -p 8000:8000 -p 8001:8001 "
         "-e PYTHONUTF8=1 -e LANG=C.UTF-8 -e LC_ALL=C.UTF-8 "

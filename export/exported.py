@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tbgen.backends.plan import TensorSpec as TensorSpec
 from tbgen.export.errors import UserError
 from tbgen.export.files import RECORD
 from tbgen.export.layout import PACKED
 from tbgen.export.provenance import Provenance, provenance_from_record
-from tbgen.export.tensorrt.plan_runner import TensorSpec as TensorSpec
 
 FORMAT = 1
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from tbgen.backends.plan import Profile
 from tbgen.export.layout import PADDED
-from tbgen.export.tensorrt.plan_runner import Profile
 from tbgen.export.tensorrt.profiles import profiles_of
 
+ONNX_FILE, PLAN_FILE = "ONNX file", "TensorRT plan"  # formats of engine files
 ALWAYS = ("chosen", "optimized", "source")  # in every record; other values where they say something
 
 
@@ -35,7 +36,8 @@ class Provenance:
 
     optimized: layers are fused to operators of ONNX Runtime alone. hidden: the width of the layers, of a packed file.
     source: file name -> SHA-256 of what it was made from. chosen: what a checkpoint was taken for, in words.
-    taken_off: what a wrapper had put before the weights' names. repository, revision: on the hub.
+    taken_off: what a wrapper had put before the weights' names. repository, revision: on the hub. engine: the one that
+    alone runs it, of generator/engines; empty for a file as all export it.
     """
 
     precision: str = "fp32"
@@ -53,6 +55,12 @@ class Provenance:
     taken_off: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     tensorrt: Build | None = None
+    engine: str = ""
+
+    @property
+    def format(self) -> str:
+        """What kind of file it is, or will be."""
+        return PLAN_FILE if self.tensorrt else ONNX_FILE
 
     @property
     def profiles(self) -> tuple[Profile, ...]:

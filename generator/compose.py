@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.generator.engines import ENGINES
+from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.models.graph import Model, models_of, with_cache
 from tbgen.generator.models.shared_backend import in_form
 from tbgen.generator.models.warmup import with_warmup
@@ -51,8 +51,7 @@ def compose(resolved: Resolved, exported: Exported) -> Composition:
         request.name,
         exported,
         task=row,
-        engine=request.engine,
-        kind=ENGINES[request.engine],
+        engine=ENGINES[request.engine],
         graphs=graphs,
         pre=resolved.pre,
         post=resolved.post,

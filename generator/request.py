@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.layout import LAYOUTS
-from tbgen.generator.engines import AUTO, ENGINES, GRAPHS
+from tbgen.generator.engines.table import ENGINES
+from tbgen.generator.graphs import AUTO, GRAPHS
 
 LONG_TEXTS = ("truncate", "reject", "windows")
 FORMS = ("copy", "backend")  # each Python model brings the code of its steps, or the server has it

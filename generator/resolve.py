@@ -14,7 +14,8 @@ from tbgen.export.layout import PACKED
 from tbgen.export.sources import Source
 from tbgen.export.tasks.table import exported_as, task_named
 from tbgen.export.tasks.task import Step, Task
-from tbgen.generator.engines import AUTO, ENGINES, GRAPHS
+from tbgen.generator.engines.table import ENGINES
+from tbgen.generator.graphs import AUTO, GRAPHS
 from tbgen.generator.models.graph import check_options, graphs_for, graphs_of
 from tbgen.generator.models.long_text import check_long_text, task_for
 from tbgen.generator.presets import source_named
@@ -106,15 +107,14 @@ def source_of(request: Request) -> Source:
 
 def release_to_build(request: Request, source: Source) -> Release | None:
     """The Triton release in whose container the plan will be built, if any. Raises UserError."""
+    engine = ENGINES[request.engine]
     if request.build_script is None:
-        if ENGINES[request.engine].plan and source.kind not in ("export", "plan"):
-            raise UserError(
-                f"engine {request.engine} runs a TensorRT plan; build one on the GPU that will serve it (tbgen export "
-                "tensorrt), or have a script written that does, with --build-script and the Triton release"
-            )
+        if engine.builder and source.kind not in ("export", "plan"):
+            raise UserError(f"engine {engine.name} runs a {engine.format}; {engine.builder.advice}")
         return None
-    if not ENGINES[request.engine].plan:
-        raise UserError(f"engine {request.engine} needs no plan; --build-script is for trt_fp16 and trt_fp32")
+    if engine.builder is None:
+        built = [row.name for row in ENGINES.values() if row.builder]
+        raise UserError(f"engine {engine.name} needs no plan; --build-script is for {' and '.join(built)}")
     if request.layout == PACKED:
         raise UserError("--layout packed is for ONNX Runtime, TensorRT does not read it: leave it out")
     if request.fixed_length:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tbgen.generator.engines import EACH_GRAPH
+from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.repository import read_record
 
 RECORDED = {"name", "settings"}  # of every model's record

@@ -13,7 +13,7 @@ from tbgen.export.exported import record_of as export_record
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.compare.comparison import NOT_COMPARED, Comparison, compare
 from tbgen.generator.compose import Composition, compose
-from tbgen.generator.engines import AUTO
+from tbgen.generator.graphs import AUTO
 from tbgen.generator.models.engine_file import Progress, expected_export, export
 from tbgen.generator.models.write import write_models
 from tbgen.generator.publishing import publish, staged

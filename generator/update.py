@@ -15,7 +15,8 @@ from tbgen.export.errors import NoSuchName
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.layout import PADDED
 from tbgen.generator.compose import compose
-from tbgen.generator.engines import AUTO, ENGINES
+from tbgen.generator.engines.table import ENGINES
+from tbgen.generator.graphs import AUTO
 from tbgen.generator.models.engine_file import Progress, export
 from tbgen.generator.originals import text_of, unpacked
 from tbgen.generator.publishing import publish, staged

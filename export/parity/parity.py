@@ -16,7 +16,6 @@ from tbgen.export.precision.half import half_run
 from tbgen.export.run import Run, Tensors, onnx_run
 from tbgen.export.tasks.model_kind import ModelKind
 from tbgen.export.tasks.table import graph_of_export, model_of
-from tbgen.export.tensorrt.session import plan_run
 from tbgen.export.tokenizers.tokenizer import TYPES
 
 if TYPE_CHECKING:
@@ -66,12 +65,7 @@ def engine_parity(
 
 
 def engine_run(exported: Exported) -> Run:
-    """An export's engine file as a function: a plan by TensorRT on the GPU, an ONNX file by ONNX Runtime.
-
-    FP16 files are rounded as on a GPU. Raises UserError, for a plan also where there is no TensorRT or no GPU.
-    """
-    if exported.model.suffix == ".plan":
-        return plan_run(exported.model)
+    """An export's ONNX file as a function, FP16 rounded as on a GPU. Raises UserError."""
     return (half_run if exported.made.precision == "fp16" else onnx_run)(exported.model)
 
 

@@ -14,12 +14,11 @@ from tbgen.export.errors import UserError, require
 from tbgen.export.tensorrt.cuda import Gpu, gpu
 from tbgen.export.tensorrt.plan import Plan, logger_of, plan_from_file, tensorrt
 from tbgen.export.tensorrt.profiles import Profile
-from tbgen.export.tensorrt.versions import Traits, traits_of
+from tbgen.export.tensorrt.versions import WORKSPACE, Traits, traits_of
 
 Progress = Callable[[str, float | None], None]  # what runs now, and the share of it that is done where that is known
 
 PRECISIONS = ("fp16", "fp32")
-WORKSPACE = 4 << 30  # bytes that a tactic may use while it runs
 FLOAT16 = 10  # onnx.TensorProto.FLOAT16
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ctypes import byref, c_int, create_string_buffer
 from dataclasses import dataclass
 
+from tbgen.backends.cuda import driver
 from tbgen.export.errors import UserError
 from tbgen.export.tensorrt.plan import plan_errors
-from tbgen.export.tensorrt.plan_runner import driver
 
 MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 

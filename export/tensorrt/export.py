@@ -15,12 +15,12 @@ from tbgen.export.parity.parity import Encoder, Parity, parity
 from tbgen.export.parity.sentences import TEXTS, gate_sentences
 from tbgen.export.provenance import Build
 from tbgen.export.run import onnx_run
-from tbgen.export.tensorrt.builder import WORKSPACE, Progress, plan_from_onnx
+from tbgen.export.tensorrt.builder import Progress, plan_from_onnx
 from tbgen.export.tensorrt.cuda import Gpu, gpu
 from tbgen.export.tensorrt.plan import Plan, plan_from_file, tensorrt
 from tbgen.export.tensorrt.profiles import Profile, buckets_of, check_profiles, default_profiles
 from tbgen.export.tensorrt.session import plan_run
-from tbgen.export.tensorrt.versions import traits_of
+from tbgen.export.tensorrt.versions import WORKSPACE, traits_of
 
 PLAN = "model.plan"
 COMPANIONS = ("tokenizer.json", "special_tokens_map.json", "vocab.txt", "tokenizer_config.json", "config.json")

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tbgen.backends.plan import Plan as Plan
+from tbgen.backends.plan import PlanError, engine_from_file, plan_of_engine
+from tbgen.backends.plan import logger_of as logger_of
 from tbgen.export.errors import UserError, require
-from tbgen.export.tensorrt.plan_runner import Plan as Plan
-from tbgen.export.tensorrt.plan_runner import PlanError, engine_from_file, plan_of_engine
-from tbgen.export.tensorrt.plan_runner import logger_of as logger_of
 
 
 def tensorrt() -> Any:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tbgen.backends.plan import Profile as Profile
+from tbgen.backends.plan import profile_for as profile_for
 from tbgen.export.errors import UserError
-from tbgen.export.tensorrt.plan_runner import Profile as Profile
-from tbgen.export.tensorrt.plan_runner import profile_for as profile_for
 
 ROWS = (1, 32)
 LENGTHS = (32, 64, 128)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tbgen.backends.plan import AXES, Profile
+from tbgen.backends.plan_session import PlanSession as Runner
 from tbgen.export.errors import UserError
+from tbgen.export.run import Tensors
 from tbgen.export.tensorrt.plan import plan_errors, tensorrt
-from tbgen.export.tensorrt.plan_runner import AXES, Profile, Tensors
-from tbgen.export.tensorrt.plan_runner import PlanSession as Runner
 
 
 class PlanSession(Runner):

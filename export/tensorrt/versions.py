@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from tbgen.export.errors import UserError
 
+WORKSPACE = 4 << 30  # bytes that a tactic may use while it runs
+
 
 @dataclass(frozen=True)
 class Traits:

@@ -13,8 +13,8 @@ from typing import Any
 from google.protobuf import json_format, text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from tbgen.backends.plan import Plan
 from tbgen.export.exported import specs
-from tbgen.export.tensorrt.plan_runner import Plan
 from tbgen.export.tensorrt.profiles import profiles_of
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.lines import Lines

@@ -10,11 +10,10 @@ from pathlib import Path
 from tbgen.export.parity.library import Library
 from tbgen.export.parity.parity import near_of
 from tbgen.export.parity.sentences import gate_texts
-from tbgen.export.precision.precision import precision_named
 from tbgen.export.sources import Source
 from tbgen.generator.compare.judge import Judgement, answers_for, expected_answers, judgement, refuse_other_answers
 from tbgen.generator.compose import Composition, compose
-from tbgen.generator.engines import ENGINES
+from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.local.models import LocalModels
 from tbgen.generator.models.write import write_models
 from tbgen.generator.resolve import Resolved
@@ -61,7 +60,7 @@ def compare(composition: Composition, folder: Path, on_progress: Callable[[str],
     on_progress(f"Asking {library.name}")
     texts = gate_texts(None, checkpoint.tokenizer.special_tokens, exported.max_length)
     expected = expected_answers(row, library, texts)
-    bounds, found = precision_named(exported.made.precision), dict[str, Judgement]()
+    gate, found = ENGINES[resolved.request.engine].gate, dict[str, Judgement]()
     if (plain := plainly(resolved)) != resolved:
         composition, folder = compose(plain, exported), folder / ".plain"
         write_models(composition.models, folder, {})
@@ -69,7 +68,7 @@ def compare(composition: Composition, folder: Path, on_progress: Callable[[str],
         for front in composition.fronts:
             on_progress(f"Comparing answers of {front} with those of {library.name}")
             found[front] = judgement(row, library.name, expected, partial(models.infer, front), near=near_of(exported))
-            refuse_other_answers(found[front], front, bounds.tolerance, bounds.agreement)
+            refuse_other_answers(found[front], front, gate.tolerance, gate.agreement)
     return Comparison(found, note=library.read_otherwise(texts))
 
 
@@ -81,7 +80,7 @@ def why_not(composition: Composition) -> str:
         ready = isinstance(source, Source) and source.kind != "export"
         what = "a ready file has no library" if ready else "an export was compared when it was made"
         return f"{what}; tbgen verify {request.name} --source CHECKPOINT compares the answers"
-    if engine.plan or engine.accelerator or request.build_script:
+    if engine.on_gpu or request.build_script:
         return f"engine {request.engine} does not run here; tbgen verify compares it where it does"
     if composition.resolved.meaning["task"] not in (None, composition.task):
         return f"no library answers for the task {composition.task!r}"

@@ -15,7 +15,7 @@ import numpy as np
 from google.protobuf import json_format
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.generator.engines import EACH_GRAPH
+from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_requests import InferenceRequest, InferenceResponse, TritonError
 from tbgen.generator.local.backend_tensors import Tensor, sent

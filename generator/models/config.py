@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import BatchInput, ModelDynamicBatching, ModelInstanceGroup
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfig
+from tritonclient.grpc.model_config_pb2 import ModelDynamicBatching, ModelInstanceGroup
 
 from tbgen.backends.chain import chain_tensors
-from tbgen.export.layout import LENGTHS
 
 SHARED_BACKEND = "tbgen"  # the Python-based backend that holds the code of the steps once
 CACHE_BYTES = 64 << 20
@@ -35,50 +34,6 @@ def python_config(
     config.dynamic_batching.CopyFrom(ModelDynamicBatching())
     kind = ModelInstanceGroup.KIND_GPU if gpu else ModelInstanceGroup.KIND_CPU
     config.instance_group.append(ModelInstanceGroup(count=instances, kind=kind))
-    return config
-
-
-def engine_config(
-    name: str,
-    inputs: TensorSpecs,
-    outputs: TensorSpecs,
-    *,
-    backend: str,
-    platform: str,
-    file: str,
-    max_batch_size: int,
-    instances: str = "KIND_AUTO",
-    profiles: Sequence[str] = (),
-    accelerator: Mapping[str, str] | None = None,
-    packed: bool = False,
-    one_length: bool = False,
-) -> ModelConfig:
-    """The config of an engine. One instance on a GPU if the server has one: without a group Triton makes two on CPUs.
-
-    `packed`: its inputs are ragged, so the dynamic batcher merges requests of any lengths, and Triton adds the rows'
-    widths. `one_length`: it takes no other, so they merge as they are. Else no dynamic batching: requests of unequal
-    length never merge, and make the batcher spin. `profiles` are those of a TensorRT plan, `accelerator` the
-    parameters of ONNX Runtime's TensorRT.
-    """
-    config = tensors_config(name, inputs, outputs, max_batch_size=max_batch_size)
-    config.backend, config.platform, config.default_model_filename = backend, platform, file
-    kind = ModelInstanceGroup.Kind.Value(instances)
-    config.instance_group.append(ModelInstanceGroup(count=1, kind=kind, profile=profiles))
-    if packed:
-        for tensor in config.input:
-            tensor.allow_ragged_batch = True
-        config.batch_input.add(
-            kind=BatchInput.BATCH_ITEM_SHAPE_FLATTEN,
-            target_name=[LENGTHS],
-            data_type="TYPE_INT32",
-            source_input=[config.input[0].name],
-        )
-    if packed or one_length:
-        config.dynamic_batching.CopyFrom(ModelDynamicBatching())
-    if accelerator:
-        config.optimization.execution_accelerators.gpu_execution_accelerator.add(
-            name="tensorrt", parameters=accelerator
-        )
     return config
 
 

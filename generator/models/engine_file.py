@@ -11,14 +11,12 @@ from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.layout import PACKED, PADDED
-from tbgen.export.onnx.export import expected_export as expected_from_checkpoint
-from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.export.onnx.packed import can_pack
 from tbgen.export.ready.onnx_file import export_from_onnx
 from tbgen.export.ready.plan import export_from_plan_file
 from tbgen.export.sources import Source
-from tbgen.generator.engines import AUTO, ENGINES
-from tbgen.generator.models.build_script import build_traits, check_buildable, export_to_build, onnx_precision
+from tbgen.generator.engines.table import ENGINES
+from tbgen.generator.graphs import AUTO
 from tbgen.generator.request import Request
 from tbgen.generator.resolve import Resolved
 
@@ -33,8 +31,9 @@ def expected_export(resolved: Resolved, folder: Path) -> Exported | None:
     if resolved.checkpoint is None:
         return None
     folder.mkdir()
-    expected = expected_from_checkpoint(resolved.checkpoint, folder, **options_of(resolved, resolved.checkpoint))
-    return to_build(resolved, expected)
+    engine = ENGINES[resolved.request.engine]
+    expected = engine.expect(resolved.checkpoint, folder, **options_of(resolved, resolved.checkpoint))
+    return to_build(resolved, engine.mark(expected))
 
 
 def export(resolved: Resolved, folder: Path, on_progress: Progress) -> Exported:
@@ -42,18 +41,13 @@ def export(resolved: Resolved, folder: Path, on_progress: Progress) -> Exported:
     source = resolved.source
     if isinstance(source, Exported):
         return source
-    made = MAKERS[source.kind](resolved, source, folder, on_progress)
-    exported = as_asked(made, resolved.request)
-    if resolved.release:
-        check_buildable(exported, ENGINES[resolved.request.engine], resolved.release)
-    return to_build(resolved, exported)
+    return to_build(resolved, as_asked(MAKERS[source.kind](resolved, source, folder, on_progress), resolved.request))
 
 
 def to_build(resolved: Resolved, exported: Exported) -> Exported:
-    """An export as the plan that will be built from it, if one will be."""
-    return (
-        export_to_build(exported, ENGINES[resolved.request.engine], resolved.release) if resolved.release else exported
-    )
+    """An export as that of the engine's file that will be built from it, if one will be. Raises UserError."""
+    engine, release = ENGINES[resolved.request.engine], resolved.release
+    return engine.builder.planned(exported, engine, release) if release and engine.builder else exported
 
 
 def export_as_it_is(resolved: Resolved, source: Source, *_: Any) -> Exported:
@@ -79,7 +73,7 @@ def ready_onnx(resolved: Resolved, source: Source, folder: Path, on_progress: Pr
         folder,
         rename=source.rename,
         fixed_length=resolved.request.fixed_length,
-        precision=precision_for(resolved),
+        precision=onnx_options(resolved)["precision"],
         **resolved.meaning,
     )
 
@@ -95,17 +89,16 @@ def exported_checkpoint(resolved: Resolved, source: Source, folder: Path, on_pro
     """A checkpoint, exported for the engine."""
     checkpoint = resolved.checkpoint or source.checkpoint(**resolved.meaning)
     on_progress(f"Exporting {Path(source.place).name} to ONNX")
-    options = options_of(resolved, checkpoint)
-    options |= {"opset": build_traits(resolved.release).opset} if resolved.release else {}
-    return onnx_from_checkpoint(checkpoint, folder, progress=on_progress, **options)
+    engine, options = ENGINES[resolved.request.engine], options_of(resolved, checkpoint) | onnx_options(resolved)
+    return engine.mark(engine.export(checkpoint, folder, progress=on_progress, **options))
 
 
 def options_of(resolved: Resolved, checkpoint: Checkpoint) -> dict[str, Any]:
     """What of the ONNX file follows from the request."""
     return {
         "fixed_length": resolved.request.fixed_length,
-        "precision": precision_for(resolved),
-        "layout": PADDED if resolved.release else layout_of(resolved.request, checkpoint),
+        "precision": onnx_options(resolved)["precision"],
+        "layout": layout_of(resolved.request, checkpoint),
     }
 
 
@@ -113,7 +106,7 @@ def layout_of(request: Request, checkpoint: Checkpoint) -> str:
     """The layout that is asked for, or the engine's where the checkpoint has it and no length is fixed."""
     if request.layout != AUTO:
         return request.layout
-    return ENGINES[request.engine].layout if can_pack(checkpoint) and request.fixed_length is None else PADDED
+    return ENGINES[request.engine].layouts[0] if can_pack(checkpoint) and request.fixed_length is None else PADDED
 
 
 # How the export of each kind of source is had.
@@ -126,10 +119,10 @@ MAKERS: dict[str, Callable[..., Exported]] = {
 }
 
 
-def precision_for(resolved: Resolved) -> str:
-    """The precision of the ONNX file that a request's engine runs, or is built from."""
-    kind = ENGINES[resolved.request.engine]
-    return onnx_precision(kind, resolved.release) if resolved.release else kind.precision
+def onnx_options(resolved: Resolved) -> dict[str, Any]:
+    """Precision, and opset where it matters, of the ONNX file that a request's engine runs, or is built from."""
+    engine, release = ENGINES[resolved.request.engine], resolved.release
+    return engine.builder.onnx(engine, release) if release and engine.builder else {"precision": engine.precision}
 
 
 def as_asked(exported: Exported, request: Request) -> Exported:

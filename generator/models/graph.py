@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tbgen.backends.request_parameters import check_parameter
@@ -13,38 +12,28 @@ from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.layout import LENGTHS
 from tbgen.export.tasks.task import Step as Step
 from tbgen.export.tasks.task import Task
-from tbgen.export.tensorrt import plan_runner
 from tbgen.generator.data_types import FROM_NUMPY
-from tbgen.generator.engines import EACH_GRAPH, PACKED_TOKENS, PADDING_COST_AT, PADDING_COSTS, EngineKind
-from tbgen.generator.models.build_script import script_of
-from tbgen.generator.models.plans import (
-    accelerator_of,
-    check_kind,
-    engine_shapes,
-    most_rows,
-    only_length,
-    plan_buckets,
-    profile_names,
-    uneven_shapes,
-)
+from tbgen.generator.engines.engine import Engine, EngineModel, Tensors
+from tbgen.generator.engines.table import check_export
+from tbgen.generator.graphs import EACH_GRAPH
+from tbgen.generator.models.plans import engine_shapes, most_rows, only_length, plan_buckets, uneven_shapes
 from tbgen.generator.role import ENGINE, FRONT, POSTPROCESS, TOKENIZER, Role
 
 ROW_GRAPHS = ("bls", "single")  # of those in EACH_GRAPH
 ENGINE_BATCH = 32
 BLS_BATCH = 128
 PAD_TO_MULTIPLE_OF = 8
-# The steps that run the engine themselves -> the packages that they import.
-LOCAL_ENGINES = {"LocalEngine": ["onnxruntime"], "PlanEngine": ["tensorrt"]}
-ENGINE_STEPS = ("Engine", *LOCAL_ENGINES)
-PLAN_RUNNER = Path(plan_runner.__file__)  # stands alone, so models can bring it along
-
-Tensors = dict[str, tuple[str, list[int]]]
+# In the packed layout only attention is padded. What a padded token costs beside a real one grows as layers get narrow:
+# it is the engine's at 768 (kcbert-base's shape), so that many times 768 over the width.
+PACKED_TOKENS = 1024  # most tokens of a call
+PADDING_COST_AT = 768
 
 
 @dataclass(frozen=True)
 class PythonModel:
     """A Triton model that runs steps; its tensors follow from them. Its backend has the code, or it brings a copy.
 
+    on_gpu: it runs an engine itself that runs on GPUs alone.
     cached: Triton keeps the answers of the ensemble that it is a part of.
     warmed: Triton sends it an item when it loads it.
     """
@@ -54,6 +43,7 @@ class PythonModel:
     max_batch_size: int
     instances: int = 1
     backend: str = "python"
+    on_gpu: bool = False
     cached: bool = False
     warmed: bool = False
 
@@ -63,40 +53,9 @@ class PythonModel:
         return self.role.model
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether it runs a plan itself."""
-        return any(step.name == "PlanEngine" for step in self.steps)
-
-    @property
     def is_bls(self) -> bool:
         """Whether it calls the engine, which may not be there yet when it is loaded."""
         return any(step.name == "Engine" for step in self.steps)
-
-
-@dataclass(frozen=True)
-class EngineModel:
-    """A Triton model that is one engine file."""
-
-    role: Role
-    kind: EngineKind
-    file: Path
-    inputs: Tensors
-    outputs: Tensors
-    max_batch_size: int
-    profiles: tuple[str, ...] = ()
-    shapes: Sequence[Sequence[int]] = ()
-    accelerator: Mapping[str, str] = field(default_factory=dict)
-    build_script: str = ""
-    weights: Path | None = None  # where they lie apart from the file, which names theirs
-    packed: bool = False  # its inputs are ragged: texts of any lengths share a run
-    calls: Mapping[str, Any] = field(default_factory=dict)  # settings of the BLS call
-    warmup: Sequence[tuple[int, int]] = ()  # rows and tokens of what Triton sends it when it loads it
-    one_length: bool = False  # its clients can send no other
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self.role.model
 
 
 @dataclass(frozen=True)
@@ -122,18 +81,17 @@ def models_of(
     exported: Exported,
     *,
     task: Task,
-    engine: str,
-    kind: EngineKind,
+    engine: Engine,
     graphs: Sequence[str],
     pre: Sequence[Step] = (),
     post: Sequence[Step] = (),
     options: Mapping[str, Any] | None = None,
 ) -> list[Model]:
     """The models that serve `exported` under `name`, in the order in which they can be loaded. Raises UserError."""
-    check_kind(exported, engine, kind)
+    check_export(engine, exported)
     settings = options or {}
     check_options(task, settings)
-    model = engine_model(Role(name, ENGINE, engine), exported, kind)
+    model = engine_model(Role(name, ENGINE, engine.name), exported, engine)
     before, pre = separated(name, pre, task.max_items)
     behind, post = separated(name, post[::-1], task.max_items)
     behind, post = behind[::-1], post[::-1]
@@ -221,9 +179,7 @@ def separated(name: str, steps: Sequence[Step], max_items: int) -> tuple[list[Py
 def ensemble_models(name: str, chain: Chain) -> Iterator[Model]:
     """Tokenizer and postprocess models around the engine, wired by an ensemble."""
     most = min(chain.engine.max_batch_size, chain.max_items)
-    # What runs on TensorRT has types and lengths of its own; all other ONNX files share one tokenizer.
-    engine = chain.engine.role.engine
-    owner = engine if chain.engine.kind.plan or chain.engine.kind.accelerator else None
+    owner = chain.engine.engine.name if chain.engine.engine.own_tokenizer else None
     tokenizer = PythonModel(Role(name, TOKENIZER, owner), chain.front, most)
     postprocess = PythonModel(Role(name, POSTPROCESS), chain.back, most)
     yield tokenizer
@@ -246,45 +202,32 @@ def bls_models(_: str, chain: Chain) -> Iterator[Model]:
 
 def single_models(_: str, chain: Chain) -> Iterator[Model]:
     """One Python model that runs all steps and the engine's file between them. Raises UserError."""
-    inner = (*chain.front, local_engine_step(chain.engine, chain.front[-1].settings), *chain.back)
+    inner = (*chain.front, own_process_step(chain.engine, chain.front[-1].settings), *chain.back)
     steps = (*map(remote_step, chain.before), *inner, *map(remote_step, chain.behind))
-    yield PythonModel(front_role(chain, "single"), steps, min(BLS_BATCH, chain.max_items))
+    most, on_gpu = min(BLS_BATCH, chain.max_items), chain.engine.engine.on_gpu
+    yield PythonModel(front_role(chain, "single"), steps, most, on_gpu=on_gpu)
 
 
 GRAPH_MODELS = {"ensemble": ensemble_models, "bls": bls_models, "single": single_models}
 
 
-def engine_model(role: Role, exported: Exported, kind: EngineKind) -> EngineModel:
+def engine_model(role: Role, exported: Exported, engine: Engine) -> EngineModel:
     """The engine as a Triton model, its tensors as the engine file has them."""
-    rows, length = most_rows(exported, ENGINE_BATCH), only_length(exported)
     inputs = triton_tensors(exported.inputs)
-    if length and not kind.plan:  # a file that takes any: its config lets in what the tokenizer gives
+    length = only_length(exported)
+    if length and not exported.made.profiles:  # a file that takes any: its config lets in what the tokenizer gives
         inputs = {tensor: (data_type, [length]) for tensor, (data_type, _) in inputs.items()}
-    return EngineModel(
-        role,
-        kind,
-        exported.model,
-        inputs,
-        triton_tensors(exported.outputs),
-        rows,
-        profile_names(exported),
-        engine_shapes(exported),
-        accelerator_of(kind, role.model, exported, rows),
-        script_of(role.model, exported, kind),
-        exported.weights,
-        exported.packed,
-        calls_of(exported, kind),
-        one_length=length is not None,
-    )
+    script = engine.builder.script(role.model, exported, engine) if engine.builder else ""
+    rows = most_rows(exported, ENGINE_BATCH)
+    return EngineModel(role, engine, exported, inputs, triton_tensors(exported.outputs), rows, script)
 
 
-def calls_of(exported: Exported, kind: EngineKind) -> dict[str, Any]:
-    """Settings of the BLS call: what padding costs the engine, and what its kind asks for."""
+def calls_of(exported: Exported, engine: Engine) -> dict[str, Any]:
+    """Settings of the BLS call: what padding costs the engine, and what its row asks for."""
     if not exported.packed:
-        return dict(kind.calls)
-    scale = PADDING_COST_AT / (exported.made.hidden or PADDING_COST_AT)
-    cost = min(1.0, round(PADDING_COSTS[kind.precision] * scale, 2))
-    return {"padding_cost": cost, "max_tokens": PACKED_TOKENS, **kind.calls}
+        return dict(engine.calls)
+    cost = min(1.0, round(engine.padding_cost * PADDING_COST_AT / (exported.made.hidden or PADDING_COST_AT), 2))
+    return {"padding_cost": cost, "max_tokens": PACKED_TOKENS, **engine.calls}
 
 
 def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -> Step:
@@ -314,26 +257,23 @@ def engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
         "outputs": engine.outputs,
         "max_batch_size": engine.max_batch_size,
         "buckets": tokenizer["buckets"],
-        **engine.calls,
-        **({"shapes": engine.shapes} if engine.shapes else {}),
+        **calls_of(engine.exported, engine.engine),
+        **({"shapes": shapes} if (shapes := engine_shapes(engine.exported)) else {}),
     }
     return Step("engine.py", "Engine", settings)
 
 
-def local_engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
+def own_process_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
     """The file of an engine, run where its texts are tokenised. Raises UserError for an engine that is not built."""
-    if engine.kind.accelerator or engine.build_script:
+    own, exported = engine.engine.own_process, engine.exported
+    if own is None or engine.script:
         raise UserError(
             f"--graph single runs a ready file in the Python model's own process, and the plan of {engine.name} is "
             "built later, where Triton runs; use --graph bls or --graph ensemble"
         )
     settings = {key: value for key, value in engine_step(engine, tokenizer).settings.items() if key != "model"}
-    if engine.kind.plan:
-        return Step("plan_engine.py", "PlanEngine", {"plan": engine.file.name, **settings}, (engine.file, PLAN_RUNNER))
-    settings = {"file": engine.file.name, **settings} | ({"lengths": LENGTHS} if engine.packed else {})
-    return Step(
-        "local_engine.py", "LocalEngine", settings, (engine.file, *([engine.weights] if engine.weights else ()))
-    )
+    settings = {own.setting: exported.model.name, **settings} | ({"lengths": LENGTHS} if exported.packed else {})
+    return Step(own.file, own.step, settings, exported.files)
 
 
 def length_buckets(exported: Exported) -> list[int]:

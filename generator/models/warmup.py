@@ -13,8 +13,9 @@ from tritonclient.utils import serialize_byte_tensor
 from tbgen.export.exported import Exported
 from tbgen.generator.compare.example import Item, NoExampleError, arrays_from, item_from
 from tbgen.generator.data_types import NUMPY
+from tbgen.generator.engines.engine import EngineModel
 from tbgen.generator.models.config import TensorSpecs
-from tbgen.generator.models.graph import EngineModel, EnsembleModel, Model
+from tbgen.generator.models.graph import EnsembleModel, Model
 from tbgen.generator.models.plans import engine_shapes, plan_buckets
 
 FOLDER = "warmup"  # where Triton looks for the data of its samples

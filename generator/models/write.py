@@ -19,25 +19,19 @@ from tbgen.backends.chain import (
 )
 from tbgen.backends.request_parameters import Rules
 from tbgen.export.errors import UserError
+from tbgen.export.exported import Exported
 from tbgen.generator.compare.example import Item, arrays_from, first_said, said_by_steps
-from tbgen.generator.models.build_script import BUILD
+from tbgen.generator.engines.config import engine_config
+from tbgen.generator.engines.engine import BUILD, EngineModel
+from tbgen.generator.engines.table import engine_steps, own_process_steps
 from tbgen.generator.models.config import (
     ModelConfig,
     TensorSpecs,
-    engine_config,
     ensemble_config,
     python_config,
     text_from_config,
 )
-from tbgen.generator.models.graph import (
-    ENGINE_STEPS,
-    LOCAL_ENGINES,
-    EngineModel,
-    EnsembleModel,
-    Model,
-    PythonModel,
-    Step,
-)
+from tbgen.generator.models.graph import EnsembleModel, Model, PythonModel, Step
 from tbgen.generator.models.warmup import warm_engine, warm_item
 from tbgen.generator.repository import write_record
 from tbgen.generator.role import record_of_role
@@ -99,8 +93,9 @@ def imports_record(model: Model) -> dict[str, Any]:
     """What a model's own steps import beyond what a server has, for its record: {"imports": {file: packages}}."""
     own = [step.file for step in getattr(model, "steps", ()) if isinstance(step.file, Path)]
     imports = {file.name: extra_imports(file) for file in own}
+    engines = own_process_steps()
     for step in getattr(model, "steps", ()):
-        imports |= {str(step.file): LOCAL_ENGINES[step.name]} if step.name in LOCAL_ENGINES else {}
+        imports |= {str(step.file): list(engines[step.name].imports)} if step.name in engines else {}
     needed = {name: packages for name, packages in imports.items() if packages}
     return {"imports": needed} if needed else {}
 
@@ -145,7 +140,7 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
     steps = steps_from_folder(folder)
     names = [step.name for step in model.steps]
     named = tuple(zip(names, steps, strict=True))
-    if engine := next((name for name in names if name in ENGINE_STEPS), None):  # an ensemble's parts: together
+    if engine := next((name for name in names if name in engine_steps()), None):  # an ensemble's parts: together
         check_chain(named, fronts=names.index(engine))
     inputs, outputs = chain_tensors(steps)
     called = (wiring[str(step.settings["callee"])].example for step in model.steps if step.file == "remote.py")
@@ -181,41 +176,31 @@ def callee_tensors(step: Step, wiring: Wiring) -> dict[str, Any]:
 
 def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> ModelConfig:
     """The engine file under the name that its backend looks for, or the script that will put it there."""
-    if model.build_script:
+    if model.script:
         write_build(model, folder)
     else:
-        shutil.copyfile(model.file, folder / model.kind.file)
-        if model.weights:
-            shutil.copyfile(model.weights, folder / model.weights.name)
+        copy_engine(model.exported, folder / model.engine.file)
     wiring[model.name] = Wires(model.inputs, model.outputs)
-    config = engine_config(
-        model.name,
-        model.inputs,
-        model.outputs,
-        backend=model.kind.backend,
-        platform=model.kind.platform,
-        file=model.kind.file,
-        max_batch_size=model.max_batch_size,
-        instances=model.kind.instances,
-        profiles=model.profiles,
-        accelerator=model.accelerator,
-        packed=model.packed,
-        one_length=model.one_length,
-    )
+    config = engine_config(model)
     warm_engine(config, folder.parent, model.inputs, model.warmup)
     return config
+
+
+def copy_engine(exported: Exported, target: Path) -> None:
+    """An export's engine file as `target`, and beside it the weights that lie apart, which it names."""
+    shutil.copyfile(exported.model, target)
+    if exported.weights:
+        shutil.copyfile(exported.weights, target.with_name(exported.weights.name))
 
 
 def write_build(model: EngineModel, folder: Path) -> None:
     """The ONNX file and the script that builds the plan from it, beside the version folder."""
     build = (folder.parent / BUILD).parent
     build.mkdir()
-    shutil.copyfile(model.file, build / "model.onnx")
-    if model.weights:
-        shutil.copyfile(model.weights, build / model.weights.name)
-    (folder.parent / BUILD).write_text(model.build_script, encoding="utf-8")
+    copy_engine(model.exported, build / "model.onnx")
+    (folder.parent / BUILD).write_text(model.script, encoding="utf-8")
     (folder.parent / BUILD).chmod(0o755)
-    (folder / "README").write_text(f"{model.kind.file} comes here: run ../{BUILD}\n", encoding="utf-8")
+    (folder / "README").write_text(f"{model.engine.file} comes here: run ../{BUILD}\n", encoding="utf-8")
 
 
 def write_ensemble_model(model: EnsembleModel, folder: Path, wiring: Wiring) -> ModelConfig:

@@ -24,7 +24,7 @@ from .problem import (
 )
 
 if TYPE_CHECKING:
-    from tbgen.export.tensorrt.plan_runner import Plan, Profile, TensorSpec
+    from tbgen.backends.plan import Plan, Profile, TensorSpec
 
 Profiles: TypeAlias = "Mapping[int, Profile]"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import PYTHON_BACKENDS
-from tbgen.generator.models.graph import ENGINE_STEPS
 from tbgen.server.bench.statistics import Snapshot
 from tbgen.server.client.connection import Connection
 
@@ -63,7 +63,7 @@ def front_from_server(connection: Connection, model: str, repository: Path | Non
     calls = [step["settings"] for step in steps if "model" in step["settings"]]
     parallel = max((int(settings.get("parallel_calls", 1)) for settings in calls), default=1)
     callees = [callee_part(connection, settings["model"]) for settings in calls]
-    number = next((number for number, step in enumerate(steps) if step["class"] in ENGINE_STEPS), None)
+    number = next((number for number, step in enumerate(steps) if step["class"] in engine_steps()), None)
     return Front(replace(part, parallel_calls=parallel, engine_step=number), callees=callees)
 
 

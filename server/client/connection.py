@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.generator.engines import EACH_GRAPH, ENGINES
+from tbgen.generator.engines.table import ENGINES
+from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.role import FRONT, Role
 
 Json = dict[str, Any]

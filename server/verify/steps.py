@@ -14,8 +14,8 @@ from tbgen.export.exported import Exported
 from tbgen.export.parity.parity import Parity, figure
 from tbgen.export.run import Run
 from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
+from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import config_from_text
-from tbgen.generator.models.graph import ENGINE_STEPS
 from tbgen.server.client.connection import Connection
 
 SHORT = {"question": 16, "candidate_labels": 16}  # characters of what is never cut to fit a model
@@ -72,7 +72,7 @@ def ensemble_parts(config: str) -> list[str]:
 def steps_but_engine(folder: Path) -> Iterator[Any]:
     """The steps of a version folder, None for the BLS call."""
     for row in listing(folder)["steps"]:
-        engine = row["class"] in ENGINE_STEPS
+        engine = row["class"] in engine_steps()
         yield None if engine else step_from_row(row, folder)
 
 

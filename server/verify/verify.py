@@ -14,7 +14,7 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.onnx.export import traced_like
 from tbgen.export.parity.library import Library, refuse_other_ids
-from tbgen.export.parity.parity import Encoder, Parity, engine_run, near_of, parity
+from tbgen.export.parity.parity import Encoder, Parity, near_of, parity
 from tbgen.export.precision.drift import advice
 from tbgen.export.precision.precision import precision_named
 from tbgen.export.ready.onnx_file import export_from_onnx
@@ -25,7 +25,9 @@ from tbgen.export.tokenizers.tokenizer import tokenizer_from_file, written_token
 from tbgen.generator.compare.comparison import STRUCTURAL
 from tbgen.generator.compare.judge import answers_for
 from tbgen.generator.compare.library_answers import Answers
-from tbgen.generator.engines import EACH_GRAPH, ENGINES
+from tbgen.generator.engines.engine import Engine
+from tbgen.generator.engines.table import ENGINES
+from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.presets import source_named
 from tbgen.generator.repository import refuse_without_models
 from tbgen.generator.role import ENGINE, Role, WrittenModel, written_models
@@ -67,6 +69,11 @@ class Scaffold:
     fronts: tuple[str, ...]
     exported: Exported
     settings: Mapping[str, Any]
+
+    @property
+    def row(self) -> Engine:
+        """The row of its engine."""
+        return ENGINES[self.settings["engine"]]
 
     @property
     def special_tokens(self) -> list[str]:
@@ -150,7 +157,7 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
     """
     ready = ready_file(scaffold)
     if named.get("source") is None and ready:
-        if scaffold.exported.model.suffix != ".onnx":
+        if scaffold.exported.made.tensorrt:
             raise UserError(
                 f"{scaffold.engine} was made of the plan {ready}; name its checkpoint, or the ONNX file behind it, "
                 "with --source"
@@ -200,19 +207,19 @@ def check_source(checkpoint: Checkpoint, scaffold: Scaffold) -> None:
 
 
 def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference) -> Comparison:
-    """The engine file, on logits: an ONNX file by ONNX Runtime, a plan by TensorRT on the GPU.
+    """The engine file, on logits, run as its row says.
 
-    Raises CannotRun for a plan that this machine cannot run.
+    Raises CannotRun for one that this machine cannot run, having no GPU.
     """
     exported = scaffold.exported
-    what = "plan" if exported.model.suffix == ".plan" else "file"
+    what = scaffold.row.format.rpartition(" ")[2]  # the file, the plan
     try:
-        run = engine_run(exported)
+        run = scaffold.row.run(exported)
     except UserError as error:
-        if what == "file":
+        if not scaffold.row.on_gpu:
             raise
         raise CannotRun(
-            f"The plan of {scaffold.engine} itself was not run, only what is served: {error.message}"
+            f"The {what} of {scaffold.engine} itself was not run, only what is served: {error.message}"
         ) from error
     encoder = Encoder(exported)
     if reference.library:
@@ -226,7 +233,8 @@ def engine_advice(scaffold: Scaffold, texts: Sequence[str], reference: Reference
 
     It takes minutes: a caller shows what was found before it asks.
     """
-    if reference.library is None or scaffold.exported.model.suffix == ".plan":
+    made = scaffold.exported.made
+    if reference.library is None or made.tensorrt or made.engine:
         return ""
     return drift_advice(reference.library.checkpoint, scaffold.exported, texts, reference.run)
 
@@ -278,5 +286,5 @@ def library_row(scaffold: Scaffold) -> Answers | None:
 
 def compared(road: str, parity: Parity, scaffold: Scaffold) -> Comparison:
     """A comparison with the bounds of the engine's precision."""
-    precision = precision_named(scaffold.exported.made.precision)
-    return Comparison(road, parity, precision.tolerance, precision.agreement)
+    gate = scaffold.row.gate
+    return Comparison(road, parity, gate.tolerance, gate.agreement)

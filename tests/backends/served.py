@@ -22,7 +22,7 @@ from tbgen.export.run import flat_tensors
 from tbgen.export.tasks.table import TASKS
 from tbgen.export.tasks.task import Step
 from tbgen.generator.data_types import NUMPY
-from tbgen.generator.engines import ENGINES
+from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.models.graph import graphs_of, models_of
 from tbgen.generator.models.long_text import task_for
 from tbgen.generator.models.write import write_models
@@ -53,8 +53,7 @@ class Served:
             "m",
             exported,
             task=row,
-            engine="onnx",
-            kind=ENGINES["onnx"],
+            engine=ENGINES["onnx"],
             graphs=self.graphs,
             pre=pre,
             post=post,

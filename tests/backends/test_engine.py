@@ -6,6 +6,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from tbgen.backends import plan_engine
 from tbgen.backends.engine import Engine
 from tbgen.backends.plan_engine import PlanEngine
 
@@ -99,25 +100,22 @@ def test_a_call_is_filled_up_to_a_shape_and_its_answers_are_cut_back() -> None:
     assert seen == [(4, 16)]
 
 
-FAKE_RUNNER = """
-import numpy as np
+class FakeSession:
+    """A plan's session without a GPU."""
 
+    def __init__(self, file: Path, *, device: int, graphs: bool) -> None:
+        self.opened, self.shapes = (file.name, device, graphs), list[tuple[int, ...]]()
 
-class PlanSession:
-    def __init__(self, file, *, device, graphs):
-        self.opened, self.shapes = (file.name, device, graphs), []
-
-    def run(self, tensors):
+    def run(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         self.shapes.append(tensors["input_ids"].shape)
         return {"outputs": tensors["input_ids"].max(axis=1, keepdims=True).astype(np.float32)}
-"""
 
 
 def test_a_plan_in_this_process_is_run_at_its_shapes_on_its_gpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
-    (tmp_path / "plan_runner.py").write_text(FAKE_RUNNER, encoding="utf-8")
+    monkeypatch.setattr(plan_engine, "PlanSession", FakeSession)
     settings = {"inputs": TOKENS, "outputs": {"outputs": ("TYPE_FP32", [1])}, "max_batch_size": 4}
     shapes = [[1, 1, 32, 32], [1, 1, 16, 16], [4, 4, 16, 16]]
     step = PlanEngine(tmp_path, cuda_graphs=True, shapes=shapes, buckets=[16, 32], call_tokens=20, **settings)

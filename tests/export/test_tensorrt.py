@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper
 
+from tbgen.backends.plan import output_spec
+from tbgen.backends.plan_session import shape_of, size_of
 from tbgen.cli.main import main
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.export.exported import Exported, TensorSpec
@@ -25,7 +27,6 @@ from tbgen.export.tensorrt.builder import (
 )
 from tbgen.export.tensorrt.cuda import Gpu, gpu
 from tbgen.export.tensorrt.export import plan_from_export
-from tbgen.export.tensorrt.plan_runner import output_spec, shape_of, size_of
 from tbgen.export.tensorrt.profiles import profile_from_text
 
 FIXED = [profile_from_text("1x128")]

@@ -11,7 +11,7 @@ import torch
 from tbgen.export.families import FAMILIES
 from tbgen.export.layout import LAYOUTS, PACKED, PADDED
 from tbgen.export.tasks.table import TASKS
-from tbgen.generator.engines import EACH_GRAPH, GRAPHS
+from tbgen.generator.graphs import EACH_GRAPH, GRAPHS
 from tests.fidelity.cases import CASES
 from tests.fidelity.cells import CELLS, Cell, Library, measured
 from tests.fidelity.measure import NEAR, Answer, compared

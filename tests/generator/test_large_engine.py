@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
+from tbgen.export.exported import exported_from_folder
 from tbgen.export.onnx import graph_file
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.export.run import onnx_run
-from tbgen.generator.engines import ENGINES
-from tbgen.generator.models.graph import EngineModel
+from tbgen.generator.engines.engine import EngineModel
+from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.models.write import write_build
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.role import ENGINE, Role
@@ -33,19 +35,12 @@ def test_weights_apart_are_brought_along(
     np.testing.assert_allclose(onnx_run(version / "model.onnx")(inputs)["outputs"], whole["outputs"], atol=1e-5)
 
 
-def test_weights_apart_are_there_for_the_build_script(tmp_path: Path) -> None:
+def test_weights_apart_are_there_for_the_build_script(sample_export: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"graph")
     (tmp_path / "model.onnx.data").write_bytes(b"weights")
-    engine = EngineModel(
-        Role("m", ENGINE, "trt_fp32"),
-        ENGINES["trt_fp32"],
-        tmp_path / "model.onnx",
-        {},
-        {},
-        max_batch_size=8,
-        build_script="#!/bin/sh\n",
-        weights=tmp_path / "model.onnx.data",
-    )
+    apart = {"model": tmp_path / "model.onnx", "weights": tmp_path / "model.onnx.data"}
+    exported, role = replace(exported_from_folder(sample_export), **apart), Role("m", ENGINE, "trt_fp32")
+    engine = EngineModel(role, ENGINES["trt_fp32"], exported, {}, {}, max_batch_size=8, script="#!/bin/sh\n")
     (tmp_path / "m_trt_fp32" / "1").mkdir(parents=True)
     write_build(engine, tmp_path / "m_trt_fp32" / "1")
     build = tmp_path / "m_trt_fp32" / "build"

@@ -11,7 +11,7 @@ import pytest
 import tritonclient.http as http
 
 from tbgen.export.tasks.table import TASKS
-from tbgen.generator.engines import ENGINES
+from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.models.graph import models_of
 from tbgen.generator.models.write import write_models
 from tbgen.server.embedded.server import EmbeddedServer
@@ -41,7 +41,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def server(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     place = tmp_path_factory.mktemp("served")
     for task, folder in folders.items():
-        settings: dict[str, Any] = {"task": TASKS[task], "engine": "onnx", "kind": ENGINES["onnx"]}
+        settings: dict[str, Any] = {"task": TASKS[task], "engine": ENGINES["onnx"]}
         models = models_of(task, exported(folder), graphs=("ensemble", "bls"), **settings)
         write_models(models, place / "repository", {})
     with serving(place / "repository", log=place / "log") as running:

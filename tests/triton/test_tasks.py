@@ -18,7 +18,7 @@ from tritonclient.utils import InferenceServerException
 
 from tbgen.backends.chain import chain_parameters, step_from_file
 from tbgen.export.tasks.table import TASKS
-from tbgen.generator.engines import ENGINES
+from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.models.graph import graphs_of, models_of
 from tbgen.generator.models.write import write_models
 from tbgen.server.embedded.server import EmbeddedServer
@@ -98,8 +98,8 @@ def server(exports: Callable[..., Pair], tmp_path_factory: pytest.TempPathFactor
     """One Triton with all tasks, each under its own name."""
     folder = tmp_path_factory.mktemp("tasks")
     for task, case in CASES.items():
-        kind, row = ENGINES["onnx"], TASKS[task]
-        settings: dict[str, Any] = {"task": row, "engine": "onnx", "kind": kind, "graphs": graphs_of(row)}
+        row = TASKS[task]
+        settings: dict[str, Any] = {"task": row, "engine": ENGINES["onnx"], "graphs": graphs_of(row)}
         models = models_of(task, pair_of(exports, task).exported, options=case.options, **settings)
         write_models(models, folder / "repository", {})
     with serving(folder / "repository", log=folder / "log") as running:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.provenance import Build
-from tbgen.export.tensorrt.builder import WORKSPACE
 from tbgen.export.tensorrt.profiles import LEAST_TOKENS, ROWS, Profile, default_profiles
-from tbgen.export.tensorrt.versions import Traits, traits_of
-from tbgen.generator.engines import EngineKind
-from tbgen.generator.releases import Release
+from tbgen.export.tensorrt.versions import WORKSPACE, Traits, traits_of
+from tbgen.generator.engines.engine import Builder, Engine
 
-BUILD = "build/build.sh"  # in the folder of an engine model
+if TYPE_CHECKING:
+    from tbgen.backends.plan import TensorSpec
+    from tbgen.export.exported import Exported
+    from tbgen.generator.releases import Release
+
 SCRIPT = """\
 #!/bin/sh
 # Builds {model}/1/model.plan for this machine's GPU, with the TensorRT of Triton {release}; the server must run both.
@@ -27,19 +29,15 @@ mv build/model.plan 1/model.plan
 """
 
 
-def build_traits(release: Release) -> Traits:
-    """What the TensorRT of a Triton release is like. Raises UserError."""
-    return traits_of(release.tensorrt)
+def onnx_options(engine: Engine, release: Release) -> dict[str, Any]:
+    """Of the ONNX file: its opset, and its precision, the plan's where TensorRT takes its types from the file."""
+    traits = traits_of(release.tensorrt)
+    return {"precision": engine.precision if traits.typed else "fp32", "opset": traits.opset}
 
 
-def onnx_precision(kind: EngineKind, release: Release) -> str:
-    """The precision of the ONNX file: where TensorRT takes its types from the file, the plan's."""
-    return kind.precision if build_traits(release).typed else "fp32"
-
-
-def check_buildable(exported: Exported, kind: EngineKind, release: Release) -> None:
+def check_buildable(exported: Exported, engine: Engine, release: Release) -> None:
     """Raise UserError for an export that the release's TensorRT could not build the wanted plan from."""
-    made, wanted = exported.made, onnx_precision(kind, release)
+    made, wanted = exported.made, onnx_options(engine, release)["precision"]
     if made.tensorrt:
         raise UserError(f"{exported.model.name} is a plan already; leave --build-script out")
     if made.optimized:
@@ -47,18 +45,23 @@ def check_buildable(exported: Exported, kind: EngineKind, release: Release) -> N
     if made.precision != wanted:
         raise UserError(
             f"{exported.model.name} is {made.precision}, and TensorRT {release.tensorrt} needs {wanted} for a "
-            f"{kind.precision} plan: export it with --precision {wanted}"
+            f"{engine.precision} plan: export it with --precision {wanted}"
         )
     if exported.fixed_length:
         raise UserError(f"{exported.model.name} has a fixed length; export it without --fixed-length")
 
 
-def export_to_build(exported: Exported, kind: EngineKind, release: Release) -> Exported:
-    """The record of an ONNX export as that of the plan that will be built from it; its file stays the ONNX file."""
-    profiles = profiles_to_build(exported, build_traits(release))
+def export_to_build(exported: Exported, engine: Engine, release: Release) -> Exported:
+    """The record of an ONNX export as that of the plan that will be built from it; its file stays the ONNX file.
+
+    Raises UserError for one that it could not be built from.
+    """
+    check_buildable(exported, engine, release)
+    traits = traits_of(release.tensorrt)
+    profiles = profiles_to_build(exported, traits)
     build = Build(release.tensorrt, tuple(profiles), triton=release.name)
-    made = replace(exported.made, precision=kind.precision, tensorrt=build)
-    inputs = exported.inputs if build_traits(release).typed else {n: as_int32(s) for n, s in exported.inputs.items()}
+    made = replace(exported.made, precision=engine.precision, tensorrt=build)
+    inputs = exported.inputs if traits.typed else {n: as_int32(s) for n, s in exported.inputs.items()}
     return replace(exported, made=made, inputs=inputs)
 
 
@@ -75,13 +78,13 @@ def as_int32(spec: TensorSpec) -> TensorSpec:
     return replace(spec, dtype="int32") if spec.dtype == "int64" else spec
 
 
-def script_of(model: str, exported: Exported, kind: EngineKind) -> str:
+def script_of(model: str, exported: Exported, engine: Engine) -> str:
     """The shell script that builds the plan of an engine model; empty for a plan that is there."""
     wanted = exported.made.tensorrt
     if wanted is None or not wanted.triton:
         return ""
     profiles = wanted.profiles
-    options = [*precision_options(traits_of(wanted.version), kind), f"--memPoolSize=workspace:{WORKSPACE >> 20}"]
+    options = [*precision_options(traits_of(wanted.version), engine), f"--memPoolSize=workspace:{WORKSPACE >> 20}"]
     for number, profile in enumerate(profiles):
         options.append(
             " ".join([*([f"--profile={number}"] if len(profiles) > 1 else []), *shape_options(exported, profile)])
@@ -89,9 +92,9 @@ def script_of(model: str, exported: Exported, kind: EngineKind) -> str:
     return SCRIPT.format(model=model, release=wanted.triton, options=" \\\n  ".join(options))
 
 
-def precision_options(traits: Traits, kind: EngineKind) -> list[str]:
+def precision_options(traits: Traits, engine: Engine) -> list[str]:
     """How trtexec is told the precision; TF32, its default for FP32, is none."""
-    exact = [] if kind.precision == "fp16" else ["--noTF32"]
+    exact = [] if engine.precision == "fp16" else ["--noTF32"]
     return [*(["--stronglyTyped"] if traits.typed else []), *exact] or ["--fp16"]
 
 
@@ -102,3 +105,12 @@ def shape_options(exported: Exported, profile: Profile) -> list[str]:
         f"--{key}Shapes={','.join(f'{name}:{rows}x{tokens}' for name in exported.inputs)}"
         for key, (rows, tokens) in shapes.items()
     ]
+
+
+BUILDER = Builder(
+    advice="build one on the GPU that will serve it (tbgen export tensorrt), or have a script written that does, with "
+    "--build-script and the Triton release",
+    onnx=onnx_options,
+    planned=export_to_build,
+    script=script_of,
+)

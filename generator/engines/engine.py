@@ -1,0 +1,168 @@
+"""What an engine is: all that tbgen must know of one way to run a model file. Its rows are in table.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tbgen.export.layout import PACKED, PADDED
+from tbgen.export.provenance import ONNX_FILE
+
+if TYPE_CHECKING:  # the table is read for its names, at once
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    from tbgen.export.checkpoint.checkpoint import Checkpoint
+    from tbgen.export.exported import Exported
+    from tbgen.export.precision.precision import Precision
+    from tbgen.export.run import Run
+    from tbgen.generator.check.finding import Finding
+    from tbgen.generator.check.model import Model
+    from tbgen.generator.releases import Release
+    from tbgen.generator.role import Role
+
+BUILD = "build/build.sh"  # in the folder of an engine model whose file is built later
+Tensors = dict[str, tuple[str, list[int]]]
+
+
+@dataclass(frozen=True)
+class EngineModel:
+    """A Triton model that is one engine file.
+
+    script: builds the file later; empty where it is there. warmup: rows and tokens of what Triton sends it at its load.
+    """
+
+    role: Role
+    engine: Engine
+    exported: Exported
+    inputs: Tensors
+    outputs: Tensors
+    max_batch_size: int
+    script: str = ""
+    warmup: Sequence[tuple[int, int]] = ()
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.role.model
+
+
+@dataclass(frozen=True)
+class OwnProcess:
+    """How `--graph single` runs an engine's file: by a step, whose `setting` names the file, and which packages."""
+
+    file: str = "local_engine.py"
+    step: str = "LocalEngine"
+    setting: str = "file"
+    imports: tuple[str, ...] = ("onnxruntime",)
+
+
+@dataclass(frozen=True)
+class Builder:
+    """How an engine's file is built later, where it will be served, instead of exported.
+
+    advice: what to do where it is not there. onnx: precision and opset of the ONNX file that it is built from, as
+    options of the export. planned: the record of that file's export as that of the engine's; raises UserError for one
+    that it cannot be built from. script: the shell script that builds it, of a model's name.
+    """
+
+    advice: str
+    onnx: Callable[[Engine, Release], dict[str, Any]]
+    planned: Callable[[Exported, Engine, Release], Exported]
+    script: Callable[[str, Exported, Engine], str]
+
+
+def expect_onnx(checkpoint: Checkpoint, folder: Path, **options: Any) -> Exported:
+    """What `export_onnx` will make."""
+    from tbgen.export.onnx.export import expected_export
+
+    return expected_export(checkpoint, folder, **options)
+
+
+def export_onnx(checkpoint: Checkpoint, folder: Path, **options: Any) -> Exported:
+    """An ONNX file as every engine of ONNX Runtime runs it."""
+    from tbgen.export.onnx.export import onnx_from_checkpoint
+
+    return onnx_from_checkpoint(checkpoint, folder, **options)
+
+
+def run_onnx(exported: Exported) -> Run:
+    """An ONNX file on the CPU, FP16 rounded as on a GPU."""
+    from tbgen.export.parity.parity import engine_run
+
+    return engine_run(exported)
+
+
+def anything(engine: Engine, exported: Exported) -> None:
+    """No export is refused beyond what every engine refuses."""
+
+
+def as_it_is(config: ModelConfig, model: EngineModel) -> None:
+    """Nothing is added to the config."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One way to run a model file.
+
+    Its file:
+        file, format: its name in a version folder, and what it is. precision, layouts: those that it has, the layout
+        that serves best first. expect, export: what an export from a checkpoint will be, and the export, with the
+        options of `onnx_from_checkpoint`; an engine with an export of its own runs no other file. refuse: raises
+        UserError for an export that it does not run. builder: how it is built later. run: the file as a function.
+        bounds: what it is held to against PyTorch; its precision's if None.
+    In Triton:
+        backend, platform, instances: as a config says them; KIND_GPU: it runs nowhere else. configure: what more its
+        config says. own_tokenizer: its tensors have types and lengths of their own; all other engines of a name share
+        a tokenizer. findings: what `tbgen check` finds in its models beyond its backend's rules.
+    Around it:
+        graph: what measured best (docs/performance.md), for --graph auto. own_process: how --graph single runs it;
+        None: it is not ready before Triton runs. calls: settings of the BLS call. padding_cost: of a padded token
+        beside a real one, in the packed layout. knobs: the values that `tbgen tune` tries, by knob, where they are not
+        those of server/tune/knobs.py; () for what it must leave alone.
+    """
+
+    name: str
+    backend: str
+    platform: str
+    file: str
+    precision: str
+    format: str = ONNX_FILE
+    layouts: tuple[str, ...] = (PACKED, PADDED)
+    expect: Callable[..., Exported] = expect_onnx
+    export: Callable[..., Exported] = export_onnx
+    refuse: Callable[[Engine, Exported], None] = anything
+    builder: Builder | None = None
+    run: Callable[[Exported], Run] = run_onnx
+    bounds: Precision | None = None
+    instances: str = "KIND_AUTO"
+    configure: Callable[[ModelConfig, EngineModel], None] = as_it_is
+    own_tokenizer: bool = False
+    findings: Callable[[Model], Iterator[Finding]] = lambda _: iter(())
+    graph: str = "bls"
+    own_process: OwnProcess | None = OwnProcess()
+    calls: Mapping[str, Any] = field(default_factory=dict)
+    padding_cost: float = 0.1
+    knobs: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on GPUs alone."""
+        return self.instances == "KIND_GPU"
+
+    @property
+    def gate(self) -> Precision:
+        """What its answers are held to."""
+        from tbgen.export.precision.precision import precision_named
+
+        return self.bounds or precision_named(self.precision)
+
+    def mark(self, exported: Exported) -> Exported:
+        """What its export made, said to be its alone where that is one of its own."""
+        return replace(exported, made=replace(exported.made, engine=self.name)) if self.exports_itself else exported
+
+    @property
+    def exports_itself(self) -> bool:
+        """Whether it runs what its own export made, and nothing else."""
+        return self.export is not export_onnx
