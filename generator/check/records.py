@@ -7,6 +7,7 @@ from typing import Any
 
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
+from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.repository import RECORD, read_record
 from tbgen.generator.users import ANSWER
 
@@ -29,6 +30,13 @@ def answers_like_its_neighbours(model: Model, repository: Repository) -> Iterato
             return
 
 
+def findings_of_its_engine(model: Model, _: Repository) -> Iterator[Finding]:
+    """What is particular to the engine whose file the model holds, by its record."""
+    engine = ENGINES.get((read_record(model.folder) or {}).get("settings", {}).get("engine"))
+    if engine and any((model.version_folder(version) / engine.file).exists() for version in model.versions):
+        yield from engine.findings(model)
+
+
 def record_of_front(model: Model, repository: Repository) -> dict[str, Any] | None:
     """The whole record of a model that clients ask; None of engines, of parts of ensembles, of others' models."""
     asked = model.is_ensemble or model.config.backend not in ("onnxruntime", "tensorrt")
@@ -43,4 +51,4 @@ def longest_recorded(model: Model) -> int | None:
     return longest if isinstance(longest, int) else None
 
 
-REPOSITORY_RULES = (answers_like_its_neighbours,)
+REPOSITORY_RULES = (answers_like_its_neighbours, findings_of_its_engine)

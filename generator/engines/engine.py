@@ -107,20 +107,26 @@ class Engine:
     """One way to run a model file.
 
     Its file:
-        file, format: its name in a version folder, and what it is. precision, layouts: those that it has, the layout
-        that serves best first. expect, export: what an export from a checkpoint will be, and the export, with the
-        options of `onnx_from_checkpoint`; an engine with an export of its own runs no other file. refuse: raises
-        UserError for an export that it does not run. builder: how it is built later. run: the file as a function.
-        bounds: what it is held to against PyTorch; its precision's if None.
+        file, format: its name in a version folder, and what it is.
+        precision, layouts: those that it has, the layout that serves best first.
+        expect, export: what a checkpoint's export will be, and the export, with the options of `onnx_from_checkpoint`.
+            An engine with an export of its own, which writes `file`, runs no other's.
+        refuse: raises UserError for an export that it does not run.
+        builder: how its file is built later.
+        run: its file as a function, here.
+        bounds: what it is held to against PyTorch; None: its precision's.
     In Triton:
-        backend, platform, instances: as a config says them; KIND_GPU: it runs nowhere else. configure: what more its
-        config says. own_tokenizer: its tensors have types and lengths of their own; all other engines of a name share
-        a tokenizer. findings: what `tbgen check` finds in its models beyond its backend's rules.
+        backend, platform, instances: as a config says them; KIND_GPU: it runs nowhere else.
+        configure: what more its config says.
+        own_tokenizer: its tensors have types and lengths of their own; the other engines of a name share a tokenizer.
+        findings: what `tbgen check` finds in the models with its file beyond its backend's rules.
     Around it:
-        graph: what measured best (docs/performance.md), for --graph auto. own_process: how --graph single runs it;
-        None: it is not ready before Triton runs. calls: settings of the BLS call. padding_cost: of a padded token
-        beside a real one, in the packed layout. knobs: the values that `tbgen tune` tries, by knob, where they are not
-        those of server/tune/knobs.py; () for what it must leave alone.
+        graph: the one that measured best (docs/performance.md), for --graph auto.
+        own_process: how --graph single runs it; None: its file is not ready before Triton runs.
+        calls: settings of the BLS call.
+        padding_cost: of a padded token beside a real one, in the packed layout, at a width of 768.
+        knobs: the values that `tbgen tune` tries, by knob, where they are not those of server/tune/knobs.py; none for
+            what it must leave alone.
     """
 
     name: str

@@ -10,7 +10,10 @@ from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelDynamicBatching
 
+from tbgen.generator.engines.engine import Engine
+from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.models.config import PYTHON_BACKENDS, config_from_text, text_from_config
+from tbgen.generator.repository import read_record
 from tbgen.server.bench.parts import Front, steps_file
 
 DELAYS = (0, 200, 1000, 4000)  # microseconds
@@ -42,6 +45,12 @@ class Draft:
     def __post_init__(self) -> None:
         self.configs = {name: config_from_text(text) for name, text in self.texts("config.pbtxt").items()}
         self.steps = {name: json.loads(text) for name, text in self.texts("steps.json").items()}
+
+    @property
+    def engine(self) -> Engine | None:
+        """The row of the engine, where tbgen wrote the models."""
+        record = read_record(self.repository / self.front.part.model)
+        return ENGINES.get(record["settings"]["engine"]) if record else None
 
     @property
     def models(self) -> list[str]:
@@ -202,15 +211,10 @@ def call_setting(key: str, default: int) -> tuple[Callable[[Draft], Any], Callab
     return now, turn
 
 
-def has_plan(draft: Draft) -> bool:
-    """Whether an engine takes only the shapes that it was built for."""
-    return any(config.backend == "tensorrt" for config in draft.engines()) or bool(draft.step_settings("shapes"))
-
-
 def multiple(draft: Draft) -> int | None:
-    """The multiple that lengths are rounded up to; None for a fixed length or a plan's own lengths."""
+    """The multiple that lengths are rounded up to; None for a fixed length."""
     buckets = next((settings["buckets"] for settings in draft.step_settings("buckets")), None)
-    return buckets[0] if buckets and len(buckets) > 1 and not has_plan(draft) else None
+    return buckets[0] if buckets and len(buckets) > 1 else None
 
 
 def turn_multiple(draft: Draft, value: int) -> None:
@@ -222,7 +226,7 @@ def turn_multiple(draft: Draft, value: int) -> None:
 def engine_rows(draft: Draft) -> int | None:
     """Most rows of one call of a BLS to its engine."""
     calls = draft.step_settings("model")
-    return calls[0]["max_batch_size"] if calls and not has_plan(draft) else None
+    return calls[0]["max_batch_size"] if calls else None
 
 
 def turn_engine_rows(draft: Draft, value: int) -> None:
@@ -283,6 +287,14 @@ KNOBS = {
     "batch": Knob("preferred_batch_size", preferred_batch, lambda _: BATCHES, turn_preferred_batch),
     "queue delay": Knob("max_queue_delay_microseconds", queue_delay, lambda _: DELAYS, turn_queue_delay),
 }
+
+
+def values_of(name: str, draft: Draft) -> Sequence[Any]:
+    """What to try of a knob: nothing where a repository has no such thing, or where its engine leaves it alone."""
+    if KNOBS[name].now(draft) is None:
+        return ()
+    own = draft.engine.knobs if draft.engine else {}
+    return own[name] if name in own else KNOBS[name].values(draft)
 
 
 def turned(draft: Draft, settings: Settings) -> Draft:

@@ -24,7 +24,7 @@ from tbgen.server.bench.texts import Corpus, requests_from_corpus, text_inputs
 from tbgen.server.bench.wire import REQUESTS
 from tbgen.server.client.client import front_model
 from tbgen.server.client.connection import Connection
-from tbgen.server.tune.knobs import KNOBS, Draft, Settings, turned
+from tbgen.server.tune.knobs import KNOBS, Draft, Settings, turned, values_of
 from tbgen.server.tune.stages import Edits
 
 BETTER = 1.03  # times the best so far: less may be noise
@@ -176,7 +176,7 @@ def search(subject: Subject, stage: Stage, first: Trial, clock: Clock) -> tuple[
         for name, knob in KNOBS.items():
             standing = turned(subject.draft, best.settings)
             now = knob.now(standing)
-            for value in knob.values(standing) if now is not None else ():
+            for value in values_of(name, standing):
                 settings = {**best.settings, name: value}
                 if value == now or any(trial.settings == settings for trial in trials):
                     continue

@@ -17,9 +17,9 @@ from tbgen.server.bench.parts import front_from_server
 from tbgen.server.bench.point import Load, Timing
 from tbgen.server.client.connection import Connection
 from tbgen.server.embedded.server import EmbeddedServer
+from tbgen.server.tune import knobs, tune
 from tbgen.server.tune.knobs import KNOBS, Draft, splits_of, turned
 from tbgen.server.tune.stages import LiveStage, write
-from tbgen.server.tune.tune import tune
 from tests.serving import serving
 
 ENSEMBLE, BLS = "kcbert_onnx_ensemble", "kcbert_onnx_bls"
@@ -127,7 +127,8 @@ def slow_repository(kcbert_server: EmbeddedServer, tmp_path: Path) -> Path:
 
 def test_a_needless_delay_is_found_and_removed(slow_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     delay = replace(KNOBS["queue delay"], values=lambda _: (0,))
-    monkeypatch.setattr(tune, "KNOBS", {"queue delay": delay})
+    for module in (knobs, tune):
+        monkeypatch.setattr(module, "KNOBS", {"queue delay": delay})
     monkeypatch.setattr(tune, "PROOF_ROUNDS", 1)
     quick = ["--concurrency", "1", "--duration", "0.4", "--warmup", "0.1", "--requests", "4"]
     config = slow_repository / BLS / "config.pbtxt"
