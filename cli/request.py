@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.decorators import FC
-from click.shell_completion import CompletionItem
 
 from tbgen.generator.request import FIELDS, OPTIONS, deciding, type_of
 
@@ -65,8 +64,5 @@ def _option(name: str, settings: Mapping[str, Any]) -> Callable[[FC], FC]:
         "multiple": kind.startswith("tuple"),
         "default": default,
         "show_default": default not in (None, ()),
-        "shell_complete": lambda _context, _parameter, begun: [
-            CompletionItem(word) for word in option.choices if word.startswith(begun)
-        ],
     }
     return click.option(f"{flag}/--no-{name}" if kind == "bool" else flag, name, **(own | dict(settings)))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.layout import LAYOUTS
-from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import AUTO, GRAPHS
 
 LONG_TEXTS = ("truncate", "reject", "windows")
@@ -24,7 +23,7 @@ class Option:
     """How a field of a request is said on the command line and in a recipe, and what it decides.
 
     flag: its spelling, where that is not the field's name.
-    choices: all words that it takes, where they can be listed; the error calls one of them a `noun`, or as the field.
+    choices: all words that it takes, where that is known here; the error calls one of them a `noun`, or as the field.
     least: the smallest number that it takes.
     place: it is a path, in a recipe relative to that; or a name.
     decides: `source`, where the models come from; `answers`; `files`, which models and files there are; or `serving`.
@@ -78,7 +77,7 @@ class Request:
     labels: tuple[str, ...] = _option(
         "Name of a class, in the order of the logits; repeatable.", (), flag="--label", decides="answers"
     )
-    engine: str = _option("How Triton runs the model.", "onnx", choices=ENGINES)
+    engine: str = _option("How Triton runs the model.", "onnx")
     graph: str = _option(
         "ensemble, bls, both, single (one Python model that runs the engine itself), or auto: the engine's best.",
         "both",

@@ -80,6 +80,8 @@ def check_words(request: Request) -> None:
         raise UserError(
             f"{request.name!r} cannot name a model: use letters, digits, '_', '-' and '.', a letter or digit first"
         )
+    if request.engine not in ENGINES:
+        raise NoSuchName("engine", request.engine, list(ENGINES))
     check_long_text(request.long_text)
     for name, option in OPTIONS.items():
         word = getattr(request, name)
