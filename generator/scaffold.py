@@ -25,11 +25,9 @@ from tbgen.generator.steps.plugins import with_step_files
 from tbgen.generator.users import answering_otherwise, refuse_to_change_for_others
 from tbgen.generator.version import version
 
-# The order of settings in records, of those that had been there first: the bytes of a model folder stay as they were.
-RECORDED = (
-    *("task", "engine", "graph", "labels", "fixed_length", "layout", "vendor", "platform", "pre", "post", "steps"),
-    *("options", "long_text", "cache", "warmup", "build_script"),
-)
+# The settings that a record keeps: not where a source lies on one machine; in an order that keeps the records' bytes.
+FIRST = ("task", "engine", "graph", "labels", "fixed_length", "layout", "vendor", "platform", "pre", "post", "steps")
+SETTINGS = tuple(name for name in dict.fromkeys((*FIRST, *OPTIONS)) if name not in deciding("source"))
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def record_of(composition: Composition) -> dict[str, Any]:
     record = export_record(exported)
     del record["parity"]
     record["made"].pop("chosen", None)  # words about the rest of this record
-    settings = {name: getattr(request, name) for name in (*RECORDED, *OPTIONS) if name not in deciding("source")}
+    settings = {name: getattr(request, name) for name in SETTINGS}
     settings |= {
         "task": composition.task,
         "labels": list(exported.labels),
