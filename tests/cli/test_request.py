@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,15 @@ def test_every_field_is_an_option_of_both_commands_and_a_key_of_recipes() -> Non
         assert theirs[name].help == its[name].help == OPTIONS[name].help
         assert theirs[name].opts == its[name].opts
     assert [name for name in theirs if name in names] == [name for name in its if name in names] == [*OPTIONS]
+
+
+def test_the_help_of_both_commands_imports_nothing_that_takes_long() -> None:
+    code = (
+        "import sys, tbgen.cli.init, tbgen.cli.scaffold\n"
+        "print({'google', 'huggingface_hub', 'numpy', 'onnx', 'rich', 'torch', 'transformers'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("command", [scaffold, init])
