@@ -83,10 +83,12 @@ def bench(names: tuple[str, ...], as_json: bool, html: Path | None, **options: A
     from rich.console import Console
 
     from tbgen.cli.show_bench import show
-    from tbgen.server.bench.page import page_from_report
+    from tbgen.server.bench.page import check_packages, page_from_report
     from tbgen.server.bench.report import json_from_report
 
     progress = Console(stderr=True)
+    if html:
+        check_packages()
     report = run(names, options, progress)
     if html:
         html.write_text(page_from_report(report), encoding="utf-8")

@@ -4,117 +4,88 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from html import escape
+from pathlib import Path
 
+from tbgen.export.errors import require
 from tbgen.server.bench.padding import Lengths
-from tbgen.server.bench.plots import Series, length_plot, rate_plot, series_from_points, stage_plot
+from tbgen.server.bench.plots import STYLE, length_plot, rate_plot, series_from_points, stage_plot
 from tbgen.server.bench.point import Point
 from tbgen.server.bench.report import labels, milliseconds, padding_text, remarks, wrong, wrong_sentences
 from tbgen.server.bench.stages import ABOUT, NAMES
-from tbgen.server.bench.style import STYLE
 from tbgen.server.bench.sweep import Report
 
+TEMPLATE = Path(__file__).with_name("page.html")
 WIDE, NARROW = 540.0, 300.0  # pixels that a plot gets on a desktop and on a phone
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-LENGTH_LEGEND = '<span class="key edge">length that texts are padded to</span><span class="key average">mean</span>'
 
 Rows = list[list[str]]
 
 
+def check_packages() -> None:
+    """Raise MissingExtra where a page cannot be made, which should be known before anything is measured."""
+    for package in ("jinja2", "matplotlib"):
+        require(package, extra="report")
+
+
 def page_from_report(report: Report) -> str:
-    """The whole page."""
-    models = ", ".join(dict.fromkeys(point.model for point in report.points))
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en">',
-            '<head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f"<title>tbgen bench: {escape(models)}</title>",
-            f"<style>{STYLE}</style></head>",
-            f"<body><main>{''.join(sections(report, models))}</main></body>",
-            "</html>\n",
-        ]
+    """The whole page. Raises MissingExtra."""
+    jinja = require("jinja2", extra="report")
+    names, series = labels(report.points), series_from_points(report.points)
+    models = list(dict.fromkeys(point.model for point in report.points))
+    seen = [stage for stage in NAMES if any(point.split and stage in point.split.stages for point in report.points)]
+    template = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        TEMPLATE.read_text(encoding="utf-8")
+    )
+    return template.render(
+        models=", ".join(models),
+        report=report,
+        tiles=tiles(report, names),
+        remarks=remark_items(report, names),
+        rates=drawn(partial(rate_plot, series)),
+        series=series,
+        lengths=[(title, drawn(partial(length_plot, lengths))) for title, lengths in different_lengths(report)],
+        stages=drawn(partial(stage_plot, report.points, names)),
+        about={stage: ABOUT[stage] for stage in seen},
+        tables=[
+            ("Rates and latencies", rate_rows(report.points, names)),
+            ("Where the time of an average request goes, in ms", stage_rows(report.points, names)),
+            *(
+                (f"{model}: texts an execution, share of the time busy", model_rows(report.points, names, model))
+                for model in models
+            ),
+        ],
+        how=how(report),
     )
 
 
-def sections(report: Report, models: str) -> Iterator[str]:
-    """The parts of the page from top to bottom."""
-    names, series = labels(report.points), series_from_points(report.points)
-    about = f"Triton {report.triton} · {report.processor}, {report.cores} cores · {report.corpus} · {report.taken}"
-    yield f"<header><h1>{escape(models)}</h1><p>{escape(about)}</p></header>"
-    yield f'<div class="tiles">{"".join(tiles(report, names))}</div>'
-    yield f'<ul class="remarks">{"".join(remark_items(report, names))}</ul>'
-    yield '<div class="plots"><div>'
-    yield figure("Throughput against latency", lambda width: rate_plot(series, width), rate_legend(series))
-    for title, lengths in different_lengths(report):
-        yield figure(title, partial(length_plot, lengths), LENGTH_LEGEND)
-    yield "</div><div>"
-    yield figure("Where the time goes", lambda width: stage_plot(report.points, names, width), stage_legend(report))
-    yield "</div></div>"
-    yield table("Rates and latencies", rate_rows(report.points, names))
-    yield table("Where the time of an average request goes, in ms", stage_rows(report.points, names))
-    for model in dict.fromkeys(point.model for point in report.points):
-        yield table(f"{model}: texts an execution, share of the time busy", model_rows(report.points, names, model))
-    yield f"<footer>{''.join(f'<p>{escape(sentence)}</p>' for sentence in how(report))}</footer>"
+def drawn(draw: Callable[[float], str]) -> dict[str, str]:
+    """A plot, drawn once for desktops and once for phones; the page shows the one that fits."""
+    with require("matplotlib", extra="report").rc_context(STYLE):
+        return {"wide": draw(WIDE), "narrow": draw(NARROW)}
 
 
-def tiles(report: Report, names: Sequence[str]) -> Iterator[str]:
-    """The figures that are looked at first."""
+def tiles(report: Report, names: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+    """The figures that are looked at first: name, value, note, CSS class."""
     named = list(zip(report.points, names, strict=True))
     best, best_name = max(named, key=lambda pair: pair[0].texts_per_s)
-    yield tile("most texts a second", f"{best.texts_per_s:,.0f}", best_name)
+    yield "most texts a second", f"{best.texts_per_s:,.0f}", best_name, ""
     answered = [pair for pair in named if pair[0].latency]
     if answered:
         quickest, name = min(answered, key=lambda pair: pair[0].latency["p50"])
-        yield tile("lowest p50", f"{milliseconds(quickest.latency['p50'])} ms", name)
-        yield tile("p99 at most texts", f"{milliseconds(best.latency.get('p99'))} ms", best_name)
-    yield tile("padding", padding_text(best), "padded / real tokens - 1")
-    yield tile("wrong answers", str(report.wrong), "failed, changed or refused", "bad" if report.wrong else "good")
+        yield "lowest p50", f"{milliseconds(quickest.latency['p50'])} ms", name, ""
+        yield "p99 at most texts", f"{milliseconds(best.latency.get('p99'))} ms", best_name, ""
+    yield "padding", padding_text(best), "padded / real tokens - 1", ""
+    yield "wrong answers", str(report.wrong), "failed, changed or refused", "bad" if report.wrong else "good"
 
 
-def tile(name: str, value: str, note: str, css: str = "") -> str:
-    return (
-        f'<div class="tile"><span>{escape(name)}</span><b class="{css}">{escape(value)}</b><i>{escape(note)}</i></div>'
-    )
-
-
-def remark_items(report: Report, names: Sequence[str]) -> Iterator[str]:
-    """What a reader must know, then each thing that went wrong."""
-    for weight, sentence in remarks(report):
-        yield f'<li class="{weight}">{escape(sentence)}</li>'
+def remark_items(report: Report, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What a reader must know, then each thing that went wrong: its weight and a sentence."""
+    yield from remarks(report)
     for texts in report.texts:
         for sentence, count in texts.refused.items():
-            yield f'<li class="bad">{escape(f"{texts.model}: {count} x refused: {sentence}")}</li>'
+            yield "bad", f"{texts.model}: {count} x refused: {sentence}"
     for name, point in zip(names, report.points, strict=True):
         for sentence in wrong_sentences(point):
-            yield f'<li class="bad">{escape(f"{name}: {sentence}")}</li>'
-
-
-def figure(title: str, draw: Callable[[float], str], legend: str) -> str:
-    """A plot, drawn once for desktops and once for phones; the page shows the one that fits."""
-    return (
-        f'<figure><h2>{escape(title)}</h2><div class="legend">{legend}</div>'
-        f'<div class="wide">{draw(WIDE)}</div><div class="narrow">{draw(NARROW)}</div></figure>'
-    )
-
-
-def rate_legend(series: Sequence[Series]) -> str:
-    """Which colour is which model and protocol, which line which quantile."""
-    keys = "".join(
-        f'<span class="key" style="--key: var(--{each.colour})">{escape(each.name)}</span>' for each in series
-    )
-    return keys + '<span class="key solid">p50, with the number of clients</span><span class="key dashed">p99</span>'
-
-
-def stage_legend(report: Report) -> str:
-    """The stages that occur, each with what it means."""
-    seen = [name for name in NAMES if any(point.split and name in point.split.stages for point in report.points)]
-    return "".join(
-        f'<span class="key" style="--key: var(--{name})" title="{escape(ABOUT[name])}">{name}</span>' for name in seen
-    )
+            yield "bad", f"{name}: {sentence}"
 
 
 def different_lengths(report: Report) -> Iterator[tuple[str, Lengths]]:
@@ -130,23 +101,6 @@ def different_lengths(report: Report) -> Iterator[tuple[str, Lengths]]:
 def same_lengths(one: Lengths, other: Lengths) -> bool:
     """Whether two models see the same tokens in the same buckets."""
     return one.buckets == other.buckets and one.tokens.tolist() == other.tokens.tolist()
-
-
-def table(title: str, rows: Rows) -> str:
-    """A table that scrolls sideways by itself where it is too wide; the first row is its head."""
-    head, *body = (["".join(f"<{tag}>{cell}</{tag}>" for cell in row)] for tag, row in tagged(rows))
-    lines = "".join(f"<tr>{''.join(row)}</tr>" for row in body)
-    return (
-        f"<section><h2>{escape(title)}</h2>"
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{"".join(head)}</tr></thead><tbody>{lines}</tbody></table>'
-        "</div></section>"
-    )
-
-
-def tagged(rows: Rows) -> Iterator[tuple[str, list[str]]]:
-    """Each row with the tag of its cells, the cells escaped."""
-    for number, row in enumerate(rows):
-        yield "td" if number else "th", [escape(cell) for cell in row]
 
 
 def rate_rows(points: Sequence[Point], names: Sequence[str]) -> Rows:

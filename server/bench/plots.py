@@ -1,27 +1,49 @@
-"""The plots of a report as inline SVG: throughput against latency, stage split, length histogram with buckets.
+"""The plots of a report as inline SVG, drawn by matplotlib: throughput against latency, stages, lengths with buckets.
 
-Colours are CSS variables of the page, so that a plot follows its light or dark scheme. Each plot is drawn for a given
-width in pixels: text stays legible on a phone because a phone gets a narrower drawing, not a scaled one.
+Each plot is drawn for a given width in pixels: text stays legible on a phone because a phone gets a narrower drawing,
+not a scaled one. Colours become CSS variables of the page, so that a plot follows its light or dark scheme.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from io import StringIO
+from typing import Any
 
 import numpy as np
 
+from tbgen.export.errors import require
 from tbgen.server.bench.padding import Lengths
 from tbgen.server.bench.point import Point
 from tbgen.server.bench.report import histogram, milliseconds
 from tbgen.server.bench.stages import NAMES
 
-Scale = Callable[[float], float]
-
-LEFT, RIGHT, TOP, BOTTOM = 54, 24, 26, 40
-CHARACTER = 6.6  # pixels, of the font that the page gives plots
+# A variable of the page's style -> the colour that stands for it until the drawing is text.
+SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
+VARIABLES = ("ink", "soft", "grid", "paper", "bad", "bar", "on", *SERIES, *NAMES)
+COLOURS = {name: f"#0000{number:02x}" for number, name in enumerate(VARIABLES)}
+STYLE = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "tbgen",
+    "font.size": 12,
+    "text.color": COLOURS["ink"],
+    "axes.labelcolor": COLOURS["soft"],
+    "axes.edgecolor": COLOURS["grid"],
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": COLOURS["grid"],
+    "xtick.color": COLOURS["grid"],
+    "ytick.color": COLOURS["grid"],
+    "xtick.labelcolor": COLOURS["ink"],
+    "ytick.labelcolor": COLOURS["ink"],
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
 
 
 @dataclass(frozen=True)
@@ -34,9 +56,6 @@ class Series:
     points: Sequence[Point]
 
 
-SERIES_COLOURS = ("s0", "s1", "s2", "s3", "s4", "s5")  # variables of the page's style
-
-
 def series_from_points(points: Sequence[Point]) -> list[Series]:
     """One series for each model, protocol and kind of loop; their names leave out what all have in common."""
     keys = dict.fromkeys((point.model, point.load.protocol, point.load.rate is None) for point in points)
@@ -46,168 +65,91 @@ def series_from_points(points: Sequence[Point]) -> list[Series]:
         words = [*([model] if len(models) > 1 else []), *([protocol] if len(protocols) > 1 else [])]
         found = [p for p in points if (p.model, p.load.protocol, p.load.rate is None) == (model, protocol, closed)]
         name = " ".join([*words, "closed loop" if closed else "open loop"])
-        series.append(Series(name, SERIES_COLOURS[number % len(SERIES_COLOURS)], closed, found))
+        series.append(Series(name, SERIES[number % len(SERIES)], closed, found))
     return series
 
 
-def svg(width: float, height: float, label: str, marks: Iterable[str]) -> str:
-    """A drawing of a fixed size in pixels, with a text for those who cannot see it."""
-    inside = "".join(marks)
-    return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="img"'
-        f' aria-label="{escape(label)}">{inside}</svg>'
-    )
+def canvas(width: float, height: float, x: str, y: str) -> tuple[Any, Any]:
+    """A figure of that many pixels, and its axes with the names of their units."""
+    figures = require("matplotlib.figure", extra="report")
+    figure = figures.Figure((width / 72, height / 72), 72, layout="constrained")
+    return figure, figure.add_subplot(xlabel=x, ylabel=y)
 
 
-def text(x: float, y: float, words: str, *, anchor: str = "start", css: str = "") -> str:
-    """A piece of text."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{css}">{escape(words)}</text>'
-
-
-def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
-    """A straight line."""
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>'
-
-
-def rectangle(x: float, y: float, width: float, height: float, colour: str, title: str) -> str:
-    """A filled rectangle that says its value when pointed at."""
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}"'
-        f' fill="var(--{colour})"><title>{escape(title)}</title></rect>'
-    )
-
-
-def ticks(most: float, count: int = 5) -> list[float]:
-    """Round numbers from 0 to at least `most`."""
-    step = 10 ** math.floor(math.log10(max(most, 1e-9) / count))
-    step = next(step * factor for factor in (1, 2, 5, 10) if step * factor * count >= most)
-    return [number * step for number in range(math.ceil(most / step - 1e-9) + 1)]
-
-
-def log_ticks(least: float, most: float) -> list[float]:
-    """1, 2, 5, 10, ... that enclose the range; only powers of ten where there would be more than eight."""
-    decades = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
-    for factors in ((1, 2, 5), (1,)):
-        all_of_them = [factor * 10.0**decade for decade in decades for factor in factors]
-        start = max(number for number, at in enumerate(all_of_them) if at <= least)
-        end = min((number for number, at in enumerate(all_of_them) if at >= most), default=len(all_of_them) - 1)
-        if end - start < 8:
-            break
-    return all_of_them[start : end + 1]
+def svg(figure: Any, label: str) -> str:
+    """The drawing, with a text for those who cannot see it."""
+    text = StringIO()
+    figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    _, _, drawn = text.getvalue().partition("<svg ")
+    size = re.search(r'viewBox="[^"]*"', drawn)
+    assert size
+    inside = drawn[drawn.index(">") + 1 :].replace("xlink:href", "href")
+    for name, colour in COLOURS.items():
+        inside = inside.replace(colour, f"var(--{name})")
+    return f'<svg {size[0]} role="img" aria-label="{escape(label)}">{inside}'
 
 
 def rate_plot(series: Sequence[Series], width: float) -> str:
     """Throughput against latency: p50 as a line through the loads, p99 dashed above it."""
-    height = 300.0
-    points = [point for each in series for point in each.points if point.latency]
-    if not points:
+    if not any(point.latency for each in series for point in each.points):
         return "<p>No request was answered within a measured window.</p>"
-    x_ticks = ticks(max(point.texts_per_s for point in points), 4 if width < 400 else 6)
-    y_ticks = log_ticks(
-        min(p.latency["p50"] for p in points), max(p.latency.get("p99", p.latency["p50"]) for p in points)
-    )
-    low, high = math.log(y_ticks[0]), math.log(y_ticks[-1] if len(y_ticks) > 1 else y_ticks[0] * 10)
-
-    def x(value: float) -> float:
-        return LEFT + value / x_ticks[-1] * (width - LEFT - RIGHT)
-
-    def y(value: float) -> float:
-        return height - BOTTOM - (math.log(value) - low) / (high - low) * (height - TOP - BOTTOM)
-
-    marks = [*axes(x_ticks, y_ticks, x, y, width, height), text(LEFT - 6, 12, "ms", css="unit", anchor="end")]
-    marks.append(text(width - RIGHT, height - 6, "texts/s", css="unit", anchor="end"))
+    figure, axes = canvas(width, 300, "texts/s", "ms")
     for each in series:
-        marks += series_marks(each, x, y, width)
-    return svg(width, height, "Throughput against latency", marks)
-
-
-def axes(
-    x_ticks: Sequence[float], y_ticks: Sequence[float], x: Scale, y: Scale, width: float, height: float
-) -> Iterable[str]:
-    """Grid lines with their numbers."""
-    for value in x_ticks:
-        yield line(x(value), TOP, x(value), height - BOTTOM, "grid")
-        yield text(x(value), height - BOTTOM + 16, f"{value:,g}", anchor="middle")
-    for value in y_ticks:
-        yield line(LEFT, y(value), width - RIGHT, y(value), "grid")
-        yield text(LEFT - 6, y(value) + 4, f"{value:,g}", anchor="end")
-
-
-def series_marks(each: Series, x: Scale, y: Scale, width: float) -> Iterable[str]:
-    """Both lines of a series, its points, and at each the load."""
-    found = [point for point in each.points if point.latency]
-    for quantile, css in (("p99", "dashed"), ("p50", "solid")):
-        known = [point for point in found if quantile in point.latency]
-        path = " ".join(f"{x(p.texts_per_s):.1f},{y(p.latency[quantile]):.1f}" for p in known)
-        if each.closed and len(known) > 1:
-            yield f'<polyline points="{path}" class="{css}" stroke="var(--{each.colour})"/>'
-        for point in known:
-            time = f"{quantile} {milliseconds(point.latency[quantile])} ms"
-            title = f"{each.name}, {point.load.label}: {point.texts_per_s:,.1f} texts/s, {time}"
-            yield mark(x(point.texts_per_s), y(point.latency[quantile]), each, quantile, title)
-    for point in found:
-        label = str(point.load.clients) if each.closed else point.load.label
-        at = x(point.texts_per_s)
-        inside = at + 8 + len(label) * CHARACTER < width
-        yield text(at + (7 if inside else -7), y(point.latency["p50"]) + 13, label, anchor="start" if inside else "end")
-
-
-def mark(x: float, y: float, each: Series, quantile: str, title: str) -> str:
-    """A point: round for closed loops, square for open ones; p99 is hollow."""
-    fill = f"var(--{each.colour})" if quantile == "p50" else "var(--paper)"
-    style = f'fill="{fill}" stroke="var(--{each.colour})" class="mark"'
-    if each.closed:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" {style}><title>{escape(title)}</title></circle>'
-    return f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8" {style}><title>{escape(title)}</title></rect>'
+        found, colour = [point for point in each.points if point.latency], COLOURS[each.colour]
+        for quantile, dashes, fill in (("p99", "--", COLOURS["paper"]), ("p50", "-", colour)):
+            known = [point for point in found if quantile in point.latency]
+            axes.plot(
+                [point.texts_per_s for point in known],
+                [point.latency[quantile] for point in known],
+                dashes if each.closed else "",
+                marker="o" if each.closed else "s",
+                color=colour,
+                markerfacecolor=fill,
+            )
+        for point in found:
+            words = str(point.load.clients) if each.closed else point.load.label
+            axes.annotate(words, (point.texts_per_s, point.latency["p50"]), (5, -13), textcoords="offset points")
+    axes.set(yscale="log", xlim=(0, None))
+    axes.yaxis.set_major_locator(require("matplotlib.ticker", extra="report").LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    axes.margins(y=0.15)
+    return svg(figure, "Throughput against latency")
 
 
 def stage_plot(points: Sequence[Point], names: Sequence[str], width: float) -> str:
-    """One bar a load, divided as the time of its average request is; the time itself at the right."""
+    """One bar a load, divided as the time of its average request is; the time itself above its end."""
     rows = [(name, point.split.stages) for name, point in zip(names, points, strict=True) if point.split]
     if not rows:
         return "<p>Triton counted no request of this model.</p>"
-    row, bar, right = 40, 16, 74
-    marks = []
-    for number, (name, stages) in enumerate(rows):
-        top, total, at = number * row, sum(stages.values()), 0.0
-        marks.append(text(0, top + 13, name))
-        marks.append(text(width, top + 13, f"{milliseconds(total)} ms", anchor="end", css="unit"))
+    figure, axes = canvas(width, 40 * len(rows) + 12, "", "")
+    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.3, -0.7))
+    axes.set_axis_off()
+    for row, (name, stages) in enumerate(rows):
+        total, at = sum(stages.values()), 0.0
+        axes.text(0, row - 0.32, name)
+        axes.text(1, row - 0.32, f"{milliseconds(total)} ms", ha="right", color=COLOURS["soft"])
         for stage in NAMES:
             share = stages.get(stage, 0.0) / total
-            title = f"{name}: {stage} {milliseconds(stages.get(stage, 0.0))} ms ({share:.0%})"
-            if share:
-                marks.append(rectangle(at, top + 18, share * width - 1, bar, stage, title))
-            if share * width > right / 2:
-                marks.append(text(at + share * width / 2, top + 30, f"{share:.0%}", anchor="middle", css="on"))
-            at += share * width
-    return svg(width, len(rows) * row, "Where the time of an average request goes", marks)
+            axes.barh(row, share, 0.4, at, color=COLOURS[stage])
+            if share * width > 37:
+                axes.text(at + share / 2, row, f"{share:.0%}", ha="center", va="center", size=11, color=COLOURS["on"])
+            at += share
+    return svg(figure, "Where the time of an average request goes")
 
 
 def length_plot(lengths: Lengths, width: float) -> str:
     """Texts by tokens; the lengths that they are padded to as lines, or as ticks where there are many."""
-    height = 240.0
     size, counts = histogram(lengths.tokens)
-    y_ticks, most = ticks(max(counts), 4), len(counts) * size
-
-    def x(value: float) -> float:
-        return LEFT + value / most * (width - LEFT - RIGHT)
-
-    def y(value: float) -> float:
-        return height - BOTTOM - value / y_ticks[-1] * (height - TOP - BOTTOM)
-
-    x_ticks = [value for value in ticks(most, 4 if width < 400 else 7) if value <= most]
-    marks = list(axes(x_ticks, y_ticks, x, y, width, height))
-    for number, count in enumerate(counts):
-        title = f"{number * size + 1} to {(number + 1) * size} tokens: {count} texts"
-        marks.append(
-            rectangle(x(number * size), y(count), x(size) - LEFT - 1, height - BOTTOM - y(count), "bar", title)
-        )
-    edges = [bucket for bucket in lengths.buckets if bucket <= most]
-    top = TOP if len(edges) <= 12 else height - BOTTOM - 7
-    marks += [line(x(edge), top, x(edge), height - BOTTOM, "bucket") for edge in edges]
+    figure, axes = canvas(width, 240, "tokens", "texts")
+    axes.bar(np.arange(len(counts)) * size, counts, 0.95 * size, align="edge", color=COLOURS["bar"])
+    edges = [bucket for bucket in lengths.buckets if bucket <= len(counts) * size]
+    for edge in edges:
+        axes.axvline(edge, ymax=1 if len(edges) <= 12 else 0.04, color=COLOURS["soft"], linewidth=0.8)
     mean = float(np.mean(lengths.tokens))
-    marks.append(line(x(mean), TOP, x(mean), height - BOTTOM, "mean"))
-    marks.append(text(min(x(mean) + 5, width - 80), TOP + 10, f"mean {mean:.1f}"))
-    marks.append(text(LEFT - 6, 12, "texts", css="unit", anchor="end"))
-    marks.append(text(width - RIGHT, height - 6, "tokens", css="unit", anchor="end"))
-    return svg(width, height, "Texts by their number of tokens", marks)
+    axes.axvline(mean, color=COLOURS["bad"])
+    axes.annotate(
+        f"mean {mean:.1f}", (mean, 1), (5, -12), xycoords=("data", "axes fraction"), textcoords="offset points"
+    )
+    axes.set_xlim(0, len(counts) * size)
+    return svg(figure, "Texts by their number of tokens")
