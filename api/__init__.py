@@ -101,7 +101,7 @@ def infer(name: str, texts: Iterable[str], *, url: str | None = None) -> list[di
     """The answers of a served model to texts: for each, output name -> text, number, or a list of them.
 
     name: a model, or the name given to scaffold when one front model of it is ready.
-    url: of the server, localhost:8001 unless named.
+    url: grpc://HOST:PORT, http://HOST:PORT, HOST:PORT or PORT; grpc://localhost:8001 unless named.
     Raises UserError: no server, no such model, not ready, takes other inputs, refuses a text.
     """
     from tbgen.server.client.client import infer

@@ -29,7 +29,7 @@ def rows() -> list[Row]:
         commands = {
             "bare": [sys.executable, "-c", "pass"],
             "help": [*TBGEN, "--help"],
-            "scaffold": [*TBGEN, "scaffold", "kcbert", "--source", str(export), "-o", str(repository)],
+            "scaffold": [*TBGEN, "scaffold", "kcbert", "--source", str(export), "-r", str(repository)],
         }
         times: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(RUNS + 1):

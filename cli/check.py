@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.repository import ModelRepository
+from tbgen.cli.options import json_option, repository_argument, url_option
+from tbgen.cli.show import output, report
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from tbgen.generator.check.finding import Finding
     from tbgen.server.deploy.live_check import LiveCheck
 
@@ -27,71 +24,54 @@ WORDS = {
 }
 
 
-@click.command(short_help="Find what Triton would refuse in a model repository, without a server.")
-@click.argument("repository", type=ModelRepository(), default="model_repository")
+@click.command()
+@repository_argument
 @click.option(
     "--triton", "release", metavar="RELEASE", help="Container tag of the Triton that is to load it, as 24.10."
 )
 @click.option("--live", is_flag=True, help="Then ask a running server for these models, in Korean with emoji.")
-@click.option(
-    "--url", help="With --live: host:port of the server. Default: localhost:8001, with --http localhost:8000."
-)
-@click.option("--http", is_flag=True, help="With --live: use HTTP instead of gRPC.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-@click.pass_context
-def check(
-    context: click.Context,
-    repository: Path,
-    release: str | None,
-    live: bool,
-    url: str | None,
-    http: bool,
-    as_json: bool,
-) -> None:
-    """Check REPOSITORY (default: model_repository) by Triton's own rules, without a server and without loading weights.
-
-    Any model repository will do, hand-written ones too. With --triton, also what that release knows: config fields,
-    opset and IR version of its ONNX Runtime, its TensorRT. With --live, also whether a running server has the
-    models ready, and what those of which an item is known answer. Exits with 1 when a model will not load or fails.
+@url_option("With --live; default: grpc://localhost:8001.")
+@json_option
+def check(repository: Path, release: str | None, live: bool, url: str | None) -> None:
+    """REPOSITORY, by default model_repository, may be any model repository, hand-written ones too; no weights are
+    loaded. With --triton, also what that release knows: config fields, opset and IR version of its ONNX Runtime, its
+    TensorRT. With --live, also whether a running server has the models ready, and what those of which an item is known
+    answer. Exits with 1 when a model will not load or fails.
     """
-    from rich.console import Console
-
     from tbgen.generator.check.check import check_repository
 
-    if (url or http) and not live:
-        raise click.UsageError("--url and --http name the server of --live; add --live")
+    if url and not live:
+        raise click.UsageError("--url names the server of --live; add --live")
     began = time.perf_counter()
     findings = check_repository(repository, release=release)
     seconds = time.perf_counter() - began
-    served = ask(repository, url, "http" if http else "grpc") if live else None
+    served = ask(repository, url) if live else None
     findings += served.findings if served else ()
     errors = sum(finding.severity == "error" for finding in findings)
-    if as_json:
-        click.echo(json.dumps(report(findings, served), ensure_ascii=False, indent=2))
-    else:
-        console = Console()
-        if findings:
-            show(console, findings)
+
+    def draw() -> None:
+        console = output()
+        print_findings(findings)
         models = sum(entry.is_dir() for entry in repository.iterdir())
         console.print(f"{models} models, {errors} errors, {len(findings) - errors} warnings, {seconds:.2f} s")
         if served:
-            console.print(f"Ready on the server: {', '.join(served.ready) or 'none'}", highlight=False)
-            console.print(
-                f"Asked in Korean with emoji, and answered: {', '.join(served.answered) or 'none'}", highlight=False
-            )
-    context.exit(1 if errors else 0)
+            console.print(f"Ready on the server: {', '.join(served.ready) or 'none'}")
+            console.print(f"Asked in Korean with emoji, and answered: {', '.join(served.answered) or 'none'}")
+
+    report(record_of(findings, served), draw)
+    raise click.exceptions.Exit(1 if errors else 0)
 
 
-def ask(repository: Path, url: str | None, protocol: str) -> LiveCheck:
+def ask(repository: Path, url: str | None) -> LiveCheck:
     """What a running server makes of the models; imported here, so that the offline check stays quick."""
     from tbgen.server.client.connection import Connection
     from tbgen.server.deploy.live_check import check_live
 
-    with Connection(url, protocol) as connection:
+    with Connection(url) as connection:
         return check_live(repository, connection)
 
 
-def report(findings: Sequence[Finding], served: LiveCheck | None = None) -> dict[str, Any]:
+def record_of(findings: Sequence[Finding], served: LiveCheck | None = None) -> dict[str, Any]:
     """The findings as plain values, and with a server what it serves."""
     rows = [
         {
@@ -109,31 +89,10 @@ def report(findings: Sequence[Finding], served: LiveCheck | None = None) -> dict
     return known | ({"live": {"ready": served.ready, "answered": served.answered}} if served else {})
 
 
-def show(console: Console, findings: Sequence[Finding]) -> None:
-    """A table of the findings; on a narrow terminal or a pipe, two lines each, so that nothing is cut."""
-    if console.is_terminal and console.width >= 120:
-        console.print(table_of(findings))
-        return
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Two lines each: where it is, how bad, what Triton says; what to do."""
+    console = output(soft_wrap=True)
     for finding in findings:
         colour, words = WORDS[finding.effect]
-        place = f"{finding.place}: "
-        console.print(place, f"[{colour}]{words}[/{colour}]: ", sep="", end="", highlight=False, soft_wrap=True)
-        console.print(finding.says, markup=False, highlight=False, soft_wrap=True)
-        console.print(f"    {finding.mend}", markup=False, highlight=False, soft_wrap=True)
-
-
-def table_of(findings: Sequence[Finding]) -> Table:
-    """Where, how bad, what Triton says, what to do."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("Where", "", "Triton says", "What to do", show_lines=True)
-    for finding in findings:
-        colour, words = WORDS[finding.effect]
-        table.add_row(
-            Text(str(finding.place)),
-            Text(words, style=colour),
-            Text(finding.says),
-            Text(finding.mend),
-        )
-    return table
+        console.print(f"{finding.place}: ", f"[{colour}]{words}[/{colour}]: ", sep="", end="")
+        console.print(f"{finding.says}\n    {finding.mend}", markup=False)

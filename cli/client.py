@@ -6,30 +6,35 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.repository import ModelRepository
+from tbgen.cli.options import repository_option, url_option
+from tbgen.cli.show import say
 from tbgen.generator.client_code import LANGUAGES, URL
 
 
-@click.command(short_help="Write a client for a model, in the language of your choice.")
+@click.command()
 @click.argument("name")
 @click.option("--lang", "language", type=click.Choice(list(LANGUAGES)), default="python", show_default=True)
-@click.option("-r", "--repository", type=ModelRepository(), default=Path("model_repository"), show_default=True)
+@repository_option()
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write; else it is printed."
 )
-@click.option("--url", default=URL, show_default=True, help="host:port of the server over HTTP that the client asks.")
+@url_option(f"Clients speak HTTP, which HOST:PORT and PORT mean here. Default: {URL}.")
 @click.option("--force", is_flag=True, help="Replace the file.")
-def client(name: str, language: str, repository: Path, output: Path | None, url: str, force: bool) -> None:
-    """Write a client for the model NAME: its inputs and outputs, as its config.pbtxt says."""
+def client(name: str, language: str, repository: Path, output: Path | None, url: str | None, force: bool) -> None:
+    """It knows inputs and outputs of the model NAME from its config.pbtxt, and its --url takes what this one does."""
     from tbgen.export.errors import UserError
     from tbgen.generator.client_code import client_code
     from tbgen.generator.local.models import LocalModels
+    from tbgen.server.client.address import address_from_url
     from tbgen.server.client.client import front_model
 
+    address = address_from_url(url or URL, protocol="http")
+    if address.protocol != "http":
+        raise UserError(f"the clients speak HTTP, not gRPC: write --url http://HOST:PORT instead of {url}")
     with LocalModels(repository) as models:
-        code = client_code(models.message(front_model(models, name)), language, url=url)
+        code = client_code(models.message(front_model(models, name)), language, url=str(address))
     if output is None:
-        click.echo(code, nl=False)
+        say(code.rstrip("\n"))
         return
     if output.exists() and not force:
         raise UserError(f"{output} exists; --force replaces it")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.repository import ModelRepository
+from tbgen.cli.options import json_option, quiet_option, repository_option
+from tbgen.cli.show import notes, output, print_difference, print_json, status_line, wanted
 
 if TYPE_CHECKING:
     from tbgen.generator.scaffold import Request
@@ -26,18 +28,14 @@ WORDS = {
     "conflict": ("red", "edited by you, kept; tbgen writes another now"),
     "own": ("dim", "yours"),
 }
-COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
-def asked(function: click.decorators.FC) -> click.decorators.FC:
-    """The arguments that diff and update share."""
+def name_options(function: click.decorators.FC) -> click.decorators.FC:
+    """What diff and update share."""
     for decorate in (
-        click.option(
-            "-r",
-            "--repository",
-            type=ModelRepository(file_okay=False),
-            help="Model repository. Default: the recipe's, or model_repository.",
-        ),
+        quiet_option,
+        json_option,
+        repository_option("the recipe's, or model_repository"),
         click.option(
             "--source",
             type=click.Path(path_type=Path),
@@ -52,28 +50,44 @@ def asked(function: click.decorators.FC) -> click.decorators.FC:
     return function
 
 
-@click.command(short_help="Show what an update of written models would change.")
-@asked
+@click.command()
+@name_options
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when an update would change something.")
-def diff(name: str | None, source: Path | None, recipe: Path | None, repository: Path | None, exit_code: bool) -> None:
-    """Show what `tbgen update` would change in the models of NAME, and what was edited in them.
+def diff(exit_code: bool, **asked: Any) -> None:
+    """What was edited in them is shown too.
 
     NAME is the name given to scaffold; it can be left out in a folder with a recipe.
     """
     from tbgen.generator.update import KEPT
 
-    changed = False
-    for update in updates(name, source, recipe, repository):
-        show(update)
+    records, changed = [], False
+    for update in updates(**asked):
+        records.append(record_of(update))
         changed |= any(change.state not in ("same", *KEPT) for change in update.changes)
+        if not wanted("json"):
+            print_update(update)
+    if wanted("json"):
+        print_json(records)
     if exit_code and changed:
         raise click.exceptions.Exit(1)
 
 
+def record_of(update: Update) -> dict[str, Any]:
+    """An update as plain values."""
+    return {
+        "models": update.models,
+        "same_source": update.same_source,
+        "other_settings": update.asked_otherwise,
+        "files": [
+            {"model": change.model, "file": change.name, "state": change.state}
+            for change in update.changes
+            if change.state != "same"
+        ],
+    }
+
+
 def updates(name: str | None, source: Path | None, recipe: Path | None, repository: Path | None) -> Iterator[Update]:
     """The models of NAME written anew, one request after the other; each is gone when the next is asked for."""
-    from rich.console import Console
-
     from tbgen.generator.recipe import FILE, recipe_from_file
     from tbgen.generator.role import written_models
     from tbgen.generator.update import regenerated, requests_from_records
@@ -89,28 +103,29 @@ def updates(name: str | None, source: Path | None, recipe: Path | None, reposito
     else:
         where = repository or Path("model_repository")
         requests = [*requests_from_records(where, name, source)]
-    console, spoken_for = Console(stderr=True, soft_wrap=True, highlight=False), set[str]()
+    spoken_for = set[str]()
     for request, models in requests:
-        with regenerated(request, where, models=models, on_progress=console.print) as update:
+        with ExitStack() as stack:
+            with status_line(notes()) as tell:
+                update = stack.enter_context(regenerated(request, where, models=models, on_progress=tell))
             spoken_for |= {*update.models}
             yield update
     if by_recipe:
         beside = ((model, each.role.name) for model, each in written_models(where).items() if model not in spoken_for)
         others = [model for model, name in beside if name == requests[0][0].name]
         if others:
-            console.print(
+            notes().print(
                 f"Not in {file}, left as they are: {', '.join(others)}; `tbgen diff {others[0]}` looks at them"
             )
 
 
-def show(update: Update, *, force: bool = False) -> None:
+def print_update(update: Update, *, force: bool = False) -> None:
     """Every file that is not as tbgen writes it now, and both sides of each edit; `force`: edits are not kept."""
-    from rich.console import Console
     from rich.text import Text
 
     from tbgen.generator.update import three_way
 
-    out = Console(highlight=False, soft_wrap=True)
+    out = output(soft_wrap=True)
     if not update.same_source:
         out.print("The checkpoint is another one than before.", style="yellow")
     for model, settings in update.asked_otherwise.items():
@@ -127,8 +142,7 @@ def show(update: Update, *, force: bool = False) -> None:
         if change.state in ("edited", "conflict"):
             for who, lines in three_way(change):
                 out.print(Text(f"\n{change.model}/{change.name}: {who}", style="bold"))
-                for line in lines.splitlines():
-                    out.print(Text(line, style=COLOURS.get(line[:1], "")))
+                print_difference(lines.splitlines())
 
 
 def rows(changes: Sequence[FileChange]) -> list[tuple[str, str]]:

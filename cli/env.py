@@ -7,15 +7,16 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.repository import ModelRepository
+from tbgen.cli.options import json_option, platform_option, quiet_option, repository_option
+from tbgen.cli.show import notes, report, say, status_line
 
 
-@click.group(short_help="Bring along packages that a model's steps need.")
+@click.group()
 def env() -> None:
-    """Bring along packages that a model's steps need, where nothing can be installed on the server."""
+    """For servers on which nothing can be installed."""
 
 
-@env.command(short_help="Put packages into an archive that Triton unpacks for a model.")
+@env.command()
 @click.argument("models", nargs=-1, required=True)
 @click.option("-p", "--package", "packages", multiple=True, help="A package, as pip names it; repeatable.")
 @click.option("--requirements", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File of packages.")
@@ -31,15 +32,10 @@ def env() -> None:
     help="A conda environment, packed whole; without DIR the active one.",
 )
 @click.option("--triton", help="Release of the server, such as 24.12. Default: the embedded server with this Python.")
-@click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
-@click.option(
-    "-r",
-    "--repository",
-    type=ModelRepository(file_okay=False),
-    default="model_repository",
-    show_default=True,
-    help="Model repository.",
-)
+@platform_option
+@repository_option()
+@json_option
+@quiet_option
 def pack(
     models: tuple[str, ...],
     packages: tuple[str, ...],
@@ -50,44 +46,43 @@ def pack(
     platform: str | None,
     repository: Path,
 ) -> None:
-    """Put packages and numpy into env.tar.gz beside the config of each of MODELS, and have Triton run it in there.
+    """Put packages into an archive that Triton unpacks for a model.
 
-    Wheels for the Python of the server's release are unpacked, nothing is built. With --conda a conda environment is
-    packed by conda-pack instead, its Python and all; --archive takes an archive that was packed elsewhere.
+    The packages and numpy are in env.tar.gz beside the config of each of MODELS, and Triton runs it there. Wheels for
+    the Python of the server's release are unpacked, nothing is built. With --conda a conda environment is packed by
+    conda-pack instead, its Python and all; --archive takes an archive that was packed elsewhere.
     """
     import tempfile
 
-    from tbgen.export.errors import NoSuchName
     from tbgen.generator.releases import release_named
     from tbgen.generator.steps.conda import pack_conda
     from tbgen.generator.steps.environment import bring_environment, pack_environment, python_config_of
-    from tbgen.generator.steps.vendor import PLATFORMS, this_platform
+    from tbgen.generator.steps.vendor import this_platform
 
     wanted = [*packages, *(listed(requirements) if requirements else [])]
     if sum(map(bool, (wanted, archive, conda))) != 1:
         raise click.UsageError("name packages with -p or --requirements, or --conda, or an --archive: one of them")
     if platform and not wanted:
         raise click.UsageError("--platform goes with packages; an environment is for the machine that it is on")
-    if platform and platform not in PLATFORMS:
-        raise NoSuchName("platform", platform, list(PLATFORMS))
     python = release_named(triton).python if triton else sys.version_info[:2]
     for model in models:
         python_config_of(repository / model)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, status_line(notes()) as tell:
         if conda:
             archive = Path(scratch) / "env.tar.gz"
             prefix = active_prefix() if conda == Path() else conda
-            click.echo(f"Packing {prefix} for Python {python[0]}.{python[1]}", err=True)
+            tell(f"Packing {prefix} for Python {python[0]}.{python[1]}")
             pack_conda(prefix, archive, python=python)
         elif archive is None:
             archive = Path(scratch) / "env.tar.gz"
-            click.echo(f"Packing for Python {python[0]}.{python[1]}: {', '.join(wanted)}", err=True)
+            tell(f"Packing {', '.join(wanted)} for Python {python[0]}.{python[1]}")
             pack_environment(archive, wanted, python=python, platform=platform or this_platform())
         for model in models:
             bring_environment(repository / model, archive)
-            click.echo(
-                f"Written: {repository / model}/env.tar.gz ({archive.stat().st_size / 1e6:.0f} MB), named in its config"
-            )
+        size = archive.stat().st_size
+    written = [repository / model / "env.tar.gz" for model in models]
+    lines = [f"Written: {path} ({size / 1e6:.0f} MB), named in its config" for path in written]
+    report({"written": written, "bytes": size}, lambda: say("\n".join(lines)))
 
 
 def active_prefix() -> Path:

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.export_tensorrt import tensorrt
-from tbgen.cli.request import SOURCE, source_from_options, source_options
+from tbgen.cli.options import json_option, quiet_option, text_options
+from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
+from tbgen.cli.show import notes, print_named, report, status_line
 
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
     from tbgen.export.sources import Source
+    from tbgen.generator.texts import TextFile
 
 OPSET = 17
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def export() -> None:
-    """Turn a checkpoint into an engine file, with proof that answers did not change."""
+@click.group()
+def export() -> None:  # its help is the table's
+    pass
 
 
 export.add_command(tensorrt)
@@ -28,8 +31,7 @@ export.add_command(tensorrt)
 @export.command()
 @source_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
-@click.option("--task", help="What the checkpoint is for.  [default: as its config.json says]")
-@click.option("--label", "labels", multiple=True, help="A class name, in the order of the logits; once per class.")
+@request_options("task", "labels")
 @click.option("--opset", type=int, help="ONNX operator set.  [default: 17, or what the release reads]")
 @click.option("--triton", "release", help="Release of the server that will read the file, such as 24.10.")
 @click.option("--fixed-length", type=int, help="Fix the sequence axis to this many tokens; the batch stays dynamic.")
@@ -47,31 +49,33 @@ export.add_command(tensorrt)
 )
 @click.option("--optimize", is_flag=True, help="Fuse layers to operators that only ONNX Runtime can read.")
 @click.option("--keep-fp32", multiple=True, help="Beginning of the names of nodes that stay in FP32; repeatable.")
-@click.option("--text", type=click.Path(path_type=Path), help="File of texts to compare on, one a line.")
+@text_options("sentences of tbgen's own, to compare on")
 @click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: the precision's]")
 @click.option("--force", is_flag=True, help="Replace an earlier export.")
-def onnx(text: Path | None, opset: int | None, release: str | None, **options: Any) -> None:
+@json_option
+@quiet_option
+def onnx(
+    text: TextFile | None,
+    opset: int | None,
+    release: str | None,
+    **options: Any,
+) -> None:
     """Write a checkpoint as an ONNX file, beside its tokenizer, and compare it with PyTorch.
 
     A ready ONNX file is read, tried, given the engine's tensor names, and converted if asked.
     """
-    from rich.console import Console
+    from tbgen.export.exported import record_of
 
-    from tbgen.export.parity.sentences import texts_from_file
-    from tbgen.export.tasks.table import exported_as
-
-    console = Console(highlight=False)
     named = source_from_options({name: options.pop(name) for name in SOURCE})
-    meaning = {"task": exported_as(options.pop("task")), "labels": options.pop("labels") or None}
-    options |= {"texts": texts_from_file(text) if text else None}
-    with console.status("loading") as status:
-        exported = exported_from(named, meaning, release, opset, options | {"progress": status.update})
-    for name, value in report(exported):
-        console.print(f"{name:<17}{value}", soft_wrap=True, markup=False)
+    means = meaning_from_options(options.pop("task"), options.pop("labels"))
+    options |= {"texts": text.full_texts() if text else None}
+    with status_line(notes()) as tell:
+        exported = exported_from(named, means, release, opset, options | {"progress": tell})
+    report({"folder": exported.folder, **record_of(exported)}, lambda: print_named(rows_of(exported)))
 
 
 def exported_from(
-    source: Source, meaning: dict[str, Any], release: str | None, opset: int | None, options: dict[str, Any]
+    source: Source, means: dict[str, Any], release: str | None, opset: int | None, options: dict[str, Any]
 ) -> Exported:
     """Export a checkpoint, or take a ready ONNX file in. Raises UserError."""
     from tbgen.export.errors import UserError
@@ -86,9 +90,9 @@ def exported_from(
             raise UserError("--layout packed is for a checkpoint; a ready ONNX file is taken as it is")
         del versions["opset"]
         place, rename = Path(source.place), source.rename
-        return export_from_onnx(place, source.companions, output, rename=rename, **meaning, **versions, **options)
+        return export_from_onnx(place, source.companions, output, rename=rename, **means, **versions, **options)
     options["precision"] = options["precision"] or "fp32"
-    return onnx_from_checkpoint(source.checkpoint(**meaning), output, **versions, **options)
+    return onnx_from_checkpoint(source.checkpoint(**means), output, **versions, **options)
 
 
 def versions_for(release: str | None, opset: int | None) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def versions_for(release: str | None, opset: int | None) -> dict[str, Any]:
     return {"opset": opset or min(OPSET, newest.opset), "newest_opset": newest.opset, "newest_ir": newest.ir}
 
 
-def report(exported: Exported) -> list[tuple[str, str]]:
+def rows_of(exported: Exported) -> list[tuple[str, str]]:
     """What was written, as rows of a name and a value."""
     from rich.filesize import decimal
 

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.request import source_from_options, source_options
+from tbgen.cli.options import json_option, quiet_option, text_options
+from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
+from tbgen.cli.show import notes, print_named, report, status_line
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from tbgen.export.exported import Exported
     from tbgen.export.sources import Source
-    from tbgen.export.tensorrt.builder import Progress
+    from tbgen.generator.texts import TextFile
 
 
-@click.command(short_help="Build a TensorRT plan for the GPU of this machine.")
+@click.command()
 @source_options
-@click.option("--task", help="What the model does. Default: read from the checkpoint.")
-@click.option("--label", "labels", multiple=True, help="Name of a class, in the order of the logits; repeatable.")
+@request_options("task", "labels")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--precision", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True)
 @click.option(
@@ -40,57 +39,42 @@ if TYPE_CHECKING:
 )
 @click.option("--keep-fp32", multiple=True, help="Part of the names of layers to keep in FP32; repeatable.")
 @click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: 0.1 fp16, 0.001 fp32]")
-@click.option("--text", type=click.File(encoding="utf-8"), help="File of sentences to compare on, one a line.")
+@text_options("sentences of tbgen's own, to compare on")
 @click.option("--force", is_flag=True, help="Replace an earlier export.")
+@json_option
+@quiet_option
 def tensorrt(
     output: Path,
     precision: str,
     shapes: tuple[str, ...],
     workspace: float,
-    timing_cache: Path | None,
-    keep_fp32: tuple[str, ...],
-    tolerance: float | None,
-    text: TextIO | None,
-    force: bool,
-    task: str | None,
-    labels: tuple[str, ...],
-    **source: Any,
+    text: TextFile | None,
+    **options: Any,
 ) -> None:
-    """Build a TensorRT plan beside its tokenizer, and compare it with the ONNX file.
+    """Build a TensorRT plan for the GPU of this machine.
 
-    A plan runs on the GPU model and with the TensorRT version that built it: build it where it will be served.
+    Its tokenizer lies beside it, and it is compared with the ONNX file. A plan runs on the GPU model and with the
+    TensorRT version that built it: build it where it will be served.
     """
-    from rich.console import Console
-
-    from tbgen.export.tasks.table import exported_as
+    from tbgen.export.exported import record_of
     from tbgen.export.tensorrt.builder import gibibytes
     from tbgen.export.tensorrt.export import plan_from_export
     from tbgen.export.tensorrt.profiles import profile_from_text
 
-    console = Console(highlight=False, soft_wrap=True)
-    profiles = [profile_from_text(shape) for shape in shapes]
-    named = source_from_options(source)
-    meaning = {"task": exported_as(task), "labels": labels or None}
-    with progress_bar(console) as on_progress, onnx_export(named, precision, meaning) as exported:
-        built = plan_from_export(
-            exported,
-            output,
-            precision=precision,
-            profiles=profiles or None,
-            workspace=gibibytes(workspace),
-            timing_cache=timing_cache,
-            keep_fp32=keep_fp32,
-            texts=[line.rstrip("\n") for line in text] if text else None,
-            tolerance=tolerance,
-            force=force,
-            on_progress=on_progress,
-        )
-    for name, value in report(built):
-        console.print(f"{name:<17}{value}", markup=False)
+    source = source_from_options({name: options.pop(name) for name in SOURCE})
+    means = meaning_from_options(options.pop("task"), options.pop("labels"))
+    options |= {
+        "profiles": [profile_from_text(shape) for shape in shapes] or None,
+        "workspace": gibibytes(workspace),
+        "texts": text.full_texts() if text else None,
+    }
+    with status_line(notes()) as tell, onnx_export(source, precision, means) as exported:
+        built = plan_from_export(exported, output, precision=precision, on_progress=tell, **options)
+    report({"folder": built.folder, **record_of(built)}, lambda: print_named(rows_of(built)))
 
 
 @contextmanager
-def onnx_export(source: Source, precision: str, meaning: dict[str, Any]) -> Iterator[Exported]:
+def onnx_export(source: Source, precision: str, means: dict[str, Any]) -> Iterator[Exported]:
     """The export that the source is, or the one made from it for the installed TensorRT. Raises UserError."""
     import tempfile
 
@@ -109,37 +93,13 @@ def onnx_export(source: Source, precision: str, meaning: dict[str, Any]) -> Iter
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "onnx")
         if kind == "onnx":
-            words = {"rename": source.rename, "precision": typed, **meaning}
+            words = {"rename": source.rename, "precision": typed, **means}
             yield export_from_onnx(place, source.companions, target, **words)
         else:
-            yield onnx_from_checkpoint(source.checkpoint(**meaning), target, opset=traits.opset, precision=typed)
+            yield onnx_from_checkpoint(source.checkpoint(**means), target, opset=traits.opset, precision=typed)
 
 
-@contextmanager
-def progress_bar(console: Console) -> Iterator[Progress]:
-    """A bar for what TensorRT tells of, a spinner for the rest; on a pipe, a line for each text."""
-    if not console.is_terminal:
-        said: set[str] = set()
-
-        def say(text: str, share: float | None) -> None:  # noqa: ARG001
-            if text not in said:
-                said.add(text)
-                console.print(text)
-
-        yield say
-        return
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), transient=True
-    ) as bars:
-        bar = bars.add_task("Starting", total=None)
-        yield lambda text, share: bars.update(
-            bar, description=text, total=None if share is None else 1, completed=share
-        )
-
-
-def report(built: Exported) -> list[tuple[str, str]]:
+def rows_of(built: Exported) -> list[tuple[str, str]]:
     """What was written, as rows of a name and a value."""
     from rich.filesize import decimal
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import click
 
+from tbgen.cli.options import json_option, platform_option
+from tbgen.cli.show import report, say
 
-@click.command("install-backends", short_help="Put the code of the steps into a server's backend directory.")
+
+@click.command("install-backends")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--vendor/--no-vendor",
@@ -15,18 +18,17 @@ import click
     show_default=True,
     help="Bring the tokenizers library along, for servers without it.",
 )
-@click.option("--platform", help="Processor of the server, x86_64 or aarch64. Default: this machine's.")
+@platform_option
 @click.option("--force", is_flag=True, help="Replace a backend of that name that was edited, or not written by tbgen.")
+@json_option
 def install_backends(folder: Path, vendor: bool, platform: str | None, force: bool) -> None:
-    """Put the code of the steps, which `tbgen scaffold --steps backend` leaves out, into DIR: a server's backends.
+    """It is the code that `tbgen scaffold --steps backend` leaves out of the models; DIR is a server's backends.
 
     In NVIDIA's container that is /opt/tritonserver/backends. Servers that run read it when they start again.
     """
-    from tbgen.export.errors import NoSuchName
     from tbgen.generator.models.shared_backend import install_backend
-    from tbgen.generator.steps.vendor import PLATFORMS, this_platform
+    from tbgen.generator.steps.vendor import this_platform
 
-    if platform and platform not in PLATFORMS:
-        raise NoSuchName("platform", platform, list(PLATFORMS))
     written = install_backend(folder, platform=(platform or this_platform()) if vendor else None, force=force)
-    click.echo(f"Written: {written}. A server that runs uses it after a new start.")
+    words = f"Written: {written}. A server that runs uses it after a new start."
+    report({"written": written}, lambda: say(words))

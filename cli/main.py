@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import importlib
+import inspect
 import shutil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tbgen.export.interrupt import interrupt_once
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "scaffold": (
@@ -38,6 +42,7 @@ COMMANDS = {
     "bench": ("tbgen.cli.bench:bench", "Measure a served model: throughput, latency, where the time goes."),
     "tune": ("tbgen.cli.tune:tune", "Search for the settings that serve your texts fastest here."),
     "step": ("tbgen.cli.step:step", "Write, list and try steps of your own."),
+    "completion": ("tbgen.cli.completion:completion", "Print what completes commands and names in your shell."),
 }
 
 # What a disk refuses; other errors of the system are faults of this program and show their traceback.
@@ -60,12 +65,28 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command, whose help begins with its line of the table."""
         if cmd_name not in COMMANDS:
             return None
         module, attribute = COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        if command.short_help is None:
+            command.short_help = COMMANDS[cmd_name][1]
+            command.help = "\n\n".join(filter(None, (command.short_help, inspect.cleandoc(command.help or ""))))
+        if ctx.resilient_parsing:
+            from tbgen.cli.completion import complete_names
+
+            complete_names(command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands and options that begin so, from the table."""
+        from click.shell_completion import CompletionItem
+
+        commands = {name: words for name, (_, words) in COMMANDS.items() if name.startswith(incomplete)}
+        items = [CompletionItem(name, help=words) for name, words in commands.items()]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run the program; a Ctrl-C while it cleans up after another changes nothing, until it has ended."""
@@ -73,9 +94,15 @@ class LazyGroup(click.Group):
         return super().main(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a Ctrl-C, and what the disk refused, become one sentence."""
+        """Run a command; an old spelling, a Ctrl-C, and what the disk refused, become one sentence."""
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            from tbgen.cli.old_spellings import said_of
+
+            if said := said_of(error):
+                raise click.UsageError(said, error.ctx) from error
+            raise
         except KeyboardInterrupt as error:
             raise click.ClickException("interrupted; nothing half-written was left") from error
         except shutil.Error as error:  # of copying a folder: source, target and reason of each file
@@ -94,7 +121,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(package_name="tbgen", message="tbgen %(version)s")
+@click.version_option(None, "-V", "--version", package_name="tbgen", message="tbgen %(version)s")
 def main() -> None:
     """From a fine-tuned transformers checkpoint to a Triton model repository that takes text.
 

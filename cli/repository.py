@@ -19,6 +19,8 @@ class ModelRepository(click.Path):
         from tbgen.generator.publishing import finish_interrupted
 
         path = Path(str(super().convert(value, param, ctx)))
+        if ctx and ctx.resilient_parsing:  # of a completion, which changes nothing
+            return path
         if moved := finish_interrupted(path):
             click.echo(f"Finished what an interrupted run had begun: {', '.join(moved)}", err=True)
         return path

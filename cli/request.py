@@ -53,6 +53,13 @@ def source_from_options(values: dict[str, Any]) -> Source:
     return Source(str(values.pop("source")), **values)
 
 
+def meaning_from_options(task: str | None, labels: tuple[str, ...]) -> dict[str, Any]:
+    """What the options say that a checkpoint is for, as exports take it. Raises UserError."""
+    from tbgen.export.tasks.table import exported_as
+
+    return {"task": exported_as(task), "labels": labels or None}
+
+
 def _option(name: str, settings: Mapping[str, Any]) -> Callable[[FC], FC]:
     """The option of a field, with these settings in place of its own."""
     option, kind, default = OPTIONS[name], type_of(name), FIELDS[name].default

@@ -10,66 +10,65 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.infer import lines, print_json, print_table
-from tbgen.cli.repository import ModelRepository
+from tbgen.cli.options import json_option, repository_option, text_options
+from tbgen.cli.show import print_answers
 
 if TYPE_CHECKING:
     from tbgen.generator.local.models import LocalModels
+    from tbgen.generator.texts import Row, TextFile
 
-REPOSITORY = Path("model_repository")
 
-
-@click.command(short_help="Run a model of a repository without Triton.")
+@click.command()
 @click.argument("name")
 @click.argument("texts", metavar="[TEXT]...", nargs=-1)
-@click.option("-r", "--repository", type=ModelRepository(), default=REPOSITORY, show_default=True)
+@text_options("standard input, without TEXTs")
+@repository_option()
 @click.option("--input", "inputs", metavar="NAME=VALUE", multiple=True, help="An input; again for a list. Repeatable.")
 @click.option("--parameter", "parameters", metavar="NAME=VALUE", multiple=True, help="A request parameter. Repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object an item.")
+@json_option
 def run(
     name: str,
     texts: tuple[str, ...],
+    text: TextFile | None,
     repository: Path,
     inputs: tuple[str, ...],
     parameters: tuple[str, ...],
-    as_json: bool,
 ) -> None:
-    """Run the model NAME on TEXTs, or on the lines of standard input, without Triton.
-
-    What runs are the very files of the repository: model.py, its steps, the wiring of ensembles, BLS calls; engines by
-    onnxruntime. Breakpoints in them work. Where a model takes anything but one text, give --input question=... --input
-    context=..., or a JSON object a line on standard input.
+    """What runs are the very files of the repository: model.py, its steps, the wiring of ensembles, BLS calls; engines
+    by onnxruntime. Breakpoints in them work. Where a model takes anything but one text, give --input question=...
+    --input context=..., a .csv with these columns, or a JSON object a line (.jsonl, standard input).
     """
     from tbgen.generator.local.models import LocalModels
+    from tbgen.generator.texts import STANDARD_INPUT, TextFile
     from tbgen.server.client.client import front_model
 
-    if texts and inputs:
-        raise click.UsageError("give TEXTs or --input, not both")
-    if not texts and not inputs and sys.stdin.isatty():
-        raise click.UsageError("no TEXT and no --input given, and nothing on standard input")
+    if sum(map(bool, (texts, text, inputs))) > 1:
+        raise click.UsageError("give TEXTs, --text or --input: one of them")
+    if not (texts or text or inputs) and sys.stdin.isatty():
+        raise click.UsageError("no TEXT, no --text and no --input given, and nothing on standard input")
+    file = text or TextFile(STANDARD_INPUT)
     chosen = {key: value_of(value) for key, value in map(split, parameters)}
     with LocalModels(repository) as models:
         model = front_model(models, name)
-        rows = answered(models, model, items(models, model, texts, inputs), chosen)
-        if as_json:
-            print_json(rows)
-        else:
-            print_table(list(rows))
+        rows = answered(models, model, items(models, model, file, texts, inputs), chosen)
+        print_answers(rows)
 
 
-def items(models: LocalModels, model: str, texts: tuple[str, ...], inputs: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """What is asked: the texts, the named inputs, or the lines of standard input."""
+def items(
+    models: LocalModels, model: str, file: TextFile, texts: tuple[str, ...], inputs: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
+    """What is asked: the texts, the named inputs, or the rows of a file."""
     from tbgen.server.client.client import text_model
 
     config = models.config(model)
     if inputs:
-        yield named_inputs(config, inputs)
+        yield named_inputs(config, map(split, inputs))
     elif texts or takes_one_text(config):
         name = text_model(models, model).input
-        yield from ({name: text} for text in texts or lines(sys.stdin.buffer))
+        yield from ({name: text} for text in texts or file.texts())
     else:
-        for number, line in enumerate(lines(sys.stdin.buffer), 1):
-            yield item_from_line(line, number)
+        for number, row in enumerate(file.rows(), 1):
+            yield item_from_row(config, file, row, number)
 
 
 def takes_one_text(config: dict[str, Any]) -> bool:
@@ -78,11 +77,11 @@ def takes_one_text(config: dict[str, Any]) -> bool:
     return len(tensors) == 1 and tensors[0]["data_type"] == "TYPE_STRING"
 
 
-def named_inputs(config: dict[str, Any], inputs: Iterable[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs as an item: texts as they are, anything else as JSON; an input with an open axis is a list."""
+def named_inputs(config: dict[str, Any], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Names and values as an item: texts as they are, anything else as JSON; an input with an open axis is a list."""
     specs = {tensor["name"]: tensor for tensor in config["input"]}
     item: dict[str, Any] = {}
-    for name, text in map(split, inputs):
+    for name, text in pairs:
         spec = specs.get(name, {"data_type": "TYPE_STRING", "dims": ["1"]})
         value = text if spec["data_type"] == "TYPE_STRING" else value_of(text)
         if [int(size) for size in spec["dims"]] == [1]:
@@ -92,15 +91,17 @@ def named_inputs(config: dict[str, Any], inputs: Iterable[str]) -> dict[str, Any
     return item
 
 
-def item_from_line(line: str, number: int) -> dict[str, Any]:
-    """A JSON object of standard input."""
-    try:
-        item = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise click.UsageError(f"line {number} of standard input is no JSON: {error}") from error
-    if not isinstance(item, dict):
-        raise click.UsageError(f"line {number} of standard input is no JSON object: {line}")
-    return item
+def item_from_row(config: dict[str, Any], file: TextFile, row: Row, number: int) -> dict[str, Any]:
+    """The inputs in the columns of a .csv, or a JSON object. Raises UserError."""
+    from tbgen.export.errors import UserError
+
+    found = file.parsed(number, row) if isinstance(row, str) else row
+    if isinstance(found, str):
+        raise UserError(f"line {number} of {file.name} is no JSON object: {found}")
+    if file.path.suffix.lower() == ".csv":
+        names = [tensor["name"] for tensor in config["input"]]
+        return named_inputs(config, ((name, found[name]) for name in names if name in found))
+    return found
 
 
 def split(pair: str) -> tuple[str, str]:

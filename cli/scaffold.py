@@ -35,7 +35,7 @@ CACHE_NOTE = (
 @click.argument("name", required=False)
 @request_options()
 @click.option(
-    "-o",
+    "-r",
     "--repository",
     type=ModelRepository(file_okay=False),
     help="Triton model repository to write into. Default: model_repository.",

@@ -6,15 +6,16 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.repository import ModelRepository
+from tbgen.cli.options import json_option, quiet_option, repository_argument
+from tbgen.cli.show import notes, output, report, say, status_line, wanted
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from tbgen.server.embedded.server import EmbeddedServer, ServedModel
@@ -28,8 +29,8 @@ CONTROL = {
 }
 
 
-@click.command(short_help="Run the embedded Triton on a model repository.")
-@click.argument("repository", type=ModelRepository(), default="model_repository")
+@click.command()
+@repository_argument
 @click.option("--http-port", type=PORT, default=8000, show_default=True, help="Port of the HTTP protocol.")
 @click.option("--grpc-port", type=PORT, default=8001, show_default=True, help="Port of the gRPC protocol.")
 @click.option("--metrics-port", type=PORT, default=8002, show_default=True, help="Port of the Prometheus metrics.")
@@ -53,43 +54,23 @@ CONTROL = {
 @click.option("--log", type=click.Path(path_type=Path, dir_okay=False), help="File for the server's log.")
 @click.option("--no-check", is_flag=True, help="Start the server also where `tbgen check` finds errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the server's log while it runs.")
-def serve(
-    repository: Path,
-    http_port: int,
-    grpc_port: int,
-    metrics_port: int,
-    host: str,
-    mode: str,
-    cache_size: int | None,
-    log: Path | None,
-    no_check: bool,
-    verbose: bool,
-) -> None:
-    """Run the embedded Triton on REPOSITORY (default: model_repository) until Ctrl-C.
+@json_option
+@quiet_option
+def serve(repository: Path, mode: str, cache_size: int | None, no_check: bool, verbose: bool, **listening: Any) -> None:
+    """REPOSITORY is served until Ctrl-C; its default is model_repository.
 
     For development, tests and small machines: the real tritonserver, with ONNX models on this Python's onnxruntime.
     """
-    from rich.console import Console
-
     from tbgen.server.embedded.cache import cache_arguments
     from tbgen.server.embedded.server import EmbeddedServer
 
-    server = EmbeddedServer(
-        repository,
-        host=host,
-        http_port=http_port,
-        grpc_port=grpc_port,
-        metrics_port=metrics_port,
-        log=log,
-        extra_arguments=(*CONTROL[mode], *cache_arguments(repository, cache_size)),
-    )
+    extra = (*CONTROL[mode], *cache_arguments(repository, cache_size))
+    server = EmbeddedServer(repository, extra_arguments=extra, **listening)
     if not no_check:
         refuse_errors(repository)
-    progress, out = Console(stderr=True), Console()
-    with stop_on_signal(), stopping(server, progress):
-        start(server, progress)
-        show(server, out)
-        ask(server, out)
+    with stop_on_signal(), stopping(server):
+        start(server)
+        report(record_of(server), lambda: print_server(server))
         wait(server, verbose)
 
 
@@ -109,48 +90,59 @@ def refuse_errors(repository: Path) -> None:
         raise UserError(f"Triton would not serve {str(repository)!r}; mend it, or start with --no-check:\n{found}")
 
 
-def start(server: EmbeddedServer, progress: Console) -> None:
+def start(server: EmbeddedServer) -> None:
     """Start the server with a line that counts the seconds."""
     line = f"Starting Triton on {server.repository}"
-    if not progress.is_terminal:
-        progress.print(line, highlight=False)
-    with progress.status(line) as status:
-        server.start(on_wait=lambda seconds: status.update(f"{line} ({seconds:.0f} s)"))
+    with status_line(notes()) as tell:
+        tell(line)
+        server.start(on_wait=lambda seconds: tell(f"{line}: {seconds:.0f} s"))
 
 
-def show(server: EmbeddedServer, out: Console) -> None:
+def record_of(server: EmbeddedServer) -> dict[str, Any]:
+    """Where the server listens and what it serves, as plain values."""
+    return {
+        "http": f"http://{server.http_url}",
+        "grpc": f"grpc://{server.grpc_url}",
+        "metrics": server.metrics_url,
+        "models": [asdict(model) for model in server.models()],
+    }
+
+
+def print_server(server: EmbeddedServer) -> None:
     """Where the server listens, what it serves and keeps, how to ask it."""
     from tbgen.generator.role import FRONT, written_models
     from tbgen.server.embedded.cache import models_that_ask
 
-    models = server.models()
-    out.print(f"HTTP     http://{server.http_url}", highlight=False)
-    out.print(f"gRPC     {server.grpc_url}", highlight=False)
-    out.print(f"metrics  {server.metrics_url}", highlight=False)
+    out, models = output(), server.models()
+    out.print(f"HTTP     http://{server.http_url}")
+    out.print(f"gRPC     grpc://{server.grpc_url}")
+    out.print(f"metrics  {server.metrics_url}")
     out.print(model_table(models))
     kept = ", ".join(models_that_ask(server.repository))
     if kept and any(each.startswith("--cache-config") for each in server.extra_arguments):
-        out.print(f"Equal requests are answered from a cache: {kept}", highlight=False)
+        out.print(f"Equal requests are answered from a cache: {kept}")
     takers = [model.name for model in models if model.inputs == ("input_text",)]
     if takers:
         fronts = [name for name, model in written_models(server.repository).items() if model.role.part == FRONT]
         front = min(takers, key=lambda name: name not in fronts)
-        url = "" if server.ports["gRPC"] == 8001 else f" --url {server.grpc_url}"
-        out.print(f"Ask it: tbgen infer {front}{url} TEXT", highlight=False)
-    out.print("Stop it: Ctrl-C", highlight=False)
+        url = "" if server.ports["gRPC"] == 8001 else f" --url grpc://{server.grpc_url}"
+        out.print(f"Ask it: tbgen infer {front}{url} TEXT")
+    out.print("Stop it: Ctrl-C")
+    ask(server)
 
 
-def ask(server: EmbeddedServer, out: Console) -> None:
+def ask(server: EmbeddedServer) -> None:
     """Ask each model of which an item is known in Korean with emoji: a locale or a step that cannot read it shows."""
     from tbgen.export.errors import UserError
     from tbgen.server.client.connection import Connection
     from tbgen.server.client.smoke import smoke
 
-    def skipped(model: str, why: str) -> None:
-        out.print(f"{model} is not asked: {why}", highlight=False)
+    out, asked = output(), list[str]()
 
-    asked: list[str] = []
-    with Connection(server.grpc_url) as connection:
+    def skipped(model: str, why: str) -> None:
+        out.print(f"{model} is not asked: {why}")
+
+    with Connection(f"grpc://{server.grpc_url}") as connection:
         for model in server.models():
             folders = [server.repository / model.name] if model.state == "READY" else []
             try:
@@ -158,7 +150,7 @@ def ask(server: EmbeddedServer, out: Console) -> None:
             except UserError as error:
                 out.print(f"{model.name} cannot answer Korean with emoji: {error.message}", style="yellow")
     if asked:
-        out.print(f"Asked in Korean with emoji, and answered: {', '.join(asked)}", highlight=False)
+        out.print(f"Asked in Korean with emoji, and answered: {', '.join(asked)}")
 
 
 def model_table(models: list[ServedModel]) -> Table:
@@ -190,18 +182,19 @@ def wait(server: EmbeddedServer, verbose: bool) -> None:
     with server.log_file.open(encoding="utf-8", errors="backslashreplace") as log:
         while server.running():
             for line in shown(log) if verbose else ():
-                click.echo(line, nl=False, err=True)
+                say(line.rstrip("\n"), note=True)
             time.sleep(0.2)
     raise UserError(f"Triton ended by itself: {server.explanation()}")
 
 
 @contextmanager
-def stopping(server: EmbeddedServer, progress: Console) -> Iterator[None]:
+def stopping(server: EmbeddedServer) -> Iterator[None]:
     """Stop the server when the block is left; a Ctrl-C there is the wanted end, a second one stops at once."""
     try:
         yield
     except KeyboardInterrupt:
-        progress.print("Stopping Triton", highlight=False)
+        if not wanted("quiet"):
+            notes().print("Stopping Triton")
     finally:
         server.stop()
 

@@ -1,24 +1,119 @@
-"""What the commands draw: a status line while something runs, the tree of a repository."""
+"""All that the commands print: answers on standard output, notes and progress on standard error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import click
 from rich.console import Console
 from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
+
+CELLS = 5  # values of a list that a table shows
+DIFFERENCE = {"+": "green", "-": "red", "@": "cyan"}  # colours by the first letter of a line
+
+Tell = Callable[..., None]  # what runs now, and the share of everything that is done, None where nobody knows
+
+
+def wanted(flag: str) -> bool:
+    """Whether the command that runs was given --json or --quiet."""
+    context = click.get_current_context(silent=True)
+    return bool(context and context.meta.get(f"tbgen.{flag}"))
+
+
+def output(*, soft_wrap: bool = False) -> Console:
+    """Where answers go."""
+    return Console(soft_wrap=soft_wrap, highlight=False)
+
+
+def notes() -> Console:
+    """Where a person is told what is no answer."""
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def say(text: str, *, note: bool = False) -> None:
+    """Print a line; with `note` on standard error."""
+    click.echo(text, err=note)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value, for programs; paths as text."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def report(value: Any, draw: Callable[[], object]) -> None:
+    """A value for programs with --json; else what people see of it."""
+    if wanted("json"):
+        print_json(value)
+    else:
+        draw()
+
+
+def print_answers(rows: Iterable[dict[str, Any]]) -> None:
+    """Answers as one table; with --json as objects, each on a line as soon as it is there."""
+    if wanted("json"):
+        for row in rows:
+            click.echo(json.dumps(row, ensure_ascii=False))
+    elif found := list(rows):
+        output().print(table_of_answers(found))
+
+
+def table_of_answers(rows: Sequence[dict[str, Any]]) -> Table:
+    """Text and single values, a column each; the lists too when the text would be alone."""
+    single = [name for name, value in rows[0].items() if not isinstance(value, list)]
+    names = single if len(single) > 1 else list(rows[0])
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*(Text(cell(row[name])) for name in names))
+    return table
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it: numbers with four digits, the first values of a long list."""
+    if isinstance(value, list):
+        return ", ".join([*map(cell, value[:CELLS]), *(["…"] if len(value) > CELLS else [])])
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def print_named(rows: Iterable[tuple[str, Any]]) -> None:
+    """A line for each name and its value."""
+    for name, value in rows:
+        output().print(f"{name:<17}{value}", soft_wrap=True, markup=False)
+
+
+def print_difference(lines: Iterable[str]) -> None:
+    """The lines of a diff, in its colours."""
+    for line in lines:
+        output().print(Text(line, style=DIFFERENCE.get(line[:1], "")), soft_wrap=True)
 
 
 @contextmanager
-def status_line(console: Console) -> Iterator[Callable[[str], None]]:
-    """A spinner with the text of what runs now; on a pipe, a line for each text."""
-    if not console.is_terminal:
-        yield lambda text: console.print(text, highlight=False)
+def status_line(console: Console) -> Iterator[Tell]:
+    """A bar with what runs now; on a pipe, a line for each new thing (what stands before a colon); --quiet: nothing."""
+    seen: set[str] = set()
+
+    def print_new(text: str, share: float | None = None) -> None:
+        subject = text.partition(": ")[0]
+        if subject not in seen:
+            seen.add(subject)
+            console.print(subject if share is None else f"{share:4.0%} {subject}", markup=False)
+
+    if wanted("quiet") or not console.is_terminal:
+        yield (lambda *_: None) if wanted("quiet") else print_new
         return
-    with console.status("Starting") as status:
-        yield status.update
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bars:
+        bar = bars.add_task("Starting", total=None)
+        yield lambda text, share=None: bars.update(
+            bar, description=text, total=None if share is None else 1.0, completed=share
+        )
 
 
 def repository_tree(repository: Path, names: Sequence[str]) -> Tree:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tbgen.cli.show import output
 from tbgen.server.bench.point import Point
 from tbgen.server.bench.report import labels, milliseconds, padding_text, remarks, wrong, wrong_sentences
 from tbgen.server.bench.stages import NAMES
@@ -17,26 +17,27 @@ from tbgen.server.bench.sweep import Report
 COLOURS = {"good": "green", "note": "", "bad": "bold red"}
 
 
-def show(report: Report, out: Console) -> None:
-    """Print all of a report."""
-    out.print(f"Triton {report.triton}, {report.processor}, {report.cores} cores", style="dim", highlight=False)
+def print_report(report: Report) -> None:
+    """Rates, stages and models, then remarks."""
+    out = output()
+    out.print(f"Triton {report.triton}, {report.processor}, {report.cores} cores", style="dim")
     for model, protocol in dict.fromkeys((point.model, point.load.protocol) for point in report.points):
         points = [point for point in report.points if (point.model, point.load.protocol) == (model, protocol)]
-        out.print(f"\n{model} over {protocol}, texts of {report.corpus}", style="bold", highlight=False)
+        out.print(f"\n{model} over {protocol}, texts of {report.corpus}", style="bold")
         for table in (rates(points), stages(points), batches(points)):
             out.print(table)
     for weight, sentence in remarks(report):
         out.print(Text(f"- {sentence}", style=COLOURS[weight]))
-    show_wrong(report, out)
+    print_wrong(report)
 
 
-def show_wrong(report: Report, out: Console) -> None:
+def print_wrong(report: Report) -> None:
     """Print what was refused, failed or changed, with counts."""
     refused = [f"{count} x refused: {sentence}" for texts in report.texts for sentence, count in texts.refused.items()]
     points = zip(labels(report.points), report.points, strict=True)
     gone = [f"{name}: {sentence}" for name, point in points for sentence in wrong_sentences(point)]
     for sentence in (*refused, *gone):
-        out.print(Text(f"  {sentence}", style=COLOURS["bad"]))
+        output().print(Text(f"  {sentence}", style=COLOURS["bad"]))
 
 
 def table_of_numbers(title: str, *columns: str, model: bool = False) -> Table:

@@ -6,49 +6,60 @@ from pathlib import Path
 
 import click
 
+from tbgen.cli.options import json_option
+from tbgen.cli.show import output, print_json, say, wanted
 
-@click.group(short_help="Write, list and try steps of your own.")
+
+@click.group()
 def step() -> None:
-    """Steps: one Python class in one file, run before the tokenizer or behind the task's head."""
+    """A step is one Python class in one file, run before the tokenizer or behind the task's head."""
 
 
-@step.command(short_help="Write a step file and its test.")
-@click.argument("name")
+@step.command()
+@click.argument("step_name", metavar="NAME")
 @click.option("--pre", "kind", flag_value="pre", default="pre", help="A step before the tokenizer (the default).")
 @click.option("--post", "kind", flag_value="post", help="A step behind the task's head.")
-def new(name: str, kind: str) -> None:
-    """Write NAME.py, a step that works, and test_NAME.py, into this folder."""
+@json_option
+def new(step_name: str, kind: str) -> None:
+    """Write a step that works, NAME.py, and its test, test_NAME.py."""
     from tbgen.generator.steps.new_step import new_step
     from tbgen.generator.steps.plugins import classes_of
 
-    file, test = new_step(name, kind, Path())
+    file, test = new_step(step_name, kind, Path())
     place = f"{file}:{next(iter(classes_of(file)))}"
-    click.echo(f"{file}\n{test}\n")
-    click.echo(f"Try it:    tbgen step test {place}\nServe it:  tbgen scaffold kcbert --{kind} {place}")
+    if wanted("json"):
+        print_json({"step": place, "written": [file, test]})
+        return
+    say(f"{file}\n{test}\n")
+    say(f"Try it:    tbgen step test {place}\nServe it:  tbgen scaffold kcbert --{kind} {place}")
 
 
-@step.command("list", short_help="Show the steps there are.")
+@step.command("list")
+@json_option
 def list_steps() -> None:
-    """Show built-in steps, those of installed packages, and those in this folder's Python files."""
-    from rich.console import Console
+    """Show the steps there are: built-in, of installed packages, in this folder's Python files."""
     from rich.table import Table
 
     from tbgen.generator.steps.catalogue import steps_here
 
+    found = steps_here(Path())
+    if wanted("json"):
+        print_json([{"step": row.place, "from": row.origin, "about": row.about} for row in found])
+        return
     table = Table("step", "from", "what it does", box=None)
-    for row in steps_here(Path()):
+    for row in found:
         table.add_row(row.place, row.origin, row.about)
-    Console().print(table)
+    output().print(table)
 
 
-@step.command(short_help="Run a step on example arrays.")
+@step.command()
 @click.argument("place", metavar="FILE[:CLASS]")
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@json_option
 def test(place: str, settings: tuple[str, ...]) -> None:
-    """Run a step on example arrays, with the checks that scaffold will make; print what it took and gave."""
+    """Run a step on example arrays, with the checks that scaffold will make."""
     import shlex
 
-    from rich.console import Console
     from rich.table import Table
 
     from tbgen.generator.steps.plugins import extra_imports, step_from_option
@@ -56,13 +67,21 @@ def test(place: str, settings: tuple[str, ...]) -> None:
 
     chosen = step_from_option(shlex.join([place, *settings]))
     trial = tried(chosen)
+    imports = extra_imports(Path(chosen.file))
+    if wanted("json"):
+        sides = {
+            side: {name: array[:2].tolist() for name, array in tensors.items()}
+            for side, tensors in (("takes", trial.given), ("gives", trial.answer))
+        }
+        print_json({"step": chosen.name, **sides, "imports": imports})
+        return
     table = Table("tensor", "", "shape", "first items", box=None)
     for side, tensors in (("takes", trial.given), ("gives", trial.answer)):
         for name, array in tensors.items():
             table.add_row(name, side, str(list(array.shape)), shown(array[:2].tolist()))
-    console = Console()
+    console = output()
     console.print(table)
-    if imports := extra_imports(Path(chosen.file)):
+    if imports:
         console.print(f"It imports {', '.join(imports)}: they must be installed where Triton runs.", style="yellow")
     console.print(f"{chosen.name} keeps the contract.", style="green")
 

@@ -4,95 +4,107 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.bench import FILE, POSITIVE, SECONDS, Numbers, progress_bar
-from tbgen.cli.repository import ModelRepository
+from tbgen.cli.bench import Numbers
+from tbgen.cli.options import (
+    POSITIVE,
+    SECONDS,
+    json_option,
+    quiet_option,
+    repository_option,
+    text_options,
+    url_option,
+)
+from tbgen.cli.show import notes, output, print_difference, print_json, status_line, wanted
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from tbgen.generator.texts import TextFile
+    from tbgen.server.client.address import Address
     from tbgen.server.tune.stages import Edits, EmbeddedStage, LiveStage
     from tbgen.server.tune.tune import Tuned
 
 
-@click.command(short_help="Search faster settings for a served model on your machine and texts.")
+@click.command()
 @click.argument("name")
-@click.option(
-    "-r",
-    "--repository",
-    type=ModelRepository(file_okay=False),
-    default="model_repository",
-    show_default=True,
-    help="Model repository to tune.",
-)
-@click.option("--url", help="host:port (HTTP) of a Triton that reads this repository and loads by request.")
-@click.option("--text", type=FILE, help="File of texts: lines, or a .csv. Default: the bundled Korean corpus.")
-@click.option("--column", help="Column of the .csv that holds the texts.")
+@repository_option()
+@url_option("It must read this repository and load by request. Default: one is started here for each setting.")
+@text_options("the bundled Korean corpus")
 @click.option("--concurrency", type=Numbers(int), default="1,16", show_default=True, help="Clients; each counts alike.")
 @click.option("--minutes", type=SECONDS, default=10.0, show_default=True, help="Time limit of the search.")
 @click.option("--duration", type=SECONDS, default=3.0, show_default=True, help="Seconds that a setting is measured.")
 @click.option("--warmup", type=SECONDS, default=1.0, show_default=True, help="Seconds of load before that.")
 @click.option("--requests", type=POSITIVE, default=128, show_default=True, help="Different texts to draw.")
 @click.option("--tolerance", type=float, default=1e-3, show_default=True, help="Most that a number may change.")
-@click.option("-y", "--yes", is_flag=True, help="Write the result without asking.")
-def tune(
-    name: str,
-    repository: Path,
-    url: str | None,
-    text: Path | None,
-    column: str | None,
-    concurrency: tuple[int, ...],
-    minutes: float,
-    duration: float,
-    warmup: float,
-    requests: int,
-    tolerance: float,
-    yes: bool,
-) -> None:
-    """Search faster settings for the model NAME: instances, threads, batches, buckets, queue delay.
+@click.option("-y", "--yes", is_flag=True, help="Write the result without asking; with --json nothing is asked.")
+@json_option
+@quiet_option
+def tune(name: str, repository: Path, url: str | None, text: TextFile | None, yes: bool, **options: Any) -> None:
+    """What can be turned of the model NAME: instances, threads, batches, buckets, queue delay.
 
     Each setting is served and measured, and must give the answers that the repository gives now. The best is measured
     again by turns with the present one; what changes is shown, and written after a yes.
     """
-    from rich.console import Console
-
     from tbgen.server.bench.point import Load, Timing
-    from tbgen.server.bench.texts import corpus_from_file, own_corpus
+    from tbgen.server.bench.texts import corpus_asked
+    from tbgen.server.client.address import address_from_url
     from tbgen.server.tune.tune import TunePlan
     from tbgen.server.tune.tune import tune as search
 
-    loads = [Load("http", clients) for clients in concurrency]
-    plan = TunePlan(loads, Timing(duration, warmup), minutes, requests, tolerance)
-    corpus = corpus_from_file(text, column) if text else own_corpus()
-    console, out = Console(stderr=True), Console()
-    with progress_bar(console) as on_progress:
-        tuned = search(name, repository, stage_from(repository, url), corpus, plan, on_progress)
-    show(tuned, out)
-    if tuned.edits:
-        show_difference(repository, tuned.edits, out)
-        if yes or click.confirm(f"Write this into {repository}?"):
-            finish(repository, tuned, url, out)
+    address = address_from_url(url) if url else None
+    loads = [Load(address.protocol if address else "http", clients) for clients in options["concurrency"]]
+    limits = {key: options[key] for key in ("minutes", "requests", "tolerance")}
+    plan = TunePlan(loads, Timing(options["duration"], options["warmup"]), **limits)
+    corpus, stage = corpus_asked(text), stage_from(repository, address)
+    with status_line(notes()) as tell:
+        tuned = search(name, repository, stage, corpus, plan, tell)
+    if not wanted("json"):
+        print_trials(tuned)
+        print_difference(differences(repository, tuned.edits))
+    writes = bool(tuned.edits) and (yes or (not wanted("json") and click.confirm(f"Write this into {repository}?")))
+    if writes:
+        finish(repository, tuned, address)
+    if wanted("json"):
+        print_json(record_of(tuned) | {"written": writes})
+    elif writes:
+        output().print(f"Written into {repository}: {', '.join(map(str, tuned.edits))}")
 
 
-def stage_from(repository: Path, url: str | None) -> EmbeddedStage | LiveStage:
+def stage_from(repository: Path, address: Address | None) -> EmbeddedStage | LiveStage:
     """Where settings are tried. Raises UserError."""
     from tbgen.generator.repository import refuse_empty_repository
     from tbgen.server.tune.stages import EmbeddedStage, LiveStage
 
     refuse_empty_repository(repository)
-    return LiveStage(repository, url) if url else EmbeddedStage(repository)
+    return LiveStage(repository, address) if address else EmbeddedStage(repository)
 
 
-def show(tuned: Tuned, out: Console) -> None:
+def record_of(tuned: Tuned) -> dict[str, Any]:
+    """The outcome as plain values."""
+    return {
+        "model": tuned.model,
+        "loads": [load.label for load in tuned.loads],
+        "trials": [
+            {"settings": trial.settings, "rates": trial.rates, "refused": trial.refused} for trial in tuned.trials
+        ],
+        "settings": tuned.settings,
+        "before": tuned.before,
+        "after": tuned.after,
+        "gain": tuned.gain,
+        "edits": {str(file): text for file, text in tuned.edits.items()},
+    }
+
+
+def print_trials(tuned: Tuned) -> None:
     """What was tried, best first, and what it won."""
     from rich.text import Text
 
     from tbgen.cli.show_bench import table_of_numbers
     from tbgen.server.tune.tune import words
 
+    out = output()
     table = table_of_numbers(
         f"{tuned.model}: {len(tuned.trials)} settings tried, texts a second",
         *(load.label for load in tuned.loads),
@@ -105,7 +117,7 @@ def show(tuned: Tuned, out: Console) -> None:
         table.add_row(Text(f"{words(trial.settings)}{': ' if trial.refused else ''}{trial.refused}"), *cells)
     out.print(table)
     if not tuned.edits:
-        out.print("Nothing won by 3 % or more in the end: the repository stays as it is.", highlight=False)
+        out.print("Nothing won by 3 % or more in the end: the repository stays as it is.")
         return
     rates = [
         f"{load.label} {before:,.1f} -> {after:,.1f} texts/s"
@@ -115,26 +127,29 @@ def show(tuned: Tuned, out: Console) -> None:
     out.print(
         f"Won: {tuned.gain:.2f} times as fast ({low:.2f} to {high:.2f} in {len(tuned.gains)} rounds)", style="bold"
     )
-    out.print(f"{'; '.join(rates)} with {words(tuned.settings)}", highlight=False)
+    out.print(f"{'; '.join(rates)} with {words(tuned.settings)}")
 
 
-def show_difference(repository: Path, edits: Edits, out: Console) -> None:
-    """The edits as a diff."""
-    from rich.text import Text
+def differences(repository: Path, edits: Edits) -> list[str]:
+    """The edits as the lines of a diff."""
+    return [
+        line
+        for file, new in edits.items()
+        for line in difflib.unified_diff(
+            (repository / file).read_text(encoding="utf-8").splitlines(),
+            new.splitlines(),
+            f"a/{file}",
+            f"b/{file}",
+            lineterm="",
+            n=2,
+        )
+    ]
 
-    colours = {"+": "green", "-": "red", "@": "cyan"}
-    for file, new in edits.items():
-        old = (repository / file).read_text(encoding="utf-8")
-        lines = difflib.unified_diff(old.splitlines(), new.splitlines(), f"a/{file}", f"b/{file}", lineterm="", n=2)
-        for line in lines:
-            out.print(Text(line, style=colours.get(line[:1], "")), soft_wrap=True)
 
-
-def finish(repository: Path, tuned: Tuned, url: str | None, out: Console) -> None:
+def finish(repository: Path, tuned: Tuned, address: Address | None) -> None:
     """Write the edits; a running server is asked to load them."""
     from tbgen.server.tune.stages import LiveStage, write
 
     write(repository, tuned.edits)
-    if url:
-        LiveStage(repository, url).load(sorted({file.parts[0] for file in tuned.edits}))
-    out.print(f"Written into {repository}: {', '.join(map(str, tuned.edits))}", highlight=False)
+    if address:
+        LiveStage(repository, address).load(sorted({file.parts[0] for file in tuned.edits}))

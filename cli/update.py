@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import click
 
-from tbgen.cli.diff import asked, show, updates
+from tbgen.cli.diff import name_options, print_update, record_of, updates
+from tbgen.cli.show import print_json, say, wanted
 
 
-@click.command(short_help="Write models anew; edited files are kept and shown.")
-@asked
+@click.command()
+@name_options
 @click.option("--force", is_flag=True, help="Replace edited files too.")
-def update(name: str | None, source: Path | None, recipe: Path | None, repository: Path | None, force: bool) -> None:
-    """Write the models of NAME anew, as this tbgen writes them; files that were edited are kept and shown.
-
-    NAME is the name given to scaffold; it can be left out in a folder with a recipe.
-    """
+def update(force: bool, **asked: Any) -> None:
+    """NAME is the name given to scaffold; it can be left out in a folder with a recipe."""
     from tbgen.generator.update import apply
 
-    for written in updates(name, source, recipe, repository):
-        show(written, force=force)
-        for model in apply(written, force=force):
-            click.echo(f"Written: {written.repository / model}")
+    records = []
+    for written in updates(**asked):
+        if not wanted("json"):
+            print_update(written, force=force)
+        models = apply(written, force=force)
+        records.append({**record_of(written), "written": [written.repository / model for model in models]})
+        for model in () if wanted("json") else models:
+            say(f"Written: {written.repository / model}")
+    if wanted("json"):
+        print_json(records)

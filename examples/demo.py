@@ -27,7 +27,7 @@ FRONTS = {"grpc": "kcbert_onnx_ensemble", "http": "kcbert_onnx_bls"}
 def main() -> None:
     """The whole road once."""
     repository = Path("model_repository")
-    subprocess.run([sys.executable, "-m", "tbgen.cli.main", "scaffold", "kcbert", "-o", str(repository)], check=True)
+    subprocess.run([sys.executable, "-m", "tbgen.cli.main", "scaffold", "kcbert", "-r", str(repository)], check=True)
     console = Console()
     with tempfile.TemporaryDirectory() as folder, console.status("Starting Triton") as status:
         log = Path(folder) / "triton.log"

@@ -17,7 +17,7 @@ TEMPLATES = Path(__file__).with_name("clients")
 LANGUAGES = {"python": ".py", "python-async": ".py", "curl": ".sh", "javascript": ".mjs", "go": ".go"}
 NOT_IN_JSON = ("FP16", "BF16")
 MADE_OF: dict[tuple[str | int, ...], str] = {("BYTES", 1): "text", ("BYTES", -1): "texts"}  # by type and dims
-URL = "localhost:8000"
+URL = "http://localhost:8000"
 
 
 class ClientTemplate(Template):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tbgen.export.errors import UserError
-
 SENTENCES = (
     "오늘도 상한가 갔다",
     "실적 발표 이후 주가가 하루 만에 12% 급락하며 투자자들의 불안이 커지고 있다.",
@@ -58,17 +56,3 @@ def calibration_sentences() -> list[str]:
 def _lines_of(name: str) -> list[str]:
     """The lines of a file that lies here."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
-
-
-def texts_from_file(path: Path) -> list[str]:
-    """The lines of a file that hold something. Raises UserError for a file that is not there, not UTF-8, or empty."""
-    if not path.is_file():
-        raise UserError(f"no file {str(path)!r}")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{str(path)!r} is not UTF-8: {error.reason} at byte {error.start}") from error
-    texts = [line for line in lines if line.strip()]
-    if not texts:
-        raise UserError(f"{str(path)!r} holds no text")
-    return texts

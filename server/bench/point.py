@@ -20,6 +20,7 @@ from tbgen.server.bench.statistics import Snapshot, between, snapshot
 from tbgen.server.bench.tally import OTHERS, Order, Tally
 from tbgen.server.bench.wire import Tensors
 from tbgen.server.bench.workers import Workers
+from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
 
 LOOK = 0.1  # seconds between two looks at the progress
@@ -58,14 +59,13 @@ class Timing:
 
 @dataclass(frozen=True)
 class Target:
-    """A model to load over one protocol: where it is, ready-made requests, the expected answers.
+    """A model to load: where it is, ready-made requests, the expected answers.
 
     metrics: address of the server's metrics page, if it is at hand.
     """
 
     model: str
-    url: str
-    tls: bool
+    address: Address
     front: Front
     batch: int
     requests: Sequence[bytes]
@@ -121,6 +121,12 @@ class Seen:
     seconds: float
 
 
+def refuse_https(address: Address) -> None:
+    """Raise UserError for an address that cannot be loaded."""
+    if address.protocol == "http" and address.tls:
+        raise UserError("the load generator speaks HTTP without TLS; use grpcs://HOST:PORT, or plain http:// behind it")
+
+
 def measure(
     connection: Connection, target: Target, load: Load, timing: Timing, workers: int, on_progress: OnProgress
 ) -> Point:
@@ -139,8 +145,8 @@ def orders_from_load(target: Target, load: Load, timing: Timing, workers: int) -
     return [
         Order(
             protocol=load.protocol,
-            url=target.url,
-            tls=target.tls,
+            url=target.address.place,
+            tls=target.address.tls,
             requests=target.requests,
             expected=target.expected,
             tolerance=target.tolerance,

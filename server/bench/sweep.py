@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tbgen.export.errors import UserError
 from tbgen.generator.compare.example import said_of_folder
 from tbgen.generator.version import version
 from tbgen.server.bench.answers import Asked, ask_alone
 from tbgen.server.bench.machine import busy_cores, cores, processor
 from tbgen.server.bench.padding import Lengths, lengths_from_repository
 from tbgen.server.bench.parts import Front, front_from_server
-from tbgen.server.bench.point import Load, Point, Target, Timing, added, measure
+from tbgen.server.bench.point import Load, Point, Target, Timing, added, measure, refuse_https
 from tbgen.server.bench.texts import Corpus, Inputs, requests_from_corpus, text_inputs
 from tbgen.server.bench.wire import REQUESTS
+from tbgen.server.client.address import Address
 from tbgen.server.client.client import front_models
 from tbgen.server.client.connection import Connection
 
@@ -99,7 +99,7 @@ class Prepared:
 
 def bench(
     names: Sequence[str],
-    urls: Mapping[str, str | None],
+    addresses: Sequence[Address],
     corpus: Corpus,
     plan: Plan,
     *,
@@ -111,21 +111,27 @@ def bench(
 
     Args:
         names: front models, or names given to scaffold, which mean all of theirs.
-        urls: protocol ("http", "grpc") -> address; the loads' protocols must be among them.
+        addresses: of one server, one for each protocol of the loads.
         repository: the server's model repository, if it is at hand; without it padding and truncation are not known.
         metrics: address of the server's metrics page, on which models tell of their steps; None: not at hand.
         on_progress: called often.
 
     Raises UserError.
     """
-    places = {protocol: place_from_url(url, protocol, metrics) for protocol, url in urls.items()}
+    for address in addresses:
+        refuse_https(address)
     busy_before = busy_cores()
-    with Connection(next(iter(urls.values())), next(iter(urls))) as connection:
+    with Connection(addresses[0]) as connection:
         names = list(dict.fromkeys(model for name in names for model in front_models(connection, name)))
         total = len(names) * (1 + len(plan.loads) * plan.rounds)
         steps = Steps(total, on_progress)
         models = [prepare(connection, name, corpus, plan, repository, steps) for name in names]
-        rounds = measure_rounds(connection, models, places, plan, steps)
+        targets = {
+            (model.model, address.protocol): target(model, address, metrics, plan)
+            for model in models
+            for address in addresses
+        }
+        rounds = measure_rounds(connection, targets, plan, steps)
         points = [merged(same) for same in zip(*rounds, strict=True)]
         triton = server_version(connection)
     return Report(
@@ -140,16 +146,6 @@ def bench(
         [model_texts(model) for model in models],
         points,
     )
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the load of one protocol goes: host:port, encrypted or not."""
-
-    protocol: str
-    url: str
-    tls: bool
-    metrics: str | None = None
 
 
 class Steps:
@@ -179,10 +175,14 @@ def prepare(
 
 
 def measure_rounds(
-    connection: Connection, models: Sequence[Prepared], places: Mapping[str, Place], plan: Plan, steps: Steps
+    connection: Connection, targets: Mapping[tuple[str, str], Target], plan: Plan, steps: Steps
 ) -> list[list[Point]]:
-    """Every point once a round, so that a slow minute of the machine does not hit one point alone."""
-    pairs = [(target(model, places[load.protocol], plan), load) for model in models for load in plan.loads]
+    """Every point once a round, so that a slow minute of the machine does not hit one point alone.
+
+    targets: by model and protocol.
+    """
+    models = dict.fromkeys(model for model, _ in targets)
+    pairs = [(targets[model, load.protocol], load) for model in models for load in plan.loads]
     return [[measured(connection, *pair, plan, steps) for pair in pairs] for _ in range(plan.rounds)]
 
 
@@ -199,28 +199,19 @@ def measured(connection: Connection, target: Target, load: Load, plan: Plan, ste
     return point
 
 
-def place_from_url(url: str | None, protocol: str, metrics: str | None = None) -> Place:
-    """Where the load goes, from an address as Connection takes it. Raises UserError."""
-    if (url or "").startswith("https://"):
-        raise UserError("the load generator speaks HTTP without TLS; use grpcs://HOST:PORT, or plain http:// behind it")
-    with Connection(url, protocol) as connection:
-        return Place(connection.protocol, connection.url, (url or "").startswith("grpcs://"), metrics)
-
-
-def target(model: Prepared, place: Place, plan: Plan) -> Target:
-    """A prepared model over one protocol."""
-    build = REQUESTS[place.protocol]
+def target(model: Prepared, address: Address, metrics: str | None, plan: Plan) -> Target:
+    """A prepared model at one address of its server."""
+    build = REQUESTS[address.protocol]
     return Target(
         model=model.model,
-        url=place.url,
-        tls=place.tls,
+        address=address,
         front=model.front,
         batch=plan.batch,
-        requests=[build(model.model, request, place.url) for request in model.asked.requests],
+        requests=[build(model.model, request, address.place) for request in model.asked.requests],
         expected=model.asked.expected,
         tolerance=plan.tolerance,
         lengths=model.lengths,
-        metrics=place.metrics,
+        metrics=metrics,
     )
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tbgen.export.errors import NoSuchName, UserError
+from tbgen.export.errors import UserError
 from tbgen.generator.compare.example import ANY, MAIN
 from tbgen.generator.presets import SAMPLES
+from tbgen.generator.texts import TextFile
 
 OWN_CORPUS = SAMPLES / "korean_finance.csv"
-TEXT_COLUMNS = ("input_text", "text", "sentence", "kor_sentence", "document")
 LIST_TEXTS = 4  # texts in an input whose number of texts an item is open
 SEED = 0  # the same texts in the same order each time, so that two runs can be compared
 
@@ -42,39 +40,23 @@ class TextInput:
 
 def own_corpus() -> Corpus:
     """The bundled corpus of Korean finance sentences."""
-    return corpus_from_file(OWN_CORPUS)
+    return corpus_from_file(TextFile(OWN_CORPUS))
 
 
-def corpus_from_file(file: Path, column: str | None = None) -> Corpus:
-    """The texts of a .csv file with a header, or else the lines of a file; empty ones left out. Raises UserError."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            if file.suffix.lower() == ".csv":
-                return corpus_from_rows(file, list(csv.DictReader(stream)), column)
-            texts = [line.rstrip("\r\n") for line in stream if line.strip()]
-    except OSError as error:
-        raise UserError(f"{str(file)!r} cannot be read: {error.strerror}; --text takes a file of texts") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{str(file)!r} is not UTF-8: {error.reason} at byte {error.start}") from error
-    if not texts:
-        raise UserError(f"no text in {str(file)!r}")
-    return Corpus(file.name, {}, texts)
+def corpus_asked(file: TextFile | None) -> Corpus:
+    """The corpus of a file, the bundled one without. Raises UserError."""
+    return corpus_from_file(file) if file else own_corpus()
 
 
-def corpus_from_rows(file: Path, rows: Sequence[Mapping[str, str]], column: str | None) -> Corpus:
-    """The corpus of a CSV file's rows. Raises UserError when no column is the text."""
-    if not rows:
-        raise UserError(f"no text in {str(file)!r}")
-    names = list(rows[0])
-    chosen = column or next((name for name in TEXT_COLUMNS if name in names), None)
-    if chosen is None:
-        raise UserError(f"{str(file)!r} has the columns {', '.join(names)}; name the one with the text: --column NAME")
-    if chosen not in names:
-        raise NoSuchName("column", chosen, names)
-    full = [row for row in rows if (row[chosen] or "").strip()]
+def corpus_from_file(file: TextFile) -> Corpus:
+    """The rows of a file whose text holds something, by column. Raises UserError."""
+    rows = [(file.text_of(row, number), row) for number, row in enumerate(file.rows(), 1)]
+    full = [(text, row if isinstance(row, dict) else {}) for text, row in rows if text.strip()]
     if not full:
-        raise UserError(f"column {chosen!r} of {str(file)!r} is empty")
-    return Corpus(file.name, {name: [row[name] or "" for row in full] for name in names}, [r[chosen] for r in full])
+        raise UserError(f"no text in {file.name}")
+    names = [name for name in full[0][1] if all(isinstance(row.get(name), str) for _, row in full)]
+    columns = {name: [row[name] for _, row in full] for name in names}
+    return Corpus(file.path.name, columns, [text for text, _ in full])
 
 
 def text_inputs(config: Mapping[str, Any], batch: int) -> list[TextInput]:

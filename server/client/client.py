@@ -41,20 +41,17 @@ class TextModel:
     scalars: frozenset[str]  # outputs with one value a text
 
 
-def infer(
-    name: str, texts: Iterable[str], *, url: str | None = None, protocol: str = "grpc", seconds: float = 60.0
-) -> list[dict[str, Any]]:
+def infer(name: str, texts: Iterable[str], *, url: str | None = None, seconds: float = 60.0) -> list[dict[str, Any]]:
     """The answers of a model to texts: for each text, output name -> value (text, number, or a list of them).
 
     Args:
         name: a model, or the name given to scaffold when one front model of it is ready.
-        url: host:port; by default localhost:8001 over gRPC, localhost:8000 over HTTP.
-        protocol: "grpc" or "http".
+        url: grpc://HOST:PORT, http://HOST:PORT, HOST:PORT or PORT, see address_from_url.
         seconds: how long to wait for the answer to one request.
 
     Raises UserError: no server, no such model, not ready, takes other inputs, refuses a text.
     """
-    with Connection(url, protocol, seconds=seconds) as connection:
+    with Connection(url, seconds=seconds) as connection:
         return list(answers(connection, text_model(connection, front_model(connection, name)), texts))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -11,20 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tbgen.export.errors import NoSuchName, UserError
+from tbgen.export.errors import UserError
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.role import FRONT, Role
+from tbgen.server.client.address import Address, address_from_url, nobody
 
 Json = dict[str, Any]
 
-DEFAULT_URLS = {"grpc": "localhost:8001", "http": "localhost:8000"}
-SCHEMES = {
-    "grpc://": ("grpc", False),
-    "grpcs://": ("grpc", True),
-    "http://": ("http", False),
-    "https://": ("http", True),
-}
 UNREACHABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED")
 NAMES = {"grpc": "gRPC", "http": "HTTP"}
 UNLIMITED_MESSAGES = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
@@ -34,33 +27,27 @@ class Connection:
     """A client of one Triton server, as a context manager; not to be shared among threads.
 
     Args:
-        url: host:port; a scheme (grpc://, grpcs://, http://, https://) overrules `protocol`.
-        protocol: "grpc" or "http".
+        url: see address_from_url.
         seconds: how long to wait for one answer.
     """
 
-    def __init__(self, url: str | None = None, protocol: str = "grpc", *, seconds: float = 60.0) -> None:
-        scheme = next((scheme for scheme in SCHEMES if (url or "").startswith(scheme)), "")
-        protocol, ssl = SCHEMES.get(scheme, (protocol, False))
-        if protocol not in DEFAULT_URLS:
-            raise NoSuchName("protocol", protocol, list(DEFAULT_URLS))
-        self.url = (url or DEFAULT_URLS[protocol]).removeprefix(scheme).rstrip("/")
-        if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}", self.url):
-            raise UserError(f"{url!r} is no address of a server; give host:port, for instance {DEFAULT_URLS[protocol]}")
-        self.protocol = protocol
+    def __init__(self, url: str | Address | None = None, *, seconds: float = 60.0) -> None:
+        self.address = url if isinstance(url, Address) else address_from_url(url)
+        self.protocol = self.address.protocol
         self.seconds = seconds
-        self.module = importlib.import_module(f"tritonclient.{protocol}")
-        self.client = self.open_client(ssl)
+        self.module = importlib.import_module(f"tritonclient.{self.protocol}")
+        self.client = self.open_client()
 
-    def open_client(self, ssl: bool) -> Any:
+    def open_client(self) -> Any:
+        place, ssl = self.address.place, self.address.tls
         if self.protocol == "http":
             return self.module.InferenceServerClient(
-                self.url, ssl=ssl, connection_timeout=self.seconds, network_timeout=self.seconds
+                place, ssl=ssl, connection_timeout=self.seconds, network_timeout=self.seconds
             )
         # gRPC would send even local calls to the proxy that http_proxy names.
-        local = self.url.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
+        local = place.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
         options = [*UNLIMITED_MESSAGES, ("grpc.enable_http_proxy", int(not local))]
-        return self.module.InferenceServerClient(self.url, ssl=ssl, channel_args=options)
+        return self.module.InferenceServerClient(place, ssl=ssl, channel_args=options)
 
     def __enter__(self) -> Connection:
         return self
@@ -129,17 +116,11 @@ class Connection:
         try:
             yield
         except OSError as error:
-            raise UserError(self.nobody(str(error))) from error
+            raise UserError(nobody(str(self.address), str(error))) from error
         except (HTTPParseError, ValueError) as error:
-            raise UserError(f"what answers at {self.url} is no Triton over {NAMES[self.protocol]}: {error}") from error
+            raise UserError(f"what answers at {self.address} is no Triton: {error}") from error
         except InferenceServerException as error:
             message = error.message().strip()
             if error.status() in UNREACHABLE and "model" not in message:
-                raise UserError(self.nobody(message)) from error
-            raise UserError(f"Triton at {self.url} {what}: {message}") from error
-
-    def nobody(self, reason: str) -> str:
-        return (
-            f"no Triton answers at {self.url} over {NAMES[self.protocol]} ({reason.rpartition(': ')[2]});"
-            " `tbgen serve` starts one, --url names another"
-        )
+                raise UserError(nobody(str(self.address), message)) from error
+            raise UserError(f"Triton at {self.address} {what}: {message}") from error

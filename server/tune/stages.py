@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
 from tbgen.server.embedded.server import server_on_free_ports
 
@@ -23,7 +24,7 @@ class EmbeddedStage:
         self.repository = repository
 
     @contextmanager
-    def serving(self, edits: Edits, models: Sequence[str]) -> Iterator[str]:
+    def serving(self, edits: Edits, models: Sequence[str]) -> Iterator[Address]:
         """Serve `models` as edited; gives the HTTP address. Raises UserError when they do not load."""
         with tempfile.TemporaryDirectory(prefix=".tbgen-tune-", dir=self.repository.parent) as folder:
             trial = Path(folder) / "model_repository"
@@ -31,7 +32,7 @@ class EmbeddedStage:
                 shutil.copytree(self.repository / model, trial / model, copy_function=linked)
             write(trial, edits)
             with server_on_free_ports(trial) as server:
-                yield server.http_url
+                yield Address(server.http_url, "http")
 
 
 class LiveStage:
@@ -41,25 +42,25 @@ class LiveStage:
     it reads.
     """
 
-    def __init__(self, repository: Path, url: str) -> None:
-        self.repository, self.url = repository, url
+    def __init__(self, repository: Path, address: Address) -> None:
+        self.repository, self.address = repository, address
 
     @contextmanager
-    def serving(self, edits: Edits, models: Sequence[str]) -> Iterator[str]:
+    def serving(self, edits: Edits, models: Sequence[str]) -> Iterator[Address]:
         """Load `models` as edited; gives the address. Raises UserError when they do not load."""
         before = {file: (self.repository / file).read_text(encoding="utf-8") for file in edits}
         changed = {file.parts[0] for file in edits}
         try:
             write(self.repository, edits)
             self.load([model for model in models if model in changed])
-            yield self.url
+            yield self.address
         finally:
             write(self.repository, before)
             self.load([model for model in models if model in changed])
 
     def load(self, models: Sequence[str]) -> None:
         """Have the server read models again. Raises UserError."""
-        with Connection(self.url, "http") as connection:
+        with Connection(self.address) as connection:
             for model in models:
                 with connection.failures(f"cannot load {model!r} (it needs --model-control-mode=explicit)"):
                     connection.client.load_model(model)

@@ -22,6 +22,7 @@ from tbgen.server.bench.parts import Front, front_from_server
 from tbgen.server.bench.point import Load, Target, Timing, measure
 from tbgen.server.bench.texts import Corpus, requests_from_corpus, text_inputs
 from tbgen.server.bench.wire import REQUESTS
+from tbgen.server.client.address import Address
 from tbgen.server.client.client import front_model
 from tbgen.server.client.connection import Connection
 from tbgen.server.tune.knobs import KNOBS, Draft, Settings, turned, values_of
@@ -36,8 +37,8 @@ OnProgress = Callable[[str, float], None]  # what runs now, share of the time li
 class Stage(Protocol):
     """Where settings are tried, see tune_stages."""
 
-    def serving(self, edits: Edits, models: Sequence[str]) -> AbstractContextManager[str]:
-        """Serve the models as edited; gives an HTTP address."""
+    def serving(self, edits: Edits, models: Sequence[str]) -> AbstractContextManager[Address]:
+        """Serve the models as edited; gives the server's address."""
         ...
 
 
@@ -157,7 +158,7 @@ def baseline(
 ) -> tuple[Subject, Trial]:
     """The model as it is: what it answers, and how fast."""
     clock.say("the repository as it is")
-    with stage.serving({}, []) as url, Connection(url, "http") as connection:
+    with stage.serving({}, []) as address, Connection(address) as connection:
         model = front_model(connection, name)
         front = front_from_server(connection, model, repository)
         inputs, said = text_inputs(connection.config(model), 1), said_of_folder(repository / model)
@@ -205,7 +206,7 @@ def tried(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> T
     clock.say(words(settings))
     edits = turned(subject.draft, settings).edits()
     try:
-        with stage.serving(edits, subject.draft.models) as url, Connection(url, "http") as connection:
+        with stage.serving(edits, subject.draft.models) as address, Connection(address) as connection:
             front = front_from_server(connection, subject.model, subject.draft.repository)
             return measured(subject, front, connection, settings, clock)
     except UserError as error:
@@ -214,13 +215,11 @@ def tried(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> T
 
 def measured(subject: Subject, front: Front, connection: Connection, settings: Settings, clock: Clock) -> Trial:
     """The rates of what is being served."""
-    plan, asked = subject.plan, subject.asked
+    plan, asked, address = subject.plan, subject.asked, connection.address
     rates = []
     for load in plan.loads:
-        requests = [REQUESTS[load.protocol](subject.model, request, connection.url) for request in asked.requests]
-        target = Target(
-            subject.model, connection.url, False, front, 1, requests, asked.expected, plan.tolerance, lengths=None
-        )
+        requests = [REQUESTS[load.protocol](subject.model, request, address.place) for request in asked.requests]
+        target = Target(subject.model, address, front, 1, requests, asked.expected, plan.tolerance, lengths=None)
         point = measure(
             connection,
             target,

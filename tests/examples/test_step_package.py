@@ -45,7 +45,7 @@ def test_its_steps_are_listed_and_tried_by_name(site: Path) -> None:
 
 def test_both_are_served_where_the_package_is_not(site: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tbgen.cli.main", "scaffold", "kcbert", "--task", "polarity"]
-    run(*command, "--pre", "hide-numbers sign=*", "-o", str(tmp_path / "models"), site=site)
+    run(*command, "--pre", "hide-numbers sign=*", "-r", str(tmp_path / "models"), site=site)
     texts = ["주가 1234567890 상승", "주가 * 상승", "주가 하락"]
     column = np.array([[text.encode("utf-8")] for text in texts], dtype=object)
     log = tmp_path / "log"

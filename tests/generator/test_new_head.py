@@ -63,7 +63,7 @@ def test_a_row_is_all_that_a_new_head_needs(
 ) -> None:
     monkeypatch.setitem(TASKS, name, row(head, like))
     source, repository = checkpoints.bert(tmp_path / "bert"), tmp_path / "models"
-    done = tbgen("scaffold", "m", "--source", source, "--task", name, "-o", repository)
+    done = tbgen("scaffold", "m", "--source", source, "--task", name, "-r", repository)
     assert done.exit_code == 0, done.output
     record = json.loads((repository / "m_onnx_bls" / "tbgen.json").read_text(encoding="utf-8"))
     assert (record["settings"]["task"], record["export"]["task"]) == (name, exported)

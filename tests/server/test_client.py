@@ -6,7 +6,6 @@ import pytest
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.server.client.client import infer
-from tbgen.server.client.connection import Connection
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.server import EmbeddedServer
 
@@ -14,7 +13,7 @@ from tbgen.server.embedded.server import EmbeddedServer
 @pytest.fixture(params=["grpc", "http"])
 def address(request: pytest.FixtureRequest, server: EmbeddedServer) -> dict[str, str]:
     """Both ways to the server."""
-    return {"url": server.grpc_url if request.param == "grpc" else server.http_url, "protocol": request.param}
+    return {"url": f"{request.param}://{server.grpc_url if request.param == 'grpc' else server.http_url}"}
 
 
 def test_answers_are_plain_values_in_the_order_of_the_texts(address: dict[str, str]) -> None:
@@ -83,34 +82,23 @@ def test_half_a_surrogate_pair_is_no_text(address: dict[str, str]) -> None:
         infer("solo", ["\ud800"], **address)
 
 
-def test_a_scheme_chooses_the_protocol(server: EmbeddedServer) -> None:
-    assert infer("solo", ["ab"], url=f"http://{server.http_url}/")[0]["length"] == 2
-
-
 def test_no_proxy_is_asked_for_local_calls(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert infer("solo", ["ab"], url=server.grpc_url)[0]["length"] == 2
 
 
-@pytest.mark.parametrize(("protocol", "spelled"), [("grpc", "gRPC"), ("http", "HTTP")])
-def test_nobody_at_the_address(protocol: str, spelled: str) -> None:
+@pytest.mark.parametrize("scheme", ["grpc://", "http://", ""])
+def test_nobody_at_the_address(scheme: str) -> None:
     (port,) = free_ports(1)
     with pytest.raises(UserError) as error:
-        infer("solo", ["ab"], url=f"127.0.0.1:{port}", protocol=protocol)
-    assert error.value.message.startswith(f"no Triton answers at 127.0.0.1:{port} over {spelled} (")
+        infer("solo", ["ab"], url=f"{scheme}127.0.0.1:{port}")
+    assert error.value.message.startswith(f"no Triton answers at {scheme}127.0.0.1:{port} (")
     assert error.value.message.endswith("Connection refused); `tbgen serve` starts one, --url names another")
 
 
 def test_something_else_at_the_address(server: EmbeddedServer) -> None:
-    for url in (server.grpc_url, server.metrics_url.removesuffix("/metrics")):
-        with pytest.raises(UserError, match="is no Triton over HTTP"):
-            infer("solo", ["ab"], url=url, protocol="http")
-    with pytest.raises(UserError, match=r"no Triton answers at .* over gRPC"):
-        infer("solo", ["ab"], url=server.http_url)
-
-
-def test_an_address_needs_a_port() -> None:
-    with pytest.raises(
-        UserError, match=r"^'localhost' is no address of a server; give host:port, for instance localhost:8001"
-    ):
-        Connection("localhost")
+    for url in (server.grpc_url, server.metrics_url.removeprefix("http://").removesuffix("/metrics")):
+        with pytest.raises(UserError, match=f"what answers at http://{url} is no Triton: "):
+            infer("solo", ["ab"], url=f"http://{url}")
+    with pytest.raises(UserError, match=r"no Triton answers at grpc://"):
+        infer("solo", ["ab"], url=f"grpc://{server.http_url}")

@@ -14,8 +14,9 @@ import pytest
 import tritonclient.grpc as grpc
 from click.testing import CliRunner
 
-from tbgen.cli.infer import cell, infer, table_from_rows
+from tbgen.cli.infer import infer
 from tbgen.cli.serve import serve
+from tbgen.cli.show import cell, table_of_answers
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.server import EmbeddedServer
 from tests.server import playground as play
@@ -49,7 +50,7 @@ def test_infer_prints_one_json_object_a_line_of_its_input(server: EmbeddedServer
 
 
 def test_infer_speaks_http(server: EmbeddedServer) -> None:
-    answer = CliRunner().invoke(infer, ["solo", "ab", "--json", "--http", "--url", server.http_url])
+    answer = CliRunner().invoke(infer, ["solo", "ab", "--json", "--url", f"http://{server.http_url}"])
     assert json.loads(answer.output)["length"] == 2
 
 
@@ -70,11 +71,11 @@ def test_input_that_is_not_utf8_is_refused(server: EmbeddedServer) -> None:
 def test_no_input_is_said(server: EmbeddedServer) -> None:
     answer = CliRunner().invoke(infer, ["solo", "--url", server.grpc_url], input=b"")
     assert answer.exit_code == 1
-    assert answer.output == "Error: standard input is empty; give it one text a line, or name TEXTs\n"
+    assert answer.output == "Error: standard input is empty; give it one text a line\n"
 
 
 def test_lists_are_shown_where_there_is_nothing_else() -> None:
-    table = table_from_rows([{"text": "삼성전자 공시", "entities": ["삼성전자", "공시"]}])
+    table = table_of_answers([{"text": "삼성전자 공시", "entities": ["삼성전자", "공시"]}])
     assert [column.header for column in table.columns] == ["text", "entities"]
 
 
@@ -151,10 +152,10 @@ def child_of(process: subprocess.Popen[str]) -> int:
 def test_serve_shows_addresses_and_models_and_ends_with_ctrl_c(serving: subprocess.Popen[str]) -> None:
     output = printed_until(serving, "Stop it: Ctrl-C")
     session = child_of(serving)
-    url = re.search(r"gRPC     (\S+)", output)
+    url = re.search(r"gRPC     grpc://(\S+)", output)
     assert url
     assert re.search(r"measure +python +\S+ -> \S+", output)
-    assert f"Ask it: tbgen infer measure --url {url[1]} TEXT" in output
+    assert f"Ask it: tbgen infer measure --url grpc://{url[1]} TEXT" in output
     assert "Equal requests are answered from a cache: measure" in output
     with grpc.InferenceServerClient(url[1]) as client:
         client.unload_model("measure")

@@ -18,6 +18,7 @@ from tbgen.server.bench.point import Load, Timing
 from tbgen.server.bench.report import json_from_report
 from tbgen.server.bench.sweep import Plan, Report, bench
 from tbgen.server.bench.texts import Corpus, own_corpus
+from tbgen.server.client.address import Address
 from tbgen.server.embedded.server import EmbeddedServer
 from tests.serving import serving
 from tests.triton.browser import looked_at
@@ -56,15 +57,15 @@ output { name: "said" data_type: TYPE_STRING dims: 1 }
 """
 
 
-def urls(server: EmbeddedServer) -> dict[str, str | None]:
-    return {"http": server.http_url, "grpc": server.grpc_url}
+def addresses(server: EmbeddedServer) -> list[Address]:
+    return [Address(server.http_url, "http"), Address(server.grpc_url, "grpc")]
 
 
 @pytest.fixture(scope="module")
 def report(kcbert_server: EmbeddedServer) -> Report:
     plan = Plan(LOADS, QUICK, requests=32)
     repository, metrics = kcbert_server.repository, kcbert_server.metrics_url
-    return bench(FRONTS, urls(kcbert_server), own_corpus(), plan, repository=repository, metrics=metrics)
+    return bench(FRONTS, addresses(kcbert_server), own_corpus(), plan, repository=repository, metrics=metrics)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def test_a_scaffolds_name_means_all_its_graphs_and_fits_a_narrow_terminal(
 
 def moody_report(server: EmbeddedServer, texts: list[str], load: Load, timing: Timing = QUICK) -> Report:
     plan = Plan([load], timing, requests=len(texts))
-    return bench(["moody"], urls(server), Corpus("words", {}, texts), plan)
+    return bench(["moody"], addresses(server), Corpus("words", {}, texts), plan)
 
 
 def test_all_answers_are_right_and_counted(report: Report) -> None:
@@ -155,7 +156,7 @@ def test_lengths_and_padding_are_the_tokenizers(report: Report, kcbert_server: E
 def test_long_texts_are_said_to_be_cut(kcbert_server: EmbeddedServer) -> None:
     corpus = Corpus("long", {}, ["상한가 " * 400, "좋다"])
     plan = Plan([Load("http", 1)], QUICK, requests=2)
-    long = bench(["kcbert_onnx_ensemble"], urls(kcbert_server), corpus, plan, repository=kcbert_server.repository)
+    long = bench(["kcbert_onnx_ensemble"], addresses(kcbert_server), corpus, plan, repository=kcbert_server.repository)
     assert long.texts[0].lengths is not None
     assert long.texts[0].lengths.truncated == 1
     assert any("1 of 2 texts were cut to 300 tokens" in sentence for sentence in json_from_report(long)["remarks"])
@@ -165,7 +166,7 @@ def test_without_the_repository_padding_is_unknown_and_callees_are_those_that_mo
     kcbert_server: EmbeddedServer,
 ) -> None:
     plan = Plan([Load("grpc", 2)], QUICK, requests=8, batch=3)
-    (point,) = bench(["kcbert_onnx_bls"], {"grpc": kcbert_server.grpc_url}, own_corpus(), plan).points
+    (point,) = bench(["kcbert_onnx_bls"], [Address(kcbert_server.grpc_url, "grpc")], own_corpus(), plan).points
     assert point.padding is None
     assert [part.model for part in point.models] == ["kcbert_onnx_bls", "kcbert_onnx"]
     assert point.texts_per_s * QUICK.seconds == pytest.approx(point.answers * 3)
@@ -283,9 +284,9 @@ def test_wrong_answers_are_the_exit_status(moody: EmbeddedServer, tmp_path: Path
     ("arguments", "sentence"),
     [
         (["--concurrency", "1,none"], "is not a list of positive numbers"),
-        (["--url", "localhost:1", "--protocol", "both"], "no address for http; give --url http://HOST:PORT"),
+        (["--url", "http://localhost:1", "--url", "http://localhost:2"], "at most one address of gRPC and one of HTTP"),
         (["--url", "https://localhost:1"], "speaks HTTP without TLS"),
-        (["--url", "localhost:1"], "no Triton answers at localhost:1"),
+        (["--url", "localhost:1"], "no Triton answers at localhost:1 (Connection refused)"),
         (["-r", "nowhere"], "no model repository at 'nowhere'"),
         (["--text", "nowhere.txt"], "'nowhere.txt' cannot be read"),
     ],

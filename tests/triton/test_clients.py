@@ -124,6 +124,20 @@ def test_a_list_takes_the_rest(echo: EmbeddedServer, tmp_path: Path, language: s
     assert rows == [{"said": "금리", "heard": ["올랐다", 'a, "b"', ""], "lengths": [3, 6, 0]}]
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_url_takes_the_forms_of_the_commands(echo: EmbeddedServer, tmp_path: Path, language: str) -> None:
+    def said(url: str) -> str:
+        done = run_client(echo, "pair", language, tmp_path, "--url", url, "언제?", "내일")
+        tmp_path.joinpath(f"client{ENDINGS[language]}").unlink()
+        return done.stdout + done.stderr
+
+    for url in (f"http://{echo.http_url}/", echo.http_url, str(echo.ports["HTTP"])):
+        assert "언제?" in said(url)
+    assert f"this client speaks HTTP: write http://HOST:PORT instead of grpc://{echo.grpc_url}" in said(
+        f"grpc://{echo.grpc_url}"
+    )
+
+
 @pytest.mark.parametrize("language", [each for each in LANGUAGES if each.values != ("python-async",)])
 def test_the_engine_takes_its_tensors_as_json(kcbert_server: EmbeddedServer, tmp_path: Path, language: str) -> None:
     row = answers(kcbert_server, "kcbert_onnx", language, tmp_path, "[2, 3]", "[1, 1]", "[0, 0]")[0]
@@ -150,7 +164,7 @@ def test_javascript_fails_with_the_servers_sentence(kcbert_server: EmbeddedServe
 def test_go_keeps_its_compilers_rules(tmp_path: Path) -> None:
     config = config_from_text(CONFIG.format(batch=0, dims=-1))
     config.name = "search"
-    code = client_code(config, "go", url="triton:8000")
+    code = client_code(config, "go", url="http://triton:8000")
     inputs = '\t{"query", "BYTES", "text"},\n\t{"texts", "BYTES", "texts"},\n}\n'
     assert f"var inputs = []input{{\n{inputs}" in code
     assert 'const model = "search"' in code
@@ -173,3 +187,11 @@ def test_a_file_is_not_replaced_unasked(echo: EmbeddedServer, tmp_path: Path) ->
     command = ["client", "pair", "-r", str(echo.repository), "-o", str(tmp_path / "client.py")]
     assert CliRunner().invoke(main, command).exit_code == 0
     assert "--force replaces it" in CliRunner().invoke(main, command).output
+
+
+def test_a_client_is_not_written_for_grpc(echo: EmbeddedServer) -> None:
+    done = CliRunner().invoke(main, ["client", "pair", "-r", str(echo.repository), "--url", "grpc://triton:8001"])
+    assert (done.exit_code, done.output) == (
+        1,
+        "Error: the clients speak HTTP, not gRPC: write --url http://HOST:PORT instead of grpc://triton:8001\n",
+    )

@@ -31,7 +31,7 @@ def test_other_names_are_served_with_the_samples_answers(
     for name in ("tokenizer.json", "tokenizer_config.json", "config.json"):
         shutil.copy(sample_export / name, tmp_path)
     repository = tmp_path / "model_repository"
-    words = ["--source", str(tmp_path / "model.onnx"), "--rename", "ids=input_ids", "-o", str(repository)]
+    words = ["--source", str(tmp_path / "model.onnx"), "--rename", "ids=input_ids", "-r", str(repository)]
     done = CliRunner().invoke(main, ["scaffold", "theirs", *words])
     assert done.exit_code == 0, done.output
     texts = [*held_out[:40], "🔥📈", "", "손절 " * 400]

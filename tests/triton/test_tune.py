@@ -15,6 +15,7 @@ from tbgen.cli.tune import tune as command
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.bench.parts import front_from_server
 from tbgen.server.bench.point import Load, Timing
+from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
 from tbgen.server.embedded.server import EmbeddedServer
 from tbgen.server.tune import knobs, tune
@@ -35,7 +36,7 @@ def padded_server(sample_export: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def draft_of(server: EmbeddedServer, model: str) -> Draft:
-    with Connection(server.http_url, "http") as connection:
+    with Connection(f"http://{server.http_url}") as connection:
         return Draft(server.repository, front_from_server(connection, model, server.repository), cores=4)
 
 
@@ -146,10 +147,10 @@ def test_a_running_triton_tries_edits_and_gets_its_files_back(slow_repository: P
     untouched = config.read_bytes()
     with serving(slow_repository, extra_arguments=explicit) as server:
         draft = draft_of(server, BLS)
-        stage = LiveStage(slow_repository, server.http_url)
-        with stage.serving(turned(draft, {"instances": 2}).edits(), draft.models) as url:
+        stage = LiveStage(slow_repository, Address(server.http_url, "http"))
+        with stage.serving(turned(draft, {"instances": 2}).edits(), draft.models) as address:
             assert draft_of(server, BLS).front.part.instances == 2
-            assert url == server.http_url
+            assert str(address) == f"http://{server.http_url}"
         assert draft_of(server, BLS).front.part.instances == 1
     assert config.read_bytes() == untouched
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
+from tbgen.generator.texts import TextFile
 from tbgen.server.bench.texts import (
     Corpus,
     TextInput,
@@ -29,13 +30,13 @@ def test_the_bundled_corpus_is_korean() -> None:
 
 def test_lines_are_texts_and_empty_ones_are_not(tmp_path: Path) -> None:
     file = written(tmp_path, "texts.txt", "오늘도 상한가\n\n  \n물렸다 🔥\r\n")
-    assert corpus_from_file(file).texts == ["오늘도 상한가", "물렸다 🔥"]
+    assert corpus_from_file(TextFile(file)).texts == ["오늘도 상한가", "물렸다 🔥"]
 
 
 def test_a_csv_has_its_text_in_a_known_column_or_the_one_that_is_named(tmp_path: Path) -> None:
     file = written(tmp_path, "texts.csv", "labels,kor_sentence,title\n1,가,A\n0,,B\n")
-    assert corpus_from_file(file).texts == ["가"]
-    assert corpus_from_file(file, "title").texts == ["A", "B"]
+    assert corpus_from_file(TextFile(file)).texts == ["가"]
+    assert corpus_from_file(TextFile(file, "title")).texts == ["A", "B"]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_a_csv_has_its_text_in_a_known_column_or_the_one_that_is_named(tmp_path:
     [
         ("a.csv", "x,y\n1,2\n", None, "has the columns x, y; name the one with the text: --column NAME"),
         ("a.csv", "text\n1\n", "body", "no column 'body'. Columns: text"),
-        ("a.csv", "text\n", None, "no text in"),
+        ("a.csv", "text\n", None, "is empty"),
         ("a.txt", "\n", None, "no text in"),
         ("a.txt", b"\xff\xfe", None, "is not UTF-8"),
     ],
@@ -52,12 +53,12 @@ def test_what_cannot_be_used_is_said(
     tmp_path: Path, name: str, content: bytes | str, column: str | None, sentence: str
 ) -> None:
     with pytest.raises(UserError, match=sentence):
-        corpus_from_file(written(tmp_path, name, content), column)
+        corpus_from_file(TextFile(written(tmp_path, name, content), column))
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
-        corpus_from_file(tmp_path / "none.txt")
+        corpus_from_file(TextFile(tmp_path / "none.txt"))
 
 
 def test_inputs_follow_the_models_configuration() -> None:

@@ -1,0 +1,68 @@
+"""`tbgen completion`: what a shell needs to complete commands, options and the names that are their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from tbgen.cli.options import REPOSITORY
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """For bash, add this line to ~/.bashrc: eval "$(tbgen completion bash)"; for zsh likewise to ~/.zshrc. For fish:
+    tbgen completion fish > ~/.config/fish/completions/tbgen.fish
+
+    Completed are commands, options, names of the models in the repository at hand, engines, graphs and tasks.
+    """
+    from tbgen.cli.show import say
+
+    known = get_completion_class(shell)
+    assert known is not None
+    say(known(click.get_current_context().find_root().command, {}, "tbgen", "_TBGEN_COMPLETE").source())
+
+
+def model_names(context: click.Context) -> Iterable[str]:
+    """The models of the repository, and the names given to scaffold that wrote them."""
+    from tbgen.generator.role import written_models
+
+    repository = Path(context.params.get("repository") or REPOSITORY)
+    folders = {file.parent.name for file in repository.glob("*/config.pbtxt")}
+    return folders | {model.role.name for model in written_models(repository).values()}
+
+
+def task_names(_: click.Context) -> Iterable[str]:
+    """The tasks."""
+    from tbgen.export.tasks.table import all_tasks
+
+    return all_tasks()
+
+
+# By the name of the parameter, whichever command has it.
+NAMES: dict[str | None, Callable[[click.Context], Iterable[str]]] = {
+    **dict.fromkeys(("name", "names", "models"), model_names),
+    "task": task_names,
+}
+
+
+def complete_names(command: click.Command) -> None:
+    """Have the parameters of a command, and of the commands in a group, complete the names that they take."""
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        complete_names(inner)
+    for parameter in command.params:
+        if names := NAMES.get(parameter.name):
+            parameter.shell_complete = partial(items_of, names)  # type: ignore[method-assign]
+
+
+def items_of(
+    names: Callable[[click.Context], Iterable[str]], context: click.Context, incomplete: str
+) -> list[CompletionItem]:
+    """Those of the names that begin so."""
+    return [CompletionItem(name) for name in sorted(names(context)) if name.startswith(incomplete)]

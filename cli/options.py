@@ -1,0 +1,92 @@
+"""The options that mean the same in every command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tbgen.cli.repository import ModelRepository
+
+if TYPE_CHECKING:
+    from tbgen.generator.texts import TextFile
+
+FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
+
+ADDRESS = "grpc://HOST:PORT, http://HOST:PORT, HOST:PORT or PORT"
+REPOSITORY = "model_repository"
+FILE = click.Path(path_type=Path, dir_okay=False)
+SECONDS = click.FloatRange(min=0, min_open=True)
+POSITIVE = click.IntRange(min=1)
+
+# Of the commands whose subject is the whole repository; all others take the option.
+repository_argument = click.argument("repository", type=ModelRepository(file_okay=False), default=REPOSITORY)
+
+
+def remembered(context: click.Context, parameter: click.Parameter, value: bool | str | None) -> None:
+    """Keep a value where `tbgen.cli.show.wanted` looks for it."""
+    context.meta[f"tbgen.{parameter.name}"] = value
+
+
+FLAG: dict[str, Any] = {"is_flag": True, "expose_value": False, "callback": remembered}
+json_option = click.option("--json", help="Print JSON.", **FLAG)
+quiet_option = click.option("-q", "--quiet", help="Show no progress.", **FLAG)
+
+
+def known_platform(_: click.Context, __: click.Parameter, platform: str | None) -> str | None:
+    """A processor that packages can be brought along for. Raises NoSuchName."""
+    from tbgen.export.errors import NoSuchName
+    from tbgen.generator.steps.vendor import PLATFORMS
+
+    if platform and platform not in PLATFORMS:
+        raise NoSuchName("platform", platform, list(PLATFORMS))
+    return platform
+
+
+platform_option = click.option(
+    "--platform",
+    callback=known_platform,
+    help="Processor of the server, x86_64 or aarch64. Default: this machine's.",
+)
+
+
+def repository_option(default: str = "") -> Callable[[FC], FC]:
+    """-r, by default the folder model_repository, or what `default` says."""
+    known: dict[str, Any] = {} if default else {"default": REPOSITORY, "show_default": True}
+    words = f"Model repository. Default: {default}." if default else "Model repository."
+    return click.option("-r", "--repository", type=ModelRepository(file_okay=False), help=words, **known)
+
+
+def url_option(words: str = "Default: grpc://localhost:8001.", *, multiple: bool = False) -> Callable[[FC], FC]:
+    """--url, read by server/client/address.py."""
+    name = "urls" if multiple else "url"
+    return click.option("--url", name, metavar="ADDRESS", multiple=multiple, help=f"Server: {ADDRESS}. {words}")
+
+
+def text_options(default: str) -> Callable[[FC], FC]:
+    """--text and --column: the command gets `text`, a TextFile or None."""
+    words = f"File of texts: lines, .csv, .jsonl, or - for lines of standard input. Default: {default}."
+    kind = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+    option = click.option("--text", type=kind, callback=text_file, help=words)
+    column = click.option(
+        "--column",
+        is_eager=True,  # so that it is known when the file is
+        expose_value=False,
+        callback=remembered,
+        help="Column of the .csv or .jsonl that holds the texts.",
+    )
+    return lambda function: option(column(function))
+
+
+def text_file(context: click.Context, _: click.Parameter, path: Path | None) -> TextFile | None:
+    """What --text and --column name."""
+    column = context.meta.get("tbgen.column")
+    if path is None:
+        if column:
+            raise click.UsageError("--column names a column of --text; add --text FILE")
+        return None
+    from tbgen.generator.texts import TextFile
+
+    return TextFile(path, column)

@@ -1,0 +1,110 @@
+"""Shared options: which commands have them, and what is said to those who write the old ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from tbgen.cli.main import COMMANDS, main
+from tbgen.cli.old_spellings import SAID
+
+# An argument where the repository is the subject of the command, an option elsewhere.
+SUBJECT = {"serve", "check", "deploy copy"}
+REPOSITORY = {"run", "client", "verify", "bench", "tune", "diff", "update", "env pack", "scaffold", "init"}
+URL = {"infer", "check", "deploy copy", "bench", "tune", "verify", "client"}
+TEXT = {"infer", "run", "bench", "tune", "verify", "export onnx", "export tensorrt"}
+WITHOUT_JSON = {"client", "completion"}  # what they print is a program
+QUIET = {
+    "export onnx",
+    "export tensorrt",
+    "diff",
+    "update",
+    "env pack",
+    "deploy copy",
+    "serve",
+    "verify",
+    "bench",
+    "tune",
+}
+OTHERS = {"scaffold", "init"}
+
+
+def commands(group: click.Group = main, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command with its words."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
+ALL = dict(commands())
+
+
+def spelled(command: str) -> set[str]:
+    """All spellings of the options of a command."""
+    return {spelling for parameter in ALL[command].params for spelling in parameter.opts}
+
+
+def having(*spellings: str) -> set[str]:
+    """The commands that have all of the spellings."""
+    return {name for name in ALL if {*spellings} <= spelled(name)}
+
+
+def test_shared_options_stand_where_they_mean_something() -> None:
+    assert having("--url") == URL
+    assert having("--text", "--column") == having("--text") == TEXT
+    assert having("--json") - OTHERS == {*ALL} - WITHOUT_JSON - OTHERS
+    assert having("-q", "--quiet") - OTHERS == QUIET
+    assert having("repository") == SUBJECT
+    assert having("--repository") == REPOSITORY
+    assert having("-r", "--repository") >= REPOSITORY - OTHERS
+
+
+@pytest.mark.parametrize("option", ["--url", "--text", "--column", "--json", "--quiet"])
+def test_a_shared_option_is_one_option(option: str) -> None:
+    kinds = {
+        (type(parameter.type), tuple(parameter.opts), tuple(parameter.secondary_opts))
+        for name in ALL.keys() - OTHERS
+        for parameter in ALL[name].params
+        if option in parameter.opts
+    }
+    assert len({kind for kind, *_ in kinds}) == 1
+    assert len({tuple(opts) for _, opts, _ in kinds}) == 1
+
+
+@pytest.mark.parametrize(("command", "option"), SAID)
+def test_an_old_spelling_says_the_new_one(command: str, option: str) -> None:
+    done = CliRunner().invoke(main, [*command.split(), option, "x"])
+    assert done.exit_code == 2
+    assert done.stderr.endswith(f"Error: {SAID[command, option]}\n")
+
+
+def test_what_is_no_option_and_was_none_stays_so() -> None:
+    assert "No such option '--htttp'" in CliRunner().invoke(main, ["infer", "--htttp"]).stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_begins_with_its_line_of_the_table(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    assert name in OTHERS or (command.help or "").startswith(COMMANDS[name][1])
+
+
+def test_version_has_a_letter() -> None:
+    assert re.fullmatch(r"tbgen \d+\.\d+\.\d+\S*\n", CliRunner().invoke(main, ["-V"]).output)
+
+
+def test_one_module_prints() -> None:
+    folder = Path(__file__).parents[2] / "cli"
+    printing = re.compile(r"\bConsole\(|json\.dumps\(|click\.echo\(|(?<![.\w])print\(")
+    found = {file.name for file in folder.glob("*.py") if printing.search(file.read_text(encoding="utf-8"))}
+    assert found <= {"show.py", "repository.py", "scaffold.py", "init.py"}
