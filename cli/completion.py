@@ -38,26 +38,38 @@ def model_names(context: click.Context) -> Iterable[str]:
     return folders | {model.role.name for model in written_models(repository).values()}
 
 
+def engine_names(_: click.Context) -> Iterable[str]:
+    """The engines."""
+    from tbgen.generator.engines import ENGINES
+
+    return ENGINES
+
+
 def task_names(_: click.Context) -> Iterable[str]:
-    """The tasks."""
+    """The tasks, those of installed packages too."""
     from tbgen.export.tasks.table import all_tasks
 
     return all_tasks()
 
 
-# By the name of the parameter, whichever command has it.
+# By the name of the parameter, whichever command has it; and the choices of a request's fields.
 NAMES: dict[str | None, Callable[[click.Context], Iterable[str]]] = {
     **dict.fromkeys(("name", "names", "models"), model_names),
+    "engine": engine_names,
     "task": task_names,
 }
 
 
 def complete_names(command: click.Command) -> None:
     """Have the parameters of a command, and of the commands in a group, complete the names that they take."""
+    from tbgen.generator.request import OPTIONS
+
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
         complete_names(inner)
     for parameter in command.params:
-        if names := NAMES.get(parameter.name):
+        choices = OPTIONS[parameter.name].choices if parameter.name in OPTIONS else ()
+        names = NAMES.get(parameter.name, (lambda _, choices=choices: choices) if choices else None)
+        if names:
             parameter.shell_complete = partial(items_of, names)  # type: ignore[method-assign]
 
 

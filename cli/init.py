@@ -9,23 +9,25 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from tbgen.cli.options import json_option, repository_option
 from tbgen.cli.request import StepWords, request_options
+from tbgen.cli.show import report, say
 from tbgen.generator.request import Request
 
 
-@click.command(cls=StepWords, short_help="Write a recipe that scaffold reads, by questions on a terminal.")
+@click.command(cls=StepWords)
 @click.argument("name", required=False)
 @request_options(engine={"multiple": True, "default": ["onnx"]}, fixed_length={"type": click.IntRange(min=0)})
-@click.option("--repository", type=click.Path(path_type=Path), help="Model repository to write into.")
+@repository_option("model_repository beside the recipe")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default="tbgen.toml", show_default=True
 )
 @click.option("--force", is_flag=True, help="Replace a recipe that is there.")
+@json_option
 def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: bool, **asked: Any) -> None:
-    """Write the recipe tbgen.toml: what to scaffold, in a file to commit.
-
-    `tbgen scaffold` in its folder then writes the same repository on any machine. Options are scaffold's; --engine can
-    be repeated here. On a terminal it asks for what they leave open; --fixed-length 0 says that there is none.
+    """The recipe tbgen.toml says what to scaffold, in a file to commit: `tbgen scaffold` in its folder then writes the
+    same repository on any machine. Options are scaffold's; --engine can be repeated here. On a terminal it asks for
+    what they leave open; --fixed-length 0 says that there is none.
     """
     from dataclasses import replace
 
@@ -49,10 +51,9 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
     recipe = Recipe(requests, repository or output.parent / "model_repository")
     output.write_text(text_from_recipe(recipe, output.parent), encoding="utf-8")
     if told:
-        click.echo(f"Chosen: {told}", err=True)
-    click.echo(
-        f"Written: {output}. Next: tbgen scaffold" + ("" if output.name == "tbgen.toml" else f" --recipe {output}")
-    )
+        say(f"Chosen: {told}", note=True)
+    following = "tbgen scaffold" + ("" if output.name == "tbgen.toml" else f" --recipe {output}")
+    report({"written": output, "next": following}, lambda: say(f"Written: {output}. Next: {following}"))
 
 
 def answers(asked: dict[str, Any]) -> dict[str, Any]:
@@ -76,5 +77,5 @@ def ask_source(default: str | None) -> Path | None:
     while answer := click.prompt(words, default=default, show_default=False):
         if Path(answer).exists():
             return Path(answer)
-        click.echo(f"There is no folder {answer!r}.")
+        say(f"There is no folder {answer!r}.")
     return None

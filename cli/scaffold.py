@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from tbgen.cli.repository import ModelRepository
+from tbgen.cli.options import json_option, quiet_option, repository_option
 from tbgen.cli.request import StepWords, request_options
+from tbgen.cli.show import notes, output, print_json, repository_tree, status_line, wanted
 from tbgen.generator.request import Request
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from tbgen.export.provenance import Build, Provenance
     from tbgen.generator.recipe import Recipe
     from tbgen.generator.scaffold import Scaffolded
@@ -31,15 +31,10 @@ CACHE_NOTE = (
 )
 
 
-@click.command(cls=StepWords, short_help="Write the models that serve a checkpoint into a model repository.")
+@click.command(cls=StepWords)
 @click.argument("name", required=False)
 @request_options()
-@click.option(
-    "-r",
-    "--repository",
-    type=ModelRepository(file_okay=False),
-    help="Triton model repository to write into. Default: model_repository.",
-)
+@repository_option("model_repository, or the recipe's")
 @click.option(
     "--recipe",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -53,32 +48,36 @@ CACHE_NOTE = (
     show_default=True,
     help="Hold the answers against those of the library that wrote the checkpoint, and write nothing if they differ.",
 )
+@json_option
+@quiet_option
 def scaffold(
     name: str | None, repository: Path | None, recipe: Path | None, force: bool, comparing: bool, **asked: Any
 ) -> None:
-    """Write the models that serve a checkpoint, or a ready engine file, under NAME into a Triton model repository.
+    """They are written under NAME; a ready engine file is served likewise.
 
     Without --source, NAME is a preset: `tbgen scaffold kcbert` serves the bundled sample checkpoint. Without NAME, the
     recipe tbgen.toml in this folder says it all; `tbgen init` writes one.
     """
-    from rich.console import Console
-
-    from tbgen.cli.show import status_line
     from tbgen.generator.scaffold import scaffold as write
 
     found = recipe_asked(name, recipe)
     requests = found.requests if found else (Request(str(name), **asked),)
     target = repository or (found.repository if found else Path("model_repository"))
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    records = []
     for request in requests:
-        say_preset(request, console)
-        with status_line(console) as on_progress:
-            written = write(request, target, force=force, comparing=comparing, on_progress=on_progress)
-        show(written, console, request)
+        note_preset(request)
+        with status_line(notes()) as tell:
+            written = write(request, target, force=force, comparing=comparing, on_progress=tell)
+        records.append(record_of(written))
+        note_proof(written)
+        if not wanted("json"):
+            print_roads(written, request)
         if request.steps == "backend":
-            console.print(BACKEND_NOTE, style="yellow")
+            notes().print(BACKEND_NOTE, style="yellow")
         if request.cache:
-            console.print(CACHE_NOTE, style="yellow")
+            notes().print(CACHE_NOTE, style="yellow")
+    if wanted("json"):
+        print_json(records)
 
 
 def recipe_asked(name: str | None, file: Path | None) -> Recipe | None:
@@ -96,22 +95,30 @@ def recipe_asked(name: str | None, file: Path | None) -> Recipe | None:
     return recipe_from_file(file or Path(FILE))
 
 
-def say_preset(request: Request, console: Console) -> None:
+def note_preset(request: Request) -> None:
     """Say so when it is the bundled sample that will be served."""
     from tbgen.generator.presets import PRESETS
 
     if request.source is None and request.name in PRESETS:
         about = PRESETS[request.name].about
-        console.print(f"No --source: serving the bundled sample, {about}. Yours: --source DIR", style="yellow")
+        notes().print(f"No --source: serving the bundled sample, {about}. Yours: --source DIR", style="yellow")
 
 
-def show(written: Scaffolded, console: Console, request: Request) -> None:
-    """What was written, and how to serve it."""
-    from rich.console import Console
+def record_of(written: Scaffolded) -> dict[str, Any]:
+    """What was written, and how it was proved, as plain values."""
+    return {
+        "repository": written.repository,
+        "models": [folder.name for folder in written.models],
+        "fronts": written.fronts,
+        "parity": written.exported.parity,
+        "comparison": asdict(written.comparison),
+        "warnings": [*import_lines(written.models), *written.warnings],
+    }
 
-    from tbgen.cli.show import repository_tree
-    from tbgen.generator.engines.engine import BUILD
 
+def note_proof(written: Scaffolded) -> None:
+    """What the models were held against, and what a person should know of them."""
+    console = notes()
     for line in told_lines(written.exported.made):
         console.print(line, markup=False)
     if parity := written.exported.parity:
@@ -134,8 +141,14 @@ def show(written: Scaffolded, console: Console, request: Request) -> None:
         console.print(sentence_case(words), style="yellow", markup=False)
     for line in (*import_lines(written.models), *written.warnings):
         console.print(line, style="yellow")
+
+
+def print_roads(written: Scaffolded, request: Request) -> None:
+    """What was written, and the roads to serving it."""
+    from tbgen.generator.models.build_script import BUILD
+
     models = [folder.name for folder in written.models]
-    out = Console(highlight=False)
+    out = output()
     out.print(repository_tree(written.repository, models))
     if script := next((path for path in written.models if (path / BUILD).is_file()), None):
         out.print(f"Build the plan first, on the GPU machine: sh {script / BUILD}", soft_wrap=True)

@@ -20,6 +20,7 @@ URL = {"infer", "check", "deploy copy", "bench", "tune", "verify", "client"}
 TEXT = {"infer", "run", "bench", "tune", "verify", "export onnx", "export tensorrt"}
 WITHOUT_JSON = {"client", "completion"}  # what they print is a program
 QUIET = {
+    "scaffold",
     "export onnx",
     "export tensorrt",
     "diff",
@@ -31,7 +32,6 @@ QUIET = {
     "bench",
     "tune",
 }
-OTHERS = {"scaffold", "init"}
 
 
 def commands(group: click.Group = main, before: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -62,18 +62,17 @@ def having(*spellings: str) -> set[str]:
 def test_shared_options_stand_where_they_mean_something() -> None:
     assert having("--url") == URL
     assert having("--text", "--column") == having("--text") == TEXT
-    assert having("--json") - OTHERS == {*ALL} - WITHOUT_JSON - OTHERS
-    assert having("-q", "--quiet") - OTHERS == QUIET
+    assert having("--json") == {*ALL} - WITHOUT_JSON
+    assert having("-q", "--quiet") == QUIET
     assert having("repository") == SUBJECT
-    assert having("--repository") == REPOSITORY
-    assert having("-r", "--repository") >= REPOSITORY - OTHERS
+    assert having("--repository") == having("-r") == REPOSITORY
 
 
 @pytest.mark.parametrize("option", ["--url", "--text", "--column", "--json", "--quiet"])
 def test_a_shared_option_is_one_option(option: str) -> None:
     kinds = {
         (type(parameter.type), tuple(parameter.opts), tuple(parameter.secondary_opts))
-        for name in ALL.keys() - OTHERS
+        for name in ALL
         for parameter in ALL[name].params
         if option in parameter.opts
     }
@@ -96,7 +95,7 @@ def test_what_is_no_option_and_was_none_stays_so() -> None:
 def test_the_help_of_a_command_begins_with_its_line_of_the_table(name: str) -> None:
     command = main.get_command(click.Context(main), name)
     assert command is not None
-    assert name in OTHERS or (command.help or "").startswith(COMMANDS[name][1])
+    assert (command.help or "").startswith(COMMANDS[name][1])
 
 
 def test_version_has_a_letter() -> None:
@@ -107,4 +106,4 @@ def test_one_module_prints() -> None:
     folder = Path(__file__).parents[2] / "cli"
     printing = re.compile(r"\bConsole\(|json\.dumps\(|click\.echo\(|(?<![.\w])print\(")
     found = {file.name for file in folder.glob("*.py") if printing.search(file.read_text(encoding="utf-8"))}
-    assert found <= {"show.py", "repository.py", "scaffold.py", "init.py"}
+    assert found <= {"show.py", "repository.py"}
