@@ -40,7 +40,7 @@ def model_names(context: click.Context) -> Iterable[str]:
 
 def engine_names(_: click.Context) -> Iterable[str]:
     """The engines."""
-    from tbgen.generator.engines import ENGINES
+    from tbgen.generator.engines.table import ENGINES
 
     return ENGINES
 

@@ -145,7 +145,7 @@ def note_proof(written: Scaffolded) -> None:
 
 def print_roads(written: Scaffolded, request: Request) -> None:
     """What was written, and the roads to serving it."""
-    from tbgen.generator.models.build_script import BUILD
+    from tbgen.generator.engines.engine import BUILD
 
     models = [folder.name for folder in written.models]
     out = output()
