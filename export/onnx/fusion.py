@@ -30,6 +30,7 @@ def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
     options.use_raw_attention_mask()  # else it is summed up, as if no masked token could stand before a real one
     model = load_graph(source)
     divide_scores(model.graph)
+    count_heads(model.graph, heads)
     save_graph(model, target)
     with converter("fuse layers of this graph", "without --optimize"):
         fused = optimizer.optimize_model(
@@ -61,6 +62,20 @@ def divide_scores(graph: Any) -> None:
             value = numpy_helper.to_array(factor.attribute[0].t)
             product.op_type = "Div"
             factor.attribute[0].t.CopyFrom(numpy_helper.from_array((1 / value).astype(np.float32)))
+
+
+def count_heads(graph: Any, heads: int) -> None:
+    """Write the number of heads into the shapes that leave it open, as today's models do.
+
+    Without it the fusion of ONNX Runtime before 1.31 takes the -1 for the number and finds no attention.
+    """
+    numpy_helper = require("onnx", extra="onnx").numpy_helper
+    constants = {node.output[0]: node.attribute[0].t for node in graph.node if node.op_type == "Constant"}
+    opened = {name for name, value in constants.items() if (numpy_helper.to_array(value) == -1).all()}
+    graph.initializer.append(numpy_helper.from_array(np.array([heads]), "heads"))
+    for node in graph.node:
+        if node.op_type == "Concat" and len(node.input) == 4 and node.input[2] in opened:
+            node.input[2] = "heads"
 
 
 def find_scale(total: Any, makers: dict[str, Any]) -> tuple[Any, Any]:
