@@ -6,15 +6,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree
+
+if TYPE_CHECKING:  # each is imported where it draws, so that --help of a command need not wait for it
+    from rich.console import Console
+    from rich.table import Table
+    from rich.tree import Tree
 
 CELLS = 5  # values of a list that a table shows
 DIFFERENCE = {"+": "green", "-": "red", "@": "cyan"}  # colours by the first letter of a line
@@ -30,11 +29,15 @@ def wanted(flag: str) -> bool:
 
 def output(*, soft_wrap: bool = False) -> Console:
     """Where answers go."""
+    from rich.console import Console
+
     return Console(soft_wrap=soft_wrap, highlight=False)
 
 
 def notes() -> Console:
     """Where a person is told what is no answer."""
+    from rich.console import Console
+
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -67,6 +70,9 @@ def print_answers(rows: Iterable[dict[str, Any]]) -> None:
 
 def table_of_answers(rows: Sequence[dict[str, Any]]) -> Table:
     """Text and single values, a column each; the lists too when the text would be alone."""
+    from rich.table import Table
+    from rich.text import Text
+
     single = [name for name, value in rows[0].items() if not isinstance(value, list)]
     names = single if len(single) > 1 else list(rows[0])
     table = Table(*names)
@@ -90,6 +96,8 @@ def print_named(rows: Iterable[tuple[str, Any]]) -> None:
 
 def print_difference(lines: Iterable[str]) -> None:
     """The lines of a diff, in its colours."""
+    from rich.text import Text
+
     for line in lines:
         output().print(Text(line, style=DIFFERENCE.get(line[:1], "")), soft_wrap=True)
 
@@ -97,6 +105,8 @@ def print_difference(lines: Iterable[str]) -> None:
 @contextmanager
 def status_line(console: Console) -> Iterator[Tell]:
     """A bar with what runs now; on a pipe, a line for each new thing (what stands before a colon); --quiet: nothing."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
     seen: set[str] = set()
 
     def print_new(text: str, share: float | None = None) -> None:
@@ -118,6 +128,8 @@ def status_line(console: Console) -> Iterator[Tell]:
 
 def repository_tree(repository: Path, names: Sequence[str]) -> Tree:
     """The files of the named model folders, with their sizes."""
+    from rich.tree import Tree
+
     tree = Tree(f"{repository}/")
     for name in names:
         grow(tree.add(f"{name}/"), repository / name)
@@ -126,6 +138,8 @@ def repository_tree(repository: Path, names: Sequence[str]) -> Tree:
 
 def grow(branch: Tree, folder: Path) -> None:
     """Add a folder's entries to its branch, files before folders."""
+    from rich.filesize import decimal
+
     for entry in sorted(folder.iterdir(), key=lambda entry: (entry.is_dir(), entry.name)):
         if entry.name == "vendor":  # another project's files
             size = sum(file.stat().st_size for file in entry.rglob("*"))
