@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tbgen.cli.main import main
+from tbgen.export.tasks import table
 from tbgen.export.tasks.settings import PAIR
 from tbgen.export.tasks.table import TASKS, model_of
 from tbgen.export.tasks.task import Step, Task
@@ -76,6 +77,18 @@ def test_a_row_is_all_that_a_new_head_needs(
     assert "as tbgen writes them" in tbgen("diff", "m", "-r", repository).output
     exporting = tbgen("export", "onnx", "--source", source, "--task", name, "-o", tmp_path / "export")
     assert exporting.exit_code == 0, exporting.output
+
+
+def test_a_file_with_a_row_is_all_that_the_table_needs() -> None:
+    files = Path(table.__file__).parent.glob("*.py")
+    rows = {file.stem.replace("_", "-") for file in files if "\nTASK = Task(" in file.read_text(encoding="utf-8")}
+    assert TASKS.keys() == rows
+
+
+def test_config_json_alone_stands_for_one_task_of_its_kind() -> None:
+    for row in TASKS.values():
+        assert row.model is not None
+        assert model_of(row.model.task).architecture == row.model.architecture
 
 
 def test_every_row_names_a_task_that_can_be_exported() -> None:
