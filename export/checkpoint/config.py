@@ -30,9 +30,9 @@ class Rule:
     optional: bool = False
 
 
-def whole(least: int) -> Rule:
+def whole(least: int, *, optional: bool = False) -> Rule:
     """A whole number from `least` on."""
-    return Rule(f"a whole number from {least} on", lambda value: type(value) is int and value >= least)
+    return Rule(f"a whole number from {least} on", lambda value: type(value) is int and value >= least, optional)
 
 
 SWITCH = Rule("true or false", lambda value: type(value) is bool)
@@ -53,7 +53,7 @@ RULES = {
         lambda value: isinstance(value, dict) and all(str(number).isdecimal() for number in value.values()),
         optional=True,
     ),
-    "num_labels": Rule("a whole number from 1 on", lambda value: type(value) is int and value >= 1, optional=True),
+    "num_labels": whole(1, optional=True),
     "problem_type": Rule(f"one of {', '.join(PROBLEMS)}", lambda value: value in PROBLEMS, optional=True),
     "pad_token_id": Rule("a whole number or null", lambda value: value is None or type(value) is int),
     "vocab_size": whole(1),
@@ -63,16 +63,12 @@ RULES = {
     "add_cross_attention": SWITCH,
 }
 # Its width, heads and layers, under the names of each family; the width must be a whole multiple of the heads.
-RULES |= {name: whole(1) for name in ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size")}
-RULES |= {name: whole(1) for name in ("dim", "n_heads", "n_layers", "hidden_dim")}
 SIZES = (("hidden_size", "dim"), ("num_attention_heads", "n_heads"))
-
+RULES |= {name: whole(1) for names in SIZES for name in names}
+RULES |= {name: whole(1) for name in ("num_hidden_layers", "n_layers", "intermediate_size", "hidden_dim")}
 LEAST = 2  # tokens of a text
 # Keys that decide something here, and are not in every config.json: transformers says what it takes then.
-DEFAULTED = (
-    *("vocab_size", "max_position_embeddings", "type_vocab_size", "pad_token_id"),
-    *("hidden_size", "num_attention_heads"),
-)
+DEFAULTED = (*(name for name, _ in SIZES), "vocab_size", "max_position_embeddings", "type_vocab_size", "pad_token_id")
 
 
 def config_from_folder(folder: Path) -> dict[str, Any]:
@@ -109,7 +105,8 @@ def checked_config(raw: dict[str, Any]) -> dict[str, Any]:
 
     null is left out where it stands for absence. Raises UserError.
     """
-    config = {key: value for key, value in raw.items() if value is not None or not optional(key)}
+    absent = {key for key, value in raw.items() if value is None and key in RULES and RULES[key].optional}
+    config = {key: value for key, value in raw.items() if key not in absent}
     for key, value in config.items():
         if key in RULES and not RULES[key].fits(value):
             shown = json.dumps(value, ensure_ascii=False)
@@ -128,11 +125,6 @@ def checked_config(raw: dict[str, Any]) -> dict[str, Any]:
             + SIGMOID_MEND
         )
     return config
-
-
-def optional(key: str) -> bool:
-    """Whether null is as good as no value."""
-    return key in RULES and RULES[key].optional
 
 
 def _is_class(item: tuple[Any, Any]) -> bool:
