@@ -1,4 +1,4 @@
-"""Texts longer than the model, in windows whose answers are merged, or refused; within the limit nothing changes."""
+"""Texts longer than the model, in windows whose answers are merged; within the limit nothing changes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ import pytest
 import torch
 import transformers
 
-from tbgen.backends.merge import JoinTokens, Merge
-from tbgen.backends.windows import TextWindows
-from tbgen.export.errors import UserError
 from tbgen.export.tasks.table import TASKS
-from tbgen.export.tasks.task import Task
-from tbgen.generator.models.long_text import task_for
 from tests.backends.conftest import Pair
 from tests.backends.served import Served, Tensors, column, rows
 from tests.texts import HARD_TEXTS, SENTENCES
@@ -277,132 +272,3 @@ def test_sparse_weights_are_the_largest_of_any_window(exports: Callable[..., Pai
         found = dict(rows(answer, item, "token_count", "token_ids", "token_weights"))
         assert set(found) == set(np.flatnonzero(expected).tolist())
         np.testing.assert_allclose([found[index] for index in sorted(found)], expected[expected > 0], atol=1e-5)
-
-
-def test_a_window_counts_by_its_own_tokens() -> None:
-    own = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 0]], dtype=np.int32)
-    texts = np.array([[0], [0], [1]], dtype=np.int32)
-    values = np.array([[4, 0], [0, 8], [5, 5]], dtype=np.float32)
-    assert Merge(Path(), rule="mean", size=2)(texts, own, outputs=values)["outputs"].tolist() == [[3, 2], [5, 5]]
-    assert Merge(Path(), rule="max", size=2)(texts, own, outputs=values)["outputs"].tolist() == [[4, 8], [5, 5]]
-    surest = Merge(Path(), rule="surest", size=2, by=1)(texts, own, outputs=values)
-    assert surest["outputs"].tolist() == [[0, 8], [5, 5]]
-
-
-@pytest.mark.parametrize("rule", ["softmax", "sigmoid"])
-def test_logits_beyond_the_range_of_exp_are_merged(rule: str) -> None:
-    values = np.array([[1000, -1000], [-1000, 1000]], dtype=np.float32)
-    merge = Merge(Path(), rule=rule, size=2)
-    merged = merge(np.zeros((2, 1), np.int32), np.ones((2, 1), np.int32), outputs=values)["outputs"]
-    assert np.isfinite(merged).all()
-    np.testing.assert_allclose(softmax(merged[0].astype(float)), [0.5, 0.5])
-
-
-def test_tokens_of_windows_become_one_row() -> None:
-    own = np.array([[0, 1, 1, 0], [0, 0, 1, 0], [0, 1, 0, 0]], dtype=np.int32)
-    ids = np.array([[2, 10, 11, 3], [2, 11, 12, 3], [2, 20, 3, 0]])
-    joined = JoinTokens(Path(), size=1)(
-        np.array([[0], [0], [1]], dtype=np.int32),
-        own,
-        input_ids=ids,
-        outputs=ids[:, :, None].astype(np.float32),
-        offsets=np.stack([ids, ids], axis=2),
-    )
-    assert joined["input_ids"].tolist() == [[10, 11, 12], [20, 0, 0]]
-    assert joined["outputs"][0, :, 0].tolist() == [10, 11, 12]
-    assert joined["offsets"][1].tolist() == [[20, 20], [0, 0], [0, 0]]
-    assert joined["special_tokens_mask"].tolist() == [[0, 0, 0], [0, 1, 1]]
-
-
-def test_a_text_of_too_many_windows_and_a_pair_without_room_are_refused(word_tokenizer: Path) -> None:
-    step = TextWindows(word_tokenizer, max_length=10, buckets=[10], stride=2, max_windows=3)
-    assert len(step(input_text=column("a", "a " * 20))["input_ids"]) == 4
-    with pytest.raises(ValueError, match="input_text of item 1: 21 tokens; at most 20 can be read in windows"):
-        step(input_text=column("a", "a " * 21))
-    pairs = TextWindows(word_tokenizer, max_length=10, buckets=[10], stride=2, texts=("query", "text"), cut="second")
-    with pytest.raises(ValueError, match="query and text of item 0: 15 tokens, of which 5 can be cut into windows"):
-        pairs(query=column("a " * 7), text=column("b " * 5))
-
-
-@pytest.mark.parametrize(
-    ("task", "tensors", "sentence"),
-    [
-        ("text-classification", {"input_text": column("a", LONG[1])}, "input_text of item 1: 74 tokens; the model"),
-        (
-            "embedding",
-            {"input_text": column("a", LONG[1])},
-            "input_text of item 1: 74 tokens; the model takes at most 40",
-        ),
-        (
-            "rerank",
-            {"query": column("q", "q"), "texts": np.array([["a", "b"], ["a", LONG[1]]], object)},
-            "query and texts of item 1, entry 1: 76 tokens; the model takes at most 40",
-        ),
-        (
-            "similarity",
-            {"query": column("q", LONG[1]), "texts": np.array([["a"], ["b"]], object)},
-            "query of item 1: 74 tokens; the model takes at most 40",
-        ),
-        (
-            "similarity",
-            {"query": column("q", "q"), "texts": np.array([["a"], [LONG[1]]], object)},
-            "texts of item 1, entry 0: 74 tokens; the model takes at most 40",
-        ),
-        (
-            "zero-shot-classification",
-            {"input_text": column(LONG[1]), "candidate_labels": np.array([["a"]], object)},
-            "input_text and candidate_labels of item 0, entry 0: ",
-        ),
-    ],
-)
-def test_long_texts_can_be_rejected(
-    exports: Callable[..., Pair], tmp_path: Path, task: str, tensors: Tensors, sentence: str
-) -> None:
-    served = Served(tmp_path, task, pair_of(exports, task).exported, long_text="reject")
-    with pytest.raises(ValueError) as error:
-        served.ask("bls", tensors)
-    assert sentence in str(error.value)
-    if "ensemble" in served.graphs:
-        with pytest.raises(ValueError, match=sentence):
-            served.ask("ensemble", tensors)
-
-
-def test_question_answering_can_refuse_a_context_of_several_windows(
-    exports: Callable[..., Pair], tmp_path: Path
-) -> None:
-    pair = exports("bert", "AutoModelForQuestionAnswering", "question-answering", ("start", "end"))
-    served = Served(tmp_path, "question-answering", pair.exported, long_text="reject")
-    fits = {"question": column("금리는?"), "context": column(SENTENCES[2])}
-    usual = Served(tmp_path / "usual", "question-answering", pair.exported, long_text="windows").ask("bls", fits)
-    assert served.ask("bls", fits)["answer_text"].tolist() == usual["answer_text"].tolist()
-    with pytest.raises(ValueError, match="context of item 0 has 72 tokens; at most 35 can be read"):
-        served.ask("bls", fits | {"context": column(LONG[1])})
-
-
-@pytest.mark.parametrize(
-    ("task", "long_text", "sentence"),
-    [
-        ("fill-mask", "windows", f"fill-mask cannot read windows: {TASKS['fill-mask'].no_windows}"),
-        ("polarity", "windows", "polarity cannot read windows: no rule says how its answers would be merged"),
-        ("question-answering", "truncate", "question-answering reads a long context in windows"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(task: str, long_text: str, sentence: str) -> None:
-    with pytest.raises(UserError) as error:
-        task_for(task, TASKS.get(task, Task(lambda *_: (), like="text-classification")), long_text)
-    assert sentence in error.value.message
-
-
-@pytest.mark.parametrize(
-    ("task", "options", "sentence"),
-    [
-        ("embedding", {"stride": 20}, "a stride of 20 is too long for windows of 40 tokens"),
-        ("sparse-embedding", {"pooling": "sum"}, "windows are merged by the largest weight"),
-    ],
-)
-def test_options_that_do_not_fit(
-    exports: Callable[..., Pair], tmp_path: Path, task: str, options: dict[str, Any], sentence: str
-) -> None:
-    with pytest.raises(UserError) as error:
-        Served(tmp_path, task, pair_of(exports, task).exported, options, long_text="windows")
-    assert sentence in error.value.message
