@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .fixed_shapes import FixedShapes
 from .micro_batches import Tensors
 from .own_process import OwnProcessEngine, missing
 from .plan_session import PlanSession
 
 
-class PlanEngine(OwnProcessEngine):
+class PlanEngine(FixedShapes, OwnProcessEngine):
     """Runs a TensorRT plan of the version folder in this process.
 
     Args:
         folder: the version folder.
         plan: name of the plan there.
         cuda_graphs: record the run of each shape as a CUDA graph at its second use.
-        others: as those of MicroBatches.
+        others: as those of FixedShapes.
     """
 
     def __init__(self, folder: Path, *, plan: str = "model.plan", cuda_graphs: bool = False, **others: Any) -> None:
@@ -33,7 +34,7 @@ class PlanEngine(OwnProcessEngine):
             raise missing(error) from error
         self.session = PlanSession(self.file, device=device, graphs=self.cuda_graphs)
 
-    def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:  # noqa: ARG002
+    def run(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:  # noqa: ARG002
         """One run of the plan."""
         answers: Tensors = self.session.run(tensors)
         return answers

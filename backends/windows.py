@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer as TokenizerFile
 
+from .item_rows import place_of_row
+
 Specs = dict[str, tuple[str, list[int]]]
 NUMPY = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64}
 EXTRAS: Specs = {"offsets": ("TYPE_INT32", [-1, 2]), "tokenized_text": ("TYPE_STRING", [1])}
@@ -219,28 +221,18 @@ class TextWindows:
         for row, (encoding, side) in enumerate(zip(whole, sides, strict=True)):
             if len(encoding) <= self.max_length:
                 continue
+            place = place_of_row(row, row_item, self.texts, self.rows_of)
             own = encoding.sequence_ids.count(side)
             room = self.max_length - (len(encoding) - own)
             advance = room - self.stride
             most = room + advance * (self.max_windows - 1)
             if advance < 1:
                 raise ValueError(
-                    f"{self.place(row, row_item)}: {len(encoding)} tokens, of which {own} can be cut into windows; the "
+                    f"{place}: {len(encoding)} tokens, of which {own} can be cut into windows; the "
                     f"model takes at most {self.max_length}, and the others leave no room for windows"
                 )
             if own > most:
-                raise ValueError(f"{self.place(row, row_item)}: {own} tokens; at most {most} can be read in windows")
-
-    def place(self, row: int, row_item: np.ndarray | None) -> str:
-        """What to call a row in an error: the client's tensors, and the item."""
-        if row_item is None:
-            return f"{' and '.join(self.texts)} of item {row}"
-        item = int(row_item[row, 0])
-        number = row - int((row_item[:, 0] < item).sum())
-        *leading, others = self.rows_of
-        if number < len(leading):
-            return f"{leading[number]} of item {item}"
-        return f"{others} of item {item}, entry {number - len(leading)}"
+                raise ValueError(f"{place}: {own} tokens; at most {most} can be read in windows")
 
     def windows(self, batch: Sequence[Any], whole: Sequence[Any], sides: Sequence[int]) -> list[list[Any]]:
         """The encodings of each text: its own, or its windows."""

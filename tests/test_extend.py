@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tbgen.backends.chain import steps_from_folder
 from tbgen.cli.main import main
+from tbgen.generator.steps.load import steps_from_folder
 from tests.backends.served import column
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="utf-8")

@@ -88,8 +88,21 @@ def hands_on(constructor: ast.FunctionDef) -> bool:
 def bases(source: Source, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
     """The constructors of the bases that the model's files define."""
     names = [base.id for base in cls.bases if isinstance(base, ast.Name)]
-    found = (class_named(tree, name) for name in names for tree in source.trees.values())
-    return [row for base in found if base for row in constructors(source, base)]
+    found = (base for name in names for base in (*classes_as(source, name), *classes_named(source, name)))
+    return [row for base in found for row in constructors(source, base)]
+
+
+def classes_named(source: Source, name: str) -> list[ast.ClassDef]:
+    """The classes of that name in the model's files."""
+    return [cls for tree in source.trees.values() if (cls := class_named(tree, name))]
+
+
+def classes_as(source: Source, name: str) -> list[ast.ClassDef]:
+    """The classes that the model's files import from a neighbour as that name."""
+    files = {file.stem: tree for file, tree in source.trees.items()}
+    imports = (node for tree in files.values() for node in tree.body if isinstance(node, ast.ImportFrom))
+    rows = ((files.get(node.module or ""), alias) for node in imports for alias in node.names if alias.asname == name)
+    return [cls for tree, alias in rows if tree and (cls := class_named(tree, alias.name))]
 
 
 def settings_findings(

@@ -16,7 +16,6 @@ from google.protobuf import json_format, text_format
 from tritonclient.grpc.model_config_pb2 import DataType
 
 import tbgen.backends
-from tbgen.backends.chain import module_from_file
 from tbgen.export.errors import UserError
 from tbgen.generator.data_types import data_type_of
 from tbgen.generator.local import backend_utils as utils
@@ -26,6 +25,7 @@ from tbgen.generator.rules.core import requests
 from tbgen.generator.rules.core.complete import complete_backend, versions_of
 from tbgen.generator.rules.core.config import problems
 from tbgen.generator.rules.problem import takes
+from tbgen.generator.steps.load import module_from_file
 
 GENERATOR = Path(__file__).parents[1]
 STANDINS = GENERATOR / "standins"  # for NVIDIA's C++ backends

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfig
 from tritonclient.grpc.model_config_pb2 import ModelDynamicBatching, ModelInstanceGroup
 
-from tbgen.backends.chain import chain_tensors
+from tbgen.generator.steps.chain import chain_tensors
 
 SHARED_BACKEND = "tbgen"  # the Python-based backend that holds the code of the steps once
 CACHE_BYTES = 64 << 20

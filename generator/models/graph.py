@@ -18,6 +18,7 @@ from tbgen.generator.engines.table import check_export
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.models.plans import engine_shapes, most_rows, only_length, plan_buckets, uneven_shapes
 from tbgen.generator.role import ENGINE, FRONT, POSTPROCESS, TOKENIZER, Role
+from tbgen.generator.steps.plain import plain
 
 ROW_GRAPHS = ("bls", "single")  # of those in EACH_GRAPH
 ENGINE_BATCH = 32
@@ -181,7 +182,7 @@ def ensemble_models(name: str, chain: Chain) -> Iterator[Model]:
     most = min(chain.engine.max_batch_size, chain.max_items)
     owner = chain.engine.engine.name if chain.engine.engine.own_tokenizer else None
     tokenizer = PythonModel(Role(name, TOKENIZER, owner), chain.front, most)
-    postprocess = PythonModel(Role(name, POSTPROCESS), chain.back, most)
+    postprocess = PythonModel(Role(name, POSTPROCESS), plain(chain.back), most)
     yield tokenizer
     yield postprocess
     parts: tuple[PythonModel | EngineModel, ...] = (*chain.before, tokenizer, chain.engine, postprocess, *chain.behind)
@@ -195,14 +196,14 @@ def front_role(chain: Chain, graph: str) -> Role:
 
 def bls_models(_: str, chain: Chain) -> Iterator[Model]:
     """One Python model that runs all steps and calls the engine between them."""
-    inner = (*chain.front, engine_step(chain.engine, chain.front[-1].settings), *chain.back)
+    inner = plain((*chain.front, engine_step(chain.engine, chain.front[-1].settings), *chain.back))
     steps = (*map(remote_step, chain.before), *inner, *map(remote_step, chain.behind))
     yield PythonModel(front_role(chain, "bls"), steps, min(BLS_BATCH, chain.max_items))
 
 
 def single_models(_: str, chain: Chain) -> Iterator[Model]:
     """One Python model that runs all steps and the engine's file between them. Raises UserError."""
-    inner = (*chain.front, own_process_step(chain.engine, chain.front[-1].settings), *chain.back)
+    inner = plain((*chain.front, own_process_step(chain.engine, chain.front[-1].settings), *chain.back))
     steps = (*map(remote_step, chain.before), *inner, *map(remote_step, chain.behind))
     most, on_gpu = min(BLS_BATCH, chain.max_items), chain.engine.engine.on_gpu
     yield PythonModel(front_role(chain, "single"), steps, most, on_gpu=on_gpu)

@@ -10,13 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tbgen.backends.chain import (
-    chain_on_request,
-    chain_parameters,
-    chain_tensors,
-    listing,
-    steps_from_folder,
-)
 from tbgen.backends.request_parameters import Rules
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
@@ -36,7 +29,8 @@ from tbgen.generator.models.warmup import warm_engine, warm_item
 from tbgen.generator.repository import write_record
 from tbgen.generator.role import record_of_role
 from tbgen.generator.steps.catalogue import BACKENDS, with_neighbours
-from tbgen.generator.steps.chain import check_chain
+from tbgen.generator.steps.chain import chain_on_request, chain_parameters, chain_tensors, check_chain
+from tbgen.generator.steps.load import listing, steps_from_folder
 from tbgen.generator.steps.plugins import extra_imports
 from tbgen.generator.steps.trial import constructed
 from tbgen.generator.steps.vendor import vendor_into

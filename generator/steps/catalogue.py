@@ -24,7 +24,8 @@ class Listed:
 
 def steps_here(folder: Path) -> list[Listed]:
     """All steps, the folder's own last."""
-    rows = [row for file in sorted(BACKENDS.glob("*.py")) for row in steps_of(file, "tbgen")]
+    own = [row for file in sorted(BACKENDS.glob("*.py")) for row in steps_of(file, "tbgen")]
+    rows = list({row.place: row for row in own}.values())  # a plain file has a class of its fuller one's name
     for step in announced_steps():
         rows += [
             Listed(step.name, step.package, row.about) for row in steps_of(step.file, "") if row.place == step.step
@@ -36,7 +37,12 @@ def steps_here(folder: Path) -> list[Listed]:
 
 def steps_of(file: Path, origin: str) -> list[Listed]:
     """The classes of a file that are steps; it is read, not run."""
-    there = {node.name: node for each in reversed(with_neighbours(file)) for node in classes_in(each)}
+    there: dict[str, ast.ClassDef] = {}
+    for each in reversed(with_neighbours(file)):
+        imports = [node for node in parsed(each).body if isinstance(node, ast.ImportFrom)]
+        aliases = {alias.asname: alias.name for node in imports for alias in node.names if alias.asname}
+        there |= {name: there[imported] for name, imported in aliases.items() if imported in there}
+        there |= {node.name: node for node in classes_in(each)}
     return [
         Listed(node.name, origin, (ast.get_docstring(node) or "").split("\n")[0])
         for node in classes_in(file)

@@ -1,11 +1,15 @@
-"""Whether steps fit together: each takes what those before it give, in the same type and dims."""
+"""What a chain of steps takes and gives, and whether its steps fit together: in the same type and dims."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from tbgen.export.errors import UserError
+
+Tensors = dict[str, np.ndarray]
 
 
 class Part(Protocol):
@@ -73,3 +77,37 @@ def check_joined(name: str, part: Part, others: Sequence[Part], behind: Sequence
 def names_of(part: Part) -> set[str]:
     """All tensors that a part touches."""
     return {*part.inputs, *part.outputs}
+
+
+def chain_tensors(steps: Iterable[Part]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a chain takes from outside and what it gives: name -> (Triton data type, dims without the batch axis).
+
+    A tensor that a later step takes is used up inside the chain and not given.
+    """
+    taken: dict[str, Any] = {}
+    given: dict[str, Any] = {}
+    made: set[str] = set()
+    for step in steps:
+        taken.update({name: spec for name, spec in step.inputs.items() if name not in made and name not in taken})
+        given = {name: spec for name, spec in given.items() if name not in step.inputs} | dict(step.outputs)
+        made.update(step.outputs)
+    return taken, given
+
+
+def chain_parameters(steps: Iterable[Any]) -> dict[str, Mapping[str, Any]]:
+    """The request parameters that a chain takes: name -> rule. A step without any need not say so."""
+    return {name: rule for step in steps for name, rule in getattr(step, "parameters", {}).items()}
+
+
+def chain_on_request(steps: Iterable[Any]) -> frozenset[str]:
+    """The outputs that a chain gives only when a request's parameters ask for them. A step without any need not say."""
+    return frozenset(name for step in steps for name in getattr(step, "on_request", ()))
+
+
+def run_steps(steps: Iterable[Any], tensors: Tensors, parameters: Mapping[str, Any] | None = None) -> Tensors:
+    """Pass a batch through steps as a model does: each takes its inputs and parameters, and adds its outputs."""
+    for step in steps:
+        taken = {name: tensors[name] for name in step.inputs}
+        more = {name: value for name, value in (parameters or {}).items() if name in getattr(step, "parameters", ())}
+        tensors = tensors | step(**taken, **more)
+    return tensors

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tbgen.backends.chain import step_from_file
 from tbgen.backends.request_parameters import PARAMETER_TYPES
 from tbgen.export.errors import UserError
 from tbgen.export.tasks.task import Step
 from tbgen.generator.data_types import NUMPY
 from tbgen.generator.rules.problem import takes
+from tbgen.generator.steps.load import step_from_file
 
 TEXTS = ["오늘도 상한가 갔다", "", "The KOSPI closed higher", "🔥📈 떡상 가즈아", "한글" * 200, "a\x00b"]
 OPEN = 4  # size of an open axis in the examples

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tbgen.backends.chain import steps_from_folder
+from tbgen.generator.steps.load import steps_from_folder
 from tbgen.server.bench.parts import Front, steps_file
 from tbgen.server.bench.texts import Inputs
 

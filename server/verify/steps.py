@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tbgen.backends.chain import chain_on_request, chain_tensors, listing, run_steps, step_from_row
 from tbgen.backends.text_tensors import bytes_from_text, text_from_bytes
 from tbgen.export.exported import Exported
 from tbgen.export.parity.parity import Parity, figure
@@ -16,6 +15,8 @@ from tbgen.export.run import Run
 from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import config_from_text
+from tbgen.generator.steps.chain import chain_on_request, chain_tensors, run_steps
+from tbgen.generator.steps.load import listing, step_from_row
 from tbgen.server.client.connection import Connection
 
 SHORT = {"question": 16, "candidate_labels": 16}  # characters of what is never cut to fit a model

@@ -9,13 +9,6 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from tbgen.backends.chain import (
-    chain_on_request,
-    chain_parameters,
-    chain_tensors,
-    run_steps,
-    steps_from_folder,
-)
 from tbgen.backends.request_parameters import parameters_from_json
 from tbgen.export.exported import Exported
 from tbgen.export.run import flat_tensors
@@ -26,6 +19,8 @@ from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.models.graph import graphs_of, models_of
 from tbgen.generator.models.long_text import task_for
 from tbgen.generator.models.write import write_models
+from tbgen.generator.steps.chain import chain_on_request, chain_parameters, chain_tensors, run_steps
+from tbgen.generator.steps.load import steps_from_folder
 
 Tensors = dict[str, np.ndarray]
 
@@ -67,7 +62,7 @@ class Served:
         }
         for step in self.parts["m_onnx_bls"]:
             if type(step).__name__ == "Engine":
-                step.call = self.run
+                step.request = self.run
         for step in self.parts["m_onnx_single"]:
             if type(step).__name__ == "LocalEngine":
                 step.load()

@@ -29,14 +29,14 @@ def least_cost(widths: list[int], most_rows: int, most_tokens: int, call: int) -
 @pytest.mark.parametrize("widths", [[8], [32, 8], [32, 32, 8, 8, 8], [24, 16, 16, 16, 8, 8], [8] * 9])
 def test_no_other_cut_costs_less(widths: list[int]) -> None:
     step = engine(max_tokens=64, call_tokens=10)
-    cuts = step.cuts(widths)
+    cuts = step.cuts(widths, widths)
     cost = sum(10 + (end - start) * widths[start] for start, end in itertools.pairwise(cuts))
     assert cost == least_cost(widths, 4, 64, 10)
     assert max(np.diff(cuts)) <= 4
 
 
 def test_a_row_longer_than_the_budget_goes_alone() -> None:
-    assert engine(max_tokens=16).cuts([32, 32, 8, 8]) == [0, 1, 2, 4]
+    assert engine(max_tokens=16).cuts([32, 32, 8, 8], [32, 32, 8, 8]) == [0, 1, 2, 4]
 
 
 def test_padding_that_costs_little_lets_rows_of_all_lengths_go_together() -> None:
@@ -50,11 +50,11 @@ def test_rows_of_like_length_go_together_and_come_back_in_order() -> None:
     step = engine(call_tokens=0)
     seen = []
 
-    def call(tensors: dict[str, np.ndarray], _: object) -> dict[str, np.ndarray]:
+    def request(tensors: dict[str, np.ndarray], _: object) -> dict[str, np.ndarray]:
         seen.append(tensors["input_ids"].shape)
         return {"outputs": tensors["input_ids"].max(axis=1, keepdims=True).astype(np.float32)}
 
-    step.call = call  # type: ignore[method-assign]
+    step.request = request  # type: ignore[method-assign]
     lengths = np.array([3, 20, 5, 19])
     mask = (np.arange(24) < lengths[:, None]).astype(np.int64)
     answer = step(input_ids=mask * np.array([[1], [2], [3], [4]]), attention_mask=mask)
@@ -64,7 +64,7 @@ def test_rows_of_like_length_go_together_and_come_back_in_order() -> None:
 
 def test_answers_along_the_length_are_padded_with_zeros() -> None:
     step = engine(call_tokens=0, outputs={"outputs": ("TYPE_FP32", [-1, 2])})
-    step.call = lambda tensors, _: {"outputs": np.ones((*tensors["input_ids"].shape, 2), np.float32)}  # type: ignore[method-assign]
+    step.request = lambda tensors, _: {"outputs": np.ones((*tensors["input_ids"].shape, 2), np.float32)}  # type: ignore[method-assign]
     mask = (np.arange(16) < np.array([[4], [12]])).astype(np.int64)
     answer = step(input_ids=mask, attention_mask=mask)["outputs"]
     assert answer.shape == (2, 16, 2)
@@ -82,18 +82,18 @@ def fixed_shapes() -> Engine:
     [([16], [0, 1]), ([16] * 3, [0, 3]), ([32, 32, 16], [0, 1, 2, 3]), ([32, 16, 16, 16], [0, 1, 4])],
 )
 def test_rows_are_cut_for_the_shapes_that_there_are(widths: list[int], cuts: list[int]) -> None:
-    assert fixed_shapes().cuts(widths) == cuts
+    assert fixed_shapes().cuts(widths, widths) == cuts
 
 
 def test_a_call_is_filled_up_to_a_shape_and_its_answers_are_cut_back() -> None:
     step = fixed_shapes()
     seen = []
 
-    def request(tensors: dict[str, np.ndarray], _: object) -> dict[str, np.ndarray]:
+    def run(tensors: dict[str, np.ndarray], _: object) -> dict[str, np.ndarray]:
         seen.append(tensors["input_ids"].shape)
         return {"outputs": tensors["input_ids"].max(axis=1, keepdims=True).astype(np.float32)}
 
-    step.request = request  # type: ignore[method-assign]
+    step.run = run  # type: ignore[method-assign]
     mask = (np.arange(16) < np.array([[3], [16], [9]])).astype(np.int64)
     answer = step(input_ids=mask * np.array([[1], [2], [3]]), attention_mask=mask)
     assert answer["outputs"].tolist() == [[1], [2], [3]]

@@ -1,4 +1,5 @@
 import ast
+import importlib
 import json
 import re
 import sys
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 
 import tbgen.backends
-from tbgen.backends.chain import chain_parameters, chain_tensors, run_steps, steps_from_folder
-from tbgen.backends.model import TritonPythonModel
 from tbgen.backends.request_parameters import parameters_from_json
 from tbgen.backends.text_tensors import bytes_from_text, text_from_bytes
+from tbgen.generator.local import backend_utils
+from tbgen.generator.steps.chain import chain_parameters, chain_tensors, run_steps
+from tbgen.generator.steps.load import steps_from_folder
 
 BACKENDS = Path(next(iter(tbgen.backends.__path__)))
 ALLOWED = {"numpy", "tokenizers", "triton_python_backend_utils"} | sys.stdlib_module_names
@@ -150,19 +152,20 @@ def test_a_step_gets_the_parameters_that_it_declares() -> None:
 
 
 @pytest.mark.parametrize("requests", [1, 2])
-def test_a_step_that_gives_too_many_rows_is_named(requests: int) -> None:
+def test_a_step_that_gives_too_many_rows_is_named(requests: int, monkeypatch: pytest.MonkeyPatch) -> None:
     class Doubles:
         inputs = outputs = {"x": ("TYPE_FP32", [1])}
 
         def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
             return {"x": np.concatenate([x, x])}
 
-    served = TritonPythonModel()
-    served.steps, served.inputs, served.outputs = [Doubles()], Doubles.inputs, Doubles.outputs
-    served.on_request, served.trims, served.meter = frozenset(), [], SimpleNamespace(seconds=[0.0])
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend_utils)
+    served = importlib.import_module("tbgen.backends.model").TritonPythonModel()
+    served.steps, served.inputs, served.outputs = [Doubles()], {"x": "TYPE_FP32"}, {"x": "TYPE_FP32"}
+    served.on_request, served.trims, served.meter = set(), [], SimpleNamespace(seconds=[0.0])
     parts = [{"x": np.ones((1, 1), np.float32)} for _ in range(requests)]
     with pytest.raises(TypeError, match=f"a step gave {2 * requests} rows of x for {requests} items"):
-        served.answer_joined(parts, {}, [SimpleNamespace(left=None)] * requests)
+        served.joined(parts, {}, [SimpleNamespace(left=None)] * requests)
 
 
 def test_a_tensor_that_the_engine_used_can_be_used_again() -> None:

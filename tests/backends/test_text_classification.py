@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tbgen.backends.regression import Regression
-from tbgen.backends.text_classification import FEW, TextClassification
+from tbgen.backends.softmax_classification import TextClassification as SoftmaxClassification
+from tbgen.backends.text_classification import TextClassification
 from tests.backends.conftest import Pair
 from tests.backends.served import Served, column, rows
 from tests.texts import HARD_TEXTS, SENTENCES
@@ -55,7 +56,7 @@ def test_logits_beyond_the_range_of_exp() -> None:
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-@pytest.mark.parametrize("classes", [1, 3, FEW, FEW + 1])
+@pytest.mark.parametrize("classes", [1, 3, 65])
 def test_a_row_alone_gets_the_bits_that_it_gets_in_a_batch(activation: str, classes: int) -> None:
     logits = np.random.default_rng(classes).normal(scale=4, size=(300, classes)).astype(np.float32)
     logits[:20] = np.round(logits[:20])  # classes of equal score stay in their order
@@ -68,6 +69,15 @@ def test_a_row_alone_gets_the_bits_that_it_gets_in_a_batch(activation: str, clas
         for name, array in (own | step.trim(own)).items():
             assert alone[name].dtype == array.dtype
             np.testing.assert_array_equal(alone[name], array)
+
+
+def test_the_head_of_one_right_class_alone_gives_what_the_other_gives() -> None:
+    plain, full = (kind(Path(), labels=["a", "b", "c"]) for kind in (SoftmaxClassification, TextClassification))
+    assert (plain.outputs, plain.parameters) == (full.outputs, full.parameters)
+    answers = [step(LOGITS, top_k=2, json=True, logits=True) for step in (plain, full)]
+    assert {name: array.tolist() for name, array in answers[0].items()} == {
+        name: array.tolist() for name, array in answers[1].items()
+    }
 
 
 @pytest.mark.parametrize("rows", [1, 2])

@@ -3,7 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tbgen.backends.tokenizer import PARALLEL_FROM, Tokenizer
+from tbgen.backends.text_tokenizer import PARALLEL_FROM
+from tbgen.backends.text_tokenizer import Tokenizer as TextTokenizer
+from tbgen.backends.tokenizer import Tokenizer
 from tests.texts import HARD_TEXTS
 
 
@@ -47,7 +49,7 @@ def test_a_text_alone_is_encoded_as_beside_others(word_tokenizer: Path, names: l
 
 
 def test_lengths_are_multiples_and_never_pass_the_models_positions(word_tokenizer: Path) -> None:
-    step = Tokenizer(word_tokenizer, max_length=300)
+    step = Tokenizer(word_tokenizer, max_length=300, buckets=[*range(8, 300, 8), 300])
     assert step(input_text=column("a " * 295))["input_ids"].shape == (1, 300)
     assert step(input_text=column("a " * 5))["input_ids"].shape == (1, 8)
     assert step(input_text=column("a " * 7))["input_ids"].shape == (1, 16)
@@ -66,7 +68,12 @@ def test_a_long_text_can_be_rejected(word_tokenizer: Path) -> None:
 
 def test_an_engine_names_its_tensors_and_type(word_tokenizer: Path) -> None:
     step = Tokenizer(
-        word_tokenizer, max_length=16, tensors=["input_ids", "attention_mask"], data_type="TYPE_INT32", pad_id=9
+        word_tokenizer,
+        max_length=16,
+        buckets=[8, 16],
+        tensors=["input_ids", "attention_mask"],
+        data_type="TYPE_INT32",
+        pad_id=9,
     )
     answer = step(input_text=column("a"))
     assert step.outputs == {"input_ids": ("TYPE_INT32", [-1]), "attention_mask": ("TYPE_INT32", [-1])}
@@ -110,3 +117,15 @@ def test_without_buckets_rows_are_as_long_as_their_longest(word_tokenizer: Path)
     step = Tokenizer(word_tokenizer, max_length=6, buckets=[])
     widths = [step(input_text=column(text))["input_ids"].shape[1] for text in ("a", "a b", "a b c d e f g")]
     assert widths == [3, 4, 6]
+
+
+@pytest.mark.parametrize("count", [1, 3, 60])
+def test_the_plain_tokenizer_gives_what_the_one_with_all_settings_gives(word_tokenizer: Path, count: int) -> None:
+    texts = column(*[*HARD_TEXTS, "a b c", "d " * 90][:count] * (1 + count // 20))
+    settings = {"max_length": 64, "buckets": [], "tensors": ["input_ids", "attention_mask"], "data_type": "TYPE_INT32"}
+    plain, full = (kind(word_tokenizer, **settings) for kind in (TextTokenizer, Tokenizer))  # type: ignore[arg-type]
+    assert (plain.inputs, plain.outputs, plain.parameters) == (full.inputs, full.outputs, full.parameters)
+    for name, array in full(input_text=texts).items():
+        np.testing.assert_array_equal(plain(input_text=texts)[name], array)
+    with pytest.raises(ValueError, match="input_text of item 0: 92 tokens; the model takes at most 64"):
+        plain(input_text=column("d " * 90), truncation="do_not_truncate")

@@ -83,9 +83,9 @@ def test_models_that_were_asked_for_otherwise_than_the_recipe(sample_export: Pat
 
 def test_diff_can_fail_a_build(here: Path, sample_export: Path) -> None:
     assert tbgen("scaffold", "shop", "--source", sample_export, "--graph", "bls").exit_code == 0
-    (here / "model_repository" / "shop_onnx_bls" / "1" / "engine.py").unlink()
+    (here / "model_repository" / "shop_onnx_bls" / "1" / "engine_call.py").unlink()
     result = tbgen("diff", "shop", "--exit-code")
-    assert (result.exit_code, "engine.py: not there; tbgen writes it" in result.output) == (1, True)
+    assert (result.exit_code, "engine_call.py: not there; tbgen writes it" in result.output) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.backends.chain import step_from_file
 from tbgen.generator.presets import SAMPLES
+from tbgen.generator.steps.load import step_from_file
 from tbgen.generator.steps.plugins import extra_imports, step_from_option
 from tbgen.generator.steps.trial import tried
 from tests.backends.served import column

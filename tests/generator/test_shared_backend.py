@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.backends.chain import steps_from_folder
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.models.shared_backend import install_backend
 from tbgen.generator.scaffold import Request, scaffold
+from tbgen.generator.steps.load import steps_from_folder
 from tbgen.generator.steps.vendor import this_platform
 
 
@@ -16,6 +16,19 @@ def test_the_steps_of_a_model_without_code_are_the_backends(sample_export: Path,
     steps = steps_from_folder(tmp_path / "r" / "shop_onnx_bls" / "1")
     assert [type(step).__name__ for step in steps] == ["Tokenizer", "Engine", "TextClassification"]
     assert [finding for finding in check_repository(tmp_path / "r") if finding.severity == "error"] == []
+
+
+def test_a_list_of_an_earlier_version_finds_its_steps(sample_export: Path, tmp_path: Path) -> None:
+    scaffold(Request("shop", sample_export, steps="backend"), tmp_path / "r")
+    file = tmp_path / "r" / "shop_onnx_bls" / "1" / "steps.json"
+    now, text = steps_from_folder(file.parent), file.read_text(encoding="utf-8")
+    for name, earlier in (("text_tokenizer", "tokenizer"), ("engine_call", "engine"), ("softmax_c", "text_c")):
+        text = text.replace(f'"{name}', f'"{earlier}')
+    file.write_text(text, encoding="utf-8")
+    then = steps_from_folder(file.parent)
+    assert [type(step).__name__ for step in then] == ["Tokenizer", "Engine", "TextClassification"]
+    assert [(step.inputs, step.outputs) for step in then] == [(step.inputs, step.outputs) for step in now]
+    assert not {type(step) for step in then} & {type(step) for step in now}
 
 
 def test_there_are_two_forms(sample_export: Path, tmp_path: Path) -> None:

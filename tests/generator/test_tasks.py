@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from tbgen.backends.chain import chain_parameters, chain_tensors
 from tbgen.export.errors import UserError
 from tbgen.export.tasks.table import TASKS
 from tbgen.export.tasks.task import Step
 from tbgen.generator.models.graph import check_options, graphs_for
+from tbgen.generator.steps.chain import chain_parameters, chain_tensors
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column
 

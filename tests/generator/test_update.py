@@ -84,9 +84,9 @@ def test_nothing_to_do_needs_no_source(repository: Path) -> None:
 
 
 def test_own_files_are_updated(repository: Path, written: Path) -> None:
-    as_an_older_tbgen_wrote_it(repository / "shop_onnx_bls", "1/engine.py", "# older\n")
+    as_an_older_tbgen_wrote_it(repository / "shop_onnx_bls", "1/engine_call.py", "# older\n")
     as_an_older_tbgen_wrote_it(repository / "shop_onnx_bls", "1/gone.py", "# no longer written\n")
-    assert states(repository) == {"shop_onnx_bls/1/engine.py": "updated", "shop_onnx_bls/1/gone.py": "removed"}
+    assert states(repository) == {"shop_onnx_bls/1/engine_call.py": "updated", "shop_onnx_bls/1/gone.py": "removed"}
     assert updated(repository) == ["shop_onnx_bls"]
     assert hashes(repository) == hashes(written)
 

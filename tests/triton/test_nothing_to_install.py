@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tbgen.backends.chain import steps_from_folder
 from tbgen.generator.scaffold import Request, scaffold
+from tbgen.generator.steps.load import steps_from_folder
 from tests.texts import HARD_TEXTS
 from tests.triton.bare import bare_server, interpreters, numpy_only
 

@@ -16,11 +16,12 @@ import tritonclient.grpc as grpc
 import tritonclient.http as http
 from tritonclient.utils import InferenceServerException
 
-from tbgen.backends.chain import chain_parameters, step_from_file
 from tbgen.export.tasks.table import TASKS
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.models.graph import graphs_of, models_of
 from tbgen.generator.models.write import write_models
+from tbgen.generator.steps.chain import chain_parameters
+from tbgen.generator.steps.load import step_from_file
 from tbgen.server.embedded.server import EmbeddedServer
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column, rows

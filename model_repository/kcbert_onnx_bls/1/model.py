@@ -1,14 +1,17 @@
 """The one Triton entry point: runs the steps that steps.json lists, once for all requests that Triton hands over.
 
-Copied into every Python model that tbgen writes; its neighbours, the steps and their assets lie beside it. Or it stands
-once, with the steps, as a server's Python-based backend `tbgen`; steps.json, assets and steps of one's own then lie in
-the model.
+Copied into every Python model that tbgen writes, with the files that its steps need; or once, with all of them, into a
+server's Python-based backend `tbgen`: steps.json, assets and steps of one's own then lie in the model.
 """
 
 from __future__ import annotations
 
 import asyncio  # noqa: F401 - Triton's stub imports it at the first request, which would wait for it
+import importlib
 import itertools
+import json
+import sys
+import time
 import traceback
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,31 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import triton_python_backend_utils as pb_utils
 
 if not __package__:  # a server's backend is imported by its bare name; then it is the package of its neighbours
     __path__ = __spec__.submodule_search_locations = [str(Path(__file__).parent)]
     __package__ = __name__
 
-from .chain import (
-    chain_on_request,
-    chain_parameters,
-    chain_tensors,
-    listing,
-    run_steps,
-    steps_from_folder,
-    version_folder,
-)
-from .clients import Client, GoneError
+from .clients import Client, GoneError, clients_of_rows
 from .meter import Meter
 from .request_parameters import parameters_from_json
 from .text_tensors import bytes_from_text, text_from_bytes
 
-try:
-    import triton_python_backend_utils as pb_utils
-except ModuleNotFoundError:  # outside Triton the steps can be constructed and called, not served
-    pb_utils = None
-
 Tensors = dict[str, np.ndarray]
+Answer = Tensors | Exception
 
 
 class TritonPythonModel:
@@ -49,81 +40,88 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Construct the steps that the model's steps.json lists."""
         self.name = args["model_name"]
-        folder = version_folder(args)
-        self.steps = steps_from_folder(folder)
-        for step in self.steps:
+        folder = Path(args["model_repository"]) / args["model_version"]
+        package = sys.modules[__package__]
+        package.__path__ = [str(folder), *package.__path__]  # where the steps are
+        sys.path += [f"{place}/vendor" for place in package.__path__]  # last: a server's own packages go first
+        listed = json.loads((folder / "steps.json").read_text(encoding="utf-8"))
+        self.steps = []
+        for row in listed["steps"]:
+            file = importlib.import_module(f".{Path(row['file']).stem}", __package__)
+            step = getattr(file, row["class"])(folder, **row["settings"])
             if hasattr(step, "load"):  # what only a server needs, and is dear
                 step.load(int(args.get("model_instance_device_id", 0)))
-        self.inputs, self.outputs = chain_tensors(self.steps)
-        self.rules = chain_parameters(self.steps)
-        self.on_request = chain_on_request(self.steps)
-        listed = listing(folder)
-        self.elsewhere = frozenset(listed.get("parameters_elsewhere", ()))
-        self.cached = listed.get("cached", False)
+            self.steps.append(step)
+        config = json.loads(args["model_config"])
+        self.inputs = {each["name"]: each["data_type"] for each in config["input"]}
+        self.outputs = {each["name"]: each["data_type"] for each in config["output"]}
+        self.rules = {name: rule for step in self.steps for name, rule in getattr(step, "parameters", {}).items()}
+        self.elsewhere = listed.get("parameters_elsewhere", ())  # parameters that other models of its ensemble take
+        self.cached = listed.get("cached", False)  # by Triton, an answer for equal inputs
+        self.on_request = {name for step in self.steps for name in getattr(step, "on_request", ())}
+        self.trims = [step.trim for step in self.steps if hasattr(step, "trim") and step.outputs.keys() & self.outputs]
         self.meter = Meter(self.name, self.steps, pb_utils.MetricFamily)
-        self.trims = [
-            step.trim for step in self.steps if hasattr(step, "trim") and set(step.outputs) & set(self.outputs)
-        ]
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response for each request, in order."""
-        answers: list[Any] = [None] * len(requests)
-        groups: dict[tuple[Any, ...], list[tuple[int, Tensors]]] = defaultdict(list)
-        clients = [Client(request) for request in requests]
+        answers: dict[int, Answer] = {}
+        groups: dict[tuple[Any, ...], list[tuple[int, Tensors, Client]]] = defaultdict(list)
         for index, request in enumerate(requests):
+            client = Client(request)
             try:
                 tensors, parameters = self.read(request), self.parameters(request)
             except ValueError as error:
-                answers[index] = self.refusal(error)
+                answers[index] = error
             else:
-                groups[(parameters, *(array.shape[1:] for array in tensors.values()))].append((index, tensors))
+                groups[(parameters, *(array.shape[1:] for array in tensors.values()))].append((index, tensors, client))
         for (parameters, *_), group in groups.items():
-            waiting = [clients[index] for index, _ in group]
-            joined = self.answer_group([tensors for _, tensors in group], dict(parameters), waiting)
-            for (index, _), answer in zip(group, joined, strict=True):
-                answers[index] = self.write(requests[index], answer)
+            indices, parts, clients = zip(*group, strict=True)
+            answers |= zip(indices, self.answers(parts, dict(parameters), clients), strict=True)
         self.meter.write()
-        return answers
+        return [self.response(request, answers[index]) for index, request in enumerate(requests)]
 
-    def answer_group(
-        self, parts: list[Tensors], parameters: dict[str, Any], clients: Sequence[Client]
-    ) -> list[Tensors | Exception]:
+    def answers(self, parts: Sequence[Tensors], parameters: dict[str, Any], clients: Sequence[Client]) -> list[Answer]:
         """Run requests of equal shapes and parameters as one batch; when that fails, apart, to find the bad ones."""
-        if len(parts) == 1 and clients[0].left:
-            return [clients[0].left]
         try:
-            answers = self.answer_joined(parts, parameters, clients)
+            answers = self.joined(parts, parameters, clients)
         except Exception as error:  # noqa: BLE001 - whatever a step raises must not fail the neighbours
             if len(parts) == 1:
-                return [error]
+                return [clients[0].left or error]
             apart = zip(parts, clients, strict=True)
-            return [answer for part, client in apart for answer in self.answer_group([part], parameters, [client])]
-        return [client.left or answer for answer, client in zip(answers, clients, strict=True)]
+            return [answer for part, client in apart for answer in self.answers([part], parameters, [client])]
+        return [client.left or answer for client, answer in zip(clients, answers, strict=True)]
 
-    def answer_joined(
-        self, parts: list[Tensors], parameters: dict[str, Any], clients: Sequence[Client]
-    ) -> list[Tensors]:
+    def joined(self, parts: Sequence[Tensors], parameters: dict[str, Any], clients: Sequence[Client]) -> list[Tensors]:
         """Join the parts along the batch axis, run the steps once, split the outputs again."""
         rows = [len(next(iter(part.values()))) for part in parts]
         joined = parts[0] if len(parts) == 1 else {k: np.concatenate([part[k] for part in parts]) for k in self.inputs}
         of_items = [client for client, count in zip(clients, rows, strict=True) for _ in range(count)]
-        done = run_steps(self.steps, joined, parameters, self.meter.seconds, of_items)
+        done = self.run_steps(joined, parameters, of_items)
         given = {name: done[name] for name in self.outputs if name in done or name not in self.on_request}
         for name, array in given.items():
             if len(array) != len(of_items):
                 raise TypeError(f"a step gave {len(array)} rows of {name} for {len(of_items)} items")
-        answers = [given]
-        if len(parts) > 1:
-            ends = zip(rows, itertools.accumulate(rows), strict=True)
-            answers = [{k: array[end - count : end] for k, array in given.items()} for count, end in ends]
+        ends = zip(rows, itertools.accumulate(rows), strict=True)
+        answers = [{name: array[end - count : end] for name, array in given.items()} for count, end in ends]
         for trim in self.trims:
             answers = [answer | trim(answer) for answer in answers]
         return answers
 
+    def run_steps(self, tensors: Tensors, parameters: dict[str, Any], clients: Sequence[Client]) -> Tensors:
+        """Pass a joined batch through the steps; each takes its inputs and parameters, and adds its outputs."""
+        for number, step in enumerate(self.steps):
+            began = time.perf_counter()
+            more = {name: value for name, value in parameters.items() if name in getattr(step, "parameters", ())}
+            if getattr(step, "takes_clients", False):
+                more["clients"] = clients_of_rows(clients, tensors)
+            tensors = tensors | step(**{name: tensors[name] for name in step.inputs}, **more)
+            self.meter.seconds[number] += time.perf_counter() - began
+        return tensors
+
     def read(self, request: Any) -> Tensors:
         """The tensors of one request; text as str. Raises ValueError."""
         tensors = {}
-        for name, (data_type, _) in self.inputs.items():
+        for name, data_type in self.inputs.items():
             tensor = pb_utils.get_input_tensor_by_name(request, name)
             if tensor is None:
                 raise ValueError(f"input {name} is missing")
@@ -140,35 +138,23 @@ class TritonPythonModel:
             raise ValueError("its answers are cached by their inputs alone: it takes no parameters")
         return tuple(parameters_from_json(text, self.rules, self.elsewhere).items())
 
-    def write(self, request: Any, tensors: Tensors | Exception) -> Any:
-        """The response with the outputs that the request asked for, or with what went wrong."""
-        if isinstance(tensors, Exception):
-            return self.refusal(tensors)
-        wanted = request.requested_output_names()
+    def response(self, request: Any, answer: Answer) -> Any:
+        """The outputs that were asked for; or what a client did wrong (ValueError), or what failed, which is logged."""
+        codes = pb_utils.TritonError
         try:
-            return pb_utils.InferenceResponse(
-                output_tensors=[
-                    pb_utils.Tensor(
-                        name, bytes_from_text(tensors[name]) if data_type == "TYPE_STRING" else tensors[name]
-                    )
-                    for name, (data_type, _) in self.outputs.items()
-                    if name in wanted and name in tensors
-                ]
-            )
+            if isinstance(answer, Exception):
+                raise answer
+            wanted = request.requested_output_names()
+            sent = {name: answer[name] for name in self.outputs if name in wanted and name in answer}
+            texts = {
+                name: bytes_from_text(array) for name, array in sent.items() if self.outputs[name] == "TYPE_STRING"
+            }
+            return pb_utils.InferenceResponse([pb_utils.Tensor(*each) for each in (sent | texts).items()])
+        except ValueError as error:
+            message, code = str(error), codes.INVALID_ARG
+        except GoneError as error:
+            message, code = error.args[0], getattr(codes, error.args[1])
         except Exception as error:  # noqa: BLE001 - an answer that cannot be sent must not fail the neighbours
-            return self.refusal(error)
-
-    def refusal(self, error: Exception) -> Any:
-        """ValueError: the client sent what cannot be served; GoneError: it has gone.
-
-        Anything else is a bug or a failed engine: logged.
-        """
-        if isinstance(error, ValueError):
-            code, message = pb_utils.TritonError.INVALID_ARG, f"{self.name}: {error}"
-        elif isinstance(error, GoneError):
-            code, message = getattr(pb_utils.TritonError, error.code), f"{self.name}: {error}"
-        else:
             pb_utils.Logger.log_error("".join(traceback.format_exception(error)))
-            code = getattr(error, "triton_code", pb_utils.TritonError.INTERNAL)
-            message = f"{self.name}: {type(error).__name__}: {error}"
-        return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+            message, code = f"{type(error).__name__}: {error}", getattr(error, "triton_code", codes.INTERNAL)
+        return pb_utils.InferenceResponse(error=codes(f"{self.name}: {message}", code))

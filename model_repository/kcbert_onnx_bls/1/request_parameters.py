@@ -21,25 +21,21 @@ PACKED = "tbgen_parameters"  # parameters as JSON in one string: a BLS call of T
 
 def parameters_from_json(text: str, rules: Rules, elsewhere: Collection[str] = ()) -> dict[str, Any]:
     """The checked parameters of a request, without those meant for other models. Raises ValueError."""
-    parameters = unpacked(json.loads(text))
+    parameters = json.loads(text)
+    if PACKED in parameters:
+        packed = parameters.pop(PACKED)
+        values = json.loads(packed) if isinstance(packed, str) else None
+        if not isinstance(values, dict):
+            raise ValueError(f"parameter {PACKED} takes a JSON object, not {packed!r}")
+        parameters |= values
     unknown = sorted(parameters.keys() - rules.keys() - set(elsewhere))
     if unknown:
         known = ", ".join(sorted({*rules, *elsewhere})) or "none"
         raise ValueError(f"no parameter {unknown[0]!r}. Parameters: {known}")
-    for name in sorted(parameters.keys() & rules.keys()):
-        check_parameter(name, parameters[name], rules[name])
-    return {name: parameters[name] for name in sorted(parameters) if name in rules}
-
-
-def unpacked(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Parameters with those that a BLS call packed into one. Raises ValueError."""
-    if PACKED not in parameters:
-        return parameters
-    packed = parameters.pop(PACKED)
-    values = json.loads(packed) if isinstance(packed, str) else None
-    if not isinstance(values, dict):
-        raise ValueError(f"parameter {PACKED} takes a JSON object, not {packed!r}")
-    return parameters | values
+    own = {name: parameters[name] for name in sorted(parameters) if name in rules}
+    for name, value in own.items():
+        check_parameter(name, value, rules[name])
+    return own
 
 
 def check_parameter(name: str, value: Any, rule: Mapping[str, Any]) -> None:

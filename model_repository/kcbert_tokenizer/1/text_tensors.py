@@ -12,17 +12,15 @@ ENCODED = np.frompyfunc(lambda value: str(value).encode("utf-8"), 1, 1)
 def text_from_bytes(name: str, values: np.ndarray) -> np.ndarray:
     """Decode an array of UTF-8 bytes into an array of str of the same shape. Raises ValueError."""
     try:
-        texts: np.ndarray = DECODED(values)
+        return np.asarray(DECODED(values))
     except UnicodeDecodeError as error:
         item = values.ravel().tolist().index(error.object) // max(1, values[0].size)
         raise ValueError(f"{name} is not valid UTF-8: {error.reason} at byte {error.start} of item {item}") from error
-    return texts
 
 
 def bytes_from_text(values: np.ndarray) -> np.ndarray:
     """Encode an array of str into an array of UTF-8 bytes of the same shape. Raises TypeError for what is no text."""
     try:
-        encoded: np.ndarray = ENCODED(values if values.dtype == object else values.astype(str))
+        return np.asarray(ENCODED(values if values.dtype == object else values.astype(str)))
     except UnicodeEncodeError as error:  # a ValueError, which would lay a step's bug at the client's door
         raise TypeError(f"a step gave {error.object!r}, which is no text: {error.reason}") from error
-    return encoded

@@ -23,7 +23,7 @@ REQUESTS = [request("a b c"), request("a b c d e f g", ""), request("a " * 30)]
 
 @pytest.fixture
 def steps(word_tokenizer: Path) -> list[Tokenizer]:
-    return [Tokenizer(word_tokenizer, max_length=20)]
+    return [Tokenizer(word_tokenizer, max_length=20, buckets=[8, 16, 20])]
 
 
 def test_an_ensemble_pads_each_request_to_the_bucket_of_its_longest_text(steps: list[Tokenizer]) -> None:
@@ -58,7 +58,7 @@ def test_where_texts_have_their_own_lengths_nothing_is_padded(word_tokenizer: Pa
 
 
 def test_a_common_length_depends_on_what_meets(word_tokenizer: Path) -> None:
-    common = Tokenizer(word_tokenizer, max_length=20, common_length=True)
+    common = Tokenizer(word_tokenizer, max_length=20, buckets=[8, 16, 20], common_length=True)
     assert not lengths_from_steps([common], REQUESTS, bls=False).exact
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,10 +12,7 @@ import numpy as np
 
 from .micro_batches import MicroBatches, Tensors
 
-try:
-    import triton_python_backend_utils as pb_utils
-except ModuleNotFoundError:  # outside Triton the step can be constructed and wired, not called
-    pb_utils = None
+pb_utils: Any = sys.modules.get("triton_python_backend_utils")  # as model.py has it; outside Triton there is none
 
 
 class EngineError(RuntimeError):
@@ -23,14 +21,6 @@ class EngineError(RuntimeError):
     def __init__(self, message: str, triton_code: Any) -> None:
         super().__init__(message)
         self.triton_code = triton_code
-
-
-def terms(clients: Sequence[Any]) -> dict[str, Any]:
-    """What a call for these clients carries: the longest of their timeouts, and the first one's trace."""
-    if not clients:
-        return {}
-    timeouts = [client.timeout() for client in clients]
-    return {"timeout": max(timeouts) if all(timeouts) else 0, "trace": clients[0].trace()}
 
 
 class Engine(MicroBatches):
@@ -50,13 +40,14 @@ class Engine(MicroBatches):
             self.several = ThreadPoolExecutor(parallel_calls, f"call-{model}").map
 
     def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:
-        """One request to the engine as it is. Raises EngineError."""
+        """One request, with the longest timeout of its clients, and the first one's trace. Raises EngineError."""
+        timeouts = [client.timeout() for client in clients]
         request = pb_utils.InferenceRequest(
             model_name=self.model,
             requested_output_names=list(self.outputs),
             inputs=[pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in tensors.items()],
             preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
-            **terms(clients),
+            **({"timeout": max(timeouts) if all(timeouts) else 0, "trace": clients[0].trace()} if clients else {}),
         )
         response = request.exec()
         if response.has_error():

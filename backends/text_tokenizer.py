@@ -1,0 +1,106 @@
+"""Texts to token ids: a whole joined batch is encoded at once, padded to the bucket of its longest text."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer as TokenizerFile
+
+Tensors = dict[str, np.ndarray]
+KEEP_ALL = "do_not_truncate"
+PARALLEL_FROM = 1024  # characters of a batch; for fewer, waking the library's threads costs more than it saves
+
+
+class Tokenizer:
+    """Encodes each text with the tokenizer.json beside this file.
+
+    Args:
+        folder: the version folder, with tokenizer.json.
+        max_length: most tokens of a text, special tokens included; never beyond the model's positions.
+        tensors: what the engine takes, of input_ids, attention_mask, token_type_ids.
+        data_type: TYPE_INT64 or TYPE_INT32, as the engine takes them.
+        pad_id: id that fills input_ids behind a text.
+        buckets: the lengths that there are, ascending; the last one is max_length. None: any length.
+        truncation: longest_first, on the side that tokenizer.json says, or do_not_truncate: longer texts are refused.
+    """
+
+    inputs: dict[str, Any] = {"input_text": ("TYPE_STRING", [1])}
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_length: int,
+        buckets: Sequence[int] = (),
+        tensors: Sequence[str] = ("input_ids", "attention_mask", "token_type_ids"),
+        data_type: str = "TYPE_INT64",
+        pad_id: int = 0,
+        truncation: str = "longest_first",
+    ) -> None:
+        self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.side = (self.tokenizer.truncation or {}).get("direction", "right")
+        self.max_length, self.pad_id, self.truncation = max_length, pad_id, truncation
+        self.truncate(truncation)
+        self.encode = self.tokenizer.encode_batch_fast
+        self.characters: Callable[[Any], int] = len  # of a text
+        self.typed = any(self.tokenizer.encode("a").type_ids)  # each of a text's tokens has the type that "a" has
+        self.buckets = list(buckets or range(1, max_length + 1))
+        self.dtype = np.dtype(data_type.removeprefix("TYPE_").lower())
+        length = -1 if len(self.buckets) > 1 else self.buckets[0]
+        self.outputs: dict[str, Any] = {name: (data_type, [length]) for name in tensors}
+        self.parameters = {"truncation": {"type": "string", "enum": ["longest_first", KEEP_ALL]}}
+
+    def __call__(self, *, truncation: str | None = None, **texts: np.ndarray) -> Tensors:
+        """input_text: (batch, 1) str. Gives the token tensors, each (batch, bucket). Raises ValueError."""
+        encodings = self.encodings(texts["input_text"][:, 0].tolist(), truncation)
+        return self.tensors(encodings, lambda row: f"input_text of item {row}")
+
+    def tensors(self, encodings: Sequence[Any], place: Callable[[int], str]) -> Tensors:
+        """What the engine takes; `place` says what to call a row that is too long. Raises ValueError."""
+        lengths = [len(each) for each in encodings]
+        longest = max(lengths, default=1)
+        if longest > self.max_length:
+            where = place(lengths.index(longest))
+            raise ValueError(f"{where}: {longest} tokens; the model takes at most {self.max_length}")
+        real = np.arange(self.bucket(longest)) < np.array(lengths, dtype=np.int64)[:, None]
+        tensors = {"attention_mask": real.astype(self.dtype), "token_type_ids": np.zeros(real.shape, self.dtype)}
+        tensors["input_ids"] = filled(real, (each.ids for each in encodings), self.pad_id, self.dtype)
+        if self.typed:
+            tensors["token_type_ids"] = filled(real, (each.type_ids for each in encodings), 0, self.dtype)
+        return {name: array for name, array in tensors.items() if name in self.outputs}
+
+    def encodings(self, batch: list[Any], truncation: str | None) -> list[Any]:
+        """The encodings of a batch; `truncation` rules for this call alone."""
+        if truncation is not None:
+            self.truncate(truncation)
+        try:
+            if sum(map(self.characters, batch)) < PARALLEL_FROM:
+                return [self.encode([each])[0] for each in batch]
+            return list(self.encode(batch))
+        finally:
+            if truncation is not None:
+                self.truncate(self.truncation)
+
+    def truncate(self, strategy: str) -> None:
+        """Set how the tokenizer cuts what is longer than max_length."""
+        if strategy == KEEP_ALL:
+            self.tokenizer.no_truncation()
+        else:
+            self.tokenizer.enable_truncation(self.max_length, strategy=strategy, direction=self.side)
+
+    def bucket(self, length: int) -> int:
+        """The smallest length bucket that holds `length` tokens."""
+        return self.buckets[bisect_left(self.buckets, length)]
+
+
+def filled(real: np.ndarray, rows: Iterable[Sequence[int]], padding: int, dtype: Any) -> np.ndarray:
+    """(batch, bucket) array with the rows' numbers where `real` is true, and `padding` behind them."""
+    array: np.ndarray = np.full(real.shape, padding, dtype)
+    array[real] = np.fromiter(itertools.chain.from_iterable(rows), dtype)
+    return array

@@ -1,0 +1,57 @@
+"""The steps of a model folder, constructed in this process beside those of other models."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tbgen.generator.steps.catalogue import BACKENDS
+
+
+def listing(folder: Path) -> dict[str, Any]:
+    """What folder/steps.json says.
+
+    `steps`; `parameters_elsewhere`, those that other models of its ensemble take; `cached`: Triton keeps the answers.
+    """
+    listed: dict[str, Any] = json.loads((folder / "steps.json").read_text(encoding="utf-8"))
+    return listed
+
+
+def steps_from_folder(folder: Path) -> list[Any]:
+    """Construct the steps that folder/steps.json lists, in order; their files lie beside it, or in the backend."""
+    return [step_from_row(row, folder) for row in listing(folder)["steps"]]
+
+
+def step_from_row(row: Mapping[str, Any], folder: Path) -> Any:
+    """Construct one of them; its file is in the version folder, or in the backend's when it stands there for all."""
+    file = next((file for place in (folder, BACKENDS) if (file := place / row["file"]).is_file()), folder / row["file"])
+    return step_from_file(file, row["class"])(folder, **row["settings"])
+
+
+def step_from_file(file: Path, name: str) -> Any:
+    """The class `name` of a Python file."""
+    return getattr(module_from_file(f"tbgen_step_{file.stem}", file), name)
+
+
+def module_from_file(name: str, file: Path) -> ModuleType:
+    """A Python file, loaded apart from sys.path so that no file name can clash. Raises ImportError.
+
+    It is the package of the files beside it, else of those of the backend: `from .numerics import softmax` finds its
+    neighbour, and no other model's.
+    """
+    places = [str(file.parent), str(BACKENDS)]
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=places)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is not a Python file")
+    importlib.invalidate_caches()  # files may have come since Python last looked
+    for stale in [each for each in sys.modules if each.startswith(f"{name}.")]:
+        del sys.modules[stale]
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

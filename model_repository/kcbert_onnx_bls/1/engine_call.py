@@ -1,0 +1,55 @@
+"""The engine as a step: another Triton model, called in micro-batches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .micro_batches import MicroBatches, Tensors
+
+pb_utils: Any = sys.modules.get("triton_python_backend_utils")  # as model.py has it; outside Triton there is none
+
+
+class EngineError(RuntimeError):
+    """The engine answered with an error; carries Triton's status code."""
+
+    def __init__(self, message: str, triton_code: Any) -> None:
+        super().__init__(message)
+        self.triton_code = triton_code
+
+
+class Engine(MicroBatches):
+    """Calls the model `model` of the same server.
+
+    Args:
+        folder: the version folder; nothing is read from it.
+        model: name of the Triton model that is called.
+        parallel_calls: calls in flight at once; serial calls leave engine instances idle.
+        others: as those of MicroBatches.
+    """
+
+    def __init__(self, folder: Path, *, model: str, parallel_calls: int = 2, **others: Any) -> None:  # noqa: ARG002
+        super().__init__(**others)
+        self.model = model
+        if parallel_calls > 1:
+            self.several = ThreadPoolExecutor(parallel_calls, f"call-{model}").map
+
+    def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:
+        """One request, with the longest timeout of its clients, and the first one's trace. Raises EngineError."""
+        timeouts = [client.timeout() for client in clients]
+        request = pb_utils.InferenceRequest(
+            model_name=self.model,
+            requested_output_names=list(self.outputs),
+            inputs=[pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in tensors.items()],
+            preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+            **({"timeout": max(timeouts) if all(timeouts) else 0, "trace": clients[0].trace()} if clients else {}),
+        )
+        response = request.exec()
+        if response.has_error():
+            raise EngineError(response.error().message(), response.error().code())
+        return {name: pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in self.outputs}

@@ -1,0 +1,85 @@
+"""Logits to classes of which one is right: the best of each text, the best few, and the probability of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Tensors = dict[str, np.ndarray]
+
+
+class TextClassification:
+    """Names the best class of each text and the best few.
+
+    Args:
+        folder: the version folder; nothing is read from it.
+        labels: names of the classes, in the order of the logits.
+        top_k: how many classes top_labels names unless a request says otherwise.
+        extras: outputs to give always, which else a request must ask for: logits, json.
+    """
+
+    activation = "softmax"
+    parameters: dict[str, dict[str, Any]] = {
+        "top_k": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
+        "logits": {"type": "boolean"},
+        "json": {"type": "boolean"},
+    }
+
+    def __init__(self, folder: Path, *, labels: Sequence[str], top_k: int = 5, extras: Sequence[str] = ()) -> None:  # noqa: ARG002
+        self.labels = np.array(labels, dtype=object)
+        self.top_k = top_k
+        per_class = ("TYPE_FP32", [len(labels)])
+        self.inputs = {"outputs": per_class}
+        self.outputs: dict[str, tuple[str, list[int]]] = {
+            "label_index": ("TYPE_INT32", [1]),
+            self.activation: per_class,
+            "label": ("TYPE_STRING", [1]),
+            "score": ("TYPE_FP32", [1]),
+            "top_labels": ("TYPE_STRING", [-1]),
+            "top_scores": ("TYPE_FP32", [-1]),
+            "logits": per_class,
+            "json": ("TYPE_STRING", [1]),
+        }
+        self.on_request = tuple(name for name in ("logits", "json") if name not in extras)
+
+    def __call__(self, outputs: np.ndarray, *, top_k: int | None = None, **asked: bool) -> Tensors:
+        """outputs: (batch, classes) logits. Gives label_index, label, score (batch, 1), the score of each class
+        (batch, classes), and top_labels, top_scores (batch, k), best first. asked: whether to give logits, json too.
+        """
+        answer = self.ranked(outputs, top_k or self.top_k)
+        return answer | self.extras(answer, outputs, asked)
+
+    def ranked(self, outputs: np.ndarray, top_k: int) -> Tensors:
+        """All that is always given; by logit, for the scores of two classes may round alike."""
+        scores = self.scores(outputs).astype(np.float32)
+        order = (-outputs).argsort(axis=1, kind="stable")[:, :top_k]
+        top, names = scores[np.arange(len(order))[:, None], order], self.labels.take(order)
+        return {
+            "label_index": order[:, :1].astype(np.int32),
+            self.activation: scores,
+            "label": names[:, :1],
+            "score": top[:, :1],
+            "top_labels": names,
+            "top_scores": top,
+        }
+
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities over the classes; in double precision, so that a row is the same in every batch."""
+        powers = np.exp(np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float64))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def extras(self, answer: Tensors, outputs: np.ndarray, asked: Mapping[str, bool]) -> Tensors:
+        """Logits and JSON, each if it is always given or asked for."""
+        given = {name for name in ("logits", "json") if asked.get(name) or name not in self.on_request}
+        extras = {"logits": outputs} if "logits" in given else {}
+        return extras | ({"json": self.json(answer)} if "json" in given else {})
+
+    def json(self, answer: Tensors) -> np.ndarray:
+        """(batch, 1) JSON: a list of {label, score}, best first."""
+        rows = zip(answer["top_labels"].tolist(), answer["top_scores"].tolist(), strict=True)
+        lists = [[{"label": name, "score": score} for name, score in zip(*row, strict=True)] for row in rows]
+        return np.array([[json.dumps(each, ensure_ascii=False)] for each in lists], dtype=object)

@@ -1,0 +1,23 @@
+"""Rows that stand for an item, such as a query's pairs with its texts: what a client calls each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def place_of_row(row: int, row_item: np.ndarray | None, texts: Sequence[str], rows_of: Sequence[str]) -> str:
+    """What to call a row in an error: the client's tensors, and the item.
+
+    row_item: (rows, 1) the item of each row; None: each row is one, of the tensors `texts`. rows_of: what to call an
+    item's leading rows, and all others.
+    """
+    if row_item is None:
+        return f"{' and '.join(texts)} of item {row}"
+    item = int(row_item[row, 0])
+    number = row - int((row_item[:, 0] < item).sum())
+    *leading, others = rows_of
+    if number < len(leading):
+        return f"{leading[number]} of item {item}"
+    return f"{others} of item {item}, entry {number - len(leading)}"
