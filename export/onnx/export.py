@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,112 +34,102 @@ PACKAGES = ("torch", "transformers", "safetensors", "onnx", "onnxruntime", "toke
 RECORDED = ("onnx", "onnxruntime", "torch", "transformers")  # packages whose versions the record says
 
 
+@dataclass(frozen=True)
+class OnnxOptions:
+    """How a graph is written, and what it is held to.
+
+    newest_opset, newest_ir: the newest that the server's ONNX Runtime reads.
+    fixed_length: the sequence axis is that number, and only the batch stays dynamic.
+    layout: packed takes flat inputs and computes no padding (export/onnx/packed.py).
+    optimize: layers are fused to operators of ONNX Runtime alone.
+    keep_fp32: beginnings of the names of nodes that another precision leaves as they are.
+    texts: what is compared with PyTorch, padded together; default: a dozen Korean and English sentences.
+    tolerance: the largest difference of a logit; default: the precision's.
+    """
+
+    opset: int = 17
+    newest_opset: int | None = None
+    newest_ir: int | None = None
+    fixed_length: int | None = None
+    layout: str = PADDED
+    precision: str = "fp32"
+    optimize: bool = False
+    keep_fp32: Sequence[str] = ()
+    texts: Sequence[str] | None = None
+    tolerance: float | None = None
+
+    @property
+    def bounds(self) -> Precision:
+        """The row of the precision, with the tolerance that is asked for."""
+        row = precision_named(self.precision)
+        return row if self.tolerance is None else replace(row, tolerance=self.tolerance)
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raise UserError for what cannot be, of itself or with the checkpoint."""
+        precision_named(self.precision)
+        refuse_newer("opset", self.opset, self.newest_opset)
+        if self.fixed_length is not None and not 2 <= self.fixed_length <= checkpoint.max_length:
+            raise UserError(
+                f"fixed length {self.fixed_length} does not fit: the checkpoint reads 2 to {checkpoint.max_length} "
+                "tokens"
+            )
+        if self.layout not in LAYOUTS:
+            raise NoSuchName("layout", self.layout, list(LAYOUTS))
+        if self.layout != PACKED:
+            return
+        refuse_unpackable(checkpoint)
+        if self.fixed_length is not None or self.optimize:
+            raise UserError(
+                f"{'a fixed length' if self.fixed_length else '--optimize'} goes with --layout padded; the packed "
+                "layout has no padding, and its attention is not one that ONNX Runtime fuses"
+            )
+
+
 def onnx_from_checkpoint(
     checkpoint: Checkpoint,
     folder: Path,
     *,
-    opset: int = 17,
-    newest_opset: int | None = None,
-    newest_ir: int | None = None,
-    fixed_length: int | None = None,
-    layout: str = PADDED,
-    precision: str = "fp32",
-    optimize: bool = False,
-    keep_fp32: Sequence[str] = (),
-    texts: Sequence[str] | None = None,
-    tolerance: float | None = None,
     force: bool = False,
     progress: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> Exported:
-    """Write `folder` with model.onnx, the tokenizer, config.json and export.json.
+    """Write `folder` with model.onnx, the tokenizer, config.json and export.json; `options` are those of OnnxOptions.
 
-    Both axes of the inputs are dynamic; with `fixed_length` the sequence axis is that number and only the batch stays
-    dynamic. `layout` packed takes flat inputs and computes no padding (export/onnx/packed.py). `newest_opset` and
-    `newest_ir` are the newest that the server's ONNX Runtime reads. `optimize` fuses layers to operators of ONNX
-    Runtime alone. `keep_fp32` are beginnings of the names of nodes that another precision leaves as they are. `texts`
-    (default: a dozen Korean and English sentences) are compared with PyTorch, padded together; `tolerance` bounds the
-    largest difference of a logit (default: the precision's). `progress` is told each stage.
-    Raises UserError when the difference is larger, and for whatever the user can mend; then nothing is written.
+    Both axes of the inputs are dynamic. `progress` is told each stage. Raises UserError when the answers are not
+    PyTorch's, and for whatever the user can mend; then nothing is written.
     """
     for package in PACKAGES:
         require(package, extra="onnx")  # now, not after minutes of work
-    row = precision_named(precision)
-    refuse_newer("opset", opset, newest_opset)
-    check_length(checkpoint, fixed_length)
-    check_layout(layout, checkpoint, fixed_length=fixed_length, optimize=optimize)
-    tell = progress or (lambda _: None)
+    asked, tell = OnnxOptions(**options), progress or (lambda _: None)
+    asked.check(checkpoint)
     with whole_folder(folder, force=force) as new:
-        traced = new.with_name("traced") / "model.onnx"
-        traced.parent.mkdir()
-        write_config(checkpoint, new)
-        write_tokenizer(checkpoint.tokenizer, new)
-        check_vocabulary(checkpoint.tokenizer.tokenizer, checkpoint.config["vocab_size"])
+        _write_companions(checkpoint, new)
         tell("loading the checkpoint")
         model = model_from_checkpoint(checkpoint, tell)
-        tell("tracing the graph")
-        write_graph(model, checkpoint, traced, opset=opset, fixed_length=fixed_length, packed=layout == PACKED)
-        if optimize:
-            tell("fusing layers")
-            fuse(traced, traced, checkpoint.config)
-        if precision != "fp32":
-            tell(f"converting to {precision}")
-        samples = Samples(new / "tokenizer.json", checkpoint.max_length, fixed_length)
-        row.convert(traced, new / "model.onnx", checkpoint.row, keep_fp32, samples)
-        tell("checking the graph")
-        check_graph(new / "model.onnx")
-        exported = described(
-            checkpoint, new, fixed_length=fixed_length, layout=layout, precision=precision, optimized=optimize
-        )
-        if model.taken_off:
-            exported = replace(exported, made=replace(exported.made, taken_off=model.taken_off))
-        refuse_newer("IR version", exported.made.ir_version, newest_ir)
+        traced = _traced_graph(model, checkpoint, new.with_name("traced"), asked, tell)
+        _convert(traced, checkpoint, new, asked, tell)
+        exported = _exported_graph(checkpoint, new, asked, model.taken_off)
+        refuse_newer("IR version", exported.made.ir_version, asked.newest_ir)
         tell("comparing with PyTorch")
-        asked = texts or (None if precision == "fp32" else gate_sentences())
-        asked = gate_texts(asked, checkpoint.tokenizer.special_tokens, exported.max_length)
         library = Library(checkpoint, model, max_length=exported.max_length)
-        refuse_other_ids(library, Encoder(exported).ids, asked, exported.tokenizer)
-        reference = library.run()
-        found = engine_parity(checkpoint, exported, asked, reference=reference)
-        bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
-        refuse_drift(found, bounds, lambda: advice(traced, exported, asked, reference, bounds, keep_fp32, tell))
-        limits: dict[str, Any] = {"tolerance": bounds.tolerance, "least_agreement": bounds.agreement}
-        limits |= {"not_asked": library.missing} if library.missing else {}
-        exported = replace(exported, parity={**asdict(found), **limits})
-        write_json(new / RECORD, record_of(exported))
+        parity = _pytorch_parity(traced, exported, library, asked, tell)
+        write_json(new / RECORD, record_of(replace(exported, parity=parity)))
     return exported_from_folder(folder)
 
 
-def check_layout(layout: str, checkpoint: Checkpoint, *, fixed_length: int | None, optimize: bool) -> None:
-    """Raise UserError for an unknown layout, or for a packed one where it cannot be."""
-    if layout not in LAYOUTS:
-        raise NoSuchName("layout", layout, list(LAYOUTS))
-    if layout != PACKED:
-        return
-    refuse_unpackable(checkpoint)
-    if fixed_length is not None or optimize:
-        raise UserError(
-            f"{'a fixed length' if fixed_length else '--optimize'} goes with --layout padded; the packed layout has no "
-            "padding, and its attention is not one that ONNX Runtime fuses"
-        )
-
-
-def expected_export(
-    checkpoint: Checkpoint, folder: Path, *, fixed_length: int | None, precision: str, layout: str
-) -> Exported:
+def expected_export(checkpoint: Checkpoint, folder: Path, **options: Any) -> Exported:
     """What an export of the checkpoint will be, before anything long is done; its file in `folder` has tensors alone.
 
     Raises UserError for a tokenizer or a length that does not fit the checkpoint.
     """
-    check_length(checkpoint, fixed_length)
-    check_layout(layout, checkpoint, fixed_length=fixed_length, optimize=False)
-    write_config(checkpoint, folder)
-    write_tokenizer(checkpoint.tokenizer, folder)
-    check_vocabulary(checkpoint.tokenizer.tokenizer, checkpoint.config["vocab_size"])
+    asked = OnnxOptions(**options)
+    asked.check(checkpoint)
+    _write_companions(checkpoint, folder)
     config, row = checkpoint.config, checkpoint.row
-    sequence: tuple[int | str, ...] = ("batch", fixed_length or "sequence")
+    sequence: tuple[int | str, ...] = ("batch", asked.fixed_length or "sequence")
     widths = {
         "labels": len(checkpoint.labels),
-        "hidden": checkpoint.width(hidden_of(config)),
+        "hidden": checkpoint.width(_hidden_of(config)),
         "vocabulary": config["vocab_size"],
     }
     width = (widths[row.width],) if row.width in widths else ()
@@ -147,11 +137,25 @@ def expected_export(
     inputs = {name: TensorSpec("int64", sequence) for name in checkpoint.inputs}
     outputs = {name: TensorSpec("float32", shape) for name in row.outputs}
     flat = {name: TensorSpec("int64", ("elements",)) for name in inputs} | {LENGTHS: TensorSpec("int32", ("batch",))}
-    write_interface(folder / "model.onnx", flat if layout == PACKED else inputs, outputs)
+    _write_interface(folder / "model.onnx", flat if asked.layout == PACKED else inputs, outputs)
+    made = Provenance(asked.precision, layout=asked.layout, source=checkpoint.source)
+    return _export_of(checkpoint, folder, asked.fixed_length, inputs, outputs, made)
+
+
+def _export_of(
+    checkpoint: Checkpoint,
+    folder: Path,
+    fixed_length: int | None,
+    inputs: dict[str, TensorSpec],
+    outputs: dict[str, TensorSpec],
+    made: Provenance,
+) -> Exported:
+    """The record of a checkpoint's export, as yet without its parity."""
+    weights = weights_beside(folder / "model.onnx")
     return Exported(
         folder=folder,
         model=folder / "model.onnx",
-        weights=None,
+        weights=weights if weights.is_file() else None,
         tokenizer=folder / "tokenizer.json",
         task=checkpoint.task,
         labels=checkpoint.labels,
@@ -163,11 +167,95 @@ def expected_export(
         special=dict(checkpoint.tokenizer.special),
         sentence=checkpoint.sentence.record() if checkpoint.sentence else {},
         reading=dict(checkpoint.tokenizer.settings),
-        made=Provenance(precision=precision, layout=layout, source=checkpoint.source),
+        made=made,
     )
 
 
-def write_interface(path: Path, inputs: dict[str, TensorSpec], outputs: dict[str, TensorSpec]) -> None:
+def _exported_graph(checkpoint: Checkpoint, folder: Path, options: OnnxOptions, taken_off: str) -> Exported:
+    """The record of the graph that lies in `folder`."""
+    file = folder / "model.onnx"
+    model = require("onnx", extra="onnx").load(str(file), load_external_data=False)
+    weights, padded = weights_beside(file), options.layout == PADDED
+    made = Provenance(
+        precision=options.precision,
+        opset=opset_of(model),
+        ir_version=model.ir_version,
+        optimized=options.optimize,
+        layout=options.layout,
+        hidden=0 if padded else _hidden_of(checkpoint.config),
+        sha256=sha256(file),
+        weights_sha256=sha256(weights) if weights.is_file() else "",
+        source=checkpoint.source,
+        chosen=checkpoint.explanation,
+        taken_off=taken_off,
+        versions={name: version(name).partition("+")[0] for name in RECORDED},
+        repository=checkpoint.origin.get("repository", ""),
+        revision=checkpoint.origin.get("revision", ""),
+    )
+    # Clients send rows of tokens to a packed engine, too.
+    rows = {name: TensorSpec("int64", ("batch", "sequence")) for name in checkpoint.inputs}
+    inputs = tensor_specs(model.graph.input) if padded else rows
+    return _export_of(checkpoint, folder, options.fixed_length, inputs, tensor_specs(model.graph.output), made)
+
+
+def _write_companions(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write config.json and the tokenizer. Raises UserError for one that does not fit the checkpoint."""
+    _write_config(checkpoint, folder)
+    write_tokenizer(checkpoint.tokenizer, folder)
+    check_vocabulary(checkpoint.tokenizer.tokenizer, checkpoint.config["vocab_size"])
+
+
+def _traced_graph(
+    model: Any, checkpoint: Checkpoint, folder: Path, options: OnnxOptions, tell: Callable[[str], None]
+) -> Path:
+    """The FP32 graph of a loaded model, in a new folder, its layers fused if that is asked for."""
+    folder.mkdir(exist_ok=True)
+    traced, packed = folder / "model.onnx", options.layout == PACKED
+    tell("tracing the graph")
+    write_graph(model, checkpoint, traced, opset=options.opset, fixed_length=options.fixed_length, packed=packed)
+    if options.optimize:
+        tell("fusing layers")
+        fuse(traced, traced, checkpoint.config)
+    return traced
+
+
+def traced_like(checkpoint: Checkpoint, exported: Exported, folder: Path) -> Path:
+    """The FP32 graph that an export was converted from, traced again into `folder`."""
+    made = exported.made
+    options = OnnxOptions(
+        opset=made.opset, fixed_length=exported.fixed_length, layout=made.layout, optimize=made.optimized
+    )
+    return _traced_graph(model_from_checkpoint(checkpoint), checkpoint, folder, options, lambda _: None)
+
+
+def _convert(
+    traced: Path, checkpoint: Checkpoint, folder: Path, options: OnnxOptions, tell: Callable[[str], None]
+) -> None:
+    """Write model.onnx into `folder`, the traced graph in the precision that is asked for. Raises UserError."""
+    if options.precision != "fp32":
+        tell(f"converting to {options.precision}")
+    samples = Samples(folder / "tokenizer.json", checkpoint.max_length, options.fixed_length)
+    options.bounds.convert(traced, folder / "model.onnx", checkpoint.row, options.keep_fp32, samples)
+    tell("checking the graph")
+    check_graph(folder / "model.onnx")
+
+
+def _pytorch_parity(
+    traced: Path, exported: Exported, library: Library, options: OnnxOptions, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """The comparison of an export with its checkpoint in PyTorch, for its record. Raises UserError for a drift."""
+    checkpoint, bounds = library.checkpoint, options.bounds
+    texts = options.texts or (None if options.precision == "fp32" else gate_sentences())
+    texts = gate_texts(texts, checkpoint.tokenizer.special_tokens, exported.max_length)
+    refuse_other_ids(library, Encoder(exported).ids, texts, exported.tokenizer)
+    reference = library.run()
+    found = engine_parity(checkpoint, exported, texts, reference=reference)
+    refuse_drift(found, bounds, lambda: advice(traced, exported, texts, reference, bounds, options.keep_fp32, tell))
+    limits: dict[str, Any] = {"tolerance": bounds.tolerance, "least_agreement": bounds.agreement}
+    return {**asdict(found), **limits, **({"not_asked": library.missing} if library.missing else {})}
+
+
+def _write_interface(path: Path, inputs: dict[str, TensorSpec], outputs: dict[str, TensorSpec]) -> None:
     """Write an ONNX file that has these tensors and computes nothing."""
     helper = require("onnx", extra="onnx").helper
     tensors = [
@@ -178,14 +266,6 @@ def write_interface(path: Path, inputs: dict[str, TensorSpec], outputs: dict[str
         for side in (inputs, outputs)
     ]
     path.write_bytes(helper.make_model(helper.make_graph([], "expected", *tensors)).SerializeToString())
-
-
-def check_length(checkpoint: Checkpoint, fixed_length: int | None) -> None:
-    """Raise UserError for a fixed length that the checkpoint cannot read."""
-    if fixed_length is not None and not 2 <= fixed_length <= checkpoint.max_length:
-        raise UserError(
-            f"fixed length {fixed_length} does not fit: the checkpoint reads 2 to {checkpoint.max_length} tokens"
-        )
 
 
 def refuse_newer(what: str, made: int, newest: int | None) -> None:
@@ -215,24 +295,6 @@ def refuse_drift(found: Parity, bounds: Precision, advise: Callable[[], str], *,
     raise UserError(f"padding moves a logit by {found.padding_abs:g}, the tolerance is {bounds.tolerance:g}{ending}")
 
 
-def traced_like(checkpoint: Checkpoint, exported: Exported, folder: Path) -> Path:
-    """The FP32 graph that an export was converted from, traced again into `folder`."""
-    traced = folder / "model.onnx"
-    model = model_from_checkpoint(checkpoint)
-    made = exported.made
-    write_graph(
-        model,
-        checkpoint,
-        traced,
-        opset=made.opset,
-        fixed_length=exported.fixed_length,
-        packed=exported.packed,
-    )
-    if made.optimized:
-        fuse(traced, traced, checkpoint.config)
-    return traced
-
-
 def check_graph(path: Path) -> None:
     """Let onnx.checker read the file, shapes included. Raises UserError for one that it refuses."""
     onnx = require("onnx", extra="onnx")
@@ -245,53 +307,13 @@ def check_graph(path: Path) -> None:
         ) from error
 
 
-def write_config(checkpoint: Checkpoint, folder: Path) -> None:
+def _write_config(checkpoint: Checkpoint, folder: Path) -> None:
     """Write config.json, with the labels as they were named and without the place it came from."""
     config = {key: value for key, value in checkpoint.config.items() if key not in PLACES}
     if checkpoint.labels:
         config["id2label"] = {str(index): label for index, label in enumerate(checkpoint.labels)}
         config["label2id"] = {label: index for index, label in enumerate(checkpoint.labels)}
     write_json(folder / "config.json", config)
-
-
-def described(
-    checkpoint: Checkpoint, folder: Path, *, fixed_length: int | None, layout: str, precision: str, optimized: bool
-) -> Exported:
-    """The record of an export, as yet without its parity."""
-    onnx = require("onnx", extra="onnx")
-    model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
-    weights = weights_beside(folder / "model.onnx")
-    return Exported(
-        folder=folder,
-        model=folder / "model.onnx",
-        weights=weights if weights.is_file() else None,
-        tokenizer=folder / "tokenizer.json",
-        task=checkpoint.task,
-        labels=checkpoint.labels,
-        problem=checkpoint.problem,
-        max_length=fixed_length or checkpoint.max_length,
-        fixed_length=fixed_length,
-        inputs=tensor_specs(model.graph.input) if layout == PADDED else padded_specs(checkpoint.inputs),
-        outputs=tensor_specs(model.graph.output),
-        special=dict(checkpoint.tokenizer.special),
-        sentence=checkpoint.sentence.record() if checkpoint.sentence else {},
-        reading=dict(checkpoint.tokenizer.settings),
-        made=Provenance(
-            precision=precision,
-            opset=opset_of(model),
-            ir_version=model.ir_version,
-            optimized=optimized,
-            layout=layout,
-            hidden=0 if layout == PADDED else hidden_of(checkpoint.config),
-            sha256=sha256(folder / "model.onnx"),
-            weights_sha256=sha256(weights) if weights.is_file() else "",
-            source=checkpoint.source,
-            chosen=checkpoint.explanation,
-            versions={name: version(name).partition("+")[0] for name in RECORDED},
-            repository=checkpoint.origin.get("repository", ""),
-            revision=checkpoint.origin.get("revision", ""),
-        ),
-    )
 
 
 def tensor_specs(tensors: Any) -> dict[str, TensorSpec]:
@@ -305,11 +327,6 @@ def tensor_specs(tensors: Any) -> dict[str, TensorSpec]:
     return specs
 
 
-def hidden_of(config: dict[str, Any]) -> int:
+def _hidden_of(config: dict[str, Any]) -> int:
     """How wide a model's layers are; DistilBERT has a name of its own for it."""
     return int(config.get("hidden_size") or config["dim"])
-
-
-def padded_specs(names: Sequence[str]) -> dict[str, TensorSpec]:
-    """What clients send to a packed engine: rows of tokens, as to any other."""
-    return {name: TensorSpec("int64", ("batch", "sequence")) for name in names}

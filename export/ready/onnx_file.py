@@ -12,7 +12,7 @@ from tbgen.export.checkpoint.checkpoint import ModelReading
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import RECORD, sha256, whole_folder, write_json
-from tbgen.export.onnx.export import check_graph, refuse_drift, refuse_newer, tensor_specs
+from tbgen.export.onnx.export import OnnxOptions, check_graph, refuse_drift, refuse_newer, tensor_specs
 from tbgen.export.onnx.fusion import fuse
 from tbgen.export.onnx.graph_file import MICROSOFT, load_graph, opset_of, save_graph, weights_beside
 from tbgen.export.parity.parity import Encoder, engine_run, parity
@@ -39,49 +39,41 @@ def export_from_onnx(
     task: str | None = None,
     labels: Sequence[str] | None = None,
     rename: Sequence[str] = (),
-    fixed_length: int | None = None,
     precision: str | None = None,
-    optimize: bool = False,
-    keep_fp32: Sequence[str] = (),
-    texts: Sequence[str] | None = None,
-    tolerance: float | None = None,
-    newest_opset: int | None = None,
-    newest_ir: int | None = None,
     force: bool = False,
     progress: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> Exported:
     """Write `folder` as `onnx_from_checkpoint` does, around a file made elsewhere, which itself stays untouched.
 
     A file that has the engine's tensors is copied as it is; otherwise its copy gets them: `rename` is of OLD=NEW words,
     and the logits of a task with one output are found without. `tokenizer` is the folder of tokenizer and config.json,
     whose task and labels count unless `task` and `labels` are named. The precision is the file's own (None), or it is
-    converted and the outcome held against it. Raises UserError when the file is damaged, or does not fit the task, the
-    labels, the tokenizer or the length.
+    converted and the outcome held against it; `options` are those of OnnxOptions. Raises UserError when the file is
+    damaged, or does not fit the task, the labels, the tokenizer or the length.
     """
     beside = companions_from_folder(tokenizer, task=task, labels=labels)
     graph = read_graph(model)
-    own = _precision_of(graph)
-    _check_conversion(model, own, precision or own, optimize)
-    refuse_newer("opset", opset_of(graph), newest_opset)
-    refuse_newer("IR version", graph.ir_version, newest_ir)
+    own, tell = _precision_of(graph), progress or (lambda _: None)
+    asked = OnnxOptions(precision=precision or own, **options)
+    _check_conversion(model, own, asked)
+    refuse_newer("opset", opset_of(graph), asked.newest_opset)
+    refuse_newer("IR version", graph.ir_version, asked.newest_ir)
     source = {file.name: sha256(file) for file in (model, *weight_files(graph, model))}
-    tell = progress or (lambda _: None)
     with whole_folder(folder, force=force) as new:
         write_companions(beside, new)
         taken = new.with_name("taken") / "model.onnx"
         taken.parent.mkdir()
         tell("trying the ONNX file")
-        exported = _adapted_copy(model, graph, taken, beside, new, names_from_words(rename), fixed_length)
+        exported = _adapted_copy(model, graph, taken, beside, new, names_from_words(rename), asked.fixed_length)
+        exported = replace(exported, made=Provenance(precision=asked.precision, optimized=asked.optimize))
         found: dict[str, Any] = {}
-        if precision in {None, own} and not optimize:
+        if asked.precision != own or asked.optimize:
+            found = _converted(taken, exported, beside, asked, tell)
+        else:
             for file in taken.parent.iterdir():
                 file.rename(new / file.name)
-        else:
-            tell(f"converting to {precision or own}")
-            source_file = _convert(taken, exported, beside, precision or own, optimize, keep_fp32)
-            exported = replace(exported, made=Provenance(precision=precision or own, optimized=optimize))
-            found = comparison(taken, source_file, exported, texts or gate_sentences(), tolerance, keep_fp32, tell)
-        made = replace(_made_of(exported.model, precision or own, optimize), source=source, chosen=beside.explanation)
+        made = replace(_made_of(exported), source=source, chosen=beside.explanation)
         weights = weights_beside(exported.model)
         exported = replace(exported, made=made, parity=found, weights=weights if weights.is_file() else None)
         write_json(new / RECORD, record_of(exported))
@@ -125,11 +117,11 @@ def _is_fused(graph: Any) -> bool:
     return any(node.domain == MICROSOFT for node in graph.graph.node)
 
 
-def _check_conversion(model: Path, own: str, wanted: str, optimize: bool) -> None:
+def _check_conversion(model: Path, own: str, asked: OnnxOptions) -> None:
     """Raise UserError for a precision that cannot be made of the file's own."""
-    precision_named(wanted)
-    if own != "fp32" and (wanted != own or optimize):
-        what = "fused" if wanted == own else f"made {wanted}"
+    precision_named(asked.precision)
+    if own != "fp32" and (asked.precision != own or asked.optimize):
+        what = "fused" if asked.precision == own else f"made {asked.precision}"
         raise UserError(
             f"{str(model)!r} is {own} and cannot be {what}; take it as it is (--precision {own}; in scaffold, --engine "
             f"onnx_{own}), or start from its fp32 file"
@@ -187,59 +179,44 @@ def _check_batch(inputs: dict[str, TensorSpec], shown: str) -> None:
             )
 
 
-def _convert(
-    taken: Path, exported: Exported, beside: ModelReading, precision: str, optimize: bool, keep_fp32: Sequence[str]
-) -> Path:
-    """Make the engine's file of the one taken in, as `onnx_from_checkpoint` does of a traced one; what it came from."""
+def _converted(
+    taken: Path, exported: Exported, beside: ModelReading, asked: OnnxOptions, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Make the engine's file of the one taken in, as `onnx_from_checkpoint` does of a traced one, and compare the two.
+
+    Gives the comparison, for its record. Raises UserError for a drift.
+    """
+    tell(f"converting to {asked.precision}")
     whole = load_graph(taken)
     name_nodes(whole)
     save_graph(whole, taken)
-    source = taken
-    if optimize:
+    before = taken
+    if asked.optimize:
         if "model_type" not in beside.config:
             raise UserError("--optimize needs the model's own config.json beside the tokenizer")
-        source = taken.parent.with_name("fused") / taken.name
-        source.parent.mkdir()
-        fuse(taken, source, beside.config)
+        before = taken.parent.with_name("fused") / taken.name
+        before.parent.mkdir()
+        fuse(taken, before, beside.config)
     samples = Samples(exported.tokenizer, exported.max_length, exported.fixed_length)
-    precision_named(precision).convert(source, exported.model, graph_of_export(exported), keep_fp32, samples)
+    bounds, texts, reference = asked.bounds, asked.texts or gate_sentences(), onnx_run(taken)
+    bounds.convert(before, exported.model, graph_of_export(exported), asked.keep_fp32, samples)
     check_graph(exported.model)
-    return source
-
-
-def _made_of(model: Path, precision: str, optimized: bool) -> Provenance:
-    """What is known of a file's making."""
-    graph = require("onnx", extra="onnx").load(str(model), load_external_data=False)
-    weights = weights_beside(model)
-    return Provenance(
-        precision=precision,
-        opset=opset_of(graph),
-        ir_version=graph.ir_version,
-        optimized=optimized or _is_fused(graph),
-        sha256=sha256(model),
-        weights_sha256=sha256(weights) if weights.is_file() else "",
-    )
-
-
-def comparison(
-    taken: Path,
-    before: Path,
-    exported: Exported,
-    texts: Sequence[str],
-    tolerance: float | None,
-    keep_fp32: Sequence[str],
-    tell: Callable[[str], None],
-) -> dict[str, Any]:
-    """The comparison of a converted file with the one taken in, for its record. Raises UserError for a drift.
-
-    `before` is what it was converted from: the one taken in, or that with its layers fused.
-    """
-    row = precision_named(exported.made.precision)
-    bounds = replace(row, tolerance=row.tolerance if tolerance is None else tolerance)
-    reference = onnx_run(taken)
     found = parity(reference, engine_run(exported), Encoder(exported), texts, exported)
     refuse_drift(
-        found, bounds, lambda: advice(before, exported, texts, reference, bounds, keep_fp32, tell), reference=OWN
+        found, bounds, lambda: advice(before, exported, texts, reference, bounds, asked.keep_fp32, tell), reference=OWN
     )
-    limits = {"tolerance": bounds.tolerance, "least_agreement": bounds.agreement}
-    return {**asdict(found), **limits, "against": OWN}
+    return {**asdict(found), "tolerance": bounds.tolerance, "least_agreement": bounds.agreement, "against": OWN}
+
+
+def _made_of(exported: Exported) -> Provenance:
+    """What is known of a file's making."""
+    graph = require("onnx", extra="onnx").load(str(exported.model), load_external_data=False)
+    weights = weights_beside(exported.model)
+    return replace(
+        exported.made,
+        opset=opset_of(graph),
+        ir_version=graph.ir_version,
+        optimized=exported.made.optimized or _is_fused(graph),
+        sha256=sha256(exported.model),
+        weights_sha256=sha256(weights) if weights.is_file() else "",
+    )
