@@ -69,7 +69,7 @@ def tbgen(*arguments: str | Path) -> Result:
 def repository(fused: Engine, tmp_path: Path) -> Path:
     source = checkpoints.bert(tmp_path / "bert")
     for graph in ("both", "single"):
-        words = ("--engine", fused.name, "--graph", graph, "--no-vendor", "-o", tmp_path / "models")
+        words = ("--engine", fused.name, "--graph", graph, "--no-vendor", "-r", tmp_path / "models")
         done = tbgen("scaffold", "m", "--source", source, *words)
         assert done.exit_code == 0, done.output
     return tmp_path / "models"
@@ -107,7 +107,7 @@ def test_tune_turns_what_its_row_says(repository: Path) -> None:
 def test_it_runs_no_file_of_others_and_its_file_runs_nowhere_else(repository: Path, tmp_path: Path) -> None:
     source = tmp_path / "export"
     assert tbgen("export", "onnx", "--source", tmp_path / "bert", "-o", source).exit_code == 0
-    done = tbgen("scaffold", "n", "--source", source, "--engine", "onnx_fused", "-o", repository)
+    done = tbgen("scaffold", "n", "--source", source, "--engine", "onnx_fused", "-r", repository)
     assert "engine onnx_fused runs what its own export makes of a checkpoint" in done.output
 
 
