@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ class Family:
     `encoder`: the attribute of its base model that holds the layers, where their attention can be replaced.
     `attention`: the module of one of the encoder's layers, behind which only the feed-forward part is left; none where
     layers share their weights (ALBERT).
+    `packed_attention`: of a loaded model, its attention over packed tokens, as transformers calls it with the model's
+    `packing`; None: scaled products of queries and keys (export/onnx/packed.py).
     """
 
     token_types: bool = False
@@ -29,6 +32,7 @@ class Family:
     mask: str = "additive"
     encoder: str = ""
     attention: str = ""
+    packed_attention: Callable[[Any], Callable[..., tuple[Any, None]]] | None = None
 
 
 FAMILIES = {

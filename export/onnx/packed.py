@@ -148,9 +148,10 @@ def packed_attention(model: Any, checkpoint: Checkpoint) -> Iterator[None]:
     where its attention ends, the last layer's feed-forward part computes no other, as (1, rows, hidden).
     """
     transformers = require("transformers", extra="onnx")
-    transformers.AttentionInterface.register(ATTENTION, attention_of(model))
+    family = family_of(checkpoint.config)
+    transformers.AttentionInterface.register(ATTENTION, (family.packed_attention or attention_of)(model))
     before = model.config._attn_implementation
-    hooks = [] if checkpoint.row.per_token else first_token_hooks(model, family_of(checkpoint.config))
+    hooks = [] if checkpoint.row.per_token else first_token_hooks(model, family)
     try:
         model.set_attn_implementation(ATTENTION)
         yield

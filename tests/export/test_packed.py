@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -37,6 +40,18 @@ def test_a_packed_family_answers_as_in_pytorch(family: str, tmp_path: Path) -> N
     for rows, width in [(1, 3), (2, 17), (3, 40), (9, 16)]:
         inputs = {name: tensor.reshape(rows, width) for name, tensor in tokens(checkpoint, [width] * rows).items()}
         np.testing.assert_allclose(engine(inputs)["outputs"], reference(inputs)["outputs"], atol=5e-5, rtol=0)
+
+
+def test_a_family_may_have_an_attention_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here one that is wrong: the comparison with PyTorch meets its answers, and not the built-in attention's."""
+
+    def values_alone(_: object) -> Callable[..., tuple[Any, None]]:
+        return lambda module, query, key, value, *_, **__: (value.transpose(1, 2), None)  # noqa: ARG005
+
+    monkeypatch.setitem(FAMILIES, "bert", replace(FAMILIES["bert"], packed_attention=values_alone))
+    checkpoint = checkpoint_from_folder(checkpoints.bert(tmp_path / "bert"))
+    with pytest.raises(UserError, match="the ONNX file differs from PyTorch"):
+        onnx_from_checkpoint(checkpoint, tmp_path / "made", layout="packed", tolerance=1e-6)
 
 
 def tokens(checkpoint: object, widths: list[int]) -> dict[str, np.ndarray]:
