@@ -17,7 +17,7 @@ from tests.once import made_once
 
 
 def pytest_configure() -> None:
-    """Let commands that tests start hear Ctrl-C, which those of a background job or of a worker do not."""
+    """Let commands that tests start hear Ctrl-C, which those of a background job do not."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from transformers import AutoTokenizer, pipeline
 
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
@@ -19,8 +18,6 @@ from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.export.onnx.packed import can_pack
 from tests.export.checkpoints import checkpoint
 from tests.once import made_once
-
-torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from tbgen.export.sentence.modules import ACTIVATIONS as LAYER_ACTIVATIONS
 from tests.backends.served import Served, column
 from tests.export.sentence_folders import CROSS_ENCODERS, bi_encoder, change, written
 
-torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore")  # the library's own
 
 TEXTS = ["오늘도 상한가 갔다", "Berlin is THE Capital", "", "the shares rose at once 🔥 " * 20]

@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tests.export import checkpoints
 from tests.once import made_once
-
-torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another
 
 
 @pytest.fixture(scope="session")

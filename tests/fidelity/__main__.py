@@ -7,7 +7,6 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import torch
 import transformers
 
 from tbgen.export.layout import PACKED
@@ -49,7 +48,6 @@ def say(what: str, found: dict[str, Found]) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore")  # the libraries' own

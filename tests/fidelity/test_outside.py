@@ -22,7 +22,6 @@ from tests.fidelity.cells import tensors_of
 from tests.fidelity.made import CONFIGS, tokenizer_of, written
 from tests.fidelity.measure import compared
 
-torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another
 pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries' own
 
 OUTSIDE = sorted(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.keys() - FAMILIES.keys())

@@ -6,7 +6,6 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-import torch
 
 from tbgen.export.families import FAMILIES
 from tbgen.export.layout import LAYOUTS, PACKED, PADDED
@@ -17,7 +16,6 @@ from tests.fidelity.cells import CELLS, Cell, Library, measured
 from tests.fidelity.measure import NEAR, Answer, compared
 from tests.fidelity.page import page
 
-torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another
 pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries' own
 
 # Each family and each case once, in either layout and in these graphs by turns.

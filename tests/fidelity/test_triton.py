@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from tbgen.export.layout import PACKED
 from tests.fidelity.cells import Cell
 from tests.fidelity.triton import measured_on_triton
 
-torch.set_num_threads(1)  # the models are tiny: more threads only wait for one another
 pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries' own
 
 ASKED = {Cell("bert", "text-classification", PACKED): ["both"], Cell("bert", "rerank", PACKED): ["single"]}

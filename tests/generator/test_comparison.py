@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from tokenizers import Tokenizer
 
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
@@ -32,7 +31,6 @@ from tbgen.generator.scaffold import Request, Scaffolded, scaffold
 from tests.export.checkpoints import bert, checkpoint
 from tests.export.sentence_folders import bi_encoder
 
-torch.set_num_threads(1)
 HEADS = {
     "text-classification": "AutoModelForSequenceClassification",
     "token-classification": "AutoModelForTokenClassification",
