@@ -32,10 +32,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, console.status("Starting Triton") as status:
         log = Path(folder) / "triton.log"
         with server_on_free_ports(repository, log=log) as server:
-            urls = {"grpc": server.grpc_url, "http": server.http_url}
+            urls = {"grpc": f"grpc://{server.grpc_url}", "http": f"http://{server.http_url}"}
             for protocol, front in FRONTS.items():
                 status.update(f"Asking {front} over {protocol}")
-                answers = infer(front, SENTENCES, url=urls[protocol], protocol=protocol)
+                answers = infer(front, SENTENCES, url=urls[protocol])
                 console.print(answer_table(f"{front}, over {protocol.upper()}", answers))
             status.update("Stopping Triton")
 

@@ -60,7 +60,7 @@ def test_every_held_out_sentence_gets_pytorchs_answer(
     protocol: str,
 ) -> None:
     labels, probabilities = expected
-    answers = infer(front, held_out, url=url(kcbert_server, protocol), protocol=protocol)
+    answers = infer(front, held_out, url=f"{protocol}://{url(kcbert_server, protocol)}")
     assert [answer["label"] for answer in answers] == labels
     served = np.array([answer["softmax"] for answer in answers])
     np.testing.assert_allclose(served, probabilities, atol=1e-4)
@@ -82,7 +82,7 @@ def test_what_tritons_own_parser_refuses_keeps_its_status(kcbert_server: Embedde
         connection.request("POST", f"/v2/models/{front}/infer", head + body + "}]}")
         response = connection.getresponse()
         assert (response.status, b"error" in response.read()) == (500, True)
-    assert infer(front, ["좋다"], url=kcbert_server.http_url, protocol="http")[0]["label"]
+    assert infer(front, ["좋다"], url=f"http://{kcbert_server.http_url}")[0]["label"]
 
 
 @pytest.mark.parametrize("front", FRONTS)
@@ -178,7 +178,7 @@ def flood(server: EmbeddedServer, front: str, texts: list[str]) -> None:
 
 @pytest.mark.parametrize(("front", "protocol"), ROADS)
 def test_hard_texts_are_answered_together(kcbert_server: EmbeddedServer, front: str, protocol: str) -> None:
-    answers = infer(front, [*HARD_TEXTS, "가" * 100_000], url=url(kcbert_server, protocol), protocol=protocol)
+    answers = infer(front, [*HARD_TEXTS, "가" * 100_000], url=f"{protocol}://{url(kcbert_server, protocol)}")
     assert len(answers) == len(HARD_TEXTS) + 1
     assert all(abs(sum(answer["softmax"]) - 1) < 1e-5 for answer in answers)
 
