@@ -57,7 +57,7 @@ def test_a_disk_that_is_full_at_the_second_file(
     process = start(bert, tmp_path / "made", *options, preexec_fn=little_room)
     _, errors = process.communicate()
     assert process.returncode == 1
-    assert errors.splitlines() == ["Error: the file size limit is reached; nothing was written"]
+    assert errors.splitlines()[-1] == "Error: the file size limit is reached; nothing was written"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -71,9 +71,9 @@ def test_ctrl_c(bert: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("command", "folders"), [("export onnx", 1), ("scaffold mine", 2)])
+@pytest.mark.parametrize(("command", "folders"), [("export onnx -o", 1), ("scaffold mine -r", 2)])
 def test_ctrl_c_again_while_the_first_is_cleaned_up(command: str, folders: int, bert: Path, tmp_path: Path) -> None:
-    options = (*command.split(), "--source", str(bert), "-o", str(tmp_path / "made"))
+    options = (*command.split(), str(tmp_path / "made"), "--source", str(bert))
     with Stopped("tbgen.export.onnx.export:check_graph", *options) as run:
         run.reaches("check_graph")
         run.interrupt()
