@@ -97,6 +97,17 @@ def test_memory_comes_in_large_pages_unless_the_user_tunes_it(monkeypatch: pytes
     assert wheel.server_environment(wheel.installed_wheel())["GLIBC_TUNABLES"] == "glibc.malloc.check=0"
 
 
+ENDLESS = """
+import time
+
+class TritonPythonModel:
+    def initialize(self, args):
+        while True:
+            time.sleep(1)
+
+    def execute(self, requests):
+        ...
+"""
 LEFT = """
 import os, sys
 from pathlib import Path
@@ -174,8 +185,9 @@ def test_a_configuration_that_is_none_is_named_with_the_place(tmp_path: Path) ->
     )
 
 
-def test_a_server_that_is_not_ready_in_time_is_stopped(measuring: Path) -> None:
-    server = server_on_free_ports(measuring)
+def test_a_server_that_is_not_ready_in_time_is_stopped(tmp_path: Path) -> None:
+    play.write_python(tmp_path / "models", "endless", f"max_batch_size: 4 {play.TEXT}", ENDLESS)
+    server = server_on_free_ports(tmp_path / "models")
     with pytest.raises(UserError, match=r"^Triton was not ready after 0 s; its log ends: "):
         server.start(seconds=0)
     assert server.process is None

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import FOREVER
+
 QUIET = "--disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
 LOOK = """
 function look(frame) {
@@ -52,7 +54,7 @@ def looked_at(page: str, folder: Path, *, widths: tuple[int, ...], dark: bool = 
         f"--blink-settings=preferredColorScheme={0 if dark else 1}",
         *("--dump-dom", outer.as_uri()),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=FOREVER, check=True)
     seen = re.search("<body>(.*)</body>", done.stdout, re.DOTALL)
     assert seen, done.stdout[-2000:] + done.stderr
     return list(json.loads(html.unescape(seen[1])))
