@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .item_rows import check_entries
 from .numerics import ranking_json
 
 Tensors = dict[str, np.ndarray]
@@ -44,8 +45,7 @@ class QueryTexts:
     def __call__(self, query: np.ndarray, texts: np.ndarray) -> Tensors:
         """query (batch, 1), texts (batch, texts) str. Gives input_text and row_item, (batch * (1 + texts), 1)."""
         items, count = texts.shape
-        if not 0 < count <= self.max_texts:
-            raise ValueError(f"texts has {count} entries for item 0; it takes 1 to {self.max_texts}")
+        check_entries("texts", count, self.max_texts)
         rows = np.concatenate([self.query_prompt + query, self.text_prompt + texts], axis=1)
         answer = {
             "input_text": rows.reshape(-1, 1),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .item_rows import check_entries
 from .numerics import json_column, softmax
 
 Tensors = dict[str, np.ndarray]
@@ -48,8 +49,7 @@ class Hypotheses:
         (batch * labels, 1). Raises ValueError.
         """
         items, count = candidate_labels.shape
-        if not 0 < count <= self.max_labels:
-            raise ValueError(f"candidate_labels has {count} entries for item 0; it takes 1 to {self.max_labels}")
+        check_entries("candidate_labels", count, self.max_labels)
         template = self.template if hypothesis_template is None else hypothesis_template
         if template.count("{}") != 1:
             raise ValueError(f"parameter hypothesis_template takes a sentence with one {{}}, not {template!r}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.options import json_option, repository_argument, url_option
-from tbgen.cli.show import output, report
+from tbgen.cli.show import output, report, say_answered
 
 if TYPE_CHECKING:
     from tbgen.generator.check.finding import Finding
@@ -56,7 +56,7 @@ def check(repository: Path, release: str | None, live: bool, url: str | None) ->
         console.print(f"{models} models, {errors} errors, {len(findings) - errors} warnings, {seconds:.2f} s")
         if served:
             console.print(f"Ready on the server: {', '.join(served.ready) or 'none'}")
-            console.print(f"Asked in Korean with emoji, and answered: {', '.join(served.answered) or 'none'}")
+            say_answered(served.answered)
 
     report(record_of(findings, served), draw)
     raise click.exceptions.Exit(1 if errors else 0)

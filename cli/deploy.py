@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.options import json_option, quiet_option, repository_argument, url_option
-from tbgen.cli.show import notes, output, print_json, wanted
+from tbgen.cli.show import notes, output, print_json, say_answered, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ def copy(
     if wanted("json"):
         print_json({"models": plan, "dry_run": dry_run, "asked": asked})
     elif live and not dry_run:
-        output().print(f"Asked in Korean with emoji, and answered: {', '.join(asked) or 'no model'}")
+        say_answered(asked)
 
 
 def plan_row(change: Change) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def record_of(update: Update) -> dict[str, Any]:
 
 def updates(name: str | None, source: Path | None, recipe: Path | None, repository: Path | None) -> Iterator[Update]:
     """The models of NAME written anew, one request after the other; each is gone when the next is asked for."""
-    from tbgen.generator.recipe import FILE, recipe_from_file
+    from tbgen.generator.recipe import FILE, NO_NAME, recipe_from_file
     from tbgen.generator.role import written_models
     from tbgen.generator.update import regenerated, requests_from_records
 
@@ -99,7 +99,7 @@ def updates(name: str | None, source: Path | None, recipe: Path | None, reposito
         where = repository or found.repository
         requests: Asked = [(request, None) for request in found.requests]
     elif name is None:
-        raise click.UsageError(f"name the models, or run it where there is a {FILE}")
+        raise click.UsageError(NO_NAME)
     else:
         where = repository or Path("model_repository")
         requests = [*requests_from_records(where, name, source)]
@@ -129,9 +129,7 @@ def print_update(update: Update, *, force: bool = False) -> None:
     if not update.same_source:
         out.print("The checkpoint is another one than before.", style="yellow")
     for model, settings in update.asked_otherwise.items():
-        out.print(
-            f"{model} was written with other settings than those asked for now: {', '.join(settings)}", style="yellow"
-        )
+        out.print(f"The settings asked for now are not those of {model}: {', '.join(settings)}", style="yellow")
     changes = [change for change in update.changes if change.state != "same"]
     if not changes:
         out.print(f"{', '.join(update.models)}: as tbgen writes them")

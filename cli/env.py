@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import json_option, platform_option, quiet_option, repository_option
+from tbgen.cli.options import json_option, quiet_option, repository_option
+from tbgen.cli.request import platform_option
 from tbgen.cli.show import notes, report, say, status_line
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.export_tensorrt import tensorrt
-from tbgen.cli.options import json_option, quiet_option, text_options
+from tbgen.cli.options import OWN_SENTENCES, json_option, quiet_option, text_options
 from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
 from tbgen.cli.show import notes, print_named, report, status_line
 
@@ -49,7 +49,7 @@ export.add_command(tensorrt)
 )
 @click.option("--optimize", is_flag=True, help="Fuse layers to operators that only ONNX Runtime can read.")
 @click.option("--keep-fp32", multiple=True, help="Beginning of the names of nodes that stay in FP32; repeatable.")
-@text_options("sentences of tbgen's own, to compare on")
+@text_options(OWN_SENTENCES)
 @click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: the precision's]")
 @click.option("--force", is_flag=True, help="Replace an earlier export.")
 @json_option

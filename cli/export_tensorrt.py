@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import json_option, quiet_option, text_options
+from tbgen.cli.options import OWN_SENTENCES, json_option, quiet_option, text_options
 from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
 from tbgen.cli.show import notes, print_named, report, status_line
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--keep-fp32", multiple=True, help="Part of the names of layers to keep in FP32; repeatable.")
 @click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: 0.1 fp16, 0.001 fp32]")
-@text_options("sentences of tbgen's own, to compare on")
+@text_options(OWN_SENTENCES)
 @click.option("--force", is_flag=True, help="Replace an earlier export.")
 @json_option
 @quiet_option
@@ -58,7 +58,7 @@ def tensorrt(
     """
     from tbgen.export.exported import record_of
     from tbgen.export.tensorrt.builder import gibibytes
-    from tbgen.export.tensorrt.export import plan_from_export
+    from tbgen.export.tensorrt.export import PlanGate, plan_from_export
     from tbgen.export.tensorrt.profiles import profile_from_text
 
     source = source_from_options({name: options.pop(name) for name in SOURCE})
@@ -66,7 +66,7 @@ def tensorrt(
     options |= {
         "profiles": [profile_from_text(shape) for shape in shapes] or None,
         "workspace": gibibytes(workspace),
-        "texts": text.full_texts() if text else None,
+        "gate": PlanGate(text.full_texts() if text else None, options.pop("tolerance")),
     }
     with status_line(notes()) as tell, onnx_export(source, precision, means) as exported:
         built = plan_from_export(exported, output, precision=precision, on_progress=tell, **options)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import json_option, platform_option
+from tbgen.cli.options import json_option
+from tbgen.cli.request import platform_option
 from tbgen.cli.show import report, say
 
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tbgen.cli.repository import ModelRepository
+from tbgen.server.client.address import FORMS
 
 if TYPE_CHECKING:
     from tbgen.generator.texts import TextFile
 
 FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
 
-ADDRESS = "grpc://HOST:PORT, http://HOST:PORT, HOST:PORT or PORT"
+OWN_SENTENCES = "sentences of tbgen's own, to compare on"
 REPOSITORY = "model_repository"
 FILE = click.Path(path_type=Path, dir_okay=False)
 SECONDS = click.FloatRange(min=0, min_open=True)
@@ -35,23 +36,6 @@ json_option = click.option("--json", help="Print JSON.", **FLAG)
 quiet_option = click.option("-q", "--quiet", help="Show no progress.", **FLAG)
 
 
-def known_platform(_: click.Context, __: click.Parameter, platform: str | None) -> str | None:
-    """A processor that packages can be brought along for. Raises NoSuchName."""
-    from tbgen.export.errors import NoSuchName
-    from tbgen.generator.steps.vendor import PLATFORMS
-
-    if platform and platform not in PLATFORMS:
-        raise NoSuchName("platform", platform, list(PLATFORMS))
-    return platform
-
-
-platform_option = click.option(
-    "--platform",
-    callback=known_platform,
-    help="Processor of the server, x86_64 or aarch64. Default: this machine's.",
-)
-
-
 def repository_option(default: str = "") -> Callable[[FC], FC]:
     """-r, by default the folder model_repository, or what `default` says."""
     known: dict[str, Any] = {} if default else {"default": REPOSITORY, "show_default": True}
@@ -62,7 +46,7 @@ def repository_option(default: str = "") -> Callable[[FC], FC]:
 def url_option(words: str = "Default: grpc://localhost:8001.", *, multiple: bool = False) -> Callable[[FC], FC]:
     """--url, read by server/client/address.py."""
     name = "urls" if multiple else "url"
-    return click.option("--url", name, metavar="ADDRESS", multiple=multiple, help=f"Server: {ADDRESS}. {words}")
+    return click.option("--url", name, metavar="ADDRESS", multiple=multiple, help=f"Server: {FORMS}. {words}")
 
 
 def text_options(default: str) -> Callable[[FC], FC]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.decorators import FC
 
-from tbgen.generator.request import FIELDS, OPTIONS, deciding, type_of
+from tbgen.export.errors import NoSuchName
+from tbgen.generator.request import FIELDS, OPTIONS, PLATFORMS, deciding, type_of
 
 if TYPE_CHECKING:
     from tbgen.export.sources import Source
@@ -41,7 +42,15 @@ def request_options(*names: str, **settings: Mapping[str, Any]) -> Callable[[FC]
     return decorate
 
 
+def known_platform(_: click.Context, __: click.Parameter, platform: str | None) -> str | None:
+    """A processor that packages can be brought along for. Raises NoSuchName."""
+    if platform and platform not in PLATFORMS:
+        raise NoSuchName("platform", platform, list(PLATFORMS))
+    return platform
+
+
 source_options = request_options(*SOURCE)
+platform_option = request_options("platform", platform={"callback": known_platform})
 
 
 def source_from_options(values: dict[str, Any]) -> Source:

@@ -82,12 +82,12 @@ def scaffold(
 
 def recipe_asked(name: str | None, file: Path | None) -> Recipe | None:
     """The recipe that stands for NAME and the options; None where these are given."""
-    from tbgen.generator.recipe import FILE, recipe_from_file
+    from tbgen.generator.recipe import FILE, NO_NAME, recipe_from_file
 
     if file is None and name is not None:
         return None
     if file is None and not Path(FILE).is_file():
-        raise click.UsageError(f"name the models, or run it where there is a {FILE} (`tbgen init` writes one)")
+        raise click.UsageError(NO_NAME)
     context = click.get_current_context()
     given = [each for each in context.params if context.get_parameter_source(each) is ParameterSource.COMMANDLINE]
     if others := sorted({*given} - {"repository", "recipe", "force", "comparing"}):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.options import json_option, quiet_option, repository_argument
-from tbgen.cli.show import notes, output, report, say, status_line, wanted
+from tbgen.cli.show import notes, output, report, say, say_answered, status_line, wanted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -150,7 +150,7 @@ def ask(server: EmbeddedServer) -> None:
             except UserError as error:
                 out.print(f"{model.name} cannot answer Korean with emoji: {error.message}", style="yellow")
     if asked:
-        out.print(f"Asked in Korean with emoji, and answered: {', '.join(asked)}")
+        say_answered(asked)
 
 
 def model_table(models: list[ServedModel]) -> Table:

@@ -94,6 +94,11 @@ def print_named(rows: Iterable[tuple[str, Any]]) -> None:
         output().print(f"{name:<17}{value}", soft_wrap=True, markup=False)
 
 
+def say_answered(models: Sequence[str]) -> None:
+    """Which models answered when they were asked after a start."""
+    say(f"Asked in Korean with emoji, and answered: {', '.join(models) or 'none'}")
+
+
 def print_difference(lines: Iterable[str]) -> None:
     """The lines of a diff, in its colours."""
     from rich.text import Text

@@ -63,6 +63,13 @@ class Provenance:
         return PLAN_FILE if self.tensorrt else ONNX_FILE
 
     @property
+    def why_not_plain(self) -> str:
+        """What keeps TensorRT from building a plan of it, in words; nothing where it is a plain ONNX file."""
+        if self.tensorrt:
+            return "is a plan already"
+        return "is fused for ONNX Runtime alone" if self.optimized else ""
+
+    @property
     def profiles(self) -> tuple[Profile, ...]:
         """Those of a TensorRT plan; none for an ONNX file."""
         return self.tensorrt.profiles if self.tensorrt else ()

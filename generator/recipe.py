@@ -22,6 +22,7 @@ else:
     import tomli as tomllib
 
 FILE = "tbgen.toml"
+NO_NAME = f"name the models, or run it where there is a {FILE} (`tbgen init` writes one)"
 HEADER = "# What `tbgen scaffold` reads in this folder; paths are relative to it.\n"
 KINDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
 SUFFIXES = {suffix for kind in sources.KINDS.values() for suffix in kind.suffixes}

@@ -49,6 +49,53 @@ def test_no_file_imports_in_a_circle() -> None:
     assert len(list(order.static_order())) == len(modules)
 
 
+PRODUCT = (*MAY_IMPORT, "benchmarks")
+HELD = sorted(file for folder in (*PRODUCT, "tests") for file in (ROOT / folder).rglob("*.py"))
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def functions(file: Path) -> list[Function]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+def lines(function: Function) -> int:
+    """From the signature to the end, docstring included."""
+    return (function.end_lineno or 0) - function.lineno + 1
+
+
+def parameters(function: Function) -> list[str]:
+    """The names that a caller can give; `self` is none of his."""
+    taken = function.args
+    return [
+        each.arg for each in (*taken.posonlyargs, *taken.args, *taken.kwonlyargs) if each.arg not in ("self", "cls")
+    ]
+
+
+def is_named_outside(file: Path, function: Function) -> bool:
+    """Whether others than callers in Python say the names: a terminal, steps.json, Triton's own class."""
+    command = any(ast.unparse(each).partition("(")[0].endswith(".command") for each in function.decorator_list)
+    step = file.parent.name == "backends" and function.name == "__init__" and "folder" in parameters(function)
+    return command or step or "requested_output_names" in parameters(function)
+
+
+def test_a_file_fits_one_story() -> None:
+    long = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in HELD}
+    assert {str(file.relative_to(ROOT)): count for file, count in long.items() if count > 350} == {}
+
+
+def test_a_function_fits_in_one_look() -> None:
+    long = {f"{file.relative_to(ROOT)}:{each.name}": lines(each) for file in HELD for each in functions(file)}
+    assert {name: count for name, count in long.items() if count > 50} == {}
+
+
+def test_a_function_takes_few_parameters() -> None:
+    named = [(file, each) for file in HELD for each in functions(file) if not is_named_outside(file, each)]
+    many = {f"{file.relative_to(ROOT)}:{each.name}": len(parameters(each)) for file, each in named}
+    assert {name: count for name, count in many.items() if count > 9} == {}
+
+
 def test_the_command_line_alone_prints() -> None:
     printing = [
         file.relative_to(ROOT)

@@ -14,41 +14,6 @@ FOLDERS = ("backends", "cli", "export", "generator", "server")
 LEAST = 30  # letters of what counts as a sentence, or a part of one between the values of an f-string
 WORDS = 3
 
-# Help of commands and options, and a few sentences, that are being said once where this list was written.
-BEING_ENDED = {
-    "A setting of the task, KEY=VALUE; repeatable",
-    "A step behind the task's head, written likewise; repeatable",
-    "Ask a served model for its answers to texts",
-    "Asked in Korean with emoji, and answered",
-    "Bring along packages that a model's steps need",
-    "Column of the .csv that holds the texts",
-    "File of texts: lines, or a .csv. Default: the bundled Korean corpus",
-    "Hold the engine and the served graphs against PyTorch",
-    "Name of a class, in the order of the logits; repeatable",
-    "Pad every text to this many tokens",
-    "Processor of the server, x86_64 or aarch64. Default: this machine's",
-    "Put models into the repository of a running server",
-    "Put the code of the steps into a server's backend directory",
-    "Run a model of a repository without Triton",
-    "Run the embedded Triton on a model repository",
-    "Show what an update of written models would change",
-    "What the model does. Default: read from the checkpoint",
-    "Where the time of an average request goes",
-    "Where the time of an average request goes, in ms",
-    "Write a client for a model, in the language of your choice",
-    "Write a recipe that scaffold reads, by questions on a terminal",
-    "Write models anew; edited files are kept and shown",
-    "Write the models that serve a checkpoint into a model repository",
-    "Write, list and try steps of your own",
-    "each text alone, for its answer",
-    "entries for item 0; it takes 1 to",
-    "host:port of the Triton server. Default: localhost:8001, with --http localhost:8000",
-    "is fused for ONNX Runtime alone",
-    "name the models, or run it where there is a",
-    "or with another version of onnxruntime",
-    "save it again with tokenizer.save_pretrained(folder",
-    "was written with other settings",
-}
 # What a person types, which must read alike wherever it is named.
 COMMANDS = {"tbgen export tensorrt --source", "text-classification --set pair=true"}
 
@@ -90,8 +55,7 @@ def doubled(root: Path) -> dict[str, list[str]]:
 
 
 def test_no_sentence_stands_twice() -> None:
-    allowed = BEING_ENDED | COMMANDS
-    assert {text: places for text, places in doubled(ROOT).items() if text not in allowed} == {}
+    assert {text: places for text, places in doubled(ROOT).items() if text not in COMMANDS} == {}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.gpu.shapes import LENGTHS, random_tokens, say
 from tbgen.export.exported import exported_from_folder
 from tbgen.export.tensorrt.builder import plan_from_onnx
-from tbgen.export.tensorrt.export import export_from_plan
+from tbgen.export.tensorrt.export import PlanGate, export_from_plan
 from tbgen.export.tensorrt.profiles import Profile, profile_from_text
 from tbgen.export.tensorrt.session import PlanSession, plan_run
 
@@ -53,9 +53,8 @@ def build(folder: Path, shape: str, name: str, *options: str) -> None:
         inputs={tensor: [spec.dtype, list(spec.shape)] for tensor, spec in plan.inputs.items()},
         outputs={tensor: [spec.dtype, list(spec.shape)] for tensor, spec in plan.outputs.items()},
     )
-    built = export_from_plan(
-        exported, plan_file, folder / shape / name, precision="fp16", tolerance=math.inf, agreement=0.0, force=True
-    )
+    gate = PlanGate(tolerance=math.inf, agreement=0.0)
+    built = export_from_plan(exported, plan_file, folder / shape / name, precision="fp16", gate=gate, force=True)
     say(folder, shape=shape, what="against onnx on the processor", plan=name, **built.parity)
 
 

@@ -25,7 +25,7 @@ from tbgen.export.parity.library import Library, refuse_other_ids
 from tbgen.export.parity.parity import Encoder, Parity, engine_parity
 from tbgen.export.parity.sentences import gate_sentences, gate_texts
 from tbgen.export.precision.drift import advice, holds
-from tbgen.export.precision.precision import Precision, precision_named
+from tbgen.export.precision.precision import Precision, other_export, precision_named
 from tbgen.export.precision.samples import Samples
 from tbgen.export.provenance import Provenance
 from tbgen.export.tokenizers.tokenizer import PLACES, check_vocabulary, write_tokenizer
@@ -301,10 +301,8 @@ def check_graph(path: Path) -> None:
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise UserError(
-            f"the graph is not valid ({error}); export with --precision fp32 and without --optimize, or with another "
-            "version of onnxruntime"
-        ) from error
+        instead = other_export("with --precision fp32 and without --optimize")
+        raise UserError(f"the graph is not valid ({error}); {instead}") from error
 
 
 def _write_config(checkpoint: Checkpoint, folder: Path) -> None:

@@ -182,6 +182,11 @@ def head_nodes(graph: Any, row: ModelKind) -> set[str]:
     return found
 
 
+def other_export(instead: str) -> str:
+    """What to do about a graph that this version of ONNX Runtime spoils."""
+    return f"export {instead}, or with another version of onnxruntime"
+
+
 @contextmanager
 def converter(work: str, instead: str) -> Iterator[None]:
     """Keep ONNX Runtime's advice off the terminal while it converts; what it leads to is measured afterwards.
@@ -195,8 +200,8 @@ def converter(work: str, instead: str) -> Iterator[None]:
         yield
     except Exception as error:  # its scripts are written for graphs that they know, and fail in any way on others
         raise UserError(
-            f"onnxruntime {runtime.__version__} cannot {work} ({type(error).__name__}: {error}); export {instead}, or "
-            "with another version of onnxruntime"
+            f"onnxruntime {runtime.__version__} cannot {work} ({type(error).__name__}: {error}); "
+            + other_export(instead)
         ) from error
     finally:
         logging.disable(before)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, exported_from_folder, record_of
@@ -20,12 +21,24 @@ from tbgen.export.tensorrt.cuda import Gpu, gpu
 from tbgen.export.tensorrt.plan import Plan, plan_from_file, tensorrt
 from tbgen.export.tensorrt.profiles import Profile, buckets_of, check_profiles, default_profiles
 from tbgen.export.tensorrt.session import plan_run
-from tbgen.export.tensorrt.versions import WORKSPACE, traits_of
+from tbgen.export.tensorrt.versions import traits_of
 
 PLAN = "model.plan"
 COMPANIONS = ("tokenizer.json", "special_tokens_map.json", "vocab.txt", "tokenizer_config.json", "config.json")
 TOLERANCE = {"fp32": 1e-3, "fp16": 0.1}  # largest difference of a logit
-AGREEMENT = 0.995  # least share of equal decisions
+
+
+@dataclass(frozen=True)
+class PlanGate:
+    """What a plan must pass: texts are run through the ONNX file on the processor, and through the plan.
+
+    texts: default: sentences that come along. tolerance: the largest difference of a logit; default: the precision's.
+    agreement: the least share of equal decisions.
+    """
+
+    texts: Sequence[str] | None = None
+    tolerance: float | None = None
+    agreement: float = 0.995
 
 
 def plan_from_export(
@@ -34,28 +47,22 @@ def plan_from_export(
     *,
     precision: str = "fp16",
     profiles: Sequence[Profile] | None = None,
-    workspace: int = WORKSPACE,
-    timing_cache: Path | None = None,
-    keep_fp32: Sequence[str] = (),
-    texts: Sequence[str] | None = None,
-    tolerance: float | None = None,
-    agreement: float = AGREEMENT,
+    gate: PlanGate = PlanGate(),
     force: bool = False,
     on_progress: Progress = lambda _text, _share: None,
+    **build: Any,
 ) -> Exported:
     """Write `folder` with model.plan, the tokenizer, config.json and export.json; whole, or not at all.
 
-    `profiles` default to those of the version (see `default_profiles`). `texts` are run through the ONNX file on the
-    processor and through the plan: no logit may differ by more than `tolerance`, and a share of `agreement` of the
-    decisions must be equal. Raises UserError, as `plan_from_onnx` does, and for a drift.
+    `profiles` default to those of the version (see `default_profiles`); `build`: further words of `plan_from_onnx`.
+    Raises UserError, as that does, and for a drift.
     """
     if exported.packed:
         raise UserError(
             f"{str(exported.folder)!r} has the packed layout, which TensorRT does not read; export it padded"
         )
-    if exported.made.tensorrt or exported.made.optimized:
-        what = "is a plan already" if exported.made.tensorrt else "is fused for ONNX Runtime alone"
-        raise UserError(f"{exported.model.name} {what}; a plan is built from a plain ONNX export")
+    if why := exported.made.why_not_plain:
+        raise UserError(f"{exported.model.name} {why}; a plan is built from a plain ONNX export")
     traits = traits_of(tensorrt().__version__)
     gpu()
     chosen = list(profiles or default_profiles(exported.max_length, ranges=traits.ranges))
@@ -66,13 +73,11 @@ def plan_from_export(
             new / PLAN,
             precision=precision,
             profiles=chosen,
-            workspace=workspace,
-            timing_cache=timing_cache,
-            keep_fp32=keep_fp32,
             on_progress=on_progress,
+            **build,
         )
         on_progress("Comparing with the ONNX file", None)
-        describe_plan(exported, new, precision=precision, texts=texts, tolerance=tolerance, agreement=agreement)
+        describe_plan(exported, new, precision, gate)
     return exported_from_folder(folder)
 
 
@@ -82,36 +87,26 @@ def export_from_plan(
     folder: Path,
     *,
     precision: str,
-    texts: Sequence[str] | None = None,
-    tolerance: float | None = None,
-    agreement: float = AGREEMENT,
+    gate: PlanGate = PlanGate(),
     force: bool = False,
 ) -> Exported:
     """An export folder around a ready plan, held against the ONNX file it was built from, as `plan_from_export`."""
     with whole_folder(folder, force=force) as new:
         shutil.copyfile(plan_file, new / PLAN)
-        describe_plan(exported, new, precision=precision, texts=texts, tolerance=tolerance, agreement=agreement)
+        describe_plan(exported, new, precision, gate)
     return exported_from_folder(folder)
 
 
-def describe_plan(
-    exported: Exported,
-    folder: Path,
-    *,
-    precision: str,
-    texts: Sequence[str] | None,
-    tolerance: float | None,
-    agreement: float,
-) -> None:
+def describe_plan(exported: Exported, folder: Path, precision: str, gate: PlanGate) -> None:
     """Compare the plan in `folder`, and write what belongs beside it. Raises UserError for a drift."""
-    bound = TOLERANCE.get(precision, 0.0) if tolerance is None else tolerance
+    bound = TOLERANCE.get(precision, 0.0) if gate.tolerance is None else gate.tolerance
     plan = plan_from_file(folder / PLAN)
     readable = replace(exported, max_length=longest(plan.profiles), fixed_length=None)
     run = onnx_run(exported.model), plan_run(folder / PLAN)
-    asked = texts or (TEXTS if precision == "fp32" else gate_sentences())
+    asked = gate.texts or (TEXTS if precision == "fp32" else gate_sentences())
     held = replace(exported, made=replace(exported.made, precision=precision))
     found = parity(*run, Encoder(readable), asked, held)
-    refuse_drift(found, precision, bound, agreement)
+    refuse_drift(found, precision, bound, gate.agreement)
     copy_files(exported.folder, folder, COMPANIONS)
     built = with_plan(exported, folder, plan, precision, card_of(gpu()))
     write_json(folder / RECORD, record_of(replace(built, parity={**asdict(found), "tolerance": bound})))

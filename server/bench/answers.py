@@ -25,7 +25,7 @@ class Asked:
 
 
 def ask_alone(
-    connection: Connection, model: str, requests: Sequence[Inputs], on_progress: Callable[[float], None]
+    connection: Connection, model: str, requests: Sequence[Inputs], on_progress: Callable[[str, float], None]
 ) -> Asked:
     """Ask one after the other, nothing else in flight. Raises UserError when none is answered."""
     answered: list[Inputs] = []
@@ -39,7 +39,7 @@ def ask_alone(
             refused[error.message] = refused.get(error.message, 0) + 1
             if not answered and index >= 2:
                 raise
-        on_progress((index + 1) / len(requests))
+        on_progress(f"{model}: each text alone, for its answer", (index + 1) / len(requests))
     if not answered:
         raise UserError(next(iter(refused)))
     return Asked(answered, expected, refused)

@@ -11,7 +11,7 @@ from tbgen.server.bench.padding import Lengths
 from tbgen.server.bench.plots import STYLE, length_plot, rate_plot, series_from_points, stage_plot
 from tbgen.server.bench.point import Point
 from tbgen.server.bench.report import labels, milliseconds, padding_text, remarks, wrong, wrong_sentences
-from tbgen.server.bench.stages import ABOUT, NAMES
+from tbgen.server.bench.stages import ABOUT, NAMES, TITLE
 from tbgen.server.bench.sweep import Report
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -47,7 +47,7 @@ def page_from_report(report: Report) -> str:
         about={stage: ABOUT[stage] for stage in seen},
         tables=[
             ("Rates and latencies", rate_rows(report.points, names)),
-            ("Where the time of an average request goes, in ms", stage_rows(report.points, names)),
+            (f"{TITLE}, in ms", stage_rows(report.points, names)),
             *(
                 (f"{model}: texts an execution, share of the time busy", model_rows(report.points, names, model))
                 for model in models

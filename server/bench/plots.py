@@ -19,7 +19,7 @@ from tbgen.export.errors import require
 from tbgen.server.bench.padding import Lengths
 from tbgen.server.bench.point import Point
 from tbgen.server.bench.report import histogram, milliseconds
-from tbgen.server.bench.stages import NAMES
+from tbgen.server.bench.stages import NAMES, TITLE
 
 # A variable of the page's style -> the colour that stands for it until the drawing is text.
 SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
@@ -135,7 +135,7 @@ def stage_plot(points: Sequence[Point], names: Sequence[str], width: float) -> s
             if share * width > 37:
                 axes.text(at + share / 2, row, f"{share:.0%}", ha="center", va="center", size=11, color=COLOURS["on"])
             at += share
-    return svg(figure, "Where the time of an average request goes")
+    return svg(figure, TITLE)
 
 
 def length_plot(lengths: Lengths, width: float) -> str:

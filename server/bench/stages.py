@@ -12,6 +12,7 @@ from tbgen.server.bench.metrics import StepMetrics
 from tbgen.server.bench.parts import Front, Part
 from tbgen.server.bench.statistics import ModelStatistics, Snapshot
 
+TITLE = "Where the time of an average request goes"
 NAMES = ("queue", "tokenise", "engine", "post", "steps", "transfers", "wire")
 ABOUT = {
     "queue": "waiting in Triton for a free instance or for a batch",

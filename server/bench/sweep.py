@@ -166,9 +166,7 @@ def prepare(
     inputs = text_inputs(connection.config(model), plan.batch)
     said = said_of_folder(repository / model) if repository else {}
     requests = requests_from_corpus(corpus, inputs, plan.requests, said)
-    asked = ask_alone(
-        connection, model, requests, lambda share: steps.show(f"{model}: each text alone, for its answer", share)
-    )
+    asked = ask_alone(connection, model, requests, steps.show)
     front = front_from_server(connection, model, repository)
     steps.done += 1
     return Prepared(front, asked, lengths_from_repository(repository, front, asked.requests))

@@ -163,7 +163,7 @@ def baseline(
         front = front_from_server(connection, model, repository)
         inputs, said = text_inputs(connection.config(model), 1), said_of_folder(repository / model)
         requests = requests_from_corpus(corpus, inputs, plan.requests, said)
-        asked = ask_alone(connection, model, requests, lambda _: clock.say(f"{model}: each text alone, for its answer"))
+        asked = ask_alone(connection, model, requests, lambda text, _: clock.say(text))
         subject = Subject(Draft(repository, front, cores()), asked, plan)
         return subject, measured(subject, front, connection, {}, clock)
 

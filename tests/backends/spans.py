@@ -14,19 +14,16 @@ def spans_by_the_rule(
     model: Any,
     question: str,
     context: str,
+    cut: dict[str, int],
     *,
-    window: int,
-    stride: int,
     words: bool = True,
     longest: int = 15,
     no_answer: bool = False,
     top_k: int = 1,
 ) -> list[Span]:
-    """The best answers: text, place, score. window, stride: in tokens, as transformers cuts a context."""
-    cut: dict[str, Any] = {"truncation": "only_second", "max_length": window, "stride": stride}
-    encoded = tokenizer(
-        question, context, **cut, return_overflowing_tokens=True, return_offsets_mapping=True, padding=True
-    )
+    """The best answers: text, place, score. cut: max_length and stride, in tokens, of transformers' windows."""
+    asked: dict[str, Any] = {"return_overflowing_tokens": True, "return_offsets_mapping": True, "padding": True}
+    encoded = tokenizer(question, context, truncation="only_second", **cut, **asked)
     found: dict[str, list[Any]] = {}
     nothing = []
     for row in range(len(encoded["input_ids"])):

@@ -38,7 +38,7 @@ def test_equals_the_rule(
     tokenizer, model = pair.tokenizer, AutoModelForQuestionAnswering.from_pretrained(pair.folder).eval()
     rule: dict[str, Any] = {"words": words, "longest": longest, "no_answer": no_answer, "top_k": top_k}
     for item, (question, context) in enumerate(zip(QUESTIONS, CONTEXTS, strict=True)):
-        expected = spans_by_the_rule(tokenizer, model, question, context, window=24, stride=6, **rule)
+        expected = spans_by_the_rule(tokenizer, model, question, context, {"max_length": 24, "stride": 6}, **rule)
         found = rows(answer, item, "answer_count", *NAMES)
         assert [row[:3] for row in found] == [row[:3] for row in expected]
         np.testing.assert_allclose([row[3] for row in found], [row[3] for row in expected], atol=1e-4)

@@ -161,10 +161,10 @@ def spans(folder: Path) -> Asked:
     """transformers 5 has no pipeline: docs/tasks.md's rule, around its model and its tokenizer."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForQuestionAnswering.from_pretrained(folder).eval()
-    cut: dict[str, Any] = {"window": MOST, "stride": MOST // 2}
+    cut = {"max_length": MOST, "stride": MOST // 2}
 
     def asked(item: Item) -> Answer:
-        found = spans_by_the_rule(tokenizer, model, item["question"], item["context"], top_k=SPANS, **cut)
+        found = spans_by_the_rule(tokenizer, model, item["question"], item["context"], cut, top_k=SPANS)
         numbers = {tuple(row): score for *row, score in found}
         return Answer(numbers, [list(numbers)])
 

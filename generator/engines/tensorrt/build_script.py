@@ -38,10 +38,9 @@ def onnx_options(engine: Engine, release: Release) -> dict[str, Any]:
 def check_buildable(exported: Exported, engine: Engine, release: Release) -> None:
     """Raise UserError for an export that the release's TensorRT could not build the wanted plan from."""
     made, wanted = exported.made, onnx_options(engine, release)["precision"]
-    if made.tensorrt:
-        raise UserError(f"{exported.model.name} is a plan already; leave --build-script out")
-    if made.optimized:
-        raise UserError(f"{exported.model.name} is fused for ONNX Runtime alone; export it without --optimize")
+    if why := made.why_not_plain:
+        instead = "leave --build-script out" if made.tensorrt else "export it without --optimize"
+        raise UserError(f"{exported.model.name} {why}; {instead}")
     if made.precision != wanted:
         raise UserError(
             f"{exported.model.name} is {made.precision}, and TensorRT {release.tensorrt} needs {wanted} for a "
