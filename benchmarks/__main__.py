@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from functools import partial
@@ -10,8 +9,8 @@ from functools import partial
 import click
 
 from benchmarks import hops, memory, served, startup, tokenizing
-from benchmarks.machine import processor, steal
 from benchmarks.table import Row, show
+from tbgen.server.bench.machine import cores, cpu_times, processor
 
 STORIES = ("startup", "tokenizer", "hops", "base", "tiny", "memory")
 
@@ -22,10 +21,11 @@ STORIES = ("startup", "tokenizer", "hops", "base", "tiny", "memory")
 @click.option("--rounds", default=3, show_default=True, help="Times that each point is taken, interleaved.")
 def main(stories: tuple[str, ...], seconds: float, rounds: int) -> None:
     """Measure the named stories, all of them by default."""
-    before = steal()
+    before = cpu_times()
     for story in stories or STORIES:
         show(story, rows_of(story, seconds, rounds))
-    print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}; steal {steal() - before:.1f} s")
+    stolen = (cpu_times() - before).stolen
+    print(f"{processor()}, {cores()} cores, Python {platform.python_version()}; steal {stolen:.1f} s")
 
 
 def rows_of(story: str, seconds: float, rounds: int) -> list[Row]:

@@ -1,73 +1,72 @@
-"""The physical limit: ONNX Runtime in a loop over ready token arrays, no server, no tokenizer.
-
-`python -m benchmarks.bare MODEL ARRAYS THREADS SECONDS` is one worker: it loads, waits for a line on standard input,
-runs, and prints the sentences and the seconds. Several workers are several sessions.
-"""
+"""The physical limit: a bare loop in fresh processes, no server; ONNX Runtime over token arrays, or a tokenizer."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import itertools
+import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 
-
-def bare_rate(model: Path, arrays: Path, *, threads: int, sessions: int, seconds: float) -> float:
-    """Sentences a second of `sessions` processes of `threads` threads each, side by side."""
-    command = [sys.executable, "-m", "benchmarks.bare", str(model), str(arrays), str(threads), str(seconds)]
-    workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(sessions)
-    ]
-    for worker in workers:
-        assert worker.stdout
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:
-        assert worker.stdin
-        worker.stdin.write("\n")
-        worker.stdin.flush()
-    counted = [worker.communicate()[0].split() for worker in workers]
-    return sum(int(sentences) / float(took) for sentences, took in counted)
+Loop = Callable[[], Iterator[int]]  # each step does some work and gives the texts in it
+WARM = 4  # steps before the clock runs
+_together: list[Barrier] = []  # of this process, where all of them begin
 
 
-def save_batches(batches: Sequence[np.ndarray], file: Path) -> None:
-    """Keep token id arrays (rows, length) for the workers."""
-    np.savez(file, *batches)
+def bare_rate(loop: Loop, seconds: float, sessions: int = 1) -> float:
+    """Texts a second of `sessions` processes side by side, each with a loop of its own."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(sessions)
+    with ProcessPoolExecutor(sessions, context, initializer=begin_with, initargs=(barrier,)) as pool:
+        return sum(pool.map(one_rate, [loop] * sessions, [seconds] * sessions))
 
 
-def main() -> None:
-    """One worker."""
+def begin_with(barrier: Barrier) -> None:
+    _together.append(barrier)
+
+
+def one_rate(loop: Loop, seconds: float) -> float:
+    """Texts a second of this process, once all are ready."""
+    steps, texts = loop(), 0
+    for _ in range(WARM):
+        next(steps)
+    _together[0].wait()
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        texts += next(steps)
+    return texts / (time.perf_counter() - began)
+
+
+def engine_rate(
+    model: Path, batches: Sequence[np.ndarray], *, threads: int, sessions: int = 1, seconds: float
+) -> float:
+    """Texts a second of an ONNX file on token ids (rows, length), zeros behind each row."""
+    return bare_rate(partial(engine_loop, model, batches, threads), seconds, sessions)
+
+
+def engine_loop(model: Path, batches: Sequence[np.ndarray], threads: int) -> Iterator[int]:
+    """Runs batch after batch, over and over."""
     import onnxruntime
 
-    model, arrays, threads, seconds = sys.argv[1:5]
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(threads)
+    options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    loaded = np.load(arrays)
     names = [node.name for node in session.get_inputs()]
-    feeds = []
-    for key in loaded.files:
-        ids = loaded[key]
-        columns = {
-            "input_ids": ids,
-            "attention_mask": (ids != 0).astype(np.int64),
-            "token_type_ids": np.zeros_like(ids),
-        }
-        feeds.append({name: columns[name] for name in names})
-    for feed in feeds[:4]:
+    feeds = [{name: columns_of(ids)[name] for name in names} for ids in batches]
+    for feed in itertools.cycle(feeds):
         session.run(None, feed)
-    print("ready", flush=True)
-    sys.stdin.readline()
-    began, sentences, turn = time.perf_counter(), 0, 0
-    while time.perf_counter() - began < float(seconds):
-        feed = feeds[turn % len(feeds)]
-        session.run(None, feed)
-        sentences += len(feed["input_ids"])
-        turn += 1
-    print(sentences, time.perf_counter() - began)
+        yield len(feed["input_ids"])
 
 
-if __name__ == "__main__":
-    main()
+def columns_of(ids: np.ndarray) -> dict[str, np.ndarray]:
+    """A BERT's tensors of token ids (rows, length), zeros behind each row."""
+    return {
+        "input_ids": ids,
+        "attention_mask": (ids != 0).astype(ids.dtype),
+        "token_type_ids": np.zeros_like(ids),
+    }

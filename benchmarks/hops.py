@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.load import load, save_requests, triton_requests
-from benchmarks.models import export_of_shape
-from benchmarks.table import Row
+from benchmarks.bare import columns_of
+from benchmarks.load import load, triton_requests
+from benchmarks.models import export_of_shape, scaffold_graphs
+from benchmarks.table import Row, row_of
 from benchmarks.texts import lines
 from tbgen.export.exported import Exported
 from tbgen.export.layout import LENGTHS
 from tbgen.export.run import onnx_run
-from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.embedded.server import server_on_free_ports
 
 LINES, TOKENS = 400, 32
@@ -71,20 +71,18 @@ def rows(*, seconds: float, rounds: int) -> list[Row]:
     measured: dict[str, list[tuple[float, float]]] = {"ensemble": [], "bls": [], "single": []}
     with tempfile.TemporaryDirectory() as folder:
         real, nothing = Path(folder) / "real", Path(folder) / "nothing"
-        for graph in ("both", "single"):
-            scaffold(Request("tiny", exported.folder, graph=graph), real)
+        scaffold_graphs("tiny", real)
         write_nothing(real, nothing, exported)
         with server_on_free_ports(real) as one, server_on_free_ports(nothing) as other:
             for _ in range(rounds):
                 for graph, pairs in measured.items():
-                    requests = Path(folder) / graph
-                    save_requests(triton_requests(f"tiny_onnx_{graph}", [[text] for text in texts]), requests)
+                    requests = triton_requests(f"tiny_onnx_{graph}", [[text] for text in texts])
                     times = [p50(server.http_url, requests, seconds) for server in (one, other)]
                     pairs.append((times[0], times[1]))
-    return [row_of(graph, pairs, own) for graph, pairs in measured.items()]
+    return [graph_row(graph, pairs, own) for graph, pairs in measured.items()]
 
 
-def p50(url: str, requests: Path, seconds: float) -> float:
+def p50(url: str, requests: list[bytes], seconds: float) -> float:
     """Milliseconds that one client waits, the median."""
     found = load(url, requests, clients=1, seconds=seconds, warmup=1)
     return float(found["p50_ms"])
@@ -102,8 +100,7 @@ def own_time(exported: Exported, texts: Sequence[str]) -> float:
         (encoded,) = tokenizer.encode_batch_fast([text])
         encoding.append(time.perf_counter() - began)
         ids = np.array([encoded.ids])
-        columns = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        feed = {name: columns[name] for name in exported.inputs}
+        feed = {name: columns_of(ids)[name] for name in exported.inputs}
         time.sleep(PAUSE)
         began = time.perf_counter()
         run(feed)
@@ -141,13 +138,9 @@ def engine_of_nothing(inputs: Sequence[str]) -> bytes:
     return bytes(made.SerializeToString())
 
 
-def row_of(graph: str, pairs: Sequence[tuple[float, float]], own: float) -> Row:
+def graph_row(graph: str, pairs: Sequence[tuple[float, float]], own: float) -> Row:
     """A graph's ratio and its rounds."""
-    ratios = [served / (nothing + own) for served, nothing in pairs]
-    ratio, served, nothing = (
-        statistics.median(ratios),
-        *(statistics.median(column) for column in zip(*pairs, strict=True)),
-    )
+    served, nothing = (statistics.median(column) for column in zip(*pairs, strict=True))
     limit = f"that of steps that do nothing ({nothing:.2f}) and own time ({own:.2f})"
     what = f"tiny, {graph}, 1 client, p50 {served:.2f} ms, over {limit}"
-    return Row(what, ratio, f"<= {BOUND}", ratio <= BOUND, " ".join(f"{value:.2f}" for value in ratios))
+    return row_of(what, [served / (nothing + own) for served, nothing in pairs], most=BOUND)

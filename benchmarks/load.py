@@ -7,11 +7,15 @@ import json
 import socket
 import struct
 import subprocess
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.models import CACHE
+from tbgen.server.bench.wire import http_request
 
 SOURCE = Path(__file__).with_name("load.c")
 
@@ -25,26 +29,24 @@ def generator() -> Path:
     return program
 
 
-def load(url: str, requests: Path, *, clients: int, seconds: float, warmup: float) -> dict[str, Any]:
+def load(url: str, requests: Iterable[bytes], *, clients: int, seconds: float, warmup: float) -> dict[str, Any]:
     """What load.c measured: answered, others, seconds, p50_ms, p90_ms, p99_ms, max_ms, cpu_seconds.
 
-    Raises RuntimeError with its words when a connection breaks, when a request is not answered with 200, and when none
-    is answered in time.
+    requests: whole HTTP requests, sent in turn. Raises RuntimeError with load.c's words when a connection breaks, when
+    a request is not answered with 200, and when none is answered in time.
     """
     host, _, port = url.partition(":")
-    command = [generator(), host, port, str(clients), str(seconds), str(warmup), requests]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.NamedTemporaryFile() as file:
+        file.writelines(struct.pack("<I", len(body)) + body for body in requests)
+        file.flush()
+        command = [str(generator()), host, port, str(clients), str(seconds), str(warmup), file.name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip())
     found: dict[str, Any] = json.loads(done.stdout)
     if found["others"] or not found["answered"]:
         raise RuntimeError(f"in {seconds:g} s {found['answered']} requests were answered, {found['others']} refused")
     return found
-
-
-def save_requests(bodies: Iterable[bytes], file: Path) -> None:
-    """Keep ready-made requests for load.c: each with its length before it."""
-    file.write_bytes(b"".join(struct.pack("<I", len(body)) + body for body in bodies))
 
 
 def json_request(path: str, body: Any) -> bytes:
@@ -72,31 +74,9 @@ def answer_to(url: str, request: bytes) -> Any:
 
 def triton_requests(model: str, groups: Iterable[Sequence[str]], output: str = "label") -> list[bytes]:
     """HTTP requests: each group of texts to a model's `input_text`, one output asked for, binary both ways."""
-    return [triton_request(model, group, (output,)) for group in groups]
+    return [http_request(model, {"input_text": texts_array(group)}, "triton", (output,)) for group in groups]
 
 
-def triton_request(model: str, texts: Sequence[str], outputs: Sequence[str], *, binary_answer: bool = True) -> bytes:
-    """One request in Triton's binary tensor format; its answer in the same, or in JSON."""
-    raw = b"".join(struct.pack("<I", len(text)) + text for text in (text.encode("utf-8") for text in texts))
-    head = {
-        "inputs": [
-            {
-                "name": "input_text",
-                "shape": [len(texts), 1],
-                "datatype": "BYTES",
-                "parameters": {"binary_data_size": len(raw)},
-            }
-        ],
-        "outputs": [{"name": name, "parameters": {"binary_data": binary_answer}} for name in outputs],
-    }
-    json_part = json.dumps(head).encode()
-    return b"".join(
-        (
-            f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: triton\r\n".encode(),
-            b"Content-Type: application/octet-stream\r\n",
-            f"Inference-Header-Content-Length: {len(json_part)}\r\n".encode(),
-            f"Content-Length: {len(json_part) + len(raw)}\r\n\r\n".encode(),
-            json_part,
-            raw,
-        )
-    )
+def texts_array(texts: Sequence[str]) -> np.ndarray:
+    """(texts, 1) array of UTF-8 bytes."""
+    return np.array([[text.encode()] for text in texts], dtype=object)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.load import load, save_requests, triton_requests
-from benchmarks.models import export_of_shape
-from benchmarks.table import Row
+from benchmarks.load import load, triton_requests
+from benchmarks.models import scaffold_graphs
+from benchmarks.table import Row, row_of
 from benchmarks.texts import lines
-from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.client.client import infer
 from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 
@@ -34,16 +33,12 @@ class Sample:
 def rows(shape: str = "tiny", *, requests: int = 200_000) -> list[Row]:
     """How much memory grows over `requests`, once the largest batch that there can be has been served."""
     with tempfile.TemporaryDirectory() as folder:
-        repository = Path(folder) / "model_repository"
-        for graph in ("both", "single"):
-            scaffold(Request(shape, export_of_shape(shape, "packed").folder, graph=graph), repository)
-        files = [Path(folder) / f"{graph}.requests" for graph in GRAPHS]
-        for graph, file in zip(GRAPHS, files, strict=True):
-            save_requests(triton_requests(f"{shape}_onnx_{graph}", [[text] for text in lines(LINES)]), file)
-        with server_on_free_ports(repository) as server:
+        scaffold_graphs(shape, Path(folder))
+        asked = [triton_requests(f"{shape}_onnx_{graph}", [[text] for text in lines(LINES)]) for graph in GRAPHS]
+        with server_on_free_ports(Path(folder)) as server:
             serve_largest(shape, server)
-            samples = sampled(server, files, requests)
-    return [row_of(shape, kind, samples) for kind in ("resident", "shared")]
+            samples = sampled(server, asked, requests)
+    return [growth_row(shape, kind, samples) for kind in ("resident", "shared")]
 
 
 def serve_largest(shape: str, server: EmbeddedServer) -> None:
@@ -53,11 +48,11 @@ def serve_largest(shape: str, server: EmbeddedServer) -> None:
         infer(f"{shape}_onnx_{graph}", longest * 4, url=server.grpc_url)
 
 
-def sampled(server: EmbeddedServer, files: list[Path], requests: int) -> list[Sample]:
+def sampled(server: EmbeddedServer, asked: list[list[bytes]], requests: int) -> list[Sample]:
     """Memory every few seconds, the graphs asked in turn, until so many requests are answered."""
-    answered, samples = 0, []
+    answered, samples = 0, list[Sample]()
     while answered < requests:
-        found = load(server.http_url, files[len(samples) % len(files)], clients=CLIENTS, seconds=SECONDS, warmup=0)
+        found = load(server.http_url, asked[len(samples) % len(asked)], clients=CLIENTS, seconds=SECONDS, warmup=0)
         answered += found["answered"]
         samples.append(sample(server, answered))
     return samples
@@ -65,6 +60,7 @@ def sampled(server: EmbeddedServer, files: list[Path], requests: int) -> list[Sa
 
 def sample(server: EmbeddedServer, answered: int) -> Sample:
     """The memory of the server's process and all its children, and of the shared memory that they have mapped."""
+    assert server.process
     resident = shared = 0
     for process in family(server.process.pid):
         text = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8")
@@ -84,11 +80,11 @@ def family(parent: int) -> list[int]:
     return [parent, *(each for child in children for each in family(child))]
 
 
-def row_of(shape: str, kind: str, samples: list[Sample]) -> Row:
+def growth_row(shape: str, kind: str, samples: list[Sample]) -> Row:
     """The slope of a line through the later samples, for 100,000 requests, over the memory at the end."""
     later = [each for each in samples if each.requests >= SETTLED * samples[-1].requests]
     sizes = [getattr(each, kind) for each in later]
     slope, _ = np.polyfit([each.requests for each in later], sizes, 1)
-    share = float(slope * 1e5 / sizes[-1])
     what = f"{shape}, {samples[-1].requests} requests: growth of {kind} memory per 100,000, over its {sizes[-1]:.1f} MB"
-    return Row(what, share, f"<= {BOUND}", share <= BOUND, f"{sizes[0]:.1f} to {sizes[-1]:.1f} MB")
+    spread = f"{sizes[0]:.1f} to {sizes[-1]:.1f} MB"
+    return row_of(what, [float(slope * 1e5 / sizes[-1])], most=BOUND, spread=spread)

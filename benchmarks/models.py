@@ -12,11 +12,12 @@ from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.generator.presets import SAMPLES
 
 CACHE = Path(".cache/benchmarks")
+ENGINES = {"fp32": "onnx", "int8": "onnx_int8"}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of a BERT: kcbert-base's, and a tiny one that shows the framework's own cost."""
+    """The size of a BERT: kcbert-large's and -base's, and a tiny one that shows the framework's own cost."""
 
     hidden: int
     layers: int
@@ -24,7 +25,7 @@ class Shape:
     vocabulary: int = 30_000
 
 
-SHAPES = {"base": Shape(768, 12, 12), "tiny": Shape(128, 2, 2)}
+SHAPES = {"large": Shape(1024, 24, 16), "base": Shape(768, 12, 12), "tiny": Shape(128, 2, 2)}
 
 
 def export_of_shape(name: str, layout: str = "padded", precision: str = "fp32") -> Exported:
@@ -63,6 +64,15 @@ def checkpoint_of_shape(name: str) -> Path:
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(SAMPLES / "kcbert" / file, folder / file)
     return folder
+
+
+def scaffold_graphs(name: str, repository: Path, precision: str = "fp32") -> None:
+    """All graphs of a shape, packed, in one repository: NAME_ENGINE_ensemble, _bls and _single."""
+    from tbgen.generator.scaffold import Request, scaffold
+
+    folder, engine = export_of_shape(name, "packed", precision).folder, ENGINES[precision]
+    for graph in ("both", "single"):
+        scaffold(Request(name, folder, engine=engine, graph=graph), repository)
 
 
 def set_step(model: Path, name: str, **settings: object) -> None:

@@ -19,7 +19,7 @@ from benchmarks.models import checkpoint_of_shape
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.exported import Exported
 from tbgen.export.onnx.export import onnx_from_checkpoint
-from tbgen.export.parity.parity import Run, onnx_run
+from tbgen.export.run import Run, onnx_run
 from tbgen.generator.corpus import corpus_sentences
 from tbgen.generator.presets import SAMPLES
 

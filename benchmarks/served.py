@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from benchmarks.bare import bare_rate, save_batches
-from benchmarks.load import load, save_requests, triton_requests
-from benchmarks.models import CACHE, export_of_shape, set_step
-from benchmarks.table import Row
+from benchmarks.bare import engine_rate
+from benchmarks.load import load, triton_requests
+from benchmarks.models import export_of_shape, scaffold_graphs, set_step
+from benchmarks.table import Row, row_of
 from benchmarks.texts import lines
 from tbgen.backends.engine import Engine
 from tbgen.export.exported import Exported
 from tbgen.generator.models.config import config_from_text, text_from_config
 from tbgen.generator.models.graph import length_buckets
-from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.client.client import infer
 from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 
@@ -68,23 +67,23 @@ GROUPS = {"single": 1, "single, two sessions": 1, "groups of 16": 16, "groups of
 def rows(shape: str, *, seconds: float, rounds: int) -> list[Row]:
     """A row for each point of a shape: the median over rounds of served / bare."""
     exported, texts = export_of_shape(shape), lines(LINES)
-    files = {name: CACHE / f"{shape}-{group}.npz" for name, group in GROUPS.items()}
-    for name, group in GROUPS.items():
-        save_batches(micro_batches(exported, texts, group), files[name])
+    batches = {name: micro_batches(exported, texts, group) for name, group in GROUPS.items()}
     measured = {point: Measured() for point in POINTS[shape]}
     with tempfile.TemporaryDirectory() as folder:
-        repository = Path(folder) / "model_repository"
-        for graph in ("both", "single"):
-            scaffold(Request(shape, export_of_shape(shape, "packed").folder, graph=graph), repository)
+        repository = Path(folder)
+        scaffold_graphs(shape, repository)
         if shape == "tiny":  # what tbgen tune turns: one thread is enough for such an engine
             one_thread_each(repository / "tiny_onnx_single", THREADS, batch=TINY_BATCH)
         with server_on_free_ports(repository) as server:
             check_answers(shape, server, texts[:64])
             for _ in range(rounds):
                 for point, record in measured.items():
-                    record.served.append(served_rate(shape, point, server, texts, Path(folder), seconds, record))
-                    record.bare.append(bare_rate_of(point, exported, files, seconds))
-    return [row_of(shape, point, record) for point, record in measured.items()]
+                    requests = triton_requests(f"{shape}_onnx_{point.graph}", [[text] for text in texts])
+                    found = load(server.http_url, requests, clients=point.clients, seconds=seconds, warmup=2)
+                    record.latency = found
+                    record.served.append(found["answered"] / found["seconds"])
+                    record.bare.append(bare_rate_of(point, exported, batches[point.batches], seconds))
+    return [point_row(shape, point, record) for point, record in measured.items()]
 
 
 def one_thread_each(model: Path, instances: int, batch: int) -> None:
@@ -106,28 +105,10 @@ def check_answers(name: str, server: EmbeddedServer, texts: Sequence[str]) -> No
         np.testing.assert_allclose(first, other, atol=1e-5)
 
 
-def served_rate(
-    name: str,
-    point: Point,
-    server: EmbeddedServer,
-    texts: Sequence[str],
-    folder: Path,
-    seconds: float,
-    record: Measured,
-) -> float:
-    """Sentences a second that a served graph answers. A refused request ends the benchmark."""
-    file = folder / f"{point.graph}.requests"
-    save_requests(triton_requests(f"{name}_onnx_{point.graph}", [[text] for text in texts]), file)
-    found = load(server.http_url, file, clients=point.clients, seconds=seconds, warmup=2)
-    record.latency = found
-    return found["answered"] / found["seconds"]
-
-
-def bare_rate_of(point: Point, exported: Exported, files: dict[str, Path], seconds: float) -> float:
+def bare_rate_of(point: Point, exported: Exported, batches: Sequence[np.ndarray], seconds: float) -> float:
     """The bare loop of a point: one session with all threads, or two of one thread."""
     sessions = 2 if "two sessions" in point.batches else 1
-    file = files[point.batches]
-    return bare_rate(exported.model, file, threads=THREADS // sessions, sessions=sessions, seconds=seconds)
+    return engine_rate(exported.model, batches, threads=THREADS // sessions, sessions=sessions, seconds=seconds)
 
 
 def micro_batches(exported: Exported, texts: Sequence[str], group: int) -> list[np.ndarray]:
@@ -138,8 +119,9 @@ def micro_batches(exported: Exported, texts: Sequence[str], group: int) -> list[
     batches = []
     for start in range(0, len(ids), group):
         rows_ = sorted(ids[start : start + group], key=len, reverse=True)
-        widths = [step.bucket(len(row)) for row in rows_]
-        batches += [padded(rows_[a:b], widths[a]) for a, b in pairwise(step.cuts(widths))]
+        lengths = [len(row) for row in rows_]
+        widths = [step.bucket(length) for length in lengths]
+        batches += [padded(rows_[a:b], widths[a]) for a, b in pairwise(step.cuts(widths, lengths))]
     return batches
 
 
@@ -151,12 +133,10 @@ def padded(ids: Sequence[Sequence[int]], width: int) -> np.ndarray:
     return array
 
 
-def row_of(shape: str, point: Point, record: Measured) -> Row:
+def point_row(shape: str, point: Point, record: Measured) -> Row:
     """The point's ratio and its rounds."""
-    ratios = [served / bare for served, bare in zip(record.served, record.bare, strict=True)]
-    ratio = statistics.median(ratios)
     latency = f"p50 {record.latency['p50_ms']:.1f} ms, p99 {record.latency['p99_ms']:.1f} ms"
     graph = f"{shape}, {point.graph}, {point.clients} clients, over the bare loop ({point.batches})"
     what = f"{graph}; {statistics.median(record.served):.1f}/s, {latency}"
-    spread = " ".join(f"{value:.2f}" for value in ratios)
-    return Row(what, ratio, f">= {point.target}", ratio >= point.target, spread)
+    ratios = [served / bare for served, bare in zip(record.served, record.bare, strict=True)]
+    return row_of(what, ratios, least=point.target)

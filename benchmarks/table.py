@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +22,19 @@ class Row:
 
 
 MARKS = {True: "holds", False: "[red]misses[/red]", None: ""}
+
+
+def row_of(
+    what: str, rounds: Sequence[float], *, least: float | None = None, most: float | None = None, spread: str = ""
+) -> Row:
+    """The median of rounds, and whether it is at least or at most the target; `spread`: in place of the rounds."""
+    figure = median(rounds)
+    spread = spread or " ".join(f"{value:.3g}" for value in rounds if len(rounds) > 1)
+    if least is not None:
+        return Row(what, figure, f">= {least:g}", figure >= least, spread)
+    if most is not None:
+        return Row(what, figure, f"<= {most:g}", figure <= most, spread)
+    return Row(what, figure, spread=spread)
 
 
 def show(title: str, rows: list[Row]) -> None:

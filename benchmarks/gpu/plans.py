@@ -1,10 +1,10 @@
 """Build a plan, hold its logits against PyTorch's, and time it.
 
-    python -m benchmarks.gpu.plans FOLDER build SHAPE NAME 1x300 [1x128 ...]
-    python -m benchmarks.gpu.plans FOLDER time SHAPE NAME
+    python -m benchmarks.gpu.plans build SHAPE NAME 1x300 [1x128 ...]
+    python -m benchmarks.gpu.plans time SHAPE NAME
 
-Runs where TensorRT is installed, on what benchmarks.gpu.shapes wrote to FOLDER. The plan goes to
-FOLDER/SHAPE/NAME.plan, an export folder for `tbgen scaffold` around it to FOLDER/SHAPE/NAME.
+Runs where TensorRT is installed, on what benchmarks.gpu.shapes wrote. The plan goes to SHAPE/NAME.plan in its folder,
+an export folder for `tbgen scaffold` around it to SHAPE/NAME.
 """
 
 from __future__ import annotations
@@ -13,24 +13,23 @@ import math
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.gpu.shapes import LENGTHS, random_tokens, say
+from benchmarks.gpu.shapes import FOLDER, LENGTHS, random_tokens, say
 from tbgen.export.exported import exported_from_folder
 from tbgen.export.tensorrt.builder import plan_from_onnx
 from tbgen.export.tensorrt.export import PlanGate, export_from_plan
-from tbgen.export.tensorrt.profiles import Profile, profile_from_text
+from tbgen.export.tensorrt.profiles import profile_from_text
 from tbgen.export.tensorrt.session import PlanSession, plan_run
 
 REPEATS = 200
 
 
-def build(folder: Path, shape: str, name: str, *options: str) -> None:
+def build(shape: str, name: str, *options: str) -> None:
     """Build, and write the export folder; `options` are shapes, and fp32=PART for layers to keep in FP32."""
-    exported = exported_from_folder(folder / shape / "onnx")
-    plan_file = folder / shape / f"{name}.plan"
+    exported = exported_from_folder(FOLDER / shape / "onnx")
+    plan_file = FOLDER / shape / f"{name}.plan"
     keep = [option.removeprefix("fp32=") for option in options if option.startswith("fp32=")]
     profiles = [profile_from_text(option) for option in options if "=" not in option]
     began = time.perf_counter()
@@ -39,40 +38,34 @@ def build(folder: Path, shape: str, name: str, *options: str) -> None:
         plan_file,
         profiles=profiles,
         keep_fp32=keep,
-        timing_cache=folder / "timing",
+        timing_cache=FOLDER / "timing",
         on_progress=lambda text, _: print(f"{name}: {text}", flush=True),
     )
-    say(
-        folder,
-        shape=shape,
-        what="build",
-        plan=name,
-        seconds=time.perf_counter() - began,
-        megabytes=plan_file.stat().st_size / 1e6,
-        profiles=[str(profile) for profile in plan.profiles],
-        inputs={tensor: [spec.dtype, list(spec.shape)] for tensor, spec in plan.inputs.items()},
-        outputs={tensor: [spec.dtype, list(spec.shape)] for tensor, spec in plan.outputs.items()},
-    )
+    seconds, megabytes = time.perf_counter() - began, plan_file.stat().st_size / 1e6
+    profiles_built = [str(profile) for profile in plan.profiles]
+    say(shape=shape, what="build", plan=name, seconds=seconds, megabytes=megabytes, profiles=profiles_built)
     gate = PlanGate(tolerance=math.inf, agreement=0.0)
-    built = export_from_plan(exported, plan_file, folder / shape / name, precision="fp16", gate=gate, force=True)
-    say(folder, shape=shape, what="against onnx on the processor", plan=name, **built.parity)
+    built = export_from_plan(exported, plan_file, FOLDER / shape / name, precision="fp16", gate=gate, force=True)
+    say(shape=shape, what="against onnx on the processor", plan=name, **built.parity)
 
 
-def measure(folder: Path, shape: str, name: str) -> None:
+def measure(shape: str, name: str) -> None:
     """Logits against PyTorch's, then times for each profile's largest shape."""
-    compare(folder, shape, name)
+    compare(shape, name)
     for graphs in (False, True):
-        session = PlanSession(folder / shape / f"{name}.plan", graphs=graphs)
+        session = PlanSession(FOLDER / shape / f"{name}.plan", graphs=graphs)
         for profile in session.profiles.values():
-            found = times(session, *profile.most)
-            say(folder, shape=shape, what="plan", plan=name, graphs=graphs, profile=str(profile), **found)
+            rows, tokens = profile.most
+            found = {"rows": rows, "tokens": tokens, **plan_times(session, rows, tokens)}
+            say(shape=shape, what="plan", plan=name, graphs=graphs, profile=str(profile), **found)
 
 
-def compare(folder: Path, shape: str, name: str) -> None:
+def compare(shape: str, name: str) -> None:
     """The plan's logits against PyTorch's FP32 ones, beside PyTorch's own FP16 ones."""
-    run = plan_run(folder / shape / f"{name}.plan")
-    known = np.load(folder / shape / "reference.npz")
-    longest = max(profile.most[1] for profile in run_profiles(folder, shape, name))
+    run = plan_run(FOLDER / shape / f"{name}.plan")
+    known = np.load(FOLDER / shape / "reference.npz")
+    profiles = exported_from_folder(FOLDER / shape / name).made.profiles
+    longest = max(profile.most[1] for profile in profiles)
     for length in (length for length in LENGTHS if length <= longest):
         tensors = ("input_ids", "attention_mask", "token_type_ids")
         answered = run({tensor: known[f"{tensor}_{length}"] for tensor in tensors})["outputs"]
@@ -80,7 +73,6 @@ def compare(folder: Path, shape: str, name: str) -> None:
         for label, logits in ((f"{name} plan", answered), ("torch fp16", known[f"fp16_{length}"])):
             differences = np.abs(logits - exact)
             say(
-                folder,
                 shape=shape,
                 what="against torch fp32",
                 who=label,
@@ -93,12 +85,7 @@ def compare(folder: Path, shape: str, name: str) -> None:
             )
 
 
-def run_profiles(folder: Path, shape: str, name: str) -> tuple[Profile, ...]:
-    """The profiles of a plan, from its export folder."""
-    return exported_from_folder(folder / shape / name).made.profiles
-
-
-def times(session: PlanSession, rows: int, tokens: int) -> dict[str, float]:
+def plan_times(session: PlanSession, rows: int, tokens: int) -> dict[str, float]:
     """Milliseconds, medians: on the GPU with the copies, and as a caller waits for `run`."""
     inputs = random_tokens(rows, tokens)
     for _ in range(20):
@@ -114,9 +101,9 @@ def times(session: PlanSession, rows: int, tokens: int) -> dict[str, float]:
         began = time.perf_counter()
         session.run(inputs)
         wall.append((time.perf_counter() - began) * 1000)
-    return {"rows": rows, "tokens": tokens, "gpu_ms": statistics.median(device), "wall_ms": statistics.median(wall)}
+    return {"gpu_ms": round(statistics.median(device), 3), "wall_ms": round(statistics.median(wall), 3)}
 
 
 if __name__ == "__main__":
-    where, verb, *rest = sys.argv[1:]
-    {"build": build, "time": measure}[verb](Path(where), *rest)
+    verb, *rest = sys.argv[1:]
+    {"build": build, "time": measure}[verb](*rest)

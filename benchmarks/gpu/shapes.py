@@ -1,15 +1,14 @@
 """The KcBERT shapes with random weights, and the bundled sample: checkpoints, ONNX files, PyTorch's logits to hold
 plans against, and PyTorch's times.
 
-    python -m benchmarks.gpu.shapes FOLDER kcbert-large kcbert-base sample
+    python -m benchmarks.gpu.shapes large base sample
 
-Runs where PyTorch sees the GPU. Writes FOLDER/SHAPE/{checkpoint,onnx,reference.npz} and lines to FOLDER/results.jsonl.
+Runs where PyTorch sees the GPU. Writes SHAPE/{onnx,reference.npz} and results.jsonl to .cache/benchmarks/gpu.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import statistics
 import sys
 import time
@@ -19,59 +18,31 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.bare import columns_of
+from benchmarks.models import CACHE, checkpoint_of_shape
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.generator.corpus import corpus_sentences
+from tbgen.generator.presets import SAMPLES
 
-SAMPLES = Path(__file__).parents[2] / "generator" / "samples"
-SIZES = {
-    "kcbert-base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
-    "kcbert-large": {
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-    },
-}
-SHAPES = {
-    "kcbert-large": [(1, 300), (1, 128), (32, 128), (32, 300)],
-    "kcbert-base": [(1, 300), (1, 128), (32, 128), (32, 300)],
-    "sample": [(1, 300), (1, 128), (32, 128)],
-}
-TEXTS = {"kcbert-large": 64, "kcbert-base": 64, "sample": 512}
+FOLDER = CACHE / "gpu"
+SIZES = [(1, 300), (1, 128), (32, 128), (32, 300)]  # texts, tokens
 LENGTHS = (128, 300)
 REPEATS = 60
 
 
-def main(folder: Path, names: list[str]) -> None:
+def main(names: list[str]) -> None:
     """All shapes, one after the other."""
     for name in names:
         began = time.perf_counter()
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        checkpoint = make_checkpoint(folder / name / "checkpoint", name)
-        exported = onnx_from_checkpoint(checkpoint_from_folder(checkpoint), folder / name / "onnx", opset=15)
-        say(folder, shape=name, what="onnx", seconds=time.perf_counter() - began, parity=exported.parity)
+        (FOLDER / name).mkdir(parents=True, exist_ok=True)
+        checkpoint = SAMPLES / "kcbert" if name == "sample" else checkpoint_of_shape(name)
+        exported = onnx_from_checkpoint(checkpoint_from_folder(checkpoint), FOLDER / name / "onnx", opset=15)
+        say(shape=name, what="onnx", seconds=time.perf_counter() - began, parity=exported.parity)
         model = gpu_model(checkpoint)
-        reference(folder / name / "reference.npz", model, checkpoint, TEXTS[name])
-        times(folder, name, model)
+        reference(FOLDER / name / "reference.npz", model, checkpoint, 512 if name == "sample" else 64)
+        times(name, model)
         del model
-
-
-def make_checkpoint(folder: Path, name: str) -> Path:
-    """The sample as it is, or random weights in a KcBERT shape with the sample's tokenizer, whose ids fit."""
-    if name == "sample":
-        return Path(shutil.copytree(SAMPLES / "kcbert", folder, dirs_exist_ok=True))
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification
-
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=30000, max_position_embeddings=300, id2label=dict(enumerate(["부정", "중립", "긍정"])), **SIZES[name]
-    )
-    BertForSequenceClassification(config).eval().save_pretrained(folder)
-    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
-        if (SAMPLES / "kcbert" / file).is_file():
-            shutil.copyfile(SAMPLES / "kcbert" / file, folder / file)
-    return folder
 
 
 def gpu_model(checkpoint: Path) -> Any:
@@ -112,8 +83,6 @@ def logits(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
 
 def sentences(count: int) -> list[str]:
     """Sentences of the bundled corpus that the sample was not trained on, and then the others."""
-    from tbgen.generator.corpus import corpus_sentences
-
     return [*corpus_sentences("test"), *corpus_sentences("train")][:count]
 
 
@@ -129,12 +98,12 @@ def token_arrays(folder: Path, texts: list[str], length: int) -> dict[str, np.nd
     return {name: np.array([getattr(e, column) for e in encodings], np.int64) for name, column in columns.items()}
 
 
-def times(folder: Path, name: str, model: Any) -> None:
+def times(name: str, model: Any) -> None:
     """PyTorch FP16 in milliseconds: eager, and in a CUDA graph with a ready additive mask."""
     import torch
 
     model = model.half()
-    for rows, tokens in SHAPES[name]:
+    for rows, tokens in SIZES:
         ids = torch.randint(10, 500, (rows, tokens), device="cuda")
         mask = torch.ones_like(ids)
         additive = torch.zeros((rows, 1, tokens, tokens), device="cuda", dtype=torch.float16)
@@ -142,7 +111,7 @@ def times(folder: Path, name: str, model: Any) -> None:
         with torch.inference_mode():
             found = {"eager": median_ms(lambda: model(ids, mask, types))}  # noqa: B023
             found["cuda_graph"] = median_ms(graph_of(lambda: model(ids, additive, types)).replay)  # noqa: B023
-        say(folder, shape=name, what="torch fp16", rows=rows, tokens=tokens, **found)
+        say(shape=name, what="torch fp16", rows=rows, tokens=tokens, **found)
 
 
 def graph_of(run: Callable[[], object]) -> Any:
@@ -179,21 +148,16 @@ def median_ms(run: Callable[[], object]) -> float:
 
 def random_tokens(rows: int, tokens: int) -> dict[str, np.ndarray]:
     """Token tensors (rows, tokens) INT32 of random ids, without padding."""
-    random = np.random.default_rng(0)
-    return {
-        "input_ids": random.integers(10, 500, (rows, tokens), dtype=np.int32),
-        "attention_mask": np.ones((rows, tokens), np.int32),
-        "token_type_ids": np.zeros((rows, tokens), np.int32),
-    }
+    return columns_of(np.random.default_rng(0).integers(10, 500, (rows, tokens), dtype=np.int32))
 
 
-def say(folder: Path, **result: Any) -> None:
+def say(**result: Any) -> None:
     """A line of results, on the terminal and in the file."""
     line = json.dumps(result, ensure_ascii=False)
     print(line, flush=True)
-    with (folder / "results.jsonl").open("a", encoding="utf-8") as file:
+    with (FOLDER / "results.jsonl").open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(sys.argv[1:])

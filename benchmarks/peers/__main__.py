@@ -10,19 +10,11 @@ from statistics import median
 
 import click
 
-from benchmarks.machine import processor, steal
-from benchmarks.peers.compare import (
-    CLIENTS,
-    Comparison,
-    Load,
-    Measured,
-    compare,
-    over,
-    targets,
-)
+from benchmarks.peers.compare import CLIENTS, Comparison, Load, Measured, compare, over, targets
 from benchmarks.peers.install import VENV_NAMES, VENVS, install, installed
 from benchmarks.peers.peers import PRECISIONS
 from benchmarks.table import show
+from tbgen.server.bench.machine import cores, cpu_times, processor
 
 
 @click.group(help=__doc__)
@@ -63,7 +55,7 @@ def compare_command(shape: str, precisions: tuple[str, ...], seconds: float, rou
     """Compare, about a quarter of an hour for each precision, and print the tables, the first in Markdown."""
     if shape == "tiny" and "int8" in precisions:
         raise click.UsageError("INT8 moves the tiny shape's random answers too far to tell models apart; take base")
-    before, load = steal(), os.getloadavg()[0]
+    before, load = cpu_times(), os.getloadavg()[0]
     found = compare(
         shape,
         precisions,
@@ -78,8 +70,8 @@ def compare_command(shape: str, precisions: tuple[str, ...], seconds: float, rou
             print(f"\n{each.name}, {each.precision}, did not run: {each.failure}")
     show("tbgen over the others, the same round", targets(found))
     print(
-        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}; {rounds} rounds of {seconds:g} s; "
-        f"load {load:.1f} when it began; steal {steal() - before:.1f} s"
+        f"{processor()}, {cores()} cores, Python {platform.python_version()}; {rounds} rounds of {seconds:g} s; "
+        f"load {load:.1f} when it began; steal {(cpu_times() - before).stolen:.1f} s"
     )
 
 
@@ -94,7 +86,7 @@ def table_of(found: Comparison) -> list[list[str]]:
     many = f"{found.clients} clients"
     head = ["server", "settings", f"{many}: over bare (rounds)", "sentences/s", "p50, p99 ms"]
     rows = [[f"{each.name}, {each.precision}", each.settings, *cells(each, found)] for each in found.measured]
-    bare = ["bare loop, fp32", "", "1", rate(found.bare_many), "", "1", ""]
+    bare = ["bare loop, fp32", "", "1", f"{median(found.bare_many):.1f}", "", "1", ""]
     return [[*head, "one client: over bare", "p50 ms"], *rows, bare]
 
 
@@ -105,15 +97,11 @@ def cells(each: Measured, found: Comparison) -> list[str]:
     share, share_of_one = over(each.many, found.bare_many), over(each.one, found.bare_one)
     return [
         f"{median(share):.2f} ({' '.join(f'{value:.2f}' for value in share)})",
-        rate([load.rate for load in each.many]),
+        f"{median(load.rate for load in each.many):.1f}",
         f"{middle(each.many, 'p50')}, {middle(each.many, 'p99')}",
         f"{median(share_of_one):.2f}",
         middle(each.one, "p50"),
     ]
-
-
-def rate(values: Sequence[float]) -> str:
-    return f"{median(values):.1f}"
 
 
 def middle(loads: Sequence[Load], figure: str) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks.bare import bare_rate, save_batches
-from benchmarks.load import answer_to, load, save_requests
+from benchmarks.bare import engine_rate
+from benchmarks.load import answer_to, load
 from benchmarks.models import checkpoint_of_shape, export_of_shape
 from benchmarks.peers.contestants import (
     TUNED,
@@ -26,7 +26,7 @@ from benchmarks.peers.contestants import (
 )
 from benchmarks.peers.peers import PEERS
 from benchmarks.served import THREADS, micro_batches
-from benchmarks.table import Row
+from benchmarks.table import Row, row_of
 from benchmarks.texts import lines
 
 LINES, COMPARED = 400, 16
@@ -90,7 +90,7 @@ def compare(
     def choose(name: str, precision: str) -> Contestant:
         if sweep:
             return best_settings(name, precision, shape, texts, on_progress)
-        return first_settings(name, precision, shape)
+        return peer_contestant(name, precision, shape, PEERS[name].tried[0])
 
     with tempfile.TemporaryDirectory() as folder:
         contestants = contestants_of(shape, precisions, Path(folder), choose)
@@ -102,7 +102,7 @@ def compare(
                     take(contestant, record, texts, expected, found.clients, seconds)
                 shown = record.failure or f"{record.many[-1].rate:.1f}/s"
                 on_progress(f"round {turn + 1} of {rounds}: {contestant.title}: {shown}")
-            take_bare(found, texts, Path(folder), seconds)
+            take_bare(found, texts, seconds)
     return found
 
 
@@ -130,11 +130,6 @@ def contestants_of(
     return found
 
 
-def first_settings(name: str, precision: str, shape: str) -> Contestant:
-    """A peer with the settings that stand first in peers.py."""
-    return peer_contestant(name, precision, shape, PEERS[name].tried[0])
-
-
 def best_settings(name: str, precision: str, shape: str, texts: Sequence[str], on_progress: Progress) -> Contestant:
     """A peer with those of its settings that answer most sentences a second of many clients, now."""
     rates = {}
@@ -149,12 +144,6 @@ def best_settings(name: str, precision: str, shape: str, texts: Sequence[str], o
         else:
             on_progress(f"{contestant.title}, {contestant.settings}: {rates[settings]:.1f}/s")
     return peer_contestant(name, precision, shape, max(rates, key=lambda settings: rates[settings]))
-
-
-def check(contestant: Contestant, url: str, texts: Sequence[str], expected: Sequence[Answer]) -> None:
-    """Raise RuntimeError when a running contestant answers otherwise than PyTorch."""
-    answers = [contestant.answer(answer_to(url, contestant.request(text))) for text in texts[: len(expected)]]
-    difference(answers, expected, NEAR[contestant.precision])
 
 
 def difference(answers: Sequence[Answer], expected: Sequence[Answer], near: float) -> float:
@@ -196,12 +185,13 @@ def take(
     clients: int,
     seconds: float,
 ) -> None:
-    """One round of one contestant: its answers, then half of `seconds` with one client, `seconds` with many.
+    """One round of one contestant: its answers, half of `seconds` with one client, `seconds` with many.
 
     One first: what many have asked and not waited for keeps a slow server busy for long.
     """
     with contestant.running() as url:
-        check(contestant, url, texts, expected)
+        answers = [contestant.answer(answer_to(url, contestant.request(text))) for text in texts[: len(expected)]]
+        difference(answers, expected, NEAR[contestant.precision])
         one = load_of(contestant, url, texts, 1, seconds / 2)
         many = load_of(contestant, url, texts, clients, seconds)
     record.many.append(many)
@@ -210,20 +200,17 @@ def take(
 
 def load_of(contestant: Contestant, url: str, texts: Sequence[str], clients: int, seconds: float) -> Load:
     """What a running contestant does. Raises RuntimeError when a request is refused, or none is answered in time."""
-    with tempfile.NamedTemporaryFile() as requests:
-        save_requests([contestant.request(text) for text in texts], Path(requests.name))
-        found = load(url, Path(requests.name), clients=clients, seconds=seconds, warmup=WARM_SECONDS)
+    requests = [contestant.request(text) for text in texts]
+    found = load(url, requests, clients=clients, seconds=seconds, warmup=WARM_SECONDS)
     return Load(found["answered"] / found["seconds"], found["p50_ms"], found["p99_ms"])
 
 
-def take_bare(found: Comparison, texts: Sequence[str], folder: Path, seconds: float) -> None:
+def take_bare(found: Comparison, texts: Sequence[str], seconds: float) -> None:
     """One round of the bare loop: in micro-batches, and text by text."""
-    exported, (group, sessions) = export_of_shape(found.shape), BARE[found.shape]
-    for rates, texts_, sessions_ in ((found.bare_many, group, sessions), (found.bare_one, 1, 1)):
-        file = folder / "bare.npz"
-        save_batches(micro_batches(exported, texts, texts_), file)
-        threads = THREADS // sessions_
-        rates.append(bare_rate(exported.model, file, threads=threads, sessions=sessions_, seconds=seconds / 2))
+    exported = export_of_shape(found.shape)
+    for rates, (group, sessions) in ((found.bare_many, BARE[found.shape]), (found.bare_one, (1, 1))):
+        batches, threads = micro_batches(exported, texts, group), THREADS // sessions
+        rates.append(engine_rate(exported.model, batches, threads=threads, sessions=sessions, seconds=seconds / 2))
 
 
 def over(rates: Sequence[Load], bare: Sequence[float]) -> list[float]:
@@ -267,7 +254,7 @@ def ahead_of_recipe(found: Comparison, ours: Measured) -> list[Row]:
         return []
     title = f"{ours.name}, {found.clients} clients"
     return [
-        row_of(f"{title}: sentences/s over the {WALKTHROUGH}", ratios(ours.many, recipe.many, "rate"), 10),
+        row_of(f"{title}: sentences/s over the {WALKTHROUGH}", ratios(ours.many, recipe.many, "rate"), least=10),
         row_of(f"{ours.name}, one client: p50 over the {WALKTHROUGH}", ratios(ours.one, recipe.one, "p50"), most=1 / 8),
     ]
 
@@ -275,13 +262,3 @@ def ahead_of_recipe(found: Comparison, ours: Measured) -> list[Row]:
 def ratios(ours: Sequence[Load], theirs: Sequence[Load], figure: str) -> list[float]:
     """A figure over another server's, round by round."""
     return [getattr(a, figure) / getattr(b, figure) for a, b in zip(ours, theirs, strict=True)]
-
-
-def row_of(what: str, values: Sequence[float], least: float | None = None, most: float | None = None) -> Row:
-    """The median, and whether it is at least or at most the target."""
-    figure, spread = median(values), " ".join(f"{value:.3g}" for value in values)
-    if least is not None:
-        return Row(what, figure, f">= {least:g}", figure >= least, spread)
-    if most is not None:
-        return Row(what, figure, f"<= {most:g}", figure <= most, spread)
-    return Row(what, figure, spread=spread)

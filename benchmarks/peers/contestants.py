@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.load import json_request, triton_request
-from benchmarks.models import checkpoint_of_shape, export_of_shape
+from benchmarks.load import json_request, texts_array
+from benchmarks.models import ENGINES, checkpoint_of_shape, export_of_shape, scaffold_graphs
 from benchmarks.peers.install import installed
 from benchmarks.peers.peers import PEERS, Peer, Settings, Start, environment
-from benchmarks.peers.walkthrough import ENSEMBLE, LENGTH, write_walkthrough
 from benchmarks.served import THREADS, TINY_BATCH, one_thread_each
-from tbgen.generator.scaffold import Request, scaffold
+from tbgen.backends.numerics import softmax
+from tbgen.server.bench.wire import http_request
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.process import ServerProcess
 from tbgen.server.embedded.server import server_on_free_ports
@@ -27,7 +28,7 @@ from tbgen.server.embedded.server import server_on_free_ports
 READY_SECONDS, STOP_SECONDS = 180.0, 10.0
 WALKTHROUGH = "walk-through's recipe"
 TUNED = "tbgen, single, tuned"
-ENGINES = {"fp32": "onnx", "int8": "onnx_int8"}
+RECIPE = Path(__file__).with_name("walkthrough")
 
 
 @dataclass(frozen=True)
@@ -116,29 +117,24 @@ def status_of(url: str, path: str) -> int:
 
 def tbgen_contestants(shape: str, precision: str, folder: Path) -> list[Contestant]:
     """tbgen's graphs as `tbgen scaffold` writes them, and what `tbgen tune` makes of a single model; in `folder`."""
-    engine, tuned = ENGINES[precision], folder / "tuned"
-    for graph, repository in (("both", folder), ("single", folder), ("single", tuned)):
-        exported = export_of_shape(shape, "packed", precision).folder
-        scaffold(Request(shape, exported, engine=engine, graph=graph), repository / "model_repository")
-    one_thread_each(tuned / "model_repository" / f"{shape}_{engine}_single", THREADS, TINY_BATCH)
+    stem, plain, tuned = f"{shape}_{ENGINES[precision]}", folder / "plain", folder / "tuned"
+    scaffold_graphs(shape, plain, precision)
+    single = shutil.copytree(plain / f"{stem}_single", tuned / f"{stem}_single")
+    one_thread_each(single, THREADS, TINY_BATCH)
+
+    def contestant(graph: str, repository: Path) -> Contestant:
+        return Contestant(
+            f"tbgen, {graph}",
+            precision,
+            "as scaffolded",
+            lambda: running_triton(repository),
+            lambda text: json_answered(f"{stem}_{graph}", text, "label", "score"),
+            lambda found: Answer(values_of(found, "label")[0], values_of(found, "score")[0]),
+        )
+
     settings = f"{THREADS} instances x 1 thread, batches of {TINY_BATCH}"
-    stem = f"{shape}_{engine}"
-    return [
-        *(graph_contestant(stem, graph, precision, folder) for graph in ("bls", "ensemble", "single")),
-        replace(graph_contestant(stem, "single", precision, tuned), name=TUNED, settings=settings),
-    ]
-
-
-def graph_contestant(stem: str, graph: str, precision: str, folder: Path) -> Contestant:
-    """One of tbgen's front models."""
-    return Contestant(
-        f"tbgen, {graph}",
-        precision,
-        "as scaffolded",
-        lambda: running_triton(folder / "model_repository"),
-        lambda text: triton_request(f"{stem}_{graph}", [text], ("label", "score"), binary_answer=False),
-        lambda found: Answer(values_of(found, "label")[0], values_of(found, "score")[0]),
-    )
+    as_scaffolded = [contestant(graph, plain) for graph in ("bls", "ensemble", "single")]
+    return [*as_scaffolded, replace(contestant("single", tuned), name=TUNED, settings=settings)]
 
 
 def walkthrough_contestant(shape: str, folder: Path) -> Contestant:
@@ -147,18 +143,33 @@ def walkthrough_contestant(shape: str, folder: Path) -> Contestant:
     write_walkthrough(folder, model=exported.model, checkpoint=checkpoint_of_shape(shape))
 
     def answer(found: Any) -> Answer:
-        logits = np.array(values_of(found, "outputs"))
-        softmax = np.exp(logits - logits.max())
-        return Answer(exported.labels[int(softmax.argmax())], float(softmax.max() / softmax.sum()))
+        probabilities = softmax(np.array([values_of(found, "outputs")]))[0]
+        best = int(probabilities.argmax())
+        return Answer(exported.labels[best], float(probabilities[best]))
 
     return Contestant(
         WALKTHROUGH,
         "fp32",
-        f"padded to {LENGTH}, one by one",
+        "padded to 300, one by one",
         lambda: running_triton(folder),
-        lambda text: triton_request(ENSEMBLE, [text], ("outputs",), binary_answer=False),
+        lambda text: json_answered("kcbert_onnx_ensemble", text, "outputs"),
         answer,
     )
+
+
+def write_walkthrough(repository: Path, *, model: Path, checkpoint: Path) -> None:
+    """Complete the recipe's three models in a new folder: `model` is the ONNX file, `checkpoint` has the tokenizer."""
+    shutil.copytree(RECIPE, repository, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(checkpoint / file, repository / "onnx_tokenizer" / file)
+    for name in ("kcbert_onnx", "kcbert_onnx_ensemble"):
+        (repository / name / "1").mkdir()
+    shutil.copyfile(model, repository / "kcbert_onnx" / "1" / "model.onnx")
+
+
+def json_answered(model: str, text: str, *outputs: str) -> bytes:
+    """A request of one text to a model of Triton's, answered in JSON."""
+    return http_request(model, {"input_text": texts_array([text])}, "triton", outputs, binary=False)
 
 
 def values_of(answer: Mapping[str, Any], name: str) -> list[Any]:

@@ -6,7 +6,7 @@ HTTP requests are whole HTTP/1.1 messages with binary tensors, gRPC requests ser
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,25 +14,31 @@ import numpy as np
 Tensors = dict[str, np.ndarray]
 
 
-def http_request(model: str, inputs: Mapping[str, np.ndarray], host: str) -> bytes:
-    """A POST of text tensors (arrays of bytes) that asks for all outputs in binary."""
-    data = {name: framed(array) for name, array in inputs.items()}
-    listed = [
-        {
-            "name": name,
-            "shape": list(inputs[name].shape),
-            "datatype": "BYTES",
-            "parameters": {"binary_data_size": len(raw)},
-        }
-        for name, raw in data.items()
-    ]
-    head = json.dumps({"inputs": listed, "parameters": {"binary_data_output": True}}).encode("utf-8")
-    body = head + b"".join(data.values())
+def http_request(
+    model: str,
+    inputs: Mapping[str, np.ndarray],
+    host: str,
+    outputs: Sequence[str] = (),
+    *,
+    binary: bool = True,
+) -> bytes:
+    """A POST of tensors (texts are arrays of bytes) that asks for the named outputs, all without names.
+
+    binary: the answer has them so; in JSON otherwise.
+    """
+    from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
+    from tritonclient.utils import np_to_triton_dtype
+
+    tensors = [InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype)) for name, array in inputs.items()]
+    for tensor, array in zip(tensors, inputs.values(), strict=True):
+        tensor.set_data_from_numpy(array)
+    wanted = [InferRequestedOutput(name, binary_data=binary) for name in outputs]
+    body, head_size = InferenceServerClient.generate_request_body(tensors, outputs=wanted)
     lines = [
         f"POST /v2/models/{model}/infer HTTP/1.1",
         f"Host: {host}",
         "Content-Type: application/octet-stream",
-        f"Inference-Header-Content-Length: {len(head)}",
+        f"Inference-Header-Content-Length: {head_size}",
         f"Content-Length: {len(body)}",
     ]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body

@@ -11,10 +11,9 @@ import pytest
 from benchmarks.load import json_request
 from benchmarks.peers.__main__ import markdown, table_of
 from benchmarks.peers.compare import OURS, Comparison, Load, Measured, difference, noting_failure, targets
-from benchmarks.peers.contestants import WALKTHROUGH, Answer, wait_until_ready
+from benchmarks.peers.contestants import WALKTHROUGH, Answer, wait_until_ready, write_walkthrough
 from benchmarks.peers.install import VENV_NAMES
 from benchmarks.peers.peers import PEERS
-from benchmarks.peers.walkthrough import write_walkthrough
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.presets import SAMPLES
 from tbgen.server.embedded.process import ServerProcess
