@@ -39,7 +39,7 @@ def wordpiece() -> Tokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    vocabulary = wordpiece_vocabulary(tokenizer, LINES, tuple(BERT_TOKENS.values()), 150)
+    vocabulary = wordpiece_vocabulary(tokenizer, LINES, tuple(BERT_TOKENS.values()), 300)
     tokenizer.model = models.WordPiece(vocabulary, unk_token="[UNK]")
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return tokenizer
