@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tbgen.export.errors import UserError
@@ -16,17 +17,7 @@ if TYPE_CHECKING:
     from tbgen.export.exported import Exported
     from tbgen.generator.releases import Release
 
-SCRIPT = """\
-#!/bin/sh
-# Builds {model}/1/model.plan for this machine's GPU, with the TensorRT of Triton {release}; the server must run both.
-# Needs docker with NVIDIA's container toolkit. A plan runs on the GPU model that built it.
-set -eu
-cd "$(dirname "$0")/.."
-docker run --rm --gpus all -v "$PWD:/model" nvcr.io/nvidia/tensorrt:{release}-py3 \\
-  trtexec --onnx=/model/build/model.onnx --saveEngine=/model/build/model.plan --skipInference \\
-  {options}
-mv build/model.plan 1/model.plan
-"""
+SCRIPT = Path(__file__).with_name("build.sh.txt")
 
 
 def onnx_options(engine: Engine, release: Release) -> dict[str, Any]:
@@ -88,7 +79,8 @@ def script_of(model: str, exported: Exported, engine: Engine) -> str:
         options.append(
             " ".join([*([f"--profile={number}"] if len(profiles) > 1 else []), *shape_options(exported, profile)])
         )
-    return SCRIPT.format(model=model, release=wanted.triton, options=" \\\n  ".join(options))
+    script = SCRIPT.read_text(encoding="utf-8")
+    return script.format(model=model, release=wanted.triton, options=" \\\n  ".join(options))
 
 
 def precision_options(traits: Traits, engine: Engine) -> list[str]:
