@@ -29,7 +29,6 @@ def main(stories: tuple[str, ...], seconds: float, rounds: int) -> None:
 
 
 def rows_of(story: str, seconds: float, rounds: int) -> list[Row]:
-    """What a story measures."""
     alone = {"startup": startup.rows, "memory": memory.rows}
     timed = {"tokenizer": tokenizing.rows, "hops": hops.rows}
     if story in alone:

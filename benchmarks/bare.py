@@ -50,7 +50,6 @@ def engine_rate(
 
 
 def engine_loop(model: Path, batches: Sequence[np.ndarray], threads: int) -> Iterator[int]:
-    """Runs batch after batch, over and over."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

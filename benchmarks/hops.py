@@ -62,6 +62,15 @@ class TritonPythonModel:
         wanted = request.requested_output_names()
         return pb_utils.InferenceResponse([constant(*spec) for spec in self.outputs if spec[0] in wanted])
 """
+NO_ENGINE = """
+<ir_version: 8, opset_import: ["": 17]>
+nothing ({flat}, int32[batch] {lengths}) => (float[batch, 3] outputs)
+<float[1, 3] zeros = {{0, 0, 0}}, int64[1] axis = {{1}}> {{
+    numbers = Cast<to = 1>({lengths})
+    column = Unsqueeze(numbers, axis)
+    outputs = Mul(column, zeros)
+}}
+"""
 
 
 def rows(*, seconds: float, rounds: int) -> list[Row]:
@@ -119,27 +128,13 @@ def write_nothing(real: Path, nothing: Path, exported: Exported) -> None:
 
 def engine_of_nothing(inputs: Sequence[str]) -> bytes:
     """An ONNX file with the packed engine's tensors: it multiplies the lengths by zeros."""
-    from onnx import TensorProto, helper
+    from onnx.parser import parse_model
 
-    flat = [helper.make_tensor_value_info(name, TensorProto.INT64, ["elements"]) for name in inputs]
-    lengths = helper.make_tensor_value_info(LENGTHS, TensorProto.INT32, ["batch"])
-    outputs = helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["batch", 3])
-    constants = [
-        helper.make_tensor("zeros", TensorProto.FLOAT, [1, 3], [0.0] * 3),
-        helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
-    ]
-    nodes = [
-        helper.make_node("Cast", [LENGTHS], ["numbers"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["numbers", "axis"], ["column"]),
-        helper.make_node("Mul", ["column", "zeros"], ["outputs"]),
-    ]
-    graph = helper.make_graph(nodes, "nothing", [*flat, lengths], [outputs], constants)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return bytes(made.SerializeToString())
+    flat = ", ".join(f"int64[elements] {name}" for name in inputs)
+    return bytes(parse_model(NO_ENGINE.format(flat=flat, lengths=LENGTHS)).SerializeToString())
 
 
 def graph_row(graph: str, pairs: Sequence[tuple[float, float]], own: float) -> Row:
-    """A graph's ratio and its rounds."""
     served, nothing = (statistics.median(column) for column in zip(*pairs, strict=True))
     limit = f"that of steps that do nothing ({nothing:.2f}) and own time ({own:.2f})"
     what = f"tiny, {graph}, 1 client, p50 {served:.2f} ms, over {limit}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from tbgen.export.exported import Exported, exported_from_folder
@@ -15,17 +14,8 @@ CACHE = Path(".cache/benchmarks")
 ENGINES = {"fp32": "onnx", "int8": "onnx_int8"}
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The size of a BERT: kcbert-large's and -base's, and a tiny one that shows the framework's own cost."""
-
-    hidden: int
-    layers: int
-    heads: int
-    vocabulary: int = 30_000
-
-
-SHAPES = {"large": Shape(1024, 24, 16), "base": Shape(768, 12, 12), "tiny": Shape(128, 2, 2)}
+# Hidden size, layers, heads: kcbert-large's and -base's, and a tiny BERT that shows the framework's own cost.
+SHAPES = {"large": (1024, 24, 16), "base": (768, 12, 12), "tiny": (128, 2, 2)}
 
 
 def export_of_shape(name: str, layout: str = "padded", precision: str = "fp32") -> Exported:
@@ -46,18 +36,18 @@ def checkpoint_of_shape(name: str) -> Path:
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
-    folder, shape = CACHE / f"{name}-checkpoint", SHAPES[name]
+    folder = CACHE / f"{name}-checkpoint"
     if folder.exists():
         return folder
-    labels = json.loads((SAMPLES / "kcbert" / "config.json").read_text(encoding="utf-8"))["id2label"]
+    hidden, layers, heads = SHAPES[name]
     config = BertConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=4 * shape.hidden,
+        vocab_size=30_000,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * hidden,
         max_position_embeddings=300,
-        id2label={int(index): label for index, label in labels.items()},
+        id2label=BertConfig.from_pretrained(SAMPLES / "kcbert").id2label,
     )
     torch.manual_seed(0)
     BertForSequenceClassification(config).save_pretrained(folder)

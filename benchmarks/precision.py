@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.bare import columns_of
 from benchmarks.models import checkpoint_of_shape
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.exported import Exported
@@ -36,7 +37,6 @@ ANY = 1e9  # random weights answer at random: only their times are used
 
 
 def main() -> None:
-    """Export all forms of both models, and print the table."""
     base, sample = Path(checkpoint_of_shape("base")), SAMPLES / "kcbert"
     with tempfile.TemporaryDirectory() as scratch:
         timed = {form: export(base, Path(scratch, "base", form), form, ANY) for form in FORMS}
@@ -47,7 +47,6 @@ def main() -> None:
 
 
 def export(source: Path, folder: Path, form: str, tolerance: float | None) -> Exported:
-    """One form of a checkpoint."""
     precision, optimize = FORMS[form]
     texts = corpus_sentences("test") if tolerance is None else ["금리는 동결"]
     return onnx_from_checkpoint(
@@ -63,7 +62,7 @@ def export(source: Path, folder: Path, form: str, tolerance: float | None) -> Ex
 def fastest(runs: dict[str, Run], batch: int, length: int) -> dict[str, float]:
     """Seconds of the fastest round of each form."""
     ids = np.random.default_rng(0).integers(5, 3000, (batch, length))
-    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    inputs = columns_of(ids)
     best = dict.fromkeys(runs, float("inf"))
     for _ in range(ROUNDS):
         for form, run in runs.items():
@@ -76,7 +75,6 @@ def fastest(runs: dict[str, Run], batch: int, length: int) -> dict[str, float]:
 def show(
     timed: dict[str, Exported], trained: dict[str, Exported], seconds: dict[tuple[int, int], dict[str, float]]
 ) -> None:
-    """Print a row for each form."""
     columns = [f"{batch} x {length}" for batch, length in SHAPES]
     table = Table("form", "MB", *columns, "agreement", "largest difference", "by padding")
     for form, made in timed.items():

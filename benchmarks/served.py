@@ -31,12 +31,19 @@ TINY_BATCH = 8
 
 @dataclass(frozen=True)
 class Point:
-    """One comparison: a graph under `clients` closed-loop clients of one text, over a bare loop of `batches`."""
+    """A graph under `clients` closed-loop clients of one text, over bare sessions that get `group` texts at once."""
 
     graph: str
     clients: int
-    batches: str
     target: float
+    group: int = 1
+    sessions: int = 1
+
+    @property
+    def bare(self) -> str:
+        """What the bare loop does, in words."""
+        group = f"groups of {self.group}" if self.group > 1 else "single"
+        return group + ", two sessions" * (self.sessions - 1)
 
 
 @dataclass
@@ -50,24 +57,23 @@ class Measured:
 
 POINTS = {
     "base": [
-        Point("bls", 1, "single", 0.93),
-        Point("ensemble", 1, "single", 0.93),
-        Point("bls", 16, "groups of 16", 0.95),
-        Point("bls", 64, "groups of 64", 0.95),
-        Point("ensemble", 16, "groups of 16", 0.88),
-        Point("single", 1, "single", 0.93),
-        Point("single", 16, "groups of 16", 0.95),
-        Point("single", 64, "groups of 64", 0.95),
+        Point("bls", 1, 0.93),
+        Point("ensemble", 1, 0.93),
+        Point("bls", 16, 0.95, group=16),
+        Point("bls", 64, 0.95, group=64),
+        Point("ensemble", 16, 0.88, group=16),
+        Point("single", 1, 0.93),
+        Point("single", 16, 0.95, group=16),
+        Point("single", 64, 0.95, group=64),
     ],
-    "tiny": [Point(graph, 32, "single, two sessions", 0.55) for graph in ("bls", "ensemble", "single")],
+    "tiny": [Point(graph, 32, 0.55, sessions=2) for graph in ("bls", "ensemble", "single")],
 }
-GROUPS = {"single": 1, "single, two sessions": 1, "groups of 16": 16, "groups of 64": 64}
 
 
 def rows(shape: str, *, seconds: float, rounds: int) -> list[Row]:
     """A row for each point of a shape: the median over rounds of served / bare."""
     exported, texts = export_of_shape(shape), lines(LINES)
-    batches = {name: micro_batches(exported, texts, group) for name, group in GROUPS.items()}
+    batches = {point.group: micro_batches(exported, texts, point.group) for point in POINTS[shape]}
     measured = {point: Measured() for point in POINTS[shape]}
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
@@ -82,7 +88,9 @@ def rows(shape: str, *, seconds: float, rounds: int) -> list[Row]:
                     found = load(server.http_url, requests, clients=point.clients, seconds=seconds, warmup=2)
                     record.latency = found
                     record.served.append(found["answered"] / found["seconds"])
-                    record.bare.append(bare_rate_of(point, exported, batches[point.batches], seconds))
+                    sessions = {"threads": THREADS // point.sessions, "sessions": point.sessions}
+                    bare = engine_rate(exported.model, batches[point.group], **sessions, seconds=seconds)
+                    record.bare.append(bare)
     return [point_row(shape, point, record) for point, record in measured.items()]
 
 
@@ -103,12 +111,6 @@ def check_answers(name: str, server: EmbeddedServer, texts: Sequence[str]) -> No
     )
     for other in others:
         np.testing.assert_allclose(first, other, atol=1e-5)
-
-
-def bare_rate_of(point: Point, exported: Exported, batches: Sequence[np.ndarray], seconds: float) -> float:
-    """The bare loop of a point: one session with all threads, or two of one thread."""
-    sessions = 2 if "two sessions" in point.batches else 1
-    return engine_rate(exported.model, batches, threads=THREADS // sessions, sessions=sessions, seconds=seconds)
 
 
 def micro_batches(exported: Exported, texts: Sequence[str], group: int) -> list[np.ndarray]:
@@ -134,9 +136,8 @@ def padded(ids: Sequence[Sequence[int]], width: int) -> np.ndarray:
 
 
 def point_row(shape: str, point: Point, record: Measured) -> Row:
-    """The point's ratio and its rounds."""
     latency = f"p50 {record.latency['p50_ms']:.1f} ms, p99 {record.latency['p99_ms']:.1f} ms"
-    graph = f"{shape}, {point.graph}, {point.clients} clients, over the bare loop ({point.batches})"
+    graph = f"{shape}, {point.graph}, {point.clients} clients, over the bare loop ({point.bare})"
     what = f"{graph}; {statistics.median(record.served):.1f}/s, {latency}"
     ratios = [served / bare for served, bare in zip(record.served, record.bare, strict=True)]
     return row_of(what, ratios, least=point.target)

@@ -14,7 +14,7 @@ from benchmarks.table import Row, row_of
 
 TBGEN = [sys.executable, "-m", "tbgen.cli.main"]
 RUNS = 7
-HELP_SECONDS, SCAFFOLD_SECONDS = 0.15, 1.0
+TARGETS = (("help", "tbgen --help", 0.15), ("scaffold", "scaffold of the sample from its export", 1.0))
 
 
 def rows() -> list[Row]:
@@ -37,19 +37,13 @@ def rows() -> list[Row]:
                 shutil.rmtree(repository, ignore_errors=True)
                 times[name].append(seconds_of(command))
     medians = {name: statistics.median(values[1:]) for name, values in times.items()}
-    over = {name: medians[name] - medians["bare"] for name in ("help", "scaffold")}
     return [
-        row_of("tbgen --help, s over a bare interpreter", [over["help"]], most=HELP_SECONDS),
-        row_of(
-            "scaffold of the sample from its export, s over a bare interpreter",
-            [over["scaffold"]],
-            most=SCAFFOLD_SECONDS,
-        ),
+        row_of(f"{what}, s over a bare interpreter", [medians[name] - medians["bare"]], most=most)
+        for name, what, most in TARGETS
     ]
 
 
 def seconds_of(command: list[str]) -> float:
-    """Wall seconds of a command that must succeed."""
     began = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - began

@@ -38,7 +38,6 @@ def row_of(
 
 
 def show(title: str, rows: list[Row]) -> None:
-    """Print rows as a table."""
     table = Table("what", "figure", "rounds", "target", "", title=title, title_justify="left")
     for row in rows:
         table.add_row(row.what, f"{row.figure:.3g}", row.spread, row.target, MARKS[row.holds])

@@ -39,7 +39,6 @@ def rows(*, seconds: float, rounds: int) -> list[Row]:
 
 
 def encoding_loop(file: Path, groups: list[list[str]]) -> Iterator[int]:
-    """Encodes group after group, over and over."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(file))

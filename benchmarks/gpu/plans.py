@@ -1,15 +1,10 @@
-"""Build a plan, hold its logits against PyTorch's, and time it.
+"""Hold a plan's logits against PyTorch's, and time it: `python -m benchmarks.gpu.plans SHAPE NAME`.
 
-    python -m benchmarks.gpu.plans build SHAPE NAME 1x300 [1x128 ...]
-    python -m benchmarks.gpu.plans time SHAPE NAME
-
-Runs where TensorRT is installed, on what benchmarks.gpu.shapes wrote. The plan goes to SHAPE/NAME.plan in its folder,
-an export folder for `tbgen scaffold` around it to SHAPE/NAME.
+Runs where TensorRT is installed, on what benchmarks.gpu.shapes wrote and `tbgen export tensorrt` built of it.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 import sys
 import time
@@ -18,42 +13,16 @@ import numpy as np
 
 from benchmarks.gpu.shapes import FOLDER, LENGTHS, random_tokens, say
 from tbgen.export.exported import exported_from_folder
-from tbgen.export.tensorrt.builder import plan_from_onnx
-from tbgen.export.tensorrt.export import PlanGate, export_from_plan
-from tbgen.export.tensorrt.profiles import profile_from_text
 from tbgen.export.tensorrt.session import PlanSession, plan_run
 
 REPEATS = 200
-
-
-def build(shape: str, name: str, *options: str) -> None:
-    """Build, and write the export folder; `options` are shapes, and fp32=PART for layers to keep in FP32."""
-    exported = exported_from_folder(FOLDER / shape / "onnx")
-    plan_file = FOLDER / shape / f"{name}.plan"
-    keep = [option.removeprefix("fp32=") for option in options if option.startswith("fp32=")]
-    profiles = [profile_from_text(option) for option in options if "=" not in option]
-    began = time.perf_counter()
-    plan = plan_from_onnx(
-        exported.model,
-        plan_file,
-        profiles=profiles,
-        keep_fp32=keep,
-        timing_cache=FOLDER / "timing",
-        on_progress=lambda text, _: print(f"{name}: {text}", flush=True),
-    )
-    seconds, megabytes = time.perf_counter() - began, plan_file.stat().st_size / 1e6
-    profiles_built = [str(profile) for profile in plan.profiles]
-    say(shape=shape, what="build", plan=name, seconds=seconds, megabytes=megabytes, profiles=profiles_built)
-    gate = PlanGate(tolerance=math.inf, agreement=0.0)
-    built = export_from_plan(exported, plan_file, FOLDER / shape / name, precision="fp16", gate=gate, force=True)
-    say(shape=shape, what="against onnx on the processor", plan=name, **built.parity)
 
 
 def measure(shape: str, name: str) -> None:
     """Logits against PyTorch's, then times for each profile's largest shape."""
     compare(shape, name)
     for graphs in (False, True):
-        session = PlanSession(FOLDER / shape / f"{name}.plan", graphs=graphs)
+        session = PlanSession(FOLDER / shape / name / "model.plan", graphs=graphs)
         for profile in session.profiles.values():
             rows, tokens = profile.most
             found = {"rows": rows, "tokens": tokens, **plan_times(session, rows, tokens)}
@@ -62,7 +31,7 @@ def measure(shape: str, name: str) -> None:
 
 def compare(shape: str, name: str) -> None:
     """The plan's logits against PyTorch's FP32 ones, beside PyTorch's own FP16 ones."""
-    run = plan_run(FOLDER / shape / f"{name}.plan")
+    run = plan_run(FOLDER / shape / name / "model.plan")
     known = np.load(FOLDER / shape / "reference.npz")
     profiles = exported_from_folder(FOLDER / shape / name).made.profiles
     longest = max(profile.most[1] for profile in profiles)
@@ -105,5 +74,4 @@ def plan_times(session: PlanSession, rows: int, tokens: int) -> dict[str, float]
 
 
 if __name__ == "__main__":
-    verb, *rest = sys.argv[1:]
-    {"build": build, "time": measure}[verb](*rest)
+    measure(*sys.argv[1:])

@@ -3,7 +3,7 @@
     python -m benchmarks.gpu.served SHAPE NAME [--front 1,2,4] [--engine 1] [--rows 1,32] [--clients 1,4,8,16]
         [--seconds 3] [--graphs]
 
-Runs where TensorRT is installed, on what benchmarks.gpu.plans wrote. For every number of instances: answers against
+Runs where TensorRT is installed, on what benchmarks.gpu.plans times. For every number of instances: answers against
 PyTorch's, then the bare engine's loop over the same bucket before and after the served models' times.
 """
 
@@ -57,7 +57,7 @@ def main(shape: str, name: str, front: Sequence[int], engine: Sequence[int], **l
         request = Request("kcbert", FOLDER / shape / name, engine="trt_fp16", vendor=False, graph=graph)
         scaffold(request, repository, force=True)
     set_step(repository / SINGLE, "PlanEngine", cuda_graphs=graphs)
-    bare = PlanSession(FOLDER / shape / f"{name}.plan", graphs=graphs)
+    bare = PlanSession(FOLDER / shape / name / "model.plan", graphs=graphs)
     for engines in engine:
         change(repository / ENGINE, engines, graphs)
         arguments = ("--model-control-mode=explicit", "--load-model=*")

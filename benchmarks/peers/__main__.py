@@ -91,7 +91,6 @@ def table_of(found: Comparison) -> list[list[str]]:
 
 
 def cells(each: Measured, found: Comparison) -> list[str]:
-    """A server's figures, medians over the rounds."""
     if each.failure:
         return ["did not run", *[""] * 4]
     share, share_of_one = over(each.many, found.bare_many), over(each.one, found.bare_one)

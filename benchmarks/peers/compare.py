@@ -260,5 +260,4 @@ def ahead_of_recipe(found: Comparison, ours: Measured) -> list[Row]:
 
 
 def ratios(ours: Sequence[Load], theirs: Sequence[Load], figure: str) -> list[float]:
-    """A figure over another server's, round by round."""
     return [getattr(a, figure) / getattr(b, figure) for a, b in zip(ours, theirs, strict=True)]

@@ -173,12 +173,10 @@ def json_answered(model: str, text: str, *outputs: str) -> bytes:
 
 
 def values_of(answer: Mapping[str, Any], name: str) -> list[Any]:
-    """The values of an output in Triton's JSON."""
     return next(each["data"] for each in answer["outputs"] if each["name"] == name)
 
 
 @contextmanager
 def running_triton(repository: Path) -> Iterator[str]:
-    """The embedded server on a repository."""
     with server_on_free_ports(repository) as server:
         yield server.http_url

@@ -45,7 +45,6 @@ def install(name: str) -> None:
 
 
 def run(*command: str | Path) -> None:
-    """Run a command to its end."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(str(word) for word in command[:5])}: {done.stderr[-1000:]}")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.models import checkpoint_of_shape, export_of_shape
+from benchmarks.models import CACHE, checkpoint_of_shape, export_of_shape
 from benchmarks.peers.install import python_of
-from benchmarks.peers.optimum import optimum_files
 
 SERVICES = Path(__file__).with_name("services").absolute()
 PRECISIONS = ("fp32", "int8")
+FORMS = {("fp32", False): "plain", ("fp32", True): "fused", ("int8", False): "int8", ("int8", True): "int8_fused"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,6 @@ class Peer:
     tried: tuple[Settings, ...]
 
     def described(self, settings: Settings) -> str:
-        """Settings in words, as far as the peer has them."""
         return ", ".join(f"{name} {getattr(settings, name)}" for name in self.has)
 
 
@@ -78,6 +78,22 @@ def torch_model(shape: str, precision: str, settings: Settings) -> Path:  # noqa
 def exported_model(shape: str, precision: str, settings: Settings) -> Path:  # noqa: ARG001
     """The ONNX export, as its own tokenizer and ONNX Runtime read it."""
     return export_of_shape(shape, precision=precision).folder
+
+
+def optimum_files(venv: str, shape: str, precision: str, *, fused: bool) -> Path:
+    """One form of a shape's checkpoint by optimum, made once. Raises RuntimeError with its last words."""
+    form = FORMS[precision, fused]
+    folder = CACHE / f"{shape}-{venv}-{form}"
+    if not folder.exists():
+        paths = [
+            str(each.absolute())
+            for each in (python_of(venv), SERVICES / "onnx_files.py", checkpoint_of_shape(shape), folder)
+        ]
+        words = {**os.environ, "USE_TF": "0"}  # MLServer's venv has a TensorFlow that its transformers cannot use
+        made = subprocess.run([*paths, form], env=words, capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise RuntimeError(f"optimum in {venv} made no {form} file: {made.stderr[-1000:]}")
+    return folder
 
 
 def uvicorn_command(app: str) -> Callable[[Start], list[str]]:
@@ -92,7 +108,6 @@ def uvicorn_command(app: str) -> Callable[[Start], list[str]]:
 
 
 def litserve_command(start: Start) -> list[str]:
-    """LitServe's own server."""
     return [str(python_of("litserve")), str(SERVICES / "litserve_torch.py"), str(start.port)]
 
 
@@ -130,7 +145,6 @@ def mlserver_command(start: Start) -> list[str]:
 
 
 def service_environment(start: Start) -> dict[str, str]:
-    """What our services read."""
     numbers = {
         name.upper(): str(getattr(start.settings, name)) for name in ("workers", "threads", "pool", "batch", "wait")
     }
@@ -144,7 +158,6 @@ def optimum_environment(start: Start) -> dict[str, str]:
 
 
 def environment(peer: Peer, start: Start) -> dict[str, str]:
-    """The environment of a peer's process."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     return {**kept, "TOKENIZERS_PARALLELISM": "true", **peer.environment(start)}
 

@@ -10,14 +10,11 @@ from pydantic import BaseModel
 
 
 class Text(BaseModel):
-    """What a client sends."""
-
     text: str
 
 
 @asynccontextmanager
 async def pool(_: FastAPI) -> AsyncIterator[None]:
-    """As many threads for the endpoint as POOL says."""
     anyio.to_thread.current_default_thread_limiter().total_tokens = int(os.environ["POOL"])
     yield
 
@@ -27,5 +24,4 @@ app = FastAPI(lifespan=pool)
 
 @app.get("/ready")
 def ready() -> bool:
-    """Whether the model is loaded."""
     return True

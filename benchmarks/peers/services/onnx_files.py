@@ -40,7 +40,6 @@ def quantised(source: Path, target: Path) -> Path:
 
 
 def fused(source: Path, target: Path) -> Path:
-    """ONNX Runtime's fused BERT layers."""
     optimizer = ORTOptimizer.from_pretrained(ORTModelForSequenceClassification.from_pretrained(source))
     optimizer.optimize(save_dir=target, optimization_config=OptimizationConfig(optimization_level=99))
     return target

@@ -19,7 +19,6 @@ class TritonPythonModel:
         return [self.answer(request) for request in requests]
 
     def answer(self, request: object) -> object:
-        """One request's arrays."""
         texts = pb_utils.get_input_tensor_by_name(request, "input_text").as_numpy().ravel()
         encoded = self.tokenizer(
             [text.decode("utf-8") for text in texts],
