@@ -144,7 +144,7 @@ def with_length(folder: Path, length: int) -> None:
     ("auto", "task", "heads", "outputs"),
     [
         ("AutoModelForTokenClassification", "token-classification", {}, {"outputs": ("batch", "sequence", 3)}),
-        ("AutoModelForMaskedLM", "fill-mask", {}, {"outputs": ("batch", "sequence", 231)}),
+        ("AutoModelForMaskedLM", "fill-mask", {}, {"outputs": ("batch", "sequence", 345)}),
         ("AutoModel", "embedding", {}, {"outputs": ("batch", "sequence", 32)}),
         (
             "AutoModelForQuestionAnswering",

@@ -166,7 +166,7 @@ def splade_folder(folder: Path, **pooling: str) -> Path:
         for number, (kind, path) in enumerate(kinds.items())
     ]
     write(folder / "modules.json", chain)
-    write(folder / "1_SpladePooling" / "config.json", {"word_embedding_dimension": 231, **pooling})
+    write(folder / "1_SpladePooling" / "config.json", {"word_embedding_dimension": 345, **pooling})
     return folder
 
 
