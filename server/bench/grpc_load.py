@@ -56,7 +56,6 @@ class GrpcLoad:
         return grpc.aio.insecure_channel(self.order.url, options)
 
     async def tick(self, watch: Watch) -> None:
-        """Report now and then."""
         while True:
             watch.tick(watch.now())
             await asyncio.sleep(0.05)

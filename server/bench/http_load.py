@@ -6,6 +6,7 @@ must not be the client.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import select
 import socket
@@ -51,7 +52,6 @@ class HttpLoad:
         self.address = (host.strip("[]"), int(port))
         self.order, self.checker, self.tally = order, checker, tally
         self.next_index = itertools.cycle([*range(order.first, len(order.requests)), *range(order.first)])
-        self.heads: dict[bytes, Head] = {}
         self.epoll = select.epoll()
         self.lines: dict[int, Line] = {}
         self.idle: deque[Line] = deque()
@@ -65,7 +65,9 @@ class HttpLoad:
     def run(self, watch: Watch) -> None:
         """Send until the end, then wait for the answers that are still out, at most the time limit of a request."""
         time.sleep(max(0.0, -watch.now()))
-        while (now := watch.now()) < self.end or (self.busy() and now < self.end + self.order.timeout):
+        while (now := watch.now()) < self.end or (
+            len(self.idle) < len(self.lines) and now < self.end + self.order.timeout
+        ):
             if watch.tick(now):
                 self.time_out(now)
             if now < self.end:
@@ -74,7 +76,7 @@ class HttpLoad:
             elif self.order.schedule is not None and not self.over:
                 self.over = True
                 self.send_due(now)  # what fell due in the last moments
-            self.wait(self.pause(now))
+            select.select([self.epoll], [], [], self.pause(now))  # it counts in microseconds, epoll in milliseconds
             for handle, _ in self.epoll.poll(0):
                 self.receive(self.lines[handle], watch)
         self.close()
@@ -89,20 +91,12 @@ class HttpLoad:
             line.socket.close()
         self.epoll.close()
 
-    def busy(self) -> bool:
-        """Whether any line waits for an answer."""
-        return len(self.idle) < len(self.lines)
-
     def pause(self, now: float) -> float:
         """How long to wait for answers at most."""
         schedule = self.order.schedule
         if schedule is None or self.due >= len(schedule) or not self.idle:
             return TICK
         return min(TICK, max(0.0, schedule[self.due] - now))
-
-    def wait(self, seconds: float) -> None:
-        """Sleep until something arrives; select counts in microseconds, epoll only in milliseconds."""
-        select.select([self.epoll], [], [], seconds)
 
     def send_due(self, now: float) -> None:
         """Send what is due: on every idle line in a closed loop, what the schedule has reached in an open one."""
@@ -138,7 +132,7 @@ class HttpLoad:
         end = line.received.find(b"\r\n\r\n")
         if end < 0:
             return
-        head = self.head(line.received[: end + 4])
+        head = head_from_bytes(line.received[: end + 4])
         if len(line.received) >= end + 4 + head.size:
             self.take(line, head, line.received[end + 4 :], now)
             if self.order.schedule is None and now < self.end:
@@ -146,14 +140,7 @@ class HttpLoad:
             else:
                 self.idle.append(line)
 
-    def head(self, raw: bytes) -> Head:
-        """A response's head; heads of equal bytes are read once."""
-        if raw not in self.heads:
-            self.heads[raw] = head_from_bytes(raw)
-        return self.heads[raw]
-
     def take(self, line: Line, head: Head, body: bytes, now: float) -> None:
-        """Count one answer."""
         line.received, line.busy = b"", False
         if head.status != 200:
             self.tally.fail(error_from_http(head.status, body))
@@ -163,7 +150,6 @@ class HttpLoad:
             self.tally.answer(line.index, line.intended, line.sent, now)
 
     def time_out(self, now: float) -> None:
-        """Give up requests that have been out for too long."""
         for line in list(self.lines.values()):
             if line.busy and now - line.sent > self.order.timeout:
                 self.lose(line, f"no answer within {self.order.timeout:g} s", now)
@@ -198,6 +184,7 @@ class HttpLoad:
         self.epoll.register(each, select.EPOLLIN)
 
 
+@functools.cache
 def head_from_bytes(raw: bytes) -> Head:
     """Status and sizes of a response's head. A head without Content-Length is taken for an empty body."""
     first, *rest = raw.decode("latin-1").split("\r\n")

@@ -72,6 +72,5 @@ def cores() -> int:
 
 
 def processor() -> str:
-    """The processor's name."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -36,25 +36,18 @@ class StepMetrics:
 
 def step_metrics(url: str | None) -> StepMetrics:
     """The counters now; none without an address. Raises UserError."""
-    return metrics_from_text(page(url)) if url else StepMetrics()
-
-
-def page(url: str) -> str:
-    """The text of the metrics page. Raises UserError."""
+    if not url:
+        return StepMetrics()
     try:
         with urllib.request.urlopen(url, timeout=SECONDS) as answer:
-            return str(answer.read().decode("utf-8"))
+            return metrics_from_text(answer.read().decode("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"no metrics at {url}: {error}; Triton's default is http://HOST:8002/metrics") from error
 
 
 def metrics_from_text(text: str) -> StepMetrics:
-    """The counters of a metrics page."""
-    found = StepMetrics()
-    for kind, labels, value in LINE.findall(text):
-        named = dict(LABEL.findall(labels))
-        if kind == "seconds":
-            found.seconds[named["model"], int(named["number"])] = float(value)
-        else:
-            found.counts[named["model"], named["count"]] = float(value)
-    return found
+    rows = [(kind, dict(LABEL.findall(labels)), float(value)) for kind, labels, value in LINE.findall(text)]
+    return StepMetrics(
+        {(named["model"], int(named["number"])): value for kind, named, value in rows if kind == "seconds"},
+        {(named["model"], named["count"]): value for kind, named, value in rows if kind == "count"},
+    )

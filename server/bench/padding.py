@@ -123,6 +123,5 @@ def bucket(buckets: Sequence[int], length: int) -> int:
 
 
 def decoded(array: np.ndarray) -> np.ndarray:
-    """An array of UTF-8 bytes as an array of str."""
     texts = [value.decode("utf-8") for value in array.ravel()]
     return np.array(texts, dtype=object).reshape(array.shape)

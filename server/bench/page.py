@@ -99,12 +99,10 @@ def different_lengths(report: Report) -> Iterator[tuple[str, Lengths]]:
 
 
 def same_lengths(one: Lengths, other: Lengths) -> bool:
-    """Whether two models see the same tokens in the same buckets."""
     return one.buckets == other.buckets and one.tokens.tolist() == other.tokens.tolist()
 
 
 def rate_rows(points: Sequence[Point], names: Sequence[str]) -> Rows:
-    """What the clients saw."""
     quantiles = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
     head = ["load", "texts/s", *(f"{name} ms" for name in quantiles), "answers", "wrong", "padding", "load CPU"]
     return [
@@ -125,7 +123,6 @@ def rate_rows(points: Sequence[Point], names: Sequence[str]) -> Rows:
 
 
 def stage_rows(points: Sequence[Point], names: Sequence[str]) -> Rows:
-    """Each stage, and all together."""
     seen = [stage for stage in NAMES if any(point.split and stage in point.split.stages for point in points)]
     rows = [["load", *seen, "together"]]
     for name, point in zip(names, points, strict=True):
@@ -148,7 +145,6 @@ def model_rows(points: Sequence[Point], names: Sequence[str], model: str) -> Row
 
 
 def how(report: Report) -> Iterator[str]:
-    """How the figures were taken."""
     plan, timing = report.plan, report.plan.timing
     rounds = f", the median of {plan.rounds} rounds by rate" if plan.rounds > 1 else ""
     yield (

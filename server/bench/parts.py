@@ -44,6 +44,11 @@ class Front:
     steps: Sequence[Part] = ()
     callees: Sequence[Part] | None = ()
 
+    @property
+    def parts(self) -> list[Part]:
+        """The front and all that is known to be behind it."""
+        return [self.part, *self.steps, *(self.callees or ())]
+
 
 def front_from_server(connection: Connection, model: str, repository: Path | None) -> Front:
     """What lies behind a model, from the configurations that the server gives and, at hand, the repository's steps.
@@ -96,7 +101,6 @@ def callees_from_statistics(connection: Connection, front: Front, moved: Snapsho
 
 
 def callee_part(connection: Connection, model: str) -> Part:
-    """A model that a BLS calls."""
     config = connection.config(model)
     return Part(model, "engine" if is_engine(config) else "steps", instances(config))
 
@@ -120,7 +124,6 @@ def steps_of(repository: Path | None, model: str) -> list[dict[str, Any]] | None
 
 
 def steps_file(repository: Path | None, model: str) -> Path | None:
-    """The steps.json of a model's newest version."""
     if repository is None:
         return None
     found = [file for file in (repository / model).glob("*/steps.json") if file.parent.name.isdigit()]

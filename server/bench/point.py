@@ -162,7 +162,6 @@ def orders_from_load(target: Target, load: Load, timing: Timing, workers: int) -
 
 
 def arrivals(load: Load, seconds: float) -> list[float] | None:
-    """The intended send times of an open loop."""
     if load.rate is None:
         return None
     if not load.poisson:
@@ -208,7 +207,6 @@ def generator_seconds(group: Workers) -> list[float]:
 
 
 def point_from_seen(connection: Connection, target: Target, load: Load, timing: Timing, seen: Seen) -> Point:
-    """Put together what clients, Triton and the machine say."""
     intended, sent, answered, index = columns(seen.tallies)
     end = timing.warmup + timing.seconds
     in_time = (answered >= timing.warmup) & (answered < end)

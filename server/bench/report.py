@@ -61,7 +61,6 @@ def json_from_lengths(lengths: Lengths) -> dict[str, Any]:
 
 
 def json_from_point(point: Point) -> dict[str, Any]:
-    """One point, flat."""
     values = asdict(point)
     load, split = values.pop("load"), values.pop("split")
     return {
@@ -162,7 +161,6 @@ def text_remarks(texts: ModelTexts) -> Iterator[tuple[str, str]]:
 
 
 def bucket_sentence(buckets: Sequence[int]) -> str:
-    """The lengths that texts are padded to."""
     if not buckets:
         return "each at its own length"
     if len(buckets) == 1:
@@ -172,7 +170,6 @@ def bucket_sentence(buckets: Sequence[int]) -> str:
 
 
 def wrong_sentences(point: Point) -> list[str]:
-    """What went wrong at a point, with counts."""
     return [
         f"{count} x {kind}: {sentence}"
         for kind, counts in (("failed", point.failed), ("changed", point.changed))
@@ -203,7 +200,6 @@ def labels(points: Sequence[Point]) -> list[str]:
 
 
 def wrong(point: Point) -> int:
-    """Requests of a point that failed or whose answers changed."""
     return sum(point.failed.values()) + sum(point.changed.values())
 
 

@@ -91,8 +91,7 @@ def ensemble_split(steps: Sequence[Part], total: ModelStatistics, moved: Snapsho
 
 def model_split(front: Front, total: ModelStatistics, moved: Snapshot) -> Split:
     """One model, and inside its computing time the calls to its callees."""
-    calls = [moved.get(callee.model, ModelStatistics()) for callee in front.callees or ()]
-    waited, computed, copied, estimated = shares(front.part, total, calls)
+    waited, computed, copied, estimated = shares(front.part, total, called_by(front, moved))
     ns = total.compute_infer_ns
     sums = {
         "queue": total.queue_ns + ns * waited,
@@ -109,11 +108,10 @@ def steps_split(front: Front, total: ModelStatistics, moved: Snapshot, seconds: 
     The call's time is divided as its callees' times are; beyond them it is the way there and back.
     """
     number = front.part.engine_step or 0
-    calls = [moved.get(callee.model, ModelStatistics()) for callee in front.callees or ()]
-    waited = sum(call.queue_ns for call in calls)
-    whole = max(seconds[number] * 1e9, sum(call.request_ns for call in calls), 1.0)
+    calls = called_by(front, moved)
+    waited, whole = calls.queue_ns, max(seconds[number] * 1e9, calls.request_ns, 1.0)
     # Without a call the engine runs in the model's own process.
-    computed = sum(call.compute_infer_ns for call in calls) if calls else whole
+    computed = calls.compute_infer_ns if front.callees else whole
     scale = total.compute_infer_ns / max(total.batch_infer_ns, sum(seconds) * 1e9)
     called = seconds[number] * 1e9 * scale
     before, after = sum(seconds[:number]) * 1e9 * scale, sum(seconds[number + 1 :]) * 1e9 * scale
@@ -128,27 +126,28 @@ def steps_split(front: Front, total: ModelStatistics, moved: Snapshot, seconds: 
     return Split({name: value / total.requests / 1e6 for name, value in sums.items()})
 
 
-def shares(part: Part, total: ModelStatistics, calls: Sequence[ModelStatistics]) -> tuple[float, float, float, bool]:
+def called_by(front: Front, moved: Snapshot) -> ModelStatistics:
+    """What the callees of a BLS did, together."""
+    return sum((moved.get(callee.model, ModelStatistics()) for callee in front.callees or ()), ModelStatistics())
+
+
+def shares(part: Part, total: ModelStatistics, calls: ModelStatistics) -> tuple[float, float, float, bool]:
     """Of a BLS's computing time, what passes in its callees' queues, in their computing and in copies to and from them.
 
     An execution that has several calls in flight at once passes less time in them than they sum up to; the sums are
     divided by that number, which is an estimate. The fourth value says whether they were.
     """
-    requests = sum(call.requests for call in calls)
-    if not requests or not total.executions or not total.batch_infer_ns:
+    if not calls.requests or not total.executions or not total.batch_infer_ns:
         return 0.0, 0.0, 0.0, False
-    overlap = max(1.0, min(part.parallel_calls, requests / total.executions))
-    waited = sum(call.queue_ns for call in calls)
-    computed = sum(call.compute_infer_ns for call in calls)
-    copied = sum(call.compute_input_ns + call.compute_output_ns for call in calls)
-    whole = max(total.batch_infer_ns * overlap, waited + computed + copied)
-    return waited / whole, computed / whole, copied / whole, overlap > 1.05
+    overlap = max(1.0, min(part.parallel_calls, calls.requests / total.executions))
+    copied = calls.compute_input_ns + calls.compute_output_ns
+    whole = max(total.batch_infer_ns * overlap, calls.queue_ns + calls.compute_infer_ns + copied)
+    return calls.queue_ns / whole, calls.compute_infer_ns / whole, copied / whole, overlap > 1.05
 
 
 def model_loads(front: Front, moved: Snapshot, seconds: float) -> list[ModelLoad]:
     """How each model behind the front, and the front, was used in `seconds`."""
-    parts = [front.part, *front.steps, *(front.callees or ())]
-    return [model_load(part, moved.get(part.model, ModelStatistics()), seconds) for part in parts]
+    return [model_load(part, moved.get(part.model, ModelStatistics()), seconds) for part in front.parts]
 
 
 def model_load(part: Part, found: ModelStatistics, seconds: float) -> ModelLoad:

@@ -77,6 +77,5 @@ def number(values: Mapping[str, Any], part: str, key: str) -> int:
 
 
 def between(before: Snapshot, after: Snapshot) -> Snapshot:
-    """What was added to each model that moved."""
     added = {name: now - before.get(name, ModelStatistics()) for name, now in after.items()}
     return {name: change for name, change in added.items() if change.requests or change.failed or change.executions}

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-import numpy as np
-
 from tbgen.generator.compare.example import said_of_folder
 from tbgen.generator.version import version
 from tbgen.server.bench.answers import Asked, ask_alone
@@ -16,7 +14,7 @@ from tbgen.server.bench.machine import busy_cores, cores, processor
 from tbgen.server.bench.padding import Lengths, lengths_from_repository
 from tbgen.server.bench.parts import Front, front_from_server
 from tbgen.server.bench.point import Load, Point, Target, Timing, added, measure, refuse_https
-from tbgen.server.bench.texts import Corpus, Inputs, requests_from_corpus, text_inputs
+from tbgen.server.bench.texts import Corpus, requests_from_corpus, text_inputs
 from tbgen.server.bench.wire import REQUESTS
 from tbgen.server.client.address import Address
 from tbgen.server.client.client import front_models
@@ -85,15 +83,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model with its requests and their answers."""
-
     front: Front
     asked: Asked
     lengths: Lengths | None
 
     @property
     def model(self) -> str:
-        """The model's name."""
         return self.front.part.model
 
 
@@ -131,9 +126,12 @@ def bench(
             for model in models
             for address in addresses
         }
-        rounds = measure_rounds(connection, targets, plan, steps)
+        # Every point once a round, so that a slow minute of the machine does not hit one point alone.
+        pairs = [(targets[model.model, load.protocol], load) for model in models for load in plan.loads]
+        rounds = [[measured(connection, *pair, plan, steps) for pair in pairs] for _ in range(plan.rounds)]
         points = [merged(same) for same in zip(*rounds, strict=True)]
-        triton = server_version(connection)
+        with connection.failures("tells nothing of itself"):
+            triton = str(connection.client.get_server_metadata(**connection.as_json()).get("version", "unknown"))
     return Report(
         version(),
         triton,
@@ -155,14 +153,12 @@ class Steps:
         self.total, self.on_progress, self.done = total, on_progress, 0
 
     def show(self, text: str, share: float) -> None:
-        """Say what runs, and how much of the present step is done."""
         self.on_progress(text, (self.done + share) / self.total)
 
 
 def prepare(
     connection: Connection, model: str, corpus: Corpus, plan: Plan, repository: Path | None, steps: Steps
 ) -> Prepared:
-    """Draw the model's requests, ask each alone."""
     inputs = text_inputs(connection.config(model), plan.batch)
     said = said_of_folder(repository / model) if repository else {}
     requests = requests_from_corpus(corpus, inputs, plan.requests, said)
@@ -172,20 +168,7 @@ def prepare(
     return Prepared(front, asked, lengths_from_repository(repository, front, asked.requests))
 
 
-def measure_rounds(
-    connection: Connection, targets: Mapping[tuple[str, str], Target], plan: Plan, steps: Steps
-) -> list[list[Point]]:
-    """Every point once a round, so that a slow minute of the machine does not hit one point alone.
-
-    targets: by model and protocol.
-    """
-    models = dict.fromkeys(model for model, _ in targets)
-    pairs = [(targets[model, load.protocol], load) for model in models for load in plan.loads]
-    return [[measured(connection, *pair, plan, steps) for pair in pairs] for _ in range(plan.rounds)]
-
-
 def measured(connection: Connection, target: Target, load: Load, plan: Plan, steps: Steps) -> Point:
-    """One point, with its progress."""
 
     def show(share: float, answered: int, wrong: int) -> None:
         gone = f", {wrong} WRONG" if wrong else ""
@@ -198,7 +181,6 @@ def measured(connection: Connection, target: Target, load: Load, plan: Plan, ste
 
 
 def target(model: Prepared, address: Address, metrics: str | None, plan: Plan) -> Target:
-    """A prepared model at one address of its server."""
     build = REQUESTS[address.protocol]
     return Target(
         model=model.model,
@@ -225,23 +207,15 @@ def merged(rounds: Sequence[Point]) -> Point:
 
 
 def model_texts(model: Prepared) -> ModelTexts:
-    """What the report says of a model's texts."""
     return ModelTexts(
         model.model,
         len(model.asked.requests),
         model.asked.refused,
-        [len(text.decode("utf-8")) for request in model.asked.requests for text in texts_of(request)],
+        [
+            len(text.decode("utf-8"))
+            for request in model.asked.requests
+            for array in request.values()
+            for text in array.flat
+        ],
         model.lengths,
     )
-
-
-def texts_of(request: Inputs) -> np.ndarray:
-    """All texts of a request."""
-    return np.concatenate([array.ravel() for array in request.values()])
-
-
-def server_version(connection: Connection) -> str:
-    """Triton's version."""
-    with connection.failures("tells nothing of itself"):
-        metadata = connection.client.get_server_metadata(**connection.as_json())
-    return str(metadata.get("version", "unknown"))

@@ -52,7 +52,6 @@ class Tally:
     changed: dict[str, int] = field(default_factory=dict)
 
     def answer(self, index: int, intended: float, sent: float, answered: float) -> None:
-        """Note a right answer."""
         self.index.append(index)
         self.intended.append(intended)
         self.sent.append(sent)
@@ -68,7 +67,6 @@ class Tally:
 
     @property
     def wrong(self) -> int:
-        """Requests that failed or whose answer changed."""
         return sum(self.failed.values()) + sum(self.changed.values())
 
 

@@ -39,7 +39,6 @@ class TextInput:
 
 
 def own_corpus() -> Corpus:
-    """The bundled corpus of Korean finance sentences."""
     return corpus_from_file(TextFile(OWN_CORPUS))
 
 

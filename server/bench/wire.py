@@ -90,7 +90,6 @@ ANSWERS = {"http": tensors_from_http, "grpc": tensors_from_grpc}
 
 
 def tensor_from_bytes(raw: bytes, data_type: str, shape: Iterable[int]) -> np.ndarray:
-    """One tensor of Triton's binary format."""
     from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
 
     if data_type == "BYTES":
@@ -99,7 +98,6 @@ def tensor_from_bytes(raw: bytes, data_type: str, shape: Iterable[int]) -> np.nd
 
 
 def error_from_http(status: int, body: bytes) -> str:
-    """What the server says when it refuses."""
     try:
         said: Any = json.loads(body)
         return f"HTTP {status}: {said['error']}"

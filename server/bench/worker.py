@@ -16,7 +16,6 @@ from tbgen.server.bench.tally import Order, Tally, Watch
 
 
 def main(descriptor: int) -> None:
-    """The whole life of a worker."""
     with Connection(descriptor) as parent:
         order: Order = parent.recv()
         tally = Tally()

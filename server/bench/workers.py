@@ -64,17 +64,14 @@ class Workers:
         return True
 
     def counts(self) -> tuple[int, int]:
-        """Requests answered and gone wrong so far."""
         answered, wrong = zip(*self.progress.values(), strict=True)
         return sum(answered), sum(wrong)
 
     def cpu_seconds(self) -> list[float]:
-        """CPU time of each worker so far."""
         return [process_seconds(process.pid) for process, _ in self.started]
 
 
 def start(order: Order) -> tuple[subprocess.Popen[bytes], Connection]:
-    """A worker process with its order."""
     ours, theirs = Pipe()
     with theirs:
         process = subprocess.Popen(

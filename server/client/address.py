@@ -65,6 +65,5 @@ def protocol_at(place: str) -> str:
 
 
 def nobody(place: str, reason: str) -> str:
-    """The sentence for an address at which no Triton answers."""
     reason = reason.rpartition(": ")[2].rpartition("] ")[2]
     return f"no Triton answers at {place} ({reason}); `tbgen serve` starts one, --url names another"

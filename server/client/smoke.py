@@ -64,5 +64,4 @@ def sent(item: dict[str, np.ndarray]) -> Any:
 
 
 def shown(value: Any) -> Any:
-    """A value of an array."""
     return value.decode("utf-8") if isinstance(value, bytes) else value.item()

@@ -11,8 +11,7 @@ from tbgen.export.errors import UserError
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.server.client.smoke import smoke
 from tbgen.server.deploy.live import Live
-from tbgen.server.deploy.release import Release, Standing, Undo, check_config, config_of, releases_of, unpinned
-from tbgen.server.deploy.stores import Store
+from tbgen.server.deploy.release import Release, Standing, Store, Undo, check_config, config_of, releases_of, unpinned
 
 Progress = Callable[[str], None]
 
@@ -92,7 +91,6 @@ def other_meaning(change: Change) -> str | None:
 
 
 def labels_of(steps: str) -> list[object]:
-    """The labels that the steps of a steps.json know."""
     return [step.get("settings", {}).get("labels") for step in json.loads(steps)["steps"]]
 
 
@@ -133,7 +131,6 @@ def deploy(
 
 
 def put_back(change: Change, undo: Sequence[Undo], live: Live | None) -> None:
-    """Undo one change, in the target and in the server."""
     for step in reversed(undo):
         step()
     if live and change.standing.versions:

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from tbgen.export.errors import UserError
 from tbgen.generator.originals import text_of
@@ -19,15 +18,17 @@ from tbgen.server.deploy.release import (
     NOT_COMPARED,
     Release,
     Standing,
+    Store,
     Undo,
     config_of,
-    files_below,
+    files_of,
+    hashes_of,
     serves_several,
     versions_among,
 )
 
 
-class FolderStore:
+class FolderStore(Store):
     """A model repository in a folder, as a context manager. New files lie elsewhere until one rename shows them.
 
     Beside it if that is the same disk. Else in it, where a polling server takes every folder for a model: deep enough
@@ -45,37 +46,20 @@ class FolderStore:
         self.staging = Path(tempfile.mkdtemp(prefix=".tbgen-deploy-", dir=beside if near else self.root))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.staging)
 
     def standing(self, model: str) -> Standing:
-        """What the target holds of a model."""
         folder = self.root / model
         if not folder.is_dir():
             return Standing()
-        versions = versions_among(each.name for each in folder.iterdir() if each.is_dir())
-        config = folder / CONFIG
-        files = files_below(folder)
-        names = {str(version) for version in versions}
-        newest = folder / str(versions[-1]) if versions else folder / "none"
-        shared = {
-            str(file.relative_to(folder)): file for file in files if file.relative_to(folder).parts[0] not in names
-        }
-        return Standing(
-            versions,
-            config.read_text(encoding="utf-8") if config.is_file() else None,
-            {str(file.relative_to(newest)): sha256_of(file) for file in files if newest in file.parents},
-            {name: sha256_of(file) for name, file in shared.items() if name not in NOT_COMPARED},
-            text_of(newest / "steps.json"),
-        )
+        versions, versioned, shared = files_of(folder)
+        config = shared[CONFIG].read_text(encoding="utf-8") if CONFIG in shared else None
+        steps = text_of(versioned["steps.json"]) if "steps.json" in versioned else None
+        return Standing(versions, config, hashes_of(versioned), hashes_of(shared, but=NOT_COMPARED), steps)
 
     def publish(self, release: Release, version: int, keep: int, undo: list[Undo]) -> None:
-        """Show the model's new version, then its shared files; versions beyond the newest `keep` go first.
-
-        Each step adds to `undo` what takes it back.
-        """
+        """The new version, then its shared files; the oldest versions go first."""
         folder = self.root / release.name
         new = self.staging / f"{release.name}-{version}"
         if not folder.exists():

@@ -74,7 +74,6 @@ class Live:
                     raise UserError(f"the server did not {order} {model!r}: {sentence(error.message())}") from error
 
     def serves(self, model: str, version: int) -> bool:
-        """Whether that version answers now."""
         with self.connection.failures("is not reachable"):
             return bool(self.connection.client.is_model_ready(model, str(version), **self.connection.deadline()))
 

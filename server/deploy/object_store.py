@@ -6,7 +6,6 @@ import contextlib
 import json
 import time
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import Any
 
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, text_from_config
@@ -16,6 +15,7 @@ from tbgen.server.deploy.release import (
     MARKER,
     Release,
     Standing,
+    Store,
     Undo,
     config_of,
     unpinned,
@@ -33,7 +33,7 @@ ENTRIES = {
 SECOND = 1.1  # object stores tell times in whole seconds, and a polling server compares them
 
 
-class ObjectStore:
+class ObjectStore(Store):
     """A model repository in an object store, by fsspec, as a context manager; it has no renames and no empty folders.
 
     A config.pbtxt is one object, so it appears whole, and it names the one version to serve. A new version is uploaded
@@ -50,9 +50,7 @@ class ObjectStore:
         self.files.invalidate_cache()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         for name in self.outdated if error is None else ():
             self.remove(name)
         self.files.invalidate_cache()
@@ -66,7 +64,6 @@ class ObjectStore:
         return Standing(versions, config, deployed.get("files", {}), deployed.get("shared", {}), steps)
 
     def versions(self, model: str) -> tuple[int, ...]:
-        """The versions of a model, ascending."""
         self.files.invalidate_cache()
         try:
             found = self.files.ls(str(self.root / model), detail=False)
@@ -75,10 +72,7 @@ class ObjectStore:
         return versions_among(PurePosixPath(each.rstrip("/")).name for each in found)
 
     def publish(self, release: Release, version: int, keep: int, undo: list[Undo]) -> None:
-        """Upload the model's new version, then the config that names it.
-
-        Each step adds to `undo` what takes it back.
-        """
+        """Upload the new version, then the config that names it."""
         model = release.name
         before = self.standing(model)
         undo.append(lambda: self.remove(f"{model}/{version}" if before.config else model))
@@ -90,12 +84,12 @@ class ObjectStore:
             self.pin_standing(model, before)
             self.outdated += [f"{model}/{version}" for version in self.prunable(model, before, keep)]
         for name, file in entry_last(release):
-            self.upload(model, f"{version}/{name}", file)
+            self.files.put_file(str(file), str(self.root / model / str(version) / name))
         if not release.versioned:
             self.write(model, f"{version}/{MARKER[0]}", MARKER[1])
         for name, file in release.shared.items():
             if name != CONFIG:
-                self.upload(model, name, file)
+                self.files.put_file(str(file), str(self.root / model / name))
         deployed = {"files": release.hashes(), "shared": release.shared_hashes()}
         self.write(model, DEPLOYED, json.dumps(deployed, indent=2) + "\n")
         if before.config is not None:
@@ -128,7 +122,6 @@ class ObjectStore:
         return [version for version in standing.versions[: 1 - keep] if version not in named]
 
     def read(self, model: str, name: str) -> str | None:
-        """The text of an object; None when there is none."""
         found = self.read_bytes(model, name)
         return None if found is None else found.decode("utf-8")
 
@@ -140,10 +133,6 @@ class ObjectStore:
             return None
         return found
 
-    def upload(self, model: str, name: str, file: Path) -> None:
-        """Write one object, whole, from a file of any size."""
-        self.files.put_file(str(file), str(self.root / model / name))
-
     def remove(self, name: str) -> None:
         """Remove an object, or all below a name; none there is as good."""
         self.files.invalidate_cache()
@@ -151,7 +140,6 @@ class ObjectStore:
             self.files.rm(str(self.root / name), recursive=True)
 
     def write(self, model: str, name: str, text: str) -> None:
-        """Write one object, whole."""
         self.files.pipe_file(str(self.root / model / name), text.encode("utf-8"))
 
 

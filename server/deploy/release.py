@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +34,6 @@ class Release:
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
         return self.shared[CONFIG].parent
 
     @property
@@ -42,11 +43,11 @@ class Release:
 
     def hashes(self) -> dict[str, str]:
         """Relative name -> SHA-256 of the version's files."""
-        return {name: sha256_of(file) for name, file in self.versioned.items()}
+        return hashes_of(self.versioned)
 
     def shared_hashes(self) -> dict[str, str]:
         """Relative name -> SHA-256 of the shared files that are compared by their bytes."""
-        return {name: sha256_of(file) for name, file in self.shared.items() if name not in NOT_COMPARED}
+        return hashes_of(self.shared, but=NOT_COMPARED)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,21 @@ class Standing:
     hashes: Mapping[str, str] = field(default_factory=dict)
     shared_hashes: Mapping[str, str] = field(default_factory=dict)
     steps: str | None = None
+
+
+class Store(AbstractContextManager["Store", None]):
+    """A model repository into which models are put; whoever reads it never sees half a model."""
+
+    @abstractmethod
+    def standing(self, model: str) -> Standing:
+        """What the target holds of a model."""
+
+    @abstractmethod
+    def publish(self, release: Release, version: int, keep: int, undo: list[Undo]) -> None:
+        """Show the model's new version; versions beyond the newest `keep` go.
+
+        Each step adds to `undo` what takes it back.
+        """
 
 
 def releases_of(repository: Path) -> list[Release]:
@@ -78,25 +94,30 @@ def releases_of(repository: Path) -> list[Release]:
 
 def release_from_folder(folder: Path) -> Release:
     """The newest version of a model folder. Raises UserError."""
-    versions = versions_among(each.name for each in folder.iterdir() if each.is_dir())
-    if not (folder / CONFIG).is_file():
+    versions, versioned, shared = files_of(folder)
+    if CONFIG not in shared:
         raise UserError(f"{str(folder)!r} has no {CONFIG}, so it is no model that can be deployed")
     if not versions:
         raise UserError(f"{str(folder)!r} has no version folder, such as 1/")
-    newest = folder / str(versions[-1])
-    older = {str(version) for version in versions}
-    files = files_below(folder)
-    return Release(
-        folder.name,
-        versions[-1],
+    return Release(folder.name, versions[-1], versioned, shared)
+
+
+def files_of(folder: Path) -> tuple[tuple[int, ...], dict[str, Path], dict[str, Path]]:
+    """Of a model's folder: its versions, and by relative name the files of the newest and those that all share."""
+    versions = versions_among(each.name for each in folder.iterdir() if each.is_dir())
+    names = {str(version) for version in versions}
+    newest = folder / (str(versions[-1]) if versions else "none")
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and not LEFT_OUT.intersection(file.parts))
+    return (
+        versions,
         {str(file.relative_to(newest)): file for file in files if newest in file.parents},
-        {str(file.relative_to(folder)): file for file in files if file.relative_to(folder).parts[0] not in older},
+        {str(file.relative_to(folder)): file for file in files if file.relative_to(folder).parts[0] not in names},
     )
 
 
-def files_below(folder: Path) -> list[Path]:
-    """The files that belong to a model, sorted: no Python caches, no notes of a deployment."""
-    return sorted(file for file in folder.rglob("*") if file.is_file() and not LEFT_OUT.intersection(file.parts))
+def hashes_of(files: Mapping[str, Path], but: Collection[str] = ()) -> dict[str, str]:
+    """Relative name -> SHA-256, without the names `but`."""
+    return {name: sha256_of(file) for name, file in files.items() if name not in but}
 
 
 def versions_among(names: Iterable[str]) -> tuple[int, ...]:
@@ -149,11 +170,9 @@ def check_config(name: str, old: ModelConfig, new: ModelConfig) -> None:
 
 
 def tensor(spec: object) -> tuple[str, int, tuple[int, ...]]:
-    """What must stay of a tensor."""
     return spec.name, spec.data_type, tuple(spec.dims)  # type: ignore[attr-defined]
 
 
 def serves_several(config: ModelConfig) -> bool:
-    """Whether a model may serve more than its newest version."""
     policy = config.version_policy
     return policy.HasField("all") or policy.latest.num_versions > 1 or len(policy.specific.versions) > 1

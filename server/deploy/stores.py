@@ -13,8 +13,8 @@ from typing import Any
 from tbgen.export.errors import UserError, require
 from tbgen.server.deploy.folder_store import FolderStore
 from tbgen.server.deploy.object_store import ObjectStore
+from tbgen.server.deploy.release import Store
 
-Store = FolderStore | ObjectStore
 PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs")}  # scheme -> (package, extra)
 
 # What goes wrong between here and a bucket: each scheme's own errors, and what gives credentials.

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 
 from tbgen.export.errors import UserError
 from tbgen.generator.repository import refuse_empty_repository
@@ -74,7 +73,6 @@ class EmbeddedServer:
 
     @property
     def log_file(self) -> Path:
-        """Where the server's output goes."""
         return self.log or (self.folder or Path()) / "tritonserver.log"
 
     @property
@@ -93,16 +91,13 @@ class EmbeddedServer:
         return f"http://{self.url('metrics')}/metrics"
 
     def url(self, name: str) -> str:
-        """host:port of one of the ports."""
         return f"{self.host}:{self.ports[name]}"
 
     def __enter__(self) -> EmbeddedServer:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self, *, on_wait: Callable[[float], None] | None = None, seconds: float = LOAD_SECONDS) -> None:
@@ -137,7 +132,6 @@ class EmbeddedServer:
             os.close(lock)
 
     def arguments(self, folder: Path, caches: Path) -> list[str]:
-        """What tritonserver is called with."""
         address = socket.gethostbyname(self.host)  # given a name, its HTTP port would listen on 255.255.255.255
         return [
             f"--model-repository={ascii_path(self.repository.resolve(), folder / 'models')}",
@@ -175,7 +169,6 @@ class EmbeddedServer:
             time.sleep(0.05)
 
     def running(self) -> bool:
-        """Whether the server's process is alive."""
         return self.process is not None and not self.process.ended()
 
     def ready(self) -> bool:
@@ -191,7 +184,6 @@ class EmbeddedServer:
         return server_log.explanation(text.replace(str((self.folder or Path()) / "models"), str(self.repository)))
 
     def log_lines(self) -> list[str]:
-        """The lines of the server's log so far."""
         if not self.log_file.is_file():
             return []
         return self.log_file.read_text(encoding="utf-8", errors="backslashreplace").splitlines()

@@ -48,14 +48,12 @@ class Draft:
 
     @property
     def engine(self) -> Engine | None:
-        """The row of the engine, where tbgen wrote the models."""
         record = read_record(self.repository / self.front.part.model)
         return ENGINES.get(record["settings"]["engine"]) if record else None
 
     @property
     def models(self) -> list[str]:
-        """The front model and those behind it."""
-        return [part.model for part in (self.front.part, *self.front.steps, *(self.front.callees or ()))]
+        return [part.model for part in self.front.parts]
 
     def path(self, model: str, name: str) -> Path | None:
         """Where a model's config.pbtxt or steps.json is; None when it has none."""
@@ -65,14 +63,15 @@ class Draft:
         return file if file.exists() else None
 
     def texts(self, name: str) -> dict[str, str]:
-        """The named file of each model that has it."""
         paths = {model: self.path(model, name) for model in self.models}
         return {model: path.read_text(encoding="utf-8") for model, path in paths.items() if path}
 
     def engines(self) -> list[ModelConfig]:
-        """The configurations of the engines."""
-        parts = (self.front.part, *self.front.steps, *(self.front.callees or ()))
-        return [self.configs[part.model] for part in parts if part.role == "engine" and part.model in self.configs]
+        return [
+            self.configs[part.model]
+            for part in self.front.parts
+            if part.role == "engine" and part.model in self.configs
+        ]
 
     def python_models(self) -> list[ModelConfig]:
         """The configurations of the models that run steps."""
@@ -111,33 +110,18 @@ class Knob:
     turn: Callable[[Draft, Any], None]
 
 
-def instances_and_threads(draft: Draft) -> tuple[int, int] | None:
-    """Instances of the engine on CPUs, and threads of each; 0 threads: as many as there are cores."""
-    engines = [config for config in draft.engines() if runs_on_cpu(config)]
-    if not engines:
-        return None
-    threads = engines[0].parameters[THREADS].string_value if THREADS in engines[0].parameters else "0"
-    return engines[0].instance_group[0].count, int(threads)
-
-
-def local_instances_and_threads(draft: Draft) -> tuple[int, int] | None:
-    """Instances of a model that runs its ONNX file itself, and threads of each; 0 threads: as many as cores."""
-    config, settings = first_python_model(draft), draft.step_settings("file")
-    if config is None or not settings or len(config.instance_group) != 1:
-        return None
-    return config.instance_group[0].count, settings[0].get("threads", 0)
-
-
-def turn_local_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
-    turn_python_instances(draft, value[0])
-    for settings in draft.step_settings("file"):
-        settings["threads"] = value[1]
-
-
 def runs_on_cpu(config: ModelConfig) -> bool:
     """Whether an engine is ONNX Runtime on the CPU, as far as its configuration says."""
     groups = config.instance_group
     return config.backend == "onnxruntime" and len(groups) == 1 and groups[0].kind != groups[0].KIND_GPU
+
+
+def instances_and_threads(draft: Draft) -> tuple[int, int] | None:
+    """Instances of the engine on CPUs, and threads of each; 0 threads: as many as there are cores."""
+    for config in filter(runs_on_cpu, draft.engines()):
+        threads = config.parameters[THREADS].string_value if THREADS in config.parameters else "0"
+        return config.instance_group[0].count, int(threads)
+    return None
 
 
 def turn_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
@@ -146,69 +130,77 @@ def turn_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
         config.parameters[THREADS].string_value = str(value[1])
 
 
+def local_instances_and_threads(draft: Draft) -> tuple[int, int] | None:
+    """Instances of a model that runs its ONNX file itself, and threads of each; 0 threads: as many as cores."""
+    count, settings = first_count(draft), draft.step_settings("file")
+    return (count, settings[0].get("threads", 0)) if count is not None and settings else None
+
+
+def turn_local_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
+    turn_first_count(draft, value[0])
+    for settings in draft.step_settings("file"):
+        settings["threads"] = value[1]
+
+
 def splits_of(cores: int) -> list[tuple[int, int]]:
     """Cores shared out among instances: (1, 8), (2, 4), (4, 2), (8, 1) for 8."""
     return [(count, cores // count) for count in range(1, cores + 1) if cores % count == 0]
 
 
+def first_count(draft: Draft) -> int | None:
+    """Instances of the model that a request meets first: the BLS, or the tokenizer of an ensemble."""
+    groups = [config.instance_group for config in draft.python_models()[:1]]
+    return groups[0][0].count if groups and len(groups[0]) == 1 else None
+
+
+def turn_first_count(draft: Draft, value: int) -> None:
+    draft.python_models()[0].instance_group[0].count = value
+
+
 def python_instances(draft: Draft) -> int | None:
-    """Instances of the first model: the BLS, or the tokenizer of an ensemble."""
-    config = first_python_model(draft)
-    if config is None or len(config.instance_group) != 1 or draft.step_settings("file"):
-        return None
-    return config.instance_group[0].count
+    """As `first_count`, of a model without an engine in its process."""
+    return None if draft.step_settings("file") else first_count(draft)
 
 
-def first_python_model(draft: Draft) -> ModelConfig | None:
-    """The model that a request meets first."""
-    return next(iter(draft.python_models()), None)
-
-
-def turn_python_instances(draft: Draft, value: int) -> None:
-    config = first_python_model(draft)
-    if config is not None:
-        config.instance_group[0].count = value
+def first_batcher(draft: Draft) -> ModelDynamicBatching | None:
+    """The dynamic batcher of the model that a request meets first."""
+    configs = draft.python_models()[:1]
+    return configs[0].dynamic_batching if configs and configs[0].HasField("dynamic_batching") else None
 
 
 def queue_delay(draft: Draft) -> int | None:
     """Microseconds that the first model waits for more requests."""
-    config = first_python_model(draft)
-    if config is None or not config.HasField("dynamic_batching"):
-        return None
-    return config.dynamic_batching.max_queue_delay_microseconds
+    batcher = first_batcher(draft)
+    return None if batcher is None else batcher.max_queue_delay_microseconds
 
 
 def turn_queue_delay(draft: Draft, value: int) -> None:
-    config = first_python_model(draft)
-    if config is not None:
-        config.dynamic_batching.max_queue_delay_microseconds = value
+    draft.python_models()[0].dynamic_batching.max_queue_delay_microseconds = value
 
 
 def preferred_batch(draft: Draft) -> int | None:
     """How many requests the first model takes at once when there are as many; 0: all that wait."""
-    config = first_python_model(draft)
-    if config is None or not config.HasField("dynamic_batching"):
-        return None
-    return next(iter(config.dynamic_batching.preferred_batch_size), 0)
+    batcher = first_batcher(draft)
+    return None if batcher is None else next(iter(batcher.preferred_batch_size), 0)
 
 
 def turn_preferred_batch(draft: Draft, value: int) -> None:
-    config = first_python_model(draft)
-    if config is not None:
-        config.dynamic_batching.preferred_batch_size[:] = [value] if value else []
+    draft.python_models()[0].dynamic_batching.preferred_batch_size[:] = [value] if value else []
 
 
-def call_setting(key: str, default: int) -> tuple[Callable[[Draft], Any], Callable[[Draft, Any], None]]:
-    """How to read and set one setting of the BLS call, which may be left at its default."""
-
-    def now(draft: Draft) -> int | None:
-        return next((settings.get(key, default) for settings in draft.step_settings("model")), None)
+def call_knob(about: str, key: str, default: int, values: Sequence[int]) -> Knob:
+    """One setting of the BLS call, which may be left at its default."""
 
     def turn(draft: Draft, value: int) -> None:
         for settings in draft.step_settings("model"):
             settings[key] = value
 
-    return now, turn
+    return Knob(
+        about,
+        lambda draft: next((settings.get(key, default) for settings in draft.step_settings("model")), None),
+        lambda _: values,
+        turn,
+    )
 
 
 def multiple(draft: Draft) -> int | None:
@@ -252,9 +244,6 @@ def turn_policy(draft: Draft, value: str) -> None:
             config.dynamic_batching.CopyFrom(ModelDynamicBatching())
 
 
-PARALLEL, TURN_PARALLEL = call_setting("parallel_calls", 2)
-MOST_TOKENS, TURN_MOST_TOKENS = call_setting("max_tokens", 512)
-
 KNOBS = {
     "engine instances x threads": Knob(
         "instance_group.count and intra_op_thread_count of the engine",
@@ -272,10 +261,10 @@ KNOBS = {
         "instance_group.count of the model that requests meet first",
         python_instances,
         lambda _: (1, 2, 3),
-        turn_python_instances,
+        turn_first_count,
     ),
-    "parallel calls": Knob("engine calls in flight of a BLS", PARALLEL, lambda _: (1, 2, 4), TURN_PARALLEL),
-    "tokens a call": Knob("most tokens of a call of a BLS", MOST_TOKENS, lambda _: CALL_TOKENS, TURN_MOST_TOKENS),
+    "parallel calls": call_knob("engine calls in flight of a BLS", "parallel_calls", 2, (1, 2, 4)),
+    "tokens a call": call_knob("most tokens of a call of a BLS", "max_tokens", 512, CALL_TOKENS),
     "rows a call": Knob("max_batch_size of the engine of a BLS", engine_rows, lambda _: ENGINE_ROWS, turn_engine_rows),
     "padding": Knob(
         "each request to its own length, or a batch to one length that the engine merges",

@@ -67,7 +67,6 @@ class LiveStage:
 
 
 def names_of(repository: Path) -> list[str]:
-    """The models of a repository."""
     return sorted(folder.name for folder in repository.iterdir() if (folder / "config.pbtxt").exists())
 
 

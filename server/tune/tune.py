@@ -95,15 +95,12 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Subject:
-    """The model that is tuned, and what it must answer."""
-
     draft: Draft
     asked: Asked
     plan: TunePlan
 
     @property
     def model(self) -> str:
-        """The front model's name."""
         return self.draft.front.part.model
 
 
@@ -149,7 +146,6 @@ class Clock:
         return (time.monotonic() - self.began) / self.seconds
 
     def say(self, text: str) -> None:
-        """Tell what runs now."""
         self.on_progress(text, min(1.0, self.share))
 
 
@@ -214,7 +210,6 @@ def tried(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> T
 
 
 def measured(subject: Subject, front: Front, connection: Connection, settings: Settings, clock: Clock) -> Trial:
-    """The rates of what is being served."""
     plan, asked, address = subject.plan, subject.asked, connection.address
     rates = []
     for load in plan.loads:
@@ -240,12 +235,10 @@ def prove(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> l
 
 
 def medians(trials: Sequence[Trial]) -> list[float]:
-    """The median rate at each load."""
     return [statistics.median(rates) for rates in zip(*(trial.rates for trial in trials if trial.rates), strict=True)]
 
 
 def words(settings: Settings) -> str:
-    """Settings as a person reads them."""
     return ", ".join(f"{name} {shown(value)}" for name, value in settings.items()) or "as it is"
 
 

@@ -66,7 +66,6 @@ def reference_steps(repository: Path, front: str, engine_name: str, exported: Ex
 
 
 def ensemble_parts(config: str) -> list[str]:
-    """The models of an ensemble, in order."""
     return [step.model_name for step in config_from_text(config).ensemble_scheduling.step]
 
 
@@ -109,12 +108,10 @@ def items_of(inputs: Mapping[str, Any], texts: Iterable[str]) -> Tensors:
 
 
 def encoded(tensors: Tensors) -> Tensors:
-    """Arrays of str as arrays of UTF-8 bytes."""
     return {name: bytes_from_text(array) for name, array in tensors.items()}
 
 
 def decoded(answer: Mapping[str, np.ndarray], outputs: Mapping[str, Any]) -> Tensors:
-    """A server's answer with its text as str."""
     text = {name for name, (data_type, _) in outputs.items() if data_type == "TYPE_STRING"}
     return {name: text_from_bytes(name, answer[name]) if name in text else answer[name] for name in outputs}
 

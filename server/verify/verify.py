@@ -72,7 +72,6 @@ class Scaffold:
 
     @property
     def row(self) -> Engine:
-        """The row of its engine."""
         return ENGINES[self.settings["engine"]]
 
     @property
@@ -125,7 +124,6 @@ def engine_of(role: Role) -> str:
 
 
 def file_of_engine(home: WrittenModel) -> Path:
-    """The engine's file in the model that holds it."""
     return home.folder / "1" / ENGINES[home.settings["engine"]].file
 
 
@@ -285,6 +283,5 @@ def library_row(scaffold: Scaffold) -> Answers | None:
 
 
 def compared(road: str, parity: Parity, scaffold: Scaffold) -> Comparison:
-    """A comparison with the bounds of the engine's precision."""
     gate = scaffold.row.gate
     return Comparison(road, parity, gate.tolerance, gate.agreement)
