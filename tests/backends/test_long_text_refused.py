@@ -33,26 +33,26 @@ def test_a_text_of_too_many_windows_and_a_pair_without_room_are_refused(word_tok
 @pytest.mark.parametrize(
     ("task", "tensors", "sentence"),
     [
-        ("text-classification", {"input_text": column("a", LONG[1])}, "input_text of item 1: 101 tokens; the model"),
+        ("text-classification", {"input_text": column("a", LONG[1])}, "input_text of item 1: 74 tokens; the model"),
         (
             "embedding",
             {"input_text": column("a", LONG[1])},
-            "input_text of item 1: 101 tokens; the model takes at most 40",
+            "input_text of item 1: 74 tokens; the model takes at most 40",
         ),
         (
             "rerank",
             {"query": column("q", "q"), "texts": np.array([["a", "b"], ["a", LONG[1]]], object)},
-            "query and texts of item 1, entry 1: 103 tokens; the model takes at most 40",
+            "query and texts of item 1, entry 1: 76 tokens; the model takes at most 40",
         ),
         (
             "similarity",
             {"query": column("q", LONG[1]), "texts": np.array([["a"], ["b"]], object)},
-            "query of item 1: 101 tokens; the model takes at most 40",
+            "query of item 1: 74 tokens; the model takes at most 40",
         ),
         (
             "similarity",
             {"query": column("q", "q"), "texts": np.array([["a"], [LONG[1]]], object)},
-            "texts of item 1, entry 0: 101 tokens; the model takes at most 40",
+            "texts of item 1, entry 0: 74 tokens; the model takes at most 40",
         ),
         (
             "zero-shot-classification",
@@ -81,7 +81,7 @@ def test_question_answering_can_refuse_a_context_of_several_windows(
     fits = {"question": column("금리는?"), "context": column(SENTENCES[2])}
     usual = Served(tmp_path / "usual", "question-answering", pair.exported, long_text="windows").ask("bls", fits)
     assert served.ask("bls", fits)["answer_text"].tolist() == usual["answer_text"].tolist()
-    with pytest.raises(ValueError, match="context of item 0 has 99 tokens; at most 34 can be read"):
+    with pytest.raises(ValueError, match="context of item 0 has 72 tokens; at most 35 can be read"):
         served.ask("bls", fits | {"context": column(LONG[1])})
 
 
