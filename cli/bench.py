@@ -94,10 +94,10 @@ def measured(names: tuple[str, ...], options: dict[str, Any]) -> Report:
     """The report on a running server, on the embedded one if no other is named. Raises UserError."""
     from tbgen.server.bench.point import Timing
     from tbgen.server.bench.sweep import Plan, bench
-    from tbgen.server.bench.texts import corpus_asked
+    from tbgen.server.bench.texts import corpus_from_file
     from tbgen.server.client.address import Address
 
-    corpus = corpus_asked(options["text"])
+    corpus = corpus_from_file(options["text"])
     addresses, metrics = addresses_from_urls(options["urls"]), options["metrics_url"]
     plan = Plan(
         loads_from_options(options, [address.protocol for address in addresses] or ["http"]),

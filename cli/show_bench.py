@@ -10,8 +10,7 @@ from rich.text import Text
 
 from tbgen.cli.show import output
 from tbgen.server.bench.point import Point
-from tbgen.server.bench.report import labels, milliseconds, padding_text, remarks, wrong, wrong_sentences
-from tbgen.server.bench.stages import NAMES, TITLE
+from tbgen.server.bench.report import labels, milliseconds, padding_text, remarks, stage_rows, wrong, wrong_sentences
 from tbgen.server.bench.sweep import Report
 
 COLOURS = {"good": "green", "note": "", "bad": "bold red"}
@@ -75,12 +74,10 @@ def rounds_text(point: Point) -> str:
 
 def stages(points: Sequence[Point]) -> Table:
     """Where the time of an average request goes."""
-    seen = [name for name in NAMES if any(point.split and name in point.split.stages for point in points)]
-    made = table_of_numbers(f"{TITLE}, in ms", *seen, "together")
-    for point in points:
-        found = point.split.stages if point.split else {}
-        together = sum(found.values()) if found else None
-        made.add_row(point.load.label, *(milliseconds(found.get(stage)) for stage in seen), milliseconds(together))
+    head, *rows = stage_rows(points)
+    made = table_of_numbers("Where the time of an average request goes, in ms", *head)
+    for point, row in zip(points, rows, strict=True):
+        made.add_row(point.load.label, *row)
     return made
 
 

@@ -48,7 +48,7 @@ def tune(name: str, repository: Path, url: str | None, text: TextFile | None, ye
     again by turns with the present one; what changes is shown, and written after a yes.
     """
     from tbgen.server.bench.point import Load, Timing
-    from tbgen.server.bench.texts import corpus_asked
+    from tbgen.server.bench.texts import corpus_from_file
     from tbgen.server.client.address import address_from_url
     from tbgen.server.tune.tune import TunePlan
     from tbgen.server.tune.tune import tune as search
@@ -57,7 +57,7 @@ def tune(name: str, repository: Path, url: str | None, text: TextFile | None, ye
     loads = [Load(address.protocol if address else "http", clients) for clients in options["concurrency"]]
     limits = {key: options[key] for key in ("minutes", "requests", "tolerance")}
     plan = TunePlan(loads, Timing(options["duration"], options["warmup"]), **limits)
-    corpus, stage = corpus_asked(text), stage_from(repository, address)
+    corpus, stage = corpus_from_file(text), stage_from(repository, address)
     with status_line(notes()) as tell:
         tuned = search(name, repository, stage, corpus, plan, tell)
     if not wanted("json"):

@@ -17,6 +17,7 @@ import numpy as np
 from tbgen.generator.steps.load import steps_from_folder
 from tbgen.server.bench.parts import Front, steps_file
 from tbgen.server.bench.texts import Inputs
+from tbgen.server.client.client import as_text
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def lengths_from_steps(steps: Sequence[Any], requests: Sequence[Inputs], *, bls:
 
 def tokens_of(steps: Sequence[Any], request: Inputs) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """What the tokenizer step is given for a request, and what it makes of it, trimmed as it is sent."""
-    tensors: dict[str, np.ndarray] = {name: decoded(array) for name, array in request.items()}
+    tensors: dict[str, np.ndarray] = {name: as_text(array) for name, array in request.items()}
     for step in steps[:-1]:
         tensors = tensors | step(**{name: tensors[name] for name in step.inputs})
     given = {name: tensors[name] for name in steps[-1].inputs}
@@ -120,8 +121,3 @@ def untruncated_lengths(step: Any, given: dict[str, np.ndarray]) -> np.ndarray:
 def bucket(buckets: Sequence[int], length: int) -> int:
     """The smallest bucket that holds `length` tokens."""
     return next((size for size in buckets if size >= length), length)
-
-
-def decoded(array: np.ndarray) -> np.ndarray:
-    texts = [value.decode("utf-8") for value in array.ravel()]
-    return np.array(texts, dtype=object).reshape(array.shape)

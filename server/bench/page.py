@@ -10,8 +10,8 @@ from tbgen.export.errors import require
 from tbgen.server.bench.padding import Lengths
 from tbgen.server.bench.plots import STYLE, length_plot, rate_plot, series_from_points, stage_plot
 from tbgen.server.bench.point import Point
-from tbgen.server.bench.report import labels, milliseconds, padding_text, remarks, wrong, wrong_sentences
-from tbgen.server.bench.stages import ABOUT, NAMES, TITLE
+from tbgen.server.bench.report import labels, milliseconds, padding_text, remarks, stage_rows, wrong, wrong_sentences
+from tbgen.server.bench.stages import ABOUT, TITLE
 from tbgen.server.bench.sweep import Report
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -31,7 +31,7 @@ def page_from_report(report: Report) -> str:
     jinja = require("jinja2", extra="report")
     names, series = labels(report.points), series_from_points(report.points)
     models = list(dict.fromkeys(point.model for point in report.points))
-    seen = [stage for stage in NAMES if any(point.split and stage in point.split.stages for point in report.points)]
+    stages = stage_rows(report.points)
     template = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         TEMPLATE.read_text(encoding="utf-8")
     )
@@ -44,10 +44,10 @@ def page_from_report(report: Report) -> str:
         series=series,
         lengths=[(title, drawn(partial(length_plot, lengths))) for title, lengths in different_lengths(report)],
         stages=drawn(partial(stage_plot, report.points, names)),
-        about={stage: ABOUT[stage] for stage in seen},
+        about={stage: ABOUT[stage] for stage in stages[0][:-1]},
         tables=[
             ("Rates and latencies", rate_rows(report.points, names)),
-            (f"{TITLE}, in ms", stage_rows(report.points, names)),
+            (f"{TITLE}, in ms", [[name, *row] for name, row in zip(["load", *names], stages, strict=True)]),
             *(
                 (f"{model}: texts an execution, share of the time busy", model_rows(report.points, names, model))
                 for model in models
@@ -120,16 +120,6 @@ def rate_rows(points: Sequence[Point], names: Sequence[str]) -> Rows:
             for name, point in zip(names, points, strict=True)
         ),
     ]
-
-
-def stage_rows(points: Sequence[Point], names: Sequence[str]) -> Rows:
-    seen = [stage for stage in NAMES if any(point.split and stage in point.split.stages for point in points)]
-    rows = [["load", *seen, "together"]]
-    for name, point in zip(names, points, strict=True):
-        found = point.split.stages if point.split else {}
-        cells = [milliseconds(found.get(stage)) for stage in seen]
-        rows.append([name, *cells, milliseconds(sum(found.values()) if found else None)])
-    return rows
 
 
 def model_rows(points: Sequence[Point], names: Sequence[str], model: str) -> Rows:

@@ -183,27 +183,17 @@ def run(connection: Connection, group: Workers, timing: Timing, metrics: str | N
 
     watch(start + timing.warmup)
     before, told = snapshot(connection), step_metrics(metrics)
-    began, cpu, used = time.monotonic(), cpu_times(), generator_seconds(group)
+    began, cpu, used = time.monotonic(), cpu_times(), [process_seconds(), *group.cpu_seconds()]
     watch(start + length)
     after, told = snapshot(connection), step_metrics(metrics) - told
     seconds, machine = time.monotonic() - began, cpu_times() - cpu
-    generator = [now - then for now, then in zip(generator_seconds(group), used, strict=True)]
+    generator = [now - then for now, then in zip([process_seconds(), *group.cpu_seconds()], used, strict=True)]
     watch(start + length + timing.timeout + 5)
     if len(group.tallies) < len(group.started):
         raise UserError("a load process did not end in time")
-    use = CpuUse(
-        cores(),
-        sum(generator) / seconds,
-        max(generator[1:]) / seconds,
-        machine.busy / seconds,
-        machine.stolen / seconds,
-    )
+    used_cores = (sum(generator), max(generator[1:]), machine.busy, machine.stolen)
+    use = CpuUse(cores(), *(each / seconds for each in used_cores))
     return Seen(list(group.tallies.values()), between(before, after), told, use, seconds)
-
-
-def generator_seconds(group: Workers) -> list[float]:
-    """CPU time so far of this process and of each worker."""
-    return [process_seconds(), *group.cpu_seconds()]
 
 
 def point_from_seen(connection: Connection, target: Target, load: Load, timing: Timing, seen: Seen) -> Point:
@@ -228,7 +218,7 @@ def point_from_seen(connection: Connection, target: Target, load: Load, timing: 
         changed=added(tally.changed for tally in seen.tallies),
         split=split(front, seen.moved, client_ms, seen.told) if len(latency) else None,
         models=model_loads(front, seen.moved, seen.seconds),
-        padding=told_padding(target.model, seen.told) or padding(target.lengths, index[counted], len(target.requests)),
+        padding=padding(target, seen.told, index[counted]),
         cpu=seen.cpu,
         foreign=foreign(served, int(in_time.sum()) + sum(tally.wrong for tally in seen.tallies), load),
     )
@@ -236,11 +226,9 @@ def point_from_seen(connection: Connection, target: Target, load: Load, timing: 
 
 def columns(tallies: Sequence[Tally]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Intended, sent and answered times and the request's index, of all workers' right answers."""
-    joined = [
-        np.concatenate([np.array(getattr(tally, name)) for tally in tallies])
-        for name in ("intended", "sent", "answered", "index")
-    ]
-    return joined[0], joined[1], joined[2], joined[3].astype(np.int64)
+    names = ("intended", "sent", "answered", "index")
+    intended, sent, answered, index = (np.concatenate([getattr(tally, name) for tally in tallies]) for name in names)
+    return intended, sent, answered, index.astype(np.int64)
 
 
 def quantiles(milliseconds: np.ndarray) -> dict[str, float]:
@@ -265,17 +253,18 @@ def added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(total.most_common()) | others
 
 
-def told_padding(model: str, told: StepMetrics) -> Padding | None:
-    """The padding of what a BLS sent to its engine, as it counted it; None when it did not."""
-    real, padded = (told.counts.get((model, name), 0.0) for name in ("tokens", "padded_tokens"))
-    return Padding(padded / real - 1, exact=True) if real else None
+def padding(target: Target, told: StepMetrics, index: np.ndarray) -> Padding | None:
+    """As a BLS counted what it sent to its engine, else of the requests that were answered; None without a tokenizer.
 
-
-def padding(lengths: Lengths | None, index: np.ndarray, requests: int) -> Padding | None:
-    """The padding of the requests that were answered; None without the tokenizer."""
-    if lengths is None or not len(index):
+    index: which request each answer is to.
+    """
+    real, padded = (told.counts.get((target.model, name), 0.0) for name in ("tokens", "padded_tokens"))
+    if real:
+        return Padding(padded / real - 1, exact=True)
+    if target.lengths is None or not len(index):
         return None
-    return Padding(lengths.waste(np.bincount(index, minlength=requests)), lengths.exact)
+    sent = np.bincount(index, minlength=len(target.requests))
+    return Padding(target.lengths.waste(sent), target.lengths.exact)
 
 
 def foreign(served: int, answered: int, load: Load) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from tbgen.server.bench.padding import Lengths
 from tbgen.server.bench.point import Point
+from tbgen.server.bench.stages import NAMES
 from tbgen.server.bench.sweep import ModelTexts, Report
 
 BINS = 30  # most bars of a length histogram
@@ -80,17 +82,10 @@ def json_from_point(point: Point) -> dict[str, Any]:
 def histogram(lengths: Sequence[int] | np.ndarray) -> tuple[int, list[int]]:
     """The width of a bar and the number of texts in each: 1 to width, width + 1 to 2 x width, ..."""
     longest = int(np.max(lengths, initial=1))
-    width = next(size for size in nice_widths() if longest <= size * BINS)
+    # 1, 2, 4, 8, ...: so that the edges of buckets of 8 fall between bars.
+    width = next(size for size in (2**power for power in itertools.count()) if longest <= size * BINS)
     counts = np.bincount((np.maximum(np.asarray(lengths), 1) - 1) // width)
     return width, counts.tolist()
-
-
-def nice_widths() -> Iterator[int]:
-    """1, 2, 4, 8, ...: so that the edges of buckets of 8 fall between bars."""
-    width = 1
-    while True:
-        yield width
-        width *= 2
 
 
 def remarks(report: Report) -> list[tuple[str, str]]:
@@ -197,6 +192,17 @@ def labels(points: Sequence[Point]) -> list[str]:
         )
         for point in points
     ]
+
+
+def stage_rows(points: Sequence[Point]) -> list[list[str]]:
+    """The stages that were seen and all together, then a row of milliseconds for each point."""
+    seen = [stage for stage in NAMES if any(point.split and stage in point.split.stages for point in points)]
+    rows = [[*seen, "together"]]
+    for point in points:
+        found = point.split.stages if point.split else {}
+        together = sum(found.values()) if found else None
+        rows.append([*(milliseconds(found.get(stage)) for stage in seen), milliseconds(together)])
+    return rows
 
 
 def wrong(point: Point) -> int:

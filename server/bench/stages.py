@@ -147,20 +147,13 @@ def shares(part: Part, total: ModelStatistics, calls: ModelStatistics) -> tuple[
 
 def model_loads(front: Front, moved: Snapshot, seconds: float) -> list[ModelLoad]:
     """How each model behind the front, and the front, was used in `seconds`."""
-    return [model_load(part, moved.get(part.model, ModelStatistics()), seconds) for part in front.parts]
-
-
-def model_load(part: Part, found: ModelStatistics, seconds: float) -> ModelLoad:
-    busy = found.batch_ns / 1e9 / seconds / part.instances if part.instances else None
-    return ModelLoad(
-        part.model,
-        part.role,
-        found.requests,
-        found.executions,
-        found.rows,
-        found.rows / found.executions if found.executions else 0.0,
-        part.instances,
-        busy,
-        found.failed,
-        found.cache_hits,
-    )
+    counted = [(part, moved.get(part.model, ModelStatistics())) for part in front.parts]
+    return [
+        ModelLoad(
+            **{name: getattr(part, name) for name in ("model", "role", "instances")},
+            **{name: getattr(found, name) for name in ("requests", "executions", "rows", "failed", "cache_hits")},
+            average_batch=found.rows / found.executions if found.executions else 0.0,
+            busy=found.batch_ns / 1e9 / seconds / part.instances if part.instances else None,
+        )
+        for part, found in counted
+    ]

@@ -38,17 +38,9 @@ class TextInput:
     shape: tuple[int, ...]
 
 
-def own_corpus() -> Corpus:
-    return corpus_from_file(TextFile(OWN_CORPUS))
-
-
-def corpus_asked(file: TextFile | None) -> Corpus:
-    """The corpus of a file, the bundled one without. Raises UserError."""
-    return corpus_from_file(file) if file else own_corpus()
-
-
-def corpus_from_file(file: TextFile) -> Corpus:
-    """The rows of a file whose text holds something, by column. Raises UserError."""
+def corpus_from_file(file: TextFile | None = None) -> Corpus:
+    """The rows of a file whose text holds something, by column; by default the bundled one's. Raises UserError."""
+    file = file or TextFile(OWN_CORPUS)
     rows = [(file.text_of(row, number), row) for number, row in enumerate(file.rows(), 1)]
     full = [(text, row if isinstance(row, dict) else {}) for text, row in rows if text.strip()]
     if not full:
@@ -85,19 +77,15 @@ def requests_from_corpus(
     item: what is known of an item (`said_of_folder`): a text takes a drawn one in its {}; a list without any stays.
     """
     generator = random.Random(SEED)
-    said = {each.name: (item or {}).get(each.name, (item or {}).get(MAIN)) for each in inputs}
-    columns = {
-        each.name: repeated(said[each.name], each.shape[0], count)
-        if is_fixed(said[each.name]) and len(each.shape) == 2 and each.name not in corpus.columns
-        else drawn(corpus, each, count, generator, said[each.name])
-        for each in inputs
-    }
+    columns = {}
+    for each in inputs:
+        said = (item or {}).get(each.name, (item or {}).get(MAIN))
+        same = isinstance(said, list) and not any(ANY in str(text) for text in said)  # in each item, such as labels
+        if same and len(each.shape) == 2 and each.name not in corpus.columns:
+            columns[each.name] = repeated(said, each.shape[0], count)
+        else:
+            columns[each.name] = drawn(corpus, each, count, generator, said)
     return [{name: column[index] for name, column in columns.items()} for index in range(count)]
-
-
-def is_fixed(said: Any) -> bool:
-    """Whether an input is the same list in each item, such as one of labels."""
-    return isinstance(said, list) and not any(ANY in str(text) for text in said)
 
 
 def repeated(texts: Sequence[str], items: int, count: int) -> np.ndarray:

@@ -120,11 +120,16 @@ def answers(connection: Models, model: TextModel, texts: Iterable[str]) -> Itera
 
 def column(array: np.ndarray, model: TextModel, name: str) -> list[Any]:
     """The values of one output, one a text, as plain Python values; bytes as text."""
-    values = array if model.batching else array[np.newaxis]
-    if values.dtype == np.object_:
-        text = [value.decode("utf-8", errors="backslashreplace") for value in values.ravel()]
-        values = np.array(text, dtype=object).reshape(values.shape)
+    values = as_text(array if model.batching else array[np.newaxis])
     return [row.item() if name in model.scalars else row.tolist() for row in values]
+
+
+def as_text(array: np.ndarray) -> np.ndarray:
+    """The array, of str where it is of UTF-8 bytes."""
+    if array.dtype != np.object_:
+        return array
+    texts = [value.decode("utf-8", errors="backslashreplace") for value in array.ravel()]
+    return np.array(texts, dtype=object).reshape(array.shape)
 
 
 def utf8(text: str) -> bytes:

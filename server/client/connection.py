@@ -61,15 +61,18 @@ class Connection:
 
     def states(self) -> dict[str, str]:
         """All models that the server knows: name -> "READY", or its state and the reason. Raises UserError."""
-        with self.failures("tells nothing of its models"):
-            index = self.client.get_model_repository_index(**self.as_json())
-        rows = index.get("models", []) if isinstance(index, dict) else index
         states: dict[str, str] = {}
-        for row in rows:
+        for row in self.index():
             state = row.get("state") or "not loaded"
             if states.get(row["name"]) != "READY":
                 states[row["name"]] = state if state == "READY" else f"{state} {row.get('reason', '')}".strip()
         return states
+
+    def index(self) -> list[Json]:
+        """All versions of models that the server knows: name, version, state, reason. Raises UserError."""
+        with self.failures("tells nothing of its models"):
+            index = self.client.get_model_repository_index(**self.as_json())
+        return index.get("models", []) if isinstance(index, dict) else index
 
     def fronts(self, name: str) -> list[str]:
         """Names that front models of a name can have: a server does not tell what its models are for."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.data_types import NUMPY
-from tbgen.server.client.client import utf8
+from tbgen.server.client.client import as_text, utf8
 
 Json = dict[str, Any]
 
@@ -51,13 +51,6 @@ def item_from_tensors(config: Json, tensors: Mapping[str, np.ndarray]) -> Json:
         if spec["name"] in tensors:
             array = tensors[spec["name"]]
             single = [int(size) for size in spec["dims"]] == [1]
-            answer[spec["name"]] = plain(array[0] if batching else array, single=single)
+            values = as_text(array[0] if batching else array)
+            answer[spec["name"]] = values.item() if single else values.tolist()
     return answer
-
-
-def plain(array: np.ndarray, *, single: bool) -> Any:
-    """An array as plain values, bytes as text."""
-    if array.dtype == np.object_:
-        texts = [value.decode("utf-8", errors="backslashreplace") for value in array.ravel()]
-        array = np.array(texts, dtype=object).reshape(array.shape)
-    return array.item() if single else array.tolist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from tbgen.export.errors import UserError
 from tbgen.server.client.connection import UNREACHABLE, Connection
@@ -79,12 +78,9 @@ class Live:
 
     def index(self) -> list[tuple[str, int, str, str]]:
         """All versions that the server knows: model, version, state, reason."""
-        with self.connection.failures("tells nothing of its models"):
-            index: Any = self.connection.client.get_model_repository_index(**self.connection.as_json())
-        rows = index.get("models", []) if isinstance(index, dict) else index
         return [
             (row["name"], int(row["version"]), row.get("state", ""), row.get("reason", ""))
-            for row in rows
+            for row in self.connection.index()
             if row.get("version")
         ]
 

@@ -153,7 +153,7 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
 
     Raises UserError for another checkpoint than theirs, as far as that can be told.
     """
-    ready = ready_file(scaffold)
+    ready = next((name for name in scaffold.exported.made.source if Path(name).suffix in READY), None)
     if named.get("source") is None and ready:
         if scaffold.exported.made.tensorrt:
             raise UserError(
@@ -170,15 +170,12 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
         return reference_from_onnx(scaffold, source)
     task = exported_as(task) or scaffold.exported.task
     checkpoint = source.checkpoint(task=task, labels=scaffold.exported.labels or None)
-    if not ready:
-        check_source(checkpoint, scaffold)
+    if not ready and checkpoint.source != dict(scaffold.exported.made.source):
+        raise UserError(
+            f"{checkpoint.folder} is not the checkpoint that {scaffold.engine} was made from; name that with --source"
+        )
     library = Library(checkpoint, max_length=scaffold.exported.max_length)
     return Reference(library.run(), library)
-
-
-def ready_file(scaffold: Scaffold) -> str | None:
-    """The name of the ready engine file that models were made of; None for those of a checkpoint."""
-    return next((name for name in scaffold.exported.made.source if Path(name).suffix in READY), None)
 
 
 def reference_from_onnx(scaffold: Scaffold, source: Source) -> Reference:
@@ -194,14 +191,6 @@ def reference_from_onnx(scaffold: Scaffold, source: Source) -> Reference:
         )
         run = onnx_run(taken.model)
     return Reference(lambda tensors: run({name: tensors[name].astype(i.dtype) for name, i in taken.inputs.items()}))
-
-
-def check_source(checkpoint: Checkpoint, scaffold: Scaffold) -> None:
-    """Raise UserError when the checkpoint is not the one that the models were made from."""
-    if checkpoint.source != dict(scaffold.exported.made.source):
-        raise UserError(
-            f"{checkpoint.folder} is not the checkpoint that {scaffold.engine} was made from; name that with --source"
-        )
 
 
 def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference) -> Comparison:

@@ -17,7 +17,7 @@ from tbgen.server.bench.page import page_from_report
 from tbgen.server.bench.point import Load, Timing
 from tbgen.server.bench.report import json_from_report
 from tbgen.server.bench.sweep import Plan, Report, bench
-from tbgen.server.bench.texts import Corpus, own_corpus
+from tbgen.server.bench.texts import Corpus, corpus_from_file
 from tbgen.server.client.address import Address
 from tbgen.server.embedded.server import EmbeddedServer
 from tests.serving import serving
@@ -65,7 +65,7 @@ def addresses(server: EmbeddedServer) -> list[Address]:
 def report(kcbert_server: EmbeddedServer) -> Report:
     plan = Plan(LOADS, QUICK, requests=32)
     repository, metrics = kcbert_server.repository, kcbert_server.metrics_url
-    return bench(FRONTS, addresses(kcbert_server), own_corpus(), plan, repository=repository, metrics=metrics)
+    return bench(FRONTS, addresses(kcbert_server), corpus_from_file(), plan, repository=repository, metrics=metrics)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_lengths_and_padding_are_the_tokenizers(report: Report, kcbert_server: E
     lengths = report.texts[0].lengths
     assert lengths is not None
     file = Tokenizer.from_file(str(kcbert_server.repository / "kcbert_tokenizer" / "1" / "tokenizer.json"))
-    drawn = {len(file.encode(text)) for text in own_corpus().texts}
+    drawn = {len(file.encode(text)) for text in corpus_from_file().texts}
     assert set(lengths.tokens.tolist()) <= drawn
     assert lengths.truncated == 0
     assert lengths.padded.tolist() == lengths.tokens.tolist()
@@ -166,7 +166,7 @@ def test_without_the_repository_padding_is_unknown_and_callees_are_those_that_mo
     kcbert_server: EmbeddedServer,
 ) -> None:
     plan = Plan([Load("grpc", 2)], QUICK, requests=8, batch=3)
-    (point,) = bench(["kcbert_onnx_bls"], [Address(kcbert_server.grpc_url, "grpc")], own_corpus(), plan).points
+    (point,) = bench(["kcbert_onnx_bls"], [Address(kcbert_server.grpc_url, "grpc")], corpus_from_file(), plan).points
     assert point.padding is None
     assert [part.model for part in point.models] == ["kcbert_onnx_bls", "kcbert_onnx"]
     assert point.texts_per_s * QUICK.seconds == pytest.approx(point.answers * 3)

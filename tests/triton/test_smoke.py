@@ -17,7 +17,7 @@ from tbgen.generator.compare.example import said_of_folder
 from tbgen.generator.models.graph import graphs_of
 from tbgen.generator.repository import RECORD
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.server.bench.texts import own_corpus, requests_from_corpus, text_inputs
+from tbgen.server.bench.texts import corpus_from_file, requests_from_corpus, text_inputs
 from tbgen.server.client.connection import Connection
 from tbgen.server.client.smoke import smoke
 from tbgen.server.embedded.server import EmbeddedServer
@@ -128,7 +128,7 @@ def test_a_benchmark_draws_items_that_can_be_answered(repository: Path, server: 
     model = f"{task}_onnx_bls"
     with Connection(server.grpc_url) as connection:
         inputs = text_inputs(connection.config(model), 2)
-        requests = requests_from_corpus(own_corpus(), inputs, 4, said_of_folder(repository / model))
+        requests = requests_from_corpus(corpus_from_file(), inputs, 4, said_of_folder(repository / model))
         for request in requests:
             assert connection.infer(model, request)
     assert len({request["input_text"].tobytes() for request in requests}) == 4

@@ -12,7 +12,6 @@ from tbgen.server.bench.texts import (
     Corpus,
     TextInput,
     corpus_from_file,
-    own_corpus,
     requests_from_corpus,
     text_inputs,
 )
@@ -25,7 +24,7 @@ def written(folder: Path, name: str, content: bytes | str) -> Path:
 
 
 def test_the_bundled_corpus_is_korean() -> None:
-    assert len(own_corpus().texts) > 900
+    assert len(corpus_from_file().texts) > 900
 
 
 def test_lines_are_texts_and_empty_ones_are_not(tmp_path: Path) -> None:
