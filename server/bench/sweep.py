@@ -85,7 +85,7 @@ class Report:
 class Prepared:
     front: Front
     asked: Asked
-    lengths: Lengths | None
+    lengths: Lengths | None = None
 
     @property
     def model(self) -> str:
@@ -126,10 +126,8 @@ def bench(
             for model in models
             for address in addresses
         }
-        # Every point once a round, so that a slow minute of the machine does not hit one point alone.
         pairs = [(targets[model.model, load.protocol], load) for model in models for load in plan.loads]
-        rounds = [[measured(connection, *pair, plan, steps) for pair in pairs] for _ in range(plan.rounds)]
-        points = [merged(same) for same in zip(*rounds, strict=True)]
+        points = measure_rounds(connection, pairs, plan, steps)
         with connection.failures("tells nothing of itself"):
             triton = str(connection.client.get_server_metadata(**connection.as_json()).get("version", "unknown"))
     return Report(
@@ -159,6 +157,7 @@ class Steps:
 def prepare(
     connection: Connection, model: str, corpus: Corpus, plan: Plan, repository: Path | None, steps: Steps
 ) -> Prepared:
+    """Draw the model's requests, and ask each alone."""
     inputs = text_inputs(connection.config(model), plan.batch)
     said = said_of_folder(repository / model) if repository else {}
     requests = requests_from_corpus(corpus, inputs, plan.requests, said)
@@ -168,8 +167,15 @@ def prepare(
     return Prepared(front, asked, lengths_from_repository(repository, front, asked.requests))
 
 
-def measured(connection: Connection, target: Target, load: Load, plan: Plan, steps: Steps) -> Point:
+def measure_rounds(
+    connection: Connection, pairs: Sequence[tuple[Target, Load]], plan: Plan, steps: Steps
+) -> list[Point]:
+    """Every point once a round, so that a slow minute of the machine does not hit one point alone."""
+    rounds = [[measured(connection, *pair, plan, steps) for pair in pairs] for _ in range(plan.rounds)]
+    return [merged(same) for same in zip(*rounds, strict=True)]
 
+
+def measured(connection: Connection, target: Target, load: Load, plan: Plan, steps: Steps) -> Point:
     def show(share: float, answered: int, wrong: int) -> None:
         gone = f", {wrong} WRONG" if wrong else ""
         steps.show(f"{target.model} {load.protocol} {load.label}: {answered} answered{gone}", share)
@@ -181,6 +187,7 @@ def measured(connection: Connection, target: Target, load: Load, plan: Plan, ste
 
 
 def target(model: Prepared, address: Address, metrics: str | None, plan: Plan) -> Target:
+    """A prepared model at one address of its server."""
     build = REQUESTS[address.protocol]
     return Target(
         model=model.model,

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tbgen.export.errors import UserError
-from tbgen.generator.compare.example import said_of_folder
-from tbgen.server.bench.answers import Asked, ask_alone
+from tbgen.server.bench.answers import Asked
 from tbgen.server.bench.machine import cores
 from tbgen.server.bench.parts import Front, front_from_server
-from tbgen.server.bench.point import Load, Target, Timing, measure
-from tbgen.server.bench.texts import Corpus, requests_from_corpus, text_inputs
-from tbgen.server.bench.wire import REQUESTS
+from tbgen.server.bench.point import Load, Timing, measure
+from tbgen.server.bench.sweep import Plan, Prepared, Steps, prepare, target
+from tbgen.server.bench.texts import Corpus
 from tbgen.server.client.address import Address
 from tbgen.server.client.client import front_model
 from tbgen.server.client.connection import Connection
@@ -35,7 +34,7 @@ OnProgress = Callable[[str, float], None]  # what runs now, share of the time li
 
 
 class Stage(Protocol):
-    """Where settings are tried, see tune_stages."""
+    """Where settings are tried, see stages.py."""
 
     def serving(self, edits: Edits, models: Sequence[str]) -> AbstractContextManager[Address]:
         """Serve the models as edited; gives the server's address."""
@@ -43,18 +42,16 @@ class Stage(Protocol):
 
 
 @dataclass(frozen=True)
-class TunePlan:
-    """How settings are compared.
+class TunePlan(Plan):
+    """How settings are compared: each load counts the same.
 
-    loads: each counts the same.
     minutes: for the search; the proof of the result comes after.
     """
 
     loads: Sequence[Load] = (Load("http", 1), Load("http", 16))
     timing: Timing = field(default_factory=lambda: Timing(3.0, 1.0))
-    minutes: float = 10.0
     requests: int = 128
-    tolerance: float = 1e-3
+    minutes: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -156,12 +153,9 @@ def baseline(
     clock.say("the repository as it is")
     with stage.serving({}, []) as address, Connection(address) as connection:
         model = front_model(connection, name)
-        front = front_from_server(connection, model, repository)
-        inputs, said = text_inputs(connection.config(model), 1), said_of_folder(repository / model)
-        requests = requests_from_corpus(corpus, inputs, plan.requests, said)
-        asked = ask_alone(connection, model, requests, lambda text, _: clock.say(text))
-        subject = Subject(Draft(repository, front, cores()), asked, plan)
-        return subject, measured(subject, front, connection, {}, clock)
+        found = prepare(connection, model, corpus, plan, repository, Steps(1, lambda text, _: clock.say(text)))
+        subject = Subject(Draft(repository, found.front, cores()), found.asked, plan)
+        return subject, measured(subject, found.front, connection, {}, clock)
 
 
 def search(subject: Subject, stage: Stage, first: Trial, clock: Clock) -> tuple[list[Trial], Trial]:
@@ -210,14 +204,12 @@ def tried(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> T
 
 
 def measured(subject: Subject, front: Front, connection: Connection, settings: Settings, clock: Clock) -> Trial:
-    plan, asked, address = subject.plan, subject.asked, connection.address
-    rates = []
+    plan, rates = subject.plan, []
+    made = target(Prepared(front, subject.asked), connection.address, None, plan)
     for load in plan.loads:
-        requests = [REQUESTS[load.protocol](subject.model, request, address.place) for request in asked.requests]
-        target = Target(subject.model, address, front, 1, requests, asked.expected, plan.tolerance, lengths=None)
         point = measure(
             connection,
-            target,
+            made,
             load,
             plan.timing,
             1,
