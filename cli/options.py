@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tbgen.cli.repository import ModelRepository
-from tbgen.server.client.address import FORMS
+from tbgen.generator.addresses import FORMS
 
 if TYPE_CHECKING:
     from tbgen.generator.texts import TextFile

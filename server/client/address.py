@@ -7,10 +7,10 @@ import socket
 from dataclasses import dataclass
 
 from tbgen.export.errors import UserError
+from tbgen.generator.addresses import FORMS
 
 SCHEMES = {"grpc": ("grpc", False), "grpcs": ("grpc", True), "http": ("http", False), "https": ("http", True)}
 DEFAULT = "grpc://localhost:8001"
-FORMS = "grpc://HOST:PORT, http://HOST:PORT, HOST:PORT or PORT"
 PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
 QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: triton\r\nConnection: close\r\n\r\n"
 SECONDS = 3.0  # to wait for what a port says of itself
