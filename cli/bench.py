@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.options import (
-    FILE,
+    FILE_PATH,
     POSITIVE,
     SECONDS,
     json_option,
@@ -70,7 +70,7 @@ class Numbers(click.ParamType):
 @click.option("--workers", type=POSITIVE, help="Load processes. Default: one for every 4 cores, over gRPC every 2.")
 @json_option
 @quiet_option
-@click.option("--html", type=FILE, help="Write the report as one self-contained page.")
+@click.option("--html", type=FILE_PATH, help="Write the report as one self-contained page.")
 def bench(names: tuple[str, ...], html: Path | None, **options: Any) -> None:
     """Each text is asked alone first; every answer under load must equal that one. NAME is a front model, or the name
     given to scaffold. Without --url the embedded Triton is started on the repository; with one of gRPC and one of HTTP

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.options import json_option, quiet_option, repository_argument, url_option
-from tbgen.cli.show import notes, output, print_json, say_answered, wanted
+from tbgen.cli.show import has_flag, notes, output, print_json, say_answered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,32 +67,32 @@ def copy(
 
     from tbgen.server.client.connection import Connection
     from tbgen.server.deploy.deploy import deploy as carry_out
-    from tbgen.server.deploy.deploy import planned, served_from_elsewhere
+    from tbgen.server.deploy.deploy import deployment_plan, served_from_elsewhere
     from tbgen.server.deploy.live import Live
-    from tbgen.server.deploy.stores import failures, store_from
+    from tbgen.server.deploy.stores import bucket_errors, store_from
 
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # what it logs, warnings and tracebacks, is raised too
     asked: list[str] = []
     with ExitStack() as stack:
-        stack.enter_context(failures(target))
+        stack.enter_context(bucket_errors(target))
         live = None
         if not no_server:
             connection = stack.enter_context(Connection(url, seconds=timeout))
             live = Live(connection, seconds=timeout, notice=min(timeout, poll_secs))
         store = store_from(target)
         stack.enter_context(store)
-        changes = planned(repository, store, live)
+        changes = deployment_plan(repository, store, live)
         plan = [plan_row(change) for change in changes]
-        if not wanted("json"):
+        if not has_flag("json"):
             output().print(plan_table(plan))
         elsewhere = ", ".join(served_from_elsewhere(changes, live) if live else ())
         if elsewhere:
             said = f"The server serves {elsewhere}, which {target} does not hold: is {target} what it reads?"
             notes().print(said, style="yellow")
         if not dry_run:
-            tell = (lambda _: None) if wanted("quiet") else notes().print
+            tell = (lambda _: None) if has_flag("quiet") else notes().print
             asked = carry_out(changes, store, live, keep=keep, on_progress=tell)
-    if wanted("json"):
+    if has_flag("json"):
         print_json({"models": plan, "dry_run": dry_run, "asked": asked})
     elif live and not dry_run:
         say_answered(asked)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.options import json_option, quiet_option, repository_option
-from tbgen.cli.show import notes, output, print_difference, print_json, status_line, wanted
+from tbgen.cli.show import has_flag, notes, output, print_difference, print_json, status_line
 
 if TYPE_CHECKING:
     from tbgen.generator.scaffold import Request
     from tbgen.generator.update import FileChange, Update
 
-    Asked = list[tuple[Request, tuple[str, ...] | None]]
+    RequestedModels = list[tuple[Request, tuple[str, ...] | None]]
 
 # What each state of a file means to a person: (colour, words).
 WORDS = {
@@ -62,17 +62,17 @@ def diff(exit_code: bool, **asked: Any) -> None:
 
     records, changed = [], False
     for update in updates(**asked):
-        records.append(record_of(update))
+        records.append(update_record(update))
         changed |= any(change.state not in ("same", *KEPT) for change in update.changes)
-        if not wanted("json"):
+        if not has_flag("json"):
             print_update(update)
-    if wanted("json"):
+    if has_flag("json"):
         print_json(records)
     if exit_code and changed:
         raise click.exceptions.Exit(1)
 
 
-def record_of(update: Update) -> dict[str, Any]:
+def update_record(update: Update) -> dict[str, Any]:
     """An update as plain values."""
     return {
         "models": update.models,
@@ -88,16 +88,16 @@ def record_of(update: Update) -> dict[str, Any]:
 
 def updates(name: str | None, source: Path | None, recipe: Path | None, repository: Path | None) -> Iterator[Update]:
     """The models of NAME written anew, one request after the other; each is gone when the next is asked for."""
-    from tbgen.generator.recipe import FILE, NO_NAME, recipe_from_file
+    from tbgen.generator.recipe import NO_NAME, RECIPE_FILE, recipe_from_file
     from tbgen.generator.role import written_models
-    from tbgen.generator.update import regenerated, requests_from_records
+    from tbgen.generator.update import requests_from_records, update_of_request
 
-    file = recipe or (Path(FILE) if Path(FILE).is_file() else None)
+    file = recipe or (Path(RECIPE_FILE) if Path(RECIPE_FILE).is_file() else None)
     found = recipe_from_file(file) if file else None
     by_recipe = found is not None and name in (None, found.name) and source is None
     if found and by_recipe:
         where = repository or found.repository
-        requests: Asked = [(request, None) for request in found.requests]
+        requests: RequestedModels = [(request, None) for request in found.requests]
     elif name is None:
         raise click.UsageError(NO_NAME)
     else:
@@ -107,7 +107,7 @@ def updates(name: str | None, source: Path | None, recipe: Path | None, reposito
     for request, models in requests:
         with ExitStack() as stack:
             with status_line(notes()) as tell:
-                update = stack.enter_context(regenerated(request, where, models=models, on_progress=tell))
+                update = stack.enter_context(update_of_request(request, where, models=models, on_progress=tell))
             spoken_for |= {*update.models}
             yield update
     if by_recipe:

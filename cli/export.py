@@ -109,7 +109,7 @@ def rows_of(exported: Exported) -> list[tuple[str, str]]:
     """What was written, as rows of a name and a value."""
     from rich.filesize import decimal
 
-    from tbgen.export.parity.agreement import in_words
+    from tbgen.export.parity.agreement import agreement_text
 
     made, parity = exported.made, exported.parity
     tensors = {**exported.inputs, **exported.outputs}
@@ -121,7 +121,7 @@ def rows_of(exported: Exported) -> list[tuple[str, str]]:
                 f"(tolerance {parity['tolerance']:.0e}), "
                 f"{parity['flips']} of {parity['decisions']} decisions differ",
             ),
-            *([("answers", in_words(parity["answers"]))] if parity.get("answers") else []),
+            *([("answers", agreement_text(parity["answers"]))] if parity.get("answers") else []),
         ]
         if parity
         else [("not compared", "with PyTorch: it is a ready file; scaffold it, then: tbgen verify --source CHECKPOINT")]

@@ -81,7 +81,7 @@ def onnx_export(source: Source, precision: str, means: dict[str, Any]) -> Iterat
     from tbgen.export.exported import exported_from_folder
     from tbgen.export.onnx.export import onnx_from_checkpoint
     from tbgen.export.ready.onnx_file import export_from_onnx
-    from tbgen.export.tensorrt.plan import tensorrt as package
+    from tbgen.export.tensorrt.plan import tensorrt_package as package
     from tbgen.export.tensorrt.versions import traits_of
 
     kind, place = source.kind, Path(source.place)

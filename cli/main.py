@@ -98,9 +98,9 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:
-            from tbgen.cli.old_spellings import said_of
+            from tbgen.cli.old_spellings import new_spelling
 
-            if said := said_of(error):
+            if said := new_spelling(error):
                 raise click.UsageError(said, error.ctx) from error
             raise
         except KeyboardInterrupt as error:

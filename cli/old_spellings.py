@@ -7,7 +7,7 @@ import click
 HTTP = "--http is gone: write --url http://HOST:PORT"
 BOTH = "--protocol is gone: write --url grpc://HOST:PORT, and for both also --url http://HOST:PORT"
 ARGUMENT = "the repository is an argument of `tbgen {0}`: write tbgen {0} REPOSITORY"
-SAID = {
+NEW_SPELLINGS = {
     **{(command, "--http"): HTTP for command in ("infer", "check", "deploy copy")},
     ("bench", "--protocol"): BOTH,
     ("scaffold", "-o"): "-o is gone: write -r, as in every command",
@@ -19,10 +19,10 @@ SAID = {
 }
 
 
-def said_of(error: click.NoSuchOption) -> str | None:
+def new_spelling(error: click.NoSuchOption) -> str | None:
     """What to write instead; None where nobody knows."""
     names, context = list[str](), error.ctx
     while context and context.parent:
         names.insert(0, context.info_name or "")
         context = context.parent
-    return SAID.get((" ".join(names), error.option_name))
+    return NEW_SPELLINGS.get((" ".join(names), error.option_name))

@@ -18,7 +18,7 @@ FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
 
 OWN_SENTENCES = "sentences of tbgen's own, to compare on"
 REPOSITORY = "model_repository"
-FILE = click.Path(path_type=Path, dir_okay=False)
+FILE_PATH = click.Path(path_type=Path, dir_okay=False)
 SECONDS = click.FloatRange(min=0, min_open=True)
 POSITIVE = click.IntRange(min=1)
 
@@ -27,7 +27,7 @@ repository_argument = click.argument("repository", type=ModelRepository(file_oka
 
 
 def remembered(context: click.Context, parameter: click.Parameter, value: bool | str | None) -> None:
-    """Keep a value where `tbgen.cli.show.wanted` looks for it."""
+    """Keep a value where `tbgen.cli.show.has_flag` looks for it."""
     context.meta[f"tbgen.{parameter.name}"] = value
 
 

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from tbgen.cli.options import json_option, quiet_option, repository_option
 from tbgen.cli.request import StepWords, request_options
-from tbgen.cli.show import notes, output, print_json, repository_tree, status_line, wanted
+from tbgen.cli.show import has_flag, notes, output, print_json, repository_tree, status_line
 from tbgen.generator.request import Request
 
 if TYPE_CHECKING:
@@ -70,29 +70,29 @@ def scaffold(
             written = write(request, target, force=force, comparing=comparing, on_progress=tell)
         records.append(record_of(written))
         note_proof(written)
-        if not wanted("json"):
+        if not has_flag("json"):
             print_roads(written, request)
         if request.steps == "backend":
             notes().print(BACKEND_NOTE, style="yellow")
         if request.cache:
             notes().print(CACHE_NOTE, style="yellow")
-    if wanted("json"):
+    if has_flag("json"):
         print_json(records)
 
 
 def recipe_asked(name: str | None, file: Path | None) -> Recipe | None:
     """The recipe that stands for NAME and the options; None where these are given."""
-    from tbgen.generator.recipe import FILE, NO_NAME, recipe_from_file
+    from tbgen.generator.recipe import NO_NAME, RECIPE_FILE, recipe_from_file
 
     if file is None and name is not None:
         return None
-    if file is None and not Path(FILE).is_file():
+    if file is None and not Path(RECIPE_FILE).is_file():
         raise click.UsageError(NO_NAME)
     context = click.get_current_context()
     given = [each for each in context.params if context.get_parameter_source(each) is ParameterSource.COMMANDLINE]
     if others := sorted({*given} - {"repository", "recipe", "force", "comparing"}):
         raise click.UsageError(f"{', '.join(others)}: the recipe says that; leave it out here, or change the recipe")
-    return recipe_from_file(file or Path(FILE))
+    return recipe_from_file(file or Path(RECIPE_FILE))
 
 
 def note_preset(request: Request) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.options import json_option, quiet_option, repository_argument
-from tbgen.cli.show import notes, output, report, say, say_answered, status_line, wanted
+from tbgen.cli.show import has_flag, notes, output, report, say, say_answered, status_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -177,11 +177,11 @@ def model_table(models: list[ServedModel]) -> Table:
 def wait(server: EmbeddedServer, verbose: bool) -> None:
     """Return when the server ends, with what its log says about it. Raises UserError."""
     from tbgen.export.errors import UserError
-    from tbgen.server.embedded.log import shown
+    from tbgen.server.embedded.log import lines_to_show
 
     with server.log_file.open(encoding="utf-8", errors="backslashreplace") as log:
         while server.running():
-            for line in shown(log) if verbose else ():
+            for line in lines_to_show(log) if verbose else ():
                 say(line.rstrip("\n"), note=True)
             time.sleep(0.2)
     raise UserError(f"Triton ended by itself: {server.explanation()}")
@@ -193,7 +193,7 @@ def stopping(server: EmbeddedServer) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if not wanted("quiet"):
+        if not has_flag("quiet"):
             notes().print("Stopping Triton")
     finally:
         server.stop()

@@ -21,7 +21,7 @@ DIFFERENCE = {"+": "green", "-": "red", "@": "cyan"}  # colours by the first let
 Tell = Callable[..., None]  # what runs now, and the share of everything that is done, None where nobody knows
 
 
-def wanted(flag: str) -> bool:
+def has_flag(flag: str) -> bool:
     """Whether the command that runs was given --json or --quiet."""
     context = click.get_current_context(silent=True)
     return bool(context and context.meta.get(f"tbgen.{flag}"))
@@ -53,7 +53,7 @@ def print_json(value: Any) -> None:
 
 def report(value: Any, draw: Callable[[], object]) -> None:
     """A value for programs with --json; else what people see of it."""
-    if wanted("json"):
+    if has_flag("json"):
         print_json(value)
     else:
         draw()
@@ -61,7 +61,7 @@ def report(value: Any, draw: Callable[[], object]) -> None:
 
 def print_answers(rows: Iterable[dict[str, Any]]) -> None:
     """Answers as one table; with --json as objects, each on a line as soon as it is there."""
-    if wanted("json"):
+    if has_flag("json"):
         for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))
     elif found := list(rows):
@@ -77,14 +77,14 @@ def table_of_answers(rows: Sequence[dict[str, Any]]) -> Table:
     names = single if len(single) > 1 else list(rows[0])
     table = Table(*names)
     for row in rows:
-        table.add_row(*(Text(cell(row[name])) for name in names))
+        table.add_row(*(Text(cell_text(row[name])) for name in names))
     return table
 
 
-def cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A value as a table shows it: numbers with four digits, the first values of a long list."""
     if isinstance(value, list):
-        return ", ".join([*map(cell, value[:CELLS]), *(["…"] if len(value) > CELLS else [])])
+        return ", ".join([*map(cell_text, value[:CELLS]), *(["…"] if len(value) > CELLS else [])])
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
@@ -120,8 +120,8 @@ def status_line(console: Console) -> Iterator[Tell]:
             seen.add(subject)
             console.print(subject if share is None else f"{share:4.0%} {subject}", markup=False)
 
-    if wanted("quiet") or not console.is_terminal:
-        yield (lambda *_: None) if wanted("quiet") else print_new
+    if has_flag("quiet") or not console.is_terminal:
+        yield (lambda *_: None) if has_flag("quiet") else print_new
         return
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bars:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tbgen.cli.options import json_option
-from tbgen.cli.show import output, print_json, say, wanted
+from tbgen.cli.show import has_flag, output, print_json, say
 
 
 @click.group()
@@ -27,7 +27,7 @@ def new(step_name: str, kind: str) -> None:
 
     file, test = new_step(step_name, kind, Path())
     place = f"{file}:{next(iter(classes_of(file)))}"
-    if wanted("json"):
+    if has_flag("json"):
         print_json({"step": place, "written": [file, test]})
         return
     say(f"{file}\n{test}\n")
@@ -43,7 +43,7 @@ def list_steps() -> None:
     from tbgen.generator.steps.catalogue import steps_here
 
     found = steps_here(Path())
-    if wanted("json"):
+    if has_flag("json"):
         print_json([{"step": row.place, "from": row.origin, "about": row.about} for row in found])
         return
     table = Table("step", "from", "what it does", box=None)
@@ -63,12 +63,12 @@ def test(place: str, settings: tuple[str, ...]) -> None:
     from rich.table import Table
 
     from tbgen.generator.steps.plugins import extra_imports, step_from_option
-    from tbgen.generator.steps.trial import tried
+    from tbgen.generator.steps.trial import try_step
 
     chosen = step_from_option(shlex.join([place, *settings]))
-    trial = tried(chosen)
+    trial = try_step(chosen)
     imports = extra_imports(Path(chosen.file))
-    if wanted("json"):
+    if has_flag("json"):
         sides = {
             side: {name: array[:2].tolist() for name, array in tensors.items()}
             for side, tensors in (("takes", trial.given), ("gives", trial.answer))

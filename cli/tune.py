@@ -18,13 +18,13 @@ from tbgen.cli.options import (
     text_options,
     url_option,
 )
-from tbgen.cli.show import notes, output, print_difference, print_json, status_line, wanted
+from tbgen.cli.show import has_flag, notes, output, print_difference, print_json, status_line
 
 if TYPE_CHECKING:
     from tbgen.generator.texts import TextFile
     from tbgen.server.client.address import Address
     from tbgen.server.tune.stages import Edits, EmbeddedStage, LiveStage
-    from tbgen.server.tune.tune import Tuned
+    from tbgen.server.tune.tune import TuneResult
 
 
 @click.command()
@@ -60,13 +60,13 @@ def tune(name: str, repository: Path, url: str | None, text: TextFile | None, ye
     corpus, stage = corpus_from_file(text), stage_from(repository, address)
     with status_line(notes()) as tell:
         tuned = search(name, repository, stage, corpus, plan, tell)
-    if not wanted("json"):
+    if not has_flag("json"):
         print_trials(tuned)
         print_difference(differences(repository, tuned.edits))
-    writes = bool(tuned.edits) and (yes or (not wanted("json") and click.confirm(f"Write this into {repository}?")))
+    writes = bool(tuned.edits) and (yes or (not has_flag("json") and click.confirm(f"Write this into {repository}?")))
     if writes:
         finish(repository, tuned, address)
-    if wanted("json"):
+    if has_flag("json"):
         print_json(record_of(tuned) | {"written": writes})
     elif writes:
         output().print(f"Written into {repository}: {', '.join(map(str, tuned.edits))}")
@@ -81,7 +81,7 @@ def stage_from(repository: Path, address: Address | None) -> EmbeddedStage | Liv
     return LiveStage(repository, address) if address else EmbeddedStage(repository)
 
 
-def record_of(tuned: Tuned) -> dict[str, Any]:
+def record_of(tuned: TuneResult) -> dict[str, Any]:
     """The outcome as plain values."""
     return {
         "model": tuned.model,
@@ -97,12 +97,12 @@ def record_of(tuned: Tuned) -> dict[str, Any]:
     }
 
 
-def print_trials(tuned: Tuned) -> None:
+def print_trials(tuned: TuneResult) -> None:
     """What was tried, best first, and what it won."""
     from rich.text import Text
 
     from tbgen.cli.show_bench import table_of_numbers
-    from tbgen.server.tune.tune import words
+    from tbgen.server.tune.tune import settings_text
 
     out = output()
     table = table_of_numbers(
@@ -114,7 +114,7 @@ def print_trials(tuned: Tuned) -> None:
     table.columns[0].no_wrap = False
     for trial in sorted(tuned.trials, key=lambda trial: -trial.score):
         cells = [f"{rate:,.1f}" for rate in (*trial.rates, trial.score)] if trial.rates else []
-        table.add_row(Text(f"{words(trial.settings)}{': ' if trial.refused else ''}{trial.refused}"), *cells)
+        table.add_row(Text(f"{settings_text(trial.settings)}{': ' if trial.refused else ''}{trial.refused}"), *cells)
     out.print(table)
     if not tuned.edits:
         out.print("Nothing won by 3 % or more in the end: the repository stays as it is.")
@@ -127,7 +127,7 @@ def print_trials(tuned: Tuned) -> None:
     out.print(
         f"Won: {tuned.gain:.2f} times as fast ({low:.2f} to {high:.2f} in {len(tuned.gains)} rounds)", style="bold"
     )
-    out.print(f"{'; '.join(rates)} with {words(tuned.settings)}")
+    out.print(f"{'; '.join(rates)} with {settings_text(tuned.settings)}")
 
 
 def differences(repository: Path, edits: Edits) -> list[str]:
@@ -146,10 +146,10 @@ def differences(repository: Path, edits: Edits) -> list[str]:
     ]
 
 
-def finish(repository: Path, tuned: Tuned, address: Address | None) -> None:
+def finish(repository: Path, tuned: TuneResult, address: Address | None) -> None:
     """Write the edits; a running server is asked to load them."""
-    from tbgen.server.tune.stages import LiveStage, write
+    from tbgen.server.tune.stages import LiveStage, write_edits
 
-    write(repository, tuned.edits)
+    write_edits(repository, tuned.edits)
     if address:
         LiveStage(repository, address).load(sorted({file.parts[0] for file in tuned.edits}))

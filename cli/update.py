@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from tbgen.cli.diff import name_options, print_update, record_of, updates
-from tbgen.cli.show import print_json, say, wanted
+from tbgen.cli.diff import name_options, print_update, update_record, updates
+from tbgen.cli.show import has_flag, print_json, say
 
 
 @click.command()
@@ -19,11 +19,11 @@ def update(force: bool, **asked: Any) -> None:
 
     records = []
     for written in updates(**asked):
-        if not wanted("json"):
+        if not has_flag("json"):
             print_update(written, force=force)
         models = apply(written, force=force)
-        records.append({**record_of(written), "written": [written.repository / model for model in models]})
-        for model in () if wanted("json") else models:
+        records.append({**update_record(written), "written": [written.repository / model for model in models]})
+        for model in () if has_flag("json") else models:
             say(f"Written: {written.repository / model}")
-    if wanted("json"):
+    if has_flag("json"):
         print_json(records)

@@ -12,14 +12,14 @@ import click
 
 from tbgen.cli.options import json_option, quiet_option, repository_option, text_options, url_option
 from tbgen.cli.request import request_options, source_options
-from tbgen.cli.show import Tell, notes, output, print_json, say, status_line, wanted
+from tbgen.cli.show import Tell, has_flag, notes, output, print_json, say, status_line
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from tbgen.generator.texts import TextFile
     from tbgen.server.client.address import Address
-    from tbgen.server.verify.verify import Comparison
+    from tbgen.server.verify.verify import Verification
 
 
 @click.command()
@@ -49,7 +49,7 @@ def verify(
     from tbgen.server.client.address import address_from_url
 
     address = address_from_url(url) if url else None
-    found: list[Comparison] = []
+    found: list[Verification] = []
     advise: list[Callable[[], str]] = []
     try:
         with status_line(notes()) as tell:
@@ -68,17 +68,17 @@ def verify(
         raise click.exceptions.Exit(1)
 
 
-def print_comparisons(found: list[Comparison]) -> None:
+def print_comparisons(found: list[Verification]) -> None:
     """A table, and what answers it is about."""
-    from tbgen.export.parity.agreement import in_words
+    from tbgen.export.parity.agreement import agreement_text
 
-    if wanted("json"):
+    if has_flag("json"):
         print_json([{**asdict(row), "holds": row.holds} for row in found])
         return
     output().print(table_of(found))
     for row in found:
         if row.parity.answers:
-            say(f"{row.road}: {in_words(row.parity.answers)}")
+            say(f"{row.road}: {agreement_text(row.parity.answers)}")
 
 
 def compare(
@@ -90,7 +90,7 @@ def compare(
     address: Address | None,
     tell: Tell,
     advise: list[Callable[[], str]],
-) -> Iterator[Comparison]:
+) -> Iterator[Verification]:
     """The comparisons, as they come; where an engine file does not hold, `advise` gets what finds the reason."""
     from tbgen.export.parity.sentences import gate_texts
     from tbgen.generator.corpus import verification_texts
@@ -138,7 +138,7 @@ def served(repository: Path) -> Iterator[Address]:
         yield Address(server.grpc_url, "grpc")
 
 
-def table_of(rows: list[Comparison]) -> Table:
+def table_of(rows: list[Verification]) -> Table:
     """One row a road."""
     from rich import box
     from rich.table import Table

@@ -9,7 +9,7 @@ from typing import Any
 
 from tbgen.backends.plan import TensorSpec as TensorSpec
 from tbgen.export.errors import UserError
-from tbgen.export.files import RECORD
+from tbgen.export.files import EXPORT_RECORD
 from tbgen.export.layout import PACKED
 from tbgen.export.provenance import Provenance, provenance_from_record
 
@@ -66,10 +66,10 @@ def exported_from_folder(folder: Path) -> Exported:
 
     Raises UserError when there is none, or when the engine file is not the one recorded.
     """
-    path = folder / RECORD
+    path = folder / EXPORT_RECORD
     if not path.is_file():
         raise UserError(
-            f"no {RECORD} in {str(folder)!r}; it is written by: tbgen export onnx --source CHECKPOINT -o FOLDER"
+            f"no {EXPORT_RECORD} in {str(folder)!r}; it is written by: tbgen export onnx --source CHECKPOINT -o FOLDER"
         )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -81,12 +81,10 @@ def exported_from_folder(folder: Path) -> Exported:
         raise UserError(f"{str(path)!r} is damaged ({type(error).__name__}: {error}); export again") from error
     for file in (*exported.files, exported.tokenizer):
         if not file.is_file():
-            raise UserError(f"no {file.name} in {str(folder)!r}, though its {RECORD} names it; export again")
+            raise UserError(f"no {file.name} in {str(folder)!r}, though its {EXPORT_RECORD} names it; export again")
     found = sum(file.stat().st_size for file in exported.files)
     if found != size:
-        raise UserError(
-            f"{str(exported.model)!r} has {exported.model.stat().st_size} bytes, {RECORD} says {size}; export again"
-        )
+        raise UserError(f"{str(exported.model)!r} has {found} bytes, {EXPORT_RECORD} says {size}; export again")
     return exported
 
 

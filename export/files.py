@@ -16,7 +16,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.interrupt import interrupted_once
 
-RECORD = "export.json"  # in the folder of an export, what was done
+EXPORT_RECORD = "export.json"  # in the folder of an export, what was done
 LEAST_ROOM = 1 << 16  # bytes; a disk with less is full
 FULL: dict[int | None, str] = {
     errno.ENOSPC: "no space left on the disk",
@@ -34,7 +34,7 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
     """
     if target.exists() and not force:
         raise UserError(f"{str(target)!r} exists; choose another folder, or replace it with --force")
-    if target.exists() and not (target.is_dir() and ((target / RECORD).is_file() or not any(target.iterdir()))):
+    if target.exists() and not (target.is_dir() and ((target / EXPORT_RECORD).is_file() or not any(target.iterdir()))):
         raise UserError(f"{str(target)!r} is no export, so --force does not replace it; choose another folder")
     with interrupted_once(), beside(target) as scratch:
         new, old = Path(scratch, "new"), Path(scratch, "old")
@@ -83,7 +83,7 @@ def read_json(folder: Path, name: str, cure: str) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
         raise UserError(f"no {name} in {str(folder)!r}; {cure}")
-    value = parsed(path)
+    value = json_from_file(path)
     if not isinstance(value, dict):
         raise UserError(f"{str(path)!r} holds no JSON object")
     return value
@@ -99,7 +99,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def parsed(path: Path) -> Any:
+def json_from_file(path: Path) -> Any:
     """A file's JSON value. Raises UserError."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

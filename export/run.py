@@ -43,7 +43,7 @@ def onnx_watch(model: Path, *, optimize: bool = True) -> Watch:
     return run
 
 
-def remembering(run: Run, most: int = 1 << 28) -> Run:
+def cached_run(run: Run, most: int = 1 << 28) -> Run:
     """`run`, not run again on tensors that it was given before; `most` bytes of answers are kept."""
     answers: dict[bytes, Tensors] = {}
     held = 0

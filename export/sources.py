@@ -16,11 +16,11 @@ from tbgen.export.checkpoint.checkpoint import (
     checkpoint_of,
 )
 from tbgen.export.checkpoint.config import encoder_config, own_labels
-from tbgen.export.checkpoint.explanation import AS_NAMED, told_by_files
-from tbgen.export.checkpoint.lookalikes import FILES
+from tbgen.export.checkpoint.explanation import AS_NAMED, task_source
+from tbgen.export.checkpoint.lookalikes import FOREIGN_FILES
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import exported_from_folder
-from tbgen.export.files import RECORD, sha256
+from tbgen.export.files import EXPORT_RECORD, sha256
 from tbgen.export.ready.companions import companions_from_folder
 from tbgen.export.ready.onnx_file import read_graph, weight_files
 from tbgen.export.tasks.table import model_of, task_of_architecture
@@ -70,12 +70,12 @@ class Source:
     def kind(self) -> str:
         """A key of KINDS. Raises UserError for a file of another kind, and for options that do not go with it."""
         path = Path(self.place)
-        found = "export" if (path / RECORD).exists() else "checkpoint"
+        found = "export" if (path / EXPORT_RECORD).exists() else "checkpoint"
         if not path.is_dir():
             found = next((name for name, kind in KINDS.items() if path.suffix.lower() in kind.suffixes), found)
         if path.is_file() and not KINDS[found].suffixes:
             known = ", ".join(f"{kind.about} ({', '.join(kind.suffixes)})" for kind in KINDS.values() if kind.suffixes)
-            cure = FILES.get(path.suffix.lower())
+            cure = FOREIGN_FILES.get(path.suffix.lower())
             raise UserError(
                 f"{self.place!r} is neither a folder nor a file of a known kind: {known}"
                 + (f"; {cure}" if cure else "")
@@ -216,7 +216,7 @@ def checkpoint_from_state(
         )
     config = encoder_config(config_of_base(base or str(tokenizer)))
     own = architecture_of(config) if base is None else ""  # a base's head is another's
-    told_by = AS_NAMED if task else told_by_files(None) if own else "which a state dict does not tell and --task does"
+    told_by = AS_NAMED if task else task_source(None) if own else "which a state dict does not tell and --task does"
     task = task or task_of_architecture(own) or "text-classification"
     if model_of(task).width == "labels":
         count = label_count or len(labels or own_labels(config))

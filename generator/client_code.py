@@ -28,7 +28,7 @@ class ClientTemplate(Template):
 
 
 @dataclass(frozen=True)
-class Input:
+class ClientInput:
     """An input of one item: `made_of` is text, texts (a list of any length) or json (anything else)."""
 
     name: str
@@ -68,12 +68,12 @@ def client_code(config: ModelConfig, language: str, *, url: str = URL) -> str:
     return ClientTemplate((TEMPLATES / f"{language}.txt").read_text(encoding="utf-8")).substitute(values)
 
 
-def input_of(tensor: object) -> Input:
+def input_of(tensor: object) -> ClientInput:
     """What a client must know of an input."""
     dims: list[int] = list(tensor.dims)  # type: ignore[attr-defined]
     kind = kind_of(tensor)
     made_of = MADE_OF.get((kind, *dims), "json")
-    return Input(tensor.name, kind, made_of, len(dims))  # type: ignore[attr-defined]
+    return ClientInput(tensor.name, kind, made_of, len(dims))  # type: ignore[attr-defined]
 
 
 def kind_of(tensor: object) -> str:
@@ -81,7 +81,7 @@ def kind_of(tensor: object) -> str:
     return protocol_name(DataType.Name(tensor.data_type))  # type: ignore[attr-defined]
 
 
-def usage(inputs: list[Input]) -> str:
+def usage(inputs: list[ClientInput]) -> str:
     """The arguments of the command line."""
     if len(inputs) == 1 and inputs[0].made_of == "text":
         return "TEXT..."
@@ -91,7 +91,7 @@ def usage(inputs: list[Input]) -> str:
     return " ".join(names)
 
 
-def shell(inputs: list[Input], outputs: list[str], batch: list[int]) -> str:
+def shell(inputs: list[ClientInput], outputs: list[str], batch: list[int]) -> str:
     """The last lines of the shell script: one request a text, or one request of all arguments."""
     wanted = ",".join(f'{{"name":"{name}"}}' for name in outputs)
     if len(inputs) == 1 and inputs[0].made_of == "text":
@@ -111,7 +111,7 @@ def shell(inputs: list[Input], outputs: list[str], batch: list[int]) -> str:
     return "\n".join([*lines, body])
 
 
-def shell_tensor(each: Input, batch: list[int], size: str, data: str) -> str:
+def shell_tensor(each: ClientInput, batch: list[int], size: str, data: str) -> str:
     """A tensor in JSON with the shell's expressions for its length and its values."""
     shape = ",".join([*map(str, batch), size.strip('"')])
     return f'{{"name":"{each.name}","datatype":"{each.kind}","shape":[{shape}],"data":[{data}]}}'

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.generator.engines.table import ENGINES
-from tbgen.generator.models.graph import Model, models_of, with_cache
+from tbgen.generator.models.graph import GraphModel, models_of, with_cache
 from tbgen.generator.models.shared_backend import in_form
 from tbgen.generator.models.warmup import with_warmup
-from tbgen.generator.resolve import Resolved, task_asked
+from tbgen.generator.resolve import ResolvedRequest, task_asked
 from tbgen.generator.role import FRONT
 
 
@@ -19,11 +19,11 @@ from tbgen.generator.role import FRONT
 class Composition:
     """Models in the order in which they can be loaded, and what they are made from."""
 
-    resolved: Resolved
+    resolved: ResolvedRequest
     exported: Exported
     task: str
     graphs: tuple[str, ...]
-    models: tuple[Model, ...]
+    models: tuple[GraphModel, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ class Composition:
         return dict(self.exported.made.source)
 
 
-def compose(resolved: Resolved, exported: Exported) -> Composition:
+def compose(resolved: ResolvedRequest, exported: Exported) -> Composition:
     """The models that a request asks for around an export. Raises UserError."""
     request = resolved.request
     _check_weights(request.weights, exported.made.source)

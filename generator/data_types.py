@@ -19,7 +19,7 @@ class DataType:
 
 
 # In the order in which Triton numbers them, from 1 on.
-ROWS = (
+DATA_TYPES = (
     DataType("TYPE_BOOL", bool, "bool", 9),
     DataType("TYPE_UINT8", np.uint8, "uint8", 2),
     DataType("TYPE_UINT16", np.uint16, "uint16", 4),
@@ -36,10 +36,10 @@ ROWS = (
 )
 INVALID = "TYPE_INVALID"  # Triton's name for what it has no type for
 
-NUMPY = {row.name: row.numpy for row in ROWS}
-FROM_NUMPY = {np.dtype(row.numpy).name: row.name for row in ROWS}  # "float32" -> "TYPE_FP32"
-FROM_ONNX = {f"tensor({row.onnx})": row.name for row in ROWS}
-FROM_ONNX_NUMBER = {row.onnx_number: row.name for row in ROWS}
+NUMPY = {row.name: row.numpy for row in DATA_TYPES}
+FROM_NUMPY = {np.dtype(row.numpy).name: row.name for row in DATA_TYPES}  # "float32" -> "TYPE_FP32"
+FROM_ONNX = {f"tensor({row.onnx})": row.name for row in DATA_TYPES}
+FROM_ONNX_NUMBER = {row.onnx_number: row.name for row in DATA_TYPES}
 TO_ONNX = {name: onnx for onnx, name in FROM_ONNX.items()}
 
 

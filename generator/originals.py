@@ -21,13 +21,13 @@ def text_of(file: Path) -> str | None:
         return None
 
 
-def packed(texts: Mapping[str, str]) -> str:
+def pack_texts(texts: Mapping[str, str]) -> str:
     """File name -> text as one line of ASCII; bzip2, unlike zlib, packs to the same bytes everywhere."""
     plain = json.dumps(texts, ensure_ascii=False, sort_keys=True).encode("utf-8")
     return base64.b64encode(bz2.compress(plain)).decode("ascii")
 
 
-def unpacked(line: str) -> dict[str, str]:
-    """The inverse of `packed`."""
+def unpack_texts(line: str) -> dict[str, str]:
+    """The inverse of `pack_texts`."""
     texts: dict[str, str] = json.loads(bz2.decompress(base64.b64decode(line)))
     return texts

@@ -31,7 +31,7 @@ class Journal:
 
 
 @contextmanager
-def staged(repository: Path) -> Iterator[Path]:
+def staging_folder(repository: Path) -> Iterator[Path]:
     """A temporary folder beside the repository, on its disk, gone at the end whatever happens. Raises UserError.
 
     What a killed run has left beside the repository is finished first.
@@ -53,7 +53,7 @@ def staged(repository: Path) -> Iterator[Path]:
 def publish(staging: Path, repository: Path, names: Iterable[str]) -> None:
     """Rename the staged model folders into the repository, in order; on a failure put back what stood there.
 
-    After a kill in between the next `staged` or `finish_interrupted` does the rest.
+    After a kill in between the next `staging_folder` or `finish_interrupted` does the rest.
     """
     repository.mkdir(parents=True, exist_ok=True)
     (staging / ASIDE).mkdir()

@@ -21,8 +21,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FILE = "tbgen.toml"
-NO_NAME = f"name the models, or run it where there is a {FILE} (`tbgen init` writes one)"
+RECIPE_FILE = "tbgen.toml"
+NO_NAME = f"name the models, or run it where there is a {RECIPE_FILE} (`tbgen init` writes one)"
 HEADER = "# What `tbgen scaffold` reads in this folder; paths are relative to it.\n"
 KINDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
 SUFFIXES = {suffix for kind in sources.KINDS.values() for suffix in kind.suffixes}
@@ -30,7 +30,7 @@ PLACES = {name for name, option in OPTIONS.items() if option.place}
 # The types of a request's fields -> those that TOML has.
 TYPES = {"str": str, "Path": str, "int": int, "bool": bool, "tuple[str, ...]": list, "Mapping[str, str]": dict}
 # The keys of a recipe: the fields of a request, `engines` for its engine, and behind the source where to write.
-KEYS: dict[str, type] = {
+RECIPE_KEYS: dict[str, type] = {
     **dict.fromkeys(("name", *deciding("source"), "repository"), str),
     **{"engines" if name == "engine" else name: TYPES[type_of(name)] for name in FIELDS},
     "engines": list,
@@ -72,10 +72,10 @@ def recipe_from_file(file: Path) -> Recipe:
 def check_keys(file: Path, values: Mapping[str, Any]) -> None:
     """Raise UserError for a key that there is not, a value of another type, and what every recipe must say."""
     for key, value in values.items():
-        if key not in KEYS:
-            raise NoSuchName("key", key, list(KEYS))
-        if type(value) is not KEYS[key]:
-            raise UserError(f"{key} in {str(file)!r} must be {KINDS[KEYS[key]]}, not {value!r}")
+        if key not in RECIPE_KEYS:
+            raise NoSuchName("key", key, list(RECIPE_KEYS))
+        if type(value) is not RECIPE_KEYS[key]:
+            raise UserError(f"{key} in {str(file)!r} must be {KINDS[RECIPE_KEYS[key]]}, not {value!r}")
         if isinstance(value, list) and not all(isinstance(each, str) for each in value):
             raise UserError(f"{key} in {str(file)!r} must be a list of strings, not {value!r}")
     if "name" not in values:
@@ -93,7 +93,7 @@ def text_from_recipe(recipe: Recipe, folder: Path) -> str:
     values["repository"] = relative(recipe.repository, folder)
     values["engines"] = [request.engine for request in recipe.requests]
     del values["weights"]
-    lines = [f"{key} = {json.dumps(values[key], ensure_ascii=False)}" for key in KEYS if key in values]
+    lines = [f"{key} = {json.dumps(values[key], ensure_ascii=False)}" for key in RECIPE_KEYS if key in values]
     if first.weights:
         lines += ["", "[weights]  # SHA-256; without this table any weights will do"]
         lines += [f"{json.dumps(name)} = {json.dumps(digest)}" for name, digest in first.weights.items()]

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.generator.originals import packed, text_of
+from tbgen.generator.originals import pack_texts, text_of
 
-RECORD = "tbgen.json"
+MODEL_RECORD = "tbgen.json"
 VENDOR = "vendor"  # packages of others
 
 
 @dataclass(frozen=True)
-class Standing:
+class ExistingModel:
     """A model folder that exists already: the source in its record, and the files that are not as they were written."""
 
     folder: Path
@@ -40,14 +40,14 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     names = {str(file.relative_to(folder)): file for file in files_of(folder)}
     hashes = {name: sha256_of(file) for name, file in names.items()}
     texts = {name: text for name, file in names.items() if VENDOR not in file.parts and (text := text_of(file))}
-    text = json.dumps(record | {"files": hashes, "originals": packed(texts)}, ensure_ascii=False, indent=2)
-    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(record | {"files": hashes, "originals": pack_texts(texts)}, ensure_ascii=False, indent=2)
+    (folder / MODEL_RECORD).write_text(text + "\n", encoding="utf-8")
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
     """The record of a model that tbgen wrote; None for any other folder."""
     try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder / MODEL_RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return record
@@ -78,20 +78,20 @@ def refuse_empty_repository(repository: Path, *, filled_later: bool = False) -> 
         raise NoModels(repository)
 
 
-def standing_model(folder: Path) -> Standing | None:
+def existing_model(folder: Path) -> ExistingModel | None:
     """What is known of an existing model folder; None when there is none."""
     if not folder.exists():
         return None
     record = read_record(folder)
     if record is None:
-        return Standing(folder, None, ())
+        return ExistingModel(folder, None, ())
     now = {str(file.relative_to(folder)): sha256_of(file) for file in files_of(folder)}
     then = record.get("files", {})
     edited = sorted(name for name in now if now[name] != then.get(name))
-    return Standing(folder, record.get("source"), tuple(edited))
+    return ExistingModel(folder, record.get("source"), tuple(edited))
 
 
-def refuse_to_overwrite(standing: Standing | None, source: dict[str, Any]) -> None:
+def refuse_to_overwrite(standing: ExistingModel | None, source: dict[str, Any]) -> None:
     """Raise UserError unless nothing stands there, or the tool's own folder, unedited and made from the same source."""
     if standing is None:
         return
@@ -111,7 +111,9 @@ def refuse_to_overwrite(standing: Standing | None, source: dict[str, Any]) -> No
 def files_of(folder: Path) -> list[Path]:
     """All files of a model folder but its record and Python's caches, sorted."""
     return sorted(
-        file for file in folder.rglob("*") if file.is_file() and file.name != RECORD and "__pycache__" not in file.parts
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and file.name != MODEL_RECORD and "__pycache__" not in file.parts
     )
 
 

@@ -16,7 +16,7 @@ from tbgen.export.tasks.table import exported_as, task_named
 from tbgen.export.tasks.task import Step, Task
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import AUTO, GRAPHS
-from tbgen.generator.models.graph import check_options, graphs_for, graphs_of
+from tbgen.generator.models.graph import check_options, graphs_for, graphs_of_task
 from tbgen.generator.models.long_text import check_long_text, task_for
 from tbgen.generator.presets import source_named
 from tbgen.generator.releases import Release, release_named
@@ -28,7 +28,7 @@ CHECKPOINTS = ("checkpoint", "state")  # kinds of sources that are exported, whi
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedRequest:
     """A request, and what its words stand for.
 
     source: what the models are made from, or an export that is there and takes its place.
@@ -53,7 +53,7 @@ class Resolved:
         return (self.request.platform or this_platform()) if self.request.vendor else None
 
 
-def resolve(request: Request, *, standing: Exported | None = None) -> Resolved:
+def resolve(request: Request, *, standing: Exported | None = None) -> ResolvedRequest:
     """Read a request's words, and the checkpoint that it names. Raises UserError.
 
     standing: an export that is there, and takes the place of the request's source.
@@ -67,11 +67,11 @@ def resolve(request: Request, *, standing: Exported | None = None) -> Resolved:
     pre, post = (tuple(step_from_option(option) for option in side) for side in (request.pre, request.post))
     meaning: dict[str, Any] = {"task": exported_as(request.task), "labels": request.labels or None}
     if standing:
-        return Resolved(request, standing, None, None, meaning, pre, post, options)
+        return ResolvedRequest(request, standing, None, None, meaning, pre, post, options)
     source = source_of(request)
     release = release_to_build(request, source)
     checkpoint = source.checkpoint(**meaning) if source.kind in CHECKPOINTS else None
-    return Resolved(request, source, checkpoint, release, meaning, pre, post, options)
+    return ResolvedRequest(request, source, checkpoint, release, meaning, pre, post, options)
 
 
 def check_words(request: Request) -> None:
@@ -97,7 +97,7 @@ def task_asked(request: Request, name: str) -> tuple[Task, tuple[str, ...]]:
     task = task_for(name, task_named(name), request.long_text)
     if request.graph != AUTO:
         return task, GRAPHS[request.graph]
-    best, graphs = ENGINES[request.engine].graph, graphs_of(task)
+    best, graphs = ENGINES[request.engine].graph, graphs_of_task(task)
     return task, (best if best in graphs else graphs[0],)
 
 

@@ -14,13 +14,13 @@ from tbgen.generator.check.check import check_repository
 from tbgen.generator.compare.comparison import NOT_COMPARED, Comparison, compare
 from tbgen.generator.compose import Composition, compose
 from tbgen.generator.graphs import AUTO
-from tbgen.generator.models.engine_file import Progress, expected_export, export
+from tbgen.generator.models.engine_file import Progress, expected_engine, export_engine
 from tbgen.generator.models.write import write_models
-from tbgen.generator.publishing import publish, staged
-from tbgen.generator.repository import refuse_to_overwrite, standing_model
+from tbgen.generator.publishing import publish, staging_folder
+from tbgen.generator.repository import existing_model, refuse_to_overwrite
 from tbgen.generator.request import OPTIONS, deciding
 from tbgen.generator.request import Request as Request
-from tbgen.generator.resolve import Resolved, resolve
+from tbgen.generator.resolve import ResolvedRequest, resolve
 from tbgen.generator.steps.plugins import with_step_files
 from tbgen.generator.users import answering_otherwise, refuse_to_change_for_others
 from tbgen.generator.version import version
@@ -58,15 +58,15 @@ def scaffold(
 
     comparing: hold their answers against those of the library that wrote the checkpoint.
     """
-    with staged(repository) as staging:
+    with staging_folder(repository) as staging:
         resolved = resolve(request)
         expected = expected_models(resolved, staging)
         if expected and not force:
             refuse_to_replace(repository, expected)
-        exported = export(resolved, staging / ".export", on_progress)
+        exported = export_engine(resolved, staging / ".export", on_progress)
         composition = compose(resolved, exported)
         on_progress("Writing the model repository")
-        write(composition, staging)
+        write_composition(composition, staging)
         if not force:
             refuse_to_replace(repository, composition)
             refuse_to_change_for_others(repository, staging, composition.names)
@@ -84,12 +84,12 @@ def scaffold(
     )
 
 
-def expected_models(resolved: Resolved, staging: Path) -> Composition | None:
+def expected_models(resolved: ResolvedRequest, staging: Path) -> Composition | None:
     """The models that there will be, before a checkpoint is exported, which takes long; None for other sources.
 
     They are written around a file that has the engine's tensors alone: what is wrong shows. Raises UserError.
     """
-    expected = expected_export(resolved, staging / ".expected")
+    expected = expected_engine(resolved, staging / ".expected")
     if expected is None:
         return None
     composition = compose(resolved, expected)
@@ -102,10 +102,10 @@ def expected_models(resolved: Resolved, staging: Path) -> Composition | None:
 def refuse_to_replace(repository: Path, composition: Composition) -> None:
     """Raise UserError where a model stands that is edited, another's, or another checkpoint's."""
     for name in composition.names:
-        refuse_to_overwrite(standing_model(repository / name), composition.source)
+        refuse_to_overwrite(existing_model(repository / name), composition.source)
 
 
-def write(composition: Composition, folder: Path) -> None:
+def write_composition(composition: Composition, folder: Path) -> None:
     """Write the models, with their records, and the packages that come along. Raises UserError."""
     write_models(composition.models, folder, record_of(composition), platform=composition.resolved.platform)
 

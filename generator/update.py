@@ -17,11 +17,11 @@ from tbgen.export.layout import PADDED
 from tbgen.generator.compose import compose
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import AUTO
-from tbgen.generator.models.engine_file import Progress, export
-from tbgen.generator.originals import text_of, unpacked
-from tbgen.generator.publishing import publish, staged
+from tbgen.generator.models.engine_file import Progress, export_engine
+from tbgen.generator.originals import text_of, unpack_texts
+from tbgen.generator.publishing import publish, staging_folder
 from tbgen.generator.repository import (
-    RECORD,
+    MODEL_RECORD,
     files_of,
     read_record,
     refuse_without_models,
@@ -30,7 +30,7 @@ from tbgen.generator.repository import (
 from tbgen.generator.request import OPTIONS, Request, deciding
 from tbgen.generator.resolve import resolve
 from tbgen.generator.role import WrittenModel, written_models
-from tbgen.generator.scaffold import expected_models, write
+from tbgen.generator.scaffold import expected_models, write_composition
 from tbgen.generator.steps.plugins import with_step_files
 
 KEPT = ("edited", "conflict", "own")  # what an update leaves alone
@@ -68,7 +68,7 @@ class Update:
 
 
 @contextmanager
-def regenerated(
+def update_of_request(
     request: Request,
     repository: Path,
     *,
@@ -80,13 +80,13 @@ def regenerated(
     models: the standing ones that this request speaks for; others are left as they are (None: all are its own). Without
     a source, the engine and the tokenizer are those that stand in the repository, where they are unedited.
     """
-    with staged(repository) as staging:
+    with staging_folder(repository) as staging:
         standing = None if request.source else standing_export(request, repository, models or ())
         resolved = resolve(request, standing=standing)
         expected_models(resolved, staging)  # what is wrong with them is said before a checkpoint is exported
-        written = compose(resolved, export(resolved, staging / ".export", on_progress))
+        written = compose(resolved, export_engine(resolved, staging / ".export", on_progress))
         on_progress("Writing the model repository")
-        write(written, staging)
+        write_composition(written, staging)
         mine = tuple(
             name for name in written.names if models is None or name in models or not (repository / name).exists()
         )
@@ -121,7 +121,7 @@ def apply(update: Update, *, force: bool = False) -> list[str]:
     changed = [
         model
         for model in update.models
-        if model in written or len({text_of(folder / model / RECORD) for folder in records}) > 1
+        if model in written or len({text_of(folder / model / MODEL_RECORD) for folder in records}) > 1
     ]
     publish(update.staging, update.repository, changed)
     return changed
@@ -211,7 +211,7 @@ def written_file(folder: Path, name: str) -> Path | None:
 def changes_of(repository: Path, staging: Path, model: str) -> list[FileChange]:
     """Every file of a model on its three sides."""
     record = read_record(repository / model) or {"files": {}}
-    texts = unpacked(record["originals"]) if "originals" in record else {}
+    texts = unpack_texts(record["originals"]) if "originals" in record else {}
     then = record["files"]
     now = (read_record(staging / model) or {})["files"]
     stands = {str(file.relative_to(repository / model)): sha256_of(file) for file in files_of(repository / model)}
@@ -219,7 +219,7 @@ def changes_of(repository: Path, staging: Path, model: str) -> list[FileChange]:
         FileChange(
             model,
             name,
-            state_of(then.get(name), stands.get(name), now.get(name)),
+            file_state(then.get(name), stands.get(name), now.get(name)),
             texts.get(name),
             text_of(repository / model / name),
             text_of(staging / model / name),
@@ -228,7 +228,7 @@ def changes_of(repository: Path, staging: Path, model: str) -> list[FileChange]:
     ]
 
 
-def state_of(then: str | None, stands: str | None, now: str | None) -> str:
+def file_state(then: str | None, stands: str | None, now: str | None) -> str:
     """The state of a file from its three hashes; None: there is no such file."""
     if stands == now:
         return "same"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.checkpoint.config import config_from_folder, own_labels
-from tbgen.export.checkpoint.explanation import AS_NAMED, explanation, told_by_files
+from tbgen.export.checkpoint.explanation import AS_NAMED, task_explanation, task_source
 from tbgen.export.checkpoint.lookalikes import cure, refuse_lookalike
 from tbgen.export.errors import UserError, require
 from tbgen.export.families import inputs_of, positions_of
@@ -108,7 +108,7 @@ def checkpoint_from_folder(
         config,
         task=task or (sentence.task if sentence else None),
         labels=labels,
-        told_by=AS_NAMED if task else told_by_files(sentence),
+        told_by=AS_NAMED if task else task_source(sentence),
         sentence=sentence,
         root=root,
         origin=origin or {},
@@ -157,7 +157,7 @@ def model_reading(
         problem=problem,
         tokenizer=tokenizer,
         sentence=sentence,
-        explanation=explanation(task, told_by, architecture, labels, problem),
+        explanation=task_explanation(task, told_by, architecture, labels, problem),
     )
 
 

@@ -36,7 +36,7 @@ def whole(least: int, *, optional: bool = False) -> Rule:
 
 
 SWITCH = Rule("true or false", lambda value: type(value) is bool)
-RULES = {
+VALUE_RULES = {
     "model_type": Rule("a family's name", lambda value: isinstance(value, str)),
     "architectures": Rule(
         'a list of class names, such as ["BertForSequenceClassification"]',
@@ -64,8 +64,8 @@ RULES = {
 }
 # Its width, heads and layers, under the names of each family; the width must be a whole multiple of the heads.
 SIZES = (("hidden_size", "dim"), ("num_attention_heads", "n_heads"))
-RULES |= {name: whole(1) for names in SIZES for name in names}
-RULES |= {name: whole(1) for name in ("num_hidden_layers", "n_layers", "intermediate_size", "hidden_dim")}
+VALUE_RULES |= {name: whole(1) for names in SIZES for name in names}
+VALUE_RULES |= {name: whole(1) for name in ("num_hidden_layers", "n_layers", "intermediate_size", "hidden_dim")}
 LEAST = 2  # tokens of a text
 # Keys that decide something here, and are not in every config.json: transformers says what it takes then.
 DEFAULTED = (*(name for name, _ in SIZES), "vocab_size", "max_position_embeddings", "type_vocab_size", "pad_token_id")
@@ -105,12 +105,12 @@ def checked_config(raw: dict[str, Any]) -> dict[str, Any]:
 
     null is left out where it stands for absence. Raises UserError.
     """
-    absent = {key for key, value in raw.items() if value is None and key in RULES and RULES[key].optional}
+    absent = {key for key, value in raw.items() if value is None and key in VALUE_RULES and VALUE_RULES[key].optional}
     config = {key: value for key, value in raw.items() if key not in absent}
     for key, value in config.items():
-        if key in RULES and not RULES[key].fits(value):
+        if key in VALUE_RULES and not VALUE_RULES[key].fits(value):
             shown = json.dumps(value, ensure_ascii=False)
-            raise UserError(f"config.json says {key}: {shown}; it must be {RULES[key].what}")
+            raise UserError(f"config.json says {key}: {shown}; it must be {VALUE_RULES[key].what}")
     count = config.pop("num_labels", None)
     config.setdefault("id2label", {str(index): f"LABEL_{index}" for index in range(count or 2)})
     labels = own_labels(config)

@@ -12,7 +12,7 @@ AS_NAMED = "as named"
 SHOWN = 5  # labels
 
 
-def explanation(task: str, told_by: str, architecture: str, labels: Sequence[str], problem: str) -> str:
+def task_explanation(task: str, told_by: str, architecture: str, labels: Sequence[str], problem: str) -> str:
     """Such as `task text-classification, from architectures in config.json (BertForSequenceClassification, 2 labels
     a/b); also fits: text-classification --set pair=true`. A task that a person named has nothing beside it.
     """
@@ -24,7 +24,7 @@ def explanation(task: str, told_by: str, architecture: str, labels: Sequence[str
     return said + (f"; also fits: {', '.join(others)}" if others else "")
 
 
-def told_by_files(sentence: Sentence | None) -> str:
+def task_source(sentence: Sentence | None) -> str:
     """What tells a folder's task, where no person does."""
     if sentence is None:
         return "from architectures in config.json"

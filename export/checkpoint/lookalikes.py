@@ -50,7 +50,7 @@ FOLDERS = (
     ("*/config.json", "its folders {folders} have one; name one of them"),
 )
 # The ending of a file that is no source, and what to do with it.
-FILES = {
+FOREIGN_FILES = {
     ".safetensors": "name its folder, with config.json and the tokenizer in it",
     ".ckpt": f"it is a checkpoint of Lightning; {LIGHTNING}",
     ".gguf": "GGUF is llama.cpp's form; take the checkpoint that it was made from",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tbgen.export.checkpoint.checkpoint import Checkpoint
-from tbgen.export.checkpoint.weights import listed, state_of, wrapper_of
+from tbgen.export.checkpoint.weights import first_names, state_dict_of, wrapper_of
 from tbgen.export.errors import UserError, require
 from tbgen.export.tasks.table import model_of
 
@@ -46,7 +46,7 @@ def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = 
     with quiet(transformers):
         config, empty = _empty_model(checkpoint)
         with readable(checkpoint):
-            state = state_of(checkpoint)
+            state = state_dict_of(checkpoint)
             if taken_off := wrapper_of(state, empty):
                 tell(f"taking {taken_off!r} off the names of the weights")
             state = {name.removeprefix(taken_off): tensor for name, tensor in state.items()}
@@ -55,9 +55,9 @@ def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = 
     _refuse_gaps(checkpoint, loading)
     _refuse_unrunnable(model.eval())
     if checkpoint.sentence and checkpoint.pooled:
-        from tbgen.export.sentence.pooling import Pooled
+        from tbgen.export.sentence.pooling import PooledModel
 
-        model = Pooled(model, checkpoint.sentence.layers)
+        model = PooledModel(model, checkpoint.sentence.layers)
     model.taken_off = taken_off
     return model.eval()
 
@@ -113,8 +113,9 @@ def _refuse_unknown(checkpoint: Checkpoint, loading: dict[str, Any], model: Any)
     if any("lora_" in name for name in unknown):
         ending = "; it is a LoRA model: model.merge_and_unload() first, and save what that gives"
     raise UserError(
-        f"the {'state dict holds' if checkpoint.state else 'weights hold'} {listed(unknown)}, which the model has not"
-        + (f"; and {'it lacks' if checkpoint.state else 'they lack'} {listed(missing)}" if missing else "")
+        f"the {'state dict holds' if checkpoint.state else 'weights hold'} {first_names(unknown)}, which the model has "
+        "not"
+        + (f"; and {'it lacks' if checkpoint.state else 'they lack'} {first_names(missing)}" if missing else "")
         + ending
     )
 
@@ -135,7 +136,7 @@ def _refuse_gaps(checkpoint: Checkpoint, loading: dict[str, Any]) -> None:
     if missing:
         saved = ", ".join(checkpoint.config.get("architectures") or [])
         raise UserError(
-            f"the weights lack {listed(missing)}, which task {checkpoint.task!r} needs"
+            f"the weights lack {first_names(missing)}, which task {checkpoint.task!r} needs"
             + (f"; the checkpoint was saved from {saved}" if saved else "")
         )
 

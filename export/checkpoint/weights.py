@@ -15,7 +15,7 @@ from tbgen.export.errors import UserError, require
 PICKLED = re.compile(r"GLOBAL (\S+)")  # torch names the first class that it would not load
 
 
-def state_of(checkpoint: Checkpoint) -> dict[str, Any]:
+def state_dict_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """All tensors of a checkpoint, by name. Raises UserError for a state dict's file that is none."""
     if checkpoint.state:
         return _read_state(checkpoint.state)
@@ -60,7 +60,7 @@ def _tensors_of(path: Path, state: Any) -> dict[str, Any]:
     others = [str(key) for key in state if key != inner]
     raise UserError(
         f"{str(path)!r} holds no dict of tensors, but one under {inner!r}"
-        + (f", beside {listed(others)}" if others else "")
+        + (f", beside {first_names(others)}" if others else "")
         + f"; write that: torch.save(torch.load({path.name!r})[{inner!r}], 'model.pt')"
     )
 
@@ -85,6 +85,6 @@ def wrapper_of(names: Collection[str], model: Any) -> str:
     return max(shared, key=lambda cut: sum(name[len(cut) :].removeprefix(own) in known for name in names))
 
 
-def listed(names: list[str], limit: int = 4) -> str:
+def first_names(names: list[str], limit: int = 4) -> str:
     """The first few names, and how many more there are."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -14,13 +14,13 @@ from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.checkpoint.pytorch import model_from_checkpoint
 from tbgen.export.errors import NoSuchName, UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
-from tbgen.export.files import RECORD, sha256, whole_folder, write_json
+from tbgen.export.files import EXPORT_RECORD, sha256, whole_folder, write_json
 from tbgen.export.layout import LAYOUTS, LENGTHS, PACKED, PADDED
 from tbgen.export.onnx.fusion import fuse
 from tbgen.export.onnx.graph_file import opset_of, weights_beside
 from tbgen.export.onnx.packed import refuse_unpackable
 from tbgen.export.onnx.trace import write_graph
-from tbgen.export.parity.agreement import in_words
+from tbgen.export.parity.agreement import agreement_text
 from tbgen.export.parity.library import Library, refuse_other_ids
 from tbgen.export.parity.parity import Encoder, Parity, engine_parity
 from tbgen.export.parity.sentences import gate_sentences, gate_texts
@@ -113,7 +113,7 @@ def onnx_from_checkpoint(
         tell("comparing with PyTorch")
         library = Library(checkpoint, model, max_length=exported.max_length)
         parity = _pytorch_parity(traced, exported, library, asked, tell)
-        write_json(new / RECORD, record_of(replace(exported, parity=parity)))
+        write_json(new / EXPORT_RECORD, record_of(replace(exported, parity=parity)))
     return exported_from_folder(folder)
 
 
@@ -291,7 +291,7 @@ def refuse_drift(found: Parity, bounds: Precision, advise: Callable[[], str], *,
             f"and {bounds.agreement:g} must{ending}"
         )
     if not found.answers_hold:
-        raise UserError(f"the answers are not those of {reference}: {in_words(found.answers)}{ending}")
+        raise UserError(f"the answers are not those of {reference}: {agreement_text(found.answers)}{ending}")
     raise UserError(f"padding moves a logit by {found.padding_abs:g}, the tolerance is {bounds.tolerance:g}{ending}")
 
 

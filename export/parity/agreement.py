@@ -61,7 +61,7 @@ def batch_size(exported: Exported, least: int = 1) -> int:
     return max(least, min(GROUP, MOST_NUMBERS // (exported.max_length * width)))
 
 
-def in_words(answers: Mapping[str, Sequence[float]]) -> str:
+def agreement_text(answers: Mapping[str, Sequence[float]]) -> str:
     """An agreement as a person reads it; what lies below its bound first, as refusals name it."""
     ordered = sorted(answers.items(), key=lambda each: each[1][0] >= each[1][1])
     return ", ".join(f"{name} {found:.4f} (at least {least:g})" for name, (found, least) in ordered)
@@ -80,7 +80,7 @@ def both(
 def vectors(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """Vectors as they are served: how near FP32's they are, and whether the nearest of each is the same."""
     pairs = [
-        (pooled(want["outputs"], inputs, exported), pooled(have["outputs"], inputs, exported))
+        (pool_states(want["outputs"], inputs, exported), pool_states(have["outputs"], inputs, exported))
         for inputs, want, have in both(reference, engine, encode, texts, exported)
     ]
     want, have = (scaled(np.concatenate(side)) for side in zip(*pairs, strict=True))
@@ -98,7 +98,7 @@ def others(rows: np.ndarray) -> np.ndarray:
     return cosines
 
 
-def pooled(states: np.ndarray, inputs: Tensors, exported: Exported) -> np.ndarray:
+def pool_states(states: np.ndarray, inputs: Tensors, exported: Exported) -> np.ndarray:
     """One vector a text; the graph's own where it pools."""
     if not graph_of_export(exported).per_token:
         return states

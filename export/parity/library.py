@@ -64,7 +64,7 @@ class Library:
         return (
             "the tokenizer was made of slow files, as the classes of transformers 4 read them"
             + (f"; transformers 5 reads {len(unequal)} of {len(texts)} texts otherwise, such as " if unequal else "")
-            + (repr(shortened(unequal[0])) if unequal else "")
+            + (repr(short_text(unequal[0])) if unequal else "")
         )
 
     @cached_property
@@ -178,7 +178,7 @@ def refuse_other_ids(
             place = next(unequal, min(len(want), len(have)))
             theirs, ours = (library.tokenizer.convert_ids_to_tokens(ids[place : place + 4]) for ids in (want, have))
             raise UserError(
-                f"the tokenizer gives other ids for {shortened(text)!r}: from token {place} on transformers reads "
+                f"the tokenizer gives other ids for {short_text(text)!r}: from token {place} on transformers reads "
                 f"{theirs}, tbgen {ours}. {difference(tokenizer_file, library.checkpoint.tokenizer.tokenizer)}"
             )
 
@@ -194,6 +194,6 @@ def difference(file: Path, tokenizer: Any) -> str:
     )
 
 
-def shortened(text: str, most: int = 60) -> str:
+def short_text(text: str, most: int = 60) -> str:
     """A text as an error quotes it."""
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -16,7 +16,7 @@ from tbgen.export.parity.parity import Encoder, Parity, engine_run, parity
 from tbgen.export.precision.half import half_watch, watch_of
 from tbgen.export.precision.precision import Precision, lossy, precision_named
 from tbgen.export.precision.samples import Samples
-from tbgen.export.run import Run, Tensors, remembering
+from tbgen.export.run import Run, Tensors, cached_run
 from tbgen.export.tasks.table import graph_of_export
 
 # Where activations overflow or lose digits: what comes out of these is compared.
@@ -60,7 +60,7 @@ def advice(
     tell("looking for the layers to keep in FP32")
 
     samples = Samples(exported.tokenizer, exported.max_length, exported.fixed_length)
-    reference = remembering(reference)
+    reference = cached_run(reference)
 
     def holding(more: Sequence[str]) -> bool:
         with tempfile.TemporaryDirectory() as folder:

@@ -21,8 +21,8 @@ import numpy as np
 from tbgen.export.errors import require
 from tbgen.export.onnx.graph_file import load_graph, opset_of, save_graph
 from tbgen.export.precision.half import watch_of
-from tbgen.export.precision.rounding import rounded
-from tbgen.export.precision.samples import rows_of
+from tbgen.export.precision.rounding import round_weights
+from tbgen.export.precision.samples import token_rows
 from tbgen.export.run import Tensors, Watch
 
 TOGETHER = 16  # sites whose rows are held at once
@@ -45,7 +45,7 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Input:
+class QuantizedInput:
     """How a site's rows become 8 bits: the channels given a second time or more, what each is multiplied with, and
     the byte that stands for 0.
     """
@@ -66,10 +66,12 @@ class Input:
 
 
 Product = tuple[np.ndarray, np.ndarray, float]  # int8 (inputs, columns), the columns' float32 scales, what is lost
-Found = dict[tuple[str, ...], tuple[Input, dict[str, Product]]]  # by what a site reads
+Calibration = dict[tuple[str, ...], tuple[QuantizedInput, dict[str, Product]]]  # by what a site reads
 
 
-def eight_bits(source: Path, target: Path, kept: Collection[str], inputs: Sequence[Tensors], found: Found) -> None:
+def eight_bits(
+    source: Path, target: Path, kept: Collection[str], inputs: Sequence[Tensors], found: Calibration
+) -> None:
     """Write `source` to `target`, the products but those `kept` in 8 bits; `inputs` are what sentences give it.
 
     `found` takes up what was found of each site, for another go that keeps more.
@@ -94,7 +96,7 @@ def eight_bits(source: Path, target: Path, kept: Collection[str], inputs: Sequen
     save_graph(model, target)
 
 
-def lost(graph: Any, kept: Collection[str], found: Found) -> dict[str, float]:
+def product_losses(graph: Any, kept: Collection[str], found: Calibration) -> dict[str, float]:
     """The share of its power that each product loses by itself on the sentences, by the node's name."""
     read_weights_themselves(graph)
     return {
@@ -102,12 +104,12 @@ def lost(graph: Any, kept: Collection[str], found: Found) -> dict[str, float]:
     }
 
 
-def look(graph: Any, sites: Sequence[Site], watch: Watch, inputs: Sequence[Tensors]) -> Found:
+def look(graph: Any, sites: Sequence[Site], watch: Watch, inputs: Sequence[Tensors]) -> Calibration:
     """What is found of some sites."""
     arrays = require("onnx", extra="onnx").numpy_helper
     tensors = {tensor.name: tensor for tensor in graph.initializer}
-    rows = rows_of(watch, inputs, list(dict.fromkeys(name for site in sites for name in site.inputs)))
-    found: Found = {}
+    rows = token_rows(watch, inputs, list(dict.fromkeys(name for site in sites for name in site.inputs)))
+    found: Calibration = {}
     for site in sites:
         matrices = {name: matrix(site, name, arrays.to_array(tensors[name])) for name in site.weights}
         found[site.inputs] = site_in_bits(matrices, np.concatenate([rows[name] for name in site.inputs]))
@@ -164,14 +166,16 @@ def matrix(site: Site, name: str, weights: np.ndarray) -> np.ndarray:
     return weights.T if turned(node) else weights
 
 
-def site_in_bits(matrices: dict[str, np.ndarray], rows: np.ndarray) -> tuple[Input, dict[str, Product]]:
+def site_in_bits(matrices: dict[str, np.ndarray], rows: np.ndarray) -> tuple[QuantizedInput, dict[str, Product]]:
     """How the rows of a site become 8 bits, and for each weight by name its int8 matrix and its columns' scales."""
     again, factors = split_channels(np.abs(rows).max(axis=0))
-    how = Input(again, factors, 128)
+    how = QuantizedInput(again, factors, 128)
     wide = how.widened(rows)
-    how = Input(again, factors, zero_point(wide))
+    how = QuantizedInput(again, factors, zero_point(wide))
     stacked = np.concatenate(list(matrices.values()), axis=1).astype(np.float64)
-    steps, scales = rounded(np.concatenate([stacked, stacked[again]]), (wide.T @ wide / len(wide)).astype(np.float64))
+    steps, scales = round_weights(
+        np.concatenate([stacked, stacked[again]]), (wide.T @ wide / len(wide)).astype(np.float64)
+    )
     kept = how.in_bits(wide) @ (steps * scales)
     exact = rows @ stacked
     products, start = {}, 0
@@ -204,7 +208,7 @@ def zero_point(rows: np.ndarray) -> int:
 class Writer:
     """The nodes of one site, and the constants that they need."""
 
-    def __init__(self, site: Site, how: Input, opset: int) -> None:
+    def __init__(self, site: Site, how: QuantizedInput, opset: int) -> None:
         onnx = require("onnx", extra="onnx")
         self.site, self.how, self.opset = site, how, opset
         self.helper, self.array = onnx.helper, onnx.numpy_helper.from_array

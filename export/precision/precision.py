@@ -12,7 +12,7 @@ from typing import Any
 
 from tbgen.export.errors import NoSuchName, UserError, require
 from tbgen.export.onnx.graph_file import load_graph, move_graph, save_graph
-from tbgen.export.precision.eight_bits import eight_bits, lost
+from tbgen.export.precision.eight_bits import eight_bits, product_losses
 from tbgen.export.precision.samples import Samples
 from tbgen.export.tasks.model_kind import ModelKind
 
@@ -105,7 +105,7 @@ def lossy(source: Path, row: ModelKind, keep: Sequence[str], samples: Samples) -
     with tempfile.TemporaryDirectory() as folder:
         int8(source, Path(folder, "model.onnx"), row, keep, samples)
     graph = load_graph(source).graph
-    shares = lost(graph, head_nodes(graph, row) | named_nodes(graph, keep), samples.found)
+    shares = product_losses(graph, head_nodes(graph, row) | named_nodes(graph, keep), samples.found)
     return sorted(shares, key=lambda name: -shares[name])
 
 

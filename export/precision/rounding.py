@@ -14,7 +14,7 @@ DAMPING = 0.01  # of the mean variance, so that what the samples never showed is
 BLOCK = 64
 
 
-def rounded(weights: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def round_weights(weights: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(inputs, columns) weights as int8 of that shape, and (columns,) float32 scales; covariance (inputs, inputs)."""
     scales = np.abs(weights).max(axis=0) / MOST
     scales[scales == 0] = 1.0

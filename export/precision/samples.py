@@ -49,7 +49,7 @@ class Samples:
             }
 
 
-def rows_of(watch: Watch, inputs: Sequence[Tensors], names: Sequence[str]) -> dict[str, np.ndarray]:
+def token_rows(watch: Watch, inputs: Sequence[Tensors], names: Sequence[str]) -> dict[str, np.ndarray]:
     """The rows, one a token, that these tensors of a graph have on the inputs: name -> (rows, width) float32.
 
     Of a long sentence some rows are left out, evenly, so that memory has a bound.

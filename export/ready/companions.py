@@ -14,7 +14,7 @@ from tbgen.export.checkpoint.checkpoint import (
     model_reading,
 )
 from tbgen.export.checkpoint.config import checked_config
-from tbgen.export.checkpoint.explanation import AS_NAMED, told_by_files
+from tbgen.export.checkpoint.explanation import AS_NAMED, task_source
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.families import FAMILIES, positions_of
@@ -39,7 +39,7 @@ def companions_from_folder(
     place = sentence.transformer if sentence else folder
     config = read_json_if_there(place, "config.json")
     config = checked_config(config) if config else {}
-    told_by = AS_NAMED if task else told_by_files(sentence)
+    told_by = AS_NAMED if task else task_source(sentence)
     task = task or (sentence.task if sentence else None)
     if not config and (task is None or (model_of(task).width == "labels" and not labels)):
         raise UserError(

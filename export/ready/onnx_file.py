@@ -11,7 +11,7 @@ from typing import Any
 from tbgen.export.checkpoint.checkpoint import ModelReading
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
-from tbgen.export.files import RECORD, sha256, whole_folder, write_json
+from tbgen.export.files import EXPORT_RECORD, sha256, whole_folder, write_json
 from tbgen.export.onnx.export import OnnxOptions, check_graph, refuse_drift, refuse_newer, tensor_specs
 from tbgen.export.onnx.fusion import fuse
 from tbgen.export.onnx.graph_file import MICROSOFT, load_graph, opset_of, save_graph, weights_beside
@@ -76,7 +76,7 @@ def export_from_onnx(
         made = replace(_made_of(exported), source=source, chosen=beside.explanation)
         weights = weights_beside(exported.model)
         exported = replace(exported, made=made, parity=found, weights=weights if weights.is_file() else None)
-        write_json(new / RECORD, record_of(exported))
+        write_json(new / EXPORT_RECORD, record_of(exported))
     return exported_from_folder(folder)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tbgen.export.checkpoint.checkpoint import ModelReading
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.export.exported import Exported, exported_from_folder, record_of
-from tbgen.export.files import RECORD, whole_folder, write_json
+from tbgen.export.files import EXPORT_RECORD, whole_folder, write_json
 from tbgen.export.ready.adapt import INPUTS
 from tbgen.export.ready.companions import companions_from_folder, positions, ready_export, write_companions
 from tbgen.export.ready.tryout import try_out
@@ -61,7 +61,7 @@ def export_from_plan_file(
     """
     if not plan_file.is_file():
         raise UserError(f"no plan {str(plan_file)!r}")
-    if (tokenizer / RECORD).is_file():
+    if (tokenizer / EXPORT_RECORD).is_file():
         return export_from_plan(exported_from_folder(tokenizer), plan_file, folder, precision=precision, force=force)
     beside = companions_from_folder(tokenizer, task=task, labels=labels)
     loaded = load(plan_file)
@@ -79,7 +79,7 @@ def export_from_plan_file(
         built = with_plan(exported, new, replace(loaded.plan, outputs=outputs), precision, loaded.card)
         try_out(built, loaded.run, str(plan_file))
         made = replace(built.made, source={plan_file.name: built.made.sha256}, chosen=beside.explanation)
-        write_json(new / RECORD, record_of(replace(built, made=made)))
+        write_json(new / EXPORT_RECORD, record_of(replace(built, made=made)))
     return exported_from_folder(folder)
 
 

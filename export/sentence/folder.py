@@ -21,7 +21,7 @@ from tbgen.export.sentence.modules import (
     names_of,
     width_of,
 )
-from tbgen.export.sentence.text import FILES, Reading, reading_from_folder
+from tbgen.export.sentence.text import TEXT_CONFIGS, Reading, reading_from_folder
 
 CONFIG_FILE, MODULES_FILE = "config_sentence_transformers.json", "modules.json"
 # What a CrossEncoder's scores go through, by the names of classes of torch.nn.
@@ -129,7 +129,7 @@ def _kind_of(folder: Path, config: Mapping[str, Any], modules: list[Module]) -> 
     own = read_json_if_there(folder, "config.json")
     if any(own.get(mark) is not None for mark in MARKS):
         return "CrossEncoder", "config.json"
-    return HEADS.get(read_json_if_there(folder, FILES[0]).get("transformer_task", "")), FILES[0]
+    return HEADS.get(read_json_if_there(folder, TEXT_CONFIGS[0]).get("transformer_task", "")), TEXT_CONFIGS[0]
 
 
 def _embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:

@@ -8,7 +8,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.files import parsed, read_json
+from tbgen.export.files import json_from_file, read_json
 from tbgen.export.sentence.keys import check_keys
 
 LIBRARY = "sentence_transformers."
@@ -45,7 +45,7 @@ class Module:
 def modules_from_folder(folder: Path) -> list[Module]:
     """The modules that modules.json names, in order, their configs not yet read. Raises UserError."""
     path = folder / "modules.json"
-    rows = parsed(path)
+    rows = json_from_file(path)
     whole = [isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ("type", "path")) for row in rows]
     if not isinstance(rows, list) or not rows or not all(whole):
         raise UserError(f"{str(path)!r} is no list of modules, each with its type and path")

@@ -36,7 +36,7 @@ POOL: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-class Pooled(torch.nn.Module):  # type: ignore[misc]
+class PooledModel(torch.nn.Module):  # type: ignore[misc]
     """A model with layers behind it; its `last_hidden_state` is (batch, width). Raises UserError."""
 
     def __init__(self, model: Any, layers: Sequence[Module]) -> None:

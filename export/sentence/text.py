@@ -12,7 +12,7 @@ from tbgen.export.files import read_json_if_there
 from tbgen.export.sentence.keys import check_keys
 
 # The names that the file had, by the class of the model; the first that is there and not empty counts.
-FILES = tuple(
+TEXT_CONFIGS = tuple(
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
@@ -46,8 +46,8 @@ def reading_from_folder(folder: Path, task: str) -> Reading:
 
     Raises UserError for what is not served.
     """
-    found = ((name, read_json_if_there(folder, name)) for name in FILES)
-    name, config = next(((name, config) for name, config in found if config), (FILES[0], {}))
+    found = ((name, read_json_if_there(folder, name)) for name in TEXT_CONFIGS)
+    name, config = next(((name, config) for name, config in found if config), (TEXT_CONFIGS[0], {}))
     shown = repr(str(folder / name))
     check_keys(config, "sentence_bert_config.json", shown)
     own = config.get("transformer_task", task)

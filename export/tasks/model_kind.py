@@ -32,7 +32,9 @@ CLASSES = ModelKind("ForSequenceClassification", "text-classification", {"output
 PAIR_CLASSES = replace(CLASSES, pair=True)
 HIDDEN = ModelKind("Model", "embedding", {"outputs": "last_hidden_state"}, "hidden", per_token=True)
 VOCABULARY = ModelKind("ForMaskedLM", "fill-mask", {"outputs": "logits"}, "vocabulary", per_token=True)
-TOKENS = ModelKind("ForTokenClassification", "token-classification", {"outputs": "logits"}, "labels", per_token=True)
+TOKEN_CLASSES = ModelKind(
+    "ForTokenClassification", "token-classification", {"outputs": "logits"}, "labels", per_token=True
+)
 SPANS = ModelKind(
     "ForQuestionAnswering",
     "question-answering",

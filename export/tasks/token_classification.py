@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tbgen.export.exported import Exported
-from tbgen.export.tasks.model_kind import TOKENS
+from tbgen.export.tasks.model_kind import TOKEN_CLASSES
 from tbgen.export.tasks.settings import FLAG, ids_type, option_settings, output_width
 from tbgen.export.tasks.task import Options, Step, Steps, Task, Windows
 
@@ -26,7 +26,7 @@ def joined_tokens(exported: Exported, options: Options) -> Steps:
 
 TASK = Task(
     entities,
-    TOKENS,
+    TOKEN_CLASSES,
     reading=lambda *_: {"extras": ["offsets", "special_tokens_mask", "tokenized_text"]},
     options={
         "aggregation": {"type": "string", "enum": ["none", "simple", "first", "average", "max"]},

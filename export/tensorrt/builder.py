@@ -12,11 +12,13 @@ from typing import Any
 
 from tbgen.export.errors import UserError, require
 from tbgen.export.tensorrt.cuda import Gpu, gpu
-from tbgen.export.tensorrt.plan import Plan, logger_of, plan_from_file, tensorrt
+from tbgen.export.tensorrt.plan import Plan, logger_of, plan_from_file, tensorrt_package
 from tbgen.export.tensorrt.profiles import Profile
 from tbgen.export.tensorrt.versions import WORKSPACE, Traits, traits_of
 
-Progress = Callable[[str, float | None], None]  # what runs now, and the share of it that is done where that is known
+BuildProgress = Callable[
+    [str, float | None], None
+]  # what runs now, and the share of it that is done where that is known
 
 PRECISIONS = ("fp16", "fp32")
 FLOAT16 = 10  # onnx.TensorProto.FLOAT16
@@ -31,7 +33,7 @@ def plan_from_onnx(
     workspace: int = WORKSPACE,
     timing_cache: Path | None = None,
     keep_fp32: Sequence[str] = (),
-    on_progress: Progress = lambda _text, _share: None,
+    on_progress: BuildProgress = lambda _text, _share: None,
 ) -> Plan:
     """Build `plan_file` for the GPU of this machine and read it back; whole, or not at all.
 
@@ -48,7 +50,7 @@ def plan_from_onnx(
     Raises UserError: no GPU, an unknown version, an operator that does not parse, a build that fails; MissingExtra.
     """
     check_precision(precision, keep_fp32)
-    trt, card = tensorrt(), gpu()
+    trt, card = tensorrt_package(), gpu()
     traits = traits_of(trt.__version__)
     if traits.typed:
         check_types(onnx_file, precision, keep_fp32, trt.__version__)
@@ -93,7 +95,7 @@ def check_types(onnx_file: Path, precision: str, keep_fp32: Sequence[str], versi
 
 def network_from_onnx(builder: Any, onnx_file: Path, traits: Traits, errors: list[str]) -> Any:
     """Parse the file into a network. Raises UserError with the node that does not parse."""
-    trt = tensorrt()
+    trt = tensorrt_package()
     flags = sum(1 << int(getattr(trt.NetworkDefinitionCreationFlag, name)) for name in traits.network_flags)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger_of(errors))
@@ -125,7 +127,7 @@ def configured(
     builder: Any, network: Any, traits: Traits, *, precision: str, profiles: Sequence[Profile], workspace: int
 ) -> Any:
     """A builder configuration with the version's switches, the precision and the profiles."""
-    trt = tensorrt()
+    trt = tensorrt_package()
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     if precision == "fp16" and not traits.typed:
@@ -150,7 +152,7 @@ def keep_layers(network: Any, config: Any, parts: Sequence[str]) -> None:
     """Hold the layers whose names contain one of `parts` to FP32. Raises UserError for a part that fits none."""
     if not parts:
         return
-    trt = tensorrt()
+    trt = tensorrt_package()
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     if idle := [part for part in parts if not any(part in layer.name for layer in layers)]:
         raise UserError(f"no layer's name contains {idle[0]!r}; there are, for instance, {layers[0].name}")
@@ -184,9 +186,9 @@ def save_cache(config: Any, file: Path | None) -> None:
         write_whole(file, config.get_timing_cache().serialize())
 
 
-def watch(config: Any, traits: Traits, on_progress: Progress) -> None:
+def watch(config: Any, traits: Traits, on_progress: BuildProgress) -> None:
     """Have TensorRT tell how far it is, where it can."""
-    trt = tensorrt()
+    trt = tensorrt_package()
     if not traits.monitor:
         on_progress(f"Building the plan (TensorRT {trt.__version__} does not tell how far it is)", None)
         return

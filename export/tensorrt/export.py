@@ -10,15 +10,15 @@ from typing import Any
 
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, exported_from_folder, record_of
-from tbgen.export.files import RECORD, copy_files, sha256, whole_folder, write_json
-from tbgen.export.parity.agreement import in_words
+from tbgen.export.files import EXPORT_RECORD, copy_files, sha256, whole_folder, write_json
+from tbgen.export.parity.agreement import agreement_text
 from tbgen.export.parity.parity import Encoder, Parity, parity
 from tbgen.export.parity.sentences import TEXTS, gate_sentences
 from tbgen.export.provenance import Build
 from tbgen.export.run import onnx_run
-from tbgen.export.tensorrt.builder import Progress, plan_from_onnx
+from tbgen.export.tensorrt.builder import BuildProgress, plan_from_onnx
 from tbgen.export.tensorrt.cuda import Gpu, gpu
-from tbgen.export.tensorrt.plan import Plan, plan_from_file, tensorrt
+from tbgen.export.tensorrt.plan import Plan, plan_from_file, tensorrt_package
 from tbgen.export.tensorrt.profiles import Profile, buckets_of, check_profiles, default_profiles
 from tbgen.export.tensorrt.session import plan_run
 from tbgen.export.tensorrt.versions import traits_of
@@ -49,7 +49,7 @@ def plan_from_export(
     profiles: Sequence[Profile] | None = None,
     gate: PlanGate = PlanGate(),
     force: bool = False,
-    on_progress: Progress = lambda _text, _share: None,
+    on_progress: BuildProgress = lambda _text, _share: None,
     **build: Any,
 ) -> Exported:
     """Write `folder` with model.plan, the tokenizer, config.json and export.json; whole, or not at all.
@@ -63,7 +63,7 @@ def plan_from_export(
         )
     if why := exported.made.why_not_plain:
         raise UserError(f"{exported.model.name} {why}; a plan is built from a plain ONNX export")
-    traits = traits_of(tensorrt().__version__)
+    traits = traits_of(tensorrt_package().__version__)
     gpu()
     chosen = list(profiles or default_profiles(exported.max_length, ranges=traits.ranges))
     check_profiles(chosen, exported.max_length)
@@ -109,7 +109,7 @@ def describe_plan(exported: Exported, folder: Path, precision: str, gate: PlanGa
     refuse_drift(found, precision, bound, gate.agreement)
     copy_files(exported.folder, folder, COMPANIONS)
     built = with_plan(exported, folder, plan, precision, card_of(gpu()))
-    write_json(folder / RECORD, record_of(replace(built, parity={**asdict(found), "tolerance": bound})))
+    write_json(folder / EXPORT_RECORD, record_of(replace(built, parity={**asdict(found), "tolerance": bound})))
 
 
 def refuse_drift(found: Parity, precision: str, tolerance: float, agreement: float) -> None:
@@ -119,8 +119,8 @@ def refuse_drift(found: Parity, precision: str, tolerance: float, agreement: flo
         return
     if close:
         raise UserError(
-            f"the answers of the {precision} plan are not the ONNX file's: {in_words(found.answers)}; nothing was "
-            "written. Keep layers in FP32 with --keep-fp32, such as LayerNorm"
+            f"the answers of the {precision} plan are not the ONNX file's: {agreement_text(found.answers)}; nothing "
+            "was written. Keep layers in FP32 with --keep-fp32, such as LayerNorm"
         )
     raise UserError(
         f"the {precision} plan differs from the ONNX file by {found.max_abs:g} in a logit (tolerance {tolerance:g}) "

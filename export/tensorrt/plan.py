@@ -13,7 +13,7 @@ from tbgen.backends.plan import logger_of as logger_of
 from tbgen.export.errors import UserError, require
 
 
-def tensorrt() -> Any:
+def tensorrt_package() -> Any:
     """The package tensorrt. Raises MissingExtra."""
     return require("tensorrt", extra="tensorrt")
 
@@ -29,7 +29,7 @@ def plan_errors() -> Iterator[None]:
 
 def plan_from_file(file: Path) -> Plan:
     """Read a plan back. Raises UserError for one that this TensorRT or GPU cannot load."""
-    tensorrt()
+    tensorrt_package()
     with plan_errors():
         engine, _ = engine_from_file(file)
     return plan_of_engine(engine)

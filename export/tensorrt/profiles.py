@@ -10,7 +10,7 @@ from tbgen.backends.plan import Profile as Profile
 from tbgen.backends.plan import profile_for as profile_for
 from tbgen.export.errors import UserError
 
-ROWS = (1, 32)
+PROFILE_ROWS = (1, 32)
 LENGTHS = (32, 64, 128)
 LEAST_TOKENS = 2  # what an empty text has: its first and its last special token
 TEXT = re.compile(r"(?:(\d+)-)?(\d+)x(?:(\d+)-)?(\d+)")
@@ -40,11 +40,11 @@ def default_profiles(max_length: int, *, ranges: bool) -> list[Profile]:
     if ranges:
         starts = [LEAST_TOKENS, *(length + 1 for length in lengths)]
         return [
-            Profile((ROWS[0], start), (ROWS[1], length), (ROWS[1], length))
+            Profile((PROFILE_ROWS[0], start), (PROFILE_ROWS[1], length), (PROFILE_ROWS[1], length))
             for start, length in zip(starts, lengths, strict=False)
         ]
     short = min(LENGTHS[-1], max_length)
-    shapes = dict.fromkeys([(ROWS[0], max_length), (ROWS[0], short), (ROWS[1], short)])
+    shapes = dict.fromkeys([(PROFILE_ROWS[0], max_length), (PROFILE_ROWS[0], short), (PROFILE_ROWS[1], short)])
     return [Profile(shape, shape, shape) for shape in shapes]
 
 

@@ -11,7 +11,7 @@ from tbgen.backends.plan import AXES, Profile
 from tbgen.backends.plan_session import PlanSession as Runner
 from tbgen.export.errors import UserError
 from tbgen.export.run import Tensors
-from tbgen.export.tensorrt.plan import plan_errors, tensorrt
+from tbgen.export.tensorrt.plan import plan_errors, tensorrt_package
 
 
 class PlanSession(Runner):
@@ -20,7 +20,7 @@ class PlanSession(Runner):
     def __init__(
         self, file: Path, *, device: int = 0, profiles: Sequence[int] | None = None, graphs: bool = False
     ) -> None:
-        tensorrt()
+        tensorrt_package()
         with plan_errors():
             super().__init__(file, device=device, profiles=profiles, graphs=graphs)
 

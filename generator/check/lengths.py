@@ -8,8 +8,8 @@ from typing import Any
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.onnx_file import Node, OnnxFile
-from tbgen.generator.check.onnx_graph import graphs_of
-from tbgen.generator.check.python_source import STEPS, Source
+from tbgen.generator.check.onnx_graph import onnx_graphs
+from tbgen.generator.check.python_source import STEPS, PythonSource
 from tbgen.generator.check.steps import place_of, steps_of
 from tbgen.generator.rules.core.requests import too_many_rows
 from tbgen.generator.rules.onnxruntime import out_of_bounds
@@ -20,9 +20,9 @@ OFFSET = 2  # as many, where the graph does not say it
 THROUGH = ("Cast", "Gather", "Identity", "Reshape", "Squeeze", "Unsqueeze")  # what only moves numbers, input 0
 
 
-def positions_of(model: Model) -> int | None:
+def engine_positions(model: Model) -> int | None:
     """How many tokens an ONNX engine can place; None when its file has no table of positions."""
-    for _, graph in graphs_of(model):
+    for _, graph in onnx_graphs(model):
         for name, shape in graph.initializers.items():
             if name.endswith(POSITION_TABLES) and len(shape) == 2:
                 counted = first_position(graph, name)
@@ -64,7 +64,7 @@ def longest_of_plan(model: Model) -> int | None:
 
 def dims_within_positions(model: Model) -> Iterator[Finding]:
     """A fixed length in the engine's config is within its positions."""
-    positions = positions_of(model)
+    positions = engine_positions(model)
     for index, tensor in enumerate(model.config.input if positions else ()):
         longest = max(tensor.dims, default=0)
         if positions and tensor.name == "input_ids" and longest > positions:
@@ -77,7 +77,7 @@ def texts_within_positions(model: Model, repository: Repository) -> Iterator[Fin
     for source, _, settings in steps_of(model):
         longest = longest_length(settings)
         for engine in engines_behind(model, source, repository) if longest else ():
-            positions = positions_of(engine) or longest_of_plan(engine)
+            positions = engine_positions(engine) or longest_of_plan(engine)
             if positions and longest > positions:
                 says = f"{engine.name} fails on texts of more than {positions} tokens, and this lets in {longest}"
                 mend = f"let max_length, and the last of the buckets, be {positions} or less"
@@ -90,7 +90,7 @@ def longest_length(settings: dict[str, Any]) -> int:
     return max((length for length in lengths if isinstance(length, int)), default=0)
 
 
-def engines_behind(model: Model, source: Source, repository: Repository) -> list[Model]:
+def engines_behind(model: Model, source: PythonSource, repository: Repository) -> list[Model]:
     """The engines that get a Python model's tokens: those it calls, those behind it in an ensemble."""
     names = {str(step["settings"]["model"]) for step in source.steps or () if "model" in step["settings"]}
     for ensemble in repository.callers(model.name):
@@ -124,7 +124,7 @@ def labels_for_each_class(model: Model, repository: Repository) -> Iterator[Find
             yield model.fails(place_of(model, source, '"labels"'), says, mend)
 
 
-def classes_of(model: Model, source: Source, repository: Repository) -> set[int]:
+def classes_of(model: Model, source: PythonSource, repository: Repository) -> set[int]:
     """The sizes of the last dims of the floating-point tensors that come from an engine, where they are fixed."""
     calls = [step["settings"] for step in source.steps or () if "model" in step["settings"]]
     given = {dims[-1] for call in calls for _, dims in (call.get("outputs") or {}).values() if dims}

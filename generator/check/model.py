@@ -18,8 +18,8 @@ from tbgen.export.exported import specs
 from tbgen.export.tensorrt.profiles import profiles_of
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.lines import Lines
-from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile, Tensor, read_onnx
-from tbgen.generator.check.python_source import Source, sources_in
+from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile, OnnxTensor, read_onnx
+from tbgen.generator.check.python_source import PythonSource, sources_in
 from tbgen.generator.models.config import values_from_config
 from tbgen.generator.releases import Release
 from tbgen.generator.repository import read_record
@@ -99,7 +99,7 @@ class Model:
             return None
 
     @cached_property
-    def sources(self) -> tuple[Source, ...]:
+    def sources(self) -> tuple[PythonSource, ...]:
         """The files of each version of a Python model."""
         if self.config.backend != "python":
             return ()
@@ -207,7 +207,7 @@ def read_model(folder: Path) -> Model:
     return model
 
 
-def specs_of(tensors: Mapping[str, Tensor]) -> onnxruntime.Specs:
+def specs_of(tensors: Mapping[str, OnnxTensor]) -> onnxruntime.Specs:
     """A graph's tensors as the backend reads them."""
     return {name: (tensor.data_type, list(tensor.shape)) for name, tensor in tensors.items()}
 

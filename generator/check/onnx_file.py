@@ -36,7 +36,7 @@ class NotOnnx(ValueError):
 
 
 @dataclass(frozen=True)
-class Tensor:
+class OnnxTensor:
     """A graph's input or output: its data type as the onnxruntime rulebook has it; its shape, -1 for open axes.
 
     axes: the names of the open axes that have one.
@@ -68,8 +68,8 @@ class OnnxFile:
 
     ir: int = 0
     opsets: dict[str, int] = field(default_factory=dict)
-    inputs: dict[str, Tensor] = field(default_factory=dict)
-    outputs: dict[str, Tensor] = field(default_factory=dict)
+    inputs: dict[str, OnnxTensor] = field(default_factory=dict)
+    outputs: dict[str, OnnxTensor] = field(default_factory=dict)
     initializers: dict[str, tuple[int, ...]] = field(default_factory=dict)
     external: dict[str, int] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class OnnxFile:
         return found
 
     @property
-    def required(self) -> dict[str, Tensor]:
+    def required(self) -> dict[str, OnnxTensor]:
         """The inputs that a request must bring: those without a default among the weights."""
         return {name: tensor for name, tensor in self.inputs.items() if name not in self.initializers}
 
@@ -193,9 +193,9 @@ def read_initializer(buffer: Buffer, start: int, end: int, model: OnnxFile) -> N
         model.external[file] = max(model.external.get(file, 0), needed)
 
 
-def read_value(buffer: Buffer, start: int, end: int) -> tuple[str, Tensor]:
+def read_value(buffer: Buffer, start: int, end: int) -> tuple[str, OnnxTensor]:
     """ValueInfoProto: a name and its type."""
-    name, tensor = "", Tensor(INVALID, ())
+    name, tensor = "", OnnxTensor(INVALID, ())
     for number, a, b in fields(buffer, start, end):
         if number == 1:
             name = text(buffer, a, b)
@@ -204,11 +204,11 @@ def read_value(buffer: Buffer, start: int, end: int) -> tuple[str, Tensor]:
                 if kind == 1:
                     tensor = read_tensor_type(buffer, c, d)
                 elif kind in NO_TENSORS:
-                    tensor = Tensor(data_type(NO_TENSORS[kind]), ())
+                    tensor = OnnxTensor(data_type(NO_TENSORS[kind]), ())
     return name, tensor
 
 
-def read_tensor_type(buffer: Buffer, start: int, end: int) -> Tensor:
+def read_tensor_type(buffer: Buffer, start: int, end: int) -> OnnxTensor:
     """TypeProto.Tensor."""
     kind, shape, axes = 0, list[int](), set[str]()
     for number, a, b in fields(buffer, start, end):
@@ -219,7 +219,7 @@ def read_tensor_type(buffer: Buffer, start: int, end: int) -> Tensor:
                 axis = {part: (e, f) for part, e, f in fields(buffer, c, d)}
                 shape.append(axis[1][0] if 1 in axis else -1)
                 axes |= {text(buffer, *axis[2])} if 2 in axis else set()
-    return Tensor(FROM_ONNX_NUMBER.get(kind, INVALID), tuple(shape), frozenset(axes - {""}))
+    return OnnxTensor(FROM_ONNX_NUMBER.get(kind, INVALID), tuple(shape), frozenset(axes - {""}))
 
 
 def fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -15,7 +15,7 @@ from tbgen.generator.rules import onnxruntime
 from tbgen.generator.rules.problem import shape_text
 
 
-def graphs_of(model: Model) -> Iterator[tuple[int, OnnxFile]]:
+def onnx_graphs(model: Model) -> Iterator[tuple[int, OnnxFile]]:
     """The graphs that could be read."""
     for version, graph in model.graphs.items():
         if isinstance(graph, OnnxFile):
@@ -45,7 +45,7 @@ def readable(model: Model) -> Iterator[Finding]:
 def tensors_are_the_graphs(model: Model) -> Iterator[Finding]:
     """Names, types and dims of the config against every version's graph."""
     config, values = model.completed, model.completed_values
-    for _, graph in graphs_of(model):
+    for _, graph in onnx_graphs(model):
         optional = {name: tensor for name, tensor in graph.inputs.items() if name not in graph.required}
         inputs, outputs = specs_of(graph.required), specs_of(graph.outputs)
         if onnxruntime.lacks_tensors(values):  # which could not be completed
@@ -66,7 +66,7 @@ def mend_along_tokens(config: ModelConfig, graph: OnnxFile, where: str, tokens: 
     return ""
 
 
-def scattered(config: ModelConfig, output: str) -> BatchOutput | None:
+def batch_output_of(config: ModelConfig, output: str) -> BatchOutput | None:
     """The batch_output by which Triton cuts an output up among the requests, if there is one."""
     return next((row for row in config.batch_output if output in row.target_name), None)
 
@@ -88,7 +88,7 @@ def scatter_text(config: ModelConfig, output: str) -> str:
 
 def controls_are_the_graphs(model: Model) -> Iterator[Finding]:
     """The controls of sequence batching are inputs of the graph, one value a row."""
-    for _, graph in graphs_of(model):
+    for _, graph in onnx_graphs(model):
         for index, control in enumerate(model.config.sequence_batching.control_input):
             where, name, there = (
                 f"sequence_batching.control_input[{index}]",
@@ -106,7 +106,7 @@ def controls_are_the_graphs(model: Model) -> Iterator[Finding]:
 
 def completable(model: Model) -> Iterator[Finding]:
     """Where the config leaves the tensors to Triton, the graph must have an open batch axis for a batch size."""
-    for _, graph in graphs_of(model) if onnxruntime.lacks_tensors(model.values) else ():
+    for _, graph in onnx_graphs(model) if onnxruntime.lacks_tensors(model.values) else ():
         values, specs = copy.deepcopy(model.values), [specs_of(graph.required), specs_of(graph.outputs)]
         try:
             onnxruntime.complete_config(values, *specs)
@@ -123,7 +123,7 @@ def completable(model: Model) -> Iterator[Finding]:
 def read_by_the_release(model: Model, repository: Repository) -> Iterator[Finding]:
     """Opset and IR version within what the release's ONNX Runtime reads."""
     release = repository.release
-    for version, graph in graphs_of(model) if release else ():
+    for version, graph in onnx_graphs(model) if release else ():
         assert release
         older = f"Triton {release.name} has ONNX Runtime {release.onnxruntime}"
         opset = max(graph.opsets.get("", 0), graph.opsets.get("ai.onnx", 0))

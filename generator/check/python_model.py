@@ -10,7 +10,7 @@ from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.python_source import (
     Imported,
-    Source,
+    PythonSource,
     beside_of,
     class_named,
     defines,
@@ -52,7 +52,7 @@ def entry_class(model: Model) -> Iterator[Finding]:
             yield model.refused(model.file(source.entry), says, f"write class {ENTRY} with the method execute")
 
 
-def methods(model: Model, source: Source, cls: ast.ClassDef) -> Iterator[Finding]:
+def methods(model: Model, source: PythonSource, cls: ast.ClassDef) -> Iterator[Finding]:
     """`initialize` takes args, `execute` exists, `auto_complete_config` gives the config back."""
     initialize = method_named(cls, "initialize")
     if initialize and not takes(initialize, 2):
@@ -100,7 +100,7 @@ def imports(model: Model) -> Iterator[Finding]:
                     yield finding
 
 
-def import_finding(model: Model, source: Source, found: Imported, package: str) -> Finding | None:
+def import_finding(model: Model, source: PythonSource, found: Imported, package: str) -> Finding | None:
     """What is wrong with one import, if anything is."""
     place = model.file(found.file, found.line)
     if found.may_fail or beside_of(source, found):
@@ -119,7 +119,7 @@ def import_finding(model: Model, source: Source, found: Imported, package: str) 
     return model.advice(place, says, mend)
 
 
-def comes_along(source: Source, package: str) -> bool:
+def comes_along(source: PythonSource, package: str) -> bool:
     """Whether a package lies in the version folder, the model's folder, or a folder of packages in one of them."""
     patterns = (package, f"{package}.py", f"{package}.*.so", f"*/{package}", f"*/{package}.py", f"*/{package}.*.so")
     return any(any(folder.glob(pattern)) for folder in (source.folder, source.folder.parent) for pattern in patterns)

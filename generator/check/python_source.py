@@ -13,7 +13,7 @@ STEPS = "steps.json"
 
 
 @dataclass
-class Source:
+class PythonSource:
     """The Python files of one version: parsed, or why not. `steps` is None when there is no list of steps."""
 
     folder: Path
@@ -39,12 +39,14 @@ class Imported:
     name_only: bool = False
 
 
-def sources_in(folders: Iterable[Path], filename: str) -> tuple[Source, ...]:
+def sources_in(folders: Iterable[Path], filename: str) -> tuple[PythonSource, ...]:
     """The files of each version folder that has its entry file."""
-    return tuple(read_source(Source(folder, folder / filename)) for folder in folders if (folder / filename).is_file())
+    return tuple(
+        read_source(PythonSource(folder, folder / filename)) for folder in folders if (folder / filename).is_file()
+    )
 
 
-def read_source(source: Source) -> Source:
+def read_source(source: PythonSource) -> PythonSource:
     """Parse the entry file, the steps' files, and the files beside them that those import."""
     file = source.folder / STEPS
     if file.is_file():
@@ -65,7 +67,7 @@ def read_source(source: Source) -> Source:
     return source
 
 
-def read_steps(source: Source, file: Path) -> None:
+def read_steps(source: PythonSource, file: Path) -> None:
     """The list of steps.json, if it is of the form that model.py reads."""
     try:
         listed = json.loads(file.read_bytes().decode("utf-8"))["steps"]
@@ -99,7 +101,7 @@ def imports_of(file: Path, tree: ast.Module) -> Iterator[Imported]:
                     yield Imported(file, node.lineno, alias.name, node.level, may_fail, name_only=True)
 
 
-def beside_of(source: Source, imported: Imported) -> Path | None:
+def beside_of(source: PythonSource, imported: Imported) -> Path | None:
     """The file of the model that an import means: in the version folder, or in the model's; None: not of the model."""
     parts = imported.module.split(".")
     for folder in (source.folder, source.folder.parent):

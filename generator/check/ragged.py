@@ -13,8 +13,8 @@ from tritonclient.grpc.model_config_pb2 import BatchInput, DataType, ModelConfig
 
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model
-from tbgen.generator.check.onnx_file import Tensor
-from tbgen.generator.check.onnx_graph import axes_of_tokens, graphs_of, scatter_text, scattered
+from tbgen.generator.check.onnx_file import OnnxTensor
+from tbgen.generator.check.onnx_graph import axes_of_tokens, batch_output_of, onnx_graphs, scatter_text
 from tbgen.generator.data_types import TO_ONNX
 from tbgen.generator.rules import onnxruntime
 from tbgen.generator.rules.core.tensors import BATCH_TYPES
@@ -34,7 +34,7 @@ FAILS = "loads, and each request fails:"
 def added_inputs_are_the_graphs(model: Model) -> Iterator[Finding]:
     """What batch_input adds are inputs of the graph, of its types and ranks; with them the graph has all its inputs."""
     config = model.completed
-    for _, graph in graphs_of(model) if config.batch_input else ():
+    for _, graph in onnx_graphs(model) if config.batch_input else ():
         for problem in onnxruntime.run_problems(model.completed_values, graph.required, graph.inputs):
             yield from model.found([replace(problem, says=f"{FAILS} {problem.says}")])
         brought = {tensor.name for tensor in config.input}
@@ -50,7 +50,9 @@ def added_inputs_are_the_graphs(model: Model) -> Iterator[Finding]:
                     yield from added_input_is_the_graphs(model, where, row, name, graph.inputs[name])
 
 
-def added_input_is_the_graphs(model: Model, where: str, row: BatchInput, name: str, there: Tensor) -> Iterator[Finding]:
+def added_input_is_the_graphs(
+    model: Model, where: str, row: BatchInput, name: str, there: OnnxTensor
+) -> Iterator[Finding]:
     """One tensor that Triton adds, against the graph's input of its name."""
     given, rank = DataType.Name(row.data_type), 2 if row.kind == ITEM_SHAPE else 1
     if given != there.data_type and given in BATCH_TYPES:
@@ -91,7 +93,7 @@ def ragged_items_have_one_axis(model: Model) -> Iterator[Finding]:
 
 def outputs_of_tokens_go_to_their_requests(model: Model) -> Iterator[Finding]:
     """An output along the tokens is cut up by a batch_output, with sizes that are the graph's."""
-    for _, graph in graphs_of(model):
+    for _, graph in onnx_graphs(model):
         tokens = axes_of_tokens(model.completed, graph)
         for index, tensor in enumerate(model.completed_values["output"]):
             there, where = graph.outputs.get(tensor["name"]), f"output[{index}]"
@@ -100,13 +102,15 @@ def outputs_of_tokens_go_to_their_requests(model: Model) -> Iterator[Finding]:
                 yield model.fails(f"{where}.dims", f"loads, and {says}", mend)
 
 
-def scatter_problem(model: Model, where: str, tensor: Json, there: Tensor, *, along: bool) -> tuple[str, str] | None:
+def scatter_problem(
+    model: Model, where: str, tensor: Json, there: OnnxTensor, *, along: bool
+) -> tuple[str, str] | None:
     """Why the values of an output do not go to the requests that they are of, and how to mend it.
 
     along: whether the graph gives it along the tokens of all items.
     """
     config, values, shape = model.completed, model.completed_values, list(there.shape)
-    if not (row := scattered(config, tensor["name"])):
+    if not (row := batch_output_of(config, tensor["name"])):
         if not (along and config.max_batch_size) or any(onnxruntime.dims_problems(values, where, tensor, shape)):
             return None
         return MIXED_UP, f"write -1 for the tokens before the other dims, and {scatter_text(config, tensor['name'])}"
@@ -116,7 +120,7 @@ def scatter_problem(model: Model, where: str, tensor: Json, there: Tensor, *, al
     return (says, f"write dims: {shape_text([*source.dims, *last] if along else last)}") if source and says else None
 
 
-def cut_problem(config: ModelConfig, dims: Sequence[int], source: ModelInput, there: Tensor, along: bool) -> str:
+def cut_problem(config: ModelConfig, dims: Sequence[int], source: ModelInput, there: OnnxTensor, along: bool) -> str:
     """What goes wrong when an output is cut by the shapes of a source input: Triton takes its sizes from the config."""
     batch = [-1] * (config.max_batch_size > 0)
     cut, shape = [*batch, *dims], [*batch, *source.dims]

@@ -8,7 +8,7 @@ from typing import Any
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.engines.table import ENGINES
-from tbgen.generator.repository import RECORD, read_record
+from tbgen.generator.repository import MODEL_RECORD, read_record
 from tbgen.generator.users import ANSWER
 
 
@@ -26,7 +26,7 @@ def answers_like_its_neighbours(model: Model, repository: Repository) -> Iterato
             if other:
                 says = f"answers otherwise than {neighbour.name}: written with other settings ({', '.join(other)})"
                 mend = "scaffold both with the same settings, or one of them under another name"
-                yield model.advice(model.file(model.folder / RECORD), says, mend)
+                yield model.advice(model.file(model.folder / MODEL_RECORD), says, mend)
             return
 
 

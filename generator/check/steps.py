@@ -10,7 +10,7 @@ from typing import Any
 
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import Model
-from tbgen.generator.check.python_source import STEPS, Source, class_named, defines, method_named
+from tbgen.generator.check.python_source import STEPS, PythonSource, class_named, defines, method_named
 
 
 def listed(model: Model) -> Iterator[Finding]:
@@ -30,7 +30,7 @@ def names_the_list(tree: ast.Module) -> bool:
     return any(isinstance(node, ast.Constant) and node.value == STEPS for node in ast.walk(tree))
 
 
-def steps_of(model: Model) -> Iterator[tuple[Source, dict[str, Any], dict[str, Any]]]:
+def steps_of(model: Model) -> Iterator[tuple[PythonSource, dict[str, Any], dict[str, Any]]]:
     """The steps of each version, and their settings."""
     for source in model.sources:
         for step in source.steps or ():
@@ -43,7 +43,7 @@ def steps(model: Model) -> Iterator[Finding]:
         yield from step_findings(model, source, step)
 
 
-def step_findings(model: Model, source: Source, step: dict[str, Any]) -> Iterator[Finding]:
+def step_findings(model: Model, source: PythonSource, step: dict[str, Any]) -> Iterator[Finding]:
     """What is wrong with one step."""
     file, here = source.folder / str(step["file"]), place_of(model, source, f'"{step["file"]}"')
     if not file.is_file():
@@ -66,7 +66,7 @@ def step_findings(model: Model, source: Source, step: dict[str, Any]) -> Iterato
         yield from asset_findings(model, source, file, constructor)
 
 
-def constructors(source: Source, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
+def constructors(source: PythonSource, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
     """The constructor of a class, and those of its bases as far as each hands on what it does not know."""
     constructor = method_named(cls, "__init__")
     if not isinstance(constructor, ast.FunctionDef):
@@ -85,19 +85,19 @@ def hands_on(constructor: ast.FunctionDef) -> bool:
     return len(names) == 1 and given == [{None}]
 
 
-def bases(source: Source, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
+def bases(source: PythonSource, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
     """The constructors of the bases that the model's files define."""
     names = [base.id for base in cls.bases if isinstance(base, ast.Name)]
     found = (base for name in names for base in (*classes_as(source, name), *classes_named(source, name)))
     return [row for base in found for row in constructors(source, base)]
 
 
-def classes_named(source: Source, name: str) -> list[ast.ClassDef]:
+def classes_named(source: PythonSource, name: str) -> list[ast.ClassDef]:
     """The classes of that name in the model's files."""
     return [cls for tree in source.trees.values() if (cls := class_named(tree, name))]
 
 
-def classes_as(source: Source, name: str) -> list[ast.ClassDef]:
+def classes_as(source: PythonSource, name: str) -> list[ast.ClassDef]:
     """The classes that the model's files import from a neighbour as that name."""
     files = {file.stem: tree for file, tree in source.trees.items()}
     imports = (node for tree in files.values() for node in tree.body if isinstance(node, ast.ImportFrom))
@@ -106,7 +106,7 @@ def classes_as(source: Source, name: str) -> list[ast.ClassDef]:
 
 
 def settings_findings(
-    model: Model, source: Source, step: dict[str, Any], constructors: list[tuple[str, ast.FunctionDef]]
+    model: Model, source: PythonSource, step: dict[str, Any], constructors: list[tuple[str, ast.FunctionDef]]
 ) -> Iterator[Finding]:
     """The settings are the constructors' keywords: none unknown, none that one of them must have left out."""
     rows = [(owner, each.args) for owner, each in constructors]
@@ -130,7 +130,7 @@ def without_default(arguments: ast.arguments) -> list[ast.arg]:
     return [argument for argument, default in pairs if default is None]
 
 
-def asset_findings(model: Model, source: Source, file: Path, constructor: ast.FunctionDef) -> Iterator[Finding]:
+def asset_findings(model: Model, source: PythonSource, file: Path, constructor: ast.FunctionDef) -> Iterator[Finding]:
     """The files that a constructor names by `folder / "name"`, outside of conditions, lie beside it."""
     for name, line in assets_of(constructor):
         if not (source.folder / name).exists():
@@ -155,7 +155,7 @@ def assets_of(constructor: ast.FunctionDef) -> Iterator[tuple[str, int]]:
             yield str(node.right.value), node.lineno
 
 
-def place_of(model: Model, source: Source, written: str) -> Place:
+def place_of(model: Model, source: PythonSource, written: str) -> Place:
     """The first line of steps.json that holds a text."""
     file = source.folder / STEPS
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()

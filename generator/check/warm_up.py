@@ -11,12 +11,12 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelWarmup
 
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.folders import FILE_BACKENDS
-from tbgen.generator.check.lengths import positions_of
+from tbgen.generator.check.lengths import engine_positions
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.onnx_file import OnnxFile
 from tbgen.generator.check.python_source import class_named, method_named
 from tbgen.generator.check.records import longest_recorded
-from tbgen.generator.check.warm_up_data import data_of_an_input, failed, rows_of
+from tbgen.generator.check.warm_up_data import data_of_an_input, table_rows, warm_up_failure
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.rules import tensorrt
 from tbgen.generator.rules.core.instances import group_name
@@ -96,7 +96,7 @@ def lengths_of_the_plan(model: Model, sample: ModelWarmup, where: str) -> Iterat
     rows, tokens = sample.batch_size, dims[0]
     asked = list(tensorrt.listed_profiles(model.values, model.plan).values())
     if asked and not any(profile.takes(rows, tokens) for profile in asked):
-        says = failed(sample, f"no listed profile takes {rows} x {tokens}{ENDS}")
+        says = warm_up_failure(sample, f"no listed profile takes {rows} x {tokens}{ENDS}")
         ranges = ", ".join(f"{p.least[0]}-{p.most[0]} x {p.least[1]}-{p.most[1]}" for p in asked)
         yield model.refused(where, says, f"the profiles take {ranges} (rows x tokens)")
 
@@ -154,11 +154,11 @@ def dims_of_the_config(model: Model, tensor: ModelInput, data: ModelWarmup.Input
 
 def length_of_the_model(model: Model, sample: ModelWarmup, name: str, where: str) -> Iterator[Finding]:
     """Tokens are no more than the model has positions for, or than it was exported to read."""
-    if name != TOKENS and name not in rows_of(model):
+    if name != TOKENS and name not in table_rows(model):
         return
-    tokens, positions, read = max(sample.inputs[name].dims, default=0), positions_of(model), longest_recorded(model)
+    tokens, positions, read = max(sample.inputs[name].dims, default=0), engine_positions(model), longest_recorded(model)
     if positions and tokens > positions:
-        says = failed(sample, f"{tokens} tokens, where the graph has {positions} positions{ENDS}")
+        says = warm_up_failure(sample, f"{tokens} tokens, where the graph has {positions} positions{ENDS}")
         yield model.refused(where, says, f"write dims: [ {positions} ], and as many ids, or fewer")
     elif not positions and read and tokens > read:
         says = f"warms up {tokens} tokens, and its tokenizer lets in {read}"

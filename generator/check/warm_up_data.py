@@ -12,7 +12,7 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelWarmup
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.onnx_file import OnnxFile
-from tbgen.generator.compare.example import ANY, MAIN, said_of_masks
+from tbgen.generator.compare.example import ANY, MAIN, mask_example
 from tbgen.generator.data_types import NUMPY
 from tbgen.generator.rules.core.requests import no_text_file
 from tbgen.generator.rules.onnxruntime import out_of_bounds
@@ -22,7 +22,7 @@ IDS = ("TYPE_INT32", "TYPE_INT64")  # of ONNX's Gather
 LENGTH = 4  # bytes of the length before each text
 
 
-def rows_of(model: Model) -> dict[str, int]:
+def table_rows(model: Model) -> dict[str, int]:
     """Input -> the rows of the table that its values name, such as a vocabulary's; of ONNX files alone."""
     return {
         name: rows
@@ -32,7 +32,7 @@ def rows_of(model: Model) -> dict[str, int]:
     }
 
 
-def failed(sample: ModelWarmup, why: str) -> str:
+def warm_up_failure(sample: ModelWarmup, why: str) -> str:
     """Triton's words for a sample that the model cannot run."""
     return f"failed to run warmup sample '{sample.name}': {why}"
 
@@ -50,9 +50,9 @@ def data_of_an_input(
     elif data.data_type == DataType.TYPE_STRING:
         yield from refused_by_the_steps(model, name, [b""] * math.prod(data.dims), where)
     elif kind == "random_data" and DataType.Name(data.data_type) in IDS and model.config.backend == "onnxruntime":
-        rows, mend = rows_of(model).get(name), "write the ids into a file and name it by input_data_file"
+        rows, mend = table_rows(model).get(name), "write the ids into a file and name it by input_data_file"
         if rows:
-            yield model.refused(where, failed(sample, out_of_bounds(2, "(a random number)", rows)), mend)
+            yield model.refused(where, warm_up_failure(sample, out_of_bounds(2, "(a random number)", rows)), mend)
         else:
             says = "fills the whole range of the type: ids beyond an embedding table fail, which can end the server"
             yield model.advice(where, says, mend)
@@ -88,11 +88,11 @@ def values(model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input
     if there > needed:
         says = f"reads the first {needed} of {there} bytes"
         yield model.advice(model.file(file), says, f"write {count} values of {data_type}, or mend dims")
-    rows = rows_of(model).get(name) if data_type in IDS else None
+    rows = table_rows(model).get(name) if data_type in IDS else None
     if rows:
         ids = np.fromfile(file, np.dtype(NUMPY[data_type]), count)
         for beyond in ids[(ids < -rows) | (ids >= rows)][:1]:
-            says = failed(sample, out_of_bounds(2, beyond, rows))
+            says = warm_up_failure(sample, out_of_bounds(2, beyond, rows))
             yield model.refused(model.file(file), says, f"write ids from 0 to {rows - 1}")
 
 
@@ -129,7 +129,7 @@ def refused_by_the_steps(model: Model, name: str, texts: list[bytes], place: Pla
     """Of a model with steps: texts are UTF-8, and those whose masks a step fills have one."""
     if not any(source.steps for source in model.sources):
         return
-    mask = str(said_of_masks(model.folder, ()).get(MAIN, "")).replace(ANY, "").strip()
+    mask = str(mask_example(model.folder, ()).get(MAIN, "")).replace(ANY, "").strip()
     if mask and name == MAIN and not any(mask.encode() in text for text in texts):
         says = f"{model.name}: {MAIN} of item 0 has no {mask} in the tokens that are read"
         yield model.refused(place, says, f"write a text with {mask}, or scaffold it anew")

@@ -13,7 +13,7 @@ from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.rules.core.ensemble import STEP
 from tbgen.generator.rules.problem import alike, shape_text
 
-Step: TypeAlias = Any  # ModelEnsembling.Step, a message that types cannot name
+EnsembleStep: TypeAlias = Any  # ModelEnsembling.Step, a message that types cannot name
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def tensors_fit(model: Model, repository: Repository) -> Iterator[Finding]:
                 yield model.refused(place, says, f"let {known.model} and {wire.model} agree on {tensor_name}")
 
 
-def names_exist(model: Model, index: int, step: Step, part: ModelConfig) -> Iterator[Finding]:
+def names_exist(model: Model, index: int, step: EnsembleStep, part: ModelConfig) -> Iterator[Finding]:
     """Maps name tensors of the step's model, and every input that it must have."""
     begins = f"in ensemble {model.name}, ensemble tensor"
     for kind, wired, tensors, words in (
@@ -127,7 +127,7 @@ def decoupled_steps(model: Model, repository: Repository) -> Iterator[Finding]:
         waiting = [row for row in waiting if row not in ready]
 
 
-def steps_with_models(model: Model, repository: Repository) -> Iterator[tuple[int, Step, ModelConfig]]:
+def steps_with_models(model: Model, repository: Repository) -> Iterator[tuple[int, EnsembleStep, ModelConfig]]:
     """The steps whose models are there and whose tensors are known without running them."""
     for index, step in enumerate(model.config.ensemble_scheduling.step):
         part = repository.models.get(step.model_name)
@@ -149,7 +149,7 @@ def own_wires(model: Model) -> dict[str, Wire]:
     }
 
 
-def ends_of(index: int, step: Step, part: ModelConfig) -> Iterator[tuple[str, str, ModelInput | ModelOutput]]:
+def ends_of(index: int, step: EnsembleStep, part: ModelConfig) -> Iterator[tuple[str, str, ModelInput | ModelOutput]]:
     """Where each wire meets the step: the path of the map's entry, the ensemble's name, the model's tensor."""
     for name, wired, tensors in (
         ("input_map", step.input_map, part.input),

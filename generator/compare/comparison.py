@@ -16,7 +16,7 @@ from tbgen.generator.compose import Composition, compose
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.local.models import LocalModels
 from tbgen.generator.models.write import write_models
-from tbgen.generator.resolve import Resolved
+from tbgen.generator.resolve import ResolvedRequest
 
 STRUCTURAL = ("pair",)  # options without which the task takes other inputs
 
@@ -33,7 +33,7 @@ class Comparison:
 NOT_COMPARED = Comparison({}, "answers were not compared with any library's, as asked")
 
 
-def plainly(resolved: Resolved) -> Resolved:
+def plainly(resolved: ResolvedRequest) -> ResolvedRequest:
     """The same models by the checkpoint's own defaults: what a person adds is meant to change answers."""
     request = replace(resolved.request, long_text=None, cache=False, warmup=False, steps="copy")
     structural = {name: value for name, value in resolved.options.items() if name in STRUCTURAL}

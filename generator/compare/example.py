@@ -20,7 +20,7 @@ from tbgen.generator.repository import read_record
 
 Item = dict[str, Any]  # input -> a text, a number, or a list of them
 
-TEXT = "오늘도 상한가 갔다 🔥📈"  # Korean with emoji: a broken locale, or a step that cannot read it, shows at once
+EXAMPLE = "오늘도 상한가 갔다 🔥📈"  # Korean with emoji: a broken locale, or a step that cannot read it, shows at once
 ANY = "{}"
 MAIN = "input_text"  # what is said of it holds for the texts of a step before it, too
 
@@ -37,7 +37,7 @@ def example_item(config: Mapping[str, Any], folder: Path | None = None) -> dict[
     Raises NoExampleError.
     """
     inputs = required_inputs(config)
-    item = item_from(inputs, said_of_folder(folder) if folder else {})
+    item = item_from(inputs, folder_example(folder) if folder else {})
     batch = (1,) if int(config.get("max_batch_size", 0)) > 0 else ()
     return {name: array.reshape(*batch, *array.shape) for name, array in arrays_from(inputs, item).items()}
 
@@ -68,7 +68,7 @@ def array_from(name: str, data_type: str, dims: Sequence[int], value: Any) -> np
     values = np.array(value, dtype=object)
     try:
         if data_type == "TYPE_STRING":
-            texts = [str(each).replace(ANY, TEXT).encode("utf-8") for each in values.ravel()]
+            texts = [str(each).replace(ANY, EXAMPLE).encode("utf-8") for each in values.ravel()]
             values = np.array([*texts, None], dtype=object)[:-1].reshape(values.shape)
         else:
             values = values.astype(triton_to_np_dtype(data_type.removeprefix("TYPE_")))
@@ -82,7 +82,7 @@ def array_from(name: str, data_type: str, dims: Sequence[int], value: Any) -> np
     return values.reshape(shape)
 
 
-def said_by_steps(steps: Iterable[Any]) -> Item:
+def steps_example(steps: Iterable[Any]) -> Item:
     """What constructed steps say in `example`. Raises UserError."""
     said: list[Item] = []
     for step in steps:
@@ -94,19 +94,19 @@ def said_by_steps(steps: Iterable[Any]) -> Item:
                 f"{type(step).__name__}.example is {example!r}; it names tensors, and gives each a text, a number, or "
                 "a list of them"
             ) from error
-    return first_said(*said)
+    return nearest_example(*said)
 
 
-def first_said(*said: Item) -> Item:
+def nearest_example(*said: Item) -> Item:
     """All that is said; of one tensor, what the step says that is nearest to the client."""
     return {name: value for item in reversed(said) for name, value in item.items()}
 
 
-def said_of_folder(folder: Path) -> Item:
+def folder_example(folder: Path) -> Item:
     """What a model's record says of an item; else a mask before any text, where its steps look for one."""
     record = read_record(folder) or {}
     said = record.get("example")
-    return said if isinstance(said, dict) else said_of_masks(folder, masks_of_export(record))
+    return said if isinstance(said, dict) else mask_example(folder, masks_of_export(record))
 
 
 def masks_of_export(record: Mapping[str, Any]) -> set[int]:
@@ -117,7 +117,7 @@ def masks_of_export(record: Mapping[str, Any]) -> set[int]:
     return {number for role, number in export.get("special", {}).items() if role == "mask"}
 
 
-def said_of_masks(folder: Path, masks: Collection[int]) -> Item:
+def mask_example(folder: Path, masks: Collection[int]) -> Item:
     """A mask before any text, of these ids, or of those that a step of the model or of an ensemble's models names."""
     for part in (folder, *parts_of(folder)):
         for file in sorted(part.glob("*/steps.json")):

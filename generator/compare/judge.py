@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from tbgen.backends.text_tensors import bytes_from_text
 from tbgen.export.errors import UserError
-from tbgen.export.parity.library import Library, shortened
+from tbgen.export.parity.library import Library, short_text
+from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
-from tbgen.generator.compare.library_answers import ANSWERS, Answer, Answers, texts_in_pairs
+from tbgen.generator.compare.library_answers import LIBRARY_ANSWERS, Answer, Answers, texts_in_pairs
 
-Infer = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]  # a request of one item -> all outputs
+Infer = Callable[[Tensors], Tensors]  # a request of one item -> all outputs
 Expected = Sequence[tuple[Item, Answer]]
 
 
@@ -43,7 +44,7 @@ class Judgement:
 
 def answers_for(task: str, *, pair: bool) -> Answers | None:
     """How a task's answers are held against a library; None where no library answers it. pair: it classifies pairs."""
-    row = ANSWERS.get(task)
+    row = LIBRARY_ANSWERS.get(task)
     return replace(row, items=texts_in_pairs) if row and pair and task == "text-classification" else row
 
 
@@ -112,7 +113,7 @@ def sentence(item: Item, want: Answer, have: Answer) -> str:
     """What both sides say of an item where they differ most."""
     keys = {**want.scores, **have.scores}
     key = max(keys, key=lambda key: float(np.nan_to_num(difference(want, have, key), nan=math.inf)), default=None)
-    text = shortened(str(next(iter(item.values()))))
+    text = short_text(str(next(iter(item.values()))))
     said = [f"{answer.scores[key]:.4g}" if key in answer.scores else "nothing" for answer in (have, want)]
     return f"for {text!r} it gives {said[0]} where the library gives {said[1]} (at {key})"
 

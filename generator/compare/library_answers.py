@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.parity.library import Library, known_warnings
+from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
 
-Tensors = Mapping[str, np.ndarray]
 INFINITE = float("inf")
 
 
@@ -195,7 +195,7 @@ def plain(array: np.ndarray) -> list[Any]:
 
 
 # transformers 5 has no pipeline for question answering; there the logits alone are held against it.
-ANSWERS = {
+LIBRARY_ANSWERS = {
     "text-classification": Answers(texts_alone, classes, classes_served),
     "token-classification": Answers(texts_alone, entities, entities_served, ranks=False),
     "embedding": Answers(texts_alone, vector, lambda tensors: numbered(tensors["embedding"][0]), ranks=False),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tbgen.export.layout import PACKED, PADDED
 from tbgen.export.provenance import ONNX_FILE
+from tbgen.generator.models.config import TensorSpecs
 
 if TYPE_CHECKING:  # the table is read for its names, at once
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -23,7 +24,6 @@ if TYPE_CHECKING:  # the table is read for its names, at once
     from tbgen.generator.role import Role
 
 BUILD = "build/build.sh"  # in the folder of an engine model whose file is built later
-Tensors = dict[str, tuple[str, list[int]]]
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class EngineModel:
     role: Role
     engine: Engine
     exported: Exported
-    inputs: Tensors
-    outputs: Tensors
+    inputs: TensorSpecs
+    outputs: TensorSpecs
     max_batch_size: int
     script: str = ""
     warmup: Sequence[tuple[int, int]] = ()

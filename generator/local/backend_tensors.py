@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tbgen.generator.data_types import FROM_NUMPY, NUMPY, ROWS
+from tbgen.generator.data_types import DATA_TYPES, FROM_NUMPY, NUMPY
 
 
 class TritonModelException(Exception):
@@ -43,7 +43,7 @@ class Tensor:
 
 def triton_to_numpy_type(data_type: int) -> Any:
     """The numpy type of one of Triton's numbers, 1 (BOOL) to 13 (BYTES)."""
-    return np.dtype(ROWS[data_type - 1].numpy).type if 1 <= data_type <= len(ROWS) else None
+    return np.dtype(DATA_TYPES[data_type - 1].numpy).type if 1 <= data_type <= len(DATA_TYPES) else None
 
 
 def numpy_to_triton_type(data_type: Any) -> int | None:

@@ -17,6 +17,7 @@ from tritonclient.grpc.model_config_pb2 import DataType
 
 import tbgen.backends
 from tbgen.export.errors import UserError
+from tbgen.export.run import Tensors
 from tbgen.generator.data_types import data_type_of
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_tensors import Tensor, sent
@@ -35,10 +36,8 @@ FOLDERS = {  # of the backends' files
     "tensorrt": STANDINS / "tensorrt",
 }
 
-Tensors = dict[str, np.ndarray]
 
-
-class Refused(ValueError):
+class Refusal(ValueError):
     """A request that is answered with an error; `by_model` tells the model's own words from the server's."""
 
     def __init__(self, message: str, *, by_model: bool = False) -> None:
@@ -61,7 +60,7 @@ class LoadedModel:
         request.take_parameters(parameters)
         response = self.model.execute([request])[0]
         if response.has_error():
-            raise Refused(response.error().message(), by_model=True)
+            raise Refusal(response.error().message(), by_model=True)
         outputs = {tensor.name(): sent(tensor.as_numpy()) for tensor in response.output_tensors()}
         return {name: array for name, array in outputs.items() if name in names}
 
@@ -173,9 +172,9 @@ def check_request(config: ModelConfig, inputs: Tensors) -> None:
     known = {tensor.name: tensor for tensor in config.input}
     for name in inputs:
         if name not in known:
-            raise Refused(f"unexpected inference input '{name}' for model '{config.name}'")
+            raise Refusal(f"unexpected inference input '{name}' for model '{config.name}'")
     if missing := requests.missing_inputs(config, inputs):
-        raise Refused(requests.too_few_inputs(config, inputs, missing))
+        raise Refusal(requests.too_few_inputs(config, inputs, missing))
     for name, array in inputs.items():
         check_tensor(config, known[name], array)
 
@@ -184,9 +183,9 @@ def check_tensor(config: ModelConfig, tensor: Any, array: np.ndarray) -> None:
     """Hold an array against its type, dims and batch size. Raises Refused."""
     given, wanted, batching = data_type_of(array), DataType.Name(tensor.data_type), config.max_batch_size > 0
     if given != wanted:
-        raise Refused(requests.other_type(config.name, tensor.name, given, wanted))
+        raise Refusal(requests.other_type(config.name, tensor.name, given, wanted))
     if batching and array.ndim and array.shape[0] > config.max_batch_size:
-        raise Refused(requests.too_many_rows(config.name, config.max_batch_size))
+        raise Refusal(requests.too_many_rows(config.name, config.max_batch_size))
     dims = [-1] * batching + list(tensor.dims)
     if not takes(dims, array.shape):
-        raise Refused(f"{requests.other_shape(config.name, tensor.name, dims, array.shape)}. ")
+        raise Refusal(f"{requests.other_shape(config.name, tensor.name, dims, array.shape)}. ")

@@ -15,16 +15,15 @@ import numpy as np
 from google.protobuf import json_format
 
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.export.run import Tensors
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_requests import InferenceRequest, InferenceResponse, TritonError
 from tbgen.generator.local.backend_tensors import Tensor, sent
-from tbgen.generator.local.model import LoadedModel, Refused, check_request, load_model, model_config, version_folder
+from tbgen.generator.local.model import LoadedModel, Refusal, check_request, load_model, model_config, version_folder
 from tbgen.generator.models.config import ModelConfig
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.generator.role import written_models
-
-Tensors = dict[str, np.ndarray]
 
 
 class LocalModels:
@@ -97,7 +96,7 @@ class LocalModels:
         with standing_in(self.module):
             try:
                 return self.answer(model, -1, dict(inputs), text)
-            except Refused as error:
+            except Refusal as error:
                 raise UserError(f"model {model!r} refused the request: {error}") from error
 
     def answer(
@@ -105,7 +104,7 @@ class LocalModels:
     ) -> Tensors:
         """The outputs of any model to one request. Raises Refused, and UserError for a decoupled model."""
         if not self.ready(name):
-            raise Refused(f"Model '{name}' is not ready.")
+            raise Refusal(f"Model '{name}' is not ready.")
         config = self.message(name)
         if config.model_transaction_policy.decoupled:
             raise UserError(
@@ -125,7 +124,7 @@ class LocalModels:
             ready = next((step for step in waiting if tensors.keys() >= set(step.input_map.values())), None)
             if ready is None:
                 missing = sorted({value for step in waiting for value in step.input_map.values()} - tensors.keys())
-                raise Refused(f"in ensemble '{config.name}', unexpected deadlock, nothing gives {', '.join(missing)}")
+                raise Refusal(f"in ensemble '{config.name}', unexpected deadlock, nothing gives {', '.join(missing)}")
             waiting.remove(ready)
             taken = {own: tensors[outer] for own, outer in ready.input_map.items()}
             given = self.answer(
@@ -140,12 +139,12 @@ class LocalModels:
         inputs = {tensor.name(): sent(tensor.as_numpy()) for tensor in request.inputs()}
         try:
             tensors = self.answer(name, version, inputs, request.parameters(), request.requested_output_names())
-        except Refused as error:
+        except Refusal as error:
             return InferenceResponse(error=TritonError(bls_message(name, error)))
         return InferenceResponse([Tensor(key, array) for key, array in tensors.items()])
 
 
-def bls_message(name: str, error: Refused) -> str:
+def bls_message(name: str, error: Refusal) -> str:
     """How Triton words the error of a BLS call: a called model's own error stays as it is."""
     if error.by_model:
         return str(error)

@@ -18,12 +18,12 @@ from tbgen.export.sources import Source
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import AUTO
 from tbgen.generator.request import Request
-from tbgen.generator.resolve import Resolved
+from tbgen.generator.resolve import ResolvedRequest
 
 Progress = Callable[[str], None]  # is told what is done now
 
 
-def expected_export(resolved: Resolved, folder: Path) -> Exported | None:
+def expected_engine(resolved: ResolvedRequest, folder: Path) -> Exported | None:
     """What the export of a checkpoint will be, its file in `folder` with tensors alone; None for other sources.
 
     Raises UserError for what does not fit the checkpoint.
@@ -36,7 +36,7 @@ def expected_export(resolved: Resolved, folder: Path) -> Exported | None:
     return to_build(resolved, engine.mark(expected))
 
 
-def export(resolved: Resolved, folder: Path, on_progress: Progress) -> Exported:
+def export_engine(resolved: ResolvedRequest, folder: Path, on_progress: Progress) -> Exported:
     """The export that a request's source is, or the one made from it in `folder`. Raises UserError."""
     source = resolved.source
     if isinstance(source, Exported):
@@ -44,13 +44,13 @@ def export(resolved: Resolved, folder: Path, on_progress: Progress) -> Exported:
     return to_build(resolved, as_asked(MAKERS[source.kind](resolved, source, folder, on_progress), resolved.request))
 
 
-def to_build(resolved: Resolved, exported: Exported) -> Exported:
+def to_build(resolved: ResolvedRequest, exported: Exported) -> Exported:
     """An export as that of the engine's file that will be built from it, if one will be. Raises UserError."""
     engine, release = ENGINES[resolved.request.engine], resolved.release
     return engine.builder.planned(exported, engine, release) if release and engine.builder else exported
 
 
-def export_as_it_is(resolved: Resolved, source: Source, *_: Any) -> Exported:
+def export_as_it_is(resolved: ResolvedRequest, source: Source, *_: Any) -> Exported:
     """An export as it is. Raises UserError when it has not the layout that is asked for."""
     exported, asked = exported_from_folder(Path(source.place)), resolved.request.layout
     made = exported.made.layout
@@ -62,7 +62,7 @@ def export_as_it_is(resolved: Resolved, source: Source, *_: Any) -> Exported:
     return exported
 
 
-def ready_onnx(resolved: Resolved, source: Source, folder: Path, on_progress: Progress) -> Exported:
+def ready_onnx(resolved: ResolvedRequest, source: Source, folder: Path, on_progress: Progress) -> Exported:
     """A ready ONNX file, taken in."""
     if resolved.request.layout == PACKED:
         raise UserError("--layout packed is for a checkpoint; a ready ONNX file is served as it is")
@@ -78,14 +78,14 @@ def ready_onnx(resolved: Resolved, source: Source, folder: Path, on_progress: Pr
     )
 
 
-def ready_plan(resolved: Resolved, source: Source, folder: Path, on_progress: Progress) -> Exported:
+def ready_plan(resolved: ResolvedRequest, source: Source, folder: Path, on_progress: Progress) -> Exported:
     """A ready plan, taken in."""
     on_progress(f"Reading {Path(source.place).name}")
     precision = ENGINES[resolved.request.engine].precision
     return export_from_plan_file(Path(source.place), source.companions, folder, precision=precision, **resolved.meaning)
 
 
-def exported_checkpoint(resolved: Resolved, source: Source, folder: Path, on_progress: Progress) -> Exported:
+def exported_checkpoint(resolved: ResolvedRequest, source: Source, folder: Path, on_progress: Progress) -> Exported:
     """A checkpoint, exported for the engine."""
     checkpoint = resolved.checkpoint or source.checkpoint(**resolved.meaning)
     on_progress(f"Exporting {Path(source.place).name} to ONNX")
@@ -93,7 +93,7 @@ def exported_checkpoint(resolved: Resolved, source: Source, folder: Path, on_pro
     return engine.mark(engine.export(checkpoint, folder, progress=on_progress, **options))
 
 
-def options_of(resolved: Resolved, checkpoint: Checkpoint) -> dict[str, Any]:
+def options_of(resolved: ResolvedRequest, checkpoint: Checkpoint) -> dict[str, Any]:
     """What of the ONNX file follows from the request."""
     return {
         "fixed_length": resolved.request.fixed_length,
@@ -119,7 +119,7 @@ MAKERS: dict[str, Callable[..., Exported]] = {
 }
 
 
-def onnx_options(resolved: Resolved) -> dict[str, Any]:
+def onnx_options(resolved: ResolvedRequest) -> dict[str, Any]:
     """Precision, and opset where it matters, of the ONNX file that a request's engine runs, or is built from."""
     engine, release = ENGINES[resolved.request.engine], resolved.release
     return engine.builder.onnx(engine, release) if release and engine.builder else {"precision": engine.precision}

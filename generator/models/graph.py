@@ -13,9 +13,10 @@ from tbgen.export.layout import LENGTHS
 from tbgen.export.tasks.task import Step as Step
 from tbgen.export.tasks.task import Task
 from tbgen.generator.data_types import FROM_NUMPY
-from tbgen.generator.engines.engine import Engine, EngineModel, Tensors
+from tbgen.generator.engines.engine import Engine, EngineModel
 from tbgen.generator.engines.table import check_export
 from tbgen.generator.graphs import EACH_GRAPH
+from tbgen.generator.models.config import TensorSpecs
 from tbgen.generator.models.plans import engine_shapes, most_rows, only_length, plan_buckets, uneven_shapes
 from tbgen.generator.role import ENGINE, FRONT, POSTPROCESS, TOKENIZER, Role
 from tbgen.generator.steps.plain import plain
@@ -74,7 +75,7 @@ class EnsembleModel:
         return self.role.model
 
 
-Model = PythonModel | EngineModel | EnsembleModel
+GraphModel = PythonModel | EngineModel | EnsembleModel
 
 
 def models_of(
@@ -87,14 +88,14 @@ def models_of(
     pre: Sequence[Step] = (),
     post: Sequence[Step] = (),
     options: Mapping[str, Any] | None = None,
-) -> list[Model]:
+) -> list[GraphModel]:
     """The models that serve `exported` under `name`, in the order in which they can be loaded. Raises UserError."""
     check_export(engine, exported)
     settings = options or {}
     check_options(task, settings)
     model = engine_model(Role(name, ENGINE, engine.name), exported, engine)
-    before, pre = separated(name, pre, task.max_items)
-    behind, post = separated(name, post[::-1], task.max_items)
+    before, pre = separate_models(name, pre, task.max_items)
+    behind, post = separate_models(name, post[::-1], task.max_items)
     behind, post = behind[::-1], post[::-1]
     front = (*pre, *task.rows(exported, settings), tokenizer_step(exported, task, settings))
     chain = Chain(model, front, (*task.head(exported, settings), *post), task.max_items, before, behind)
@@ -123,14 +124,14 @@ def check_options(task: Task, options: Mapping[str, Any]) -> None:
             raise UserError(str(error).replace("parameter", "option", 1)) from error
 
 
-def graphs_of(task: Task) -> tuple[str, ...]:
+def graphs_of_task(task: Task) -> tuple[str, ...]:
     """The graphs that can serve a task: an ensemble cannot join rows to items."""
     return ROW_GRAPHS if task.several_rows else EACH_GRAPH
 
 
 def graphs_for(task: Task, asked: Sequence[str]) -> tuple[str, ...]:
     """Those of the asked graphs that can serve a task. Raises UserError when none can."""
-    graphs = tuple(graph for graph in asked if graph in graphs_of(task))
+    graphs = tuple(graph for graph in asked if graph in graphs_of_task(task))
     if not graphs:
         raise UserError(
             f"this reads several rows for an item, which an ensemble cannot; use --graph {' or '.join(ROW_GRAPHS)}"
@@ -138,7 +139,7 @@ def graphs_for(task: Task, asked: Sequence[str]) -> tuple[str, ...]:
     return graphs
 
 
-def with_cache(models: Sequence[Model]) -> list[Model]:
+def with_cache(models: Sequence[GraphModel]) -> list[GraphModel]:
     """The same models, the ensembles' answers kept by Triton, and for a BLS model an ensemble of it alone.
 
     Triton 2.51 keeps errors too of a model that is no ensemble, and answers equal requests with no outputs.
@@ -166,7 +167,7 @@ class Chain:
     behind: Sequence[PythonModel] = ()
 
 
-def separated(name: str, steps: Sequence[Step], max_items: int) -> tuple[list[PythonModel], Sequence[Step]]:
+def separate_models(name: str, steps: Sequence[Step], max_items: int) -> tuple[list[PythonModel], Sequence[Step]]:
     """The leading steps that are to be models of their own, and those that are not. Raises UserError."""
     count = next((index for index, step in enumerate(steps) if not step.separate), len(steps))
     if late := [step.name for step in steps[count:] if step.separate]:
@@ -177,7 +178,7 @@ def separated(name: str, steps: Sequence[Step], max_items: int) -> tuple[list[Py
     return [PythonModel(Role(name, step.name.lower()), (step,), most) for step in steps[:count]], steps[count:]
 
 
-def ensemble_models(name: str, chain: Chain) -> Iterator[Model]:
+def ensemble_models(name: str, chain: Chain) -> Iterator[GraphModel]:
     """Tokenizer and postprocess models around the engine, wired by an ensemble."""
     most = min(chain.engine.max_batch_size, chain.max_items)
     owner = chain.engine.engine.name if chain.engine.engine.own_tokenizer else None
@@ -194,14 +195,14 @@ def front_role(chain: Chain, graph: str) -> Role:
     return replace(chain.engine.role, part=FRONT, graph=graph)
 
 
-def bls_models(_: str, chain: Chain) -> Iterator[Model]:
+def bls_models(_: str, chain: Chain) -> Iterator[GraphModel]:
     """One Python model that runs all steps and calls the engine between them."""
     inner = plain((*chain.front, engine_step(chain.engine, chain.front[-1].settings), *chain.back))
     steps = (*map(remote_step, chain.before), *inner, *map(remote_step, chain.behind))
     yield PythonModel(front_role(chain, "bls"), steps, min(BLS_BATCH, chain.max_items))
 
 
-def single_models(_: str, chain: Chain) -> Iterator[Model]:
+def single_models(_: str, chain: Chain) -> Iterator[GraphModel]:
     """One Python model that runs all steps and the engine's file between them. Raises UserError."""
     inner = plain((*chain.front, own_process_step(chain.engine, chain.front[-1].settings), *chain.back))
     steps = (*map(remote_step, chain.before), *inner, *map(remote_step, chain.behind))
@@ -287,7 +288,7 @@ def length_buckets(exported: Exported) -> list[int]:
     return [min(length, exported.max_length) for length in multiples]
 
 
-def triton_tensors(tensors: Mapping[str, TensorSpec]) -> Tensors:
+def triton_tensors(tensors: Mapping[str, TensorSpec]) -> TensorSpecs:
     """Data types and dims as a Triton config says them: without the batch axis, -1 for an open axis."""
     return {
         name: (FROM_NUMPY[spec.dtype], [size if isinstance(size, int) else -1 for size in spec.shape[1:]])

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import tbgen.backends
 from tbgen.generator.models.config import SHARED_BACKEND
-from tbgen.generator.models.graph import Model, PythonModel
-from tbgen.generator.publishing import publish, staged
-from tbgen.generator.repository import refuse_to_overwrite, standing_model, write_record
+from tbgen.generator.models.graph import GraphModel, PythonModel
+from tbgen.generator.publishing import publish, staging_folder
+from tbgen.generator.repository import existing_model, refuse_to_overwrite, write_record
 from tbgen.generator.steps.vendor import vendor_into
 from tbgen.generator.version import version
 
 
-def in_form(models: Iterable[Model], form: str) -> list[Model]:
+def in_form(models: Iterable[GraphModel], form: str) -> list[GraphModel]:
     """The same models with the code of their steps copied into each, or left to the backend."""
     backend = SHARED_BACKEND if form == "backend" else "python"
     return [replace(model, backend=backend) if isinstance(model, PythonModel) else model for model in models]
@@ -36,12 +36,12 @@ def install_backend(folder: Path, *, platform: str | None = None, force: bool = 
 
     One that tbgen wrote before is replaced; with `force` any. Raises UserError.
     """
-    with staged(folder) as staging:
+    with staging_folder(folder) as staging:
         backend = write_backend(staging)
         if platform:
             vendor_into([backend], platform)
         write_record(backend, {"tbgen": version(), "source": {}})
         if not force:
-            refuse_to_overwrite(standing_model(folder / SHARED_BACKEND), {})
+            refuse_to_overwrite(existing_model(folder / SHARED_BACKEND), {})
         publish(staging, folder, [SHARED_BACKEND])
     return folder / SHARED_BACKEND

@@ -15,7 +15,7 @@ from tbgen.generator.compare.example import Item, NoExampleError, arrays_from, i
 from tbgen.generator.data_types import NUMPY
 from tbgen.generator.engines.engine import EngineModel
 from tbgen.generator.models.config import TensorSpecs
-from tbgen.generator.models.graph import EnsembleModel, Model
+from tbgen.generator.models.graph import EnsembleModel, GraphModel
 from tbgen.generator.models.plans import engine_shapes, plan_buckets
 
 FOLDER = "warmup"  # where Triton looks for the data of its samples
@@ -23,7 +23,7 @@ MASK = "attention_mask"
 Shape = tuple[int, int]  # rows, tokens
 
 
-def with_warmup(models: Sequence[Model], exported: Exported) -> list[Model]:
+def with_warmup(models: Sequence[GraphModel], exported: Exported) -> list[GraphModel]:
     """The same models, the engine warmed up at the shapes that matter to it, and all models of which an item is known.
 
     A BLS model is not: its engine may be loaded after it. An ensemble cannot be.
@@ -31,7 +31,7 @@ def with_warmup(models: Sequence[Model], exported: Exported) -> list[Model]:
     return [warmed(model, exported) for model in models]
 
 
-def warmed(model: Model, exported: Exported) -> Model:
+def warmed(model: GraphModel, exported: Exported) -> GraphModel:
     """One model with its warm-up."""
     if isinstance(model, EngineModel):
         return replace(model, warmup=tuple(warmup_shapes(exported, model.max_batch_size)))

@@ -13,7 +13,7 @@ from typing import Any
 from tbgen.backends.request_parameters import Rules
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.generator.compare.example import Item, arrays_from, first_said, said_by_steps
+from tbgen.generator.compare.example import Item, arrays_from, nearest_example, steps_example
 from tbgen.generator.engines.config import engine_config
 from tbgen.generator.engines.engine import BUILD, EngineModel
 from tbgen.generator.engines.table import engine_steps, own_process_steps
@@ -24,15 +24,15 @@ from tbgen.generator.models.config import (
     python_config,
     text_from_config,
 )
-from tbgen.generator.models.graph import EnsembleModel, Model, PythonModel, Step
+from tbgen.generator.models.graph import EnsembleModel, GraphModel, PythonModel, Step
 from tbgen.generator.models.warmup import warm_engine, warm_item
 from tbgen.generator.repository import write_record
 from tbgen.generator.role import record_of_role
-from tbgen.generator.steps.catalogue import BACKENDS, with_neighbours
+from tbgen.generator.steps.catalogue import STEP_FOLDER, with_neighbours
 from tbgen.generator.steps.chain import chain_on_request, chain_parameters, chain_tensors, check_chain
 from tbgen.generator.steps.load import listing, steps_from_folder
 from tbgen.generator.steps.plugins import extra_imports
-from tbgen.generator.steps.trial import constructed
+from tbgen.generator.steps.trial import construct_step
 from tbgen.generator.steps.vendor import vendor_into
 
 VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores lose empty ones.\n"
@@ -56,7 +56,9 @@ class Wires:
 Wiring = dict[str, Wires]
 
 
-def write_models(models: Sequence[Model], folder: Path, record: dict[str, Any], *, platform: str | None = None) -> None:
+def write_models(
+    models: Sequence[GraphModel], folder: Path, record: dict[str, Any], *, platform: str | None = None
+) -> None:
     """Write each model's folder, in order, with its config and its record; packages for `platform` come along."""
     wiring: Wiring = {}
     for model in models:
@@ -76,14 +78,14 @@ def write_models(models: Sequence[Model], folder: Path, record: dict[str, Any], 
         )
 
 
-def example_record(model: Model, wiring: Wiring) -> dict[str, Any]:
+def example_record(model: GraphModel, wiring: Wiring) -> dict[str, Any]:
     """What the steps of a model, or of an ensemble's models, say of an item, for its record: {"example": item}."""
     parts = model.parts if isinstance(model, EnsembleModel) else (model.name,)
-    said = first_said(*(wiring[part].example for part in parts))
+    said = nearest_example(*(wiring[part].example for part in parts))
     return {"example": said} if said else {}
 
 
-def imports_record(model: Model) -> dict[str, Any]:
+def imports_record(model: GraphModel) -> dict[str, Any]:
     """What a model's own steps import beyond what a server has, for its record: {"imports": {file: packages}}."""
     own = [step.file for step in getattr(model, "steps", ()) if isinstance(step.file, Path)]
     imports = {file.name: extra_imports(file) for file in own}
@@ -117,7 +119,7 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
     With the backend that has tbgen's own files, these are left out.
     """
     for file in files_of_steps(model.steps):
-        if model.backend == "python" or file.parent != BACKENDS:
+        if model.backend == "python" or file.parent != STEP_FOLDER:
             shutil.copyfile(file, folder / file.name)
     listed = [
         {
@@ -130,7 +132,7 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
     write_steps(folder, {"steps": listed} | ({"cached": True} if model.cached else {}))
     for step in model.steps:
         if isinstance(step.file, Path):
-            constructed(step, folder)
+            construct_step(step, folder)
     steps = steps_from_folder(folder)
     names = [step.name for step in model.steps]
     named = tuple(zip(names, steps, strict=True))
@@ -138,7 +140,7 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
         check_chain(named, fronts=names.index(engine))
     inputs, outputs = chain_tensors(steps)
     called = (wiring[str(step.settings["callee"])].example for step in model.steps if step.file == "remote.py")
-    example = first_said(said_by_steps(steps), *called)
+    example = nearest_example(steps_example(steps), *called)
     arrays_from(inputs, {name: value for name, value in example.items() if name in inputs})  # they fit
     wiring[model.name] = Wires(inputs, outputs, chain_parameters(steps), chain_on_request(steps), named, example)
     config = python_config(
@@ -217,7 +219,7 @@ WRITERS: dict[type, Callable[..., ModelConfig]] = {
 
 def files_of_steps(steps: Sequence[Step]) -> list[Path]:
     """model.py, the step files, their neighbours and their assets. Raises UserError when two would have one name."""
-    files = {file.name: file for file in with_neighbours(BACKENDS / "model.py")}
+    files = {file.name: file for file in with_neighbours(STEP_FOLDER / "model.py")}
     for file in (path for step in steps for path in (*with_neighbours(step_file(step)), *step.assets)):
         if files.setdefault(file.name, file) != file or file.name == "steps.json":
             raise UserError(f"{str(file)!r} has the name of another file of the model; rename it")
@@ -226,4 +228,4 @@ def files_of_steps(steps: Sequence[Step]) -> list[Path]:
 
 def step_file(step: Step) -> Path:
     """Where a step's file is: in backends/, or where the user has it."""
-    return BACKENDS / step.file if isinstance(step.file, str) else step.file
+    return STEP_FOLDER / step.file if isinstance(step.file, str) else step.file

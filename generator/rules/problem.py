@@ -27,7 +27,7 @@ class Problem:
     effect: Effect = "refused"
 
 
-def advice(where: str, says: str, mend: str) -> Problem:
+def advise(where: str, says: str, mend: str) -> Problem:
     """What works otherwise than it was meant to."""
     return Problem(where, says, mend, "advice")
 

@@ -15,7 +15,7 @@ import numpy as np
 from ..data_types import NUMPY
 from .problem import Json
 
-Arrays = Mapping[str, np.ndarray]
+RaggedArrays = Mapping[str, np.ndarray]
 
 
 def element_count(parts: Sequence[np.ndarray]) -> list[int]:
@@ -44,7 +44,7 @@ KINDS: dict[str, Callable[[Sequence[np.ndarray]], Any]] = {
 }
 
 
-def joined_arrays(parts: Sequence[Arrays], ragged: frozenset[str], added: Sequence[Json]) -> dict[str, np.ndarray]:
+def join_arrays(parts: Sequence[RaggedArrays], ragged: frozenset[str], added: Sequence[Json]) -> dict[str, np.ndarray]:
     """The requests' tensors as one run takes them: ragged ones flat, others along the batch axis, and what is added."""
     joined = {
         name: np.concatenate([part[name].reshape(-1) if name in ragged else part[name] for part in parts])
@@ -62,12 +62,12 @@ def ragged_names(config: Json) -> frozenset[str]:
     return frozenset(tensor["name"] for tensor in config["input"] if tensor.get("allow_ragged_batch"))
 
 
-def scattered_sources(config: Json) -> dict[str, str]:
+def scatter_sources(config: Json) -> dict[str, str]:
     """Output -> the input whose shapes cut it up."""
     return {name: row["source_input"][0] for row in config.get("batch_output", ()) for name in row["target_name"]}
 
 
-def scattered(name: str, value: np.ndarray, sources: Sequence[np.ndarray], dims: Sequence[int]) -> list[np.ndarray]:
+def scatter(name: str, value: np.ndarray, sources: Sequence[np.ndarray], dims: Sequence[int]) -> list[np.ndarray]:
     """A flat output's values, request by request. Raises ValueError where NVIDIA's backend would read behind them.
 
     sources: of each request the input that gives the sizes. dims: of an item; -1 is the source's size at that place.

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tbgen.backends
-from tbgen.generator.steps.plugins import announced_steps, parsed
+from tbgen.generator.steps.plugins import package_steps, syntax_tree
 
-BACKENDS = Path(next(iter(tbgen.backends.__path__)))
+STEP_FOLDER = Path(next(iter(tbgen.backends.__path__)))
 
 
 @dataclass(frozen=True)
-class Listed:
+class CatalogueStep:
     """A step: how to name it, where it comes from, and what its docstring's first line says."""
 
     place: str
@@ -22,29 +22,31 @@ class Listed:
     about: str
 
 
-def steps_here(folder: Path) -> list[Listed]:
+def steps_here(folder: Path) -> list[CatalogueStep]:
     """All steps, the folder's own last."""
-    own = [row for file in sorted(BACKENDS.glob("*.py")) for row in steps_of(file, "tbgen")]
+    own = [row for file in sorted(STEP_FOLDER.glob("*.py")) for row in steps_of(file, "tbgen")]
     rows = list({row.place: row for row in own}.values())  # a plain file has a class of its fuller one's name
-    for step in announced_steps():
+    for step in package_steps():
         rows += [
-            Listed(step.name, step.package, row.about) for row in steps_of(step.file, "") if row.place == step.step
+            CatalogueStep(step.name, step.package, row.about)
+            for row in steps_of(step.file, "")
+            if row.place == step.step
         ]
     for file in sorted(folder.glob("*.py")):
-        rows += [Listed(f"{file.name}:{row.place}", "this folder", row.about) for row in steps_of(file, "")]
+        rows += [CatalogueStep(f"{file.name}:{row.place}", "this folder", row.about) for row in steps_of(file, "")]
     return rows
 
 
-def steps_of(file: Path, origin: str) -> list[Listed]:
+def steps_of(file: Path, origin: str) -> list[CatalogueStep]:
     """The classes of a file that are steps; it is read, not run."""
     there: dict[str, ast.ClassDef] = {}
     for each in reversed(with_neighbours(file)):
-        imports = [node for node in parsed(each).body if isinstance(node, ast.ImportFrom)]
+        imports = [node for node in syntax_tree(each).body if isinstance(node, ast.ImportFrom)]
         aliases = {alias.asname: alias.name for node in imports for alias in node.names if alias.asname}
         there |= {name: there[imported] for name, imported in aliases.items() if imported in there}
         there |= {node.name: node for node in classes_in(each)}
     return [
-        Listed(node.name, origin, (ast.get_docstring(node) or "").split("\n")[0])
+        CatalogueStep(node.name, origin, (ast.get_docstring(node) or "").split("\n")[0])
         for node in classes_in(file)
         if is_step(lineage(node, there))
     ]
@@ -56,8 +58,8 @@ def with_neighbours(file: Path) -> list[Path]:
     A user's step is one file.
     """
     files = [file]
-    for each in files if file.parent == BACKENDS else ():  # grows as it goes
-        nodes = [node for node in ast.walk(parsed(each)) if isinstance(node, ast.ImportFrom) and node.level]
+    for each in files if file.parent == STEP_FOLDER else ():  # grows as it goes
+        nodes = [node for node in ast.walk(syntax_tree(each)) if isinstance(node, ast.ImportFrom) and node.level]
         beside = (file.with_name(f"{node.module}.py") for node in nodes)
         files += dict.fromkeys(path for path in beside if path not in files)
     return files
@@ -65,7 +67,7 @@ def with_neighbours(file: Path) -> list[Path]:
 
 def classes_in(file: Path) -> list[ast.ClassDef]:
     """The classes at a file's top level."""
-    return [node for node in parsed(file).body if isinstance(node, ast.ClassDef)]
+    return [node for node in syntax_tree(file).body if isinstance(node, ast.ClassDef)]
 
 
 def lineage(node: ast.ClassDef, there: Mapping[str, ast.ClassDef]) -> list[ast.ClassDef]:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from tbgen.export.errors import UserError
+from tbgen.export.run import Tensors
 
-Tensors = dict[str, np.ndarray]
 
-
-class Part(Protocol):
+class Link(Protocol):
     """A step or a model: name -> (Triton data type, dims without the batch axis) of what it takes and gives."""
 
     @property
@@ -21,7 +18,7 @@ class Part(Protocol):
     def outputs(self) -> Mapping[str, Any]: ...
 
 
-def check_chain(parts: Sequence[tuple[str, Part]], *, fronts: int) -> None:
+def check_chain(parts: Sequence[tuple[str, Link]], *, fronts: int) -> None:
     """Raise UserError where a part does not fit those before it.
 
     parts: (name, part) in order. fronts: how many of the first parts may take tensors from the client; the parts behind
@@ -63,7 +60,7 @@ def check_tensor(tensor: str, given: tuple[str, Any], taken: tuple[str, Any]) ->
         )
 
 
-def check_joined(name: str, part: Part, others: Sequence[Part], behind: Sequence[tuple[str, Part]]) -> None:
+def check_joined(name: str, part: Link, others: Sequence[Link], behind: Sequence[tuple[str, Link]]) -> None:
     """Raise UserError for a front step that shares no tensor with the others: its tensor's name is likely wrong."""
     if not behind or any(names_of(part) & names_of(other) for other in others):
         return
@@ -74,12 +71,12 @@ def check_joined(name: str, part: Part, others: Sequence[Part], behind: Sequence
     )
 
 
-def names_of(part: Part) -> set[str]:
+def names_of(part: Link) -> set[str]:
     """All tensors that a part touches."""
     return {*part.inputs, *part.outputs}
 
 
-def chain_tensors(steps: Iterable[Part]) -> tuple[dict[str, Any], dict[str, Any]]:
+def chain_tensors(steps: Iterable[Link]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a chain takes from outside and what it gives: name -> (Triton data type, dims without the batch axis).
 
     A tensor that a later step takes is used up inside the chain and not given.

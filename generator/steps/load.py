@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tbgen.generator.steps.catalogue import BACKENDS
+from tbgen.generator.steps.catalogue import STEP_FOLDER
 
 
 def listing(folder: Path) -> dict[str, Any]:
@@ -29,7 +29,9 @@ def steps_from_folder(folder: Path) -> list[Any]:
 
 def step_from_row(row: Mapping[str, Any], folder: Path) -> Any:
     """Construct one of them; its file is in the version folder, or in the backend's when it stands there for all."""
-    file = next((file for place in (folder, BACKENDS) if (file := place / row["file"]).is_file()), folder / row["file"])
+    file = next(
+        (file for place in (folder, STEP_FOLDER) if (file := place / row["file"]).is_file()), folder / row["file"]
+    )
     return step_from_file(file, row["class"])(folder, **row["settings"])
 
 
@@ -44,7 +46,7 @@ def module_from_file(name: str, file: Path) -> ModuleType:
     It is the package of the files beside it, else of those of the backend: `from .numerics import softmax` finds its
     neighbour, and no other model's.
     """
-    places = [str(file.parent), str(BACKENDS)]
+    places = [str(file.parent), str(STEP_FOLDER)]
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=places)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} is not a Python file")

@@ -86,12 +86,12 @@ def classes_of(file: Path) -> dict[str, bool]:
     """The classes of a Python file -> whether each can be called, as a step can. Raises UserError."""
     return {
         node.name: any(isinstance(item, ast.FunctionDef) and item.name == "__call__" for item in node.body)
-        for node in parsed(file).body
+        for node in syntax_tree(file).body
         if isinstance(node, ast.ClassDef)
     }
 
 
-def parsed(file: Path) -> ast.Module:
+def syntax_tree(file: Path) -> ast.Module:
     """A Python file's syntax tree. Raises UserError."""
     try:
         return ast.parse(file.read_bytes())
@@ -102,7 +102,7 @@ def parsed(file: Path) -> ast.Module:
 def extra_imports(file: Path) -> list[str]:
     """The packages that a step file imports beyond what a server has; they must be there, or come along."""
     names: set[str] = set()
-    for node in ast.walk(parsed(file)):
+    for node in ast.walk(syntax_tree(file)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -133,7 +133,7 @@ def place_of(point: EntryPoint) -> tuple[Path, str]:
 
 
 @dataclass(frozen=True)
-class Announced:
+class PackageStep:
     """A step that an installed package announces: its name, its package, file and class."""
 
     name: str
@@ -142,7 +142,7 @@ class Announced:
     step: str
 
 
-def announced_steps() -> list[Announced]:
+def package_steps() -> list[PackageStep]:
     """The steps of installed packages, by name."""
     points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
-    return [Announced(point.name, point.dist.name if point.dist else "", *place_of(point)) for point in points]
+    return [PackageStep(point.name, point.dist.name if point.dist else "", *place_of(point)) for point in points]

@@ -12,6 +12,7 @@ import numpy as np
 
 from tbgen.backends.request_parameters import PARAMETER_TYPES
 from tbgen.export.errors import UserError
+from tbgen.export.run import Tensors
 from tbgen.export.tasks.task import Step
 from tbgen.generator.data_types import NUMPY
 from tbgen.generator.rules.problem import takes
@@ -19,18 +20,17 @@ from tbgen.generator.steps.load import step_from_file
 
 TEXTS = ["오늘도 상한가 갔다", "", "The KOSPI closed higher", "🔥📈 떡상 가즈아", "한글" * 200, "a\x00b"]
 OPEN = 4  # size of an open axis in the examples
-Tensors = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Trial:
+class StepTrial:
     """What a step was given and what it gave."""
 
     given: Tensors
     answer: Tensors
 
 
-def constructed(step: Step, folder: Path) -> Any:
+def construct_step(step: Step, folder: Path) -> Any:
     """A user's step as a model would construct it. Raises UserError when that fails, or its tensors are not said."""
     name = f"{step.file}:{step.name}"
     try:
@@ -66,17 +66,17 @@ def check_rules(name: str, rules: Any) -> None:
             )
 
 
-def tried(step: Step) -> Trial:
+def try_step(step: Step) -> StepTrial:
     """Run a step on example arrays: one batch, and each item of it alone. Raises UserError."""
     name = f"{step.file}:{step.name}"
     with tempfile.TemporaryDirectory() as folder:
-        made = constructed(step, Path(folder))
+        made = construct_step(step, Path(folder))
         given = {tensor: example(*spec) for tensor, spec in made.inputs.items()}
         answer = called(name, made, given)
         for item in range(len(TEXTS)):
             alone = called(name, made, {tensor: array[item : item + 1] for tensor, array in given.items()})
             check_same(name, made, item, answer, alone)
-    return Trial(given, answer)
+    return StepTrial(given, answer)
 
 
 def example(data_type: str, dims: list[int]) -> np.ndarray:

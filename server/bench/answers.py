@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from tbgen.export.errors import UserError
+from tbgen.export.run import Tensors
 from tbgen.server.bench.texts import Inputs
-from tbgen.server.bench.wire import ANSWERS, Tensors
+from tbgen.server.bench.wire import ANSWER_READERS
 from tbgen.server.client.connection import Connection
 
 KNOWN_FORMS = 16  # byte forms of one right answer that are kept: last bits vary with the batch it was computed in
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReferenceAnswers:
     """Requests that the model answers when asked alone, their answers, and why the others are refused."""
 
     requests: Sequence[Inputs]
@@ -26,7 +27,7 @@ class Asked:
 
 def ask_alone(
     connection: Connection, model: str, requests: Sequence[Inputs], on_progress: Callable[[str, float], None]
-) -> Asked:
+) -> ReferenceAnswers:
     """Ask one after the other, nothing else in flight. Raises UserError when none is answered."""
     answered: list[Inputs] = []
     expected: list[Tensors] = []
@@ -42,7 +43,7 @@ def ask_alone(
         on_progress(f"{model}: each text alone, for its answer", (index + 1) / len(requests))
     if not answered:
         raise UserError(next(iter(refused)))
-    return Asked(answered, expected, refused)
+    return ReferenceAnswers(answered, expected, refused)
 
 
 class Checker:
@@ -55,7 +56,7 @@ class Checker:
     """
 
     def __init__(self, protocol: str, expected: Sequence[Tensors], tolerance: float) -> None:
-        self.read = ANSWERS[protocol]
+        self.read = ANSWER_READERS[protocol]
         self.expected = expected
         self.tolerance = tolerance
         self.known: list[set[bytes]] = [set() for _ in expected]

@@ -13,7 +13,7 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 
 from tbgen.server.bench.answers import Checker
-from tbgen.server.bench.tally import NOT_SENT, Order, Tally, Watch
+from tbgen.server.bench.tally import NOT_SENT, Order, Tally, Ticker
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 CHANNELS = 8  # most connections of one worker; more clients share them
@@ -32,11 +32,11 @@ class GrpcLoad:
         self.next_index = itertools.cycle([*range(order.first, len(order.requests)), *range(order.first)])
         self.end = order.warmup + order.seconds
 
-    def run(self, watch: Watch) -> None:
+    def run(self, watch: Ticker) -> None:
         """Send until the end, then wait for the answers that are still out, at most the time limit of a request."""
         asyncio.run(self.run_all(watch))
 
-    async def run_all(self, watch: Watch) -> None:
+    async def run_all(self, watch: Ticker) -> None:
         channels = [self.open_channel() for _ in range(min(self.order.clients, CHANNELS))]
         calls = [channel.unary_unary(METHOD) for channel in channels]
         await asyncio.gather(*(channel.channel_ready() for channel in channels))
@@ -55,12 +55,12 @@ class GrpcLoad:
             return grpc.aio.secure_channel(self.order.url, grpc.ssl_channel_credentials(), options)
         return grpc.aio.insecure_channel(self.order.url, options)
 
-    async def tick(self, watch: Watch) -> None:
+    async def tick(self, watch: Ticker) -> None:
         while True:
             watch.tick(watch.now())
             await asyncio.sleep(0.05)
 
-    async def closed_loop(self, calls: Sequence[Any], watch: Watch) -> None:
+    async def closed_loop(self, calls: Sequence[Any], watch: Ticker) -> None:
         """Each client sends its next request when its last one is answered."""
 
         async def client(call: Any) -> None:
@@ -69,7 +69,7 @@ class GrpcLoad:
 
         await asyncio.gather(*(client(calls[number % len(calls)]) for number in range(self.order.clients)))
 
-    async def open_loop(self, calls: Sequence[Any], watch: Watch) -> None:
+    async def open_loop(self, calls: Sequence[Any], watch: Ticker) -> None:
         """Requests leave at their intended times, or as soon after as one of the clients is free."""
         free = asyncio.Semaphore(self.order.clients)
         asking: set[asyncio.Task[None]] = set()
@@ -93,7 +93,7 @@ class GrpcLoad:
             task.add_done_callback(asking.discard)
         await asyncio.gather(*asking)
 
-    async def ask(self, call: Any, intended: float, watch: Watch) -> None:
+    async def ask(self, call: Any, intended: float, watch: Ticker) -> None:
         """One request; its answer is counted."""
         index, sent = next(self.next_index), watch.now()
         try:

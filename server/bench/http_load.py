@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tbgen.server.bench.answers import Checker
-from tbgen.server.bench.tally import NOT_SENT, TICK, Order, Tally, Watch
+from tbgen.server.bench.tally import NOT_SENT, TICK, Order, Tally, Ticker
 from tbgen.server.bench.wire import error_from_http
 
 RETRY = 0.1  # seconds before a broken connection is opened again
@@ -62,7 +62,7 @@ class HttpLoad:
         for _ in range(order.clients):
             self.open_line()
 
-    def run(self, watch: Watch) -> None:
+    def run(self, watch: Ticker) -> None:
         """Send until the end, then wait for the answers that are still out, at most the time limit of a request."""
         time.sleep(max(0.0, -watch.now()))
         while (now := watch.now()) < self.end or (
@@ -117,7 +117,7 @@ class HttpLoad:
         except OSError as error:
             self.lose(line, f"connection lost: {error.strerror or error}", now)
 
-    def receive(self, line: Line, watch: Watch) -> None:
+    def receive(self, line: Line, watch: Ticker) -> None:
         """Take what arrived on a line; when the answer is whole, check it and send the next request."""
         try:
             block = line.socket.recv(BLOCK)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,7 @@ from typing import Any
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.server.bench.statistics import Snapshot
-from tbgen.server.client.connection import Connection
-
-Json = Mapping[str, Any]
+from tbgen.server.client.connection import Connection, JsonObject
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def front_from_server(connection: Connection, model: str, repository: Path | Non
     return Front(replace(part, parallel_calls=parallel, engine_step=number), callees=callees)
 
 
-def ensemble_parts(connection: Connection, steps: Sequence[Json]) -> list[Part]:
+def ensemble_parts(connection: Connection, steps: Sequence[JsonObject]) -> list[Part]:
     """The parts of an ensemble in their order; what feeds an engine tokenises, what follows it is post-processing."""
     configs = {step["model_name"]: connection.config(step["model_name"]) for step in steps}
     engines = [name for name, config in configs.items() if is_engine(config)]
@@ -82,7 +80,7 @@ def ensemble_parts(connection: Connection, steps: Sequence[Json]) -> list[Part]:
     return [Part(name, roles[name], instances(config)) for name, config in configs.items()]
 
 
-def upstream(steps: Sequence[Json], models: Iterable[str]) -> set[str]:
+def upstream(steps: Sequence[JsonObject], models: Iterable[str]) -> set[str]:
     """The models of an ensemble whose tensors reach one of `models`, directly or through others."""
     found, wanted = set(models), set(models)
     while wanted:
@@ -105,12 +103,12 @@ def callee_part(connection: Connection, model: str) -> Part:
     return Part(model, "engine" if is_engine(config) else "steps", instances(config))
 
 
-def is_engine(config: Json) -> bool:
+def is_engine(config: JsonObject) -> bool:
     """Whether a model is run by anything but Python."""
     return config.get("backend", "") not in PYTHON_BACKENDS and config.get("platform", "") != "ensemble"
 
 
-def instances(config: Json) -> int:
+def instances(config: JsonObject) -> int:
     """How many executions of a model can run at once, from the groups that the server filled in."""
     return sum(
         int(group.get("count", 1)) * max(1, len(group.get("gpus", []))) for group in config.get("instance_group", [])

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tbgen.export.errors import UserError
+from tbgen.export.run import Tensors
 from tbgen.server.bench.machine import CpuUse, cores, cpu_times, process_seconds
 from tbgen.server.bench.metrics import StepMetrics, step_metrics
 from tbgen.server.bench.padding import Lengths
 from tbgen.server.bench.parts import Front, callees_from_statistics
 from tbgen.server.bench.stages import ModelLoad, Split, model_loads, split
-from tbgen.server.bench.statistics import Snapshot, between, snapshot
+from tbgen.server.bench.statistics import Snapshot, snapshot, snapshot_difference
 from tbgen.server.bench.tally import OTHERS, Order, Tally
-from tbgen.server.bench.wire import Tensors
 from tbgen.server.bench.workers import Workers
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
@@ -27,7 +27,7 @@ LOOK = 0.1  # seconds between two looks at the progress
 OPEN_CLIENTS = 256  # most requests in flight in an open loop
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
-OnProgress = Callable[[float, int, int], None]  # share of the point that is done, requests answered, gone wrong
+OnCounts = Callable[[float, int, int], None]  # share of the point that is done, requests answered, gone wrong
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Seen:
+class LoadOutcome:
     """What a load left behind: tallies, what moved in Triton's statistics, CPU use, both of the measured window."""
 
     tallies: Sequence[Tally]
@@ -128,7 +128,7 @@ def refuse_https(address: Address) -> None:
 
 
 def measure(
-    connection: Connection, target: Target, load: Load, timing: Timing, workers: int, on_progress: OnProgress
+    connection: Connection, target: Target, load: Load, timing: Timing, workers: int, on_progress: OnCounts
 ) -> Point:
     """Load the target and say what came of it. Raises UserError."""
     orders = orders_from_load(target, load, timing, workers)
@@ -172,7 +172,9 @@ def arrivals(load: Load, seconds: float) -> list[float] | None:
     return times[:-1]
 
 
-def run(connection: Connection, group: Workers, timing: Timing, metrics: str | None, on_progress: OnProgress) -> Seen:
+def run(
+    connection: Connection, group: Workers, timing: Timing, metrics: str | None, on_progress: OnCounts
+) -> LoadOutcome:
     """Run the workers; look at Triton's statistics and the CPU clocks where the measured window begins and ends."""
     start = group.begin()
     length = timing.warmup + timing.seconds
@@ -193,10 +195,10 @@ def run(connection: Connection, group: Workers, timing: Timing, metrics: str | N
         raise UserError("a load process did not end in time")
     used_cores = (sum(generator), max(generator[1:]), machine.busy, machine.stolen)
     use = CpuUse(cores(), *(each / seconds for each in used_cores))
-    return Seen(list(group.tallies.values()), between(before, after), told, use, seconds)
+    return LoadOutcome(list(group.tallies.values()), snapshot_difference(before, after), told, use, seconds)
 
 
-def point_from_seen(connection: Connection, target: Target, load: Load, timing: Timing, seen: Seen) -> Point:
+def point_from_seen(connection: Connection, target: Target, load: Load, timing: Timing, seen: LoadOutcome) -> Point:
     intended, sent, answered, index = columns(seen.tallies)
     end = timing.warmup + timing.seconds
     in_time = (answered >= timing.warmup) & (answered < end)
@@ -214,8 +216,8 @@ def point_from_seen(connection: Connection, target: Target, load: Load, timing: 
         texts_per_s=float(in_time.sum()) * target.batch / timing.seconds,
         latency=quantiles(latency),
         late={} if load.rate is None else quantiles(late),
-        failed=added(tally.failed for tally in seen.tallies),
-        changed=added(tally.changed for tally in seen.tallies),
+        failed=total_counts(tally.failed for tally in seen.tallies),
+        changed=total_counts(tally.changed for tally in seen.tallies),
         split=split(front, seen.moved, client_ms, seen.told) if len(latency) else None,
         models=model_loads(front, seen.moved, seen.seconds),
         padding=padding(target, seen.told, index[counted]),
@@ -244,7 +246,7 @@ def quantiles(milliseconds: np.ndarray) -> dict[str, float]:
     return {"mean": float(milliseconds.mean()), **found, "max": float(milliseconds.max())}
 
 
-def added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+def total_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """The workers' counts together, most frequent first, what was not kept apart last."""
     total: Counter[str] = Counter()
     for each in counts:

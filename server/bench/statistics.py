@@ -76,6 +76,6 @@ def number(values: Mapping[str, Any], part: str, key: str) -> int:
     return int(values.get(part, {}).get(key, 0))
 
 
-def between(before: Snapshot, after: Snapshot) -> Snapshot:
+def snapshot_difference(before: Snapshot, after: Snapshot) -> Snapshot:
     added = {name: now - before.get(name, ModelStatistics()) for name, now in after.items()}
     return {name: change for name, change in added.items() if change.requests or change.failed or change.executions}

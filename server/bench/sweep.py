@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tbgen.generator.compare.example import said_of_folder
+from tbgen.generator.compare.example import folder_example
 from tbgen.generator.version import version
-from tbgen.server.bench.answers import Asked, ask_alone
+from tbgen.server.bench.answers import ReferenceAnswers, ask_alone
 from tbgen.server.bench.machine import busy_cores, cores, processor
 from tbgen.server.bench.padding import Lengths, lengths_from_repository
 from tbgen.server.bench.parts import Front, front_from_server
-from tbgen.server.bench.point import Load, Point, Target, Timing, added, measure, refuse_https
+from tbgen.server.bench.point import Load, Point, Target, Timing, measure, refuse_https, total_counts
 from tbgen.server.bench.texts import Corpus, requests_from_corpus, text_inputs
 from tbgen.server.bench.wire import REQUESTS
 from tbgen.server.client.address import Address
@@ -82,9 +82,9 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedModel:
     front: Front
-    asked: Asked
+    asked: ReferenceAnswers
     lengths: Lengths | None = None
 
     @property
@@ -119,7 +119,7 @@ def bench(
     with Connection(addresses[0]) as connection:
         names = list(dict.fromkeys(model for name in names for model in front_models(connection, name)))
         total = len(names) * (1 + len(plan.loads) * plan.rounds)
-        steps = Steps(total, on_progress)
+        steps = StepProgress(total, on_progress)
         models = [prepare(connection, name, corpus, plan, repository, steps) for name in names]
         targets = {
             (model.model, address.protocol): target(model, address, metrics, plan)
@@ -144,7 +144,7 @@ def bench(
     )
 
 
-class Steps:
+class StepProgress:
     """Progress over a known number of equal steps."""
 
     def __init__(self, total: int, on_progress: OnProgress) -> None:
@@ -155,27 +155,27 @@ class Steps:
 
 
 def prepare(
-    connection: Connection, model: str, corpus: Corpus, plan: Plan, repository: Path | None, steps: Steps
-) -> Prepared:
+    connection: Connection, model: str, corpus: Corpus, plan: Plan, repository: Path | None, steps: StepProgress
+) -> PreparedModel:
     """Draw the model's requests, and ask each alone."""
     inputs = text_inputs(connection.config(model), plan.batch)
-    said = said_of_folder(repository / model) if repository else {}
+    said = folder_example(repository / model) if repository else {}
     requests = requests_from_corpus(corpus, inputs, plan.requests, said)
     asked = ask_alone(connection, model, requests, steps.show)
     front = front_from_server(connection, model, repository)
     steps.done += 1
-    return Prepared(front, asked, lengths_from_repository(repository, front, asked.requests))
+    return PreparedModel(front, asked, lengths_from_repository(repository, front, asked.requests))
 
 
 def measure_rounds(
-    connection: Connection, pairs: Sequence[tuple[Target, Load]], plan: Plan, steps: Steps
+    connection: Connection, pairs: Sequence[tuple[Target, Load]], plan: Plan, steps: StepProgress
 ) -> list[Point]:
     """Every point once a round, so that a slow minute of the machine does not hit one point alone."""
     rounds = [[measured(connection, *pair, plan, steps) for pair in pairs] for _ in range(plan.rounds)]
     return [merged(same) for same in zip(*rounds, strict=True)]
 
 
-def measured(connection: Connection, target: Target, load: Load, plan: Plan, steps: Steps) -> Point:
+def measured(connection: Connection, target: Target, load: Load, plan: Plan, steps: StepProgress) -> Point:
     def show(share: float, answered: int, wrong: int) -> None:
         gone = f", {wrong} WRONG" if wrong else ""
         steps.show(f"{target.model} {load.protocol} {load.label}: {answered} answered{gone}", share)
@@ -186,7 +186,7 @@ def measured(connection: Connection, target: Target, load: Load, plan: Plan, ste
     return point
 
 
-def target(model: Prepared, address: Address, metrics: str | None, plan: Plan) -> Target:
+def target(model: PreparedModel, address: Address, metrics: str | None, plan: Plan) -> Target:
     """A prepared model at one address of its server."""
     build = REQUESTS[address.protocol]
     return Target(
@@ -207,13 +207,13 @@ def merged(rounds: Sequence[Point]) -> Point:
     middle = sorted(rounds, key=lambda point: point.texts_per_s)[len(rounds) // 2]
     return replace(
         middle,
-        failed=added(point.failed for point in rounds),
-        changed=added(point.changed for point in rounds),
+        failed=total_counts(point.failed for point in rounds),
+        changed=total_counts(point.changed for point in rounds),
         rounds=[point.texts_per_s for point in rounds] if len(rounds) > 1 else (),
     )
 
 
-def model_texts(model: Prepared) -> ModelTexts:
+def model_texts(model: PreparedModel) -> ModelTexts:
     return ModelTexts(
         model.model,
         len(model.asked.requests),

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tbgen.server.bench.wire import Tensors
+from tbgen.export.run import Tensors
 
 SENTENCES = 8  # different sentences that are kept of what went wrong
 OTHERS = "others"
@@ -79,7 +79,7 @@ def count(counts: dict[str, int], sentence: str, times: int = 1) -> None:
     counts[key] = counts.get(key, 0) + times
 
 
-class Watch:
+class Ticker:
     """A worker's clock: seconds since the start, and a report every TICK seconds."""
 
     def __init__(self, start: float, tally: Tally, report: Callable[[int, int], None]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-Tensors = dict[str, np.ndarray]
+from tbgen.export.run import Tensors
 
 
 def http_request(
@@ -51,7 +51,7 @@ def grpc_request(model: str, inputs: Mapping[str, np.ndarray], host: str) -> byt
     request = ModelInferRequest(model_name=model)
     for name, array in inputs.items():
         request.inputs.add(name=name, datatype="BYTES", shape=array.shape)
-        request.raw_input_contents.append(framed(array))
+        request.raw_input_contents.append(frame_texts(array))
     message: bytes = request.SerializeToString()
     return message
 
@@ -59,7 +59,7 @@ def grpc_request(model: str, inputs: Mapping[str, np.ndarray], host: str) -> byt
 REQUESTS = {"http": http_request, "grpc": grpc_request}
 
 
-def framed(array: np.ndarray) -> bytes:
+def frame_texts(array: np.ndarray) -> bytes:
     """The texts of an array one after the other, each behind its length in 4 bytes, little-endian."""
     return b"".join(len(text).to_bytes(4, "little") + text for text in array.ravel())
 
@@ -86,7 +86,7 @@ def tensors_from_grpc(body: bytes, head_size: int = 0) -> Tensors:  # noqa: ARG0
     }
 
 
-ANSWERS = {"http": tensors_from_http, "grpc": tensors_from_grpc}
+ANSWER_READERS = {"http": tensors_from_http, "grpc": tensors_from_grpc}
 
 
 def tensor_from_bytes(raw: bytes, data_type: str, shape: Iterable[int]) -> np.ndarray:

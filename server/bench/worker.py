@@ -12,7 +12,7 @@ from typing import Any
 
 from tbgen.server.bench.answers import Checker
 from tbgen.server.bench.http_load import HttpLoad
-from tbgen.server.bench.tally import Order, Tally, Watch
+from tbgen.server.bench.tally import Order, Tally, Ticker
 
 
 def main(descriptor: int) -> None:
@@ -27,7 +27,7 @@ def main(descriptor: int) -> None:
         parent.send(("ready", None))
         gc.freeze()  # pauses of the collector would count as the server's
         gc.set_threshold(50_000, 50, 100)
-        load.run(Watch(parent.recv(), tally, lambda answered, wrong: parent.send(("progress", (answered, wrong)))))
+        load.run(Ticker(parent.recv(), tally, lambda answered, wrong: parent.send(("progress", (answered, wrong)))))
         parent.send(("done", tally))
 
 

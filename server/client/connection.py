@@ -15,7 +15,7 @@ from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.role import FRONT, Role
 from tbgen.server.client.address import Address, address_from_url, nobody
 
-Json = dict[str, Any]
+JsonObject = dict[str, Any]
 
 UNREACHABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED")
 NAMES = {"grpc": "gRPC", "http": "HTTP"}
@@ -68,7 +68,7 @@ class Connection:
                 states[row["name"]] = state if state == "READY" else f"{state} {row.get('reason', '')}".strip()
         return states
 
-    def index(self) -> list[Json]:
+    def index(self) -> list[JsonObject]:
         """All versions of models that the server knows: name, version, state, reason. Raises UserError."""
         with self.failures("tells nothing of its models"):
             index = self.client.get_model_repository_index(**self.as_json())
@@ -78,7 +78,7 @@ class Connection:
         """Names that front models of a name can have: a server does not tell what its models are for."""
         return [Role(name, FRONT, engine, graph).model for engine in ENGINES for graph in EACH_GRAPH]
 
-    def config(self, model: str) -> Json:
+    def config(self, model: str) -> JsonObject:
         """The model's configuration; whole numbers may be strings. Raises UserError."""
         with self.failures(f"tells nothing of {model!r}"):
             config = self.client.get_model_config(model, **self.as_json())
@@ -99,11 +99,11 @@ class Connection:
         tensor.set_data_from_numpy(array)
         return tensor
 
-    def deadline(self) -> Json:
+    def deadline(self) -> JsonObject:
         """What limits the time of a gRPC call; the HTTP client has its limit already."""
         return {"client_timeout": self.seconds} if self.protocol == "grpc" else {}
 
-    def as_json(self, *, deadline: bool = True) -> Json:
+    def as_json(self, *, deadline: bool = True) -> JsonObject:
         """What makes the gRPC client answer with plain values; the HTTP client always does."""
         return {"as_json": True, **(self.deadline() if deadline else {})} if self.protocol == "grpc" else {}
 

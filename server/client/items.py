@@ -10,11 +10,10 @@ import numpy as np
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.data_types import NUMPY
 from tbgen.server.client.client import as_text, utf8
+from tbgen.server.client.connection import JsonObject
 
-Json = dict[str, Any]
 
-
-def tensors_from_item(config: Json, item: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def tensors_from_item(config: JsonObject, item: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """One item as a request: a single value stands for dims [1], a list for one open axis. Raises UserError."""
     specs = {tensor["name"]: tensor for tensor in config["input"]}
     for name in item:
@@ -26,7 +25,7 @@ def tensors_from_item(config: Json, item: Mapping[str, Any]) -> dict[str, np.nda
     return {name: tensor_from_value(name, value, specs[name], batch) for name, value in item.items()}
 
 
-def tensor_from_value(name: str, value: Any, spec: Json, batch: Sequence[int]) -> np.ndarray:
+def tensor_from_value(name: str, value: Any, spec: JsonObject, batch: Sequence[int]) -> np.ndarray:
     """A value as the tensor that the configuration asks for. Raises UserError."""
     kind = spec["data_type"]
     try:
@@ -43,10 +42,10 @@ def tensor_from_value(name: str, value: Any, spec: Json, batch: Sequence[int]) -
     return array.reshape((*batch, *shape))
 
 
-def item_from_tensors(config: Json, tensors: Mapping[str, np.ndarray]) -> Json:
+def item_from_tensors(config: JsonObject, tensors: Mapping[str, np.ndarray]) -> JsonObject:
     """The answer to a request of one item, in the configuration's order: single values for dims [1], else lists."""
     batching = int(config.get("max_batch_size", 0)) > 0
-    answer: Json = {}
+    answer: JsonObject = {}
     for spec in config["output"]:
         if spec["name"] in tensors:
             array = tensors[spec["name"]]

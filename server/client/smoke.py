@@ -11,7 +11,7 @@ import numpy as np
 from tbgen.export.errors import UserError
 from tbgen.generator.compare.example import NoExampleError, config_in, example_item, parts_of
 from tbgen.generator.models.config import PYTHON_BACKENDS
-from tbgen.server.client.connection import Connection, Json
+from tbgen.server.client.connection import Connection, JsonObject
 
 OnSkip = Callable[[str, str], object]  # a front model's name, why it is not asked
 
@@ -38,7 +38,7 @@ def smoke(connection: Connection, models: Iterable[Path], on_skip: OnSkip = lamb
     return asked
 
 
-def is_front(config: Json, folder: Path) -> bool:
+def is_front(config: JsonObject, folder: Path) -> bool:
     """Whether clients ask a model: an ensemble, or a Python model that is part of none."""
     if config.get("backend", "") not in (*PYTHON_BACKENDS, ""):
         return False

@@ -11,34 +11,43 @@ from tbgen.export.errors import UserError
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.server.client.smoke import smoke
 from tbgen.server.deploy.live import Live
-from tbgen.server.deploy.release import Release, Standing, Store, Undo, check_config, config_of, releases_of, unpinned
+from tbgen.server.deploy.release import (
+    ModelVersion,
+    Store,
+    TargetModel,
+    Undo,
+    any_version,
+    check_config,
+    config_of,
+    model_versions,
+)
 
-Progress = Callable[[str], None]
+DeployProgress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Change:
     """What becomes of one model: its next version, None when the target holds the same already."""
 
-    release: Release
-    standing: Standing
+    release: ModelVersion
+    standing: TargetModel
     version: int | None
 
     @property
     def new_config(self) -> bool:
         """Whether the shared config.pbtxt changes under a model that is there."""
         name, old = self.release.name, self.standing.config
-        return old is not None and unpinned(config_of(name, old)) != unpinned(self.release.config)
+        return old is not None and any_version(config_of(name, old)) != any_version(self.release.config)
 
 
-def planned(repository: Path, store: Store, live: Live | None = None) -> list[Change]:
+def deployment_plan(repository: Path, store: Store, live: Live | None = None) -> list[Change]:
     """What a deployment would do, in its order. Raises UserError when something may not be changed under a server."""
     changes = []
-    for release in releases_of(repository):
+    for release in model_versions(repository):
         standing = store.standing(release.name)
         if standing.config is not None:
-            old = unpinned(config_of(release.name, standing.config))
-            check_config(release.name, old, unpinned(release.config))
+            old = any_version(config_of(release.name, standing.config))
+            check_config(release.name, old, any_version(release.config))
         known = live.newest(release.name) if live else 0  # a number that failed once keeps its failure in the server
         number = max([*standing.versions, known]) + 1 if standing.versions or known else release.version
         changes.append(Change(release, standing, number if differs(release, standing) else None))
@@ -53,7 +62,7 @@ def served_from_elsewhere(changes: Sequence[Change], live: Live) -> list[str]:
     return [name for name in absent if name in ready]
 
 
-def differs(release: Release, standing: Standing) -> bool:
+def differs(release: ModelVersion, standing: TargetModel) -> bool:
     """Whether the target does not hold the same model."""
     change = Change(release, standing, None)
     return bool(
@@ -100,7 +109,7 @@ def deploy(
     live: Live | None,
     *,
     keep: int = 2,
-    on_progress: Progress = lambda _: None,
+    on_progress: DeployProgress = lambda _: None,
 ) -> list[str]:
     """Publish the changes one after the other, have each loaded, ask the models, and return the names of those asked.
 

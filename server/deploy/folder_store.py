@@ -10,15 +10,15 @@ from functools import partial
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.generator.check.model import CONFIG
 from tbgen.generator.originals import text_of
 from tbgen.generator.repository import sha256_of
 from tbgen.server.deploy.release import (
-    CONFIG,
     MARKER,
-    NOT_COMPARED,
-    Release,
-    Standing,
+    UNCOMPARED,
+    ModelVersion,
     Store,
+    TargetModel,
     Undo,
     config_of,
     files_of,
@@ -49,16 +49,16 @@ class FolderStore(Store):
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.staging)
 
-    def standing(self, model: str) -> Standing:
+    def standing(self, model: str) -> TargetModel:
         folder = self.root / model
         if not folder.is_dir():
-            return Standing()
+            return TargetModel()
         versions, versioned, shared = files_of(folder)
         config = shared[CONFIG].read_text(encoding="utf-8") if CONFIG in shared else None
         steps = text_of(versioned["steps.json"]) if "steps.json" in versioned else None
-        return Standing(versions, config, hashes_of(versioned), hashes_of(shared, but=NOT_COMPARED), steps)
+        return TargetModel(versions, config, hashes_of(versioned), hashes_of(shared, but=UNCOMPARED), steps)
 
-    def publish(self, release: Release, version: int, keep: int, undo: list[Undo]) -> None:
+    def publish(self, release: ModelVersion, version: int, keep: int, undo: list[Undo]) -> None:
         """The new version, then its shared files; the oldest versions go first."""
         folder = self.root / release.name
         new = self.staging / f"{release.name}-{version}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tbgen.export.errors import UserError
 from tbgen.server.client.connection import UNREACHABLE, Connection
-from tbgen.server.embedded.log import sentence
+from tbgen.server.embedded.log import one_line
 
 TICK = 0.2  # seconds between two looks
 NO_CONTROL = "explicit model load / unload is not allowed"
@@ -42,7 +42,7 @@ class Live:
             index, now = self.index(), time.monotonic()
             known = [why for name, number, _, why in index if (name, number) == (model, version)]
             if any(reason not in GONE for reason in known):
-                raise UserError(f"version {version} of {model!r} failed to load: {sentence(known[0])}")
+                raise UserError(f"version {version} of {model!r} failed to load: {one_line(known[0])}")
             others = sorted({name for name, _, state, _ in index if state == LOADING and name != model})
             idle_since = now if others else idle_since
             if now - began > self.seconds:
@@ -70,7 +70,7 @@ class Live:
                 elif error.status() in UNREACHABLE:
                     raise
                 else:
-                    raise UserError(f"the server did not {order} {model!r}: {sentence(error.message())}") from error
+                    raise UserError(f"the server did not {order} {model!r}: {one_line(error.message())}") from error
 
     def serves(self, model: str, version: int) -> bool:
         with self.connection.failures("is not reachable"):

@@ -8,17 +8,17 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tbgen.generator.check.model import CONFIG
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, text_from_config
 from tbgen.server.deploy.release import (
-    CONFIG,
     DEPLOYED,
     MARKER,
-    Release,
-    Standing,
+    ModelVersion,
     Store,
+    TargetModel,
     Undo,
+    any_version,
     config_of,
-    unpinned,
     versions_among,
 )
 
@@ -55,13 +55,13 @@ class ObjectStore(Store):
             self.remove(name)
         self.files.invalidate_cache()
 
-    def standing(self, model: str) -> Standing:
+    def standing(self, model: str) -> TargetModel:
         """What the target holds of a model; hashes only of what a deployment put there."""
         config = self.read(model, CONFIG)
         deployed = json.loads(self.read(model, DEPLOYED) or "{}")
         versions = self.versions(model)
         steps = self.read(model, f"{versions[-1]}/steps.json") if versions else None
-        return Standing(versions, config, deployed.get("files", {}), deployed.get("shared", {}), steps)
+        return TargetModel(versions, config, deployed.get("files", {}), deployed.get("shared", {}), steps)
 
     def versions(self, model: str) -> tuple[int, ...]:
         self.files.invalidate_cache()
@@ -71,7 +71,7 @@ class ObjectStore(Store):
             return ()
         return versions_among(PurePosixPath(each.rstrip("/")).name for each in found)
 
-    def publish(self, release: Release, version: int, keep: int, undo: list[Undo]) -> None:
+    def publish(self, release: ModelVersion, version: int, keep: int, undo: list[Undo]) -> None:
         """Upload the new version, then the config that names it."""
         model = release.name
         before = self.standing(model)
@@ -97,7 +97,7 @@ class ObjectStore(Store):
             self.write(model, CONFIG, pinned)
             undo.append(lambda: time.sleep(SECOND))
 
-    def pin_standing(self, model: str, standing: Standing) -> None:
+    def pin_standing(self, model: str, standing: TargetModel) -> None:
         """Make sure that the config in the store names the version that is served now."""
         if standing.versions:
             text = standing.config or ""
@@ -106,7 +106,7 @@ class ObjectStore(Store):
                 self.write(model, CONFIG, named)
                 time.sleep(SECOND)
 
-    def keep(self, model: str, name: str, standing: Standing) -> Undo:
+    def keep(self, model: str, name: str, standing: TargetModel) -> Undo:
         """What puts a shared file back as it is now, the config pinned to the version that it serves."""
         before = self.read_bytes(model, name)
         if before is None:
@@ -116,7 +116,7 @@ class ObjectStore(Store):
         path = str(self.root / model / name)
         return lambda: self.files.pipe_file(path, before)
 
-    def prunable(self, model: str, standing: Standing, keep: int) -> list[int]:
+    def prunable(self, model: str, standing: TargetModel, keep: int) -> list[int]:
         """Versions beyond the newest `keep`, the one that comes included; never one that the config names."""
         named = set(config_of(model, standing.config or "").version_policy.specific.versions)
         return [version for version in standing.versions[: 1 - keep] if version not in named]
@@ -145,7 +145,7 @@ class ObjectStore(Store):
 
 def pinned_text(config: ModelConfig, version: int) -> str:
     """The text of a config that names the one version to serve."""
-    copy = unpinned(config)
+    copy = any_version(config)
     copy.version_policy.specific.versions.append(version)
     return text_from_config(copy)
 
@@ -157,7 +157,7 @@ def named_text(config: ModelConfig, version: int) -> str:
     return pinned_text(config, version)
 
 
-def entry_last(release: Release) -> list[tuple[str, Path]]:
+def entry_last(release: ModelVersion) -> list[tuple[str, Path]]:
     """A version's files, the one without which it cannot be loaded at the end."""
     config = release.config
     entry = config.default_model_filename or ENTRIES.get(config.backend or config.platform.partition("_")[0], "")

@@ -11,20 +11,20 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from tbgen.export.errors import UserError
+from tbgen.generator.check.model import CONFIG
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_text
-from tbgen.generator.repository import RECORD, NoModels, sha256_of
+from tbgen.generator.repository import MODEL_RECORD, NoModels, sha256_of
 
 Undo = Callable[[], object]  # takes one step back
 
-CONFIG = "config.pbtxt"
 DEPLOYED = "tbgen.deployed.json"  # in an object store: what was put there, so that it need not be read again
 MARKER = ("README", "Keeps this version folder: object stores have no empty ones.\n")
-NOT_COMPARED = {CONFIG, RECORD}  # the config is compared as a message; the record changes with tbgen's version
+UNCOMPARED = {CONFIG, MODEL_RECORD}  # the config is compared as a message; the record changes with tbgen's version
 LEFT_OUT = {"__pycache__", DEPLOYED}
 
 
 @dataclass(frozen=True)
-class Release:
+class ModelVersion:
     """A model on this disk: the files of its newest version, and those that all versions share, by relative name."""
 
     name: str
@@ -47,11 +47,11 @@ class Release:
 
     def shared_hashes(self) -> dict[str, str]:
         """Relative name -> SHA-256 of the shared files that are compared by their bytes."""
-        return hashes_of(self.shared, but=NOT_COMPARED)
+        return hashes_of(self.shared, but=UNCOMPARED)
 
 
 @dataclass(frozen=True)
-class Standing:
+class TargetModel:
     """A model in the target: its versions, its config, the hashes of its newest version's and its shared files.
 
     steps: the text of the newest version's steps.json.
@@ -68,18 +68,18 @@ class Store(AbstractContextManager["Store", None]):
     """A model repository into which models are put; whoever reads it never sees half a model."""
 
     @abstractmethod
-    def standing(self, model: str) -> Standing:
+    def standing(self, model: str) -> TargetModel:
         """What the target holds of a model."""
 
     @abstractmethod
-    def publish(self, release: Release, version: int, keep: int, undo: list[Undo]) -> None:
+    def publish(self, release: ModelVersion, version: int, keep: int, undo: list[Undo]) -> None:
         """Show the model's new version; versions beyond the newest `keep` go.
 
         Each step adds to `undo` what takes it back.
         """
 
 
-def releases_of(repository: Path) -> list[Release]:
+def model_versions(repository: Path) -> list[ModelVersion]:
     """The models of a repository in the order in which a server can load them: ensembles last. Raises UserError."""
     folders = sorted(folder for folder in repository.glob("[!.]*") if folder.is_dir()) if repository.is_dir() else []
     if not folders:
@@ -92,14 +92,14 @@ def releases_of(repository: Path) -> list[Release]:
     return sorted(releases, key=lambda release: kinds[release.name])
 
 
-def release_from_folder(folder: Path) -> Release:
+def release_from_folder(folder: Path) -> ModelVersion:
     """The newest version of a model folder. Raises UserError."""
     versions, versioned, shared = files_of(folder)
     if CONFIG not in shared:
         raise UserError(f"{str(folder)!r} has no {CONFIG}, so it is no model that can be deployed")
     if not versions:
         raise UserError(f"{str(folder)!r} has no version folder, such as 1/")
-    return Release(folder.name, versions[-1], versioned, shared)
+    return ModelVersion(folder.name, versions[-1], versioned, shared)
 
 
 def files_of(folder: Path) -> tuple[tuple[int, ...], dict[str, Path], dict[str, Path]]:
@@ -133,7 +133,7 @@ def config_of(model: str, text: str) -> ModelConfig:
         raise UserError(f"the {CONFIG} of {model!r} cannot be read: {error}") from error
 
 
-def unpinned(config: ModelConfig) -> ModelConfig:
+def any_version(config: ModelConfig) -> ModelConfig:
     """The config without the choice of one version, which a deployment to an object store makes."""
     copy = ModelConfig()
     copy.CopyFrom(config)

@@ -30,7 +30,7 @@ CREDENTIALS = {
 
 
 @contextmanager
-def failures(target: str) -> Iterator[None]:
+def bucket_errors(target: str) -> Iterator[None]:
     """Say in one sentence what a bucket's client raises in the block: credentials, address. Raises UserError."""
     scheme = target.partition("://")[0]
     if scheme not in FAILURES:

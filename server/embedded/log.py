@@ -28,12 +28,12 @@ WRAPPING = re.compile(
 )
 
 
-def shown(lines: Iterable[str]) -> list[str]:
+def lines_to_show(lines: Iterable[str]) -> list[str]:
     """The lines without those that only say that there is no GPU."""
     return [line for line in lines if not any(harmless in line for harmless in HARMLESS)]
 
 
-def failures(lines: Iterable[str]) -> dict[str, str]:
+def load_failures(lines: Iterable[str]) -> dict[str, str]:
     """Why models could not be loaded: model -> one sentence, without ensembles that only suffer from their steps."""
     found: dict[str, str] = {}
     parse_error = ""
@@ -43,13 +43,13 @@ def failures(lines: Iterable[str]) -> dict[str, str]:
         message = line.partition('] "')[2].rstrip().removesuffix('"').replace("\\n", "\n").replace('\\"', '"')
         matches = (pattern.match(message) for pattern in MODEL_FAILURES if line.startswith("E"))
         if match := next(filter(None, matches), None):
-            cause = sentence(match["cause"]) + (parse_error if "text proto" in match["cause"] else "")
+            cause = one_line(match["cause"]) + (parse_error if "text proto" in match["cause"] else "")
             if "loading failed with error" not in cause:
                 found.setdefault(match["model"], cause)
     return found
 
 
-def sentence(cause: str) -> str:
+def one_line(cause: str) -> str:
     """A cause on one line, without its traceback and without what wraps it."""
     cause = cause.partition("\n\nAt:")[0]
     while WRAPPING.match(cause):
@@ -60,10 +60,10 @@ def sentence(cause: str) -> str:
 def explanation(text: str) -> str:
     """Why the server ended, in one sentence: the models that failed, else its last error, else its last lines."""
     lines = text.splitlines()
-    if found := failures(lines):
+    if found := load_failures(lines):
         return "; ".join(f"model {model!r} failed to load: {cause}" for model, cause in found.items())
     for pattern in SERVER_FAILURES:
         if match := pattern.search(text):
             return match[1].rstrip(' "')
-    last = [line.strip() for line in shown(lines) if line.strip() and line[0] not in "+|"]
+    last = [line.strip() for line in lines_to_show(lines) if line.strip() and line[0] not in "+|"]
     return f"tritonserver ended: {' / '.join(last[-3:]) or 'it wrote no log'}"

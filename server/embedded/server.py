@@ -162,7 +162,7 @@ class EmbeddedServer:
             if not self.running():
                 raise UserError(self.explanation())
             if waited > seconds:
-                last = " / ".join(server_log.shown(self.log_lines())[-3:])
+                last = " / ".join(server_log.lines_to_show(self.log_lines())[-3:])
                 raise UserError(f"Triton was not ready after {seconds:.0f} s; its log ends: {last}")
             if on_wait:
                 on_wait(waited)

@@ -286,7 +286,7 @@ def values_of(name: str, draft: Draft) -> Sequence[Any]:
     return own[name] if name in own else KNOBS[name].values(draft)
 
 
-def turned(draft: Draft, settings: Settings) -> Draft:
+def turn_knobs(draft: Draft, settings: Settings) -> Draft:
     """A fresh draft of the same repository with the knobs of `settings` turned."""
     fresh = Draft(draft.repository, draft.front, draft.cores)
     for name, value in settings.items():

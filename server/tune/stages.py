@@ -30,7 +30,7 @@ class EmbeddedStage:
             trial = Path(folder) / "model_repository"
             for model in models or names_of(self.repository):
                 shutil.copytree(self.repository / model, trial / model, copy_function=linked)
-            write(trial, edits)
+            write_edits(trial, edits)
             with server_on_free_ports(trial) as server:
                 yield Address(server.http_url, "http")
 
@@ -51,11 +51,11 @@ class LiveStage:
         before = {file: (self.repository / file).read_text(encoding="utf-8") for file in edits}
         changed = {file.parts[0] for file in edits}
         try:
-            write(self.repository, edits)
+            write_edits(self.repository, edits)
             self.load([model for model in models if model in changed])
             yield self.address
         finally:
-            write(self.repository, before)
+            write_edits(self.repository, before)
             self.load([model for model in models if model in changed])
 
     def load(self, models: Sequence[str]) -> None:
@@ -79,7 +79,7 @@ def linked(source: str, target: str) -> str:
     return target
 
 
-def write(repository: Path, edits: Edits) -> None:
+def write_edits(repository: Path, edits: Edits) -> None:
     """Write each file beside its place, then rename it there: whole or not at all, and never through a hard link."""
     for file, text in edits.items():
         target = repository / file

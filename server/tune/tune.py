@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from tbgen.export.errors import UserError
-from tbgen.server.bench.answers import Asked
+from tbgen.server.bench.answers import ReferenceAnswers
 from tbgen.server.bench.machine import cores
 from tbgen.server.bench.parts import Front, front_from_server
 from tbgen.server.bench.point import Load, Timing, measure
-from tbgen.server.bench.sweep import Plan, Prepared, Steps, prepare, target
+from tbgen.server.bench.sweep import OnProgress, Plan, PreparedModel, StepProgress, prepare, target
 from tbgen.server.bench.texts import Corpus
 from tbgen.server.client.address import Address
 from tbgen.server.client.client import front_model
 from tbgen.server.client.connection import Connection
-from tbgen.server.tune.knobs import KNOBS, Draft, Settings, turned, values_of
+from tbgen.server.tune.knobs import KNOBS, Draft, Settings, turn_knobs, values_of
 from tbgen.server.tune.stages import Edits
 
 BETTER = 1.03  # times the best so far: less may be noise
 PROOF_ROUNDS = 3
-
-OnProgress = Callable[[str, float], None]  # what runs now, share of the time limit that is used up
 
 
 class Stage(Protocol):
@@ -69,7 +67,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TuneResult:
     """The outcome: rates before and after, interleaved, and the edits that lead there (none: nothing won).
 
     gains: after / before of each round of the proof, by score.
@@ -93,7 +91,7 @@ class Tuned:
 @dataclass(frozen=True)
 class Subject:
     draft: Draft
-    asked: Asked
+    asked: ReferenceAnswers
     plan: TunePlan
 
     @property
@@ -108,7 +106,7 @@ def tune(
     corpus: Corpus,
     plan: TunePlan,
     on_progress: OnProgress = lambda text, share: None,  # noqa: ARG005
-) -> Tuned:
+) -> TuneResult:
     """Search settings of a front model for at most `plan.minutes`, then prove the best. Raises UserError.
 
     Nothing is written into the repository; `edits` of the outcome are what to write.
@@ -119,12 +117,12 @@ def tune(
     rounds = [] if best is first else prove(subject, stage, best.settings, clock)
     gains = [after.score / before.score for before, after in rounds if before.score]
     won = bool(gains) and statistics.median(gains) > BETTER and not any(after.refused for _, after in rounds)
-    return Tuned(
+    return TuneResult(
         subject.model,
         plan.loads,
         trials,
         best.settings if won else {},
-        turned(subject.draft, best.settings).edits() if won else {},
+        turn_knobs(subject.draft, best.settings).edits() if won else {},
         medians([before for before, _ in rounds] or [first]),
         medians([after for _, after in rounds] or [first]),
         gains,
@@ -153,7 +151,7 @@ def baseline(
     clock.say("the repository as it is")
     with stage.serving({}, []) as address, Connection(address) as connection:
         model = front_model(connection, name)
-        found = prepare(connection, model, corpus, plan, repository, Steps(1, lambda text, _: clock.say(text)))
+        found = prepare(connection, model, corpus, plan, repository, StepProgress(1, lambda text, _: clock.say(text)))
         subject = Subject(Draft(repository, found.front, cores()), found.asked, plan)
         return subject, measured(subject, found.front, connection, {}, clock)
 
@@ -165,7 +163,7 @@ def search(subject: Subject, stage: Stage, first: Trial, clock: Clock) -> tuple[
     while improved:
         improved = False
         for name, knob in KNOBS.items():
-            standing = turned(subject.draft, best.settings)
+            standing = turn_knobs(subject.draft, best.settings)
             now = knob.now(standing)
             for value in values_of(name, standing):
                 settings = {**best.settings, name: value}
@@ -173,7 +171,7 @@ def search(subject: Subject, stage: Stage, first: Trial, clock: Clock) -> tuple[
                     continue
                 if clock.share >= 1.0:
                     return trials, best
-                trial = tried(subject, stage, settings, clock)
+                trial = run_trial(subject, stage, settings, clock)
                 if trial.score > best.score * BETTER:
                     best, trial = confirmed(subject, stage, best, trial, clock)
                     improved = improved or best is trial
@@ -186,15 +184,15 @@ def confirmed(subject: Subject, stage: Stage, best: Trial, trial: Trial, clock: 
 
     A setting is worth the lower of its two scores, what it must beat the higher of the two.
     """
-    again, rival = tried(subject, stage, trial.settings, clock), tried(subject, stage, best.settings, clock)
+    again, rival = run_trial(subject, stage, trial.settings, clock), run_trial(subject, stage, best.settings, clock)
     trial = min(trial, again, key=lambda each: each.score)
     return (trial if trial.score > max(best.score, rival.score) * BETTER else best), trial
 
 
-def tried(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> Trial:
+def run_trial(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> Trial:
     """Serve a setting and measure it; one that does not load or answers otherwise is out of the question."""
-    clock.say(words(settings))
-    edits = turned(subject.draft, settings).edits()
+    clock.say(settings_text(settings))
+    edits = turn_knobs(subject.draft, settings).edits()
     try:
         with stage.serving(edits, subject.draft.models) as address, Connection(address) as connection:
             front = front_from_server(connection, subject.model, subject.draft.repository)
@@ -205,7 +203,7 @@ def tried(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> T
 
 def measured(subject: Subject, front: Front, connection: Connection, settings: Settings, clock: Clock) -> Trial:
     plan, rates = subject.plan, []
-    made = target(Prepared(front, subject.asked), connection.address, None, plan)
+    made = target(PreparedModel(front, subject.asked), connection.address, None, plan)
     for load in plan.loads:
         point = measure(
             connection,
@@ -213,7 +211,7 @@ def measured(subject: Subject, front: Front, connection: Connection, settings: S
             load,
             plan.timing,
             1,
-            lambda *_: clock.say(f"{words(settings)}: {load.label}"),  # noqa: B023
+            lambda *_: clock.say(f"{settings_text(settings)}: {load.label}"),  # noqa: B023
         )
         if wrong := {**point.failed, **point.changed}:
             return Trial(settings, (), f"{sum(wrong.values())} wrong answers: {next(iter(wrong))}")
@@ -223,14 +221,16 @@ def measured(subject: Subject, front: Front, connection: Connection, settings: S
 
 def prove(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> list[tuple[Trial, Trial]]:
     """Before and after by turns, so that a slow minute of the machine hits both."""
-    return [(tried(subject, stage, {}, clock), tried(subject, stage, settings, clock)) for _ in range(PROOF_ROUNDS)]
+    return [
+        (run_trial(subject, stage, {}, clock), run_trial(subject, stage, settings, clock)) for _ in range(PROOF_ROUNDS)
+    ]
 
 
 def medians(trials: Sequence[Trial]) -> list[float]:
     return [statistics.median(rates) for rates in zip(*(trial.rates for trial in trials if trial.rates), strict=True)]
 
 
-def words(settings: Settings) -> str:
+def settings_text(settings: Settings) -> str:
     return ", ".join(f"{name} {shown(value)}" for name, value in settings.items()) or "as it is"
 
 

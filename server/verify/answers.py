@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tbgen.export.parity.library import Library
 from tbgen.export.parity.parity import Parity, figure
+from tbgen.export.run import Tensors
 from tbgen.generator.compare.judge import expected_answers, judgement, tensors_of
 from tbgen.generator.compare.library_answers import Answers
 from tbgen.server.client.connection import Connection
 from tbgen.server.verify.steps import distance, first_item
-
-Tensors = Mapping[str, np.ndarray]
 
 
 def answers_parity(

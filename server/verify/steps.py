@@ -11,7 +11,7 @@ import numpy as np
 from tbgen.backends.text_tensors import bytes_from_text, text_from_bytes
 from tbgen.export.exported import Exported
 from tbgen.export.parity.parity import Parity, figure
-from tbgen.export.run import Run
+from tbgen.export.run import Run, Tensors
 from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import config_from_text
@@ -20,11 +20,10 @@ from tbgen.generator.steps.load import listing, step_from_row
 from tbgen.server.client.connection import Connection
 
 SHORT = {"question": 16, "candidate_labels": 16}  # characters of what is never cut to fit a model
-Tensors = dict[str, np.ndarray]
-Tell = Callable[[int, int], None]  # how many texts of how many
+OnCount = Callable[[int, int], None]  # how many texts of how many
 
 
-def steps_parity(steps: list[Any], front: str, texts: Sequence[str], connection: Connection, tell: Tell) -> Parity:
+def steps_parity(steps: list[Any], front: str, texts: Sequence[str], connection: Connection, tell: OnCount) -> Parity:
     """Each text alone, then beside the longest, against `steps`."""
     inputs, outputs = chain_tensors(steps)
     outputs = {name: spec for name, spec in outputs.items() if name not in chain_on_request(steps)}

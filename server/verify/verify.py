@@ -37,11 +37,11 @@ from tbgen.server.verify.answers import answers_parity
 from tbgen.server.verify.steps import answerable, reference_steps, steps_parity
 
 READY = {suffix for kind in ("onnx", "plan") for suffix in KINDS[kind].suffixes}
-Progress = Callable[[str, int, int], None]  # what is compared, how many texts of how many
+CountProgress = Callable[[str, int, int], None]  # what is compared, how many texts of how many
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Verification:
     """One road from text to answer beside PyTorch, and the bounds that it is held to.
 
     max_abs, mean_abs: of logits for an engine file, of the answers' numbers for a served graph. padding_abs: the same
@@ -193,7 +193,7 @@ def reference_from_onnx(scaffold: Scaffold, source: Source) -> Reference:
     return Reference(lambda tensors: run({name: tensors[name].astype(i.dtype) for name, i in taken.inputs.items()}))
 
 
-def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference) -> Comparison:
+def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference) -> Verification:
     """The engine file, on logits, run as its row says.
 
     Raises CannotRun for one that this machine cannot run, having no GPU.
@@ -243,8 +243,8 @@ def verify_front(
     texts: Sequence[str],
     connection: Connection,
     reference: Reference,
-    on_progress: Progress = lambda *_: None,
-) -> Comparison:
+    on_progress: CountProgress = lambda *_: None,
+) -> Verification:
     """A served graph: each text alone, then beside the longest, against the library that wrote the checkpoint.
 
     Where no library answers (a ready file, a task, steps or options of one's own) it is held against the same steps
@@ -271,6 +271,6 @@ def library_row(scaffold: Scaffold) -> Answers | None:
     return None if changed else answers_for(settings["task"], pair=pair)
 
 
-def compared(road: str, parity: Parity, scaffold: Scaffold) -> Comparison:
+def compared(road: str, parity: Parity, scaffold: Scaffold) -> Verification:
     gate = scaffold.row.gate
-    return Comparison(road, parity, gate.tolerance, gate.agreement)
+    return Verification(road, parity, gate.tolerance, gate.agreement)

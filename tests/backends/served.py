@@ -16,7 +16,7 @@ from tbgen.export.tasks.table import TASKS
 from tbgen.export.tasks.task import Step
 from tbgen.generator.data_types import NUMPY
 from tbgen.generator.engines.table import ENGINES
-from tbgen.generator.models.graph import graphs_of, models_of
+from tbgen.generator.models.graph import graphs_of_task, models_of
 from tbgen.generator.models.long_text import task_for
 from tbgen.generator.models.write import write_models
 from tbgen.generator.steps.chain import chain_on_request, chain_parameters, chain_tensors, run_steps
@@ -43,7 +43,7 @@ class Served:
     ) -> None:
         self.session, self.exported = session(exported.model), exported
         row = task_for(task, TASKS[task], long_text)
-        self.graphs = graphs_of(row)
+        self.graphs = graphs_of_task(row)
         models = models_of(
             "m",
             exported,

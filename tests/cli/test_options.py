@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from tbgen.cli.main import COMMANDS, main
-from tbgen.cli.old_spellings import SAID
+from tbgen.cli.old_spellings import NEW_SPELLINGS
 
 # An argument where the repository is the subject of the command, an option elsewhere.
 SUBJECT = {"serve", "check", "deploy copy"}
@@ -80,11 +80,11 @@ def test_a_shared_option_is_one_option(option: str) -> None:
     assert len({tuple(opts) for _, opts, _ in kinds}) == 1
 
 
-@pytest.mark.parametrize(("command", "option"), SAID)
+@pytest.mark.parametrize(("command", "option"), NEW_SPELLINGS)
 def test_an_old_spelling_says_the_new_one(command: str, option: str) -> None:
     done = CliRunner().invoke(main, [*command.split(), option, "x"])
     assert done.exit_code == 2
-    assert done.stderr.endswith(f"Error: {SAID[command, option]}\n")
+    assert done.stderr.endswith(f"Error: {NEW_SPELLINGS[command, option]}\n")
 
 
 def test_what_is_no_option_and_was_none_stays_so() -> None:

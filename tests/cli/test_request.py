@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tbgen.cli.init import init
 from tbgen.cli.main import main
 from tbgen.cli.scaffold import scaffold
-from tbgen.generator.recipe import KEYS, Recipe, recipe_from_file, text_from_recipe
+from tbgen.generator.recipe import RECIPE_KEYS, Recipe, recipe_from_file, text_from_recipe
 from tbgen.generator.request import OPTIONS, Request
 from tbgen.generator.steps.vendor import this_platform
 
@@ -54,7 +54,7 @@ def parameters(command: click.Command) -> dict[str | None, click.Option]:
 def test_every_field_is_an_option_of_both_commands_and_a_key_of_recipes() -> None:
     names = {each.name for each in fields(Request)} - UNSAID
     assert names == OPTIONS.keys() == SAID.keys()
-    assert {"engines" if name == "engine" else name for name in names | UNSAID} == KEYS.keys() - {"repository"}
+    assert {"engines" if name == "engine" else name for name in names | UNSAID} == RECIPE_KEYS.keys() - {"repository"}
     theirs, its = parameters(scaffold), parameters(init)
     for name in names:
         assert theirs[name].help == its[name].help == OPTIONS[name].help

@@ -7,7 +7,7 @@ import pytest
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.steps.load import step_from_file
 from tbgen.generator.steps.plugins import extra_imports, step_from_option
-from tbgen.generator.steps.trial import tried
+from tbgen.generator.steps.trial import try_step
 from tests.backends.served import column
 
 FILE = Path(__file__).parents[2] / "examples" / "kcbert_cleaner.py"
@@ -38,7 +38,7 @@ def test_it_cleans_the_tensor_that_it_is_told() -> None:
 
 
 def test_it_keeps_the_contract_and_needs_no_package() -> None:
-    tried(step_from_option(str(FILE)))
+    try_step(step_from_option(str(FILE)))
     assert extra_imports(FILE) == []
 
 

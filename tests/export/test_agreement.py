@@ -12,7 +12,7 @@ import torch
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.onnx.export import refuse_drift
-from tbgen.export.parity.agreement import BOUNDS, agreement, best_span, pooled, runs, same
+from tbgen.export.parity.agreement import BOUNDS, agreement, best_span, pool_states, runs, same
 from tbgen.export.parity.parity import Encoder, Parity, parity
 from tbgen.export.precision.precision import PRECISIONS
 from tbgen.export.run import Tensors
@@ -163,4 +163,4 @@ def test_vectors_are_pooled_in_each_way_that_is_served(pooling: str | list[str],
     modes = [pooling] if isinstance(pooling, str) else pooling
     real = torch.from_numpy(mask.astype(np.float32))[:, :, None]
     expected = torch.cat([POOL[mode](torch.from_numpy(states), real) for mode in modes], dim=1)
-    np.testing.assert_allclose(pooled(states, {"attention_mask": mask}, export), expected.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(pool_states(states, {"attention_mask": mask}, export), expected.numpy(), rtol=1e-5)

@@ -14,8 +14,8 @@ from tbgen.export.exported import Exported
 from tbgen.export.layout import LENGTHS
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.export.parity.sentences import calibration_sentences, gate_sentences
-from tbgen.export.precision.eight_bits import Input, split_channels, zero_point
-from tbgen.export.precision.rounding import MOST, rounded
+from tbgen.export.precision.eight_bits import QuantizedInput, split_channels, zero_point
+from tbgen.export.precision.rounding import MOST, round_weights
 from tbgen.export.run import onnx_run
 from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
 from tbgen.generator.presets import SAMPLES
@@ -95,7 +95,7 @@ def test_rounding_keeps_products_where_inputs_go_together() -> None:
     random = np.random.default_rng(0)
     rows = random.normal(size=(500, 8)) @ random.normal(size=(8, 150)) + 0.01 * random.normal(size=(500, 150))
     weights = random.normal(size=(150, 20))
-    steps, scales = rounded(weights, rows.T @ rows / len(rows))
+    steps, scales = round_weights(weights, rows.T @ rows / len(rows))
     plain = np.rint(weights / scales) * scales
     assert np.abs(steps.astype(int)).max() == MOST
     error = [np.square(rows @ (weights - each)).mean() for each in (steps * scales, plain)]
@@ -103,7 +103,7 @@ def test_rounding_keeps_products_where_inputs_go_together() -> None:
 
 
 def test_rounding_without_samples_of_a_row_and_of_empty_columns() -> None:
-    steps, scales = rounded(np.array([[0.5, 0.0], [-1.0, 0.0]]), np.zeros((2, 2)))
+    steps, scales = round_weights(np.array([[0.5, 0.0], [-1.0, 0.0]]), np.zeros((2, 2)))
     assert steps.tolist() == [[32, 0], [-64, 0]]
     assert scales.tolist() == [1 / 64, 1.0]
 
@@ -115,7 +115,7 @@ def test_a_channel_far_larger_than_the_others_is_split() -> None:
     assert again.tolist() == [5] * 4
     assert factors[[5, 64, 65, 66, 67]].tolist() == [np.float32(0.2)] * 5
     rows = np.arange(128.0, dtype=np.float32).reshape(2, 64)
-    wide, weights = Input(again, factors, 128).widened(rows), np.ones((64, 1))
+    wide, weights = QuantizedInput(again, factors, 128).widened(rows), np.ones((64, 1))
     assert np.allclose(wide @ np.concatenate([weights, weights[again]]), rows @ weights)
 
 

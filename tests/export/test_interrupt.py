@@ -13,7 +13,7 @@ import pytest
 
 from tbgen.export.files import whole_folder
 from tbgen.export.interrupt import interrupted_once
-from tbgen.generator.publishing import staged
+from tbgen.generator.publishing import staging_folder
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_once_it_was_handled_or_lost_the_next_one_interrupts_again() -> None:
     assert seen == 0
 
 
-@pytest.mark.parametrize("write", [whole_folder, staged])
+@pytest.mark.parametrize("write", [whole_folder, staging_folder])
 def test_clean_up_that_is_interrupted_leaves_nothing(
     write: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

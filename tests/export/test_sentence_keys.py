@@ -11,7 +11,7 @@ import pytest
 from tbgen.export.checkpoint.checkpoint import Checkpoint, checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.sentence.keys import KEYS
-from tbgen.export.sentence.text import FILES
+from tbgen.export.sentence.text import TEXT_CONFIGS
 from tests.export.sentence_folders import (
     BI_ENCODERS,
     CROSS_ENCODERS,
@@ -92,7 +92,7 @@ def test_without_modules_json_the_kind_stands_in_another_file(auto: str, task: s
     assert (found.sentence.said_in if found.sentence else None) == (TEXT if auto != "AutoModel" else None)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", TEXT_CONFIGS)
 def test_the_transformers_file_had_many_names(name: str, tmp_path: Path) -> None:
     folder = bi_encoder(tmp_path / "made", POOL)
     (folder / TEXT).unlink()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.compare.example import TEXT, NoExampleError, example_item, said_by_steps
+from tbgen.generator.compare.example import EXAMPLE, NoExampleError, example_item, steps_example
 from tbgen.generator.repository import read_record
 from tbgen.generator.scaffold import Request, scaffold
 
@@ -29,8 +29,8 @@ def asked(folder: Path, said: dict[str, Any], *inputs: dict[str, Any], rows: int
 def test_any_text_where_nothing_is_said() -> None:
     item = example_item({"max_batch_size": 4, "input": [TEXTS, LABELS]})
     assert {name: (array.shape, array.ravel()[0].decode()) for name, array in item.items()} == {
-        "title": ((1, 1), TEXT),
-        "labels": ((1, 1), TEXT),
+        "title": ((1, 1), EXAMPLE),
+        "labels": ((1, 1), EXAMPLE),
     }
     assert example_item({"input": [LABELS]})["labels"].shape == (1,)  # without a batch axis
     assert example_item({"input": [TEXTS | {"optional": True}]}) == {}
@@ -39,7 +39,7 @@ def test_any_text_where_nothing_is_said() -> None:
 def test_what_the_record_says(tmp_path: Path) -> None:
     said = {"input_text": "[MASK] {}", "labels": ["경제", "sports"], "year": 2024}
     assert asked(tmp_path, said, TEXTS, LABELS, YEAR) == {
-        "title": [[f"[MASK] {TEXT}".encode()]],  # a step makes the input_text of it
+        "title": [[f"[MASK] {EXAMPLE}".encode()]],  # a step makes the input_text of it
         "labels": [["경제".encode(), b"sports"]],
         "year": [[2024]],
     }
@@ -67,9 +67,9 @@ def test_the_step_nearest_to_the_client_is_heard() -> None:
     class Wrong:
         example = {"year": np.int32(2024)}
 
-    assert said_by_steps([Before(), Behind()]) == {"input_text": "<b>{}</b>", "year": 2024}
+    assert steps_example([Before(), Behind()]) == {"input_text": "<b>{}</b>", "year": 2024}
     with pytest.raises(UserError, match=r"Wrong\.example is"):
-        said_by_steps([Wrong()])
+        steps_example([Wrong()])
 
 
 def test_what_reads_the_logits_of_masks_is_sent_one(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_what_reads_the_logits_of_masks_is_sent_one(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
     item = example_item({"max_batch_size": 4, "input": [TEXTS]}, tmp_path)
-    assert item["title"].tolist() == [[f"[MASK] {TEXT}".encode()]]
+    assert item["title"].tolist() == [[f"[MASK] {EXAMPLE}".encode()]]
 
 
 def test_a_step_of_ones_own_says_it_for_the_record(packed_export: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from tbgen.cli.main import main
 from tbgen.export.errors import UserError
-from tbgen.generator.publishing import finish_interrupted, publish, staged
+from tbgen.generator.publishing import finish_interrupted, publish, staging_folder
 from tests.generator.folders import model_folder
 
 # Publishes new models a, b and c over old a and c; argument: the number of the rename at which the process is killed.
@@ -33,13 +33,13 @@ def rename_or_die(self, target):
 Path.rename = rename_or_die
 sys.path.insert(0, sys.argv[3])
 from folders import model_folder
-from tbgen.generator.publishing import finish_interrupted, publish, staged
+from tbgen.generator.publishing import finish_interrupted, publish, staging_folder
 
 repository = Path(sys.argv[1])
 if len(sys.argv) > 4:
     finish_interrupted(repository)
 else:
-    with staged(repository) as staging:
+    with staging_folder(repository) as staging:
         for name in "abc":
             model_folder(staging / name)
         publish(staging, repository, [*"abc"])
@@ -49,7 +49,7 @@ MODELS = 5  # renames of models: two old ones aside, three new ones in
 
 
 def test_models_are_moved_in_together(tmp_path: Path) -> None:
-    with staged(tmp_path / "repository") as staging:
+    with staging_folder(tmp_path / "repository") as staging:
         model_folder(staging / "a")
         model_folder(staging / "b")
         publish(staging, tmp_path / "repository", ["a", "b"])
@@ -60,7 +60,7 @@ def test_models_are_moved_in_together(tmp_path: Path) -> None:
 def test_a_failure_puts_back_what_stood_there(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     model_folder(repository / "a", "old")
-    with staged(repository) as staging:
+    with staging_folder(repository) as staging:
         model_folder(staging / "a")
         model_folder(staging / "new")
         with pytest.raises(FileNotFoundError):
@@ -70,7 +70,7 @@ def test_a_failure_puts_back_what_stood_there(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), staged(tmp_path / "repository") as staging:
+    with pytest.raises(KeyboardInterrupt), staging_folder(tmp_path / "repository") as staging:
         model_folder(staging / "a")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
@@ -79,7 +79,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
 def test_a_linked_repository_is_written_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "disk" / "repository").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "disk" / "repository")
-    with staged(tmp_path / "link") as staging:
+    with staging_folder(tmp_path / "link") as staging:
         assert staging.parent == tmp_path / "disk"
         model_folder(staging / "a")
         publish(staging, tmp_path / "link", ["a"])
@@ -91,7 +91,7 @@ def test_the_working_folder_is_not_written_into_before_all_is_there(
 ) -> None:
     (tmp_path / "repository").mkdir()
     monkeypatch.chdir(tmp_path / "repository")
-    with staged(Path()) as staging:
+    with staging_folder(Path()) as staging:
         assert staging.parent == tmp_path
 
 
@@ -99,14 +99,17 @@ def test_the_working_folder_is_not_written_into_before_all_is_there(
 def test_a_mount_point_is_refused() -> None:
     with (
         pytest.raises(UserError, match=r"^/dev/shm is a mount point, .* name a folder in it, or"),
-        staged(Path("/dev/shm")),
+        staging_folder(Path("/dev/shm")),
     ):
         pass
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(UserError, match=r"^cannot write to .*file': "), staged(tmp_path / "file" / "repository"):
+    with (
+        pytest.raises(UserError, match=r"^cannot write to .*file': "),
+        staging_folder(tmp_path / "file" / "repository"),
+    ):
         pass
 
 
@@ -139,7 +142,7 @@ def test_killed_between_two_renames_the_next_command_does_the_rest(rename: int, 
     repository = old_models(tmp_path / "repository")
     assert killed(repository, rename) == -signal.SIGKILL
     assert texts(repository) != {"a": "new", "b": "new", "c": "new"}
-    with staged(repository):
+    with staging_folder(repository):
         assert texts(repository) == {"a": "new", "b": "new", "c": "new"}
     assert list(tmp_path.iterdir()) == [repository]
 
@@ -184,7 +187,7 @@ def test_what_a_person_has_put_there_since_is_kept(tmp_path: Path) -> None:
 
 def test_a_living_run_is_left_alone(tmp_path: Path) -> None:
     repository = old_models(tmp_path / "repository")
-    with staged(repository) as staging:
+    with staging_folder(repository) as staging:
         model_folder(staging / "a")
         command = [sys.executable, "-c", KILLED, str(repository), "0", str(Path(__file__).parent), "finish"]
         assert subprocess.run(command, check=False).returncode == 0

@@ -4,7 +4,7 @@ import pytest
 
 from tbgen.export.errors import UserError
 from tbgen.export.tasks.task import Step
-from tbgen.generator.models.graph import separated
+from tbgen.generator.models.graph import separate_models
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.steps.plugins import step_from_option
 
@@ -18,11 +18,11 @@ def test_the_word_makes_a_step_separate(tmp_path: Path) -> None:
 
 
 def test_separate_steps_are_outermost() -> None:
-    models, others = separated("shop", [CUT, CLEAN], 16)
+    models, others = separate_models("shop", [CUT, CLEAN], 16)
     assert [(model.name, model.max_batch_size) for model in models] == [("shop_cut", 16)]
     assert others == [CLEAN]
     with pytest.raises(UserError, match="Cut is separate: it goes before the other --pre steps"):
-        separated("shop", [CLEAN, CUT], 16)
+        separate_models("shop", [CLEAN, CUT], 16)
 
 
 def test_two_models_of_one_name_are_a_sentence(sample_export: Path, tmp_path: Path) -> None:

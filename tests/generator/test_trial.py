@@ -5,7 +5,7 @@ import pytest
 
 from tbgen.export.errors import UserError
 from tbgen.export.tasks.task import Step
-from tbgen.generator.steps.trial import tried
+from tbgen.generator.steps.trial import try_step
 
 HEAD = "import numpy as np\nclass S:\n"
 TEXT = '{"input_text": ("TYPE_STRING", [1])}'
@@ -24,7 +24,7 @@ GOOD = (
 
 def trial(folder: Path, code: str, **settings: object) -> object:
     (folder / "s.py").write_text(code, encoding="utf-8")
-    return tried(Step(folder / "s.py", "S", settings))
+    return try_step(Step(folder / "s.py", "S", settings))
 
 
 def test_a_good_step_is_run_on_korean_empty_and_long_texts(tmp_path: Path) -> None:
@@ -65,4 +65,4 @@ def test_the_example_of_the_contract_keeps_it(tmp_path: Path) -> None:
     code = re.search(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
     assert code is not None
     (tmp_path / "sure.py").write_text(code[1], encoding="utf-8")
-    assert tried(Step(tmp_path / "sure.py", "OnlyIfSure", {"least": 0.5})).answer["label"][0, 0] == "?"
+    assert try_step(Step(tmp_path / "sure.py", "OnlyIfSure", {"least": 0.5})).answer["label"][0, 0] == "?"

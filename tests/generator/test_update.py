@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.generator.repository import RECORD, write_record
+from tbgen.generator.repository import MODEL_RECORD, write_record
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.generator.update import FileChange, apply, regenerated, requests_from_records, state_of, three_way
+from tbgen.generator.update import FileChange, apply, file_state, requests_from_records, three_way, update_of_request
 from tests.generator.test_scaffold import hashes
 
 SHOUT = """
@@ -39,20 +39,20 @@ def repository(written: Path, tmp_path: Path) -> Path:
 
 def as_an_older_tbgen_wrote_it(model: Path, name: str, text: str) -> None:
     """Another text in a file of the tool's own, in its record too."""
-    record = json.loads((model / RECORD).read_text(encoding="utf-8"))
+    record = json.loads((model / MODEL_RECORD).read_text(encoding="utf-8"))
     (model / name).write_text(text, encoding="utf-8")
     write_record(model, record)
 
 
 def states(repository: Path, name: str = "shop") -> dict[str, str]:
     ((request, models),) = requests_from_records(repository, name, None)
-    with regenerated(request, repository, models=models) as update:
+    with update_of_request(request, repository, models=models) as update:
         return {f"{each.model}/{each.name}": each.state for each in update.changes if each.state != "same"}
 
 
 def updated(repository: Path, *, force: bool = False) -> list[str]:
     ((request, models),) = requests_from_records(repository, "shop", None)
-    with regenerated(request, repository, models=models) as update:
+    with update_of_request(request, repository, models=models) as update:
         return apply(update, force=force)
 
 
@@ -73,7 +73,7 @@ def updated(repository: Path, *, force: bool = False) -> list[str]:
     ],
 )
 def test_what_three_hashes_say(then: str | None, stands: str | None, now: str | None, state: str) -> None:
-    assert state_of(then, stands, now) == state
+    assert file_state(then, stands, now) == state
 
 
 def test_nothing_to_do_needs_no_source(repository: Path) -> None:
@@ -109,7 +109,7 @@ def test_an_edit_and_a_change_of_the_tool_are_shown_apart(repository: Path) -> N
     mine = (model / "config.pbtxt").read_text(encoding="utf-8").replace("count: 1", "count: 3")
     (model / "config.pbtxt").write_text(mine, encoding="utf-8")
     ((request, models),) = requests_from_records(repository, "shop", None)
-    with regenerated(request, repository, models=models) as update:
+    with update_of_request(request, repository, models=models) as update:
         (change,) = [each for each in update.changes if each.state == "conflict"]
         apply(update)
     yours, tools = [dict([side]) for side in three_way(change)]
@@ -123,7 +123,7 @@ def test_a_step_of_ones_own_is_taken_from_the_models(sample_export: Path, tmp_pa
     (tmp_path / "shout.py").write_text(SHOUT, encoding="utf-8")
     repository = tmp_path / "r"
     scaffold(Request("shop", sample_export, graph="bls", pre=(f"{tmp_path}/shout.py:Shout suffix='!'",)), repository)
-    record = (repository / "shop_onnx_bls" / RECORD).read_text(encoding="utf-8")
+    record = (repository / "shop_onnx_bls" / MODEL_RECORD).read_text(encoding="utf-8")
     assert "shout.py:Shout" in record
     assert str(tmp_path) not in record
     (tmp_path / "shout.py").unlink()
@@ -148,7 +148,7 @@ def test_each_model_is_updated_as_it_was_asked_for(sample_export: Path, tmp_path
         True: ("shop_onnx", "shop_onnx_ensemble", "shop_postprocess", "shop_tokenizer"),
     }
     for request, models in asked:
-        with regenerated(request, repository, models=models) as update:
+        with update_of_request(request, repository, models=models) as update:
             assert update.models
             assert apply(update, force=True) == []
     assert hashes(repository) == before
@@ -168,7 +168,7 @@ def test_what_git_left_out_is_written_again(repository: Path, written: Path, sam
     (repository / "shop_onnx" / "1" / "model.onnx").unlink()
     shutil.rmtree(repository / "shop_onnx_bls" / "1" / "vendor")
     ((request, models),) = requests_from_records(repository, "shop_onnx_bls", sample_export)
-    with regenerated(request, repository, models=models) as update:
+    with update_of_request(request, repository, models=models) as update:
         assert update.same_source
         apply(update)
     assert hashes(repository) == hashes(written)
@@ -196,7 +196,7 @@ def test_a_single_model_is_updated_with_its_own_engine(sample_export: Path, tmp_
     asked = requests_from_records(repository, "shop", None)
     assert [models[-1] for _, models in asked] == ["shop_onnx_bls", "shop_onnx_single"]
     for request, models in asked:
-        with regenerated(request, repository, models=models) as update:
+        with update_of_request(request, repository, models=models) as update:
             assert {change.state for change in update.changes} == {"same"}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.steps.catalogue import BACKENDS, with_neighbours
+from tbgen.generator.steps.catalogue import STEP_FOLDER, with_neighbours
 from tbgen.generator.steps.vendor import this_platform, uses_tokenizers, vendor_into, vendor_tokenizers
 
 OTHER = "aarch64" if platform.machine() == "x86_64" else "x86_64"
@@ -30,8 +30,8 @@ def wheel_file(folder: Path, architecture: str) -> None:
 
 
 def test_the_steps_that_use_the_package() -> None:
-    assert uses_tokenizers(BACKENDS / "tokenizer.py")
-    assert not uses_tokenizers(BACKENDS / "text_classification.py")
+    assert uses_tokenizers(STEP_FOLDER / "tokenizer.py")
+    assert not uses_tokenizers(STEP_FOLDER / "text_classification.py")
 
 
 def test_only_folders_that_use_it_get_it(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_licence_comes_along(tmp_path: Path) -> None:
 def test_a_servers_own_package_goes_first(tmp_path: Path) -> None:
     (tmp_path / "vendor" / "tokenizers").mkdir(parents=True)
     (tmp_path / "vendor" / "tokenizers" / "__init__.py").write_text("raise ImportError", encoding="utf-8")
-    for file in with_neighbours(BACKENDS / "model.py"):
+    for file in with_neighbours(STEP_FOLDER / "model.py"):
         shutil.copy(file, tmp_path)
     command = [sys.executable, "-c", "import model, tokenizers, sys; print(tokenizers.__file__, sys.path[-1])"]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()

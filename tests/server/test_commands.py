@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from tbgen.cli.infer import infer
 from tbgen.cli.serve import serve
-from tbgen.cli.show import cell, table_of_answers
+from tbgen.cli.show import cell_text, table_of_answers
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.server import EmbeddedServer
 from tests.server import playground as play
@@ -80,7 +80,7 @@ def test_lists_are_shown_where_there_is_nothing_else() -> None:
 
 
 def test_a_long_list_is_cut_in_a_table() -> None:
-    assert cell([0.123456, 1.0, 2.0, 3.0, 4.0, 5.0]) == "0.1235, 1.0000, 2.0000, 3.0000, 4.0000, …"
+    assert cell_text([0.123456, 1.0, 2.0, 3.0, 4.0, 5.0]) == "0.1235, 1.0000, 2.0000, 3.0000, 4.0000, …"
 
 
 def test_serve_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tbgen.server.embedded.log import explanation, failures, shown
+from tbgen.server.embedded.log import explanation, lines_to_show, load_failures
 
 MANAGER = 'E1122 21:36:15.950440 14654 model_repository_manager.cc:724] "'
 LIFECYCLE = 'E1122 21:36:17.588685 14654 model_lifecycle.cc:642] "'
@@ -24,7 +24,7 @@ LOG = [
 
 
 def test_each_model_that_failed_has_its_cause() -> None:
-    assert failures(LOG) == {
+    assert load_failures(LOG) == {
         "empty": "at least one version must be available under the version policy of model 'empty'",
         "broken": "ModuleNotFoundError: No module named 'transformers'",
     }
@@ -35,11 +35,11 @@ def test_an_ensemble_at_fault_itself_is_named() -> None:
         'E1122 21:36:17.711565 1 model_repository_manager.cc:703] "Invalid argument: ensemble front contains models'
         ' that are not available or ambiguous: gone"'
     )
-    assert failures([line]) == {"front": "contains models that are not available or ambiguous: gone"}
+    assert load_failures([line]) == {"front": "contains models that are not available or ambiguous: gone"}
 
 
 def test_the_lines_that_only_say_there_is_no_gpu_are_not_shown() -> None:
-    assert shown(LOG)[0].endswith("version policy of model 'empty'\"")
+    assert lines_to_show(LOG)[0].endswith("version policy of model 'empty'\"")
 
 
 def test_other_ends_are_explained_by_the_last_error_or_lines() -> None:

@@ -14,11 +14,12 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tbgen.export.errors import MissingExtra, UserError
+from tbgen.generator.check.model import CONFIG
 from tbgen.server.deploy import object_store
-from tbgen.server.deploy.deploy import deploy, planned
+from tbgen.server.deploy.deploy import deploy, deployment_plan
 from tbgen.server.deploy.object_store import ObjectStore
-from tbgen.server.deploy.release import CONFIG, config_of
-from tbgen.server.deploy.stores import failures, store_from
+from tbgen.server.deploy.release import config_of
+from tbgen.server.deploy.stores import bucket_errors, store_from
 from tbgen.server.embedded.ports import free_ports
 from tests.triton.counting import write_counting
 
@@ -54,7 +55,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
 
 def copied(source: Path, files: Watched) -> None:
     with ObjectStore(files, "/models") as store:
-        deploy(planned(source, store), store, None)
+        deploy(deployment_plan(source, store), store, None)
 
 
 def served(objects: dict[str, bytes], model: str = "count") -> dict[str, bytes] | None:
@@ -101,7 +102,7 @@ def test_a_failed_upload_is_taken_back(files: Watched, tmp_path: Path) -> None:
     before = {name: file.getvalue() for name, file in files.store.items()}
     source = write_counting(tmp_path, 2)
     with ObjectStore(files, "/models") as store:
-        changes = planned(source, store)
+        changes = deployment_plan(source, store)
         (source / "count/1/model.py").unlink()
         with pytest.raises(FileNotFoundError):
             deploy(changes, store, None)
@@ -127,7 +128,7 @@ def test_a_bucket_without_credentials_is_a_sentence(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
     target = "s3://shop/models"
-    with pytest.raises(UserError, match=r"^s3://shop/models: .*credentials.*AWS_ACCESS_KEY_ID"), failures(target):
+    with pytest.raises(UserError, match=r"^s3://shop/models: .*credentials.*AWS_ACCESS_KEY_ID"), bucket_errors(target):
         store_from(target).standing("m")
 
 
@@ -135,7 +136,7 @@ def test_an_address_where_no_store_answers_is_a_sentence(monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     target = f"s3://http://127.0.0.1:{free_ports(1)[0]}/shop/models"
-    with pytest.raises(UserError, match="Could not connect to the endpoint URL"), failures(target):
+    with pytest.raises(UserError, match="Could not connect to the endpoint URL"), bucket_errors(target):
         store_from(target).standing("m")
 
 
@@ -146,6 +147,6 @@ def test_what_googles_client_raises_is_a_sentence() -> None:
 
     with (
         pytest.raises(UserError, match=r"^gs://shop/models: Cannot connect to host .*STORAGE_EMULATOR_HOST"),
-        failures("gs://shop/models"),
+        bucket_errors("gs://shop/models"),
     ):
         asyncio.run(ask())

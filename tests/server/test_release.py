@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.server.deploy.deploy import deploy, planned
+from tbgen.generator.check.model import CONFIG
+from tbgen.server.deploy.deploy import deploy, deployment_plan
 from tbgen.server.deploy.folder_store import FolderStore
-from tbgen.server.deploy.release import CONFIG, check_config, config_of, releases_of
+from tbgen.server.deploy.release import check_config, config_of, model_versions
 from tests.triton.counting import TENSORS, write_counting
 
 OLD = config_of("m", TENSORS)
@@ -17,7 +18,7 @@ def tree(folder: Path) -> set[str]:
 
 def copied(source: Path, target: Path, *, keep: int = 2) -> dict[str, int | None]:
     with FolderStore(target) as store:
-        changes = planned(source, store)
+        changes = deployment_plan(source, store)
         deploy(changes, store, None, keep=keep)
     return {change.release.name: change.version for change in changes}
 
@@ -25,7 +26,7 @@ def copied(source: Path, target: Path, *, keep: int = 2) -> dict[str, int | None
 def test_parts_come_before_the_ensemble(tmp_path: Path) -> None:
     repository = write_counting(tmp_path, 1)
     (repository / "count_ensemble").rename(repository / "a_ensemble")
-    assert [release.name for release in releases_of(repository)] == ["count", "a_ensemble"]
+    assert [release.name for release in model_versions(repository)] == ["count", "a_ensemble"]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     target = write_counting(tmp_path / "target", 2)
     before = tree(tmp_path)
     with FolderStore(target) as store:
-        assert [change.version for change in planned(source, store)] == [2, None]
+        assert [change.version for change in deployment_plan(source, store)] == [2, None]
     assert tree(tmp_path) == before
 
 
@@ -99,7 +100,7 @@ def test_an_engine_and_its_vocabulary_do_not_change_together(tmp_path: Path) -> 
             (tmp_path / repository / model / "1" / file).write_text(text, encoding="utf-8")
             (tmp_path / repository / model / CONFIG).write_text(f'backend: "{backend}" {TENSORS}', encoding="utf-8")
     with FolderStore(tmp_path / "target") as store, pytest.raises(UserError, match="'shop_tokenizer' has other tokens"):
-        planned(tmp_path / "source", store)
+        deployment_plan(tmp_path / "source", store)
     (tmp_path / "source/shop_tokenizer/1/tokenizer.json").write_text("old", encoding="utf-8")
     assert copied(tmp_path / "source", tmp_path / "target") == {"shop_onnx": 2, "shop_tokenizer": None}
 
@@ -111,4 +112,4 @@ def test_a_folder_that_is_no_model(gone: str, sentence: str, tmp_path: Path) -> 
     write_counting(tmp_path, 1)
     (tmp_path / gone).rename(tmp_path / "count_ensemble" / "moved")
     with pytest.raises(UserError, match=sentence):
-        releases_of(tmp_path)
+        model_versions(tmp_path)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tbgen.cli.main import main
 from tbgen.export.errors import UserError
 from tbgen.server.client.connection import Connection
-from tbgen.server.deploy.deploy import deploy, planned, served_from_elsewhere
+from tbgen.server.deploy.deploy import deploy, deployment_plan, served_from_elsewhere
 from tbgen.server.deploy.live import Live
 from tbgen.server.deploy.stores import store_from
 from tests.serving import serving
@@ -30,7 +30,7 @@ def put(source: Path, target: str, url: str, *, seconds: float = FOREVER) -> lis
     """Deploy to a running server; the models that were asked."""
     with Connection(url, seconds=seconds) as connection, store_from(target) as store:
         live = Live(connection, seconds=seconds)
-        return deploy(planned(source, store, live), store, live)
+        return deploy(deployment_plan(source, store, live), store, live)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -76,12 +76,12 @@ def test_a_server_that_neither_polls_nor_takes_orders_is_told_apart_soon(tmp_pat
     with serving(target) as server, Connection(server.grpc_url) as connection:
         live = Live(connection, seconds=FOREVER, notice=1)
         store = store_from(str(target))
-        assert served_from_elsewhere(planned(source, store, live), live) == []
+        assert served_from_elsewhere(deployment_plan(source, store, live), live) == []
         with store, pytest.raises(UserError, match="was not noticed by the server within 1 s; it must poll"):
-            deploy(planned(source, store, live), store, live)
+            deploy(deployment_plan(source, store, live), store, live)
         (tmp_path / "elsewhere").mkdir()
         wrong = store_from(str(tmp_path / "elsewhere"))
-        assert served_from_elsewhere(planned(source, wrong, live), live) == ["count", "count_ensemble"]
+        assert served_from_elsewhere(deployment_plan(source, wrong, live), live) == ["count", "count_ensemble"]
     assert tree(target) == before
 
 
@@ -97,9 +97,9 @@ def test_a_polling_server_that_loads_another_model_is_waited_for(tmp_path: Path)
         hasty = Live(connection, seconds=2, notice=0)  # what passes while another model is loaded does not count
         with store, pytest.raises(UserError, match=r"within 2 s, which still loads slow; .*; everything is as before"):
             hasty.polls = True
-            deploy(planned(source, store, hasty), store, hasty)
+            deploy(deployment_plan(source, store, hasty), store, hasty)
         go.touch()
-        assert deploy(planned(source, store, live), store, live) == ["count", "count_ensemble"]
+        assert deploy(deployment_plan(source, store, live), store, live) == ["count", "count_ensemble"]
 
 
 def loads_when_there(file: Path, model: Path) -> None:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tbgen.cli.main import main
 from tbgen.export.errors import UserError
 from tbgen.server.client.connection import Connection
-from tbgen.server.deploy.deploy import deploy, planned
+from tbgen.server.deploy.deploy import deploy, deployment_plan
 from tbgen.server.deploy.stores import store_from
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.process import ServerProcess
@@ -67,7 +67,7 @@ def bucket(request: pytest.FixtureRequest) -> Iterator[str]:
 def url(bucket: str, tmp_path: Path) -> Iterator[str]:
     """The gRPC address of a tritonserver that polls the bucket, in which the first version lies."""
     with store_from(bucket) as store:
-        deploy(planned(write_counting(tmp_path / "source", 0), store), store, None)
+        deploy(deployment_plan(write_counting(tmp_path / "source", 0), store), store, None)
     wheel = installed_wheel()
     assemble_backends(wheel, tmp_path / "backends")
     http, port = free_ports(2)

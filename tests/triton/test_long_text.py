@@ -13,7 +13,7 @@ from tritonclient.utils import InferenceServerException
 from tbgen.export.errors import UserError
 from tbgen.export.tasks.table import TASKS
 from tbgen.generator.engines.table import ENGINES
-from tbgen.generator.models.graph import graphs_of, models_of
+from tbgen.generator.models.graph import graphs_of_task, models_of
 from tbgen.generator.models.long_text import task_for
 from tbgen.generator.models.write import write_models
 from tbgen.generator.scaffold import Request, scaffold
@@ -41,7 +41,7 @@ def server(
         for how, options in HOW.items():
             row = task_for(task, TASKS[task], how)
             settings: dict[str, Any] = {"task": row, "engine": ENGINES["onnx"], "options": options}
-            models = models_of(f"{how}_{task}", pair_of(exports, task).exported, graphs=graphs_of(row), **settings)
+            models = models_of(f"{how}_{task}", pair_of(exports, task).exported, graphs=graphs_of_task(row), **settings)
             write_models(models, folder / "repository", {})
     with serving(folder / "repository", log=folder / "log") as running:
         yield running

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from tbgen.cli.main import main
 from tbgen.export.tasks.table import TASKS
 from tbgen.generator.check.check import check_repository
-from tbgen.generator.compare.example import said_of_folder
-from tbgen.generator.models.graph import graphs_of
-from tbgen.generator.repository import RECORD
+from tbgen.generator.compare.example import folder_example
+from tbgen.generator.models.graph import graphs_of_task
+from tbgen.generator.repository import MODEL_RECORD
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.bench.texts import corpus_from_file, requests_from_corpus, text_inputs
 from tbgen.server.client.connection import Connection
@@ -103,7 +103,7 @@ def test_check_live_asks_every_front_model(repository: Path, server: EmbeddedSer
     answer = json.loads(done.stdout)
     assert (done.exit_code, answer["errors"]) == (0, 0), answer
     fronts = {f"{task}_onnx_{graph}" for task, graph in ROADS} | {"said_onnx_bls"}
-    assert len(ROADS) == sum(len(graphs_of(task)) for task in TASKS.values())
+    assert len(ROADS) == sum(len(graphs_of_task(task)) for task in TASKS.values())
     assert fronts <= set(answer["live"]["answered"])
     assert [(row["model"], row["effect"]) for row in answer["findings"]] == [("unsaid_onnx_bls", "advice")]
     assert "takes year (INT32)" in answer["findings"][0]["triton"]
@@ -114,7 +114,7 @@ def test_models_of_an_older_tbgen_are_asked_too(repository: Path, server: Embedd
     older = tmp_path / "models"
     for file in (file for file in repository.glob("fill-mask_*/**/*") if file.suffix in (".json", ".pbtxt")):
         (older / file.relative_to(repository)).parent.mkdir(parents=True, exist_ok=True)
-        record = json.loads(file.read_text(encoding="utf-8")) if file.name == RECORD else {}
+        record = json.loads(file.read_text(encoding="utf-8")) if file.name == MODEL_RECORD else {}
         text = json.dumps({key: value for key, value in record.items() if key != "example"})
         write(older / file.relative_to(repository), text if record else file.read_text(encoding="utf-8"))
     with Connection(server.grpc_url) as connection:
@@ -128,7 +128,7 @@ def test_a_benchmark_draws_items_that_can_be_answered(repository: Path, server: 
     model = f"{task}_onnx_bls"
     with Connection(server.grpc_url) as connection:
         inputs = text_inputs(connection.config(model), 2)
-        requests = requests_from_corpus(corpus_from_file(), inputs, 4, said_of_folder(repository / model))
+        requests = requests_from_corpus(corpus_from_file(), inputs, 4, folder_example(repository / model))
         for request in requests:
             assert connection.infer(model, request)
     assert len({request["input_text"].tobytes() for request in requests}) == 4

@@ -18,7 +18,7 @@ from tritonclient.utils import InferenceServerException
 
 from tbgen.export.tasks.table import TASKS
 from tbgen.generator.engines.table import ENGINES
-from tbgen.generator.models.graph import graphs_of, models_of
+from tbgen.generator.models.graph import graphs_of_task, models_of
 from tbgen.generator.models.write import write_models
 from tbgen.generator.steps.chain import chain_parameters
 from tbgen.generator.steps.load import step_from_file
@@ -87,7 +87,7 @@ CASES = {
         parameters={"multi_label": True, "hypothesis_template": "It is {}."},
     ),
 }
-ROADS = [(task, graph) for task in CASES for graph in graphs_of(TASKS[task])]
+ROADS = [(task, graph) for task in CASES for graph in graphs_of_task(TASKS[task])]
 
 
 def pair_of(make: Callable[..., Pair], task: str) -> Pair:
@@ -100,7 +100,7 @@ def server(exports: Callable[..., Pair], tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("tasks")
     for task, case in CASES.items():
         row = TASKS[task]
-        settings: dict[str, Any] = {"task": row, "engine": ENGINES["onnx"], "graphs": graphs_of(row)}
+        settings: dict[str, Any] = {"task": row, "engine": ENGINES["onnx"], "graphs": graphs_of_task(row)}
         models = models_of(task, pair_of(exports, task).exported, options=case.options, **settings)
         write_models(models, folder / "repository", {})
     with serving(folder / "repository", log=folder / "log") as running:

@@ -13,14 +13,15 @@ from click.testing import CliRunner
 
 from tbgen.cli.tune import tune as command
 from tbgen.generator.scaffold import Request, scaffold
+from tbgen.server.bench.answers import ReferenceAnswers
 from tbgen.server.bench.parts import front_from_server
 from tbgen.server.bench.point import Load, Timing
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
 from tbgen.server.embedded.server import EmbeddedServer
 from tbgen.server.tune import knobs, tune
-from tbgen.server.tune.knobs import KNOBS, Draft, splits_of, turned
-from tbgen.server.tune.stages import LiveStage, write
+from tbgen.server.tune.knobs import KNOBS, Draft, splits_of, turn_knobs
+from tbgen.server.tune.stages import LiveStage, write_edits
 from tests.serving import serving
 
 ENSEMBLE, BLS = "kcbert_onnx_ensemble", "kcbert_onnx_bls"
@@ -75,7 +76,7 @@ def test_a_knob_edits_what_it_says(
 ) -> None:
     draft = draft_of(kcbert_server, model)
     assert KNOBS[knob].now(draft) is not None
-    new = turned(draft, {knob: value})
+    new = turn_knobs(draft, {knob: value})
     assert KNOBS[knob].now(new) == value
     came = diff(kcbert_server.repository, new.edits())[edited][1]
     assert line in [text.rstrip(",") for text in came]
@@ -84,14 +85,14 @@ def test_a_knob_edits_what_it_says(
 def test_the_padding_of_a_batch_is_a_knob_of_the_padded_layout(padded_server: EmbeddedServer) -> None:
     draft = draft_of(padded_server, ENSEMBLE)
     assert KNOBS["padding"].now(draft) == "own length"
-    new = turned(draft, {"padding": "common length"})
+    new = turn_knobs(draft, {"padding": "common length"})
     assert KNOBS["padding"].now(new) == "common length"
     came = diff(padded_server.repository, new.edits())["kcbert_tokenizer"][1]
     assert '"common_length": true' in [text.rstrip(",") for text in came]
 
 
 def test_buckets_end_at_the_models_positions(padded_server: EmbeddedServer) -> None:
-    new = turned(draft_of(padded_server, BLS), {"buckets": 64})
+    new = turn_knobs(draft_of(padded_server, BLS), {"buckets": 64})
     assert [settings["buckets"] for settings in new.step_settings("buckets")] == [[64, 128, 192, 256, 300]] * 2
 
 
@@ -122,7 +123,7 @@ def slow_repository(kcbert_server: EmbeddedServer, tmp_path: Path) -> Path:
     repository = tmp_path / "model_repository"
     for model in (BLS, "kcbert_onnx"):
         shutil.copytree(kcbert_server.repository / model, repository / model)
-    write(repository, turned(draft_of(kcbert_server, BLS), {"queue delay": 200_000}).edits())
+    write_edits(repository, turn_knobs(draft_of(kcbert_server, BLS), {"queue delay": 200_000}).edits())
     return repository
 
 
@@ -148,7 +149,7 @@ def test_a_running_triton_tries_edits_and_gets_its_files_back(slow_repository: P
     with serving(slow_repository, extra_arguments=explicit) as server:
         draft = draft_of(server, BLS)
         stage = LiveStage(slow_repository, Address(server.http_url, "http"))
-        with stage.serving(turned(draft, {"instances": 2}).edits(), draft.models) as address:
+        with stage.serving(turn_knobs(draft, {"instances": 2}).edits(), draft.models) as address:
             assert draft_of(server, BLS).front.part.instances == 2
             assert str(address) == f"http://{server.http_url}"
         assert draft_of(server, BLS).front.part.instances == 1
@@ -160,7 +161,7 @@ def test_a_setting_that_does_not_load_is_out_of_the_question(
 ) -> None:
     draft = draft_of(kcbert_server, BLS)
     plan = tune.TunePlan([Load("http", 1)], Timing(0.3, 0.1), requests=2)
-    subject = tune.Subject(Draft(slow_repository, draft.front, 2), tune.Asked([], [], {}), plan)
+    subject = tune.Subject(Draft(slow_repository, draft.front, 2), ReferenceAnswers([], [], {}), plan)
 
     class Broken:
         """A stage whose engine does not fit its configuration."""
@@ -172,7 +173,7 @@ def test_a_setting_that_does_not_load_is_out_of_the_question(
 
             return EmbeddedStage(slow_repository).serving(edits, models)
 
-    trial = tune.tried(subject, Broken(), {"instances": 2}, tune.Clock(60, lambda *_: None))
+    trial = tune.run_trial(subject, Broken(), {"instances": 2}, tune.Clock(60, lambda *_: None))
     assert trial.score == 0
     assert "kcbert_onnx" in trial.refused
 

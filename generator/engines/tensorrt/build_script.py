@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tbgen.export.errors import UserError
 from tbgen.export.provenance import Build
-from tbgen.export.tensorrt.profiles import LEAST_TOKENS, ROWS, Profile, default_profiles
+from tbgen.export.tensorrt.profiles import LEAST_TOKENS, PROFILE_ROWS, Profile, default_profiles
 from tbgen.export.tensorrt.versions import WORKSPACE, Traits, traits_of
 from tbgen.generator.engines.engine import Builder, Engine
 
@@ -59,8 +59,8 @@ def profiles_to_build(exported: Exported, traits: Traits) -> list[Profile]:
     """A range for each length bucket; one in all before TensorRT 10, whose trtexec builds no more."""
     if traits.typed:
         return default_profiles(exported.max_length, ranges=True)
-    most = (ROWS[1], exported.max_length)
-    return [Profile((ROWS[0], LEAST_TOKENS), most, most)]
+    most = (PROFILE_ROWS[1], exported.max_length)
+    return [Profile((PROFILE_ROWS[0], LEAST_TOKENS), most, most)]
 
 
 def as_int32(spec: TensorSpec) -> TensorSpec:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelQueuePolicy, ModelSequenceBatching
 
-from tbgen.generator.rules.problem import Problem, advice
+from tbgen.generator.rules.problem import Problem, advise
 
 DELAY = ModelQueuePolicy.DELAY
 Control = ModelSequenceBatching.Control
@@ -72,7 +72,7 @@ def cache_is_possible(config: ModelConfig) -> Iterator[Problem]:
         yield Problem("response_cache", f"{says}cache.", "remove response_cache")
     elif not config.HasField("ensemble_scheduling"):
         says = "keeps errors too (Triton 2.51): a request equal to one that failed is answered with no outputs"
-        yield advice("response_cache", says, "set it on an ensemble of this model, which keeps answers alone")
+        yield advise("response_cache", says, "set it on an ensemble of this model, which keeps answers alone")
 
 
 def sequence_controls(config: ModelConfig) -> Iterator[Problem]:
@@ -126,16 +126,16 @@ def batching_that_does_nothing(config: ModelConfig) -> Iterator[Problem]:
         return
     if config.max_batch_size < 2 and (config.input or not onnx):
         says = f"nothing: with max_batch_size {config.max_batch_size} no two requests are merged"
-        yield advice("dynamic_batching", says, "remove dynamic_batching, or write a max_batch_size above 1")
+        yield advise("dynamic_batching", says, "remove dynamic_batching, or write a max_batch_size above 1")
         return
     if batching.preferred_batch_size and batching.max_queue_delay_microseconds and config.backend != "tensorrt":
         says = "waits for these sizes although only TensorRT, with a profile for each, is faster at them"
         mend = "remove preferred_batch_size; max_queue_delay_microseconds decides how long a batch is waited for"
-        yield advice("dynamic_batching.preferred_batch_size", says, mend)
+        yield advise("dynamic_batching.preferred_batch_size", says, mend)
     if onnx and any(-1 in tensor.dims and not tensor.allow_ragged_batch for tensor in config.input):
         says = "closes a batch at the first request of another shape, and its thread spins while lengths differ"
         mend = "remove dynamic_batching where texts of unequal length arrive, or pad all to one length"
-        yield advice("dynamic_batching", says, mend)
+        yield advise("dynamic_batching", says, mend)
 
 
 RULES = (preferred_sizes, queues, cache_is_possible, sequence_controls, batching_that_does_nothing)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-from tbgen.generator.rules.problem import Problem, advice
+from tbgen.generator.rules.problem import Problem, advise
 from tbgen.generator.rules.tensorrt import number_of_profile
 
 KIND = ModelInstanceGroup.Kind
@@ -30,7 +30,7 @@ def gpus_of_the_kind(config: ModelConfig) -> Iterator[Problem]:
             yield Problem(f"{where}.gpus", says, "remove gpus, or write kind: KIND_GPU")
         elif group.gpus and group.kind == KIND.KIND_AUTO:
             says = f"where a GPU of these is missing: {with_gpus(begins, 'KIND_CPU')}"
-            yield advice(f"{where}.gpus", says, "write kind: KIND_GPU, or remove gpus to use what there is")
+            yield advise(f"{where}.gpus", says, "write kind: KIND_GPU, or remove gpus to use what there is")
 
 
 def with_gpus(begins: str, kind: str) -> str:
@@ -46,7 +46,7 @@ def a_gpu_is_there(config: ModelConfig) -> Iterator[Problem]:
         if group.gpus:
             needed, why = f"GPU {group.gpus[0]}", f"specifies invalid or unsupported gpu id {group.gpus[0]}"
         mend = f"serve it where there is {needed}, or write kind: KIND_AUTO, which takes the CPU where there is none"
-        yield advice(f"{where}.kind", f"on a server without {needed}: {begins} {why}", mend)
+        yield advise(f"{where}.kind", f"on a server without {needed}: {begins} {why}", mend)
 
 
 def profiles(config: ModelConfig) -> Iterator[Problem]:
@@ -74,10 +74,10 @@ def threads_of_the_copies(config: ModelConfig) -> Iterator[Problem]:
     if not groups or any(group.count < 1 and group.kind in (KIND.KIND_AUTO, KIND.KIND_CPU) for group in groups):
         cores = "" if threads else ", each with threads on all cores"
         says = f"on CPUs starts 2 instances: two copies of the weights{cores}"
-        yield advice("instance_group", says, "write instance_group { count: 1 }")
+        yield advise("instance_group", says, "write instance_group { count: 1 }")
     elif not threads and any(group.count > 1 and group.kind == KIND.KIND_CPU for group in groups):
         mend = f'divide the cores: parameters {{ key: "{THREADS}" value {{ string_value: "1" }} }}'
-        yield advice("instance_group", "gives each instance threads on all cores", mend)
+        yield advise("instance_group", "gives each instance threads on all cores", mend)
 
 
 def group_name(config: ModelConfig, index: int) -> str:

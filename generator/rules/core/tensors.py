@@ -8,15 +8,15 @@ from typing import TypeAlias
 
 from tritonclient.grpc.model_config_pb2 import BatchInput, BatchOutput, DataType, ModelConfig, ModelInput, ModelOutput
 
-from tbgen.generator.rules.problem import Problem, advice
+from tbgen.generator.rules.problem import Problem, advise
 
 NOT_A_SIZE = " must be integer >= 1, or -1 to indicate a variable-size dimension"
 PLAN = "tensorrt_plan"
 BATCH_TYPES = ("TYPE_INT32", "TYPE_FP32")  # of what Triton computes from the shapes of a batch
-Tensor: TypeAlias = ModelInput | ModelOutput
+ConfigTensor: TypeAlias = ModelInput | ModelOutput
 
 
-def tensors_of(config: ModelConfig) -> Iterator[tuple[str, str, Tensor]]:
+def tensors_of(config: ModelConfig) -> Iterator[tuple[str, str, ConfigTensor]]:
     """Each input and output that is written out: where, Triton's words for it, the tensor."""
     for kind, tensors in (("input", config.input), ("output", config.output)):
         for index, tensor in enumerate(tensors):
@@ -49,7 +49,7 @@ def reshape_fits(config: ModelConfig) -> Iterator[Problem]:
             yield Problem(f"{where}.reshape", says, "let dims and reshape hold equally many values")
 
 
-def reshape_problem(config: ModelConfig, tensor: Tensor) -> str:
+def reshape_problem(config: ModelConfig, tensor: ConfigTensor) -> str:
     """Why a reshape does not fit to the dims; nothing when it does."""
     dims, shape = list(tensor.dims), list(tensor.reshape.shape)
     if not shape and not config.max_batch_size:
@@ -93,7 +93,7 @@ def named_once(config: ModelConfig) -> Iterator[Problem]:
         for index, name in enumerate(names):
             if name and name in names[:index] and config.backend != "onnxruntime":
                 says = f"loads, and knows only one {kind} '{name}'"
-                yield advice(f"{kind}[{index}]", says, "give each tensor its own name")
+                yield advise(f"{kind}[{index}]", says, "give each tensor its own name")
 
 
 def batch_size_is_one(config: ModelConfig) -> Iterator[Problem]:

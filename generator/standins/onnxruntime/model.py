@@ -28,7 +28,7 @@ if not __package__:  # a server's backend is imported by its bare name; then it 
 
 from .rules import onnxruntime as rules  # type: ignore[import-not-found]  # of tbgen.generator, laid beside this file
 from .rules.problem import configured_dims, missing_file, not_served, refuse  # type: ignore[import-not-found]
-from .rules.ragged import joined_arrays, ragged_names, scattered, scattered_sources  # type: ignore[import-not-found]
+from .rules.ragged import join_arrays, ragged_names, scatter, scatter_sources  # type: ignore[import-not-found]
 
 Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -70,7 +70,7 @@ class TritonPythonModel:
         self.known = inputs | optional
         self.batching = config["max_batch_size"] > 0
         self.ragged, self.added = ragged_names(config), config.get("batch_input", [])
-        self.scattered = scattered_sources(config)
+        self.scattered = scatter_sources(config)
         self.unmapped = next((problem.says for problem in rules.run_problems(config, inputs, self.known)), "")
         self.given_dims = {tensor["name"]: configured_dims(tensor) for tensor in config["output"]}
         self.run_options = run_options_from_config(config)
@@ -125,7 +125,7 @@ class TritonPythonModel:
     def answer_joined(self, parts: Sequence[Arrays], wanted: Sequence[set[str]]) -> list[Any]:
         """Join along the batch axis, run once for the outputs that anybody wants, split again."""
         plain = len(parts) == 1 and not (self.ragged or self.added)
-        joined = parts[0] if plain else joined_arrays(parts, self.ragged, self.added)
+        joined = parts[0] if plain else join_arrays(parts, self.ragged, self.added)
         names = [name for name in self.given_dims if any(name in each for each in wanted)]
         values = dict(zip(names, self.session.run(names, joined, self.run_options), strict=True))
         if not self.batching:
@@ -143,7 +143,7 @@ class TritonPythonModel:
         """An output, request by request; None for those behind its last row."""
         if name in self.scattered:
             sources = [part[self.scattered[name]] for part in parts]
-            return scattered(name, value, sources, self.given_dims[name])
+            return scatter(name, value, sources, self.given_dims[name])
         return [
             value[begin:end] if end <= len(value) else None for begin, end in zip([0, *ends[:-1]], ends, strict=True)
         ]

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tbgen.export.files import sha256
-from tbgen.generator.check.onnx_file import NotOnnx, Tensor, read_onnx
+from tbgen.generator.check.onnx_file import NotOnnx, OnnxTensor, read_onnx
 from tbgen.generator.data_types import FROM_ONNX_NUMBER
 from tests.triton.good_models import save_graph
 
@@ -27,11 +27,11 @@ def test_it_says_what_onnx_says(sample_repository: Path) -> None:
     assert ours.outputs == {row.name: tensor_of(row) for row in theirs.graph.output}
 
 
-def tensor_of(row: onnx.ValueInfoProto) -> Tensor:
+def tensor_of(row: onnx.ValueInfoProto) -> OnnxTensor:
     sizes = row.type.tensor_type.shape.dim
     shape = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in sizes)
     axes = frozenset(size.dim_param for size in sizes if size.dim_param)
-    return Tensor(FROM_ONNX_NUMBER[row.type.tensor_type.elem_type], shape, axes)
+    return OnnxTensor(FROM_ONNX_NUMBER[row.type.tensor_type.elem_type], shape, axes)
 
 
 def test_scalars_open_axes_and_types(tmp_path: Path) -> None:
@@ -41,10 +41,10 @@ def test_scalars_open_axes_and_types(tmp_path: Path) -> None:
     graph = helper.make_graph([], "g", [*values, sequence], values)
     onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
     assert read_onnx(tmp_path / "m.onnx").inputs == {
-        "scalar": Tensor("TYPE_STRING", ()),
-        "open": Tensor("TYPE_STRING", (-1, 3)),
-        "named": Tensor("TYPE_STRING", (-1, -1), frozenset({"batch", "length"})),
-        "many": Tensor("ONNX_TYPE_SEQUENCE", ()),
+        "scalar": OnnxTensor("TYPE_STRING", ()),
+        "open": OnnxTensor("TYPE_STRING", (-1, 3)),
+        "named": OnnxTensor("TYPE_STRING", (-1, -1), frozenset({"batch", "length"})),
+        "many": OnnxTensor("ONNX_TYPE_SEQUENCE", ()),
     }
 
 

@@ -7,7 +7,7 @@ import pytest
 from tbgen.server.bench.metrics import StepMetrics, metrics_from_text
 from tbgen.server.bench.parts import Front, Part, instances, upstream
 from tbgen.server.bench.stages import model_loads, split
-from tbgen.server.bench.statistics import ModelStatistics, between, statistics_from_json
+from tbgen.server.bench.statistics import ModelStatistics, snapshot_difference, statistics_from_json
 
 MS = 1_000_000
 
@@ -112,7 +112,7 @@ def test_statistics_over_grpc_are_strings_without_zeros() -> None:
 def test_only_models_that_moved_are_left() -> None:
     before = {"a": ModelStatistics(requests=1), "b": ModelStatistics(requests=5)}
     after = {"a": ModelStatistics(requests=4), "b": ModelStatistics(requests=5), "c": ModelStatistics(requests=2)}
-    assert between(before, after) == {"a": ModelStatistics(requests=3), "c": ModelStatistics(requests=2)}
+    assert snapshot_difference(before, after) == {"a": ModelStatistics(requests=3), "c": ModelStatistics(requests=2)}
 
 
 def test_models_that_feed_the_engine_come_before_it() -> None:

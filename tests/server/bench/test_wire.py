@@ -12,7 +12,7 @@ from tbgen.server.bench.answers import Checker, difference
 from tbgen.server.bench.http_load import Head, head_from_bytes
 from tbgen.server.bench.wire import (
     error_from_http,
-    framed,
+    frame_texts,
     grpc_request,
     http_request,
     tensors_from_grpc,
@@ -24,7 +24,7 @@ FRAMED = b"\x06\x00\x00\x00\xeb\x96\xa1\xec\x83\x81\x00\x00\x00\x00"
 
 
 def test_texts_are_framed_by_their_length_in_bytes() -> None:
-    assert framed(TEXTS) == FRAMED
+    assert frame_texts(TEXTS) == FRAMED
 
 
 def test_an_http_request_is_a_whole_message() -> None:

@@ -12,7 +12,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tbgen.export.errors import UserError
 from tbgen.generator.rules.onnxruntime import complete_config, problems, specs_from_nodes
 from tbgen.generator.rules.problem import refuse
-from tbgen.server.embedded.log import failures
+from tbgen.server.embedded.log import load_failures
 from tests.server import playground as play
 from tests.serving import serving
 
@@ -166,7 +166,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         pass
     return {
         name: cause.replace(str(repository), "models")
-        for name, cause in failures(log.read_text(encoding="utf-8").splitlines()).items()
+        for name, cause in load_failures(log.read_text(encoding="utf-8").splitlines()).items()
     }
 
 
