@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tbgen.server.client.address import Address
     from tbgen.server.embedded.server import EmbeddedServer
 
-DEFAULT_CLIENTS = (1, 4, 16)
+_DEFAULT_CLIENTS = (1, 4, 16)
 
 
 class Numbers(click.ParamType):
@@ -82,7 +82,7 @@ def bench(names: tuple[str, ...], html: Path | None, **options: Any) -> None:
 
     if html:
         check_packages()
-    found = measured(names, options)
+    found = _measured(names, options)
     if html:
         html.write_text(page_from_report(found), encoding="utf-8")
         notes().print(f"Page: {html}")
@@ -90,7 +90,7 @@ def bench(names: tuple[str, ...], html: Path | None, **options: Any) -> None:
     sys.exit(bool(found.wrong))
 
 
-def measured(names: tuple[str, ...], options: dict[str, Any]) -> Report:
+def _measured(names: tuple[str, ...], options: dict[str, Any]) -> Report:
     """The report on a running server, on the embedded one if no other is named. Raises UserError."""
     from tbgen.server.bench.point import Timing
     from tbgen.server.bench.sweep import Plan, bench
@@ -98,9 +98,9 @@ def measured(names: tuple[str, ...], options: dict[str, Any]) -> Report:
     from tbgen.server.client.address import Address
 
     corpus = corpus_from_file(options["text"])
-    addresses, metrics = addresses_from_urls(options["urls"]), options["metrics_url"]
+    addresses, metrics = _addresses_from_urls(options["urls"]), options["metrics_url"]
     plan = Plan(
-        loads_from_options(options, [address.protocol for address in addresses] or ["http"]),
+        _loads_from_options(options, [address.protocol for address in addresses] or ["http"]),
         Timing(options["duration"], options["warmup"], options["timeout"]),
         **{key: options[key] for key in ("rounds", "batch", "requests", "tolerance", "workers")},
     )
@@ -108,17 +108,17 @@ def measured(names: tuple[str, ...], options: dict[str, Any]) -> Report:
     with ExitStack() as stack:
         if not addresses:
             repository = repository or Path("model_repository")
-            server = stack.enter_context(embedded_server(repository))
+            server = stack.enter_context(_embedded_server(repository))
             addresses, metrics = [Address(server.http_url, "http")], server.metrics_url
         tell = stack.enter_context(status_line(notes()))
         return bench(names, addresses, corpus, plan, repository=repository, metrics=metrics, on_progress=tell)
 
 
-def loads_from_options(options: dict[str, Any], protocols: list[str]) -> list[Load]:
+def _loads_from_options(options: dict[str, Any], protocols: list[str]) -> list[Load]:
     """Closed loops, then open ones, of each protocol."""
     from tbgen.server.bench.point import Load
 
-    clients = options["concurrency"] or (() if options["rate"] else DEFAULT_CLIENTS)
+    clients = options["concurrency"] or (() if options["rate"] else _DEFAULT_CLIENTS)
     return [
         load
         for protocol in protocols
@@ -129,7 +129,7 @@ def loads_from_options(options: dict[str, Any], protocols: list[str]) -> list[Lo
     ]
 
 
-def addresses_from_urls(urls: tuple[str, ...]) -> list[Address]:
+def _addresses_from_urls(urls: tuple[str, ...]) -> list[Address]:
     """The addresses of one server, one a protocol. Raises UserError."""
     from tbgen.server.client.address import address_from_url
 
@@ -140,7 +140,7 @@ def addresses_from_urls(urls: tuple[str, ...]) -> list[Address]:
 
 
 @contextmanager
-def embedded_server(repository: Path) -> Iterator[EmbeddedServer]:
+def _embedded_server(repository: Path) -> Iterator[EmbeddedServer]:
     """The embedded Triton on free ports."""
     from tbgen.cli.serve import start
     from tbgen.server.embedded.server import server_on_free_ports

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tbgen.server.deploy.live_check import LiveCheck
 
 # What an effect means to a person: (colour, words).
-WORDS = {
+_WORDS = {
     "refused": ("red", "will not load"),
     "fails": ("red", "will fail"),
     "advice": ("yellow", "advice"),
@@ -45,24 +45,24 @@ def check(repository: Path, release: str | None, live: bool, url: str | None) ->
     began = time.perf_counter()
     findings = check_repository(repository, release=release)
     seconds = time.perf_counter() - began
-    served = ask(repository, url) if live else None
+    served = _ask(repository, url) if live else None
     findings += served.findings if served else ()
     errors = sum(finding.severity == "error" for finding in findings)
 
     def draw() -> None:
         console = output()
-        print_findings(findings)
+        _print_findings(findings)
         models = sum(entry.is_dir() for entry in repository.iterdir())
         console.print(f"{models} models, {errors} errors, {len(findings) - errors} warnings, {seconds:.2f} s")
         if served:
             console.print(f"Ready on the server: {', '.join(served.ready) or 'none'}")
             say_answered(served.answered)
 
-    report(record_of(findings, served), draw)
+    report(_record_of(findings, served), draw)
     raise click.exceptions.Exit(1 if errors else 0)
 
 
-def ask(repository: Path, url: str | None) -> LiveCheck:
+def _ask(repository: Path, url: str | None) -> LiveCheck:
     """What a running server makes of the models; imported here, so that the offline check stays quick."""
     from tbgen.server.client.connection import Connection
     from tbgen.server.deploy.live_check import check_live
@@ -71,7 +71,7 @@ def ask(repository: Path, url: str | None) -> LiveCheck:
         return check_live(repository, connection)
 
 
-def record_of(findings: Sequence[Finding], served: LiveCheck | None = None) -> dict[str, Any]:
+def _record_of(findings: Sequence[Finding], served: LiveCheck | None = None) -> dict[str, Any]:
     """The findings as plain values, and with a server what it serves."""
     rows = [
         {
@@ -89,10 +89,10 @@ def record_of(findings: Sequence[Finding], served: LiveCheck | None = None) -> d
     return known | ({"live": {"ready": served.ready, "answered": served.answered}} if served else {})
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
+def _print_findings(findings: Sequence[Finding]) -> None:
     """Two lines each: where it is, how bad, what Triton says; what to do."""
     console = output(soft_wrap=True)
     for finding in findings:
-        colour, words = WORDS[finding.effect]
+        colour, words = _WORDS[finding.effect]
         console.print(f"{finding.place}: ", f"[{colour}]{words}[/{colour}]: ", sep="", end="")
         console.print(f"{finding.says}\n    {finding.mend}", markup=False)

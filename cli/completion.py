@@ -11,11 +11,11 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from tbgen.cli.options import REPOSITORY
 
-SHELLS = ("bash", "zsh", "fish")
+_SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
     """For bash, add this line to ~/.bashrc: eval "$(tbgen completion bash)"; for zsh likewise to ~/.zshrc. For fish:
     tbgen completion fish > ~/.config/fish/completions/tbgen.fish
@@ -29,7 +29,7 @@ def completion(shell: str) -> None:
     say(known(click.get_current_context().find_root().command, {}, "tbgen", "_TBGEN_COMPLETE").source())
 
 
-def model_names(context: click.Context) -> Iterable[str]:
+def _model_names(context: click.Context) -> Iterable[str]:
     """The models of the repository, and the names given to scaffold that wrote them."""
     from tbgen.generator.role import written_models
 
@@ -38,14 +38,14 @@ def model_names(context: click.Context) -> Iterable[str]:
     return folders | {model.role.name for model in written_models(repository).values()}
 
 
-def engine_names(_: click.Context) -> Iterable[str]:
+def _engine_names(_: click.Context) -> Iterable[str]:
     """The engines."""
     from tbgen.generator.engines.table import ENGINES
 
     return ENGINES
 
 
-def task_names(_: click.Context) -> Iterable[str]:
+def _task_names(_: click.Context) -> Iterable[str]:
     """The tasks, those of installed packages too."""
     from tbgen.export.tasks.table import all_tasks
 
@@ -53,10 +53,10 @@ def task_names(_: click.Context) -> Iterable[str]:
 
 
 # By the name of the parameter, whichever command has it; and the choices of a request's fields.
-NAMES: dict[str | None, Callable[[click.Context], Iterable[str]]] = {
-    **dict.fromkeys(("name", "names", "models"), model_names),
-    "engine": engine_names,
-    "task": task_names,
+_NAMES: dict[str | None, Callable[[click.Context], Iterable[str]]] = {
+    **dict.fromkeys(("name", "names", "models"), _model_names),
+    "engine": _engine_names,
+    "task": _task_names,
 }
 
 
@@ -68,12 +68,12 @@ def complete_names(command: click.Command) -> None:
         complete_names(inner)
     for parameter in command.params:
         choices = OPTIONS[parameter.name].choices if parameter.name in OPTIONS else ()
-        names = NAMES.get(parameter.name, (lambda _, choices=choices: choices) if choices else None)
+        names = _NAMES.get(parameter.name, (lambda _, choices=choices: choices) if choices else None)
         if names:
-            parameter.shell_complete = partial(items_of, names)  # type: ignore[method-assign]
+            parameter.shell_complete = partial(_items_of, names)  # type: ignore[method-assign]
 
 
-def items_of(
+def _items_of(
     names: Callable[[click.Context], Iterable[str]], context: click.Context, incomplete: str
 ) -> list[CompletionItem]:
     """Those of the names that begin so."""

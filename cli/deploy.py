@@ -82,9 +82,9 @@ def copy(
         store = store_from(target)
         stack.enter_context(store)
         changes = deployment_plan(repository, store, live)
-        plan = [plan_row(change) for change in changes]
+        plan = [_plan_row(change) for change in changes]
         if not has_flag("json"):
-            output().print(plan_table(plan))
+            output().print(_plan_table(plan))
         elsewhere = ", ".join(served_from_elsewhere(changes, live) if live else ())
         if elsewhere:
             said = f"The server serves {elsewhere}, which {target} does not hold: is {target} what it reads?"
@@ -98,7 +98,7 @@ def copy(
         say_answered(asked)
 
 
-def plan_row(change: Change) -> dict[str, Any]:
+def _plan_row(change: Change) -> dict[str, Any]:
     """A model: the version that is there, the one that comes, what becomes of the shared config."""
     return {
         "model": change.release.name,
@@ -108,7 +108,7 @@ def plan_row(change: Change) -> dict[str, Any]:
     }
 
 
-def plan_table(plan: Sequence[dict[str, Any]]) -> Table:
+def _plan_table(plan: Sequence[dict[str, Any]]) -> Table:
     """One row a model."""
     from rich.table import Table
 

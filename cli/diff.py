@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     RequestedModels = list[tuple[Request, tuple[str, ...] | None]]
 
 # What each state of a file means to a person: (colour, words).
-WORDS = {
+_WORDS = {
     "new": ("green", "new"),
     "missing": ("green", "not there; tbgen writes it"),
     "updated": ("green", "tbgen writes another now"),
@@ -77,7 +77,7 @@ def update_record(update: Update) -> dict[str, Any]:
     return {
         "models": update.models,
         "same_source": update.same_source,
-        "other_settings": update.asked_otherwise,
+        "other_settings": update.changed_settings,
         "files": [
             {"model": change.model, "file": change.name, "state": change.state}
             for change in update.changes
@@ -128,13 +128,13 @@ def print_update(update: Update, *, force: bool = False) -> None:
     out = output(soft_wrap=True)
     if not update.same_source:
         out.print("The checkpoint is another one than before.", style="yellow")
-    for model, settings in update.asked_otherwise.items():
+    for model, settings in update.changed_settings.items():
         out.print(f"The settings asked for now are not those of {model}: {', '.join(settings)}", style="yellow")
     changes = [change for change in update.changes if change.state != "same"]
     if not changes:
         out.print(f"{', '.join(update.models)}: as tbgen writes them")
-    for path, state in rows(changes):
-        colour, words = WORDS[state]
+    for path, state in _rows(changes):
+        colour, words = _WORDS[state]
         out.print(Text(f"{path}: {words.replace('kept', 'replaced') if force else words}", style=colour))
     for change in changes:
         if change.state in ("edited", "conflict"):
@@ -143,7 +143,7 @@ def print_update(update: Update, *, force: bool = False) -> None:
                 print_difference(lines.splitlines())
 
 
-def rows(changes: Sequence[FileChange]) -> list[tuple[str, str]]:
+def _rows(changes: Sequence[FileChange]) -> list[tuple[str, str]]:
     """Path and state of each change; the files of one vendored package as one row."""
     paths = []
     for change in changes:

@@ -60,7 +60,7 @@ def pack(
     from tbgen.generator.steps.environment import bring_environment, pack_environment, python_config_of
     from tbgen.generator.steps.vendor import this_platform
 
-    wanted = [*packages, *(listed(requirements) if requirements else [])]
+    wanted = [*packages, *(_listed(requirements) if requirements else [])]
     if sum(map(bool, (wanted, archive, conda))) != 1:
         raise click.UsageError("name packages with -p or --requirements, or --conda, or an --archive: one of them")
     if platform and not wanted:
@@ -71,7 +71,7 @@ def pack(
     with tempfile.TemporaryDirectory() as scratch, status_line(notes()) as tell:
         if conda:
             archive = Path(scratch) / "env.tar.gz"
-            prefix = active_prefix() if conda == Path() else conda
+            prefix = _active_prefix() if conda == Path() else conda
             tell(f"Packing {prefix} for Python {python[0]}.{python[1]}")
             pack_conda(prefix, archive, python=python)
         elif archive is None:
@@ -86,7 +86,7 @@ def pack(
     report({"written": written, "bytes": size}, lambda: say("\n".join(lines)))
 
 
-def active_prefix() -> Path:
+def _active_prefix() -> Path:
     """The folder of the active conda environment. Raises UserError."""
     import os
 
@@ -97,7 +97,7 @@ def active_prefix() -> Path:
     return Path(os.environ["CONDA_PREFIX"])
 
 
-def listed(requirements: Path) -> list[str]:
+def _listed(requirements: Path) -> list[str]:
     """The packages of a requirements file, one a line."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tbgen.export.sources import Source
     from tbgen.generator.texts import TextFile
 
-OPSET = 17
+_OPSET = 17
 
 
 @click.group()
@@ -70,11 +70,11 @@ def onnx(
     means = meaning_from_options(options.pop("task"), options.pop("labels"))
     options |= {"texts": text.full_texts() if text else None}
     with status_line(notes()) as tell:
-        exported = exported_from(named, means, release, opset, options | {"progress": tell})
-    report({"folder": exported.folder, **record_of(exported)}, lambda: print_named(rows_of(exported)))
+        exported = _exported_from(named, means, release, opset, options | {"progress": tell})
+    report({"folder": exported.folder, **record_of(exported)}, lambda: print_named(_rows_of(exported)))
 
 
-def exported_from(
+def _exported_from(
     source: Source, means: dict[str, Any], release: str | None, opset: int | None, options: dict[str, Any]
 ) -> Exported:
     """Export a checkpoint, or take a ready ONNX file in. Raises UserError."""
@@ -82,7 +82,7 @@ def exported_from(
     from tbgen.export.onnx.export import onnx_from_checkpoint
     from tbgen.export.ready.onnx_file import export_from_onnx
 
-    output, versions = options.pop("output"), versions_for(release, opset)
+    output, versions = options.pop("output"), _versions_for(release, opset)
     if source.kind == "onnx":
         if opset:
             raise UserError("--opset is for a checkpoint; a ready ONNX file keeps its own")
@@ -95,17 +95,17 @@ def exported_from(
     return onnx_from_checkpoint(source.checkpoint(**means), output, **versions, **options)
 
 
-def versions_for(release: str | None, opset: int | None) -> dict[str, Any]:
+def _versions_for(release: str | None, opset: int | None) -> dict[str, Any]:
     """The opset to write, and the newest opset and IR version that a release of Triton reads."""
     from tbgen.generator.releases import release_named
 
     if release is None:
-        return {"opset": opset or OPSET}
+        return {"opset": opset or _OPSET}
     newest = release_named(release)
-    return {"opset": opset or min(OPSET, newest.opset), "newest_opset": newest.opset, "newest_ir": newest.ir}
+    return {"opset": opset or min(_OPSET, newest.opset), "newest_opset": newest.opset, "newest_ir": newest.ir}
 
 
-def rows_of(exported: Exported) -> list[tuple[str, str]]:
+def _rows_of(exported: Exported) -> list[tuple[str, str]]:
     """What was written, as rows of a name and a value."""
     from rich.filesize import decimal
 

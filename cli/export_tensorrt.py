@@ -68,13 +68,13 @@ def tensorrt(
         "workspace": gibibytes(workspace),
         "gate": PlanGate(text.full_texts() if text else None, options.pop("tolerance")),
     }
-    with status_line(notes()) as tell, onnx_export(source, precision, means) as exported:
+    with status_line(notes()) as tell, _onnx_export(source, precision, means) as exported:
         built = plan_from_export(exported, output, precision=precision, on_progress=tell, **options)
-    report({"folder": built.folder, **record_of(built)}, lambda: print_named(rows_of(built)))
+    report({"folder": built.folder, **record_of(built)}, lambda: print_named(_rows_of(built)))
 
 
 @contextmanager
-def onnx_export(source: Source, precision: str, means: dict[str, Any]) -> Iterator[Exported]:
+def _onnx_export(source: Source, precision: str, means: dict[str, Any]) -> Iterator[Exported]:
     """The export that the source is, or the one made from it for the installed TensorRT. Raises UserError."""
     import tempfile
 
@@ -99,7 +99,7 @@ def onnx_export(source: Source, precision: str, means: dict[str, Any]) -> Iterat
             yield onnx_from_checkpoint(source.checkpoint(**means), target, opset=traits.opset, precision=typed)
 
 
-def rows_of(built: Exported) -> list[tuple[str, str]]:
+def _rows_of(built: Exported) -> list[tuple[str, str]]:
     """What was written, as rows of a name and a value."""
     from rich.filesize import decimal
 

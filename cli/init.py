@@ -39,7 +39,7 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
     if output.exists() and not force:
         raise UserError(f"{str(output)!r} exists; --force replaces it, -o writes another")
     if sys.stdin.isatty():
-        asked |= answers(asked)
+        asked |= _answers(asked)
     if not asked["name"]:
         raise click.UsageError("name the models")
     asked |= {"fixed_length": asked["fixed_length"] or None, "platform": asked["platform"] or this_platform()}
@@ -56,13 +56,13 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
     report({"written": output, "next": following}, lambda: say(f"Written: {output}. Next: {following}"))
 
 
-def answers(asked: dict[str, Any]) -> dict[str, Any]:
+def _answers(asked: dict[str, Any]) -> dict[str, Any]:
     """A person's answers to what the command line leaves open."""
     from tbgen.generator.graphs import AUTO, GRAPHS
     from tbgen.generator.presets import PRESETS
 
     found = {"name": asked["name"] or click.prompt("Name of the models", default=next(iter(PRESETS)))}
-    found["source"] = asked["source"] or ask_source(None if found["name"] not in PRESETS else "")
+    found["source"] = asked["source"] or _ask_source(None if found["name"] not in PRESETS else "")
     if click.get_current_context().get_parameter_source("graph") is not ParameterSource.COMMANDLINE:
         found["graph"] = click.prompt("Graph", type=click.Choice([*GRAPHS, AUTO]), default="both")
     if asked["fixed_length"] is None:
@@ -71,7 +71,7 @@ def answers(asked: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def ask_source(default: str | None) -> Path | None:
+def _ask_source(default: str | None) -> Path | None:
     """The folder of a checkpoint, or a file; None for the bundled sample, which only a preset's name stands for."""
     words = "Folder of the checkpoint" + ("" if default is None else " (empty: the bundled sample)")
     while answer := click.prompt(words, default=default, show_default=False):

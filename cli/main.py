@@ -46,7 +46,7 @@ COMMANDS = {
 }
 
 # What a disk refuses; other errors of the system are faults of this program and show their traceback.
-REFUSED = {
+_REFUSED = {
     errno.EACCES: "mend its permissions, or name another place",
     errno.EPERM: "mend its permissions, or name another place",
     errno.EROFS: "name a place that can be written",
@@ -59,7 +59,7 @@ REFUSED = {
 }
 
 
-class LazyGroup(click.Group):
+class _LazyGroup(click.Group):
     """A group that knows its commands' names and one-line help without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -109,18 +109,18 @@ class LazyGroup(click.Group):
             _, target, reason = error.args[0][0]
             raise click.ClickException(f"cannot copy to {target!r}: {reason}") from error
         except OSError as error:
-            if error.errno not in REFUSED:
+            if error.errno not in _REFUSED:
                 raise
             place = error.filename2 or error.filename
             where = f"{str(place)!r}: " if place else ""
-            raise click.ClickException(f"{where}{error.strerror}; {REFUSED[error.errno]}") from error
+            raise click.ClickException(f"{where}{error.strerror}; {_REFUSED[error.errno]}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(None, "-V", "--version", package_name="tbgen", message="tbgen %(version)s")
 def main() -> None:
     """From a fine-tuned transformers checkpoint to a Triton model repository that takes text.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-HTTP = "--http is gone: write --url http://HOST:PORT"
-BOTH = "--protocol is gone: write --url grpc://HOST:PORT, and for both also --url http://HOST:PORT"
-ARGUMENT = "the repository is an argument of `tbgen {0}`: write tbgen {0} REPOSITORY"
+_HTTP = "--http is gone: write --url http://HOST:PORT"
+_BOTH = "--protocol is gone: write --url grpc://HOST:PORT, and for both also --url http://HOST:PORT"
+_ARGUMENT = "the repository is an argument of `tbgen {0}`: write tbgen {0} REPOSITORY"
 NEW_SPELLINGS = {
-    **{(command, "--http"): HTTP for command in ("infer", "check", "deploy copy")},
-    ("bench", "--protocol"): BOTH,
+    **{(command, "--http"): _HTTP for command in ("infer", "check", "deploy copy")},
+    ("bench", "--protocol"): _BOTH,
     ("scaffold", "-o"): "-o is gone: write -r, as in every command",
     **{
-        (command, option): ARGUMENT.format(command)
+        (command, option): _ARGUMENT.format(command)
         for command in ("serve", "check", "deploy copy")
         for option in ("-r", "--repository")
     },

@@ -26,14 +26,14 @@ POSITIVE = click.IntRange(min=1)
 repository_argument = click.argument("repository", type=ModelRepository(file_okay=False), default=REPOSITORY)
 
 
-def remembered(context: click.Context, parameter: click.Parameter, value: bool | str | None) -> None:
+def _remembered(context: click.Context, parameter: click.Parameter, value: bool | str | None) -> None:
     """Keep a value where `tbgen.cli.show.has_flag` looks for it."""
     context.meta[f"tbgen.{parameter.name}"] = value
 
 
-FLAG: dict[str, Any] = {"is_flag": True, "expose_value": False, "callback": remembered}
-json_option = click.option("--json", help="Print JSON.", **FLAG)
-quiet_option = click.option("-q", "--quiet", help="Show no progress.", **FLAG)
+_FLAG: dict[str, Any] = {"is_flag": True, "expose_value": False, "callback": _remembered}
+json_option = click.option("--json", help="Print JSON.", **_FLAG)
+quiet_option = click.option("-q", "--quiet", help="Show no progress.", **_FLAG)
 
 
 def repository_option(default: str = "") -> Callable[[FC], FC]:
@@ -53,18 +53,18 @@ def text_options(default: str) -> Callable[[FC], FC]:
     """--text and --column: the command gets `text`, a TextFile or None."""
     words = f"File of texts: lines, .csv, .jsonl, or - for lines of standard input. Default: {default}."
     kind = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
-    option = click.option("--text", type=kind, callback=text_file, help=words)
+    option = click.option("--text", type=kind, callback=_text_file, help=words)
     column = click.option(
         "--column",
         is_eager=True,  # so that it is known when the file is
         expose_value=False,
-        callback=remembered,
+        callback=_remembered,
         help="Column of the .csv or .jsonl that holds the texts.",
     )
     return lambda function: option(column(function))
 
 
-def text_file(context: click.Context, _: click.Parameter, path: Path | None) -> TextFile | None:
+def _text_file(context: click.Context, _: click.Parameter, path: Path | None) -> TextFile | None:
     """What --text and --column name."""
     column = context.meta.get("tbgen.column")
     if path is None:

@@ -42,7 +42,7 @@ def request_options(*names: str, **settings: Mapping[str, Any]) -> Callable[[FC]
     return decorate
 
 
-def known_platform(_: click.Context, __: click.Parameter, platform: str | None) -> str | None:
+def _known_platform(_: click.Context, __: click.Parameter, platform: str | None) -> str | None:
     """A processor that packages can be brought along for. Raises NoSuchName."""
     if platform and platform not in PLATFORMS:
         raise NoSuchName("platform", platform, list(PLATFORMS))
@@ -50,7 +50,7 @@ def known_platform(_: click.Context, __: click.Parameter, platform: str | None) 
 
 
 source_options = request_options(*SOURCE)
-platform_option = request_options("platform", platform={"callback": known_platform})
+platform_option = request_options("platform", platform={"callback": _known_platform})
 
 
 def source_from_options(values: dict[str, Any]) -> Source:

@@ -47,14 +47,14 @@ def run(
     if not (texts or text or inputs) and sys.stdin.isatty():
         raise click.UsageError("no TEXT, no --text and no --input given, and nothing on standard input")
     file = text or TextFile(STANDARD_INPUT)
-    chosen = {key: value_of(value) for key, value in map(split, parameters)}
+    chosen = {key: _value_of(value) for key, value in map(_split, parameters)}
     with LocalModels(repository) as models:
         model = front_model(models, name)
-        rows = answered(models, model, items(models, model, file, texts, inputs), chosen)
+        rows = _answered(models, model, _items(models, model, file, texts, inputs), chosen)
         print_answers(rows)
 
 
-def items(
+def _items(
     models: LocalModels, model: str, file: TextFile, texts: tuple[str, ...], inputs: tuple[str, ...]
 ) -> Iterator[dict[str, Any]]:
     """What is asked: the texts, the named inputs, or the rows of a file."""
@@ -62,28 +62,28 @@ def items(
 
     config = models.config(model)
     if inputs:
-        yield named_inputs(config, map(split, inputs))
-    elif texts or takes_one_text(config):
+        yield _named_inputs(config, map(_split, inputs))
+    elif texts or _takes_one_text(config):
         name = text_model(models, model).input
         yield from ({name: text} for text in texts or file.texts())
     else:
         for number, row in enumerate(file.rows(), 1):
-            yield item_from_row(config, file, row, number)
+            yield _item_from_row(config, file, row, number)
 
 
-def takes_one_text(config: dict[str, Any]) -> bool:
+def _takes_one_text(config: dict[str, Any]) -> bool:
     """Whether one text is all that the model takes."""
     tensors = config["input"]
     return len(tensors) == 1 and tensors[0]["data_type"] == "TYPE_STRING"
 
 
-def named_inputs(config: dict[str, Any], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def _named_inputs(config: dict[str, Any], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Names and values as an item: texts as they are, anything else as JSON; an input with an open axis is a list."""
     specs = {tensor["name"]: tensor for tensor in config["input"]}
     item: dict[str, Any] = {}
     for name, text in pairs:
         spec = specs.get(name, {"data_type": "TYPE_STRING", "dims": ["1"]})
-        value = text if spec["data_type"] == "TYPE_STRING" else value_of(text)
+        value = text if spec["data_type"] == "TYPE_STRING" else _value_of(text)
         if [int(size) for size in spec["dims"]] == [1]:
             item[name] = value
         else:
@@ -91,7 +91,7 @@ def named_inputs(config: dict[str, Any], pairs: Iterable[tuple[str, str]]) -> di
     return item
 
 
-def item_from_row(config: dict[str, Any], file: TextFile, row: Row, number: int) -> dict[str, Any]:
+def _item_from_row(config: dict[str, Any], file: TextFile, row: Row, number: int) -> dict[str, Any]:
     """The inputs in the columns of a .csv, or a JSON object. Raises UserError."""
     from tbgen.export.errors import UserError
 
@@ -100,11 +100,11 @@ def item_from_row(config: dict[str, Any], file: TextFile, row: Row, number: int)
         raise UserError(f"line {number} of {file.name} is no JSON object: {found}")
     if file.path.suffix.lower() == ".csv":
         names = [tensor["name"] for tensor in config["input"]]
-        return named_inputs(config, ((name, found[name]) for name in names if name in found))
+        return _named_inputs(config, ((name, found[name]) for name in names if name in found))
     return found
 
 
-def split(pair: str) -> tuple[str, str]:
+def _split(pair: str) -> tuple[str, str]:
     """NAME=VALUE."""
     name, equals, value = pair.partition("=")
     if not equals or not name:
@@ -112,7 +112,7 @@ def split(pair: str) -> tuple[str, str]:
     return name, value
 
 
-def value_of(text: str) -> Any:
+def _value_of(text: str) -> Any:
     """A JSON value; what is none is a text."""
     try:
         return json.loads(text)
@@ -120,7 +120,7 @@ def value_of(text: str) -> Any:
         return text
 
 
-def answered(
+def _answered(
     models: LocalModels, model: str, asked: Iterable[dict[str, Any]], parameters: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Each item with its answer, `text` for the one text that a model takes."""
@@ -129,5 +129,5 @@ def answered(
     config = models.config(model)
     for item in asked:
         answer = item_from_tensors(config, models.infer(model, tensors_from_item(config, item), parameters))
-        shown = {"text": next(iter(item.values()))} if takes_one_text(config) else item
+        shown = {"text": next(iter(item.values()))} if _takes_one_text(config) else item
         yield {**shown, **answer}

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from tbgen.generator.recipe import Recipe
     from tbgen.generator.scaffold import Scaffolded
 
-BACKEND_NOTE = (
+_BACKEND_NOTE = (
     "These models hold no code: `tbgen install-backends DIR` puts it into DIR, a server's backend directory "
     "(`tbgen serve` has it; for the container add -v DIR/tbgen:/opt/tritonserver/backends/tbgen:ro)."
 )
-CACHE_NOTE = (
+_CACHE_NOTE = (
     "Triton keeps the answers of the ensembles, and knows a request by its inputs alone: these models take no request "
     "parameters, and their clients must all ask for the same outputs (best: name none)."
 )
@@ -60,27 +60,27 @@ def scaffold(
     """
     from tbgen.generator.scaffold import scaffold as write
 
-    found = recipe_asked(name, recipe)
+    found = _recipe_asked(name, recipe)
     requests = found.requests if found else (Request(str(name), **asked),)
     target = repository or (found.repository if found else Path("model_repository"))
     records = []
     for request in requests:
-        note_preset(request)
+        _note_preset(request)
         with status_line(notes()) as tell:
             written = write(request, target, force=force, comparing=comparing, on_progress=tell)
-        records.append(record_of(written))
-        note_proof(written)
+        records.append(_record_of(written))
+        _note_proof(written)
         if not has_flag("json"):
-            print_roads(written, request)
+            _print_roads(written, request)
         if request.steps == "backend":
-            notes().print(BACKEND_NOTE, style="yellow")
+            notes().print(_BACKEND_NOTE, style="yellow")
         if request.cache:
-            notes().print(CACHE_NOTE, style="yellow")
+            notes().print(_CACHE_NOTE, style="yellow")
     if has_flag("json"):
         print_json(records)
 
 
-def recipe_asked(name: str | None, file: Path | None) -> Recipe | None:
+def _recipe_asked(name: str | None, file: Path | None) -> Recipe | None:
     """The recipe that stands for NAME and the options; None where these are given."""
     from tbgen.generator.recipe import NO_NAME, RECIPE_FILE, recipe_from_file
 
@@ -95,7 +95,7 @@ def recipe_asked(name: str | None, file: Path | None) -> Recipe | None:
     return recipe_from_file(file or Path(RECIPE_FILE))
 
 
-def note_preset(request: Request) -> None:
+def _note_preset(request: Request) -> None:
     """Say so when it is the bundled sample that will be served."""
     from tbgen.generator.presets import PRESETS
 
@@ -104,7 +104,7 @@ def note_preset(request: Request) -> None:
         notes().print(f"No --source: serving the bundled sample, {about}. Yours: --source DIR", style="yellow")
 
 
-def record_of(written: Scaffolded) -> dict[str, Any]:
+def _record_of(written: Scaffolded) -> dict[str, Any]:
     """What was written, and how it was proved, as plain values."""
     return {
         "repository": written.repository,
@@ -112,14 +112,14 @@ def record_of(written: Scaffolded) -> dict[str, Any]:
         "fronts": written.fronts,
         "parity": written.exported.parity,
         "comparison": asdict(written.comparison),
-        "warnings": [*import_lines(written.models), *written.warnings],
+        "warnings": [*_import_lines(written.models), *written.warnings],
     }
 
 
-def note_proof(written: Scaffolded) -> None:
+def _note_proof(written: Scaffolded) -> None:
     """What the models were held against, and what a person should know of them."""
     console = notes()
-    for line in told_lines(written.exported.made):
+    for line in _told_lines(written.exported.made):
         console.print(line, markup=False)
     if parity := written.exported.parity:
         console.print(
@@ -138,12 +138,12 @@ def note_proof(written: Scaffolded) -> None:
             + (f", {found.flips} of {found.decisions} decisions" if found.decisions else "")
         )
     for words in filter(None, (written.comparison.why_not, written.comparison.note)):
-        console.print(sentence_case(words), style="yellow", markup=False)
-    for line in (*import_lines(written.models), *written.warnings):
+        console.print(_sentence_case(words), style="yellow", markup=False)
+    for line in (*_import_lines(written.models), *written.warnings):
         console.print(line, style="yellow")
 
 
-def print_roads(written: Scaffolded, request: Request) -> None:
+def _print_roads(written: Scaffolded, request: Request) -> None:
     """What was written, and the roads to serving it."""
     from tbgen.generator.engines.engine import BUILD
 
@@ -159,26 +159,26 @@ def print_roads(written: Scaffolded, request: Request) -> None:
         + "; the second line loads it where the server does not poll:",
         soft_wrap=True,
     )
-    for line in drop_in_lines(written.repository, models):
+    for line in _drop_in_lines(written.repository, models):
         out.print(f"  {line}", soft_wrap=True)
     build = written.exported.made.tensorrt
     which = "" if build is None or build.triton else f" of the RELEASE that has TensorRT {build.version}"
     out.print(f"Or start one on it, in NVIDIA's container{which}:", soft_wrap=True)
-    out.print(f"  {launch_line(written.repository, request, build)}", soft_wrap=True)
+    out.print(f"  {_launch_line(written.repository, request, build)}", soft_wrap=True)
 
 
-def told_lines(made: Provenance) -> list[str]:
+def _told_lines(made: Provenance) -> list[str]:
     """What the checkpoint was taken for, and what was done to the names of its weights."""
     taken_off = f"The weights' names lost {made.taken_off!r}, a wrapper's" if made.taken_off else ""
-    return [line for line in (sentence_case(made.chosen), taken_off) if line]
+    return [line for line in (_sentence_case(made.chosen), taken_off) if line]
 
 
-def sentence_case(text: str) -> str:
+def _sentence_case(text: str) -> str:
     """With its first letter a capital."""
     return text[:1].upper() + text[1:]
 
 
-def import_lines(models: Sequence[Path]) -> list[str]:
+def _import_lines(models: Sequence[Path]) -> list[str]:
     """What steps of one's own import beyond what a server has, by step file; the records of the models know it."""
     from tbgen.generator.repository import read_record
 
@@ -194,7 +194,7 @@ def import_lines(models: Sequence[Path]) -> list[str]:
     ]
 
 
-def drop_in_lines(repository: Path, models: list[str]) -> list[str]:
+def _drop_in_lines(repository: Path, models: list[str]) -> list[str]:
     """The two shell lines that put written models into the repository of an existing Triton and load them."""
     return [
         f"cp -r {shlex.join(str(repository / model) for model in models)} /path/to/triton/model_repository/",
@@ -202,7 +202,7 @@ def drop_in_lines(repository: Path, models: list[str]) -> list[str]:
     ]
 
 
-def launch_line(repository: Path, request: Request, build: Build | None) -> str:
+def _launch_line(repository: Path, request: Request, build: Build | None) -> str:
     """The shell line that starts a container on a repository, in UTF-8, with a response cache and GPUs if asked for.
 
     It is the newest known container, or for a plan the one whose TensorRT builds it: `build` is what is known of that.

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from tbgen.server.embedded.server import EmbeddedServer, ServedModel
 
-PORT = click.IntRange(1, 65535)
+_PORT = click.IntRange(1, 65535)
 # What tritonserver is told in each of its modes; models that stand there are loaded in all of them.
-CONTROL = {
+_CONTROL = {
     "none": (),
     "poll": ("--model-control-mode=poll", "--repository-poll-secs=1"),
     "explicit": ("--model-control-mode=explicit", "--load-model=*"),
@@ -31,16 +31,16 @@ CONTROL = {
 
 @click.command()
 @repository_argument
-@click.option("--http-port", type=PORT, default=8000, show_default=True, help="Port of the HTTP protocol.")
-@click.option("--grpc-port", type=PORT, default=8001, show_default=True, help="Port of the gRPC protocol.")
-@click.option("--metrics-port", type=PORT, default=8002, show_default=True, help="Port of the Prometheus metrics.")
+@click.option("--http-port", type=_PORT, default=8000, show_default=True, help="Port of the HTTP protocol.")
+@click.option("--grpc-port", type=_PORT, default=8001, show_default=True, help="Port of the gRPC protocol.")
+@click.option("--metrics-port", type=_PORT, default=8002, show_default=True, help="Port of the Prometheus metrics.")
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 opens it to others."
 )
 @click.option(
     "--model-control-mode",
     "mode",
-    type=click.Choice(list(CONTROL)),
+    type=click.Choice(list(_CONTROL)),
     default="none",
     show_default=True,
     help="poll: look for changes in REPOSITORY every second; explicit: load and unload on request.",
@@ -64,17 +64,17 @@ def serve(repository: Path, mode: str, cache_size: int | None, no_check: bool, v
     from tbgen.server.embedded.cache import cache_arguments
     from tbgen.server.embedded.server import EmbeddedServer
 
-    extra = (*CONTROL[mode], *cache_arguments(repository, cache_size))
+    extra = (*_CONTROL[mode], *cache_arguments(repository, cache_size))
     server = EmbeddedServer(repository, extra_arguments=extra, **listening)
     if not no_check:
-        refuse_errors(repository)
-    with stop_on_signal(), stopping(server):
+        _refuse_errors(repository)
+    with _stop_on_signal(), _stopping(server):
         start(server)
-        report(record_of(server), lambda: print_server(server))
-        wait(server, verbose)
+        report(_record_of(server), lambda: _print_server(server))
+        _wait(server, verbose)
 
 
-def refuse_errors(repository: Path) -> None:
+def _refuse_errors(repository: Path) -> None:
     """Raise UserError with what `tbgen check` finds; on some of it, as no model.py, Triton waits without end."""
     from tbgen.export.errors import UserError
     from tbgen.generator.check.check import check_repository
@@ -98,7 +98,7 @@ def start(server: EmbeddedServer) -> None:
         server.start(on_wait=lambda seconds: tell(f"{line}: {seconds:.0f} s"))
 
 
-def record_of(server: EmbeddedServer) -> dict[str, Any]:
+def _record_of(server: EmbeddedServer) -> dict[str, Any]:
     """Where the server listens and what it serves, as plain values."""
     return {
         "http": f"http://{server.http_url}",
@@ -108,7 +108,7 @@ def record_of(server: EmbeddedServer) -> dict[str, Any]:
     }
 
 
-def print_server(server: EmbeddedServer) -> None:
+def _print_server(server: EmbeddedServer) -> None:
     """Where the server listens, what it serves and keeps, how to ask it."""
     from tbgen.generator.role import FRONT, written_models
     from tbgen.server.embedded.cache import models_that_ask
@@ -117,7 +117,7 @@ def print_server(server: EmbeddedServer) -> None:
     out.print(f"HTTP     http://{server.http_url}")
     out.print(f"gRPC     grpc://{server.grpc_url}")
     out.print(f"metrics  {server.metrics_url}")
-    out.print(model_table(models))
+    out.print(_model_table(models))
     kept = ", ".join(models_that_ask(server.repository))
     if kept and any(each.startswith("--cache-config") for each in server.extra_arguments):
         out.print(f"Equal requests are answered from a cache: {kept}")
@@ -128,10 +128,10 @@ def print_server(server: EmbeddedServer) -> None:
         url = "" if server.ports["gRPC"] == 8001 else f" --url grpc://{server.grpc_url}"
         out.print(f"Ask it: tbgen infer {front}{url} TEXT")
     out.print("Stop it: Ctrl-C")
-    ask(server)
+    _ask(server)
 
 
-def ask(server: EmbeddedServer) -> None:
+def _ask(server: EmbeddedServer) -> None:
     """Ask each model of which an item is known in Korean with emoji: a locale or a step that cannot read it shows."""
     from tbgen.export.errors import UserError
     from tbgen.server.client.connection import Connection
@@ -153,7 +153,7 @@ def ask(server: EmbeddedServer) -> None:
         say_answered(asked)
 
 
-def model_table(models: list[ServedModel]) -> Table:
+def _model_table(models: list[ServedModel]) -> Table:
     """One row a model: what runs it, what it takes and gives; versions and states where they are not as ever."""
     from rich import box
     from rich.table import Table
@@ -174,7 +174,7 @@ def model_table(models: list[ServedModel]) -> Table:
     return table
 
 
-def wait(server: EmbeddedServer, verbose: bool) -> None:
+def _wait(server: EmbeddedServer, verbose: bool) -> None:
     """Return when the server ends, with what its log says about it. Raises UserError."""
     from tbgen.export.errors import UserError
     from tbgen.server.embedded.log import lines_to_show
@@ -188,7 +188,7 @@ def wait(server: EmbeddedServer, verbose: bool) -> None:
 
 
 @contextmanager
-def stopping(server: EmbeddedServer) -> Iterator[None]:
+def _stopping(server: EmbeddedServer) -> Iterator[None]:
     """Stop the server when the block is left; a Ctrl-C there is the wanted end, a second one stops at once."""
     try:
         yield
@@ -200,7 +200,7 @@ def stopping(server: EmbeddedServer) -> Iterator[None]:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[None]:
+def _stop_on_signal() -> Iterator[None]:
     """SIGTERM and a closed terminal count as a Ctrl-C."""
 
     def interrupt(number: int, frame: object) -> None:  # noqa: ARG001

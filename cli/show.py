@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # each is imported where it draws, so that --help of a comman
     from rich.table import Table
     from rich.tree import Tree
 
-CELLS = 5  # values of a list that a table shows
-DIFFERENCE = {"+": "green", "-": "red", "@": "cyan"}  # colours by the first letter of a line
+_CELLS = 5  # values of a list that a table shows
+_DIFFERENCE = {"+": "green", "-": "red", "@": "cyan"}  # colours by the first letter of a line
 
 Tell = Callable[..., None]  # what runs now, and the share of everything that is done, None where nobody knows
 
@@ -84,7 +84,7 @@ def table_of_answers(rows: Sequence[dict[str, Any]]) -> Table:
 def cell_text(value: Any) -> str:
     """A value as a table shows it: numbers with four digits, the first values of a long list."""
     if isinstance(value, list):
-        return ", ".join([*map(cell_text, value[:CELLS]), *(["…"] if len(value) > CELLS else [])])
+        return ", ".join([*map(cell_text, value[:_CELLS]), *(["…"] if len(value) > _CELLS else [])])
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
@@ -104,7 +104,7 @@ def print_difference(lines: Iterable[str]) -> None:
     from rich.text import Text
 
     for line in lines:
-        output().print(Text(line, style=DIFFERENCE.get(line[:1], "")), soft_wrap=True)
+        output().print(Text(line, style=_DIFFERENCE.get(line[:1], "")), soft_wrap=True)
 
 
 @contextmanager
@@ -137,11 +137,11 @@ def repository_tree(repository: Path, names: Sequence[str]) -> Tree:
 
     tree = Tree(f"{repository}/")
     for name in names:
-        grow(tree.add(f"{name}/"), repository / name)
+        _grow(tree.add(f"{name}/"), repository / name)
     return tree
 
 
-def grow(branch: Tree, folder: Path) -> None:
+def _grow(branch: Tree, folder: Path) -> None:
     """Add a folder's entries to its branch, files before folders."""
     from rich.filesize import decimal
 
@@ -150,6 +150,6 @@ def grow(branch: Tree, folder: Path) -> None:
             size = sum(file.stat().st_size for file in entry.rglob("*"))
             branch.add(f"{entry.name}/ [dim]{decimal(size)}[/dim]")
         elif entry.is_dir():
-            grow(branch.add(f"{entry.name}/"), entry)
+            _grow(branch.add(f"{entry.name}/"), entry)
         else:
             branch.add(f"{entry.name} [dim]{decimal(entry.stat().st_size)}[/dim]")

@@ -11,9 +11,10 @@ from rich.text import Text
 from tbgen.cli.show import output
 from tbgen.server.bench.point import Point
 from tbgen.server.bench.report import labels, milliseconds, padding_text, remarks, stage_rows, wrong, wrong_sentences
+from tbgen.server.bench.stages import TITLE
 from tbgen.server.bench.sweep import Report
 
-COLOURS = {"good": "green", "note": "", "bad": "bold red"}
+_COLOURS = {"good": "green", "note": "", "bad": "bold red"}
 
 
 def print_report(report: Report) -> None:
@@ -23,20 +24,20 @@ def print_report(report: Report) -> None:
     for model, protocol in dict.fromkeys((point.model, point.load.protocol) for point in report.points):
         points = [point for point in report.points if (point.model, point.load.protocol) == (model, protocol)]
         out.print(f"\n{model} over {protocol}, texts of {report.corpus}", style="bold")
-        for table in (rates(points), stages(points), batches(points)):
+        for table in (rates(points), _stages(points), _batches(points)):
             out.print(table)
     for weight, sentence in remarks(report):
-        out.print(Text(f"- {sentence}", style=COLOURS[weight]))
-    print_wrong(report)
+        out.print(Text(f"- {sentence}", style=_COLOURS[weight]))
+    _print_wrong(report)
 
 
-def print_wrong(report: Report) -> None:
+def _print_wrong(report: Report) -> None:
     """Print what was refused, failed or changed, with counts."""
     refused = [f"{count} x refused: {sentence}" for texts in report.texts for sentence, count in texts.refused.items()]
     points = zip(labels(report.points), report.points, strict=True)
     gone = [f"{name}: {sentence}" for name, point in points for sentence in wrong_sentences(point)]
     for sentence in (*refused, *gone):
-        output().print(Text(f"  {sentence}", style=COLOURS["bad"]))
+        output().print(Text(f"  {sentence}", style=_COLOURS["bad"]))
 
 
 def table_of_numbers(title: str, *columns: str, model: bool = False) -> Table:
@@ -60,28 +61,28 @@ def rates(points: Sequence[Point]) -> Table:
     )
     for point in points:
         latency = [milliseconds(point.latency.get(key)) for key in ("p50", "p95", "p99", "max")]
-        gone = Text(str(wrong(point)), style=COLOURS["bad"] if wrong(point) else "")
-        rounds = [rounds_text(point)] if several else []
+        gone = Text(str(wrong(point)), style=_COLOURS["bad"] if wrong(point) else "")
+        rounds = [_rounds_text(point)] if several else []
         rate = f"{point.texts_per_s:,.1f}"
         made.add_row(point.load.label, rate, *rounds, *latency, gone, padding_text(point), f"{point.cpu.share:.0%}")
     return made
 
 
-def rounds_text(point: Point) -> str:
+def _rounds_text(point: Point) -> str:
     """The lowest and highest rate of the rounds."""
     return f"{min(point.rounds):,.0f}-{max(point.rounds):,.0f}" if point.rounds else "-"
 
 
-def stages(points: Sequence[Point]) -> Table:
+def _stages(points: Sequence[Point]) -> Table:
     """Where the time of an average request goes."""
     head, *rows = stage_rows(points)
-    made = table_of_numbers("Where the time of an average request goes, in ms", *head)
+    made = table_of_numbers(f"{TITLE}, in ms", *head)
     for point, row in zip(points, rows, strict=True):
         made.add_row(point.load.label, *row)
     return made
 
 
-def batches(points: Sequence[Point]) -> Table:
+def _batches(points: Sequence[Point]) -> Table:
     """For each model: texts an execution, and how busy its instances are."""
     made = table_of_numbers("Of each model", "texts an execution", "instances", "busy", model=True)
     for point in points:

@@ -78,7 +78,7 @@ def test(place: str, settings: tuple[str, ...]) -> None:
     table = Table("tensor", "", "shape", "first items", box=None)
     for side, tensors in (("takes", trial.given), ("gives", trial.answer)):
         for name, array in tensors.items():
-            table.add_row(name, side, str(list(array.shape)), shown(array[:2].tolist()))
+            table.add_row(name, side, str(list(array.shape)), _shown(array[:2].tolist()))
     console = output()
     console.print(table)
     if imports:
@@ -86,7 +86,7 @@ def test(place: str, settings: tuple[str, ...]) -> None:
     console.print(f"{chosen.name} keeps the contract.", style="green")
 
 
-def shown(value: object) -> str:
+def _shown(value: object) -> str:
     """A value, cut to a line."""
     from rich.markup import escape
 

@@ -57,22 +57,22 @@ def tune(name: str, repository: Path, url: str | None, text: TextFile | None, ye
     loads = [Load(address.protocol if address else "http", clients) for clients in options["concurrency"]]
     limits = {key: options[key] for key in ("minutes", "requests", "tolerance")}
     plan = TunePlan(loads, Timing(options["duration"], options["warmup"]), **limits)
-    corpus, stage = corpus_from_file(text), stage_from(repository, address)
+    corpus, stage = corpus_from_file(text), _stage_from(repository, address)
     with status_line(notes()) as tell:
         tuned = search(name, repository, stage, corpus, plan, tell)
     if not has_flag("json"):
-        print_trials(tuned)
-        print_difference(differences(repository, tuned.edits))
+        _print_trials(tuned)
+        print_difference(_differences(repository, tuned.edits))
     writes = bool(tuned.edits) and (yes or (not has_flag("json") and click.confirm(f"Write this into {repository}?")))
     if writes:
-        finish(repository, tuned, address)
+        _finish(repository, tuned, address)
     if has_flag("json"):
-        print_json(record_of(tuned) | {"written": writes})
+        print_json(_record_of(tuned) | {"written": writes})
     elif writes:
         output().print(f"Written into {repository}: {', '.join(map(str, tuned.edits))}")
 
 
-def stage_from(repository: Path, address: Address | None) -> EmbeddedStage | LiveStage:
+def _stage_from(repository: Path, address: Address | None) -> EmbeddedStage | LiveStage:
     """Where settings are tried. Raises UserError."""
     from tbgen.generator.repository import refuse_empty_repository
     from tbgen.server.tune.stages import EmbeddedStage, LiveStage
@@ -81,7 +81,7 @@ def stage_from(repository: Path, address: Address | None) -> EmbeddedStage | Liv
     return LiveStage(repository, address) if address else EmbeddedStage(repository)
 
 
-def record_of(tuned: TuneResult) -> dict[str, Any]:
+def _record_of(tuned: TuneResult) -> dict[str, Any]:
     """The outcome as plain values."""
     return {
         "model": tuned.model,
@@ -97,7 +97,7 @@ def record_of(tuned: TuneResult) -> dict[str, Any]:
     }
 
 
-def print_trials(tuned: TuneResult) -> None:
+def _print_trials(tuned: TuneResult) -> None:
     """What was tried, best first, and what it won."""
     from rich.text import Text
 
@@ -130,7 +130,7 @@ def print_trials(tuned: TuneResult) -> None:
     out.print(f"{'; '.join(rates)} with {settings_text(tuned.settings)}")
 
 
-def differences(repository: Path, edits: Edits) -> list[str]:
+def _differences(repository: Path, edits: Edits) -> list[str]:
     """The edits as the lines of a diff."""
     return [
         line
@@ -146,7 +146,7 @@ def differences(repository: Path, edits: Edits) -> list[str]:
     ]
 
 
-def finish(repository: Path, tuned: TuneResult, address: Address | None) -> None:
+def _finish(repository: Path, tuned: TuneResult, address: Address | None) -> None:
     """Write the edits; a running server is asked to load them."""
     from tbgen.server.tune.stages import LiveStage, write_edits
 

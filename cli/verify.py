@@ -53,11 +53,11 @@ def verify(
     advise: list[Callable[[], str]] = []
     try:
         with status_line(notes()) as tell:
-            for row in compare(name, repository, source, task, text, address, tell, advise):
+            for row in _compare(name, repository, source, task, text, address, tell, advise):
                 found.append(row)
     finally:  # a graph that cannot be served here takes nothing from what was found of the file
         if found:
-            print_comparisons(found)
+            _print_comparisons(found)
     for ask in advise:  # the verdict is out: this takes minutes
         with status_line(notes()) as tell:
             tell("Looking for the layers to keep in FP32")
@@ -68,20 +68,20 @@ def verify(
         raise click.exceptions.Exit(1)
 
 
-def print_comparisons(found: list[Verification]) -> None:
+def _print_comparisons(found: list[Verification]) -> None:
     """A table, and what answers it is about."""
     from tbgen.export.parity.agreement import agreement_text
 
     if has_flag("json"):
         print_json([{**asdict(row), "holds": row.holds} for row in found])
         return
-    output().print(table_of(found))
+    output().print(_table_of(found))
     for row in found:
         if row.parity.answers:
             say(f"{row.road}: {agreement_text(row.parity.answers)}")
 
 
-def compare(
+def _compare(
     name: str,
     repository: Path,
     source: dict[str, Any],
@@ -122,14 +122,14 @@ def compare(
     with contextlib.ExitStack() as stack:
         if address is None:
             tell("Starting Triton")
-        connection = stack.enter_context(Connection(address or stack.enter_context(served(repository))))
+        connection = stack.enter_context(Connection(address or stack.enter_context(_served(repository))))
         said = lambda front, done, of: tell(f"Comparing {front}: {done} of {of} texts", done / of)  # noqa: E731
         for front in models.fronts:
             yield verify_front(models, front, asked, connection, reference, said)
 
 
 @contextlib.contextmanager
-def served(repository: Path) -> Iterator[Address]:
+def _served(repository: Path) -> Iterator[Address]:
     """The embedded Triton on free ports; its address."""
     from tbgen.server.client.address import Address
     from tbgen.server.embedded.server import server_on_free_ports
@@ -138,7 +138,7 @@ def served(repository: Path) -> Iterator[Address]:
         yield Address(server.grpc_url, "grpc")
 
 
-def table_of(rows: list[Verification]) -> Table:
+def _table_of(rows: list[Verification]) -> Table:
     """One row a road."""
     from rich import box
     from rich.table import Table

@@ -23,10 +23,10 @@ class NoSuchName(UserError):
     """A name that is not in a table; the message lists the table."""
 
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
-        super().__init__(f"no {kind} {name!r}. {plural(kind).capitalize()}: {', '.join(sorted(known)) or 'none'}")
+        super().__init__(f"no {kind} {name!r}. {_plural(kind).capitalize()}: {', '.join(sorted(known)) or 'none'}")
 
 
-def plural(kind: str) -> str:
+def _plural(kind: str) -> str:
     """The plural of a noun of this project's messages."""
     return f"{kind[:-1]}ies" if kind.endswith("y") and kind[-2] not in "aeiou" else f"{kind}s"
 

@@ -13,7 +13,7 @@ from tbgen.export.files import EXPORT_RECORD
 from tbgen.export.layout import PACKED
 from tbgen.export.provenance import Provenance, provenance_from_record
 
-FORMAT = 1
+_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def exported_from_folder(folder: Path) -> Exported:
         )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["format"] != FORMAT:
-            raise UserError(f"{str(path)!r} has format {record['format']}, this tbgen reads {FORMAT}; export again")
+        if record["format"] != _FORMAT:
+            raise UserError(f"{str(path)!r} has format {record['format']}, this tbgen reads {_FORMAT}; export again")
         exported = exported_from_record(folder, record)
         size = record["size"]
     except (ValueError, KeyError, TypeError) as error:
@@ -123,7 +123,7 @@ def record_of(exported: Exported) -> dict[str, Any]:
         record[side] = [{"name": name, **spec} for name, spec in record[side].items()]
     return {
         **record,
-        "format": FORMAT,
+        "format": _FORMAT,
         "model": exported.model.name,
         "tokenizer": exported.tokenizer.name,
         "weights": exported.weights.name if exported.weights else None,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tbgen.export.errors import NoSuchName, UserError
 
-PAD: Literal["pad_token_id"] = "pad_token_id"
+_PAD: Literal["pad_token_id"] = "pad_token_id"
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Family:
 FAMILIES = {
     "bert": Family(token_types=True, encoder="encoder", attention="attention"),
     "distilbert": Family(encoder="transformer", attention="sa_layer_norm"),
-    "roberta": Family(padding_idx=PAD, encoder="encoder", attention="attention"),
-    "xlm-roberta": Family(padding_idx=PAD, encoder="encoder", attention="attention"),
-    "camembert": Family(padding_idx=PAD, encoder="encoder", attention="attention"),
+    "roberta": Family(padding_idx=_PAD, encoder="encoder", attention="attention"),
+    "xlm-roberta": Family(padding_idx=_PAD, encoder="encoder", attention="attention"),
+    "camembert": Family(padding_idx=_PAD, encoder="encoder", attention="attention"),
     "electra": Family(token_types=True, encoder="encoder", attention="attention"),
     "albert": Family(token_types=True, encoder="encoder"),
     "mpnet": Family(padding_idx=1),
@@ -67,12 +67,12 @@ def inputs_of(config: dict[str, Any]) -> tuple[str, ...]:
 def padding_idx_of(config: dict[str, Any]) -> int | None:
     """The token id that a model's positions leave out, if any. Raises UserError where config.json must name it."""
     own = family_of(config).padding_idx
-    if own != PAD:
+    if own != _PAD:
         return own
-    pad = config.get(PAD, 1)  # transformers' own default, in all of these families
+    pad = config.get(_PAD, 1)  # transformers' own default, in all of these families
     if not isinstance(pad, int):
         raise UserError(
-            f"config.json has {PAD} {pad!r}, from which a {config['model_type']} counts its positions; write the id "
+            f"config.json has {_PAD} {pad!r}, from which a {config['model_type']} counts its positions; write the id "
             "that the model was trained with, usually 1"
         )
     return pad
@@ -85,7 +85,7 @@ def positions_of(config: dict[str, Any]) -> int:
     positions = rows if before is None else rows - (before + 1)
     if positions < 1:
         raise UserError(
-            f"config.json has max_position_embeddings {rows}, and positions are counted from {before} ({PAD}) on: "
+            f"config.json has max_position_embeddings {rows}, and positions are counted from {before} ({_PAD}) on: "
             "none is left for a token"
         )
     return positions

@@ -17,8 +17,8 @@ from tbgen.export.errors import UserError
 from tbgen.export.interrupt import interrupted_once
 
 EXPORT_RECORD = "export.json"  # in the folder of an export, what was done
-LEAST_ROOM = 1 << 16  # bytes; a disk with less is full
-FULL: dict[int | None, str] = {
+_LEAST_ROOM = 1 << 16  # bytes; a disk with less is full
+_FULL: dict[int | None, str] = {
     errno.ENOSPC: "no space left on the disk",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file size limit is reached",
@@ -42,7 +42,7 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
         try:
             yield new
         except Exception as error:
-            if reason := FULL.get(error.errno if isinstance(error, OSError) else None) or filled(Path(scratch)):
+            if reason := _FULL.get(error.errno if isinstance(error, OSError) else None) or _filled(Path(scratch)):
                 raise UserError(f"{reason}; nothing was written") from error
             raise
         if target.exists():
@@ -50,16 +50,16 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
         new.rename(target)
 
 
-def filled(scratch: Path) -> str:
+def _filled(scratch: Path) -> str:
     """Why no more can be written to a temporary folder; empty where more can.
 
     Writers in C++ do not say so: their files end too early, and what reads them next fails in its own words.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if any(file.stat().st_size >= limit > 0 for file in scratch.rglob("*")):
-        return FULL[errno.EFBIG]
+        return _FULL[errno.EFBIG]
     places = (scratch, Path(tempfile.gettempdir()))
-    return FULL[errno.ENOSPC] if any(shutil.disk_usage(place).free < LEAST_ROOM for place in places) else ""
+    return _FULL[errno.ENOSPC] if any(shutil.disk_usage(place).free < _LEAST_ROOM for place in places) else ""
 
 
 def beside(target: Path) -> tempfile.TemporaryDirectory[str]:

@@ -11,7 +11,7 @@ from tbgen.export.layout import PADDED
 from tbgen.export.tensorrt.profiles import profiles_of
 
 ONNX_FILE, PLAN_FILE = "ONNX file", "TensorRT plan"  # formats of engine files
-ALWAYS = ("chosen", "optimized", "source")  # in every record; other values where they say something
+_ALWAYS = ("chosen", "optimized", "source")  # in every record; other values where they say something
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Build:
     def record(self) -> dict[str, Any]:
         """The inverse of `build_from_record`."""
         rows = [{"max": list(row.most), "min": list(row.least), "opt": list(row.best)} for row in self.profiles]
-        return said(asdict(self) | {"profiles": rows})
+        return _said(asdict(self) | {"profiles": rows})
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Provenance:
     def record(self) -> dict[str, Any]:
         """The inverse of `provenance_from_record`."""
         values = asdict(self) | {"tensorrt": self.tensorrt.record() if self.tensorrt else None}
-        return said(values | {"layout": "" if self.layout == PADDED else self.layout})
+        return _said(values | {"layout": "" if self.layout == PADDED else self.layout})
 
 
-def said(values: Mapping[str, Any]) -> dict[str, Any]:
+def _said(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a record that say something, sorted."""
-    return {key: values[key] for key in sorted(values) if values[key] or key in ALWAYS}
+    return {key: values[key] for key in sorted(values) if values[key] or key in _ALWAYS}
 
 
 def provenance_from_record(record: Mapping[str, Any]) -> Provenance:

@@ -28,12 +28,12 @@ from tbgen.export.tokenizers.tokenizer import check_tokenizer
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # All that is read, in two steps: most repositories hold the same weights twice.
-TEXTS = ["*.json", "*.txt", "*.model", "*.safetensors", "[1-9]_*/pytorch_model.bin"]  # the last: layers of 2.x
-PICKLES = ["*.bin"]
+_TEXTS = ["*.json", "*.txt", "*.model", "*.safetensors", "[1-9]_*/pytorch_model.bin"]  # the last: layers of 2.x
+_PICKLES = ["*.bin"]
 
 
 @dataclass(frozen=True)
-class Kind:
+class _Kind:
     """A kind of source: what a person calls it, the endings of its file's name, and the options that go with it."""
 
     about: str
@@ -42,11 +42,11 @@ class Kind:
 
 
 KINDS = {
-    "checkpoint": Kind("a checkpoint's folder or a name on the hub", options=("revision",)),
-    "export": Kind("an export's folder"),
-    "state": Kind("a state dict", (".pt", ".pth", ".bin"), ("tokenizer", "base", "label_count")),
-    "onnx": Kind("an ONNX file", (".onnx",), ("tokenizer", "rename")),
-    "plan": Kind("a TensorRT plan", (".plan", ".engine", ".trt"), ("tokenizer",)),
+    "checkpoint": _Kind("a checkpoint's folder or a name on the hub", options=("revision",)),
+    "export": _Kind("an export's folder"),
+    "state": _Kind("a state dict", (".pt", ".pth", ".bin"), ("tokenizer", "base", "label_count")),
+    "onnx": _Kind("an ONNX file", (".onnx",), ("tokenizer", "rename")),
+    "plan": _Kind("a TensorRT plan", (".plan", ".engine", ".trt"), ("tokenizer",)),
 }
 
 
@@ -120,7 +120,7 @@ class Source:
         if kind == "export":
             return dict(exported_from_folder(path).made.source)
         if kind in ("onnx", "plan"):
-            return {file.name: sha256(file) for file in ready_files(path)}
+            return {file.name: sha256(file) for file in _ready_files(path)}
         return self.checkpoint(task=task, labels=labels).source
 
     def explanation(self, *, task: str | None = None, labels: Sequence[str] | None = None) -> str:
@@ -133,7 +133,7 @@ class Source:
         return self.checkpoint(task=task, labels=labels).explanation
 
 
-def ready_files(file: Path) -> list[Path]:
+def _ready_files(file: Path) -> list[Path]:
     """A ready engine file, and those beside it that an ONNX file keeps its weights in. Raises UserError."""
     return [file, *(weight_files(read_graph(file), file) if file.suffix == ".onnx" else [])]
 
@@ -147,34 +147,34 @@ def checkpoint_from_source(
             raise UserError(f"{source!r} is a folder; a revision is for a name on the hub")
         return checkpoint_from_folder(Path(source), task=task, labels=labels)
     if HUB_NAME.fullmatch(source):
-        return checkpoint_from_hub(source, revision=revision, task=task, labels=labels)
-    raise no_source(source)
+        return _checkpoint_from_hub(source, revision=revision, task=task, labels=labels)
+    raise _no_source(source)
 
 
-def no_source(source: str) -> UserError:
+def _no_source(source: str) -> UserError:
     """What to say of a source that is neither a folder nor can be a name on the hub."""
     return UserError(f"no folder {source!r}, and it is no name on the hub (owner/model) either")
 
 
-def checkpoint_from_hub(
+def _checkpoint_from_hub(
     name: str, *, revision: str | None = None, task: str | None = None, labels: Sequence[str] | None = None
 ) -> Checkpoint:
     """A checkpoint from the Hugging Face hub, or from its cache on this machine. Raises UserError."""
-    folder = snapshot(name, revision, TEXTS)
+    folder = _snapshot(name, revision, _TEXTS)
     if not any((folder / weights).is_file() for weights in WEIGHTS):
-        folder = snapshot(name, revision, [*TEXTS, *PICKLES])
+        folder = _snapshot(name, revision, [*_TEXTS, *_PICKLES])
     origin = {"repository": name, "revision": folder.name}
     return checkpoint_from_folder(folder, task=task, labels=labels, origin=origin)
 
 
-def snapshot(name: str, revision: str | None, patterns: list[str]) -> Path:
+def _snapshot(name: str, revision: str | None, patterns: list[str]) -> Path:
     """The folder of a repository's files, whose name is the commit. Raises UserError for what can go wrong there."""
     hub = require("huggingface_hub", extra="onnx")
     at = f"{name!r} at {revision!r}" if revision else repr(name)
     try:
         return Path(hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
     except hub.errors.HFValidationError as error:  # ./mine, a folder that is not there
-        raise no_source(name) from error
+        raise _no_source(name) from error
     except hub.errors.GatedRepoError as error:
         raise UserError(f"{at} on the hub needs your consent and a token: huggingface-cli login") from error
     except hub.errors.RevisionNotFoundError as error:

@@ -13,14 +13,14 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.data_types import protocol_name
 from tbgen.generator.models.config import ModelConfig
 
-TEMPLATES = Path(__file__).with_name("clients")
+_TEMPLATES = Path(__file__).with_name("clients")
 LANGUAGES = {"python": ".py", "python-async": ".py", "curl": ".sh", "javascript": ".mjs", "go": ".go"}
-NOT_IN_JSON = ("FP16", "BF16")
-MADE_OF: dict[tuple[str | int, ...], str] = {("BYTES", 1): "text", ("BYTES", -1): "texts"}  # by type and dims
+_NOT_IN_JSON = ("FP16", "BF16")
+_MADE_OF: dict[tuple[str | int, ...], str] = {("BYTES", 1): "text", ("BYTES", -1): "texts"}  # by type and dims
 URL = "http://localhost:8000"
 
 
-class ClientTemplate(Template):
+class _ClientTemplate(Template):
     """A template whose placeholders are @{name}: $ belongs to shell and JavaScript."""
 
     delimiter = "@"
@@ -41,10 +41,10 @@ def client_code(config: ModelConfig, language: str, *, url: str = URL) -> str:
     """The source of a client for the model. Raises NoSuchName, UserError (JSON cannot carry what the model takes)."""
     if language not in LANGUAGES:
         raise NoSuchName("language", language, list(LANGUAGES))
-    inputs = [input_of(tensor) for tensor in config.input if not tensor.optional]
+    inputs = [_input_of(tensor) for tensor in config.input if not tensor.optional]
     binary = language.startswith("python")
-    outputs = [tensor for tensor in config.output if binary or kind_of(tensor) not in NOT_IN_JSON]
-    if not outputs or (not binary and any(each.kind in NOT_IN_JSON for each in inputs)):
+    outputs = [tensor for tensor in config.output if binary or _kind_of(tensor) not in _NOT_IN_JSON]
+    if not outputs or (not binary and any(each.kind in _NOT_IN_JSON for each in inputs)):
         raise UserError(f"model {config.name!r} speaks FP16, which JSON cannot carry; use --lang python")
     if language in ("curl", "go") and any(each.axes > 1 for each in inputs):
         raise UserError(f"model {config.name!r} takes tensors of several axes; use --lang python or javascript")
@@ -54,7 +54,7 @@ def client_code(config: ModelConfig, language: str, *, url: str = URL) -> str:
     values = {
         "model": config.name,
         "url": url,
-        "usage": usage(inputs),
+        "usage": _usage(inputs),
         "batch": json.dumps(batch),
         "inputs": repr([tuple(row) for row in rows]).replace("'", '"'),
         "outputs": repr([tuple(row) for row in given]).replace("'", '"'),
@@ -63,25 +63,25 @@ def client_code(config: ModelConfig, language: str, *, url: str = URL) -> str:
         "batch_go": ", ".join(map(str, batch)),
         "inputs_go": "\n".join("\t{" + ", ".join(json.dumps(value) for value in row) + "}," for row in rows),
         "outputs_go": ", ".join(f"{{{json.dumps(name)}}}" for name, _ in given),
-        "shell": shell(inputs, [name for name, _ in given], batch) if language == "curl" else "",
+        "shell": _shell(inputs, [name for name, _ in given], batch) if language == "curl" else "",
     }
-    return ClientTemplate((TEMPLATES / f"{language}.txt").read_text(encoding="utf-8")).substitute(values)
+    return _ClientTemplate((_TEMPLATES / f"{language}.txt").read_text(encoding="utf-8")).substitute(values)
 
 
-def input_of(tensor: object) -> ClientInput:
+def _input_of(tensor: object) -> ClientInput:
     """What a client must know of an input."""
     dims: list[int] = list(tensor.dims)  # type: ignore[attr-defined]
-    kind = kind_of(tensor)
-    made_of = MADE_OF.get((kind, *dims), "json")
+    kind = _kind_of(tensor)
+    made_of = _MADE_OF.get((kind, *dims), "json")
     return ClientInput(tensor.name, kind, made_of, len(dims))  # type: ignore[attr-defined]
 
 
-def kind_of(tensor: object) -> str:
+def _kind_of(tensor: object) -> str:
     """The data type's name on the wire."""
     return protocol_name(DataType.Name(tensor.data_type))  # type: ignore[attr-defined]
 
 
-def usage(inputs: list[ClientInput]) -> str:
+def _usage(inputs: list[ClientInput]) -> str:
     """The arguments of the command line."""
     if len(inputs) == 1 and inputs[0].made_of == "text":
         return "TEXT..."
@@ -91,27 +91,27 @@ def usage(inputs: list[ClientInput]) -> str:
     return " ".join(names)
 
 
-def shell(inputs: list[ClientInput], outputs: list[str], batch: list[int]) -> str:
+def _shell(inputs: list[ClientInput], outputs: list[str], batch: list[int]) -> str:
     """The last lines of the shell script: one request a text, or one request of all arguments."""
     wanted = ",".join(f'{{"name":"{name}"}}' for name in outputs)
     if len(inputs) == 1 and inputs[0].made_of == "text":
-        tensor = shell_tensor(inputs[0], batch, '"1"', '$(quoted "$text")')
+        tensor = _shell_tensor(inputs[0], batch, '"1"', '$(quoted "$text")')
         return f'for text in "$@"; do\n  ask <<END\n{{"inputs":[{tensor}],"outputs":[{wanted}]}}\nEND\ndone'
     lines, tensors = [], []
     for number, each in enumerate(inputs, 1):
         if each.made_of == "text":
-            tensors.append(shell_tensor(each, batch, "1", f'$(quoted "${{{number}}}")'))
+            tensors.append(_shell_tensor(each, batch, "1", f'$(quoted "${{{number}}}")'))
         elif each.made_of == "texts" and number == len(inputs):
-            tensors.append(shell_tensor(each, batch, f"$(($# - {number - 1}))", f'$(list "${{@:{number}}}")'))
+            tensors.append(_shell_tensor(each, batch, f"$(($# - {number - 1}))", f'$(list "${{@:{number}}}")'))
         else:
             lines.append(f"commas{number}=${{{number}//[!,]/}}")
             data = f'$(printf "%s" "${{{number}}}" | sed "s/^ *\\[//; s/\\] *$//")'
-            tensors.append(shell_tensor(each, batch, f"$((${{#commas{number}}} + 1))", data))
+            tensors.append(_shell_tensor(each, batch, f"$((${{#commas{number}}} + 1))", data))
     body = f'ask <<END\n{{"inputs":[{",".join(tensors)}],"outputs":[{wanted}]}}\nEND'
     return "\n".join([*lines, body])
 
 
-def shell_tensor(each: ClientInput, batch: list[int], size: str, data: str) -> str:
+def _shell_tensor(each: ClientInput, batch: list[int], size: str, data: str) -> str:
     """A tensor in JSON with the shell's expressions for its length and its values."""
     shape = ",".join([*map(str, batch), size.strip('"')])
     return f'{{"name":"{each.name}","datatype":"{each.kind}","shape":[{shape}],"data":[{data}]}}'

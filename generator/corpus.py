@@ -7,7 +7,7 @@ import csv
 from tbgen.export.parity.sentences import TEXTS
 from tbgen.generator.presets import SAMPLES
 
-VERIFIED = 200  # sentences of the held-out part that `tbgen verify` asks
+_VERIFIED = 200  # sentences of the held-out part that `tbgen verify` asks
 
 
 def corpus_sentences(split: str | None = None) -> list[str]:
@@ -18,4 +18,4 @@ def corpus_sentences(split: str | None = None) -> list[str]:
 
 def verification_texts() -> list[str]:
     """What is compared when no texts are named: held-out sentences, and odd ones (emoji, other scripts, too long)."""
-    return [*corpus_sentences("test")[:VERIFIED], *TEXTS]
+    return [*corpus_sentences("test")[:_VERIFIED], *TEXTS]

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class DataType:
+class _DataType:
     """One data type: its name in a config, its numpy type, its name and its number in ONNX."""
 
     name: str
@@ -20,19 +20,19 @@ class DataType:
 
 # In the order in which Triton numbers them, from 1 on.
 DATA_TYPES = (
-    DataType("TYPE_BOOL", bool, "bool", 9),
-    DataType("TYPE_UINT8", np.uint8, "uint8", 2),
-    DataType("TYPE_UINT16", np.uint16, "uint16", 4),
-    DataType("TYPE_UINT32", np.uint32, "uint32", 12),
-    DataType("TYPE_UINT64", np.uint64, "uint64", 13),
-    DataType("TYPE_INT8", np.int8, "int8", 3),
-    DataType("TYPE_INT16", np.int16, "int16", 5),
-    DataType("TYPE_INT32", np.int32, "int32", 6),
-    DataType("TYPE_INT64", np.int64, "int64", 7),
-    DataType("TYPE_FP16", np.float16, "float16", 10),
-    DataType("TYPE_FP32", np.float32, "float", 1),
-    DataType("TYPE_FP64", np.float64, "double", 11),
-    DataType("TYPE_STRING", np.object_, "string", 8),
+    _DataType("TYPE_BOOL", bool, "bool", 9),
+    _DataType("TYPE_UINT8", np.uint8, "uint8", 2),
+    _DataType("TYPE_UINT16", np.uint16, "uint16", 4),
+    _DataType("TYPE_UINT32", np.uint32, "uint32", 12),
+    _DataType("TYPE_UINT64", np.uint64, "uint64", 13),
+    _DataType("TYPE_INT8", np.int8, "int8", 3),
+    _DataType("TYPE_INT16", np.int16, "int16", 5),
+    _DataType("TYPE_INT32", np.int32, "int32", 6),
+    _DataType("TYPE_INT64", np.int64, "int64", 7),
+    _DataType("TYPE_FP16", np.float16, "float16", 10),
+    _DataType("TYPE_FP32", np.float32, "float", 1),
+    _DataType("TYPE_FP64", np.float64, "double", 11),
+    _DataType("TYPE_STRING", np.object_, "string", 8),
 )
 INVALID = "TYPE_INVALID"  # Triton's name for what it has no type for
 

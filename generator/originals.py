@@ -8,12 +8,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-LARGEST = 64 * 1024  # bytes; a tokenizer.json of real size is not worth keeping twice
+_LARGEST = 64 * 1024  # bytes; a tokenizer.json of real size is not worth keeping twice
 
 
 def text_of(file: Path) -> str | None:
     """The text of a small UTF-8 file; None for any other, or none at all."""
-    if not file.is_file() or file.stat().st_size > LARGEST:
+    if not file.is_file() or file.stat().st_size > _LARGEST:
         return None
     try:
         return file.read_bytes().decode("utf-8")

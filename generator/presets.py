@@ -11,7 +11,7 @@ SAMPLES = Path(__file__).parent / "samples"
 
 
 @dataclass(frozen=True)
-class Preset:
+class _Preset:
     """A bundled checkpoint and what to say of it."""
 
     source: Path
@@ -19,7 +19,7 @@ class Preset:
 
 
 PRESETS = {
-    "kcbert": Preset(
+    "kcbert": _Preset(
         SAMPLES / "kcbert", "a small KcBERT-shaped Korean finance sentiment classifier, bundled for trying tbgen"
     ),
 }

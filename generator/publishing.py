@@ -16,9 +16,9 @@ from tbgen.export.files import beside
 from tbgen.export.interrupt import interrupted_once
 from tbgen.generator.repository import files_of
 
-OWNER = ".tbgen-owner"  # in a staging folder, locked while its run lives: names the repository that it is for
-JOURNAL = ".tbgen-journal"  # in a staging folder, from before the first rename until after the last
-ASIDE = ".replaced"  # in a staging folder: the models that stood in the repository
+_OWNER = ".tbgen-owner"  # in a staging folder, locked while its run lives: names the repository that it is for
+_JOURNAL = ".tbgen-journal"  # in a staging folder, from before the first rename until after the last
+_ASIDE = ".replaced"  # in a staging folder: the models that stood in the repository
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ def staging_folder(repository: Path) -> Iterator[Path]:
             "elsewhere and bring it there with: tbgen deploy copy"
         )
     finish_interrupted(place)
-    with interrupted_once(), beside(place) as name, owned(Path(name), place):
+    with interrupted_once(), beside(place) as name, _owned(Path(name), place):
         try:
             yield Path(name)
         finally:
-            settle(Path(name), place)  # where putting models back failed, or was interrupted itself
+            _settle(Path(name), place)  # where putting models back failed, or was interrupted itself
 
 
 def publish(staging: Path, repository: Path, names: Iterable[str]) -> None:
@@ -56,18 +56,18 @@ def publish(staging: Path, repository: Path, names: Iterable[str]) -> None:
     After a kill in between the next `staging_folder` or `finish_interrupted` does the rest.
     """
     repository.mkdir(parents=True, exist_ok=True)
-    (staging / ASIDE).mkdir()
+    (staging / _ASIDE).mkdir()
     models = tuple(names)
     journal = Journal(models, tuple(name for name in models if (repository / name).exists()))
-    write_journal(staging, journal)
+    _write_journal(staging, journal)
     try:
-        move_in(staging, repository, models)
+        _move_in(staging, repository, models)
     except BaseException:
-        write_journal(staging, replace(journal, back=True))
-        put_back(staging, repository, journal)
-        (staging / JOURNAL).unlink()
+        _write_journal(staging, replace(journal, back=True))
+        _put_back(staging, repository, journal)
+        (staging / _JOURNAL).unlink()
         raise
-    (staging / JOURNAL).unlink()
+    (staging / _JOURNAL).unlink()
 
 
 def finish_interrupted(repository: Path) -> tuple[str, ...]:
@@ -77,27 +77,27 @@ def finish_interrupted(repository: Path) -> tuple[str, ...]:
     """
     place = repository.resolve()
     moved: list[str] = []
-    for owner in sorted(place.parent.glob(f".{place.name}.*/{OWNER}")):
+    for owner in sorted(place.parent.glob(f".{place.name}.*/{_OWNER}")):
         with contextlib.suppress(FileNotFoundError, PermissionError), owner.open("r+", encoding="utf-8") as file:
-            if file.read() == place.name and locked(file.fileno()):
-                moved += settle(owner.parent, place)
+            if file.read() == place.name and _locked(file.fileno()):
+                moved += _settle(owner.parent, place)
                 shutil.rmtree(owner.parent)
     return tuple(moved)
 
 
 @contextmanager
-def owned(staging: Path, place: Path) -> Iterator[None]:
+def _owned(staging: Path, place: Path) -> Iterator[None]:
     """Mark a staging folder as that of this run, until it ends: a lock goes with its process, however that ends."""
-    unnamed = staging / f"{OWNER}.new"
+    unnamed = staging / f"{_OWNER}.new"
     with unnamed.open("w", encoding="utf-8") as file:
         file.write(place.name)
         file.flush()
-        locked(file.fileno())
-        unnamed.rename(staging / OWNER)
+        _locked(file.fileno())
+        unnamed.rename(staging / _OWNER)
         yield
 
 
-def locked(file: int) -> bool:
+def _locked(file: int) -> bool:
     """Lock an open file, if no other process has; False also where the file system knows no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,54 +106,54 @@ def locked(file: int) -> bool:
     return True
 
 
-def settle(staging: Path, repository: Path) -> list[str]:
+def _settle(staging: Path, repository: Path) -> list[str]:
     """Do what the journal of a staging folder says and is not done yet; the models that came or went."""
-    if not (staging / JOURNAL).exists():
+    if not (staging / _JOURNAL).exists():
         return []
-    values = json.loads((staging / JOURNAL).read_text(encoding="utf-8"))
+    values = json.loads((staging / _JOURNAL).read_text(encoding="utf-8"))
     journal = Journal(tuple(values["models"]), tuple(values["stood"]), values["back"])
     if journal.back:
-        moved = put_back(staging, repository, journal)
+        moved = _put_back(staging, repository, journal)
     else:
         waiting = [name for name in journal.models if (staging / name).exists()]
-        moved = move_in(staging, repository, [name for name in waiting if not taken(staging, repository, name)])
-    (staging / JOURNAL).unlink()
+        moved = _move_in(staging, repository, [name for name in waiting if not _taken(staging, repository, name)])
+    (staging / _JOURNAL).unlink()
     return moved
 
 
-def write_journal(staging: Path, journal: Journal) -> None:
+def _write_journal(staging: Path, journal: Journal) -> None:
     """Write the journal, whole."""
-    unnamed = staging / f"{JOURNAL}.new"
+    unnamed = staging / f"{_JOURNAL}.new"
     unnamed.write_text(json.dumps(asdict(journal)), encoding="utf-8")
-    unnamed.rename(staging / JOURNAL)
+    unnamed.rename(staging / _JOURNAL)
 
 
-def move_in(staging: Path, repository: Path, names: Iterable[str]) -> list[str]:
+def _move_in(staging: Path, repository: Path, names: Iterable[str]) -> list[str]:
     """Rename staged models into the repository, those that stand there aside; the names."""
     moved = []
     for name in names:
         if (repository / name).exists():
-            (repository / name).rename(staging / ASIDE / name)
+            (repository / name).rename(staging / _ASIDE / name)
         (staging / name).rename(repository / name)
         moved.append(name)
     return moved
 
 
-def put_back(staging: Path, repository: Path, journal: Journal) -> list[str]:
+def _put_back(staging: Path, repository: Path, journal: Journal) -> list[str]:
     """Undo what was moved in; the names. It may be done in part already."""
     moved = []
     for name in reversed(journal.models):
         came = (repository / name).exists() and not (staging / name).exists()
-        if came and ((staging / ASIDE / name).exists() or name not in journal.stood):
+        if came and ((staging / _ASIDE / name).exists() or name not in journal.stood):
             (repository / name).rename(staging / name)
             moved.append(name)
-        if (staging / ASIDE / name).exists():
-            (staging / ASIDE / name).rename(repository / name)
+        if (staging / _ASIDE / name).exists():
+            (staging / _ASIDE / name).rename(repository / name)
     return moved
 
 
-def taken(staging: Path, repository: Path, name: str) -> bool:
+def _taken(staging: Path, repository: Path, name: str) -> bool:
     """Whether a person has put a model in the place of a staged one, or edited it there, since the journal began."""
-    began = (staging / JOURNAL).stat().st_mtime_ns
+    began = (staging / _JOURNAL).stat().st_mtime_ns
     edited = any(file.stat().st_ctime_ns > began for file in files_of(repository / name))
-    return edited or ((repository / name).exists() and (staging / ASIDE / name).exists())
+    return edited or ((repository / name).exists() and (staging / _ASIDE / name).exists())

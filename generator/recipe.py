@@ -23,16 +23,16 @@ else:
 
 RECIPE_FILE = "tbgen.toml"
 NO_NAME = f"name the models, or run it where there is a {RECIPE_FILE} (`tbgen init` writes one)"
-HEADER = "# What `tbgen scaffold` reads in this folder; paths are relative to it.\n"
-KINDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
-SUFFIXES = {suffix for kind in sources.KINDS.values() for suffix in kind.suffixes}
-PLACES = {name for name, option in OPTIONS.items() if option.place}
+_HEADER = "# What `tbgen scaffold` reads in this folder; paths are relative to it.\n"
+_KINDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
+_SUFFIXES = {suffix for kind in sources.KINDS.values() for suffix in kind.suffixes}
+_PLACES = {name for name, option in OPTIONS.items() if option.place}
 # The types of a request's fields -> those that TOML has.
-TYPES = {"str": str, "Path": str, "int": int, "bool": bool, "tuple[str, ...]": list, "Mapping[str, str]": dict}
+_TYPES = {"str": str, "Path": str, "int": int, "bool": bool, "tuple[str, ...]": list, "Mapping[str, str]": dict}
 # The keys of a recipe: the fields of a request, `engines` for its engine, and behind the source where to write.
 RECIPE_KEYS: dict[str, type] = {
     **dict.fromkeys(("name", *deciding("source"), "repository"), str),
-    **{"engines" if name == "engine" else name: TYPES[type_of(name)] for name in FIELDS},
+    **{"engines" if name == "engine" else name: _TYPES[type_of(name)] for name in FIELDS},
     "engines": list,
 }
 
@@ -58,24 +58,24 @@ def recipe_from_file(file: Path) -> Recipe:
         raise UserError(f"no recipe at {str(file)!r}; `tbgen init` writes one") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{str(file)!r} is not TOML: {error}") from error
-    check_keys(file, values)
+    _check_keys(file, values)
     folder = file.parent
     repository = folder / values.pop("repository", "model_repository")
     engines = values.pop("engines", ["onnx"])
-    for key in PLACES & values.keys():
-        values[key] = (Path if type_of(key) == "Path" else str)(place_from_text(folder, values[key]))
+    for key in _PLACES & values.keys():
+        values[key] = (Path if type_of(key) == "Path" else str)(_place_from_text(folder, values[key]))
     values |= with_step_files(values, lambda file: folder / file)
     asked: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     return Recipe(tuple(Request(engine=engine, **asked) for engine in engines), repository)
 
 
-def check_keys(file: Path, values: Mapping[str, Any]) -> None:
+def _check_keys(file: Path, values: Mapping[str, Any]) -> None:
     """Raise UserError for a key that there is not, a value of another type, and what every recipe must say."""
     for key, value in values.items():
         if key not in RECIPE_KEYS:
             raise NoSuchName("key", key, list(RECIPE_KEYS))
         if type(value) is not RECIPE_KEYS[key]:
-            raise UserError(f"{key} in {str(file)!r} must be {KINDS[RECIPE_KEYS[key]]}, not {value!r}")
+            raise UserError(f"{key} in {str(file)!r} must be {_KINDS[RECIPE_KEYS[key]]}, not {value!r}")
         if isinstance(value, list) and not all(isinstance(each, str) for each in value):
             raise UserError(f"{key} in {str(file)!r} must be a list of strings, not {value!r}")
     if "name" not in values:
@@ -88,29 +88,29 @@ def text_from_recipe(recipe: Recipe, folder: Path) -> str:
     """The text of a recipe that will lie in `folder`; what stays at its default is left out."""
     first = recipe.requests[0]
     values = {name: getattr(first, name) for name, row in FIELDS.items() if getattr(first, name) != row.default}
-    values |= {name: text_from_place(Path(values[name]), folder) for name in PLACES & values.keys()}
-    values |= with_step_files(values, lambda file: Path(relative(file, folder)))
-    values["repository"] = relative(recipe.repository, folder)
+    values |= {name: _text_from_place(Path(values[name]), folder) for name in _PLACES & values.keys()}
+    values |= with_step_files(values, lambda file: Path(_relative(file, folder)))
+    values["repository"] = _relative(recipe.repository, folder)
     values["engines"] = [request.engine for request in recipe.requests]
     del values["weights"]
     lines = [f"{key} = {json.dumps(values[key], ensure_ascii=False)}" for key in RECIPE_KEYS if key in values]
     if first.weights:
         lines += ["", "[weights]  # SHA-256; without this table any weights will do"]
         lines += [f"{json.dumps(name)} = {json.dumps(digest)}" for name, digest in first.weights.items()]
-    return HEADER + "\n".join(lines) + "\n"
+    return _HEADER + "\n".join(lines) + "\n"
 
 
-def place_from_text(folder: Path, text: str) -> Path:
+def _place_from_text(folder: Path, text: str) -> Path:
     """A recipe's place as seen from here: a path relative to its folder, or a name on the hub or of a base model."""
     there = folder / text
-    return there if there.exists() or not HUB_NAME.fullmatch(text) or Path(text).suffix in SUFFIXES else Path(text)
+    return there if there.exists() or not HUB_NAME.fullmatch(text) or Path(text).suffix in _SUFFIXES else Path(text)
 
 
-def text_from_place(path: Path, folder: Path) -> str:
-    """The inverse of `place_from_text`."""
-    return path.as_posix() if HUB_NAME.fullmatch(str(path)) and not path.exists() else relative(path, folder)
+def _text_from_place(path: Path, folder: Path) -> str:
+    """The inverse of `_place_from_text`."""
+    return path.as_posix() if HUB_NAME.fullmatch(str(path)) and not path.exists() else _relative(path, folder)
 
 
-def relative(path: Path, folder: Path) -> str:
+def _relative(path: Path, folder: Path) -> str:
     """A path as seen from `folder`, with forward slashes."""
     return Path(os.path.relpath(path, folder)).as_posix()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tbgen.export.errors import NoSuchName
 
 # ONNX Runtime's minor version -> (highest opset of the domain ai.onnx, highest IR version) that it loads.
-ONNX_READ = {
+_ONNX_READ = {
     "1.16": (19, 9),
     "1.17": (20, 9),
     "1.18": (21, 10),
@@ -49,12 +49,12 @@ class Release:
     @property
     def opset(self) -> int:
         """The highest opset of ai.onnx that its ONNX Runtime loads."""
-        return ONNX_READ[self.onnxruntime.rpartition(".")[0]][0]
+        return _ONNX_READ[self.onnxruntime.rpartition(".")[0]][0]
 
     @property
     def ir(self) -> int:
         """The highest IR version that its ONNX Runtime loads."""
-        return ONNX_READ[self.onnxruntime.rpartition(".")[0]][1]
+        return _ONNX_READ[self.onnxruntime.rpartition(".")[0]][1]
 
     def knows(self, field: str) -> bool:
         """Whether its server reads a field, named as in FIELDS_SINCE."""

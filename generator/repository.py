@@ -13,7 +13,7 @@ from tbgen.export.errors import UserError
 from tbgen.generator.originals import pack_texts, text_of
 
 MODEL_RECORD = "tbgen.json"
-VENDOR = "vendor"  # packages of others
+_VENDOR = "vendor"  # packages of others
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     """
     names = {str(file.relative_to(folder)): file for file in files_of(folder)}
     hashes = {name: sha256_of(file) for name, file in names.items()}
-    texts = {name: text for name, file in names.items() if VENDOR not in file.parts and (text := text_of(file))}
+    texts = {name: text for name, file in names.items() if _VENDOR not in file.parts and (text := text_of(file))}
     text = json.dumps(record | {"files": hashes, "originals": pack_texts(texts)}, ensure_ascii=False, indent=2)
     (folder / MODEL_RECORD).write_text(text + "\n", encoding="utf-8")
 

@@ -14,7 +14,7 @@ from tbgen.export.layout import LAYOUTS
 from tbgen.generator.graphs import AUTO, GRAPHS
 
 LONG_TEXTS = ("truncate", "reject", "windows")
-FORMS = ("copy", "backend")  # each Python model brings the code of its steps, or the server has it
+_FORMS = ("copy", "backend")  # each Python model brings the code of its steps, or the server has it
 PLATFORMS = ("x86_64", "aarch64")
 
 
@@ -101,7 +101,7 @@ class Request:
     steps: str = _option(
         "Where the code of the steps is: copy in each model, or backend: once in the server (install-backends).",
         "copy",
-        choices=FORMS,
+        choices=_FORMS,
         noun="form",
     )
     fixed_length: int | None = _option("Pad every text to this many tokens.", least=2)

@@ -24,7 +24,7 @@ from tbgen.generator.request import OPTIONS, Request
 from tbgen.generator.steps.plugins import settings_from_words, step_from_option
 from tbgen.generator.steps.vendor import this_platform
 
-CHECKPOINTS = ("checkpoint", "state")  # kinds of sources that are exported, which takes long
+_CHECKPOINTS = ("checkpoint", "state")  # kinds of sources that are exported, which takes long
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def resolve(request: Request, *, standing: Exported | None = None) -> ResolvedRe
 
     standing: an export that is there, and takes the place of the request's source.
     """
-    check_words(request)
+    _check_words(request)
     options = settings_from_words(request.options)
     if request.task is not None:
         task, graphs = task_asked(request, request.task)
@@ -69,12 +69,12 @@ def resolve(request: Request, *, standing: Exported | None = None) -> ResolvedRe
     if standing:
         return ResolvedRequest(request, standing, None, None, meaning, pre, post, options)
     source = source_of(request)
-    release = release_to_build(request, source)
-    checkpoint = source.checkpoint(**meaning) if source.kind in CHECKPOINTS else None
+    release = _release_to_build(request, source)
+    checkpoint = source.checkpoint(**meaning) if source.kind in _CHECKPOINTS else None
     return ResolvedRequest(request, source, checkpoint, release, meaning, pre, post, options)
 
 
-def check_words(request: Request) -> None:
+def _check_words(request: Request) -> None:
     """Raise UserError for a word that is not in its table, or a name that Triton could not use as a folder."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", request.name):
         raise UserError(
@@ -107,7 +107,7 @@ def source_of(request: Request) -> Source:
     return Source(place, **{each.name: getattr(request, each.name) for each in fields(Source)[1:]})
 
 
-def release_to_build(request: Request, source: Source) -> Release | None:
+def _release_to_build(request: Request, source: Source) -> Release | None:
     """The Triton release in whose container the plan will be built, if any. Raises UserError."""
     engine = ENGINES[request.engine]
     if request.build_script is None:

@@ -10,7 +10,7 @@ from typing import Any
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.repository import read_record
 
-RECORDED = {"name", "settings"}  # of every model's record
+_RECORDED = {"name", "settings"}  # of every model's record
 # Parts that a model can be, beside separate steps, which have names of their own. Clients ask front models.
 FRONT, ENGINE, TOKENIZER, POSTPROCESS = "front", "engine", "tokenizer", "postprocess"
 
@@ -59,19 +59,19 @@ class WrittenModel:
 def written_models(repository: Path) -> dict[str, WrittenModel]:
     """The models of a repository that tbgen wrote, by name, sorted."""
     folders = sorted(repository.iterdir()) if repository.is_dir() else []
-    models = (written_model(folder) for folder in folders if not folder.name.startswith("."))
+    models = (_written_model(folder) for folder in folders if not folder.name.startswith("."))
     return {model.folder.name: model for model in models if model}
 
 
-def written_model(folder: Path) -> WrittenModel | None:
+def _written_model(folder: Path) -> WrittenModel | None:
     """A model that tbgen wrote; None for any other folder."""
     record = read_record(folder)
-    if record is None or not record.keys() >= RECORDED:
+    if record is None or not record.keys() >= _RECORDED:
         return None
-    return WrittenModel(folder, record, role_from_record(folder.name, record))
+    return WrittenModel(folder, record, _role_from_record(folder.name, record))
 
 
-def role_from_record(model: str, record: Mapping[str, Any]) -> Role:
+def _role_from_record(model: str, record: Mapping[str, Any]) -> Role:
     """What a record says; where it is older than roles, what the model's name told."""
     name, engine = record["name"], record["settings"]["engine"]
     if "role" in record:

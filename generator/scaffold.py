@@ -26,8 +26,8 @@ from tbgen.generator.users import answering_otherwise, refuse_to_change_for_othe
 from tbgen.generator.version import version
 
 # The settings that a record keeps: not where a source lies on one machine; in an order that keeps the records' bytes.
-FIRST = ("task", "engine", "graph", "labels", "fixed_length", "layout", "vendor", "platform", "pre", "post", "steps")
-SETTINGS = tuple(name for name in dict.fromkeys((*FIRST, *OPTIONS)) if name not in deciding("source"))
+_FIRST = ("task", "engine", "graph", "labels", "fixed_length", "layout", "vendor", "platform", "pre", "post", "steps")
+_SETTINGS = tuple(name for name in dict.fromkeys((*_FIRST, *OPTIONS)) if name not in deciding("source"))
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ def scaffold(
         resolved = resolve(request)
         expected = expected_models(resolved, staging)
         if expected and not force:
-            refuse_to_replace(repository, expected)
+            _refuse_to_replace(repository, expected)
         exported = export_engine(resolved, staging / ".export", on_progress)
         composition = compose(resolved, exported)
         on_progress("Writing the model repository")
         write_composition(composition, staging)
         if not force:
-            refuse_to_replace(repository, composition)
+            _refuse_to_replace(repository, composition)
             refuse_to_change_for_others(repository, staging, composition.names)
         if resolved.release is None:  # else the plan is not there yet
             refuse_what_triton_refuses(staging, composition.names)
@@ -80,7 +80,7 @@ def scaffold(
         composition.fronts,
         exported,
         compared,
-        (*bls_alone(composition), *answering_otherwise(repository, composition.names)),
+        (*_bls_alone(composition), *answering_otherwise(repository, composition.names)),
     )
 
 
@@ -99,7 +99,7 @@ def expected_models(resolved: ResolvedRequest, staging: Path) -> Composition | N
     return composition
 
 
-def refuse_to_replace(repository: Path, composition: Composition) -> None:
+def _refuse_to_replace(repository: Path, composition: Composition) -> None:
     """Raise UserError where a model stands that is edited, another's, or another checkpoint's."""
     for name in composition.names:
         refuse_to_overwrite(existing_model(repository / name), composition.source)
@@ -107,7 +107,7 @@ def refuse_to_replace(repository: Path, composition: Composition) -> None:
 
 def write_composition(composition: Composition, folder: Path) -> None:
     """Write the models, with their records, and the packages that come along. Raises UserError."""
-    write_models(composition.models, folder, record_of(composition), platform=composition.resolved.platform)
+    write_models(composition.models, folder, _record_of(composition), platform=composition.resolved.platform)
 
 
 def refuse_what_triton_refuses(folder: Path, names: Sequence[str]) -> None:
@@ -118,7 +118,7 @@ def refuse_what_triton_refuses(folder: Path, names: Sequence[str]) -> None:
         raise UserError(f"Triton would refuse {first.model}: {first.says}; {first.mend}. Nothing was written")
 
 
-def bls_alone(composition: Composition) -> tuple[str, ...]:
+def _bls_alone(composition: Composition) -> tuple[str, ...]:
     """A sentence where windows left the ensemble out that was asked for."""
     request = composition.resolved.request
     if request.long_text != "windows" or request.graph in ("bls", "single", AUTO):
@@ -129,13 +129,13 @@ def bls_alone(composition: Composition) -> tuple[str, ...]:
     )
 
 
-def record_of(composition: Composition) -> dict[str, Any]:
+def _record_of(composition: Composition) -> dict[str, Any]:
     """What made the models: tool, source and settings; no path, no time and no measurement: it can be reproduced."""
     request, exported = composition.resolved.request, composition.exported
     record = export_record(exported)
     del record["parity"]
     record["made"].pop("chosen", None)  # words about the rest of this record
-    settings = {name: getattr(request, name) for name in SETTINGS}
+    settings = {name: getattr(request, name) for name in _SETTINGS}
     settings |= {
         "task": composition.task,
         "labels": list(exported.labels),

@@ -14,7 +14,7 @@ import click
 from tbgen.export.errors import NoSuchName, UserError
 
 STANDARD_INPUT = Path("-")
-COLUMNS = ("input_text", "text", "sentence", "kor_sentence", "document")  # those that are the text if none is named
+_COLUMNS = ("input_text", "text", "sentence", "kor_sentence", "document")  # those that are the text if none is named
 
 Row = str | dict[str, Any]  # a text, or its columns
 
@@ -87,7 +87,7 @@ class TextFile:
         """The text of a row. Raises UserError."""
         if isinstance(row, str):
             return row
-        chosen = self.column or next((name for name in COLUMNS if name in row), None)
+        chosen = self.column or next((name for name in _COLUMNS if name in row), None)
         if chosen is None:
             columns = ", ".join(filter(None, row))
             raise UserError(f"{self.name} has the columns {columns}; name the one with the text: --column NAME")

@@ -56,7 +56,7 @@ class FileChange:
 class Update:
     """Models written anew in a staging folder, and how their files stand to those in the repository.
 
-    asked_otherwise: model -> the settings with which it stands, as far as they are not those of now.
+    changed_settings: model -> the settings with which it stands, as far as they are not those of now.
     """
 
     repository: Path
@@ -64,7 +64,7 @@ class Update:
     models: tuple[str, ...]
     changes: tuple[FileChange, ...]
     same_source: bool
-    asked_otherwise: Mapping[str, tuple[str, ...]]
+    changed_settings: Mapping[str, tuple[str, ...]]
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def update_of_request(
     a source, the engine and the tokenizer are those that stand in the repository, where they are unedited.
     """
     with staging_folder(repository) as staging:
-        standing = None if request.source else standing_export(request, repository, models or ())
+        standing = None if request.source else _standing_export(request, repository, models or ())
         resolved = resolve(request, standing=standing)
         expected_models(resolved, staging)  # what is wrong with them is said before a checkpoint is exported
         written = compose(resolved, export_engine(resolved, staging / ".export", on_progress))
@@ -90,13 +90,15 @@ def update_of_request(
         mine = tuple(
             name for name in written.names if models is None or name in models or not (repository / name).exists()
         )
-        changes = [change for name in mine for change in changes_of(repository, staging, name)]
+        changes = [change for name in mine for change in _changes_of(repository, staging, name)]
         before = [record["source"] for name in mine if (record := read_record(repository / name))]
         same_source = all(source == written.source for source in before)
-        yield Update(repository, staging, mine, tuple(changes), same_source, asked_otherwise(repository, staging, mine))
+        yield Update(
+            repository, staging, mine, tuple(changes), same_source, _changed_settings(repository, staging, mine)
+        )
 
 
-def asked_otherwise(repository: Path, staging: Path, names: Collection[str]) -> dict[str, tuple[str, ...]]:
+def _changed_settings(repository: Path, staging: Path, names: Collection[str]) -> dict[str, tuple[str, ...]]:
     """The settings of which the standing models' records say something else than those of the models written anew."""
     found: dict[str, tuple[str, ...]] = {}
     for name in names:
@@ -143,43 +145,45 @@ def requests_from_records(repository: Path, name: str, source: Path | None) -> l
         if all(settings != known for known, _ in groups):
             groups.append((settings, tuple(model for model, other in mine.items() if other == settings)))
     return [
-        (request_from_settings(name, source, settings, [repository / model for model in models]), models)
+        (_request_from_settings(name, source, settings, [repository / model for model in models]), models)
         for settings, models in groups
     ]
 
 
-def request_from_settings(name: str, source: Path | None, settings: dict[str, Any], folders: Sequence[Path]) -> Request:
+def _request_from_settings(
+    name: str, source: Path | None, settings: dict[str, Any], folders: Sequence[Path]
+) -> Request:
     """The inverse of what a record keeps of a request. Steps of one's own are taken from the models in `folders`."""
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key in OPTIONS
     }
-    values |= with_step_files(values, partial(standing_step, folders))
+    values |= with_step_files(values, partial(_standing_step, folders))
     return Request(name, source, **values)
 
 
-def standing_step(folders: Sequence[Path], file: Path) -> Path:
+def _standing_step(folders: Sequence[Path], file: Path) -> Path:
     """Where the models have a step file; as it is named where they have none."""
     places = (folder / "1" / file.name for folder in folders)
     return next((place for place in places if place.is_file()), file)
 
 
-def standing_export(request: Request, repository: Path, models: Collection[str]) -> Exported | None:
+def _standing_export(request: Request, repository: Path, models: Collection[str]) -> Exported | None:
     """The exported model that the standing models were made from, those of `models` before others of their name.
 
     None where its files are gone or were edited, or where the request wants another export.
     """
     own = [model for model in written_models(repository).values() if model.role.name == request.name]
     own.sort(key=lambda model: model.folder.name not in models)
-    tokenizer = next(filter(None, (written_file(model.folder, "1/tokenizer.json") for model in own)), None)
+    tokenizer = next(filter(None, (_written_file(model.folder, "1/tokenizer.json") for model in own)), None)
     homes = (model for model in own if model.role.has_engine_file and model.role.engine == request.engine)
-    exported = next(filter(None, (export_in(home, request) for home in homes)), None)
+    exported = next(filter(None, (_export_in(home, request) for home in homes)), None)
     return replace(exported, tokenizer=tokenizer) if exported and tokenizer else None
 
 
-def export_in(home: WrittenModel, request: Request) -> Exported | None:
+def _export_in(home: WrittenModel, request: Request) -> Exported | None:
     """The export whose engine file a model holds, if it is the one that is wanted, and as tbgen wrote it."""
-    model = written_file(home.folder, f"1/{ENGINES[request.engine].file}")
-    if model is None or not same_export(request, home.settings):
+    model = _written_file(home.folder, f"1/{ENGINES[request.engine].file}")
+    if model is None or not _same_export(request, home.settings):
         return None
     record = home.record
     try:
@@ -191,7 +195,7 @@ def export_in(home: WrittenModel, request: Request) -> Exported | None:
     return replace(exported, model=model) if here else None
 
 
-def same_export(request: Request, settings: Mapping[str, Any]) -> bool:
+def _same_export(request: Request, settings: Mapping[str, Any]) -> bool:
     """Whether a request wants the export that a record's settings describe."""
     return (
         request.task in (None, settings["task"])
@@ -201,14 +205,14 @@ def same_export(request: Request, settings: Mapping[str, Any]) -> bool:
     )
 
 
-def written_file(folder: Path, name: str) -> Path | None:
+def _written_file(folder: Path, name: str) -> Path | None:
     """A model's file if it is as tbgen wrote it."""
     then = (read_record(folder) or {"files": {}})["files"].get(name)
     file = folder / name
     return file if then and file.is_file() and sha256_of(file) == then else None
 
 
-def changes_of(repository: Path, staging: Path, model: str) -> list[FileChange]:
+def _changes_of(repository: Path, staging: Path, model: str) -> list[FileChange]:
     """Every file of a model on its three sides."""
     record = read_record(repository / model) or {"files": {}}
     texts = unpack_texts(record["originals"]) if "originals" in record else {}
@@ -246,13 +250,13 @@ def three_way(change: FileChange) -> list[tuple[str, str]]:
     if change.yours is None:
         return []
     if change.then is None:
-        return [("yours against what tbgen writes now", unified(change.now or "", change.yours, "tbgen", "yours"))]
-    sides = [("you changed", unified(change.then, change.yours, "written", "yours"))]
+        return [("yours against what tbgen writes now", _unified(change.now or "", change.yours, "tbgen", "yours"))]
+    sides = [("you changed", _unified(change.then, change.yours, "written", "yours"))]
     if change.state == "conflict":
-        sides.append(("tbgen changed", unified(change.then, change.now or "", "written", "now")))
+        sides.append(("tbgen changed", _unified(change.then, change.now or "", "written", "now")))
     return sides
 
 
-def unified(old: str, new: str, old_name: str, new_name: str) -> str:
+def _unified(old: str, new: str, old_name: str, new_name: str) -> str:
     """A unified diff of two texts."""
     return "\n".join(difflib.unified_diff(old.splitlines(), new.splitlines(), old_name, new_name, lineterm="", n=1))

@@ -15,12 +15,12 @@ from tbgen.generator.request import deciding
 from tbgen.generator.role import written_models
 
 ANSWER = deciding("answers")
-CALLEES = ("model", "callee")  # settings of a step that name the Triton model that it calls
+_CALLEES = ("model", "callee")  # settings of a step that name the Triton model that it calls
 
 
 def refuse_to_change_for_others(repository: Path, staging: Path, names: Collection[str]) -> None:
     """Raise UserError when a staged model differs from the one that models of `repository` besides `names` call."""
-    changed = [name for name in names if files_in_record(repository / name) != files_in_record(staging / name)]
+    changed = [name for name in names if _files_in_record(repository / name) != _files_in_record(staging / name)]
     for user in sorted(repository.iterdir()) if repository.is_dir() else ():
         used = [name for name in changed if name in called_by(user)] if user.name not in names else []
         if used and (repository / used[0]).exists():
@@ -46,7 +46,7 @@ def answering_otherwise(repository: Path, names: Collection[str]) -> tuple[str, 
     )
 
 
-def files_in_record(folder: Path) -> dict[str, str]:
+def _files_in_record(folder: Path) -> dict[str, str]:
     """The files of a model and their hashes as they were written; none for a folder that tbgen did not write."""
     return (read_record(folder) or {}).get("files", {})
 
@@ -59,7 +59,7 @@ def called_by(folder: Path) -> set[str]:
         names |= {step.model_name for step in config.ensemble_scheduling.step}
         for file in folder.glob("*/steps.json"):
             rows = json.loads(file.read_text(encoding="utf-8"))["steps"]
-            names |= {row["settings"][key] for row in rows for key in CALLEES if key in row["settings"]}
+            names |= {row["settings"][key] for row in rows for key in _CALLEES if key in row["settings"]}
     except (OSError, ValueError, KeyError, TypeError, text_format.ParseError):
         return names
     return names

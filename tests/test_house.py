@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -75,7 +76,9 @@ def parameters(function: Function) -> list[str]:
 
 def is_named_outside(file: Path, function: Function) -> bool:
     """Whether others than callers in Python say the names: a terminal, steps.json, Triton's own class."""
-    command = any(ast.unparse(each).partition("(")[0].endswith(".command") for each in function.decorator_list)
+    command = any(
+        ast.unparse(each).partition("(")[0].endswith((".command", ".group")) for each in function.decorator_list
+    )
     step = file.parent.name == "backends" and function.name == "__init__" and "folder" in parameters(function)
     return command or step or "requested_output_names" in parameters(function)
 
@@ -94,6 +97,33 @@ def test_a_function_takes_few_parameters() -> None:
     named = [(file, each) for file in HELD for each in functions(file) if not is_named_outside(file, each)]
     many = {f"{file.relative_to(ROOT)}:{each.name}": len(parameters(each)) for file, each in named}
     assert {name: count for name, count in many.items() if count > 9} == {}
+
+
+# Not of what a server loads file by file, which stands for itself: a step, a stand-in for a backend of Triton's.
+STANDS_FOR_ITSELF = ("backends", "api", "generator/standins")
+# What a table collects from many files under one name, and what each backend's rulebook answers.
+COLLECTED = {"TASK", "RULES", "REPOSITORY_RULES", "NOT_SERVED", "complete_config", "problems"}
+
+
+def public_names(file: Path) -> set[str]:
+    """The names that a module defines for others; a command's is what a person types."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    commands = {each.name for each in functions(file) if is_named_outside(file, each)}
+    defined = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        for target in (target for target in targets if target is not None):
+            defined |= {each.id for each in ast.walk(target) if isinstance(each, ast.Name)}
+    return {name for name in defined - commands - COLLECTED if not name.startswith("_")}
+
+
+def test_no_public_name_is_defined_twice() -> None:
+    modules = defaultdict[str, list[str]](list)
+    for file in FILES:
+        place = str(file.relative_to(ROOT))
+        for name in () if place.startswith(STANDS_FOR_ITSELF) else public_names(file):
+            modules[name].append(place)
+    assert {name: places for name, places in modules.items() if len(places) > 1} == {}
 
 
 def test_the_command_line_alone_prints() -> None:

@@ -9,7 +9,7 @@ from tbgen.export.errors import UserError
 from tbgen.export.files import read_json
 
 # The public model card's figures: 300 positions, a cased WordPiece vocabulary of 30,000.
-KCBERT = {
+_KCBERT = {
     "model_type": "bert",
     "vocab_size": 30000,
     "max_position_embeddings": 300,
@@ -20,14 +20,14 @@ KCBERT = {
 }
 BASES: dict[str, dict[str, Any]] = {
     "beomi/kcbert-base": {
-        **KCBERT,
+        **_KCBERT,
         "num_hidden_layers": 12,
         "hidden_size": 768,
         "num_attention_heads": 12,
         "intermediate_size": 3072,
     },
     "beomi/kcbert-large": {
-        **KCBERT,
+        **_KCBERT,
         "num_hidden_layers": 24,
         "hidden_size": 1024,
         "num_attention_heads": 16,

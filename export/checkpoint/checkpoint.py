@@ -20,7 +20,7 @@ from tbgen.export.tasks.table import TASKS, graph_of, model_of, task_of_architec
 from tbgen.export.tokenizers.tokenizer import TYPES, TokenizerReading, check_tokenizer, reading_of_tokenizer
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-POSITIONS = 512  # where nothing says how long a text may be
+_POSITIONS = 512  # where nothing says how long a text may be
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Checkpoint(ModelReading):
 
     def weights(self) -> list[Path]:
         """The files that hold the weights."""
-        return [self.state] if self.state else weight_files(self.folder)
+        return [self.state] if self.state else _weight_files(self.folder)
 
     @cached_property
     def source(self) -> dict[str, str]:
@@ -101,7 +101,7 @@ def checkpoint_from_folder(
     folder = sentence.transformer if sentence else folder
     refuse_lookalike(folder, task or (sentence.task if sentence else None))
     config = config_from_folder(folder)
-    weight_files(folder)
+    _weight_files(folder)
     check_tokenizer(folder)
     return checkpoint_of(
         folder,
@@ -115,7 +115,7 @@ def checkpoint_from_folder(
     )
 
 
-def weight_files(folder: Path) -> list[Path]:
+def _weight_files(folder: Path) -> list[Path]:
     """The files of a folder's weights: one, or the shards that an index names. Raises UserError for missing ones."""
     first = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if first is None:
@@ -153,7 +153,7 @@ def model_reading(
         config=config,
         task=task,
         labels=labels,
-        max_length=min((limit for limit in (positions, longest or tokenizer.max_length) if limit), default=POSITIONS),
+        max_length=min((limit for limit in (positions, longest or tokenizer.max_length) if limit), default=_POSITIONS),
         problem=problem,
         tokenizer=tokenizer,
         sentence=sentence,

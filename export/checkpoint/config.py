@@ -17,8 +17,8 @@ from tbgen.export.errors import UserError, require
 from tbgen.export.families import FAMILIES, positions_of
 from tbgen.export.files import read_json
 
-PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
-SIGMOID_MEND = 'write "regression" for a number, or "multi_label_classification" for a label that is right or wrong'
+_PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
+_SIGMOID_MEND = 'write "regression" for a number, or "multi_label_classification" for a label that is right or wrong'
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Rule:
     optional: bool = False
 
 
-def whole(least: int, *, optional: bool = False) -> Rule:
+def _whole(least: int, *, optional: bool = False) -> Rule:
     """A whole number from `least` on."""
     return Rule(f"a whole number from {least} on", lambda value: type(value) is int and value >= least, optional)
 
 
-SWITCH = Rule("true or false", lambda value: type(value) is bool)
-VALUE_RULES = {
+_SWITCH = Rule("true or false", lambda value: type(value) is bool)
+_VALUE_RULES = {
     "model_type": Rule("a family's name", lambda value: isinstance(value, str)),
     "architectures": Rule(
         'a list of class names, such as ["BertForSequenceClassification"]',
@@ -53,22 +53,22 @@ VALUE_RULES = {
         lambda value: isinstance(value, dict) and all(str(number).isdecimal() for number in value.values()),
         optional=True,
     ),
-    "num_labels": whole(1, optional=True),
-    "problem_type": Rule(f"one of {', '.join(PROBLEMS)}", lambda value: value in PROBLEMS, optional=True),
+    "num_labels": _whole(1, optional=True),
+    "problem_type": Rule(f"one of {', '.join(_PROBLEMS)}", lambda value: value in _PROBLEMS, optional=True),
     "pad_token_id": Rule("a whole number or null", lambda value: value is None or type(value) is int),
-    "vocab_size": whole(1),
-    "max_position_embeddings": whole(1),
-    "type_vocab_size": whole(0),
-    "is_decoder": SWITCH,
-    "add_cross_attention": SWITCH,
+    "vocab_size": _whole(1),
+    "max_position_embeddings": _whole(1),
+    "type_vocab_size": _whole(0),
+    "is_decoder": _SWITCH,
+    "add_cross_attention": _SWITCH,
 }
 # Its width, heads and layers, under the names of each family; the width must be a whole multiple of the heads.
-SIZES = (("hidden_size", "dim"), ("num_attention_heads", "n_heads"))
-VALUE_RULES |= {name: whole(1) for names in SIZES for name in names}
-VALUE_RULES |= {name: whole(1) for name in ("num_hidden_layers", "n_layers", "intermediate_size", "hidden_dim")}
-LEAST = 2  # tokens of a text
+_SIZES = (("hidden_size", "dim"), ("num_attention_heads", "n_heads"))
+_VALUE_RULES |= {name: _whole(1) for names in _SIZES for name in names}
+_VALUE_RULES |= {name: _whole(1) for name in ("num_hidden_layers", "n_layers", "intermediate_size", "hidden_dim")}
+_LEAST = 2  # tokens of a text
 # Keys that decide something here, and are not in every config.json: transformers says what it takes then.
-DEFAULTED = (*(name for name, _ in SIZES), "vocab_size", "max_position_embeddings", "type_vocab_size", "pad_token_id")
+DEFAULTED = (*(name for name, _ in _SIZES), "vocab_size", "max_position_embeddings", "type_vocab_size", "pad_token_id")
 
 
 def config_from_folder(folder: Path) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def encoder_config(raw: dict[str, Any]) -> dict[str, Any]:
     names = {key: theirs.attribute_map.get(key, key) for key in DEFAULTED if hasattr(theirs, key)}  # a family's own
     config |= {own: getattr(theirs, own) for key, own in names.items() if not {key, own} & config.keys()}
     _check_sizes(config, typed=bool(getattr(theirs, "type_vocab_size", 0)))
-    for refuse in REFUSALS:
+    for refuse in _REFUSALS:
         refuse(config)
     return config
 
@@ -105,12 +105,12 @@ def checked_config(raw: dict[str, Any]) -> dict[str, Any]:
 
     null is left out where it stands for absence. Raises UserError.
     """
-    absent = {key for key, value in raw.items() if value is None and key in VALUE_RULES and VALUE_RULES[key].optional}
+    absent = {key for key, value in raw.items() if value is None and key in _VALUE_RULES and _VALUE_RULES[key].optional}
     config = {key: value for key, value in raw.items() if key not in absent}
     for key, value in config.items():
-        if key in VALUE_RULES and not VALUE_RULES[key].fits(value):
+        if key in _VALUE_RULES and not _VALUE_RULES[key].fits(value):
             shown = json.dumps(value, ensure_ascii=False)
-            raise UserError(f"config.json says {key}: {shown}; it must be {VALUE_RULES[key].what}")
+            raise UserError(f"config.json says {key}: {shown}; it must be {_VALUE_RULES[key].what}")
     count = config.pop("num_labels", None)
     config.setdefault("id2label", {str(index): f"LABEL_{index}" for index in range(count or 2)})
     labels = own_labels(config)
@@ -119,10 +119,10 @@ def checked_config(raw: dict[str, Any]) -> dict[str, Any]:
             f"config.json says num_labels: {count}, its id2label has {len(labels)} ({', '.join(labels)}); transformers "
             "would take the number and forget the names: leave num_labels out, or name them all"
         )
-    if len(labels) == 1 and config.get("problem_type") == PROBLEMS[0]:
+    if len(labels) == 1 and config.get("problem_type") == _PROBLEMS[0]:
         raise UserError(
-            f"config.json says problem_type: {PROBLEMS[0]}, with one label, {labels[0]!r}, which transformers refuses; "
-            + SIGMOID_MEND
+            f"config.json says problem_type: {_PROBLEMS[0]}, with one label, {labels[0]!r}, which transformers "
+            f"refuses; {_SIGMOID_MEND}"
         )
     return config
 
@@ -143,17 +143,17 @@ def own_labels(config: dict[str, Any]) -> tuple[str, ...]:
 
 def _check_sizes(config: dict[str, Any], *, typed: bool) -> None:
     """Raise UserError for sizes that contradict one another. `typed`: the family's tokens have types."""
-    width, heads = (config[name] if name in config else config[own] for name, own in SIZES)
+    width, heads = (config[name] if name in config else config[own] for name, own in _SIZES)
     if width % heads:
         raise UserError(
             f"config.json says hidden_size {width} and num_attention_heads {heads}; the width must be a whole multiple "
             "of the heads"
         )
     family = config["model_type"]
-    if positions_of(config) < LEAST:
+    if positions_of(config) < _LEAST:
         raise UserError(
             f"config.json says max_position_embeddings: {config['max_position_embeddings']}, which places "
-            f"{max(positions_of(config), 0)} tokens of {family}; a text has {LEAST} at least, its first and its last"
+            f"{max(positions_of(config), 0)} tokens of {family}; a text has {_LEAST} at least, its first and its last"
         )
     if typed and not config["type_vocab_size"]:
         raise UserError(f"config.json says type_vocab_size: 0; {family} has one type of text or more")
@@ -164,7 +164,7 @@ def _refuse_quantized(config: dict[str, Any]) -> None:
     for key in ("quantization_config", "compression_config"):
         if found := config.get(key):
             method = str(found.get("quant_method", "unnamed")) if isinstance(found, dict) else "unnamed"
-            way = ": model.dequantize(), then model.save_pretrained(folder)" if method in DEQUANTIZING else ""
+            way = ": model.dequantize(), then model.save_pretrained(folder)" if method in _DEQUANTIZING else ""
             raise UserError(
                 f"config.json has a {key} ({method}): the weights are no plain numbers; take the checkpoint that was "
                 f"quantised, or save the weights dequantised{way}, without that key. tbgen quantises by itself: "
@@ -187,7 +187,7 @@ def _refuse_own_code(config: dict[str, Any]) -> None:
 def _refuse_decoder(config: dict[str, Any]) -> None:
     """Raise UserError for a model whose tokens see only those before them."""
     on = [key for key in ("is_decoder", "add_cross_attention") if config.get(key)]
-    if on and config["model_type"] in DECODERS:
+    if on and config["model_type"] in _DECODERS:
         raise UserError(
             f"config.json says {on[0]}: true, so each token reads only those before it; tbgen serves encoders. If it "
             "was trained as one, write false"
@@ -197,21 +197,21 @@ def _refuse_decoder(config: dict[str, Any]) -> None:
 def _refuse_forgotten(config: dict[str, Any]) -> None:
     """Raise UserError for what transformers 4 computed and 5 no longer does, without a word."""
     positions = config.get("position_embedding_type") or "absolute"
-    if positions != "absolute" and config["model_type"] in RELATIVE:
+    if positions != "absolute" and config["model_type"] in _RELATIVE:
         raise UserError(
             f"config.json says position_embedding_type: {json.dumps(positions)}, which transformers 5 no longer "
             "computes: it would answer otherwise than in training. Export it to ONNX with transformers 4, and name "
             "that file: --source model.onnx"
         )
-    if config.get("pruned_heads") and config["model_type"] in PRUNED:
+    if config.get("pruned_heads") and config["model_type"] in _PRUNED:
         raise UserError(
             "config.json has pruned_heads, which transformers 5 no longer builds; export it to ONNX with "
             "transformers 4, and name that file: --source model.onnx"
         )
 
 
-DECODERS = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}
-RELATIVE = DECODERS | {"albert"}
-PRUNED = RELATIVE | {"distilbert", "mpnet"}
-DEQUANTIZING = {"bitsandbytes"}
-REFUSALS = (_refuse_quantized, _refuse_own_code, _refuse_decoder, _refuse_forgotten)
+_DECODERS = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}
+_RELATIVE = _DECODERS | {"albert"}
+_PRUNED = _RELATIVE | {"distilbert", "mpnet"}
+_DEQUANTIZING = {"bitsandbytes"}
+_REFUSALS = (_refuse_quantized, _refuse_own_code, _refuse_decoder, _refuse_forgotten)

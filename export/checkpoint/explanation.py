@@ -9,7 +9,7 @@ from tbgen.export.tasks.model_kind import CLASSES
 from tbgen.export.tasks.table import TASKS, model_of
 
 AS_NAMED = "as named"
-SHOWN = 5  # labels
+_SHOWN = 5  # labels
 
 
 def task_explanation(task: str, told_by: str, architecture: str, labels: Sequence[str], problem: str) -> str:
@@ -29,10 +29,10 @@ def task_source(sentence: Sentence | None) -> str:
     if sentence is None:
         return "from architectures in config.json"
     bare = "" if sentence.whole or sentence.said_in == "config.json" else " without modules.json, so without prompts,"
-    return f"from {sentence.said_in}, a {sentence.kind} of sentence-transformers{bare} whose {head_of(sentence)}"
+    return f"from {sentence.said_in}, a {sentence.kind} of sentence-transformers{bare} whose {_head_of(sentence)}"
 
 
-def head_of(sentence: Sentence) -> str:
+def _head_of(sentence: Sentence) -> str:
     """What becomes of the model's answer, as sentence-transformers does it."""
     if sentence.kind == "CrossEncoder":
         return f"logits of pairs go through {sentence.activation}"
@@ -45,7 +45,7 @@ def _count_of(labels: Sequence[str]) -> str:
     """How many labels there are, and the first few."""
     if not labels:
         return ""
-    names = "/".join(labels[:SHOWN]) + ("/..." if len(labels) > SHOWN else "")
+    names = "/".join(labels[:_SHOWN]) + ("/..." if len(labels) > _SHOWN else "")
     return f"{len(labels)} label{'s' if len(labels) > 1 else ''} {names}"
 
 

@@ -9,13 +9,13 @@ from tbgen.export.errors import UserError
 from tbgen.export.files import read_json
 
 # task_type of a PEFT adapter: the class of peft that loads it on its base.
-PEFT_CLASSES = {
+_PEFT_CLASSES = {
     "SEQ_CLS": "AutoPeftModelForSequenceClassification",
     "TOKEN_CLS": "AutoPeftModelForTokenClassification",
     "QUESTION_ANS": "AutoPeftModelForQuestionAnswering",
     "FEATURE_EXTRACTION": "AutoPeftModelForFeatureExtraction",
 }
-PROMPTS = {"PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "ADAPTION_PROMPT", "CPT"}
+_PROMPTS = {"PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "ADAPTION_PROMPT", "CPT"}
 
 
 def _from_older(what: str, switch: str) -> str:
@@ -26,15 +26,15 @@ def _from_older(what: str, switch: str) -> str:
     )
 
 
-FLAX, TENSORFLOW = _from_older("Flax", "from_flax"), _from_older("TensorFlow", "from_tf")
-LIGHTNING = (
+_FLAX, _TENSORFLOW = _from_older("Flax", "from_flax"), _from_older("TensorFlow", "from_tf")
+_LIGHTNING = (
     "write its state dict, torch.save(torch.load(file, weights_only=False)['state_dict'], 'model.pt'), and name that: "
     "--source model.pt --tokenizer DIR (a prefix that all its names share is taken off)"
 )
 # What lies in a folder without weights that are read here (the first row that fits), and what it means.
-FOLDERS = (
-    ("flax_model*.msgpack", FLAX),
-    ("tf_model*.h5", TENSORFLOW),
+_FOLDERS = (
+    ("flax_model*.msgpack", _FLAX),
+    ("tf_model*.h5", _TENSORFLOW),
     (
         "bert_model.ckpt.*",
         'it is Google\'s BERT of TensorFlow 1; with pip install "transformers<5": transformers-cli convert',
@@ -43,7 +43,7 @@ FOLDERS = (
     ("openvino_model.xml", "it is OpenVINO's form; take the checkpoint that it was made from"),
     ("*.onnx", "it holds a ready ONNX file: --source {found} --tokenizer {folder}"),
     ("onnx/*.onnx", "it holds a ready ONNX file: --source {found} --tokenizer {folder}"),
-    ("*.ckpt", "{found} is a checkpoint of Lightning; " + LIGHTNING),
+    ("*.ckpt", "{found} is a checkpoint of Lightning; " + _LIGHTNING),
     ("zero_to_fp32.py", "it is DeepSpeed's form; run python zero_to_fp32.py . pytorch_model.bin in it"),
     ("pytorch_model_fsdp*", "it is FSDP's form; run accelerate merge-weights DIR OUTPUT"),
     ("snapshots/*/config.json", "it is the hub's cache; name {parent}, or the model with --source owner/model"),
@@ -52,10 +52,10 @@ FOLDERS = (
 # The ending of a file that is no source, and what to do with it.
 FOREIGN_FILES = {
     ".safetensors": "name its folder, with config.json and the tokenizer in it",
-    ".ckpt": f"it is a checkpoint of Lightning; {LIGHTNING}",
+    ".ckpt": f"it is a checkpoint of Lightning; {_LIGHTNING}",
     ".gguf": "GGUF is llama.cpp's form; take the checkpoint that it was made from",
-    ".msgpack": FLAX,
-    ".h5": TENSORFLOW,
+    ".msgpack": _FLAX,
+    ".h5": _TENSORFLOW,
     ".xml": "OpenVINO's form is not read; take the checkpoint that it was made from",
     ".pkl": "a pickle's code is not run; save the model in it with model.save_pretrained(folder)",
     ".json": "name its folder",
@@ -84,9 +84,9 @@ def _adapter_sentence(folder: Path, adapter: dict[str, Any]) -> str:
     kind = str(adapter.get("peft_type") or "of no named kind")
     base = adapter.get("base_model_name_or_path") or adapter.get("model_name") or "a base that it does not name"
     what = f"{str(folder)!r} is an adapter ({kind}) of {base}, not a whole model"
-    if kind in PROMPTS:
+    if kind in _PROMPTS:
         return f"{what}, and one that cannot be merged into its base; fine-tune the base itself, or with LoRA"
-    auto = PEFT_CLASSES.get(str(adapter.get("task_type")), "AutoPeftModelForSequenceClassification")
+    auto = _PEFT_CLASSES.get(str(adapter.get("task_type")), "AutoPeftModelForSequenceClassification")
     return (
         f"{what}: merge it with peft, {auto}.from_pretrained(folder, num_labels=N).merge_and_unload()"
         ".save_pretrained(merged), with tokenizer.save_pretrained(merged) beside it, and name that folder"
@@ -95,7 +95,7 @@ def _adapter_sentence(folder: Path, adapter: dict[str, Any]) -> str:
 
 def cure(folder: Path, otherwise: str) -> str:
     """What to do about a folder without a checkpoint in it: what it holds instead, or `otherwise`."""
-    for form, sentence in FOLDERS:
+    for form, sentence in _FOLDERS:
         if found := sorted(folder.glob(form)):
             folders = ", ".join(file.parent.name for file in found[:4])
             return sentence.format(found=found[0], folder=folder, parent=found[0].parent, folders=folders)

@@ -13,7 +13,7 @@ from tbgen.export.errors import UserError, require
 from tbgen.export.tasks.table import model_of
 
 # Buffers that older versions saved with the weights; today's models make them themselves.
-BUFFERS = ("position_ids", "token_type_ids")
+_BUFFERS = ("position_ids", "token_type_ids")
 # Keys of config.json that say how a model is run, not what it answers; the export says that itself.
 RUN = (
     *("return_dict", "use_return_dict", "output_attentions", "output_hidden_states", "use_cache", "torchscript"),
@@ -26,7 +26,7 @@ RUN = (
     ),  # empty here: config.py refuses others
 )
 # What transformers and torch raise for values that no model can be built of; none of them reads a file here.
-UNBUILDABLE = (ValueError, TypeError, KeyError, AttributeError, AssertionError, RuntimeError, ArithmeticError)
+_UNBUILDABLE = (ValueError, TypeError, KeyError, AttributeError, AssertionError, RuntimeError, ArithmeticError)
 
 
 def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = lambda _: None) -> Any:
@@ -45,7 +45,7 @@ def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = 
     }
     with quiet(transformers):
         config, empty = _empty_model(checkpoint)
-        with readable(checkpoint):
+        with _readable(checkpoint):
             state = state_dict_of(checkpoint)
             if taken_off := wrapper_of(state, empty):
                 tell(f"taking {taken_off!r} off the names of the weights")
@@ -74,7 +74,7 @@ def _empty_model(checkpoint: Checkpoint) -> tuple[Any, Any]:
         config = transformers.AutoConfig.for_model(checkpoint.config["model_type"], **settings)
         with torch.device("meta"):
             return config, auto.from_config(config, attn_implementation="eager")
-    except (strict, *UNBUILDABLE) as error:
+    except (strict, *_UNBUILDABLE) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"transformers {transformers.__version__} builds no model from config.json ({reason}); mend that value, or "
@@ -89,7 +89,7 @@ def _refuse_unrunnable(model: Any) -> None:
     try:
         with torch.no_grad():
             model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
-    except (IndexError, *UNBUILDABLE) as error:
+    except (IndexError, *_UNBUILDABLE) as error:
         raise UserError(
             f"transformers cannot run the model that config.json describes ({' '.join(str(error).split())}); mend its "
             "sizes, or save the checkpoint again"
@@ -101,7 +101,7 @@ def _refuse_unknown(checkpoint: Checkpoint, loading: dict[str, Any], model: Any)
 
     A folder may hold other heads; what is unknown inside the layers was part of what was trained.
     """
-    unknown = sorted(name for name in loading["unexpected_keys"] if not name.endswith(BUFFERS))
+    unknown = sorted(name for name in loading["unexpected_keys"] if not name.endswith(_BUFFERS))
     missing = sorted(loading["missing_keys"])
     if checkpoint.state is None:
         own = f"{model.base_model_prefix}."
@@ -142,7 +142,7 @@ def _refuse_gaps(checkpoint: Checkpoint, loading: dict[str, Any]) -> None:
 
 
 @contextmanager
-def readable(checkpoint: Checkpoint) -> Iterator[None]:
+def _readable(checkpoint: Checkpoint) -> Iterator[None]:
     """Raise UserError for files of weights that are cut short or are something else."""
     safetensors = require("safetensors", extra="onnx")
     try:

@@ -12,7 +12,7 @@ from typing import Any
 from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
 
-PICKLED = re.compile(r"GLOBAL (\S+)")  # torch names the first class that it would not load
+_PICKLED = re.compile(r"GLOBAL (\S+)")  # torch names the first class that it would not load
 
 
 def state_dict_of(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def _read_state(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # of pickles of another kind, which are refused below
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        found = PICKLED.search(str(error))
+        found = _PICKLED.search(str(error))
         more = (
             f"; it is a pickle with {found[1]} in it, a whole model perhaps, whose code tbgen does not run: load it "
             "where that code is, with torch.load(file, weights_only=False)"

@@ -30,8 +30,8 @@ from tbgen.export.precision.samples import Samples
 from tbgen.export.provenance import Provenance
 from tbgen.export.tokenizers.tokenizer import PLACES, check_vocabulary, write_tokenizer
 
-PACKAGES = ("torch", "transformers", "safetensors", "onnx", "onnxruntime", "tokenizers")
-RECORDED = ("onnx", "onnxruntime", "torch", "transformers")  # packages whose versions the record says
+_PACKAGES = ("torch", "transformers", "safetensors", "onnx", "onnxruntime", "tokenizers")
+_RECORDED = ("onnx", "onnxruntime", "torch", "transformers")  # packages whose versions the record says
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def onnx_from_checkpoint(
     Both axes of the inputs are dynamic. `progress` is told each stage. Raises UserError when the answers are not
     PyTorch's, and for whatever the user can mend; then nothing is written.
     """
-    for package in PACKAGES:
+    for package in _PACKAGES:
         require(package, extra="onnx")  # now, not after minutes of work
     asked, tell = OnnxOptions(**options), progress or (lambda _: None)
     asked.check(checkpoint)
@@ -188,7 +188,7 @@ def _exported_graph(checkpoint: Checkpoint, folder: Path, options: OnnxOptions, 
         source=checkpoint.source,
         chosen=checkpoint.explanation,
         taken_off=taken_off,
-        versions={name: version(name).partition("+")[0] for name in RECORDED},
+        versions={name: version(name).partition("+")[0] for name in _RECORDED},
         repository=checkpoint.origin.get("repository", ""),
         revision=checkpoint.origin.get("revision", ""),
     )

@@ -29,8 +29,8 @@ def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
     options = require("onnxruntime.transformers.fusion_options", extra="onnx").FusionOptions("bert")
     options.use_raw_attention_mask()  # else it is summed up, as if no masked token could stand before a real one
     model = load_graph(source)
-    divide_scores(model.graph)
-    count_heads(model.graph, heads)
+    _divide_scores(model.graph)
+    _count_heads(model.graph, heads)
     save_graph(model, target)
     with converter("fuse layers of this graph", "without --optimize"):
         fused = optimizer.optimize_model(
@@ -47,7 +47,7 @@ def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
     save_graph(fused.model, target)
 
 
-def divide_scores(graph: Any) -> None:
+def _divide_scores(graph: Any) -> None:
     """Write each attention's `scores * scale` as `scores / (1 / scale)`.
 
     The fusion looks for the mask by its product and takes the product with the scale for it, as the two stand beside
@@ -57,14 +57,14 @@ def divide_scores(graph: Any) -> None:
     makers = {output: node for node in graph.node for output in node.output}
     sums = [makers[node.input[0]] for node in graph.node if node.op_type == "Softmax" and node.input[0] in makers]
     for total in sums:
-        product, factor = find_scale(total, makers)
+        product, factor = _find_scale(total, makers)
         if product is not None:
             value = numpy_helper.to_array(factor.attribute[0].t)
             product.op_type = "Div"
             factor.attribute[0].t.CopyFrom(numpy_helper.from_array((1 / value).astype(np.float32)))
 
 
-def count_heads(graph: Any, heads: int) -> None:
+def _count_heads(graph: Any, heads: int) -> None:
     """Write the number of heads into the shapes that leave it open, as today's models do.
 
     Without it the fusion of ONNX Runtime before 1.31 takes the -1 for the number and finds no attention.
@@ -78,7 +78,7 @@ def count_heads(graph: Any, heads: int) -> None:
             node.input[2] = "heads"
 
 
-def find_scale(total: Any, makers: dict[str, Any]) -> tuple[Any, Any]:
+def _find_scale(total: Any, makers: dict[str, Any]) -> tuple[Any, Any]:
     """The product of scores and scale in a sum with the mask, and the node of the constant; None for other sums."""
     for name in total.input if total.op_type == "Add" else ():
         product = makers.get(name)

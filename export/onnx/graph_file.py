@@ -25,7 +25,7 @@ def save_graph(model: Any, path: Path) -> None:
         model.opset_import.append(onnx.helper.make_opsetid(MICROSOFT, 1))
     beside = weights_beside(path)
     beside.unlink(missing_ok=True)  # onnx appends to a file that is there
-    if is_large(model):
+    if _is_large(model):
         onnx.save(model, str(path), save_as_external_data=True, location=beside.name, size_threshold=1024)
     else:
         onnx.save(model, str(path))
@@ -36,7 +36,7 @@ def weights_beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.data")
 
 
-def is_large(model: Any) -> bool:
+def _is_large(model: Any) -> bool:
     """Whether a model's weights need a file of their own."""
     return sum(len(tensor.raw_data) for tensor in model.graph.initializer) >= APART_FROM
 

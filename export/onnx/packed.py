@@ -18,8 +18,8 @@ from tbgen.export.errors import UserError, require
 from tbgen.export.families import FAMILIES, Family, family_of, inputs_of, padding_idx_of
 from tbgen.export.tokenizers.tokenizer import TYPES
 
-ATTENTION = "tbgen_packed"  # the name by which transformers calls `attend`
-NO_SIZE = 1 << 40  # taken off a size, it makes one that no tensor has
+_ATTENTION = "tbgen_packed"  # the name by which transformers calls `attend`
+_NO_SIZE = 1 << 40  # taken off a size, it makes one that no tensor has
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
 
         def forward(self, *tensors: Any) -> tuple[Any, ...]:
             flat, widths = tensors[:-1], tensors[-1].long()
-            named = dict(zip(checkpoint.inputs, of_all_rows(flat, widths), strict=True))
-            grid, real = padded_rows(named.pop("attention_mask"), widths)
-            packing = self.model.packing = packing_of(real, masked)
+            named = dict(zip(checkpoint.inputs, _of_all_rows(flat, widths), strict=True))
+            grid, real = _padded_rows(named.pop("attention_mask"), widths)
+            packing = self.model.packing = _packing_of(real, masked)
             taken = grid.reshape(-1).index_select(0, packing.place)
             packed = with_types({name: tensor.index_select(0, taken)[None] for name, tensor in named.items()}, typed)
-            positions = positions_of_tokens(named["input_ids"], grid, packing, padding_idx)
+            positions = _positions_of_tokens(named["input_ids"], grid, packing, padding_idx)
             answer = self.model(**packed, position_ids=positions[None])
-            return tuple(unpacked(answer[field], packing) if row.per_token else answer[field] for field in fields)
+            return tuple(_unpacked(answer[field], packing) if row.per_token else answer[field] for field in fields)
 
     return PackedEngine().eval()
 
@@ -92,18 +92,18 @@ def with_types(tensors: dict[str, Any], typed: bool) -> dict[str, Any]:
     return {**tensors, TYPES: torch.zeros_like(tensors["input_ids"])}
 
 
-def of_all_rows(flat: Sequence[Any], widths: Any) -> list[Any]:
+def _of_all_rows(flat: Sequence[Any], widths: Any) -> list[Any]:
     """The flat tensors as they are, where each has as many elements as rows of `widths` have; else the run fails.
 
     Triton joins each input of its requests by itself, so one that is too short or too long shifts all behind it. A
     Reshape fails by a standard operator, and with the widths an input no optimiser can drop it. A row of no element
     has no answer: it asks for a size that no tensor has.
     """
-    total = widths.where(widths > 0, -NO_SIZE).sum()
+    total = widths.where(widths > 0, -_NO_SIZE).sum()
     return [tensor.reshape(total) for tensor in flat]
 
 
-def padded_rows(mask: Any, widths: Any) -> tuple[Any, Any]:
+def _padded_rows(mask: Any, widths: Any) -> tuple[Any, Any]:
     """For a flat mask (elements,) of rows of `widths`: (rows, longest) place of each element, and if it is real."""
     torch = require("torch", extra="onnx")
     columns = torch.arange(widths.max(), device=widths.device)
@@ -111,7 +111,7 @@ def padded_rows(mask: Any, widths: Any) -> tuple[Any, Any]:
     return grid, mask.bool()[grid] & (columns < widths[:, None])
 
 
-def packing_of(real: Any, masked: float) -> Packing:
+def _packing_of(real: Any, masked: float) -> Packing:
     """The places of the tokens of a (rows, width) mask of booleans, wherever in a row they are.
 
     A row's first token is among them even where it is masked: the heads look at it, and so each row has an answer of
@@ -132,7 +132,7 @@ def packing_of(real: Any, masked: float) -> Packing:
     )
 
 
-def positions_of_tokens(ids: Any, grid: Any, packing: Packing, padding_idx: int | None) -> Any:
+def _positions_of_tokens(ids: Any, grid: Any, packing: Packing, padding_idx: int | None) -> Any:
     """The (tokens,) positions that transformers gives the packed tokens; `grid` is the place of each in flat `ids`."""
     if padding_idx is None:
         return packing.place % packing.width
@@ -149,11 +149,11 @@ def packed_attention(model: Any, checkpoint: Checkpoint) -> Iterator[None]:
     """
     transformers = require("transformers", extra="onnx")
     family = family_of(checkpoint.config)
-    transformers.AttentionInterface.register(ATTENTION, (family.packed_attention or attention_of)(model))
+    transformers.AttentionInterface.register(_ATTENTION, (family.packed_attention or _attention_of)(model))
     before = model.config._attn_implementation
-    hooks = [] if checkpoint.row.per_token else first_token_hooks(model, family)
+    hooks = [] if checkpoint.row.per_token else _first_token_hooks(model, family)
     try:
-        model.set_attn_implementation(ATTENTION)
+        model.set_attn_implementation(_ATTENTION)
         yield
     finally:
         model.set_attn_implementation(before)
@@ -162,7 +162,7 @@ def packed_attention(model: Any, checkpoint: Checkpoint) -> Iterator[None]:
         vars(model).pop("packing", None)
 
 
-def first_token_hooks(model: Any, family: Family) -> list[Any]:
+def _first_token_hooks(model: Any, family: Family) -> list[Any]:
     """Keep only each text's first token, from where nothing mixes tokens any more; out comes (rows, 1, hidden)."""
     encoder = getattr(model.base_model, family.encoder)
     last = encoder.layer[-1].get_submodule(family.attention) if family.attention else None
@@ -182,12 +182,12 @@ def first_token_hooks(model: Any, family: Family) -> list[Any]:
     return [*hooks, last.register_forward_hook(behind_attention)] if last is not None else hooks
 
 
-def unpacked(numbers: Any, packing: Packing) -> Any:
+def _unpacked(numbers: Any, packing: Packing) -> Any:
     """(1, tokens, ...) numbers as (rows, width, ...); what stands at padding is another token's of the row."""
     return numbers[0].index_select(0, packing.slot).view(packing.rows, packing.width, *numbers.shape[2:])
 
 
-def attention_of(model: Any) -> Callable[..., tuple[Any, None]]:
+def _attention_of(model: Any) -> Callable[..., tuple[Any, None]]:
     """Attention over packed tokens, (1, heads, tokens, size), as transformers calls it; the model has the packing."""
     torch = require("torch", extra="onnx")
 

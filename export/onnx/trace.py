@@ -25,8 +25,8 @@ from tbgen.export.tokenizers.tokenizer import TYPES
 
 # Large enough to leave nothing of a padded token after softmax, small enough for float16 (65504), so that no -inf
 # can arise there, and with it no -inf * 0 = NaN.
-MASKED = -10000.0
-OPSETS = range(15, 21)
+_MASKED = -10000.0
+_OPSETS = range(15, 21)
 
 
 def write_graph(
@@ -37,18 +37,18 @@ def write_graph(
     With `fixed_length` the sequence axis is that number; `packed` is the layout of flat inputs, see packed.py.
     Raises UserError for an opset that this path cannot write.
     """
-    if opset not in OPSETS:
-        raise UserError(f"opset {opset} cannot be written; there are {OPSETS.start} to {OPSETS.stop - 1}")
-    examples = example_tensors(checkpoint, fixed_length)
+    if opset not in _OPSETS:
+        raise UserError(f"opset {opset} cannot be written; there are {_OPSETS.start} to {_OPSETS.stop - 1}")
+    examples = _example_tensors(checkpoint, fixed_length)
     if packed:
         with packed_attention(model, checkpoint):
-            write_packed(packed_module(model, checkpoint, MASKED), checkpoint, path, examples, opset)
+            _write_packed(packed_module(model, checkpoint, _MASKED), checkpoint, path, examples, opset)
     else:
-        axes = dynamic_axes(checkpoint, fixed_length)
-        write_module(engine_module(model, checkpoint), checkpoint, path, examples, axes, opset)
+        axes = _dynamic_axes(checkpoint, fixed_length)
+        _write_module(_engine_module(model, checkpoint), checkpoint, path, examples, axes, opset)
 
 
-def example_tensors(checkpoint: Checkpoint, fixed_length: int | None) -> dict[str, Any]:
+def _example_tensors(checkpoint: Checkpoint, fixed_length: int | None) -> dict[str, Any]:
     """Two rows to trace with, the second one shorter: name -> (2, length)."""
     torch = require("torch", extra="onnx")
     length = fixed_length or min(checkpoint.max_length, 16)
@@ -61,7 +61,7 @@ def example_tensors(checkpoint: Checkpoint, fixed_length: int | None) -> dict[st
     return {name: examples[name] for name in checkpoint.inputs}
 
 
-def write_packed(module: Any, checkpoint: Checkpoint, path: Path, examples: dict[str, Any], opset: int) -> None:
+def _write_packed(module: Any, checkpoint: Checkpoint, path: Path, examples: dict[str, Any], opset: int) -> None:
     """Write the packed layout: flat inputs of one open axis, and the rows' widths."""
     torch = require("torch", extra="onnx")
     rows, width = next(iter(examples.values())).shape
@@ -69,12 +69,12 @@ def write_packed(module: Any, checkpoint: Checkpoint, path: Path, examples: dict
     flat[LENGTHS] = torch.full((rows,), width, dtype=torch.int32)
     axes = {name: {0: "batch" if name == LENGTHS else "elements"} for name in flat}
     axes |= {
-        name: axes_of for name, axes_of in dynamic_axes(checkpoint, None).items() if name in checkpoint.row.outputs
+        name: axes_of for name, axes_of in _dynamic_axes(checkpoint, None).items() if name in checkpoint.row.outputs
     }
-    write_module(module, checkpoint, path, flat, axes, opset)
+    _write_module(module, checkpoint, path, flat, axes, opset)
 
 
-def write_module(
+def _write_module(
     module: Any,
     checkpoint: Checkpoint,
     path: Path,
@@ -84,7 +84,7 @@ def write_module(
 ) -> None:
     """Trace a module on named examples; `axes` are those that stay open."""
     torch = require("torch", extra="onnx")
-    with known_warnings():
+    with _known_warnings():
         torch.onnx.export(
             module,
             tuple(examples.values()),
@@ -97,7 +97,7 @@ def write_module(
         )
 
 
-def engine_module(model: Any, checkpoint: Checkpoint) -> Any:
+def _engine_module(model: Any, checkpoint: Checkpoint) -> Any:
     """The model as the engine has it: tensors in by position, the task's outputs as a tuple."""
     torch = require("torch", extra="onnx")
     fields = checkpoint.row.outputs.values()
@@ -114,7 +114,7 @@ def engine_module(model: Any, checkpoint: Checkpoint) -> Any:
             named = with_types(dict(zip(checkpoint.inputs, tensors, strict=True)), typed)
             if additive:
                 kept = named["attention_mask"][:, None, None, :].to(torch.float32)
-                named["mask" if pooled else "attention_mask"] = (1.0 - kept) * MASKED
+                named["mask" if pooled else "attention_mask"] = (1.0 - kept) * _MASKED
             answer = self.model(**named)
             return tuple(answer[field] for field in fields)
 
@@ -122,7 +122,7 @@ def engine_module(model: Any, checkpoint: Checkpoint) -> Any:
     return Engine().eval()
 
 
-def dynamic_axes(checkpoint: Checkpoint, fixed_length: int | None) -> dict[str, dict[int, str]]:
+def _dynamic_axes(checkpoint: Checkpoint, fixed_length: int | None) -> dict[str, dict[int, str]]:
     """Which axes the graph leaves open: the batch always, the sequence unless its length is fixed."""
     row = checkpoint.row
     sequence = {} if fixed_length else {1: "sequence"}
@@ -132,7 +132,7 @@ def dynamic_axes(checkpoint: Checkpoint, fixed_length: int | None) -> dict[str, 
 
 
 @contextmanager
-def known_warnings() -> Iterator[None]:
+def _known_warnings() -> Iterator[None]:
     """Silence what is known of this path: it is the older one, and it warns wherever a model's code asks for a size.
 
         # DeBERTa, at each size that it asks for

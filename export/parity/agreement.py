@@ -28,16 +28,16 @@ BOUNDS = {
     "same span": {"fp16": 0.99, "int8": 0.95},
     "same entities": {"fp16": 0.995, "int8": 0.98},
 }
-TEN = 10
-NEIGHBOURS = 100  # texts from which on neighbours are counted: among few they are too easy to find
-QUERIES = 16  # of rerank, each with all texts up to:
-RANKED = 32
-PLACES = 4  # of a text, that are masked for fill-mask, one at a time
-SPAN = 15  # tokens of an answer at most, as it is served
+_TEN = 10
+_NEIGHBOURS = 100  # texts from which on neighbours are counted: among few they are too easy to find
+_QUERIES = 16  # of rerank, each with all texts up to:
+_RANKED = 32
+_PLACES = 4  # of a text, that are masked for fill-mask, one at a time
+_SPAN = 15  # tokens of an answer at most, as it is served
 GROUP = 8
-MOST_NUMBERS = 1 << 25  # of a group's outputs: 128 MiB, held a few times over
-TIE = 1e-6  # scores nearer than this are equal in FP32, too
-NOTHING = "O"  # the label of a token outside all entities
+_MOST_NUMBERS = 1 << 25  # of a group's outputs: 128 MiB, held a few times over
+_TIE = 1e-6  # scores nearer than this are equal in FP32, too
+_NOTHING = "O"  # the label of a token outside all entities
 
 
 def agreement(
@@ -47,7 +47,7 @@ def agreement(
 
     Empty for classes, whose labels are counted, and for FP32.
     """
-    measure, precision = MEASURES.get(exported.task), exported.made.precision
+    measure, precision = _MEASURES.get(exported.task), exported.made.precision
     if measure is None or precision not in BOUNDS["cosine"]:
         return {}
     found = measure(reference, engine, encode, list(dict.fromkeys(texts)), exported)
@@ -58,7 +58,7 @@ def batch_size(exported: Exported, least: int = 1) -> int:
     """How many texts go through a model at once: fewer where outputs are large."""
     spec = next(iter(exported.outputs.values()))
     width = spec.shape[-1] if graph_of_export(exported).per_token and isinstance(spec.shape[-1], int) else 1
-    return max(least, min(GROUP, MOST_NUMBERS // (exported.max_length * width)))
+    return max(least, min(GROUP, _MOST_NUMBERS // (exported.max_length * width)))
 
 
 def agreement_text(answers: Mapping[str, Sequence[float]]) -> str:
@@ -67,7 +67,7 @@ def agreement_text(answers: Mapping[str, Sequence[float]]) -> str:
     return ", ".join(f"{name} {found:.4f} (at least {least:g})" for name, (found, least) in ordered)
 
 
-def both(
+def _both(
     reference: Run, engine: Run, encode: Encode, items: Sequence[Any], exported: Exported
 ) -> Iterator[tuple[Tensors, Tensors, Tensors]]:
     """Inputs and both outputs, for some items at a time, so that memory has a bound."""
@@ -77,21 +77,21 @@ def both(
         yield inputs, reference(inputs), engine(inputs)
 
 
-def vectors(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
+def _vectors(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """Vectors as they are served: how near FP32's they are, and whether the nearest of each is the same."""
     pairs = [
         (pool_states(want["outputs"], inputs, exported), pool_states(have["outputs"], inputs, exported))
-        for inputs, want, have in both(reference, engine, encode, texts, exported)
+        for inputs, want, have in _both(reference, engine, encode, texts, exported)
     ]
-    want, have = (scaled(np.concatenate(side)) for side in zip(*pairs, strict=True))
-    found = {"cosine": least(np.einsum("nd,nd->n", want, have))}
-    if len(texts) >= NEIGHBOURS:
-        near, again = others(want), others(have)
-        found |= {"same nearest text": same(near, again, 1), "same texts of the nearest ten": same(near, again, TEN)}
+    want, have = (_scaled(np.concatenate(side)) for side in zip(*pairs, strict=True))
+    found = {"cosine": _least(np.einsum("nd,nd->n", want, have))}
+    if len(texts) >= _NEIGHBOURS:
+        near, again = _others(want), _others(have)
+        found |= {"same nearest text": same(near, again, 1), "same texts of the nearest ten": same(near, again, _TEN)}
     return found
 
 
-def others(rows: np.ndarray) -> np.ndarray:
+def _others(rows: np.ndarray) -> np.ndarray:
     """The cosines of rows of length 1 with each other, none with itself."""
     cosines = np.asarray(rows @ rows.T)
     np.fill_diagonal(cosines, -np.inf)
@@ -104,12 +104,12 @@ def pool_states(states: np.ndarray, inputs: Tensors, exported: Exported) -> np.n
         return states
     mask = inputs["attention_mask"].astype(bool)
     named = exported.sentence.get("pooling", "mean")
-    pools = [POOLINGS[mode] for mode in ([named] if isinstance(named, str) else named)]
+    pools = [_POOLINGS[mode] for mode in ([named] if isinstance(named, str) else named)]
     texts = (rows[kept] for rows, kept in zip(states, mask, strict=True))
     return np.stack([np.concatenate([pool(rows) for pool in pools]) for rows in texts])
 
 
-POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of one text's tokens
+_POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of one text's tokens
     "cls": lambda rows: rows[0],
     "mean": lambda rows: np.asarray(rows.mean(axis=0)),
     "max": lambda rows: np.asarray(rows.max(axis=0)),
@@ -119,17 +119,17 @@ POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of one text's tok
 }
 
 
-def sparse(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
+def _sparse(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """The words' weights of SPLADE."""
     pairs = [
         (weights(want["outputs"], inputs, exported), weights(have["outputs"], inputs, exported))
-        for inputs, want, have in both(reference, engine, encode, texts, exported)
+        for inputs, want, have in _both(reference, engine, encode, texts, exported)
     ]
-    cosines = [np.einsum("nd,nd->n", scaled(want), scaled(have)) for want, have in pairs]
-    shares = [same(want, have, TEN) for want, have in pairs]
+    cosines = [np.einsum("nd,nd->n", _scaled(want), _scaled(have)) for want, have in pairs]
+    shares = [same(want, have, _TEN) for want, have in pairs]
     sizes = [len(want) for want, _ in pairs]
     return {
-        "cosine": least(np.concatenate(cosines)),
+        "cosine": _least(np.concatenate(cosines)),
         "same tokens of the heaviest ten": float(np.average(shares, weights=sizes)),
     }
 
@@ -143,26 +143,26 @@ def weights(logits: np.ndarray, inputs: Tensors, exported: Exported) -> np.ndarr
     return np.stack([pool(rows[kept], axis=0) for rows, kept in zip(damped, mask, strict=True)])
 
 
-def order(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
+def _order(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """The order of a query's texts: the beginnings of some are the queries."""
-    ranked = texts[:: -(-len(texts) // RANKED)]
-    queries = [text[: len(text) // 2 + 1] for text in ranked[:QUERIES]]
+    ranked = texts[:: -(-len(texts) // _RANKED)]
+    queries = [text[: len(text) // 2 + 1] for text in ranked[:_QUERIES]]
     items = [(query, text) for query in queries for text in ranked]
     pairs = [
         (want["outputs"][:, 0], have["outputs"][:, 0])
-        for _, want, have in both(reference, engine, encode, items, exported)
+        for _, want, have in _both(reference, engine, encode, items, exported)
     ]
     want, have = (np.concatenate(side).reshape(len(queries), -1) for side in zip(*pairs, strict=True))
-    return {"same first text": same(want, have, 1), "same texts of the first ten": same(want, have, TEN)}
+    return {"same first text": same(want, have, 1), "same texts of the first ten": same(want, have, _TEN)}
 
 
-def words(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
+def _words(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """The words at a masked token: some tokens of each text, one at a time."""
     found = []
     for text in texts:
         inputs = encode([text])
         real = np.flatnonzero(inputs["attention_mask"][0])[1:-1]
-        places = real[:: -(-len(real) // PLACES)] if len(real) else real
+        places = real[:: -(-len(real) // _PLACES)] if len(real) else real
         for place in places:
             ids = inputs["input_ids"].copy()
             ids[0, place] = exported.special["mask"]
@@ -172,15 +172,15 @@ def words(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exp
         return {}
     return {
         "same first word": float(np.mean([same(want, have, 1) for want, have in found])),
-        "same words of the first ten": float(np.mean([same(want, have, TEN) for want, have in found])),
+        "same words of the first ten": float(np.mean([same(want, have, _TEN) for want, have in found])),
     }
 
 
-def spans(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
+def _spans(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """The best answer of each text."""
     equal = [
         best_span(want, row, kept) == best_span(have, row, kept)
-        for inputs, want, have in both(reference, engine, encode, texts, exported)
+        for inputs, want, have in _both(reference, engine, encode, texts, exported)
         for row, kept in enumerate(inputs["attention_mask"].sum(axis=1))
     ]
     return {"same span": float(np.mean(equal))}
@@ -192,15 +192,17 @@ def best_span(outputs: Tensors, row: int, length: int) -> tuple[int, int] | None
     scores = starts[:, None] + ends[None, :]
     if not np.isfinite(scores).all():
         return None
-    allowed = np.triu(np.ones_like(scores)) - np.triu(np.ones_like(scores), SPAN)
+    allowed = np.triu(np.ones_like(scores)) - np.triu(np.ones_like(scores), _SPAN)
     first, last = divmod(int(np.where(allowed > 0, scores, -np.inf).argmax()), length)
     return first, last
 
 
-def entities(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
+def _entities(
+    reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported
+) -> dict[str, float]:
     """Runs of tokens of one label, all that either finds."""
     shared = found = 0
-    for inputs, want, have in both(reference, engine, encode, texts, exported):
+    for inputs, want, have in _both(reference, engine, encode, texts, exported):
         mask = inputs["attention_mask"].astype(bool)
         for row, kept in enumerate(mask):
             left, right = (runs(side["outputs"][row][kept].argmax(axis=-1), exported.labels) for side in (want, have))
@@ -216,7 +218,7 @@ def runs(labels: np.ndarray, names: Sequence[str]) -> set[tuple[int, int, int]]:
     return {
         (int(start), int(end), int(labels[start]))
         for start, end in zip(starts, ends, strict=True)
-        if names[labels[start]] != NOTHING
+        if names[labels[start]] != _NOTHING
     }
 
 
@@ -227,26 +229,26 @@ def same(want: np.ndarray, have: np.ndarray, count: int) -> float:
     count = min(count, want.shape[1])
     last = np.sort(want, axis=1)[:, -count][:, None]
     chosen = np.take_along_axis(want, np.argsort(-have, axis=1, kind="stable")[:, :count], axis=1)
-    return float((chosen >= last - TIE).mean())
+    return float((chosen >= last - _TIE).mean())
 
 
-def scaled(rows: np.ndarray) -> np.ndarray:
+def _scaled(rows: np.ndarray) -> np.ndarray:
     """Rows of length 1."""
     rows = rows.astype(np.float64)
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
-def least(values: np.ndarray) -> float:
+def _least(values: np.ndarray) -> float:
     """The smallest; NaN where there is one."""
     return float(values.min())
 
 
-MEASURES: dict[str, Callable[[Run, Run, Encode, Sequence[str], Exported], dict[str, float]]] = {
-    "embedding": vectors,
-    "similarity": vectors,
-    "sparse-embedding": sparse,
-    "rerank": order,
-    "fill-mask": words,
-    "question-answering": spans,
-    "token-classification": entities,
+_MEASURES: dict[str, Callable[[Run, Run, Encode, Sequence[str], Exported], dict[str, float]]] = {
+    "embedding": _vectors,
+    "similarity": _vectors,
+    "sparse-embedding": _sparse,
+    "rerank": _order,
+    "fill-mask": _words,
+    "question-answering": _spans,
+    "token-classification": _entities,
 }

@@ -20,7 +20,7 @@ from tbgen.export.run import Run, Tensors
 from tbgen.export.tokenizers.auto_tokenizer import auto_tokenizer
 from tbgen.export.tokenizers.tokenizer import TYPES, TokenizerReading
 
-SENTENCE_TRANSFORMERS = "sentence-transformers"
+_SENTENCE_TRANSFORMERS = "sentence-transformers"
 
 
 class Library:
@@ -35,7 +35,7 @@ class Library:
         self.checkpoint = checkpoint
         self.max_length = max_length or checkpoint.max_length
         self.kind = checkpoint.sentence.kind if checkpoint.sentence else ""
-        self.name = SENTENCE_TRANSFORMERS if self.kind else "transformers"
+        self.name = _SENTENCE_TRANSFORMERS if self.kind else "transformers"
         self.pipelines: dict[str, Any] = {}
         if model is not None:
             self.model = model  # loaded already, by transformers itself
@@ -179,11 +179,11 @@ def refuse_other_ids(
             theirs, ours = (library.tokenizer.convert_ids_to_tokens(ids[place : place + 4]) for ids in (want, have))
             raise UserError(
                 f"the tokenizer gives other ids for {short_text(text)!r}: from token {place} on transformers reads "
-                f"{theirs}, tbgen {ours}. {difference(tokenizer_file, library.checkpoint.tokenizer.tokenizer)}"
+                f"{theirs}, tbgen {ours}. {_difference(tokenizer_file, library.checkpoint.tokenizer.tokenizer)}"
             )
 
 
-def difference(file: Path, tokenizer: Any) -> str:
+def _difference(file: Path, tokenizer: Any) -> str:
     """What a tokenizer.json has otherwise than a checkpoint's tokenizer, and what to do then."""
     ours, theirs = json.loads(file.read_text(encoding="utf-8")), json.loads(tokenizer.to_str())
     keys = [key for key in theirs if ours.get(key) != theirs[key]]

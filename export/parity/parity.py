@@ -21,7 +21,7 @@ from tbgen.export.tokenizers.tokenizer import TYPES
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
 
-NEAR = {"fp32": 1e-4, "fp16": 0.01, "int8": 0.01}  # numbers of the reference as near as this may change places
+_NEAR = {"fp32": 1e-4, "fp16": 0.01, "int8": 0.01}  # numbers of the reference as near as this may change places
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], e
     if not texts:
         raise UserError("no texts to compare on")
     row, problem = graph_of_export(exported), exported.problem
-    differences, shifts, flips, decisions = Figures(), Figures(), 0, 0
+    differences, shifts, flips, decisions = _Figures(), _Figures(), 0, 0
     near = near_of(exported)
     for group in groups(texts, batch_size(exported, 2)):  # two at least, so that there is padding
         inputs = encode(group)
@@ -101,7 +101,7 @@ def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], e
 
 
 @dataclass
-class Figures:
+class _Figures:
     """The largest of many differences, their sum and their number, none of them kept; NaN where there is one."""
 
     largest: float = 0.0
@@ -184,7 +184,7 @@ def decide(numbers: np.ndarray, row: ModelKind, problem: str) -> np.ndarray:
 
 def near_of(exported: Exported) -> float:
     """How near two numbers of the reference are that may change places, by the precision."""
-    return NEAR[exported.made.precision]
+    return _NEAR[exported.made.precision]
 
 
 def near_ties(numbers: np.ndarray, choices: np.ndarray, near: float) -> np.ndarray:

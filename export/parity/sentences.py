@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-SENTENCES = (
+_SENTENCES = (
     "오늘도 상한가 갔다",
     "실적 발표 이후 주가가 하루 만에 12% 급락하며 투자자들의 불안이 커지고 있다.",
     "금리는 동결",
@@ -20,7 +20,7 @@ SENTENCES = (
     "नमस्ते дорогой مرحبا 你好",
 )
 # What settings of a tokenizer decide: letter case, accents, spaces, Hangul composed and decomposed, control characters.
-ODD = (
+_ODD = (
     "Berlin Café IS the Capital of DEUTSCHLAND, naïve Ångström",
     "  two  spaces   and\ta tab ",
     "\u1112\u1161\u11ab\u1100\u1173\u11af 한글 ｆｕｌｌ ｗｉｄｔｈ ①",
@@ -28,8 +28,8 @@ ODD = (
     "👩‍👩‍👧 🔥🔥 e\u0301",
 )
 # Longer than most models read: what is cut off must be cut off the same way everywhere.
-LONG = " ".join(SENTENCES) * 3
-TEXTS = (*SENTENCES, LONG)
+_LONG = " ".join(_SENTENCES) * 3
+TEXTS = (*_SENTENCES, _LONG)
 
 
 def gate_texts(texts: Sequence[str] | None, special: Iterable[str], max_length: int) -> list[str]:
@@ -37,10 +37,10 @@ def gate_texts(texts: Sequence[str] | None, special: Iterable[str], max_length: 
 
     special: the tokens that have a role. The long text has about twice `max_length` words, of 1,024 tokens at most.
     """
-    words = LONG.split()
+    words = _LONG.split()
     repeated = words * (2 * min(max_length, 1024) // len(words) + 1)
     long = " ".join(repeated[: 2 * min(max_length, 1024)])
-    return [*(texts or SENTENCES), *ODD, " rose, the bank ".join(["The", *special, "fell"]), long]
+    return [*(texts or _SENTENCES), *_ODD, " rose, the bank ".join(["The", *special, "fell"]), long]
 
 
 def gate_sentences() -> list[str]:

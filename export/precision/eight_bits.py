@@ -25,11 +25,11 @@ from tbgen.export.precision.rounding import round_weights
 from tbgen.export.precision.samples import token_rows
 from tbgen.export.run import Tensors, Watch
 
-TOGETHER = 16  # sites whose rows are held at once
-SPLIT = 8  # at most one channel in so many is added by splitting
-LOUD = 1.5  # times the median channel's largest number: what is split
-ZEROS = np.arange(8, 256, 8)  # places for the zero point
-TINY = np.float32(1e-30)  # the scale of a row of zeros
+_TOGETHER = 16  # sites whose rows are held at once
+_SPLIT = 8  # at most one channel in so many is added by splitting
+_LOUD = 1.5  # times the median channel's largest number: what is split
+_ZEROS = np.arange(8, 256, 8)  # places for the zero point
+_TINY = np.float32(1e-30)  # the scale of a row of zeros
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class QuantizedInput:
     def in_bits(self, wide: np.ndarray) -> np.ndarray:
         """Widened rows as the graph rounds them."""
         steps = np.maximum(wide.max(axis=1) / (255 - self.zero), -wide.min(axis=1) / self.zero)
-        steps = np.maximum(steps, TINY)[:, None]
+        steps = np.maximum(steps, _TINY)[:, None]
         return np.asarray(np.rint(wide / steps) * steps)
 
 
@@ -77,46 +77,46 @@ def eight_bits(
     `found` takes up what was found of each site, for another go that keeps more.
     """
     model = load_graph(source)
-    read_weights_themselves(model.graph)
-    sites = sites_of(model.graph, kept)
+    _read_weights_themselves(model.graph)
+    sites = _sites_of(model.graph, kept)
     missing = [site for site in sites if not set(site.weights) <= set(found.get(site.inputs, (None, {}))[1])]
     if missing:
         names = list(dict.fromkeys(name for site in missing for name in site.inputs))
         watch = watch_of(load_graph(source), names, optimize=True)
-        for start in range(0, len(missing), TOGETHER):
-            found |= look(model.graph, missing[start : start + TOGETHER], watch, inputs)
+        for start in range(0, len(missing), _TOGETHER):
+            found |= _look(model.graph, missing[start : start + _TOGETHER], watch, inputs)
     nodes: dict[str, list[Any]] = {}
     added: dict[str, Any] = {}
     for site in sites:
         how, products = found[site.inputs]
-        write = Writer(site, how, opset_of(model))
+        write = _Writer(site, how, opset_of(model))
         nodes |= write.nodes({name: products[name] for name in site.weights})
         added |= write.tensors
-    replace_nodes(model.graph, nodes, list(added.values()))
+    _replace_nodes(model.graph, nodes, list(added.values()))
     save_graph(model, target)
 
 
 def product_losses(graph: Any, kept: Collection[str], found: Calibration) -> dict[str, float]:
     """The share of its power that each product loses by itself on the sentences, by the node's name."""
-    read_weights_themselves(graph)
+    _read_weights_themselves(graph)
     return {
-        node.name: found[site.inputs][1][node.input[1]][2] for site in sites_of(graph, kept) for node in site.products
+        node.name: found[site.inputs][1][node.input[1]][2] for site in _sites_of(graph, kept) for node in site.products
     }
 
 
-def look(graph: Any, sites: Sequence[Site], watch: Watch, inputs: Sequence[Tensors]) -> Calibration:
+def _look(graph: Any, sites: Sequence[Site], watch: Watch, inputs: Sequence[Tensors]) -> Calibration:
     """What is found of some sites."""
     arrays = require("onnx", extra="onnx").numpy_helper
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     rows = token_rows(watch, inputs, list(dict.fromkeys(name for site in sites for name in site.inputs)))
     found: Calibration = {}
     for site in sites:
-        matrices = {name: matrix(site, name, arrays.to_array(tensors[name])) for name in site.weights}
-        found[site.inputs] = site_in_bits(matrices, np.concatenate([rows[name] for name in site.inputs]))
+        matrices = {name: _matrix(site, name, arrays.to_array(tensors[name])) for name in site.weights}
+        found[site.inputs] = _site_in_bits(matrices, np.concatenate([rows[name] for name in site.inputs]))
     return found
 
 
-def read_weights_themselves(graph: Any) -> None:
+def _read_weights_themselves(graph: Any) -> None:
     """Let nodes read weights, and no Identity of them: layers that share weights (ALBERT) are traced with such."""
     weights = {tensor.name for tensor in graph.initializer}
     originals: dict[str, str] = {}
@@ -129,24 +129,24 @@ def read_weights_themselves(graph: Any) -> None:
         graph.node.remove(node)
 
 
-def sites_of(graph: Any, kept: Collection[str]) -> list[Site]:
+def _sites_of(graph: Any, kept: Collection[str]) -> list[Site]:
     """The products with weights, but those kept, by what they read, in the order of the graph."""
     weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2 and tensor.data_type == 1}
     made = {output for node in graph.node for output in node.output}
     readers: dict[str, list[Any]] = {}
     for node in graph.node:
-        if node.name not in kept and is_product(node) and node.input[1] in weights and node.input[0] in made:
+        if node.name not in kept and _is_product(node) and node.input[1] in weights and node.input[0] in made:
             readers.setdefault(node.input[1], []).append(node)
     alike: dict[tuple[Any, ...], list[str]] = {}
     for name, nodes in readers.items():
-        alike.setdefault((*dict.fromkeys(node.input[0] for node in nodes), turned(nodes[0])), []).append(name)
+        alike.setdefault((*dict.fromkeys(node.input[0] for node in nodes), _turned(nodes[0])), []).append(name)
     return [
         Site(key[:-1], tuple(names), tuple(node for name in names for node in readers[name]))
         for key, names in alike.items()
     ]
 
 
-def is_product(node: Any) -> bool:
+def _is_product(node: Any) -> bool:
     """Whether a node is a plain product: of a Gemm, none that scales or turns its input."""
     plain = {"alpha": 1.0, "beta": 1.0, "transA": 0}
     settings = {entry.name: entry.f if entry.name in {"alpha", "beta"} else entry.i for entry in node.attribute}
@@ -155,18 +155,18 @@ def is_product(node: Any) -> bool:
     )
 
 
-def turned(node: Any) -> bool:
+def _turned(node: Any) -> bool:
     """Whether a Gemm has its weights as (columns, inputs)."""
     return any(entry.name == "transB" and entry.i for entry in node.attribute)
 
 
-def matrix(site: Site, name: str, weights: np.ndarray) -> np.ndarray:
+def _matrix(site: Site, name: str, weights: np.ndarray) -> np.ndarray:
     """Weights as (inputs, columns)."""
     node = next(node for node in site.products if node.input[1] == name)
-    return weights.T if turned(node) else weights
+    return weights.T if _turned(node) else weights
 
 
-def site_in_bits(matrices: dict[str, np.ndarray], rows: np.ndarray) -> tuple[QuantizedInput, dict[str, Product]]:
+def _site_in_bits(matrices: dict[str, np.ndarray], rows: np.ndarray) -> tuple[QuantizedInput, dict[str, Product]]:
     """How the rows of a site become 8 bits, and for each weight by name its int8 matrix and its columns' scales."""
     again, factors = split_channels(np.abs(rows).max(axis=0))
     how = QuantizedInput(again, factors, 128)
@@ -189,9 +189,9 @@ def site_in_bits(matrices: dict[str, np.ndarray], rows: np.ndarray) -> tuple[Qua
 def split_channels(most: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The channels to repeat, and the factors of all: those that reach far beyond the median are cut to parts of it."""
     parts = np.ones(len(most), dtype=np.int64)
-    for _ in range(len(most) // SPLIT):
+    for _ in range(len(most) // _SPLIT):
         loudest = int(np.argmax(most / parts))
-        if most[loudest] / parts[loudest] <= LOUD * np.median(most):
+        if most[loudest] / parts[loudest] <= _LOUD * np.median(most):
             break
         parts[loudest] += 1
     again = np.repeat(np.arange(len(most)), parts - 1)
@@ -201,11 +201,11 @@ def split_channels(most: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def zero_point(rows: np.ndarray) -> int:
     """The byte for 0 with which the rows' steps are finest: 128 for numbers as far below 0 as above."""
     low, high = np.maximum(-rows.min(axis=1), 0), np.maximum(rows.max(axis=1), 0)
-    steps = np.maximum(high / (255 - ZEROS[:, None]), low / ZEROS[:, None])
-    return int(ZEROS[np.square(steps, dtype=np.float64).mean(axis=1).argmin()])
+    steps = np.maximum(high / (255 - _ZEROS[:, None]), low / _ZEROS[:, None])
+    return int(_ZEROS[np.square(steps, dtype=np.float64).mean(axis=1).argmin()])
 
 
-class Writer:
+class _Writer:
     """The nodes of one site, and the constants that they need."""
 
     def __init__(self, site: Site, how: QuantizedInput, opset: int) -> None:
@@ -252,7 +252,7 @@ class Writer:
         for kind, room in (("ReduceMax", 255 - zero), ("ReduceMin", -zero)):
             yield self.reduced(kind, source, f"{to}/{kind}")
             yield make("Mul", [f"{to}/{kind}", self.scalar(np.float32(1 / room))], [f"{to}/{kind}/step"])
-        steps = [f"{to}/ReduceMax/step", f"{to}/ReduceMin/step", self.scalar(TINY)]
+        steps = [f"{to}/ReduceMax/step", f"{to}/ReduceMin/step", self.scalar(_TINY)]
         yield make("Max", steps, [f"{to}/scale"])
         yield make("Div", [source, f"{to}/scale"], [f"{to}/steps"])
         yield make("QuantizeLinear", [f"{to}/steps", self.scalar(np.float32(1)), self.scalar(np.uint8(zero))], [to])
@@ -277,7 +277,7 @@ class Writer:
             yield make("Add", [bare, node.input[2]], [answer], f"{name}/Add")
 
 
-def replace_nodes(graph: Any, nodes: dict[str, list[Any]], added: Sequence[Any]) -> None:
+def _replace_nodes(graph: Any, nodes: dict[str, list[Any]], added: Sequence[Any]) -> None:
     """Put nodes in the places of others, by their names, and drop the weights that nothing reads any more."""
     listed = [new for node in graph.node for new in nodes.get(node.name, [node])]
     listed = [type(node).FromString(node.SerializeToString()) for node in listed]  # they go with the list they are in

@@ -27,7 +27,7 @@ def half_run(model: Path) -> Run:
 def half_watch(model: Path, watched: Sequence[str]) -> Watch:
     """The same, where `watched` tensors can be had beside the outputs."""
     loaded = load_graph(model)
-    pin(loaded.graph)
+    _pin(loaded.graph)
     return watch_of(loaded, watched)
 
 
@@ -41,7 +41,7 @@ def watch_of(model: Any, watched: Sequence[str], *, optimize: bool = False) -> W
         return onnx_watch(path, optimize=optimize)
 
 
-def pin(graph: Any) -> None:
+def _pin(graph: Any) -> None:
     """Put an Identity behind every operator; tensors keep their names."""
     helper = require("onnx", extra="onnx").helper
     results = {output.name for output in graph.output}

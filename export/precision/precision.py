@@ -17,7 +17,7 @@ from tbgen.export.precision.samples import Samples
 from tbgen.export.tasks.model_kind import ModelKind
 
 # Operators that lose answers in half precision: the variance of a layer norm overflows, sums of many tokens are coarse.
-ISLANDS = (
+_ISLANDS = (
     "LayerNormalization",
     "SkipLayerNormalization",
     "EmbedLayerNormalization",
@@ -40,7 +40,7 @@ class Precision:
     agreement: float
 
 
-def unchanged(source: Path, target: Path, row: ModelKind, keep: Sequence[str], samples: Samples) -> None:  # noqa: ARG001
+def _unchanged(source: Path, target: Path, row: ModelKind, keep: Sequence[str], samples: Samples) -> None:  # noqa: ARG001
     """FP32, as it was traced."""
     move_graph(source, target)
 
@@ -49,14 +49,14 @@ def fp16(source: Path, target: Path, row: ModelKind, keep: Sequence[str], sample
     """Half precision inside; inputs and outputs keep their types, and `fp32_nodes` and those named in `keep` theirs."""
     float16 = require("onnxruntime.transformers.float16", extra="onnx")
     kind = require("onnxruntime.transformers.onnx_model", extra="onnx").OnnxModel
-    typed = with_types(source)
-    nodes = fp32_nodes(typed.graph, row) | named_nodes(typed.graph, keep)
+    typed = _with_types(source)
+    nodes = fp32_nodes(typed.graph, row) | _named_nodes(typed.graph, keep)
     with converter("convert this graph to FP16", "with --precision fp32"):
         model = float16.convert_float_to_float16(
             typed,
             disable_shape_infer=True,
             keep_io_types=True,
-            op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *ISLANDS],
+            op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *_ISLANDS],
             node_block_list=sorted(nodes),
         )
         drop_doubles(model.graph)
@@ -79,7 +79,7 @@ def drop_doubles(graph: Any) -> None:
         graph.node.remove(node)  # the first that is equal; it does not matter which one stays
 
 
-def with_types(path: Path) -> Any:
+def _with_types(path: Path) -> Any:
     """A model with the types of its inner tensors, found on the file, so that it may be larger than 2 GB."""
     onnx = require("onnx", extra="onnx")
     model = load_graph(path)
@@ -96,7 +96,7 @@ def with_types(path: Path) -> Any:
 def int8(source: Path, target: Path, row: ModelKind, keep: Sequence[str], samples: Samples) -> None:
     """Weights of matrix products in 8 bits, a scale per column; each row of activations has its own."""
     graph = load_graph(source).graph
-    kept = head_nodes(graph, row) | named_nodes(graph, keep)
+    kept = _head_nodes(graph, row) | _named_nodes(graph, keep)
     eight_bits(source, target, kept, list(samples.inputs(graph, pair=row.pair)), samples.found)
 
 
@@ -105,12 +105,12 @@ def lossy(source: Path, row: ModelKind, keep: Sequence[str], samples: Samples) -
     with tempfile.TemporaryDirectory() as folder:
         int8(source, Path(folder, "model.onnx"), row, keep, samples)
     graph = load_graph(source).graph
-    shares = product_losses(graph, head_nodes(graph, row) | named_nodes(graph, keep), samples.found)
+    shares = product_losses(graph, _head_nodes(graph, row) | _named_nodes(graph, keep), samples.found)
     return sorted(shares, key=lambda name: -shares[name])
 
 
 PRECISIONS = {
-    "fp32": Precision(unchanged, tolerance=1e-4, agreement=1.0),
+    "fp32": Precision(_unchanged, tolerance=1e-4, agreement=1.0),
     "fp16": Precision(fp16, tolerance=0.05, agreement=0.995),
     "int8": Precision(int8, tolerance=1.0, agreement=0.995),
 }
@@ -123,7 +123,7 @@ def precision_named(name: str) -> Precision:
     return PRECISIONS[name]
 
 
-def named_nodes(graph: Any, keep: Sequence[str]) -> set[str]:
+def _named_nodes(graph: Any, keep: Sequence[str]) -> set[str]:
     """The nodes whose names begin as one of `keep` does. Raises UserError for a beginning that no node has."""
     found: set[str] = set()
     for start in keep:
@@ -139,8 +139,8 @@ def fp32_nodes(graph: Any, row: ModelKind) -> set[str]:
     makers = {output: node for node in graph.node for output in node.output}
     scores = [makers[node.input[0]] for node in graph.node if node.op_type == "Softmax" and node.input[0] in makers]
     found = {node.name for node in scores if node.op_type in {"Add", "Where"}}
-    found |= mask_nodes(graph) | head_nodes(graph, row)
-    found |= {node.name for node in graph.node if "norm" in node.name.lower() or is_pooling(node.name)}
+    found |= _mask_nodes(graph) | _head_nodes(graph, row)
+    found |= {node.name for node in graph.node if "norm" in node.name.lower() or _is_pooling(node.name)}
     readers: dict[str, list[str]] = {}
     for node in graph.node:
         for name in node.input:
@@ -149,12 +149,12 @@ def fp32_nodes(graph: Any, row: ModelKind) -> set[str]:
     return found | {node.name for node in constants if set(readers.get(node.output[0], [])) <= found}
 
 
-def is_pooling(name: str) -> bool:
+def _is_pooling(name: str) -> bool:
     """Whether a node is of the pooling or other layers that `pooled_model` puts behind the transformer."""
     return name.startswith("/model/") and (name.count("/") == 2 or name.startswith("/model/behind."))
 
 
-def mask_nodes(graph: Any) -> set[str]:
+def _mask_nodes(graph: Any) -> set[str]:
     """The nodes that make the mask and those where it meets the activations, but nothing behind these."""
     constants = {tensor.name for tensor in graph.initializer}
     constants |= {output for node in graph.node if node.op_type == "Constant" for output in node.output}
@@ -167,7 +167,7 @@ def mask_nodes(graph: Any) -> set[str]:
     return found
 
 
-def head_nodes(graph: Any, row: ModelKind) -> set[str]:
+def _head_nodes(graph: Any, row: ModelKind) -> set[str]:
     """The last matrix product before each output and what follows it, where outputs are classes or places."""
     if row.width not in {"labels", "sequence"}:
         return set()

@@ -10,8 +10,8 @@ import numpy as np
 # 7 of the 8 bits, as 2 products of a weight and an activation must fit into 16: with more, processors without VNNI
 # overflow silently, and the answers depend on the machine.
 MOST = 64
-DAMPING = 0.01  # of the mean variance, so that what the samples never showed is rounded as it would be without them
-BLOCK = 64
+_DAMPING = 0.01  # of the mean variance, so that what the samples never showed is rounded as it would be without them
+_BLOCK = 64
 
 
 def round_weights(weights: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -19,10 +19,10 @@ def round_weights(weights: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarr
     scales = np.abs(weights).max(axis=0) / MOST
     scales[scales == 0] = 1.0
     order = np.argsort(np.diag(covariance), kind="stable")  # from the last: the loudest, while all others can mend it
-    exact, factor = (weights / scales)[order], lower_factor(covariance[np.ix_(order, order)])
+    exact, factor = (weights / scales)[order], _lower_factor(covariance[np.ix_(order, order)])
     steps, errors = np.empty(exact.shape, dtype=np.int8), np.zeros_like(exact)
-    for start in reversed(range(0, len(exact), BLOCK)):
-        end = min(start + BLOCK, len(exact))
+    for start in reversed(range(0, len(exact), _BLOCK)):
+        end = min(start + _BLOCK, len(exact))
         carried = factor[end:, start:end].T @ errors[end:]
         for row in reversed(range(start, end)):
             over = carried[row - start] + factor[row + 1 : end, row] @ errors[row + 1 : end]
@@ -33,6 +33,6 @@ def round_weights(weights: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarr
     return answer, scales.astype(np.float32)
 
 
-def lower_factor(covariance: np.ndarray) -> np.ndarray:
+def _lower_factor(covariance: np.ndarray) -> np.ndarray:
     """The lower Cholesky factor, damped so that there is one."""
-    return np.linalg.cholesky(covariance + np.eye(len(covariance)) * (DAMPING * np.diag(covariance).mean() or 1.0))
+    return np.linalg.cholesky(covariance + np.eye(len(covariance)) * (_DAMPING * np.diag(covariance).mean() or 1.0))

@@ -14,8 +14,8 @@ from tbgen.export.layout import LENGTHS
 from tbgen.export.parity.sentences import calibration_sentences
 from tbgen.export.run import Tensors, Watch
 
-LONGEST = 96  # tokens; bytes of Hangul take many
-ROWS = 3000  # tokens, at most, that are kept for a product
+_LONGEST = 96  # tokens; bytes of Hangul take many
+_ROWS = 3000  # tokens, at most, that are kept for a product
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Samples:
     def inputs(self, graph: Any, *, pair: bool) -> Iterator[Tensors]:
         """The tensors of one sentence after the other; for a task on pairs, of its first half and itself."""
         tokenizer = require("tokenizers", extra="onnx").Tokenizer.from_file(str(self.tokenizer))
-        tokenizer.enable_truncation(self.fixed_length or min(self.longest, LONGEST))
+        tokenizer.enable_truncation(self.fixed_length or min(self.longest, _LONGEST))
         tokenizer.no_padding()
         if self.fixed_length:
             tokenizer.enable_padding(length=self.fixed_length)
@@ -54,7 +54,7 @@ def token_rows(watch: Watch, inputs: Sequence[Tensors], names: Sequence[str]) ->
 
     Of a long sentence some rows are left out, evenly, so that memory has a bound.
     """
-    share = max(1, ROWS // len(inputs))
+    share = max(1, _ROWS // len(inputs))
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for tensors in inputs:
         for name, numbers in watch(tensors, names).items():

@@ -23,7 +23,7 @@ from tbgen.export.sentence.folder import sentence_from_folder
 from tbgen.export.tasks.table import model_of
 from tbgen.export.tokenizers.tokenizer import TYPES, write_tokenizer
 
-POOLED = {"pooling": "none", "pooled": True, "normalize": False, "prompts": {}, "prompt": None}
+_POOLED = {"pooling": "none", "pooled": True, "normalize": False, "prompts": {}, "prompt": None}
 
 
 def companions_from_folder(
@@ -107,6 +107,6 @@ def ready_export(
         inputs=inputs,
         outputs=outputs,
         special=dict(beside.tokenizer.special),
-        sentence={**POOLED, **beside.sentence_record, "pooled": True} if pooled else beside.sentence_record,
+        sentence={**_POOLED, **beside.sentence_record, "pooled": True} if pooled else beside.sentence_record,
         reading={**beside.tokenizer.settings, **untyped},
     )

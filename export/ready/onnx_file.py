@@ -27,8 +27,8 @@ from tbgen.export.ready.tryout import try_out
 from tbgen.export.run import first_line, onnx_run, runtime_errors
 from tbgen.export.tasks.table import graph_of_export
 
-QUANTIZED = {"DynamicQuantizeLinear", "DequantizeLinear", "MatMulInteger", "QLinearMatMul", "QGemm"}
-OWN = "its FP32 file"  # what a converted file is held against: there is no checkpoint
+_QUANTIZED = {"DynamicQuantizeLinear", "DequantizeLinear", "MatMulInteger", "QLinearMatMul", "QGemm"}
+_OWN = "its FP32 file"  # what a converted file is held against: there is no checkpoint
 
 
 def export_from_onnx(
@@ -107,7 +107,7 @@ def weight_files(graph: Any, model: Path) -> list[Path]:
 def _precision_of(graph: Any) -> str:
     """The precision of a file's weights, a name of PRECISIONS."""
     half = require("onnx", extra="onnx").TensorProto.FLOAT16
-    if QUANTIZED & {node.op_type for node in graph.graph.node}:
+    if _QUANTIZED & {node.op_type for node in graph.graph.node}:
         return "int8"
     return "fp16" if any(tensor.data_type == half for tensor in graph.graph.initializer) else "fp32"
 
@@ -203,9 +203,9 @@ def _converted(
     check_graph(exported.model)
     found = parity(reference, engine_run(exported), Encoder(exported), texts, exported)
     refuse_drift(
-        found, bounds, lambda: advice(before, exported, texts, reference, bounds, asked.keep_fp32, tell), reference=OWN
+        found, bounds, lambda: advice(before, exported, texts, reference, bounds, asked.keep_fp32, tell), reference=_OWN
     )
-    return {**asdict(found), "tolerance": bounds.tolerance, "least_agreement": bounds.agreement, "against": OWN}
+    return {**asdict(found), "tolerance": bounds.tolerance, "least_agreement": bounds.agreement, "against": _OWN}
 
 
 def _made_of(exported: Exported) -> Provenance:

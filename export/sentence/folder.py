@@ -23,16 +23,16 @@ from tbgen.export.sentence.modules import (
 )
 from tbgen.export.sentence.text import TEXT_CONFIGS, Reading, reading_from_folder
 
-CONFIG_FILE, MODULES_FILE = "config_sentence_transformers.json", "modules.json"
+_CONFIG_FILE, _MODULES_FILE = "config_sentence_transformers.json", "modules.json"
 # What a CrossEncoder's scores go through, by the names of classes of torch.nn.
-ACTIVATIONS = ("Identity", "Sigmoid", "Tanh", "ReLU", "Softmax", "LogSigmoid", "Softplus")
-SPLADE = {"pooling_strategy": ("max", "sum"), "activation_function": ("relu", "log1p_relu")}
+_ACTIVATIONS = ("Identity", "Sigmoid", "Tanh", "ReLU", "Softmax", "LogSigmoid", "Softplus")
+_SPLADE = {"pooling_strategy": ("max", "sum"), "activation_function": ("relu", "log1p_relu")}
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
-HEADS = {"sequence-classification": "CrossEncoder", "fill-mask": "SparseEncoder"}  # by transformer_task, from 5.4 on
-MARKS = ("sentence_transformers", "sbert_ce_default_activation_function")  # of a CrossEncoder's config.json before 5.4
-TRANSFORMERS = ("Transformer", "MLMTransformer")  # of a SparseEncoder; the second up to 5.3
-MEAN = Module("Pooling", Path(), {"modes": ["mean"], "include_prompt": True}, (TOKENS, MASK), VECTOR)
-TASKS_OF = {
+_HEADS = {"sequence-classification": "CrossEncoder", "fill-mask": "SparseEncoder"}  # by transformer_task, from 5.4 on
+_MARKS = ("sentence_transformers", "sbert_ce_default_activation_function")  # of a CrossEncoder's config.json before 5.4
+_TRANSFORMERS = ("Transformer", "MLMTransformer")  # of a SparseEncoder; the second up to 5.3
+_MEAN = Module("Pooling", Path(), {"modes": ["mean"], "include_prompt": True}, (TOKENS, MASK), VECTOR)
+_TASKS_OF = {
     "SentenceTransformer": ("embedding", "similarity"),
     "SparseEncoder": ("sparse-embedding",),
     "CrossEncoder": ("rerank", "text-classification", "zero-shot-classification"),
@@ -83,7 +83,7 @@ class Sentence:
 
     def serves(self, task: str) -> bool:
         """Whether what is said here holds for a task."""
-        return task in TASKS_OF[self.kind]
+        return task in _TASKS_OF[self.kind]
 
     def width(self, hidden: int) -> int:
         """How many numbers leave a graph whose hidden states have so many."""
@@ -108,28 +108,28 @@ class Sentence:
 
 def sentence_from_folder(folder: Path) -> Sentence | None:
     """Read a folder's modules, or what says that it is of this library; None where nothing does. Raises UserError."""
-    config = read_json_if_there(folder, CONFIG_FILE)
-    modules = modules_from_folder(folder) if (folder / MODULES_FILE).is_file() else []
+    config = read_json_if_there(folder, _CONFIG_FILE)
+    modules = modules_from_folder(folder) if (folder / _MODULES_FILE).is_file() else []
     kind, said_in = _kind_of(folder, config, modules)
     if kind is None:
         return None
-    if kind not in KINDS:
-        raise UserError(f"{str(folder)!r} holds a {kind}, as {said_in} says; tbgen serves {', '.join(KINDS)}")
-    return KINDS[kind](folder, said_in, modules, config if modules else {})
+    if kind not in _KINDS:
+        raise UserError(f"{str(folder)!r} holds a {kind}, as {said_in} says; tbgen serves {', '.join(_KINDS)}")
+    return _KINDS[kind](folder, said_in, modules, config if modules else {})
 
 
 def _kind_of(folder: Path, config: Mapping[str, Any], modules: list[Module]) -> tuple[str | None, str]:
     """The library's class that a folder was saved from, and the file that says so; none where no file does."""
     if config.get("model_type"):
-        return config["model_type"], CONFIG_FILE
+        return config["model_type"], _CONFIG_FILE
     if modules:
-        return ("SparseEncoder" if modules[-1].kind == "SpladePooling" else "SentenceTransformer"), MODULES_FILE
-    if (folder / CONFIG_FILE).is_file():
-        return "SentenceTransformer", CONFIG_FILE
+        return ("SparseEncoder" if modules[-1].kind == "SpladePooling" else "SentenceTransformer"), _MODULES_FILE
+    if (folder / _CONFIG_FILE).is_file():
+        return "SentenceTransformer", _CONFIG_FILE
     own = read_json_if_there(folder, "config.json")
-    if any(own.get(mark) is not None for mark in MARKS):
+    if any(own.get(mark) is not None for mark in _MARKS):
         return "CrossEncoder", "config.json"
-    return HEADS.get(read_json_if_there(folder, TEXT_CONFIGS[0]).get("transformer_task", "")), TEXT_CONFIGS[0]
+    return _HEADS.get(read_json_if_there(folder, TEXT_CONFIGS[0]).get("transformer_task", "")), TEXT_CONFIGS[0]
 
 
 def _embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
@@ -142,7 +142,7 @@ def _embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping
     transformer = modules[0].folder if modules else folder
     own = read_json_if_there(transformer, "config.json")
     hidden_states = bool(own.get("output_hidden_states"))
-    layers = layers_of(modules[1:], hidden_states=hidden_states) if modules else (MEAN,)
+    layers = layers_of(modules[1:], hidden_states=hidden_states) if modules else (_MEAN,)
     if hidden := own.get("hidden_size") or own.get("dim"):
         width_of(layers, hidden)
     *before, last = layers
@@ -152,7 +152,7 @@ def _embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping
     modes = pool.config["modes"] if pool else ["mean"]
     similarity = config.get("similarity_fn_name")
     sentence = Sentence(
-        **common(folder, said_in, transformer, "feature-extraction", config, ("query", "document")),
+        **_common(folder, said_in, transformer, "feature-extraction", config, ("query", "document")),
         kind="SentenceTransformer",
         task="embedding",
         pooling=modes[0] if len(modes) == 1 else tuple(modes),
@@ -173,19 +173,19 @@ def _embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping
 def _splade(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
     """A SparseEncoder: a masked language model, and the words' weights pooled. Raises UserError."""
     kinds = [module.kind for module in modules]
-    if modules and (len(modules) != 2 or kinds[0] not in TRANSFORMERS or kinds[1] != "SpladePooling"):
+    if modules and (len(modules) != 2 or kinds[0] not in _TRANSFORMERS or kinds[1] != "SpladePooling"):
         raise _other_modules(folder, modules, "of a SparseEncoder Transformer or MLMTransformer, then SpladePooling")
     said: dict[str, Any] = {}
     if modules:
         pooling = modules[1].folder
         said = read_json(pooling, "config.json", "a SpladePooling module has one")
         check_keys(said, "SpladePooling", repr(str(pooling)))
-        for key, known in SPLADE.items():
+        for key, known in _SPLADE.items():
             if said.get(key, known[0]) not in known:
                 raise UserError(f"{str(pooling)!r} pools by {said[key]!r}; tbgen serves {', '.join(known)}")
     transformer = modules[0].folder if modules else folder
     return Sentence(
-        **common(folder, said_in, transformer, "fill-mask", config, ("query", "document")),
+        **_common(folder, said_in, transformer, "fill-mask", config, ("query", "document")),
         kind="SparseEncoder",
         task="sparse-embedding",
         pooling=said.get("pooling_strategy", "max"),
@@ -203,14 +203,14 @@ def _cross_encoder(folder: Path, said_in: str, modules: list[Module], config: Ma
     count = len(own.get("id2label") or [None] * int(own.get("num_labels", 2)))
     task = "rerank" if count == 1 else "text-classification"
     return Sentence(
-        **common(folder, said_in, transformer, "sequence-classification", config, ()),
+        **_common(folder, said_in, transformer, "sequence-classification", config, ()),
         kind="CrossEncoder",
         task=task,
         activation=_activation_of(config, own, folder) or ("Sigmoid" if count == 1 else "Identity"),
     )
 
 
-KINDS: dict[str, Callable[[Path, str, list[Module], Mapping[str, Any]], Sentence]] = {
+_KINDS: dict[str, Callable[[Path, str, list[Module], Mapping[str, Any]], Sentence]] = {
     "SentenceTransformer": _embedder,
     "CrossEncoder": _cross_encoder,
     "SparseEncoder": _splade,
@@ -225,9 +225,9 @@ def _activation_of(config: Mapping[str, Any], own: Mapping[str, Any], folder: Pa
     if path is None:
         return None
     name = str(path).rsplit(".", 1)[-1]
-    if not str(path).startswith("torch.nn.") or name not in ACTIVATIONS:
+    if not str(path).startswith("torch.nn.") or name not in _ACTIVATIONS:
         raise UserError(
-            f"{str(folder)!r} makes scores by the activation {path!r}; tbgen serves {', '.join(ACTIVATIONS)} of "
+            f"{str(folder)!r} makes scores by the activation {path!r}; tbgen serves {', '.join(_ACTIVATIONS)} of "
             "torch.nn: save the CrossEncoder with one of these"
         )
     return name
@@ -238,7 +238,7 @@ def _other_modules(folder: Path, modules: list[Module], known: str) -> UserError
     return UserError(f"{str(folder)!r} has the modules {names_of(modules)}; tbgen serves {known}")
 
 
-def common(
+def _common(
     folder: Path, said_in: str, transformer: Path, task: str, config: Mapping[str, Any], names: tuple[str, ...]
 ) -> dict[str, Any]:
     """What every kind has: how texts are read, and prompts, of which `names` are there, empty, without being saved."""
@@ -246,7 +246,7 @@ def common(
     named = {name: text or "" for name, text in (config.get("prompts") or {}).items()}
     default = config.get("default_prompt_name")
     # Without modules.json the library does not read the settings of its Transformer module either.
-    whole = (folder / MODULES_FILE).is_file()
+    whole = (folder / _MODULES_FILE).is_file()
     reading = reading_from_folder(transformer, task) if whole else Reading(task, None, False)
     if reading.task != task:
         raise UserError(
@@ -265,7 +265,7 @@ def common(
 def _check_known_prompt(folder: Path, config: Mapping[str, Any], names: tuple[str, ...]) -> None:
     """Raise UserError for prompts that are not texts, and for a default that is none of them."""
     prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
-    path = repr(str(folder / CONFIG_FILE))
+    path = repr(str(folder / _CONFIG_FILE))
     if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
         raise UserError(f"{path} holds prompts that are not texts by name")
     if default is not None and default not in (*prompts, *names):

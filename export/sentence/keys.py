@@ -42,13 +42,13 @@ KEYS: dict[str, tuple[str, ...]] = {
     "config.json": ("sentence_transformers", "sbert_ce_default_activation_function"),
 }
 # Modules whose unknown keys the library passes over; the others cannot be constructed with one.
-LENIENT = ("Dense", "Normalize")
+_LENIENT = ("Dense", "Normalize")
 
 
 def check_keys(config: Mapping[str, Any], of: str, shown: str) -> None:
     """Raise UserError for a key of a module's config that the library would not read."""
     unknown = sorted(config.keys() - set(KEYS[of]))
-    if unknown and of not in LENIENT:
+    if unknown and of not in _LENIENT:
         raise UserError(
             f"{shown} has the key {unknown[0]!r}, which {of} of sentence-transformers 6.2 does not have; it has "
             f"{', '.join(KEYS[of])}"

@@ -11,10 +11,10 @@ from tbgen.export.errors import UserError
 from tbgen.export.files import json_from_file, read_json
 from tbgen.export.sentence.keys import check_keys
 
-LIBRARY = "sentence_transformers."
+_LIBRARY = "sentence_transformers."
 TOKENS, VECTOR, MASK, LAYERS = "token_embeddings", "sentence_embedding", "attention_mask", "all_layer_embeddings"
 # Pooling modes by the switch that turns them on up to sentence-transformers 5.3, in the order in which they are joined.
-SWITCHES = {
+_SWITCHES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
@@ -22,7 +22,7 @@ SWITCHES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-POOLINGS = tuple(SWITCHES.values())
+POOLINGS = tuple(_SWITCHES.values())
 # Classes of torch.nn that need no arguments and that a graph of every opset computes as PyTorch does: not LogSigmoid,
 # which becomes the logarithm of a sigmoid that is 0.
 ACTIVATIONS = (
@@ -53,10 +53,10 @@ def modules_from_folder(folder: Path) -> list[Module]:
     for number, row in enumerate(rows):
         check_keys(row, "modules.json", repr(str(path)))
         kind, place = row["type"].rsplit(".", 1)[-1], PureWindowsPath(row["path"])  # either kind of slash
-        if not row["type"].startswith(LIBRARY):
+        if not row["type"].startswith(_LIBRARY):
             raise UserError(
                 f"{str(path)!r} has the module {row['type']!r}, which is code of its own; tbgen runs none, and serves "
-                f"modules of {LIBRARY.rstrip('.')}"
+                f"modules of {_LIBRARY.rstrip('.')}"
             )
         if place.anchor or ".." in place.parts:
             raise UserError(f"{str(path)!r} names the path {row['path']!r}, which is outside its folder")
@@ -77,7 +77,7 @@ def layers_of(modules: Sequence[Module], *, hidden_states: bool) -> tuple[Module
     known = [TOKENS, *([LAYERS] if hidden_states else [])]
     found = []
     for module in (READERS[module.kind](module) for module in modules):
-        passed_over = module.kind in PASSING and not set(module.takes) <= set(known)
+        passed_over = module.kind in _PASSING and not set(module.takes) <= set(known)
         if module.kind == "Dropout" or passed_over:
             continue
         if missing := [name for name in module.takes if name not in (*known, MASK)]:
@@ -107,7 +107,7 @@ def pooling(module: Module) -> Module:
     config = _module_config(module)
     named = config.get("pooling_mode")
     if named is None:
-        named = [mode for switch, mode in SWITCHES.items() if config.get(switch)] or ["mean"]
+        named = [mode for switch, mode in _SWITCHES.items() if config.get(switch)] or ["mean"]
     modes = [named] if isinstance(named, str) else list(named)
     if not modes or not set(modes) <= set(POOLINGS):
         raise UserError(f"{str(module.folder)!r} pools by {modes}; tbgen serves {', '.join(POOLINGS)}")
@@ -115,7 +115,7 @@ def pooling(module: Module) -> Module:
     return Module(module.kind, module.folder, settings, (TOKENS, MASK), VECTOR)
 
 
-def dense(module: Module) -> Module:
+def _dense(module: Module) -> Module:
     """A Dense module, its `activation` the name of a class of torch.nn. Raises UserError."""
     config = _module_config(module)
     path = config.get("activation_function", "torch.nn.modules.activation.Tanh")
@@ -134,7 +134,7 @@ def dense(module: Module) -> Module:
         "activation": activation,
         "use_residual": config.get("use_residual", False),
     }
-    return Module(module.kind, module.folder, settings, *between(config))
+    return Module(module.kind, module.folder, settings, *_between(config))
 
 
 def _layer_pooling(module: Module) -> Module:
@@ -143,7 +143,7 @@ def _layer_pooling(module: Module) -> Module:
     return Module(module.kind, module.folder, settings, (LAYERS,), TOKENS)
 
 
-def between(config: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+def _between(config: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
     """The features that a module takes and gives."""
     takes = config.get("module_input_name") or VECTOR
     return (takes,), config.get("module_output_name") or takes
@@ -152,7 +152,7 @@ def between(config: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
 def _module_config(module: Module) -> dict[str, Any]:
     """A module's config, its keys known. Raises UserError."""
     path = module.folder / "config.json"
-    bare = module.kind in WITHOUT_CONFIG and not path.is_file()
+    bare = module.kind in _WITHOUT_CONFIG and not path.is_file()
     config = {} if bare else read_json(module.folder, path.name, f"a {module.kind} module has one")
     check_keys(config, module.kind, repr(str(path)))
     return config
@@ -160,11 +160,11 @@ def _module_config(module: Module) -> dict[str, Any]:
 
 READERS: dict[str, Callable[[Module], Module]] = {
     "Pooling": pooling,
-    "Dense": dense,
-    "Normalize": lambda module: Module(module.kind, module.folder, {}, *between(_module_config(module))),
+    "Dense": _dense,
+    "Normalize": lambda module: Module(module.kind, module.folder, {}, *_between(_module_config(module))),
     "LayerNorm": lambda module: Module(module.kind, module.folder, _module_config(module), (VECTOR,)),
     "Dropout": lambda module: Module(module.kind, module.folder, _module_config(module), (VECTOR,)),  # training's alone
     "WeightedLayerPooling": _layer_pooling,
 }
-WITHOUT_CONFIG = ("Normalize", "Dropout")  # they had none before 5.4
-PASSING = ("Normalize", "WeightedLayerPooling")  # they do nothing where the features are not there that they take
+_WITHOUT_CONFIG = ("Normalize", "Dropout")  # they had none before 5.4
+_PASSING = ("Normalize", "WeightedLayerPooling")  # they do nothing where the features are not there that they take

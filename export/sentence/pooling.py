@@ -42,7 +42,7 @@ class PooledModel(torch.nn.Module):  # type: ignore[misc]
     def __init__(self, model: Any, layers: Sequence[Module]) -> None:
         super().__init__()
         self.model, self.layers = model, layers
-        self.behind = torch.nn.ModuleList(LAYER[layer.kind](layer).float() for layer in layers)
+        self.behind = torch.nn.ModuleList(_LAYER[layer.kind](layer).float() for layer in layers)
 
     def forward(self, attention_mask: Any, mask: Any = None, **named: Any) -> dict[str, Any]:
         answer = self.model(attention_mask=attention_mask if mask is None else mask, **named)
@@ -52,7 +52,7 @@ class PooledModel(torch.nn.Module):  # type: ignore[misc]
         return {"last_hidden_state": features[VECTOR]}
 
 
-class Pool(torch.nn.Module):  # type: ignore[misc]
+class _Pool(torch.nn.Module):  # type: ignore[misc]
     """Token vectors and the mask to one vector: the modes' vectors one after the other."""
 
     def __init__(self, module: Module) -> None:
@@ -64,7 +64,7 @@ class Pool(torch.nn.Module):  # type: ignore[misc]
         return torch.cat([POOL[mode](states, real) for mode in self.modes], dim=-1)
 
 
-class Dense(torch.nn.Module):  # type: ignore[misc]
+class _Dense(torch.nn.Module):  # type: ignore[misc]
     """A linear layer, its activation, and what it takes beside it if the folder says so. Raises UserError."""
 
     def __init__(self, module: Module) -> None:
@@ -76,14 +76,14 @@ class Dense(torch.nn.Module):  # type: ignore[misc]
         self.residual = torch.nn.Identity()
         if self.use_residual and wide != narrow:
             self.residual = torch.nn.Linear(wide, narrow, bias=False)
-        load(self, module)
+        _load(self, module)
 
     def forward(self, vectors: Any) -> Any:
         given = self.activation(self.linear(vectors))
         return given + self.residual(vectors) if self.use_residual else given
 
 
-class Normalize(torch.nn.Module):  # type: ignore[misc]
+class _Normalize(torch.nn.Module):  # type: ignore[misc]
     """Vectors of length 1."""
 
     def __init__(self, _: Module) -> None:
@@ -93,19 +93,19 @@ class Normalize(torch.nn.Module):  # type: ignore[misc]
         return vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12)
 
 
-class LayerNorm(torch.nn.Module):  # type: ignore[misc]
+class _LayerNorm(torch.nn.Module):  # type: ignore[misc]
     """A layer normalisation. Raises UserError."""
 
     def __init__(self, module: Module) -> None:
         super().__init__()
         self.norm = torch.nn.LayerNorm(module.config["dimension"])
-        load(self, module)
+        _load(self, module)
 
     def forward(self, vectors: Any) -> Any:
         return self.norm(vectors)
 
 
-class LayerPooling(torch.nn.Module):  # type: ignore[misc]
+class _LayerPooling(torch.nn.Module):  # type: ignore[misc]
     """The weighted mean of the hidden states of the layers from `layer_start` on. Raises UserError."""
 
     def __init__(self, module: Module) -> None:
@@ -118,16 +118,16 @@ class LayerPooling(torch.nn.Module):  # type: ignore[misc]
         return (torch.stack(list(states[self.first :])) * weights).sum(0) / weights.sum()
 
 
-LAYER: dict[str, Callable[[Module], Any]] = {
-    "Pooling": Pool,
-    "Dense": Dense,
-    "Normalize": Normalize,
-    "LayerNorm": LayerNorm,
-    "WeightedLayerPooling": LayerPooling,
+_LAYER: dict[str, Callable[[Module], Any]] = {
+    "Pooling": _Pool,
+    "Dense": _Dense,
+    "Normalize": _Normalize,
+    "LayerNorm": _LayerNorm,
+    "WeightedLayerPooling": _LayerPooling,
 }
 
 
-def load(layer: Any, module: Module) -> None:
+def _load(layer: Any, module: Module) -> None:
     """Load the weights of a module's folder, each into its place. Raises UserError where they do not fit."""
     weights = _weights_of(module)
     have, want = (

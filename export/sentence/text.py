@@ -17,19 +17,27 @@ TEXT_CONFIGS = tuple(
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 # transformer_task -> what it takes of the model's answer, and what the library calls that.
-OUTPUTS = {
+_OUTPUTS = {
     "feature-extraction": ("last_hidden_state", "token_embeddings"),
     "sequence-classification": ("logits", "scores"),
     "fill-mask": ("logits", "token_embeddings"),
 }
 # Arguments of the loading of model and tokenizer, and of the tokenizer's call, that change no answer.
-PLACED = ("dtype", "torch_dtype", "attn_implementation", "device_map", "low_cpu_mem_usage", "use_safetensors")
-BACKENDS = ("provider", "file_name", "export", "provider_options", "session_options")
-HUB = ("trust_remote_code", "token", "cache_dir", "revision", "local_files_only", "subfolder")
-MODEL = (*PLACED, *BACKENDS, *HUB, "add_pooling_layer")
-TOKENIZER = ("model_max_length", "use_fast", "padding_side", "clean_up_tokenization_spaces", *HUB)
-CALL = ("max_length", "truncation", "padding", "pad_to_multiple_of", "padding_side", "return_tensors", "logits_to_keep")
-WHOLE = (None, True, "longest_first")  # ways of cutting that are this project's own
+_PLACED = ("dtype", "torch_dtype", "attn_implementation", "device_map", "low_cpu_mem_usage", "use_safetensors")
+_BACKENDS = ("provider", "file_name", "export", "provider_options", "session_options")
+_HUB = ("trust_remote_code", "token", "cache_dir", "revision", "local_files_only", "subfolder")
+_MODEL = (*_PLACED, *_BACKENDS, *_HUB, "add_pooling_layer")
+_TOKENIZER = ("model_max_length", "use_fast", "padding_side", "clean_up_tokenization_spaces", *_HUB)
+_CALL = (
+    "max_length",
+    "truncation",
+    "padding",
+    "pad_to_multiple_of",
+    "padding_side",
+    "return_tensors",
+    "logits_to_keep",
+)
+_WHOLE = (None, True, "longest_first")  # ways of cutting that are this project's own
 
 
 @dataclass(frozen=True)
@@ -55,9 +63,9 @@ def reading_from_folder(folder: Path, task: str) -> Reading:
     for key in ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
         if config.get(key) is not None:
             raise UserError(f"{shown} sets {key}, which tbgen does not serve; save the model without it")
-    _check_arguments(config, ("model_kwargs", "model_args"), MODEL, shown)
-    _check_arguments(config, ("config_kwargs", "config_args"), ("use_cache", *HUB), shown)
-    tokenizer = _check_arguments(config, ("processor_kwargs", "tokenizer_args"), TOKENIZER, shown)
+    _check_arguments(config, ("model_kwargs", "model_args"), _MODEL, shown)
+    _check_arguments(config, ("config_kwargs", "config_args"), ("use_cache", *_HUB), shown)
+    tokenizer = _check_arguments(config, ("processor_kwargs", "tokenizer_args"), _TOKENIZER, shown)
     call = _call_arguments(config.get("processing_kwargs") or {}, shown)
     lengths = (call.get("max_length"), tokenizer.get("model_max_length"), config.get("max_seq_length"))
     longest = next((length for length in lengths if length is not None), None)
@@ -66,9 +74,9 @@ def reading_from_folder(folder: Path, task: str) -> Reading:
 
 def _check_outputs(config: Mapping[str, Any], task: str, shown: str) -> None:
     """Raise UserError unless the module takes of the model what its task is for."""
-    if task not in OUTPUTS:
-        raise UserError(f"{shown} has the transformer_task {task!r}; tbgen serves {', '.join(OUTPUTS)}")
-    field, name = OUTPUTS[task]
+    if task not in _OUTPUTS:
+        raise UserError(f"{shown} has the transformer_task {task!r}; tbgen serves {', '.join(_OUTPUTS)}")
+    field, name = _OUTPUTS[task]
     modalities = config.get("modality_config")
     if modalities is None:
         return
@@ -100,8 +108,8 @@ def _check_arguments(config: Mapping[str, Any], names: tuple[str, str], known: t
 def _call_arguments(kwargs: Mapping[str, Any], shown: str) -> dict[str, Any]:
     """What the tokenizer is called with. Raises UserError for what makes other tokens."""
     call = {**(kwargs.get("text") or {}), **(kwargs.get("common") or {})}
-    unknown = sorted(call.keys() - set(CALL))
-    if unknown or call.get("truncation") not in WHOLE:
+    unknown = sorted(call.keys() - set(_CALL))
+    if unknown or call.get("truncation") not in _WHOLE:
         key = unknown[0] if unknown else "truncation"
         raise UserError(
             f"{shown} calls the tokenizer with {key} {call[key]!r}, which tbgen does not serve; leave it out"

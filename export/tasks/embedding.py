@@ -15,7 +15,7 @@ from tbgen.export.tasks.settings import COUNT, FLAG, ids_type, merge, option_set
 from tbgen.export.tasks.task import Options, Step, Steps, Task, Windows
 
 POOLING = {"type": "string", "enum": list(POOLINGS)}
-MERGED = ("none", "cls", "mean", "max", "lasttoken")  # of the windows' vectors the mean is taken, of max the largest
+_MERGED = ("none", "cls", "mean", "max", "lasttoken")  # of the windows' vectors the mean is taken, of max the largest
 
 
 def embedding(exported: Exported, options: Options, before: Iterable[str] | None = None) -> Steps:
@@ -44,9 +44,9 @@ def merged_embedding(exported: Exported, options: Options) -> Steps:
     """Vectors pooled of each window, merged, then cut and scaled."""
     (head,) = embedding(exported, options)
     pooling = head.settings.get("pooling", "mean")
-    if head.settings.get("skip_prompt") or pooling not in MERGED:
+    if head.settings.get("skip_prompt") or pooling not in _MERGED:
         raise UserError(
-            f"windows are merged where tokens are pooled by one of {', '.join(MERGED)}, prompts included; this pools "
+            f"windows are merged where tokens are pooled by one of {', '.join(_MERGED)}, prompts included; this pools "
             f"by {pooling if isinstance(pooling, str) else ' and '.join(pooling)}"
             + (", prompts left out" if head.settings.get("skip_prompt") else "")
             + "; leave --long-text windows out"
@@ -63,14 +63,14 @@ def merged_embedding(exported: Exported, options: Options) -> Steps:
     )
 
 
-def with_json(vectors: Steps, options: Options) -> Steps:
+def _with_json(vectors: Steps, options: Options) -> Steps:
     """Steps whose last one is an Embedding, which then gives JSON too: to all requests, or to those that ask for it."""
     *before, last = vectors
     return (*before, replace(last, settings={**last.settings, "with_json": bool(options.get("json"))}))
 
 
 TASK = Task(
-    lambda exported, options: with_json(embedding(exported, options), options),
+    lambda exported, options: _with_json(embedding(exported, options), options),
     HIDDEN,
     rows=prompts,
     options={
@@ -81,5 +81,5 @@ TASK = Task(
         **PROMPT_OPTIONS,
         "json": FLAG,
     },
-    windows=Windows(lambda exported, options: with_json(merged_embedding(exported, options), options)),
+    windows=Windows(lambda exported, options: _with_json(merged_embedding(exported, options), options)),
 )

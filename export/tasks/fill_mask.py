@@ -9,7 +9,7 @@ from tbgen.export.tasks.settings import COUNT, FLAG, ids_type, option_settings, 
 from tbgen.export.tasks.task import Options, Step, Steps, Task
 
 
-def fillings(exported: Exported, options: Options) -> Steps:
+def _fillings(exported: Exported, options: Options) -> Steps:
     """Raises UserError for a tokenizer without a mask."""
     if "mask" not in exported.special:
         raise UserError("fill-mask needs a tokenizer with a mask token, this one has none")
@@ -23,7 +23,7 @@ def fillings(exported: Exported, options: Options) -> Steps:
 
 
 TASK = Task(
-    fillings,
+    _fillings,
     VOCABULARY,
     max_items=8,
     options={"top_k": COUNT, "json": FLAG},

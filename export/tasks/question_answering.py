@@ -9,7 +9,7 @@ from tbgen.export.tasks.model_kind import SPANS
 from tbgen.export.tasks.settings import COUNT, FLAG, option_settings
 from tbgen.export.tasks.task import Options, Step, Steps, Task
 
-ANSWER_OPTIONS: dict[str, Any] = {
+_ANSWER_OPTIONS: dict[str, Any] = {
     "top_k": COUNT,
     "max_answer_len": COUNT,
     "no_answer": FLAG,
@@ -18,23 +18,23 @@ ANSWER_OPTIONS: dict[str, Any] = {
 }
 
 
-def answers(_: Exported, options: Options) -> Steps:
+def _answers(_: Exported, options: Options) -> Steps:
     """Parts of the context."""
-    return (Step("question_answering.py", "QuestionAnswering", option_settings(options, *ANSWER_OPTIONS)),)
+    return (Step("question_answering.py", "QuestionAnswering", option_settings(options, *_ANSWER_OPTIONS)),)
 
 
-def windows(exported: Exported, options: Options) -> dict[str, Any]:
+def _windows(exported: Exported, options: Options) -> dict[str, Any]:
     """How a long context is cut: as transformers' pipeline does, into 384 tokens that share at most 128."""
     longest = exported.fixed_length or min(exported.max_length, options.get("window", 384))
     return {"max_length": longest, "stride": options.get("stride", min(longest // 2, 128))}
 
 
 TASK = Task(
-    answers,
+    _answers,
     SPANS,
-    reading=windows,
+    reading=_windows,
     tokenizer=("windows.py", "Windows"),
     several_rows=True,
     max_items=16,
-    options={**ANSWER_OPTIONS, "window": COUNT, "stride": COUNT},
+    options={**_ANSWER_OPTIONS, "window": COUNT, "stride": COUNT},
 )

@@ -12,10 +12,10 @@ from tbgen.export.tasks.settings import COUNT, FLAG, PAIR, merge, option_setting
 from tbgen.export.tasks.task import Options, Step, Steps, Task, Windows
 
 # The rows that stand for an item, as a client knows them.
-ROWS: dict[str, Any] = PAIR | {"rows_of": ["query and texts"]}
+_ROWS: dict[str, Any] = PAIR | {"rows_of": ["query and texts"]}
 
 
-def scores(exported: Exported, options: Options) -> Steps:
+def _scores(exported: Exported, options: Options) -> Steps:
     """A score for a pair. Raises UserError for a model with several classes."""
     if len(exported.labels) != 1:
         raise UserError(
@@ -27,7 +27,7 @@ def scores(exported: Exported, options: Options) -> Steps:
     return (Step("rerank.py", "Rerank", settings | option_settings(options, "sigmoid", "json")),)
 
 
-def query_pairs(exported: Exported, options: Options) -> Steps:
+def _query_pairs(exported: Exported, options: Options) -> Steps:
     """A query and texts as pairs, the query's prompt before it."""
     return (
         *prompts(exported, options, "query"),
@@ -36,15 +36,15 @@ def query_pairs(exported: Exported, options: Options) -> Steps:
 
 
 TASK = Task(
-    scores,
+    _scores,
     PAIR_CLASSES,
-    rows=query_pairs,
-    reading=lambda *_: ROWS,
+    rows=_query_pairs,
+    reading=lambda *_: _ROWS,
     several_rows=True,
     max_items=16,
     options={"sigmoid": FLAG, "max_texts": COUNT, **PROMPT_OPTIONS, "json": FLAG},
     windows=Windows(
-        lambda exported, options: (merge(exported, "max"), *scores(exported, options)),
-        lambda *_: ROWS | {"cut": "second"},
+        lambda exported, options: (merge(exported, "max"), *_scores(exported, options)),
+        lambda *_: _ROWS | {"cut": "second"},
     ),
 )

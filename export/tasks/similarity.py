@@ -13,10 +13,10 @@ from tbgen.export.tasks.settings import COUNT, FLAG, TEXT, option_settings
 from tbgen.export.tasks.task import Options, Step, Steps, Task, Windows
 
 # The rows that stand for an item, as a client knows them: the tensor of leading rows, and that of all others.
-ROWS: dict[str, Any] = {"rows_of": ["query", "texts"]}
+_ROWS: dict[str, Any] = {"rows_of": ["query", "texts"]}
 
 
-def query_prompts(exported: Exported, options: Options) -> dict[str, str]:
+def _query_prompts(exported: Exported, options: Options) -> dict[str, str]:
     """What encode_query and encode_document of sentence-transformers 6 put before a text: prompts of these two names.
 
     The library has both at all times, empty where none was saved, and so asks neither for another nor for the default.
@@ -26,16 +26,16 @@ def query_prompts(exported: Exported, options: Options) -> dict[str, str]:
     return own | {name: options[name] for name in own if name in options}
 
 
-def query_texts(exported: Exported, options: Options) -> Steps:
+def _query_texts(exported: Exported, options: Options) -> Steps:
     """A query and texts as rows, each with its prompt."""
-    texts = query_prompts(exported, options)
+    texts = _query_prompts(exported, options)
     settings: dict[str, Any] = texts | option_settings(options, "max_texts")
     if skips_prompt(exported, texts.values()):
         settings["prompt_lengths"] = [prompt_length(exported, text) for text in texts.values()]
     return (Step("similarity.py", "QueryTexts", settings),)
 
 
-def vector_size(head: Step) -> int:
+def _vector_size(head: Step) -> int:
     """How many numbers an Embedding's vector has."""
     settings = head.settings
     modes = settings.get("pooling", "mean")
@@ -43,19 +43,19 @@ def vector_size(head: Step) -> int:
     return min(size, settings.get("truncate_dim") or size)
 
 
-def similarities(exported: Exported, options: Options) -> Steps:
+def _similarities(exported: Exported, options: Options) -> Steps:
     """The vectors, and the likeness of a query's to those of its texts."""
-    vectors = embedding(exported, options, query_prompts(exported, options).values())
+    vectors = embedding(exported, options, _query_prompts(exported, options).values())
     metric = options.get("metric", exported.sentence.get("similarity"))
-    settings = {"size": vector_size(vectors[-1]), **({"metric": metric} if metric else {})}
+    settings = {"size": _vector_size(vectors[-1]), **({"metric": metric} if metric else {})}
     return (*vectors, Step("similarity.py", "Similarity", settings | option_settings(options, "json")))
 
 
 TASK = Task(
-    similarities,
+    _similarities,
     HIDDEN,
-    rows=query_texts,
-    reading=lambda *_: ROWS,
+    rows=_query_texts,
+    reading=lambda *_: _ROWS,
     several_rows=True,
     max_items=16,
     options={
@@ -68,7 +68,7 @@ TASK = Task(
         "json": FLAG,
     },
     windows=Windows(
-        lambda exported, options: (*merged_embedding(exported, options), similarities(exported, options)[-1]),
-        lambda *_: ROWS,
+        lambda exported, options: (*merged_embedding(exported, options), _similarities(exported, options)[-1]),
+        lambda *_: _ROWS,
     ),
 )

@@ -10,7 +10,7 @@ from tbgen.export.tasks.settings import COUNT, FLAG, ids_type, option_settings, 
 from tbgen.export.tasks.task import Options, Step, Steps, Task, Windows
 
 
-def weights(exported: Exported, options: Options) -> Steps:
+def _weights(exported: Exported, options: Options) -> Steps:
     """As a sentence-transformers folder says, unless a person set otherwise."""
     settings = {"size": output_width(exported), "data_type": ids_type(exported)}
     names = ("pooling", "activation", "top_k")
@@ -19,9 +19,9 @@ def weights(exported: Exported, options: Options) -> Steps:
     return (Step("sparse_embedding.py", "SparseEmbedding", settings, (exported.tokenizer,)),)
 
 
-def merged_weights(exported: Exported, options: Options) -> Steps:
+def _merged_weights(exported: Exported, options: Options) -> Steps:
     """The largest weight of each token over the windows. Raises UserError for weights that are sums."""
-    (head,) = weights(exported, options)
+    (head,) = _weights(exported, options)
     if head.settings.get("pooling") == "sum":
         raise UserError(
             "windows are merged by the largest weight, and this checkpoint adds weights up (pooling sum), the special "
@@ -32,7 +32,7 @@ def merged_weights(exported: Exported, options: Options) -> Steps:
 
 
 TASK = Task(
-    weights,
+    _weights,
     VOCABULARY,
     rows=prompts,
     max_items=8,
@@ -43,5 +43,5 @@ TASK = Task(
         **PROMPT_OPTIONS,
         "json": FLAG,
     },
-    windows=Windows(merged_weights),
+    windows=Windows(_merged_weights),
 )

@@ -14,7 +14,7 @@ from tbgen.export.exported import Exported
 from tbgen.export.tasks.model_kind import ModelKind
 from tbgen.export.tasks.task import Task
 
-ENTRY_POINTS = "tbgen.tasks"
+_ENTRY_POINTS = "tbgen.tasks"
 
 
 def _tasks() -> dict[str, Task]:
@@ -39,7 +39,7 @@ def task_named(name: str) -> Task:
 def all_tasks() -> Mapping[str, Task]:
     """The table of the tasks, with those of installed packages. Raises UserError."""
     tasks = dict(TASKS)
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in entry_points(group=_ENTRY_POINTS):
         task = point.load()
         if point.name in tasks or not isinstance(task, Task):
             what = "is there already" if point.name in tasks else "is no tbgen.Task"

@@ -8,7 +8,7 @@ from tbgen.export.tasks.settings import FLAG, ids_type, option_settings, output_
 from tbgen.export.tasks.task import Options, Step, Steps, Task, Windows
 
 
-def entities(exported: Exported, options: Options) -> Steps:
+def _entities(exported: Exported, options: Options) -> Steps:
     """Tokens with a class, put together as a person chose."""
     settings = {
         "labels": list(exported.labels),
@@ -18,19 +18,19 @@ def entities(exported: Exported, options: Options) -> Steps:
     return (Step("token_classification.py", "TokenClassification", settings, (exported.tokenizer,)),)
 
 
-def joined_tokens(exported: Exported, options: Options) -> Steps:
+def _joined_tokens(exported: Exported, options: Options) -> Steps:
     """Each token as its own window says it."""
     settings = {"size": output_width(exported), "data_type": ids_type(exported)}
-    return (Step("merge.py", "JoinTokens", settings), *entities(exported, options))
+    return (Step("merge.py", "JoinTokens", settings), *_entities(exported, options))
 
 
 TASK = Task(
-    entities,
+    _entities,
     TOKEN_CLASSES,
     reading=lambda *_: {"extras": ["offsets", "special_tokens_mask", "tokenized_text"]},
     options={
         "aggregation": {"type": "string", "enum": ["none", "simple", "first", "average", "max"]},
         "json": FLAG,
     },
-    windows=Windows(joined_tokens, lambda *_: {"extras": ["offsets", "tokenized_text"]}),
+    windows=Windows(_joined_tokens, lambda *_: {"extras": ["offsets", "tokenized_text"]}),
 )

@@ -11,10 +11,10 @@ from tbgen.export.tasks.settings import COUNT, FLAG, PAIR, TEXT, merge, option_s
 from tbgen.export.tasks.task import Options, Step, Steps, Task, Windows
 
 # The rows that stand for an item, as a client knows them.
-ROWS: dict[str, Any] = PAIR | {"rows_of": ["input_text and candidate_labels"]}
+_ROWS: dict[str, Any] = PAIR | {"rows_of": ["input_text and candidate_labels"]}
 
 
-def entailment(exported: Exported, options: Options) -> Steps:
+def _entailment(exported: Exported, options: Options) -> Steps:
     """Raises UserError for a model that was not trained on entailment."""
     if not any(label.lower().startswith("entail") for label in exported.labels):
         raise UserError(
@@ -25,26 +25,26 @@ def entailment(exported: Exported, options: Options) -> Steps:
     return (Step("zero_shot_classification.py", "ZeroShotClassification", settings),)
 
 
-def merged_entailment(exported: Exported, options: Options) -> Steps:
+def _merged_entailment(exported: Exported, options: Options) -> Steps:
     """Of each hypothesis, what the window says from which it follows most surely."""
-    head = entailment(exported, options)
+    head = _entailment(exported, options)
     index = [label.lower().startswith("entail") for label in exported.labels].index(True)
     return (merge(exported, "surest", by=index), *head)
 
 
-def hypotheses(_: Exported, options: Options) -> Steps:
+def _hypotheses(_: Exported, options: Options) -> Steps:
     """A text and candidate labels as pairs."""
     settings = option_settings(options, "hypothesis_template", "max_labels")
     return (Step("zero_shot_classification.py", "Hypotheses", settings),)
 
 
 TASK = Task(
-    entailment,
+    _entailment,
     PAIR_CLASSES,
-    rows=hypotheses,
-    reading=lambda *_: ROWS | {"truncation": "only_first"},
+    rows=_hypotheses,
+    reading=lambda *_: _ROWS | {"truncation": "only_first"},
     several_rows=True,
     max_items=16,
     options={"hypothesis_template": TEXT, "multi_label": FLAG, "max_labels": COUNT, "json": FLAG},
-    windows=Windows(merged_entailment, lambda *_: ROWS | {"cut": "first"}),
+    windows=Windows(_merged_entailment, lambda *_: _ROWS | {"cut": "first"}),
 )

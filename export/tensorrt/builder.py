@@ -20,8 +20,8 @@ BuildProgress = Callable[
     [str, float | None], None
 ]  # what runs now, and the share of it that is done where that is known
 
-PRECISIONS = ("fp16", "fp32")
-FLOAT16 = 10  # onnx.TensorProto.FLOAT16
+_PRECISIONS = ("fp16", "fp32")
+_FLOAT16 = 10  # onnx.TensorProto.FLOAT16
 
 
 def plan_from_onnx(
@@ -57,24 +57,24 @@ def plan_from_onnx(
     errors: list[str] = []
     builder = trt.Builder(logger_of(errors))
     on_progress(f"Reading {onnx_file.name} into TensorRT {trt.__version__}", None)
-    network = network_from_onnx(builder, onnx_file, traits, errors)
-    config = configured(builder, network, traits, precision=precision, profiles=profiles, workspace=workspace)
-    keep_layers(network, config, keep_fp32)
+    network = _network_from_onnx(builder, onnx_file, traits, errors)
+    config = _configured(builder, network, traits, precision=precision, profiles=profiles, workspace=workspace)
+    _keep_layers(network, config, keep_fp32)
     cache_file = timing_cache and timing_cache / cache_name(trt.__version__, card)
-    use_cache(config, cache_file)
-    watch(config, traits, on_progress)
+    _use_cache(config, cache_file)
+    _watch(config, traits, on_progress)
     serialized = builder.build_serialized_network(network, config)
     if serialized is None:
-        raise UserError(f"TensorRT {trt.__version__} could not build the plan: {first_sentence(errors)}")
-    save_cache(config, cache_file)
+        raise UserError(f"TensorRT {trt.__version__} could not build the plan: {_first_sentence(errors)}")
+    _save_cache(config, cache_file)
     write_whole(plan_file, serialized)
     return plan_from_file(plan_file)
 
 
 def check_precision(precision: str, keep_fp32: Sequence[str]) -> None:
     """Raise UserError for an unknown precision, and for FP32 exceptions where all is FP32."""
-    if precision not in PRECISIONS:
-        raise UserError(f"no precision {precision!r} for a plan; there are {', '.join(PRECISIONS)}")
+    if precision not in _PRECISIONS:
+        raise UserError(f"no precision {precision!r} for a plan; there are {', '.join(_PRECISIONS)}")
     if keep_fp32 and precision == "fp32":
         raise UserError("keep_fp32 names exceptions from fp16; an fp32 plan has none")
 
@@ -83,7 +83,7 @@ def check_types(onnx_file: Path, precision: str, keep_fp32: Sequence[str], versi
     """Raise UserError when a strongly typed build would give another precision than the asked one."""
     onnx = require("onnx", extra="tensorrt")
     graph = onnx.load(str(onnx_file), load_external_data=False).graph
-    typed = "fp16" if any(tensor.data_type == FLOAT16 for tensor in graph.initializer) else "fp32"
+    typed = "fp16" if any(tensor.data_type == _FLOAT16 for tensor in graph.initializer) else "fp32"
     if typed != precision:
         raise UserError(
             f"TensorRT {version} takes its types from the ONNX file, and {onnx_file.name} is {typed}: "
@@ -93,7 +93,7 @@ def check_types(onnx_file: Path, precision: str, keep_fp32: Sequence[str], versi
         raise UserError(f"TensorRT {version} takes its types from the ONNX file: name FP32 layers when exporting it")
 
 
-def network_from_onnx(builder: Any, onnx_file: Path, traits: Traits, errors: list[str]) -> Any:
+def _network_from_onnx(builder: Any, onnx_file: Path, traits: Traits, errors: list[str]) -> Any:
     """Parse the file into a network. Raises UserError with the node that does not parse."""
     trt = tensorrt_package()
     flags = sum(1 << int(getattr(trt.NetworkDefinitionCreationFlag, name)) for name in traits.network_flags)
@@ -109,11 +109,11 @@ def network_from_onnx(builder: Any, onnx_file: Path, traits: Traits, errors: lis
 def parse_failure(parser: Any, onnx_file: Path, errors: Sequence[str]) -> str:
     """What the parser stumbled over: the node's name and operator, and its words."""
     if not parser.num_errors:
-        return first_sentence(errors)
+        return _first_sentence(errors)
     error = parser.get_error(0)
     # From TensorRT 10 on an error knows its node's name, before only its number.
     named = error.node_name() if hasattr(error, "node_name") else node_name(onnx_file, error.node())
-    return f"node {named!r}: {first_sentence([error.desc()])}"
+    return f"node {named!r}: {_first_sentence([error.desc()])}"
 
 
 def node_name(onnx_file: Path, number: int) -> str:
@@ -123,7 +123,7 @@ def node_name(onnx_file: Path, number: int) -> str:
     return f"{nodes[number].name} ({nodes[number].op_type})" if 0 <= number < len(nodes) else f"number {number}"
 
 
-def configured(
+def _configured(
     builder: Any, network: Any, traits: Traits, *, precision: str, profiles: Sequence[Profile], workspace: int
 ) -> Any:
     """A builder configuration with the version's switches, the precision and the profiles."""
@@ -148,7 +148,7 @@ def configured(
     return config
 
 
-def keep_layers(network: Any, config: Any, parts: Sequence[str]) -> None:
+def _keep_layers(network: Any, config: Any, parts: Sequence[str]) -> None:
     """Hold the layers whose names contain one of `parts` to FP32. Raises UserError for a part that fits none."""
     if not parts:
         return
@@ -172,21 +172,21 @@ def cache_name(version: str, card: Gpu) -> str:
     return f"tensorrt-{version}-{re.sub(r'[^A-Za-z0-9]+', '-', card.name)}-{card.compute_capability}.cache"
 
 
-def use_cache(config: Any, file: Path | None) -> None:
+def _use_cache(config: Any, file: Path | None) -> None:
     """Begin with the tactics measured before."""
     if file is not None:
         known = file.read_bytes() if file.is_file() else b""
         config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
 
 
-def save_cache(config: Any, file: Path | None) -> None:
+def _save_cache(config: Any, file: Path | None) -> None:
     """Keep the measured tactics for the next build."""
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, config.get_timing_cache().serialize())
 
 
-def watch(config: Any, traits: Traits, on_progress: BuildProgress) -> None:
+def _watch(config: Any, traits: Traits, on_progress: BuildProgress) -> None:
     """Have TensorRT tell how far it is, where it can."""
     trt = tensorrt_package()
     if not traits.monitor:
@@ -231,7 +231,7 @@ def write_whole(file: Path, content: Any) -> None:
         beside.unlink(missing_ok=True)
 
 
-def first_sentence(errors: Sequence[str]) -> str:
+def _first_sentence(errors: Sequence[str]) -> str:
     """The first thing that went wrong, on one line of a readable length."""
     text = " ".join(errors[0].split()) if errors else "it does not say why"
     return text if len(text) <= 300 else f"{text[:297]}..."

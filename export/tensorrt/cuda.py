@@ -9,7 +9,7 @@ from tbgen.backends.cuda import driver
 from tbgen.export.errors import UserError
 from tbgen.export.tensorrt.plan import plan_errors
 
-MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,6 @@ def gpu(device: int = 0) -> Gpu:
     if library.cuDeviceGet(byref(handle), device):
         raise UserError(f"no GPU {device} on this machine")
     library.cuDeviceGetName(name, 100, handle)
-    for part, attribute in zip(parts, (MAJOR, MINOR), strict=True):
+    for part, attribute in zip(parts, (_MAJOR, _MINOR), strict=True):
         library.cuDeviceGetAttribute(byref(part), attribute, handle)
     return Gpu(name.value.decode("utf-8"), f"{parts[0].value}.{parts[1].value}")

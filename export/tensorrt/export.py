@@ -24,8 +24,8 @@ from tbgen.export.tensorrt.session import plan_run
 from tbgen.export.tensorrt.versions import traits_of
 
 PLAN = "model.plan"
-COMPANIONS = ("tokenizer.json", "special_tokens_map.json", "vocab.txt", "tokenizer_config.json", "config.json")
-TOLERANCE = {"fp32": 1e-3, "fp16": 0.1}  # largest difference of a logit
+_COMPANIONS = ("tokenizer.json", "special_tokens_map.json", "vocab.txt", "tokenizer_config.json", "config.json")
+_TOLERANCE = {"fp32": 1e-3, "fp16": 0.1}  # largest difference of a logit
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def plan_from_export(
             **build,
         )
         on_progress("Comparing with the ONNX file", None)
-        describe_plan(exported, new, precision, gate)
+        _describe_plan(exported, new, precision, gate)
     return exported_from_folder(folder)
 
 
@@ -93,26 +93,26 @@ def export_from_plan(
     """An export folder around a ready plan, held against the ONNX file it was built from, as `plan_from_export`."""
     with whole_folder(folder, force=force) as new:
         shutil.copyfile(plan_file, new / PLAN)
-        describe_plan(exported, new, precision, gate)
+        _describe_plan(exported, new, precision, gate)
     return exported_from_folder(folder)
 
 
-def describe_plan(exported: Exported, folder: Path, precision: str, gate: PlanGate) -> None:
+def _describe_plan(exported: Exported, folder: Path, precision: str, gate: PlanGate) -> None:
     """Compare the plan in `folder`, and write what belongs beside it. Raises UserError for a drift."""
-    bound = TOLERANCE.get(precision, 0.0) if gate.tolerance is None else gate.tolerance
+    bound = _TOLERANCE.get(precision, 0.0) if gate.tolerance is None else gate.tolerance
     plan = plan_from_file(folder / PLAN)
     readable = replace(exported, max_length=longest(plan.profiles), fixed_length=None)
     run = onnx_run(exported.model), plan_run(folder / PLAN)
     asked = gate.texts or (TEXTS if precision == "fp32" else gate_sentences())
     held = replace(exported, made=replace(exported.made, precision=precision))
     found = parity(*run, Encoder(readable), asked, held)
-    refuse_drift(found, precision, bound, gate.agreement)
-    copy_files(exported.folder, folder, COMPANIONS)
+    _refuse_drift(found, precision, bound, gate.agreement)
+    copy_files(exported.folder, folder, _COMPANIONS)
     built = with_plan(exported, folder, plan, precision, card_of(gpu()))
     write_json(folder / EXPORT_RECORD, record_of(replace(built, parity={**asdict(found), "tolerance": bound})))
 
 
-def refuse_drift(found: Parity, precision: str, tolerance: float, agreement: float) -> None:
+def _refuse_drift(found: Parity, precision: str, tolerance: float, agreement: float) -> None:
     """Raise UserError when the plan's answers are not the ONNX file's; NaN fails every comparison."""
     close = found.max_abs <= tolerance and found.agreement >= agreement
     if close and found.answers_hold:

@@ -11,14 +11,14 @@ from tbgen.backends.plan import profile_for as profile_for
 from tbgen.export.errors import UserError
 
 PROFILE_ROWS = (1, 32)
-LENGTHS = (32, 64, 128)
+_LENGTHS = (32, 64, 128)
 LEAST_TOKENS = 2  # what an empty text has: its first and its last special token
-TEXT = re.compile(r"(?:(\d+)-)?(\d+)x(?:(\d+)-)?(\d+)")
+_TEXT = re.compile(r"(?:(\d+)-)?(\d+)x(?:(\d+)-)?(\d+)")
 
 
 def profile_from_text(text: str) -> Profile:
     """'1x300', '1-32x128', '1-32x8-300': rows x tokens, tuned for the most of a range. Raises UserError."""
-    found = TEXT.fullmatch(text)
+    found = _TEXT.fullmatch(text)
     if not found:
         raise UserError(f"{text!r} is no shape; write rows x tokens, such as 1x300, or ranges, such as 1-32x8-128")
     least_rows, rows, least_tokens, tokens = (int(part) if part else None for part in found.groups())
@@ -36,14 +36,14 @@ def default_profiles(max_length: int, *, ranges: bool) -> list[Profile]:
     With `ranges` one for each length bucket, 1 to 32 rows. Without (TensorRT 8.5) fixed shapes: 1 and 32 rows of 128
     tokens, and one row of the longest text.
     """
-    lengths = [*(length for length in LENGTHS if length < max_length), max_length]
+    lengths = [*(length for length in _LENGTHS if length < max_length), max_length]
     if ranges:
         starts = [LEAST_TOKENS, *(length + 1 for length in lengths)]
         return [
             Profile((PROFILE_ROWS[0], start), (PROFILE_ROWS[1], length), (PROFILE_ROWS[1], length))
             for start, length in zip(starts, lengths, strict=False)
         ]
-    short = min(LENGTHS[-1], max_length)
+    short = min(_LENGTHS[-1], max_length)
     shapes = dict.fromkeys([(PROFILE_ROWS[0], max_length), (PROFILE_ROWS[0], short), (PROFILE_ROWS[1], short)])
     return [Profile(shape, shape, shape) for shape in shapes]
 

@@ -41,7 +41,7 @@ def plan_run(file: Path) -> Callable[[Tensors], Tensors]:
             raise UserError(f"no profile of the plan reads {tokens} tokens: {', '.join(map(str, profiles))}")
         profile = min(fitting, key=lambda profile: (profile.most[0] < rows, profile.most[1] * profile.least[0]))
         parts = [
-            padded_run(
+            _padded_run(
                 session, profile, {name: array[start : start + profile.most[0]] for name, array in tensors.items()}
             )
             for start in range(0, rows, profile.most[0])
@@ -51,7 +51,7 @@ def plan_run(file: Path) -> Callable[[Tensors], Tensors]:
     return run
 
 
-def padded_run(session: PlanSession, profile: Profile, tensors: Tensors) -> Tensors:
+def _padded_run(session: PlanSession, profile: Profile, tensors: Tensors) -> Tensors:
     """Run a batch that is no larger than a profile's largest, filled up to its smallest."""
     rows, tokens = next(iter(tensors.values())).shape
     extra = ((0, max(profile.least[0] - rows, 0)), (0, max(profile.least[1] - tokens, 0)))

@@ -21,8 +21,8 @@ from tbgen.export.files import read_json_if_there
 from tbgen.export.tokenizers.auto_tokenizer import auto_tokenizer, class_of_tokenizer, python_only
 
 Piece = tuple[str, float]
-SAVE_FAST = "save a fast tokenizer there with tokenizer.save_pretrained(folder)"
-ROLES = ("bos", "eos", "pad", "mask", "cls", "sep", "unk")
+_SAVE_FAST = "save a fast tokenizer there with tokenizer.save_pretrained(folder)"
+_ROLES = ("bos", "eos", "pad", "mask", "cls", "sep", "unk")
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class SentencePiece:
     quotes: bool = False
 
 
-FAIRSEQ = {"cls": "<s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
-BRACKETS = {"cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-SENTENCEPIECE = {
+_FAIRSEQ = {"cls": "<s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
+_BRACKETS = {"cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+_SENTENCEPIECE = {
     "xlm-roberta": SentencePiece(
         files=("sentencepiece.bpe.model",),
-        special=FAIRSEQ,
+        special=_FAIRSEQ,
         head=(("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)),
         skip=3,
         tail=("<mask>",),
@@ -58,7 +58,7 @@ SENTENCEPIECE = {
     ),
     "camembert": SentencePiece(
         files=("sentencepiece.bpe.model",),
-        special=FAIRSEQ,
+        special=_FAIRSEQ,
         head=(("<s>NOTUSED", 0.0), ("<pad>", 0.0), ("</s>NOTUSED", 0.0), ("<unk>", 0.0), ("<unk>NOTUSED", -100.0)),
         skip=1,
         tail=("<mask>",),
@@ -66,20 +66,20 @@ SENTENCEPIECE = {
     ),
     "albert": SentencePiece(
         files=("spiece.model",),
-        special={**BRACKETS, "pad": "<pad>", "unk": "<unk>"},
+        special={**_BRACKETS, "pad": "<pad>", "unk": "<unk>"},
         accents=False,
         lower=True,
         quotes=True,
     ),
     "deberta-v2": SentencePiece(
         files=("spm.model", "spiece.model"),
-        special={**BRACKETS, "pad": "[PAD]", "unk": "[UNK]"},
+        special={**_BRACKETS, "pad": "[PAD]", "unk": "[UNK]"},
         tail=("[MASK]",),
         mask_takes_space=False,
     ),
 }
 # Slow classes whose mask token eats the space before it, which the classes of transformers 5 forget.
-MASK_TAKES_SPACE = {"roberta", "camembert", "mpnet", "deberta"}
+_MASK_TAKES_SPACE = {"roberta", "camembert", "mpnet", "deberta"}
 
 
 def tokenizer_from_slow(folder: Path, config: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
@@ -88,7 +88,7 @@ def tokenizer_from_slow(folder: Path, config: Mapping[str, Any]) -> tuple[Any, d
     Raises UserError for a tokenizer that exists only in Python.
     """
     family = config.get("model_type", "")
-    row = SENTENCEPIECE.get(family)
+    row = _SENTENCEPIECE.get(family)
     model = next((folder / name for name in row.files if (folder / name).is_file()), None) if row else None
     if row and model:
         return _tokenizer_from_sentencepiece(model, row), row.special
@@ -106,9 +106,9 @@ def _tokenizer_from_vocabulary(folder: Path, config: Mapping[str, Any]) -> tuple
             raise UserError(f"vocab.txt in {str(folder)!r} has no line {rust.model.unk_token}; copy it again")
         # The slow BERT puts decomposed Hangul and letters with accents together first; the Rust one does not.
         rust.normalizer = tokenizers.normalizers.Sequence([tokenizers.normalizers.NFC(), rust.normalizer])
-    if config.get("model_type") in MASK_TAKES_SPACE and made.mask_token:
+    if config.get("model_type") in _MASK_TAKES_SPACE and made.mask_token:
         rust.add_special_tokens([tokenizers.AddedToken(made.mask_token, lstrip=True, special=True)])
-    return rust, {role: getattr(made, f"{role}_token") for role in ROLES if getattr(made, f"{role}_token", None)}
+    return rust, {role: getattr(made, f"{role}_token") for role in _ROLES if getattr(made, f"{role}_token", None)}
 
 
 def _refuse_empty(folder: Path) -> None:
@@ -145,7 +145,7 @@ def _tokenizer_from_sentencepiece(path: Path, row: SentencePiece) -> Any:
         )
     )
     settings = read_json_if_there(path.parent, "tokenizer_config.json")
-    made.normalizer = normalizer(proto, row, settings)
+    made.normalizer = _normalizer(proto, row, settings)
     scheme = "always" if proto.normalizer_spec.add_dummy_prefix else "never"
     made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme=scheme)
     made.decoder = tokenizers.decoders.Metaspace(prepend_scheme=scheme)
@@ -173,7 +173,7 @@ def _refuse_other_roles(folder: Path, row: SentencePiece) -> None:
             named = named.get("content") if isinstance(named, dict) else named
             if named not in (token, None):
                 raise UserError(
-                    f"{name} in {str(folder)!r} has {named!r} as {role}_token, its family {token!r}; {SAVE_FAST}"
+                    f"{name} in {str(folder)!r} has {named!r} as {role}_token, its family {token!r}; {_SAVE_FAST}"
                 )
 
 
@@ -189,7 +189,7 @@ def _add_tokens(tokenizer: Any, folder: Path) -> None:
         if (own := tokenizer.token_to_id(said["content"])) != number:
             raise UserError(
                 f"the added token {said['content']!r} of {str(folder)!r} has the id {number}, the model's pieces make "
-                f"it {own}; {SAVE_FAST}"
+                f"it {own}; {_SAVE_FAST}"
             )
 
 
@@ -211,7 +211,7 @@ def _read_proto(path: Path) -> Any:
     return proto
 
 
-def normalizer(proto: Any, row: SentencePiece, settings: dict[str, Any]) -> Any:
+def _normalizer(proto: Any, row: SentencePiece, settings: dict[str, Any]) -> Any:
     """What the slow class and the model do to a text before they look for pieces.
 
     NFC comes first because the Rust reading of the model's table works on one letter at a time, so that it would

@@ -13,7 +13,7 @@ from tbgen.export.tokenizers.auto_tokenizer import SAVE_AGAIN, auto_tokenizer, c
 from tbgen.export.tokenizers.convert import tokenizer_from_slow
 
 # What transformers can make a tokenizer.json of: the files of a slow tokenizer, all of a row.
-SLOW = (
+_SLOW = (
     ("vocab.txt",),
     ("vocab.json", "merges.txt"),
     ("sentencepiece.bpe.model",),
@@ -21,12 +21,12 @@ SLOW = (
     ("spm.model",),
     ("tokenizer.model",),
 )
-COPIED = ("special_tokens_map.json", "vocab.txt")
-SPECIAL = ("pad", "mask", "cls", "sep", "unk")
+_COPIED = ("special_tokens_map.json", "vocab.txt")
+_SPECIAL = ("pad", "mask", "cls", "sep", "unk")
 TYPES = "token_type_ids"
 # Keys of config files in which transformers keeps the place something was loaded from.
 PLACES = ("_name_or_path", "name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file")
-UNBOUNDED = 1_000_000  # a limit beyond it is how transformers says that there is none
+_UNBOUNDED = 1_000_000  # a limit beyond it is how transformers says that there is none
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def written_tokens(tokenizer: Any, special: Mapping[str, int]) -> list[str]:
 
 def check_tokenizer(folder: Path) -> None:
     """Raise UserError when a folder holds neither a tokenizer.json nor anything to make one of."""
-    if (folder / "tokenizer.json").is_file() or any(all((folder / n).is_file() for n in row) for row in SLOW):
+    if (folder / "tokenizer.json").is_file() or any(all((folder / n).is_file() for n in row) for row in _SLOW):
         return
-    known = ", ".join(" + ".join(row) for row in SLOW)
+    known = ", ".join(" + ".join(row) for row in _SLOW)
     raise UserError(
         f"no tokenizer.json in {str(folder)!r}, nor what one can be made of ({known}); "
         "save it there with tokenizer.save_pretrained(folder)"
@@ -84,7 +84,7 @@ def reading_of_tokenizer(folder: Path, config: Mapping[str, Any], *, lower_case:
     return TokenizerReading(
         folder,
         _cutting(tokenizer, settings.get("truncation_side", "right")),
-        int(limit) if limit and limit < UNBOUNDED else None,
+        int(limit) if limit and limit < _UNBOUNDED else None,
         TYPES in settings["model_input_names"],
         _special(tokenizer, tokens, config),
         {
@@ -111,7 +111,7 @@ def _fast(folder: Path, config: Mapping[str, Any]) -> Files:
             "no one answer; set its dropout to null"
         )
     names = ("model_max_length", "truncation_side", "model_input_names", "split_special_tokens")
-    tokens = {role: getattr(made, f"{role}_token") for role in SPECIAL}
+    tokens = {role: getattr(made, f"{role}_token") for role in _SPECIAL}
     return rust, tokens, {name: getattr(made, name) for name in names}
 
 
@@ -128,13 +128,13 @@ def _cutting(tokenizer: Any, side: str) -> Any:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if side == "left":
-        tokenizer.enable_truncation(UNBOUNDED, direction=side)
+        tokenizer.enable_truncation(_UNBOUNDED, direction=side)
     return tokenizer
 
 
 def _special(tokenizer: Any, tokens: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, int]:
     """The ids of the tokens that have a role. Raises UserError when nothing says how to pad."""
-    ids = {role: tokenizer.token_to_id(str(token)) for role, token in tokens.items() if token and role in SPECIAL}
+    ids = {role: tokenizer.token_to_id(str(token)) for role, token in tokens.items() if token and role in _SPECIAL}
     found = {role: number for role, number in ids.items() if number is not None}
     if "pad" not in found and config.get("pad_token_id") is None:
         raise UserError("neither the tokenizer nor config.json names a pad token; texts of unequal length cannot meet")
@@ -144,7 +144,7 @@ def _special(tokenizer: Any, tokens: Mapping[str, Any], config: Mapping[str, Any
 def write_tokenizer(reading: TokenizerReading, target: Path) -> None:
     """Write tokenizer.json into `target`, and the files that lay beside the tokenizer."""
     reading.tokenizer.save(str(target / "tokenizer.json"))
-    copy_files(reading.folder, target, COPIED)
+    copy_files(reading.folder, target, _COPIED)
     settings = read_json_if_there(reading.folder, "tokenizer_config.json")
     if settings:
         write_json(target / "tokenizer_config.json", {k: v for k, v in settings.items() if k not in PLACES})

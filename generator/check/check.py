@@ -29,7 +29,7 @@ from tbgen.generator.repository import NoModels, refuse_empty_repository
 
 # Each with RULES on one model by itself, REPOSITORY_RULES on a model among the others or for a release, or both; in
 # about the order in which Triton applies them.
-STORIES: tuple[Any, ...] = (
+_STORIES: tuple[Any, ...] = (
     schema,
     folders,
     settings,
@@ -61,24 +61,24 @@ def check_repository(
     repository = read_repository(folder, release_named(release) if release else None, names)
     if not repository.models:
         raise NoModels(folder)
-    findings = [finding for model in repository.models.values() for finding in findings_of(model, repository)]
-    findings += dependent_ensembles(repository, findings)
+    findings = [finding for model in repository.models.values() for finding in _findings_of(model, repository)]
+    findings += _dependent_ensembles(repository, findings)
     return sorted(dict.fromkeys(findings), key=lambda finding: (finding.model, finding.severity))
 
 
-def findings_of(model: Model, repository: Repository) -> Iterator[Finding]:
+def _findings_of(model: Model, repository: Repository) -> Iterator[Finding]:
     """All rules on one model; of a config that does not parse, only what stops the parser."""
     if model.parse_error:
         for rule in schema.RULES:
             yield from rule(model)
         return
-    for rule in (rule for story in STORIES for rule in getattr(story, "RULES", ())):
+    for rule in (rule for story in _STORIES for rule in getattr(story, "RULES", ())):
         yield from rule(model)
-    for rule in (rule for story in STORIES for rule in getattr(story, "REPOSITORY_RULES", ())):
+    for rule in (rule for story in _STORIES for rule in getattr(story, "REPOSITORY_RULES", ())):
         yield from rule(model, repository)
 
 
-def dependent_ensembles(repository: Repository, findings: list[Finding]) -> Iterator[Finding]:
+def _dependent_ensembles(repository: Repository, findings: list[Finding]) -> Iterator[Finding]:
     """The ensembles that Triton does not load because it does not load one of their steps."""
     causes = {finding.model: finding.says for finding in findings if finding.effect == "refused"}
     waiting = [model for model in repository.models.values() if model.is_ensemble]

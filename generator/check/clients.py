@@ -12,7 +12,7 @@ from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.rules.core.requests import no_text_file, other_shape
 
 
-def labels(model: Model) -> Iterator[Finding]:
+def _labels(model: Model) -> Iterator[Finding]:
     """A label file is there, with one line for each class."""
     for index, output in enumerate(model.config.output):
         if not output.label_filename:
@@ -32,7 +32,7 @@ def labels(model: Model) -> Iterator[Finding]:
             )
 
 
-def texts_as_clients_send_them(model: Model, repository: Repository) -> Iterator[Finding]:
+def _texts_as_clients_send_them(model: Model, repository: Repository) -> Iterator[Finding]:
     """Clients send texts as [N, 1]; a front model that takes another shape refuses them."""
     batch = [-1] if model.config.max_batch_size else []
     for index, tensor in enumerate(model.config.input if model.name not in repository.parts else ()):
@@ -44,5 +44,5 @@ def texts_as_clients_send_them(model: Model, repository: Repository) -> Iterator
             yield model.advice(f"input[{index}].dims", other_shape(model.name, tensor.name, shape, [1, 1]), mend)
 
 
-RULES = (labels,)
-REPOSITORY_RULES = (texts_as_clients_send_them,)
+RULES = (_labels,)
+REPOSITORY_RULES = (_texts_as_clients_send_them,)

@@ -12,12 +12,12 @@ from tbgen.generator.models.config import SHARED_BACKEND
 from tbgen.generator.rules.core.complete import BACKENDS, NOT_VERSIONS, version_of
 from tbgen.generator.rules.problem import missing_file
 
-ENSEMBLE = "ensemble"  # the platform that has no backend
-PLATFORMS = {(row.name, row.platform) for row in BACKENDS if row.platform}
-STRICT_BACKENDS = {name for name, _ in PLATFORMS}
+_ENSEMBLE = "ensemble"  # the platform that has no backend
+_PLATFORMS = {(row.name, row.platform) for row in BACKENDS if row.platform}
+_STRICT_BACKENDS = {name for name, _ in _PLATFORMS}
 FILE_BACKENDS = {row.name: row.file for row in BACKENDS}
 # What people write for a backend or a platform, in small letters and digits alone -> the backend that they mean.
-SLIPS = {
+_SLIPS = {
     "onnx": "onnxruntime",
     "onnxrt": "onnxruntime",
     "ort": "onnxruntime",
@@ -33,30 +33,30 @@ SLIPS = {
     "trtllm": "tensorrtllm",
     **{row.platform.replace("_", ""): row.name for row in BACKENDS if row.platform},
 }
-FUZZY = 5  # letters of a name from which on one or two other letters are a slip, and no other name
+_FUZZY = 5  # letters of a name from which on one or two other letters are a slip, and no other name
 # The other backends that NVIDIA's containers have, or had.
-NO_FILE_BACKENDS = ("dali", "fil", "identity", "repeat", "square", "tensorrtllm", "vllm", SHARED_BACKEND)
-NO_FILE = (  # of a Python model
+_NO_FILE_BACKENDS = ("dali", "fil", "identity", "repeat", "square", "tensorrtllm", "vllm", SHARED_BACKEND)
+_NO_FILE = (  # of a Python model
     "Failed to preinitialize Python stub: Python model file not found in '{file}'. Triton (2.51) then waits "
     "for the stub without end, and never becomes ready"
 )
 
 
-def named_as_its_folder(model: Model) -> Iterator[Finding]:
+def _named_as_its_folder(model: Model) -> Iterator[Finding]:
     """`name` must be the folder's."""
     if model.config.name != model.name:
         says = f"unexpected directory name '{model.name}' for model '{model.config.name}', directory name must equal "
         yield model.refused("name", f"{says}model name", f'write name: "{model.name}", or leave the field out')
 
 
-def no_dangling_links(model: Model) -> Iterator[Finding]:
+def _no_dangling_links(model: Model) -> Iterator[Finding]:
     """Triton stops at a link that leads nowhere, whatever its name."""
     for entry in (entry for entry in sorted(model.folder.iterdir()) if not entry.exists()):
         says = f"failed to stat file {entry}"
         yield model.refused(model.file(entry), says, "mend the link, or bring its target along")
 
 
-def has_a_backend(model: Model) -> Iterator[Finding]:
+def _has_a_backend(model: Model) -> Iterator[Finding]:
     """A backend must be named, or be told by a platform or a file; the pair must fit."""
     config, platform, backend = model.config, model.config.platform, model.config.backend
     if not backend and not platform and not config.default_model_filename:
@@ -66,61 +66,61 @@ def has_a_backend(model: Model) -> Iterator[Finding]:
         )
         mend = f"no model? Move the folder out of the repository. A model: say backend in its {CONFIG}"
         yield model.refused("", says, mend)
-    elif not backend and platform != ENSEMBLE:
+    elif not backend and platform != _ENSEMBLE:
         says = f"unexpected platform type '{platform}' for {config.name}"
-        yield model.refused("platform", says, instead_of_platform(platform))
-    elif backend and platform == ENSEMBLE:
+        yield model.refused("platform", says, _instead_of_platform(platform))
+    elif backend and platform == _ENSEMBLE:
         says = f"Ensemble model '{config.name}' must have platform type 'ensemble' and empty backend type"
         yield model.refused("backend", says, "remove backend")
-    elif (platform and (backend, platform) not in PLATFORMS) and backend in STRICT_BACKENDS:
+    elif (platform and (backend, platform) not in _PLATFORMS) and backend in _STRICT_BACKENDS:
         says = f"unexpected 'platform' and 'backend' pair, got:{platform}, {backend}"
-        known = " or ".join(sorted(p for b, p in PLATFORMS if b == backend))
+        known = " or ".join(sorted(p for b, p in _PLATFORMS if b == backend))
         yield model.refused("platform", says, f"write platform: {known}, or remove it")
 
 
-def instead_of_platform(platform: str) -> str:
+def _instead_of_platform(platform: str) -> str:
     """What to write for a platform that Triton does not know."""
-    if plain(platform) == ENSEMBLE:
-        return f'write platform: "{ENSEMBLE}"'
-    if backend := backend_meant(platform):
-        alike = sorted(known for name, known in PLATFORMS if name == backend)
+    if _plain(platform) == _ENSEMBLE:
+        return f'write platform: "{_ENSEMBLE}"'
+    if backend := _backend_meant(platform):
+        alike = sorted(known for name, known in _PLATFORMS if name == backend)
         also = f", or platform: {' or '.join(map(repr, alike))}".replace("'", '"') if alike else ""
         return f'write backend: "{backend}"{also}'
-    return f"write backend, or one of the platforms {', '.join(sorted(known for _, known in PLATFORMS))}"
+    return f"write backend, or one of the platforms {', '.join(sorted(known for _, known in _PLATFORMS))}"
 
 
-def plain(name: str) -> str:
+def _plain(name: str) -> str:
     """A name in small letters and digits alone."""
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def backend_meant(name: str) -> str | None:
+def _backend_meant(name: str) -> str | None:
     """The known backend of which a name is a slip; None for a name that may be another backend's."""
-    written, known = plain(name), {plain(each): each for each in (*FILE_BACKENDS, *NO_FILE_BACKENDS)} | SLIPS
+    written, known = _plain(name), {_plain(each): each for each in (*FILE_BACKENDS, *_NO_FILE_BACKENDS)} | _SLIPS
     if written in known:
         return known[written]
-    long = [each for each in known if len(each) >= FUZZY and abs(len(each) - len(written)) <= 2]
+    long = [each for each in known if len(each) >= _FUZZY and abs(len(each) - len(written)) <= 2]
     near = difflib.get_close_matches(written, long, 1, 0.8)
     return known[near[0]] if near else None
 
 
-def a_backend_that_exists(model: Model) -> Iterator[Finding]:
+def _a_backend_that_exists(model: Model) -> Iterator[Finding]:
     """A backend's name that no container has is a custom one, or a slip."""
     name = model.config.backend
     library = model.config.runtime or f"libtriton_{name}.so"
-    known = not name or name in (*FILE_BACKENDS, *NO_FILE_BACKENDS)
+    known = not name or name in (*FILE_BACKENDS, *_NO_FILE_BACKENDS)
     if known or model.text is None or any(model.folder.rglob(library)):
         return
     says = f"unable to find backend library for backend '{name}', try specifying runtime on the model configuration."
-    if plain(name) == ENSEMBLE:
-        yield model.refused("backend", says, f'write platform: "{ENSEMBLE}", and no backend')
-    elif meant := backend_meant(name):
+    if _plain(name) == _ENSEMBLE:
+        yield model.refused("backend", says, f'write platform: "{_ENSEMBLE}", and no backend')
+    elif meant := _backend_meant(name):
         yield model.refused("backend", says, f'write backend: "{meant}"')
     else:
         yield model.advice("backend", says, f"a server without the backend {name} does not load this model")
 
 
-def has_versions(model: Model) -> Iterator[Finding]:
+def _has_versions(model: Model) -> Iterator[Finding]:
     """At least one folder named by a number, of those that the version policy wants."""
     if not (model.config.backend or model.config.platform):
         return
@@ -129,14 +129,14 @@ def has_versions(model: Model) -> Iterator[Finding]:
     if not model.versions:
         says = f"at least one version must be available under the version policy of model '{model.name}'"
         where = "version_policy" if model.config.HasField("version_policy") else ""
-        yield model.refused(where, says, remedy_for_version(model, missing))
+        yield model.refused(where, says, _remedy_for_version(model, missing))
     elif missing:
         says = f"version {missing[0]} is specified for model '{model.name}', but the version directory is not present"
         mend = f"add the folder {missing[0]}, or remove it from version_policy"
         yield model.advice("version_policy", says, mend)
 
 
-def remedy_for_version(model: Model, missing: list[int]) -> str:
+def _remedy_for_version(model: Model, missing: list[int]) -> str:
     """What to do about a model of which no version can be loaded."""
     if model.text is None:
         return "no model? Move the folder out of the repository: Triton takes every folder in it for one"
@@ -145,7 +145,7 @@ def remedy_for_version(model: Model, missing: list[int]) -> str:
     return "add a folder named 1 (an ensemble's may be empty, but git and object stores lose empty folders)"
 
 
-def ignored_folders(model: Model) -> Iterator[Finding]:
+def _ignored_folders(model: Model) -> Iterator[Finding]:
     """Folders that look like versions and are passed over, or are taken for another one."""
     for name in model.folders:
         version = version_of(name)
@@ -157,20 +157,20 @@ def ignored_folders(model: Model) -> Iterator[Finding]:
         yield model.advice(model.file(model.folder / name), says, "name it by a plain number, or move it out")
 
 
-def has_its_file(model: Model) -> Iterator[Finding]:
+def _has_its_file(model: Model) -> Iterator[Finding]:
     """Each version that is loaded holds the backend's file."""
     config = model.config
-    if config.backend not in FILE_BACKENDS or model.is_ensemble or config.platform == ENSEMBLE:
+    if config.backend not in FILE_BACKENDS or model.is_ensemble or config.platform == _ENSEMBLE:
         return
     for file in map(model.engine_file, model.versions):
         if not file.exists():
             said = model.lines.at("default_model_filename")
             where = "default_model_filename" if said else model.file(file.parent)
-            says = NO_FILE.format(file=file) if config.backend == "python" else missing_file(model.values, file)
-            yield model.refused(where, says, remedy_for_file(file))
+            says = _NO_FILE.format(file=file) if config.backend == "python" else missing_file(model.values, file)
+            yield model.refused(where, says, _remedy_for_file(file))
 
 
-def remedy_for_file(file: Path) -> str:
+def _remedy_for_file(file: Path) -> str:
     """What is there instead."""
     there = sorted(entry.name for entry in file.parent.iterdir()) if file.parent.is_dir() else []
     alike = [name for name in there if Path(name).suffix == file.suffix]
@@ -180,11 +180,11 @@ def remedy_for_file(file: Path) -> str:
 
 
 RULES = (
-    named_as_its_folder,
-    no_dangling_links,
-    has_a_backend,
-    a_backend_that_exists,
-    has_versions,
-    ignored_folders,
-    has_its_file,
+    _named_as_its_folder,
+    _no_dangling_links,
+    _has_a_backend,
+    _a_backend_that_exists,
+    _has_versions,
+    _ignored_folders,
+    _has_its_file,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-TOKEN = re.compile(
+_TOKEN = re.compile(
     r"""(?P<newline>\n)
     |(?P<space>[ \t\r,;]+|\#[^\n]*)
     |(?P<text>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
@@ -14,7 +14,7 @@ TOKEN = re.compile(
     |(?P<other>.)""",
     re.VERBOSE,
 )
-OPENING, CLOSING = "{<", "}>"
+_OPENING, _CLOSING = "{<", "}>"
 
 
 class Lines:
@@ -40,7 +40,7 @@ class Lines:
         """One pass over the tokens, with the path of the open messages on a stack."""
         line, field, value_next, is_list = 1, "", False, False
         open_paths, counts = [""], [dict[str, int]()]
-        for token in TOKEN.finditer(text):
+        for token in _TOKEN.finditer(text):
             kind, written = token.lastgroup, token[0]
             if kind == "newline":
                 line += 1
@@ -50,13 +50,13 @@ class Lines:
                 value_next = True
             elif written in ("[", "]"):
                 is_list, value_next = written == "[", False
-            elif kind == "mark" and written in OPENING:
+            elif kind == "mark" and written in _OPENING:
                 if is_list:
-                    field = self.note(open_paths[-1], counts[-1], field_name(field), line, again=True)
+                    field = self.note(open_paths[-1], counts[-1], _field_name(field), line, again=True)
                 open_paths.append(field)
                 counts.append({"list": int(is_list)})
                 value_next = is_list = False
-            elif kind == "mark" and written in CLOSING and len(open_paths) > 1:
+            elif kind == "mark" and written in _CLOSING and len(open_paths) > 1:
                 field = open_paths.pop()
                 is_list, value_next = bool(counts.pop()["list"]), False
             elif kind in ("text", "word", "placeholder"):
@@ -82,6 +82,6 @@ class Lines:
             self.lines[f'{parent.rpartition("[")[0]}["{written[1:-1]}"]'] = self.lines[parent]
 
 
-def field_name(path: str) -> str:
+def _field_name(path: str) -> str:
     """The name at the end of a path, without its number."""
     return path.rpartition(".")[2].partition("[")[0]

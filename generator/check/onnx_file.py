@@ -14,17 +14,17 @@ from pathlib import Path
 from tbgen.generator.data_types import FROM_ONNX_NUMBER, INVALID
 from tbgen.generator.rules.onnxruntime import data_type
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-EXTERNAL = 1
-INT64 = 7
-NO_GRAPH = 2
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_EXTERNAL = 1
+_INT64 = 7
+_NO_GRAPH = 2
 LFS_POINTER = b"version https://git-lfs"
 
 Buffer = mmap.mmap | bytes
-NO_TENSORS = {4: "seq", 5: "map", 8: "sparse_tensor", 9: "optional"}  # TypeProto's fields beside that of tensors
+_NO_TENSORS = {4: "seq", 5: "map", 8: "sparse_tensor", 9: "optional"}  # TypeProto's fields beside that of tensors
 
 # Operators that give on what their first input holds, or some of it.
-PASSING = ("Gather", "Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Slice")
+_PASSING = ("Gather", "Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Slice")
 
 
 class NotOnnx(ValueError):
@@ -80,7 +80,7 @@ class OnnxFile:
         """Input -> how many rows the weights have that its values name: fewest, where there are several."""
         passed, found = dict[str, str](), dict[str, int]()
         for node in self.nodes:
-            if node.operator in PASSING and node.inputs and node.outputs:
+            if node.operator in _PASSING and node.inputs and node.outputs:
                 passed |= {node.outputs[0]: passed.get(node.inputs[0], node.inputs[0])}
             if node.operator == "Gather" and node.axis == 0 and len(node.inputs) > 1:
                 weight, name = node.inputs[0], passed.get(node.inputs[1], node.inputs[1])
@@ -101,140 +101,140 @@ def read_onnx(path: Path) -> OnnxFile:
         if stream.read(len(LFS_POINTER)) == LFS_POINTER:
             raise NotOnnx("a Git LFS pointer: the model itself was not fetched")
         if stream.tell() == 0:
-            raise NotOnnx("empty", NO_GRAPH)
+            raise NotOnnx("empty", _NO_GRAPH)
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
             try:
-                model = read_model(buffer)
+                model = _read_model(buffer)
             except (IndexError, UnicodeDecodeError) as error:
                 raise NotOnnx("cut off, or not ONNX at all") from error
     if not model.outputs:
-        raise NotOnnx("without a graph", NO_GRAPH)
+        raise NotOnnx("without a graph", _NO_GRAPH)
     return model
 
 
-def read_model(buffer: Buffer) -> OnnxFile:
+def _read_model(buffer: Buffer) -> OnnxFile:
     """ModelProto."""
     model = OnnxFile()
-    for number, start, end in fields(buffer, 0, len(buffer)):
+    for number, start, end in _fields(buffer, 0, len(buffer)):
         if number == 1:
             model.ir = start
         elif number == 7:
-            read_graph(buffer, start, end, model)
+            _read_graph(buffer, start, end, model)
         elif number == 8:
-            parts = {part: (a, b) for part, a, b in fields(buffer, start, end)}
-            domain = text(buffer, *parts[1]) if 1 in parts else ""
+            parts = {part: (a, b) for part, a, b in _fields(buffer, start, end)}
+            domain = _text(buffer, *parts[1]) if 1 in parts else ""
             model.opsets[domain] = parts[2][0] if 2 in parts else 0
     return model
 
 
-def read_graph(buffer: Buffer, start: int, end: int, model: OnnxFile) -> None:
+def _read_graph(buffer: Buffer, start: int, end: int, model: OnnxFile) -> None:
     """GraphProto, into `model`."""
-    for number, a, b in fields(buffer, start, end):
+    for number, a, b in _fields(buffer, start, end):
         if number == 1:
-            model.nodes.append(read_node(buffer, a, b))
+            model.nodes.append(_read_node(buffer, a, b))
         elif number == 5:
-            read_initializer(buffer, a, b, model)
+            _read_initializer(buffer, a, b, model)
         elif number in (11, 12):
-            name, tensor = read_value(buffer, a, b)
+            name, tensor = _read_value(buffer, a, b)
             (model.inputs if number == 11 else model.outputs)[name] = tensor
 
 
-def read_node(buffer: Buffer, start: int, end: int) -> Node:
+def _read_node(buffer: Buffer, start: int, end: int) -> Node:
     """NodeProto. Only of a Gather or a Constant, which have one attribute, are axis and number meant."""
     node = Node()
-    for number, a, b in fields(buffer, start, end):
+    for number, a, b in _fields(buffer, start, end):
         if number in (1, 2):
-            (node.inputs if number == 1 else node.outputs).append(text(buffer, a, b))
+            (node.inputs if number == 1 else node.outputs).append(_text(buffer, a, b))
         elif number == 4:
-            node.operator = text(buffer, a, b)
+            node.operator = _text(buffer, a, b)
         elif number == 5:
-            for part, c, d in fields(buffer, a, b):
+            for part, c, d in _fields(buffer, a, b):
                 if part == 3:
                     node.axis = c
                 elif part == 5:
-                    node.number = whole_number(buffer, c, d)
+                    node.number = _whole_number(buffer, c, d)
     return node
 
 
-def whole_number(buffer: Buffer, start: int, end: int) -> int | None:
+def _whole_number(buffer: Buffer, start: int, end: int) -> int | None:
     """TensorProto's value where it is one INT64."""
     sizes, data_type, values = list[int](), 0, list[int]()
-    for number, a, b in fields(buffer, start, end):
+    for number, a, b in _fields(buffer, start, end):
         if number == 1:
-            sizes += [a] if b < 0 else packed(buffer, a, b)
+            sizes += [a] if b < 0 else _packed(buffer, a, b)
         elif number == 2:
             data_type = a
         elif number == 7:
-            values += [a] if b < 0 else packed(buffer, a, b)
+            values += [a] if b < 0 else _packed(buffer, a, b)
         elif number == 9 and b - a == 8:
             values.append(int.from_bytes(buffer[a:b], "little", signed=True))
-    return values[0] if data_type == INT64 and len(values) == 1 and sizes in ([], [1]) else None
+    return values[0] if data_type == _INT64 and len(values) == 1 and sizes in ([], [1]) else None
 
 
-def read_initializer(buffer: Buffer, start: int, end: int, model: OnnxFile) -> None:
+def _read_initializer(buffer: Buffer, start: int, end: int, model: OnnxFile) -> None:
     """TensorProto, into `model`: name, shape, and where its bytes are when they are in another file."""
     name, shape, places, location = "", list[int](), dict[str, str](), 0
-    for number, a, b in fields(buffer, start, end):
+    for number, a, b in _fields(buffer, start, end):
         if number == 1:
-            shape += [a] if b < 0 else packed(buffer, a, b)
+            shape += [a] if b < 0 else _packed(buffer, a, b)
         elif number == 8:
-            name = text(buffer, a, b)
+            name = _text(buffer, a, b)
         elif number == 13:
-            entry = {part: text(buffer, c, d) for part, c, d in fields(buffer, a, b)}
+            entry = {part: _text(buffer, c, d) for part, c, d in _fields(buffer, a, b)}
             places[entry.get(1, "")] = entry.get(2, "")
         elif number == 14:
             location = a
     model.initializers[name] = tuple(shape)
-    if math.prod(shape) == 1 and (value := whole_number(buffer, start, end)) is not None:
+    if math.prod(shape) == 1 and (value := _whole_number(buffer, start, end)) is not None:
         model.numbers[name] = value
-    if location == EXTERNAL:
+    if location == _EXTERNAL:
         file = places.get("location", "")
         needed = int(places.get("offset", 0)) + int(places.get("length", 0))
         model.external[file] = max(model.external.get(file, 0), needed)
 
 
-def read_value(buffer: Buffer, start: int, end: int) -> tuple[str, OnnxTensor]:
+def _read_value(buffer: Buffer, start: int, end: int) -> tuple[str, OnnxTensor]:
     """ValueInfoProto: a name and its type."""
     name, tensor = "", OnnxTensor(INVALID, ())
-    for number, a, b in fields(buffer, start, end):
+    for number, a, b in _fields(buffer, start, end):
         if number == 1:
-            name = text(buffer, a, b)
+            name = _text(buffer, a, b)
         elif number == 2:
-            for kind, c, d in fields(buffer, a, b):
+            for kind, c, d in _fields(buffer, a, b):
                 if kind == 1:
-                    tensor = read_tensor_type(buffer, c, d)
-                elif kind in NO_TENSORS:
-                    tensor = OnnxTensor(data_type(NO_TENSORS[kind]), ())
+                    tensor = _read_tensor_type(buffer, c, d)
+                elif kind in _NO_TENSORS:
+                    tensor = OnnxTensor(data_type(_NO_TENSORS[kind]), ())
     return name, tensor
 
 
-def read_tensor_type(buffer: Buffer, start: int, end: int) -> OnnxTensor:
+def _read_tensor_type(buffer: Buffer, start: int, end: int) -> OnnxTensor:
     """TypeProto.Tensor."""
     kind, shape, axes = 0, list[int](), set[str]()
-    for number, a, b in fields(buffer, start, end):
+    for number, a, b in _fields(buffer, start, end):
         if number == 1:
             kind = a
         elif number == 2:
-            for _, c, d in fields(buffer, a, b):
-                axis = {part: (e, f) for part, e, f in fields(buffer, c, d)}
+            for _, c, d in _fields(buffer, a, b):
+                axis = {part: (e, f) for part, e, f in _fields(buffer, c, d)}
                 shape.append(axis[1][0] if 1 in axis else -1)
-                axes |= {text(buffer, *axis[2])} if 2 in axis else set()
+                axes |= {_text(buffer, *axis[2])} if 2 in axis else set()
     return OnnxTensor(FROM_ONNX_NUMBER.get(kind, INVALID), tuple(shape), frozenset(axes - {""}))
 
 
-def fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """The fields of one message: number, then start and end of its bytes, or its value and -1. Raises NotOnnx."""
     while start < end:
-        key, start = varint(buffer, start)
+        key, start = _varint(buffer, start)
         number, wire = key >> 3, key & 7
-        if wire == VARINT:
-            value, start = varint(buffer, start)
+        if wire == _VARINT:
+            value, start = _varint(buffer, start)
             yield number, value, -1
             continue
-        if wire == BYTES:
-            size, start = varint(buffer, start)
-        elif wire in (FIXED32, FIXED64):
-            size = 4 if wire == FIXED32 else 8
+        if wire == _BYTES:
+            size, start = _varint(buffer, start)
+        elif wire in (_FIXED32, _FIXED64):
+            size = 4 if wire == _FIXED32 else 8
         else:
             raise NotOnnx("not a protobuf message")
         if number == 0 or start + size > end:
@@ -243,7 +243,7 @@ def fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int
         start += size
 
 
-def varint(buffer: Buffer, start: int) -> tuple[int, int]:
+def _varint(buffer: Buffer, start: int) -> tuple[int, int]:
     """The number at `start`, and where it ends; a negative one is read as such. Raises NotOnnx, IndexError."""
     value = shift = 0
     while True:
@@ -257,15 +257,15 @@ def varint(buffer: Buffer, start: int) -> tuple[int, int]:
             raise NotOnnx("not a protobuf message")
 
 
-def packed(buffer: Buffer, start: int, end: int) -> list[int]:
+def _packed(buffer: Buffer, start: int, end: int) -> list[int]:
     """The numbers of a packed field."""
     values = []
     while start < end:
-        value, start = varint(buffer, start)
+        value, start = _varint(buffer, start)
         values.append(value)
     return values
 
 
-def text(buffer: Buffer, start: int, end: int) -> str:
+def _text(buffer: Buffer, start: int, end: int) -> str:
     """A string field."""
     return bytes(buffer[start:end]).decode("utf-8")

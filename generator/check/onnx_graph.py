@@ -22,7 +22,7 @@ def onnx_graphs(model: Model) -> Iterator[tuple[int, OnnxFile]]:
             yield version, graph
 
 
-def readable(model: Model) -> Iterator[Finding]:
+def _readable(model: Model) -> Iterator[Finding]:
     """The file is an ONNX model, and the files that hold its weights are there whole."""
     for version, graph in model.graphs.items():
         file = model.engine_file(version)
@@ -42,7 +42,7 @@ def readable(model: Model) -> Iterator[Finding]:
                 yield model.refused(model.file(file), f"onnx runtime error 1: {says}", mend)
 
 
-def tensors_are_the_graphs(model: Model) -> Iterator[Finding]:
+def _tensors_are_the_graphs(model: Model) -> Iterator[Finding]:
     """Names, types and dims of the config against every version's graph."""
     config, values = model.completed, model.completed_values
     for _, graph in onnx_graphs(model):
@@ -53,11 +53,11 @@ def tensors_are_the_graphs(model: Model) -> Iterator[Finding]:
             continue
         tokens = axes_of_tokens(config, graph)
         for problem in onnxruntime.problems(values, inputs, specs_of(optional), outputs):
-            mend = mend_along_tokens(config, graph, problem.where, tokens) or problem.mend
+            mend = _mend_along_tokens(config, graph, problem.where, tokens) or problem.mend
             yield from model.found([replace(problem, mend=mend)])
 
 
-def mend_along_tokens(config: ModelConfig, graph: OnnxFile, where: str, tokens: frozenset[str]) -> str:
+def _mend_along_tokens(config: ModelConfig, graph: OnnxFile, where: str, tokens: frozenset[str]) -> str:
     """What to write where the dims of an output go along the tokens of all items; nothing for another problem."""
     for index, tensor in enumerate(config.output if config.max_batch_size else ()):
         there = graph.outputs.get(tensor.name)
@@ -86,7 +86,7 @@ def scatter_text(config: ModelConfig, output: str) -> str:
     return f'batch_output {{ target_name: "{output}" {kind} source_input: "{source}" }}'
 
 
-def controls_are_the_graphs(model: Model) -> Iterator[Finding]:
+def _controls_are_the_graphs(model: Model) -> Iterator[Finding]:
     """The controls of sequence batching are inputs of the graph, one value a row."""
     for _, graph in onnx_graphs(model):
         for index, control in enumerate(model.config.sequence_batching.control_input):
@@ -104,7 +104,7 @@ def controls_are_the_graphs(model: Model) -> Iterator[Finding]:
                 yield model.refused(where, f"{says}{shape_text(dims)} but dims [1] is expected", mend)
 
 
-def completable(model: Model) -> Iterator[Finding]:
+def _completable(model: Model) -> Iterator[Finding]:
     """Where the config leaves the tensors to Triton, the graph must have an open batch axis for a batch size."""
     for _, graph in onnx_graphs(model) if onnxruntime.lacks_tensors(model.values) else ():
         values, specs = copy.deepcopy(model.values), [specs_of(graph.required), specs_of(graph.outputs)]
@@ -120,7 +120,7 @@ def completable(model: Model) -> Iterator[Finding]:
                 yield model.advice("", says, "write max_batch_size, inputs and outputs")
 
 
-def read_by_the_release(model: Model, repository: Repository) -> Iterator[Finding]:
+def _read_by_the_release(model: Model, repository: Repository) -> Iterator[Finding]:
     """Opset and IR version within what the release's ONNX Runtime reads."""
     release = repository.release
     for version, graph in onnx_graphs(model) if release else ():
@@ -141,5 +141,5 @@ def read_by_the_release(model: Model, repository: Repository) -> Iterator[Findin
             yield model.refused(place, says, mend)
 
 
-RULES = (readable, completable, tensors_are_the_graphs, controls_are_the_graphs)
-REPOSITORY_RULES = (read_by_the_release,)
+RULES = (_readable, _completable, _tensors_are_the_graphs, _controls_are_the_graphs)
+REPOSITORY_RULES = (_read_by_the_release,)

@@ -12,27 +12,27 @@ from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.onnx_file import LFS_POINTER, NotOnnx, read_onnx
 from tbgen.generator.rules import tensorrt
 
-NO_GPU = (ModelInstanceGroup.KIND_CPU, ModelInstanceGroup.KIND_MODEL)
+_NO_GPU = (ModelInstanceGroup.KIND_CPU, ModelInstanceGroup.KIND_MODEL)
 
 
-def as_the_backend_takes_it(model: Model) -> Iterator[Finding]:
+def _as_the_backend_takes_it(model: Model) -> Iterator[Finding]:
     """Instances on GPUs; names, types, dims, sizes and profiles as the plan was built with."""
     for index, group in enumerate(model.config.instance_group if model.config.backend == "tensorrt" else ()):
-        if group.kind in NO_GPU:
+        if group.kind in _NO_GPU:
             yield from model.found([tensorrt.no_gpu(model.values, f"instance_group[{index}].kind")])
     if model.plan:
         yield from model.found(tensorrt.problems(model.completed_values, model.plan))
 
 
-def a_plan_at_all(model: Model) -> Iterator[Finding]:
+def _a_plan_at_all(model: Model) -> Iterator[Finding]:
     """The file is not something else under a plan's name."""
     for file in model.engine_files("tensorrt").values():
-        if what := not_a_plan(file):
+        if what := _not_a_plan(file):
             says = f"unable to load plan file to auto complete config: {file}"
             yield model.refused(model.file(file), says, f"the file is {what}; build the plan, or fetch it")
 
 
-def not_a_plan(file: Path) -> str:
+def _not_a_plan(file: Path) -> str:
     """What a file is that cannot be a plan; nothing when it may be one."""
     with file.open("rb") as stream:
         begins = stream.read(len(LFS_POINTER))
@@ -45,7 +45,7 @@ def not_a_plan(file: Path) -> str:
     return "an ONNX model"
 
 
-def profiles_in_use(model: Model) -> Iterator[Finding]:
+def _profiles_in_use(model: Model) -> Iterator[Finding]:
     """A group that lists no profile uses the first alone."""
     count = len(model.plan.profiles) if model.plan else 0
     for index, group in enumerate(model.config.instance_group if count > 1 else ()):
@@ -55,7 +55,7 @@ def profiles_in_use(model: Model) -> Iterator[Finding]:
             yield model.advice(f"instance_group[{index}]", says, f"write profile: [ {listed} ]")
 
 
-def of_the_releases_tensorrt(model: Model, repository: Repository) -> Iterator[Finding]:
+def _of_the_releases_tensorrt(model: Model, repository: Repository) -> Iterator[Finding]:
     """The plan was built by the TensorRT that the release has."""
     release = repository.release
     if model.plan is None or release is None:
@@ -67,5 +67,5 @@ def of_the_releases_tensorrt(model: Model, repository: Repository) -> Iterator[F
         yield model.refused(model.file(file), says, f"build it again with TensorRT {there}")
 
 
-RULES = (as_the_backend_takes_it, a_plan_at_all, profiles_in_use)
-REPOSITORY_RULES = (of_the_releases_tensorrt,)
+RULES = (_as_the_backend_takes_it, _a_plan_at_all, _profiles_in_use)
+REPOSITORY_RULES = (_of_the_releases_tensorrt,)

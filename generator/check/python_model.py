@@ -19,12 +19,12 @@ from tbgen.generator.check.python_source import (
 )
 from tbgen.generator.check.settings import has_environment
 
-ENTRY = "TritonPythonModel"
+_ENTRY = "TritonPythonModel"
 # What NVIDIA's container has for Python models beside the standard library, from build.py of the server.
-STOCK = {"numpy", "triton_python_backend_utils", "c_python_backend_utils", "pip", "setuptools", "wheel", "virtualenv"}
+_STOCK = {"numpy", "triton_python_backend_utils", "c_python_backend_utils", "pip", "setuptools", "wheel", "virtualenv"}
 
 
-def syntax(model: Model) -> Iterator[Finding]:
+def _syntax(model: Model) -> Iterator[Finding]:
     """Every file that is imported must parse."""
     if model.config.backend == "python" and not model.config.default_model_filename.endswith("py"):
         name = model.config.default_model_filename
@@ -38,32 +38,32 @@ def syntax(model: Model) -> Iterator[Finding]:
             yield model.refused(model.file(file, line), says, "mend the syntax")
 
 
-def entry_class(model: Model) -> Iterator[Finding]:
+def _entry_class(model: Model) -> Iterator[Finding]:
     """The entry file has the class that Triton constructs, and its methods take what Triton gives."""
     for source in model.sources:
         tree = source.trees.get(source.entry)
         if tree is None:
             continue
-        cls = class_named(tree, ENTRY)
+        cls = class_named(tree, _ENTRY)
         if cls:
-            yield from methods(model, source, cls)
-        elif not defines(tree, ENTRY):
-            says = f"AttributeError: module '{source.folder.name}.{source.entry.stem}' has no attribute '{ENTRY}'"
-            yield model.refused(model.file(source.entry), says, f"write class {ENTRY} with the method execute")
+            yield from _methods(model, source, cls)
+        elif not defines(tree, _ENTRY):
+            says = f"AttributeError: module '{source.folder.name}.{source.entry.stem}' has no attribute '{_ENTRY}'"
+            yield model.refused(model.file(source.entry), says, f"write class {_ENTRY} with the method execute")
 
 
-def methods(model: Model, source: PythonSource, cls: ast.ClassDef) -> Iterator[Finding]:
+def _methods(model: Model, source: PythonSource, cls: ast.ClassDef) -> Iterator[Finding]:
     """`initialize` takes args, `execute` exists, `auto_complete_config` gives the config back."""
     initialize = method_named(cls, "initialize")
-    if initialize and not takes(initialize, 2):
-        says = f"TypeError: {ENTRY}.initialize() takes {counted(len(initialize.args.args))} but 2 were given"
+    if initialize and not _takes(initialize, 2):
+        says = f"TypeError: {_ENTRY}.initialize() takes {_counted(len(initialize.args.args))} but 2 were given"
         yield model.refused(model.file(source.entry, initialize.lineno), says, "write def initialize(self, args)")
     if not method_named(cls, "execute") and not cls.bases:
         says = f"Python model '{model.name}' does not implement `execute` method."
         yield model.fails(model.file(source.entry, cls.lineno), says, "write def execute(self, requests)")
     complete = method_named(cls, "auto_complete_config")
-    if complete and not takes(complete, 2 if is_classmethod(complete) else 1):
-        says = f"TypeError: {ENTRY}.auto_complete_config() is called with the config alone"
+    if complete and not _takes(complete, 2 if _is_classmethod(complete) else 1):
+        says = f"TypeError: {_ENTRY}.auto_complete_config() is called with the config alone"
         mend = "write @staticmethod def auto_complete_config(auto_complete_model_config)"
         yield model.refused(model.file(source.entry, complete.lineno), says, mend)
     elif complete and not any(isinstance(node, ast.Return) and node.value for node in ast.walk(complete)):
@@ -71,36 +71,36 @@ def methods(model: Model, source: PythonSource, cls: ast.ClassDef) -> Iterator[F
         yield model.refused(model.file(source.entry, complete.lineno), says, "return auto_complete_model_config")
 
 
-def counted(arguments: int) -> str:
+def _counted(arguments: int) -> str:
     """So many positional arguments, as Python says it."""
     return f"{arguments} positional argument{'' if arguments == 1 else 's'}"
 
 
-def takes(function: ast.FunctionDef | ast.AsyncFunctionDef, count: int) -> bool:
+def _takes(function: ast.FunctionDef | ast.AsyncFunctionDef, count: int) -> bool:
     """Whether a function can be called with so many positional arguments."""
     most = len(function.args.posonlyargs) + len(function.args.args)
     least = most - len(function.args.defaults)
     return least <= count and (count <= most or function.args.vararg is not None)
 
 
-def is_classmethod(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+def _is_classmethod(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Whether a function gets its class first."""
     return any(isinstance(mark, ast.Name) and mark.id == "classmethod" for mark in function.decorator_list)
 
 
-def imports(model: Model) -> Iterator[Finding]:
+def _imports(model: Model) -> Iterator[Finding]:
     """Each import is of the standard library, of a stock container, or comes along with the model."""
     for source in model.sources:
         told: set[str] = set()
         for file, tree in source.trees.items():
             for found in imports_of(file, tree):
                 package = found.module.partition(".")[0]
-                if package not in told and (finding := import_finding(model, source, found, package)):
+                if package not in told and (finding := _import_finding(model, source, found, package)):
                     told.add(package)
                     yield finding
 
 
-def import_finding(model: Model, source: PythonSource, found: Imported, package: str) -> Finding | None:
+def _import_finding(model: Model, source: PythonSource, found: Imported, package: str) -> Finding | None:
     """What is wrong with one import, if anything is."""
     place = model.file(found.file, found.line)
     if found.may_fail or beside_of(source, found):
@@ -112,20 +112,25 @@ def import_finding(model: Model, source: PythonSource, found: Imported, package:
             else f"ModuleNotFoundError: No module named '{source.folder.name}.{found.module}'"
         )
         return model.refused(place, says, f"put {found.module.replace('.', '/')}.py beside {found.file.name}")
-    if package in sys.stdlib_module_names or package in STOCK or comes_along(source, package) or has_environment(model):
+    if (
+        package in sys.stdlib_module_names
+        or package in _STOCK
+        or _comes_along(source, package)
+        or has_environment(model)
+    ):
         return None
     says = f"in a stock container: ModuleNotFoundError: No module named '{package}'"
     mend = f"bring {package} along beside {found.file.name} or by EXECUTION_ENV_PATH, or install it where Triton runs"
     return model.advice(place, says, mend)
 
 
-def comes_along(source: PythonSource, package: str) -> bool:
+def _comes_along(source: PythonSource, package: str) -> bool:
     """Whether a package lies in the version folder, the model's folder, or a folder of packages in one of them."""
     patterns = (package, f"{package}.py", f"{package}.*.so", f"*/{package}", f"*/{package}.py", f"*/{package}.*.so")
     return any(any(folder.glob(pattern)) for folder in (source.folder, source.folder.parent) for pattern in patterns)
 
 
-def syntax_of_the_release(model: Model, repository: Repository) -> Iterator[Finding]:
+def _syntax_of_the_release(model: Model, repository: Repository) -> Iterator[Finding]:
     """The files parse in the Python of the release's stub too, where that is older than this one."""
     release = repository.release
     if release is None or release.python >= sys.version_info[:2]:
@@ -139,5 +144,5 @@ def syntax_of_the_release(model: Model, repository: Repository) -> Iterator[Find
             yield model.refused(model.file(file, error.lineno), says, mend)
 
 
-RULES = (syntax, entry_class, imports)
-REPOSITORY_RULES = (syntax_of_the_release,)
+RULES = (_syntax, _entry_class, _imports)
+REPOSITORY_RULES = (_syntax_of_the_release,)

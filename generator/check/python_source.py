@@ -42,15 +42,15 @@ class Imported:
 def sources_in(folders: Iterable[Path], filename: str) -> tuple[PythonSource, ...]:
     """The files of each version folder that has its entry file."""
     return tuple(
-        read_source(PythonSource(folder, folder / filename)) for folder in folders if (folder / filename).is_file()
+        _read_source(PythonSource(folder, folder / filename)) for folder in folders if (folder / filename).is_file()
     )
 
 
-def read_source(source: PythonSource) -> PythonSource:
+def _read_source(source: PythonSource) -> PythonSource:
     """Parse the entry file, the steps' files, and the files beside them that those import."""
     file = source.folder / STEPS
     if file.is_file():
-        read_steps(source, file)
+        _read_steps(source, file)
     waiting = [source.entry, *(source.folder / str(step["file"]) for step in source.steps or ())]
     while waiting:
         file = waiting.pop()
@@ -67,7 +67,7 @@ def read_source(source: PythonSource) -> PythonSource:
     return source
 
 
-def read_steps(source: PythonSource, file: Path) -> None:
+def _read_steps(source: PythonSource, file: Path) -> None:
     """The list of steps.json, if it is of the form that model.py reads."""
     try:
         listed = json.loads(file.read_bytes().decode("utf-8"))["steps"]

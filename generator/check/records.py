@@ -12,15 +12,15 @@ from tbgen.generator.repository import MODEL_RECORD, read_record
 from tbgen.generator.users import ANSWER
 
 
-def answers_like_its_neighbours(model: Model, repository: Repository) -> Iterator[Finding]:
+def _answers_like_its_neighbours(model: Model, repository: Repository) -> Iterator[Finding]:
     """The graphs of one name were written with the same settings, as far as their answers depend on them."""
-    mine = record_of_front(model, repository)
+    mine = _record_of_front(model, repository)
     if mine is None:
         return
     for neighbour in repository.models.values():
         if neighbour.name == model.name:
             return  # the first of the name is what the others are held against
-        theirs = record_of_front(neighbour, repository)
+        theirs = _record_of_front(neighbour, repository)
         if theirs and theirs["name"] == mine["name"]:
             other = [key for key in ANSWER if theirs["settings"].get(key) != mine["settings"].get(key)]
             if other:
@@ -30,14 +30,14 @@ def answers_like_its_neighbours(model: Model, repository: Repository) -> Iterato
             return
 
 
-def findings_of_its_engine(model: Model, _: Repository) -> Iterator[Finding]:
+def _findings_of_its_engine(model: Model, _: Repository) -> Iterator[Finding]:
     """What is particular to the engine whose file the model holds, by its record."""
     engine = ENGINES.get((read_record(model.folder) or {}).get("settings", {}).get("engine"))
     if engine and any((model.version_folder(version) / engine.file).exists() for version in model.versions):
         yield from engine.findings(model)
 
 
-def record_of_front(model: Model, repository: Repository) -> dict[str, Any] | None:
+def _record_of_front(model: Model, repository: Repository) -> dict[str, Any] | None:
     """The whole record of a model that clients ask; None of engines, of parts of ensembles, of others' models."""
     asked = model.is_ensemble or model.config.backend not in ("onnxruntime", "tensorrt")
     record = read_record(model.folder) if asked and model.name not in repository.parts else None
@@ -51,4 +51,4 @@ def longest_recorded(model: Model) -> int | None:
     return longest if isinstance(longest, int) else None
 
 
-REPOSITORY_RULES = (answers_like_its_neighbours, findings_of_its_engine)
+REPOSITORY_RULES = (_answers_like_its_neighbours, _findings_of_its_engine)

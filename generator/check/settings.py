@@ -15,32 +15,32 @@ from tbgen.generator.rules import onnxruntime
 from tbgen.generator.rules.core import config
 from tbgen.generator.rules.problem import Effect
 
-CORE_PARAMETERS = ("TRITON_BATCH_STRATEGY_PATH",)
-ONLY_CPU = "FORCE_CPU_ONLY_INPUT_TENSORS"  # python_backend's only switch
+_CORE_PARAMETERS = ("TRITON_BATCH_STRATEGY_PATH",)
+_ONLY_CPU = "FORCE_CPU_ONLY_INPUT_TENSORS"  # python_backend's only switch
 
 
-def as_the_backend_reads_them(model: Model) -> Iterator[Finding]:
+def _as_the_backend_reads_them(model: Model) -> Iterator[Finding]:
     """The values of the backend's own parameters, and what it reads before the core judges the rest."""
     if model.config.backend == "onnxruntime":
         yield from model.found(onnxruntime.batch_tensor_problems(model.values))
         yield from model.found(onnxruntime.parameter_problems(model.values))
-    elif model.config.backend == "python" and ONLY_CPU in model.config.parameters:
-        text = model.config.parameters[ONLY_CPU].string_value
+    elif model.config.backend == "python" and _ONLY_CPU in model.config.parameters:
+        text = model.config.parameters[_ONLY_CPU].string_value
         if text not in ("yes", "no"):
-            says = f"Incorrect value for {ONLY_CPU}: {text}'"
-            yield model.refused(f'parameters["{ONLY_CPU}"]', says, f"mend the value of {ONLY_CPU}")
+            says = f"Incorrect value for {_ONLY_CPU}: {text}'"
+            yield model.refused(f'parameters["{_ONLY_CPU}"]', says, f"mend the value of {_ONLY_CPU}")
 
 
-def as_the_core_takes_it(model: Model) -> Iterator[Finding]:
+def _as_the_core_takes_it(model: Model) -> Iterator[Finding]:
     """What Triton's core holds against the config by itself."""
     yield from model.found(config.problems(model.config))
 
 
-def parameters_nobody_reads(model: Model) -> Iterator[Finding]:
+def _parameters_nobody_reads(model: Model) -> Iterator[Finding]:
     """onnxruntime silently ignores what it does not know. A Python model reads what it likes."""
     if model.config.backend != "onnxruntime":
         return
-    known = [*onnxruntime.PARAMETERS, *onnxruntime.OTHER_PARAMETERS, *CORE_PARAMETERS]
+    known = [*onnxruntime.PARAMETERS, *onnxruntime.OTHER_PARAMETERS, *_CORE_PARAMETERS]
     for key in sorted(model.config.parameters):
         if key not in known:
             near = difflib.get_close_matches(key, known, 1, 0.6)
@@ -48,7 +48,7 @@ def parameters_nobody_reads(model: Model) -> Iterator[Finding]:
             yield model.advice(f'parameters["{key}"]', f"ignores the parameter {key}", mend)
 
 
-def environment_is_there(model: Model) -> Iterator[Finding]:
+def _environment_is_there(model: Model) -> Iterator[Finding]:
     """A Python model's packed environment, as far as it lies in the model's folder."""
     path = model.config.parameters["EXECUTION_ENV_PATH"].string_value if has_environment(model) else ""
     where = 'parameters["EXECUTION_ENV_PATH"]'
@@ -68,13 +68,13 @@ def has_environment(model: Model) -> bool:
     return model.config.backend in PYTHON_BACKENDS and "EXECUTION_ENV_PATH" in model.config.parameters
 
 
-def accelerators(model: Model) -> Iterator[Finding]:
+def _accelerators(model: Model) -> Iterator[Finding]:
     """Execution accelerators: known ones, and only those of the instances' device have an effect."""
     if model.config.backend != "onnxruntime":
         return
     yield from model.found(onnxruntime.accelerator_problems(model.values, "cpu"))
-    if not only_on(model, ModelInstanceGroup.KIND_CPU):
-        effect: Effect = "refused" if only_on(model, ModelInstanceGroup.KIND_GPU) else "advice"
+    if not _only_on(model, ModelInstanceGroup.KIND_CPU):
+        effect: Effect = "refused" if _only_on(model, ModelInstanceGroup.KIND_GPU) else "advice"
         problems = onnxruntime.accelerator_problems(model.values, "gpu")
         yield from model.found(replace(problem, effect=effect) for problem in problems)
         return
@@ -85,16 +85,16 @@ def accelerators(model: Model) -> Iterator[Finding]:
         yield model.advice(place, says, "write instance_group { kind: KIND_GPU }, or remove the accelerator")
 
 
-def only_on(model: Model, kind: ModelInstanceGroup.Kind.ValueType) -> bool:
+def _only_on(model: Model, kind: ModelInstanceGroup.Kind.ValueType) -> bool:
     """Whether all instances are of one kind."""
     groups = model.config.instance_group
     return bool(groups) and all(group.kind == kind for group in groups)
 
 
 RULES = (
-    as_the_backend_reads_them,
-    parameters_nobody_reads,
-    environment_is_there,
-    accelerators,
-    as_the_core_takes_it,
+    _as_the_backend_reads_them,
+    _parameters_nobody_reads,
+    _environment_is_there,
+    _accelerators,
+    _as_the_core_takes_it,
 )

@@ -13,19 +13,19 @@ from tbgen.generator.check.model import Model
 from tbgen.generator.check.python_source import STEPS, PythonSource, class_named, defines, method_named
 
 
-def listed(model: Model) -> Iterator[Finding]:
+def _listed(model: Model) -> Iterator[Finding]:
     """A model.py that reads steps.json finds it, and a list of steps in it."""
     for source in model.sources:
         file, tree = source.folder / STEPS, source.trees.get(source.entry)
         if source.steps_error:
             mend = 'write {"steps": [{"file": "...", "class": "...", "settings": {}}]}, without comments'
             yield model.refused(model.file(file), source.steps_error, mend)
-        elif tree and not file.is_file() and any(map(names_the_list, source.trees.values())):
+        elif tree and not file.is_file() and any(map(_names_the_list, source.trees.values())):
             says = f"FileNotFoundError: [Errno 2] No such file or directory: '{file}'"
             yield model.refused(model.file(source.entry), says, f"put {STEPS} beside {source.entry.name}")
 
 
-def names_the_list(tree: ast.Module) -> bool:
+def _names_the_list(tree: ast.Module) -> bool:
     """Whether a file's code speaks of steps.json."""
     return any(isinstance(node, ast.Constant) and node.value == STEPS for node in ast.walk(tree))
 
@@ -37,13 +37,13 @@ def steps_of(model: Model) -> Iterator[tuple[PythonSource, dict[str, Any], dict[
             yield source, step, step["settings"]
 
 
-def steps(model: Model) -> Iterator[Finding]:
+def _steps(model: Model) -> Iterator[Finding]:
     """Each step's file is there, with its class, which takes its settings."""
     for source, step, _ in steps_of(model):
-        yield from step_findings(model, source, step)
+        yield from _step_findings(model, source, step)
 
 
-def step_findings(model: Model, source: PythonSource, step: dict[str, Any]) -> Iterator[Finding]:
+def _step_findings(model: Model, source: PythonSource, step: dict[str, Any]) -> Iterator[Finding]:
     """What is wrong with one step."""
     file, here = source.folder / str(step["file"]), place_of(model, source, f'"{step["file"]}"')
     if not file.is_file():
@@ -60,21 +60,21 @@ def step_findings(model: Model, source: PythonSource, step: dict[str, Any]) -> I
             classes = ", ".join(node.name for node in tree.body if isinstance(node, ast.ClassDef))
             yield model.refused(here, says, f"{file.name} has: {classes}")
         return
-    yield from settings_findings(model, source, step, constructors(source, cls))
+    yield from _settings_findings(model, source, step, _constructors(source, cls))
     constructor = method_named(cls, "__init__")
     if isinstance(constructor, ast.FunctionDef):
-        yield from asset_findings(model, source, file, constructor)
+        yield from _asset_findings(model, source, file, constructor)
 
 
-def constructors(source: PythonSource, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
+def _constructors(source: PythonSource, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
     """The constructor of a class, and those of its bases as far as each hands on what it does not know."""
     constructor = method_named(cls, "__init__")
     if not isinstance(constructor, ast.FunctionDef):
-        return bases(source, cls)
-    return [(cls.name, constructor), *(bases(source, cls) if hands_on(constructor) else [])]
+        return _bases(source, cls)
+    return [(cls.name, constructor), *(_bases(source, cls) if _hands_on(constructor) else [])]
 
 
-def hands_on(constructor: ast.FunctionDef) -> bool:
+def _hands_on(constructor: ast.FunctionDef) -> bool:
     """Whether a constructor does nothing with the keywords that it does not know but give them to another, alone."""
     rest = constructor.args.kwarg
     names = [node for node in ast.walk(constructor) if isinstance(node, ast.Name) and rest and node.id == rest.arg]
@@ -85,19 +85,19 @@ def hands_on(constructor: ast.FunctionDef) -> bool:
     return len(names) == 1 and given == [{None}]
 
 
-def bases(source: PythonSource, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
+def _bases(source: PythonSource, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
     """The constructors of the bases that the model's files define."""
     names = [base.id for base in cls.bases if isinstance(base, ast.Name)]
-    found = (base for name in names for base in (*classes_as(source, name), *classes_named(source, name)))
-    return [row for base in found for row in constructors(source, base)]
+    found = (base for name in names for base in (*_classes_as(source, name), *_classes_named(source, name)))
+    return [row for base in found for row in _constructors(source, base)]
 
 
-def classes_named(source: PythonSource, name: str) -> list[ast.ClassDef]:
+def _classes_named(source: PythonSource, name: str) -> list[ast.ClassDef]:
     """The classes of that name in the model's files."""
     return [cls for tree in source.trees.values() if (cls := class_named(tree, name))]
 
 
-def classes_as(source: PythonSource, name: str) -> list[ast.ClassDef]:
+def _classes_as(source: PythonSource, name: str) -> list[ast.ClassDef]:
     """The classes that the model's files import from a neighbour as that name."""
     files = {file.stem: tree for file, tree in source.trees.items()}
     imports = (node for tree in files.values() for node in tree.body if isinstance(node, ast.ImportFrom))
@@ -105,7 +105,7 @@ def classes_as(source: PythonSource, name: str) -> list[ast.ClassDef]:
     return [cls for tree, alias in rows if tree and (cls := class_named(tree, alias.name))]
 
 
-def settings_findings(
+def _settings_findings(
     model: Model, source: PythonSource, step: dict[str, Any], constructors: list[tuple[str, ast.FunctionDef]]
 ) -> Iterator[Finding]:
     """The settings are the constructors' keywords: none unknown, none that one of them must have left out."""
@@ -117,28 +117,28 @@ def settings_findings(
         place = place_of(model, source, f'"{name}"')
         says = f"TypeError: {rows[-1][0]}.__init__() got an unexpected keyword argument '{name}'"
         yield model.refused(place, says, f"{step['class']} takes {near[0]}")
-    required = [(owner, word.arg) for owner, row in rows for word in without_default(row)]
+    required = [(owner, word.arg) for owner, row in rows for word in _without_default(row)]
     for owner, name in ((owner, name) for owner, name in required if name not in step["settings"]):
         place = place_of(model, source, f'"{step["class"]}"')
         says = f"TypeError: {owner}.__init__() missing 1 required keyword-only argument: '{name}'"
         yield model.refused(place, says, f"add {name} to the settings of {step['class']}")
 
 
-def without_default(arguments: ast.arguments) -> list[ast.arg]:
+def _without_default(arguments: ast.arguments) -> list[ast.arg]:
     """The keywords that must be given."""
     pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     return [argument for argument, default in pairs if default is None]
 
 
-def asset_findings(model: Model, source: PythonSource, file: Path, constructor: ast.FunctionDef) -> Iterator[Finding]:
+def _asset_findings(model: Model, source: PythonSource, file: Path, constructor: ast.FunctionDef) -> Iterator[Finding]:
     """The files that a constructor names by `folder / "name"`, outside of conditions, lie beside it."""
-    for name, line in assets_of(constructor):
+    for name, line in _assets_of(constructor):
         if not (source.folder / name).exists():
             says = f"FileNotFoundError: [Errno 2] No such file or directory: '{source.folder / name}'"
             yield model.refused(model.file(file, line), says, f"put {name} beside {file.name}")
 
 
-def assets_of(constructor: ast.FunctionDef) -> Iterator[tuple[str, int]]:
+def _assets_of(constructor: ast.FunctionDef) -> Iterator[tuple[str, int]]:
     """Names and lines of the files that a constructor always reads from its folder."""
     folder = constructor.args.args[1].arg if len(constructor.args.args) > 1 else ""
     unconditional = [part for part in constructor.body if isinstance(part, ast.Assign | ast.AnnAssign | ast.Expr)]
@@ -162,4 +162,4 @@ def place_of(model: Model, source: PythonSource, written: str) -> Place:
     return model.file(file, next((number for number, line in enumerate(lines, 1) if written in line), None))
 
 
-RULES = (listed, steps)
+RULES = (_listed, _steps)

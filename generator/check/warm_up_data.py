@@ -17,9 +17,9 @@ from tbgen.generator.data_types import NUMPY
 from tbgen.generator.rules.core.requests import no_text_file
 from tbgen.generator.rules.onnxruntime import out_of_bounds
 
-SIZES = {name: np.dtype(kind).itemsize for name, kind in NUMPY.items()} | {"TYPE_BF16": 2}
-IDS = ("TYPE_INT32", "TYPE_INT64")  # of ONNX's Gather
-LENGTH = 4  # bytes of the length before each text
+_SIZES = {name: np.dtype(kind).itemsize for name, kind in NUMPY.items()} | {"TYPE_BF16": 2}
+_IDS = ("TYPE_INT32", "TYPE_INT64")  # of ONNX's Gather
+_LENGTH = 4  # bytes of the length before each text
 
 
 def table_rows(model: Model) -> dict[str, int]:
@@ -46,10 +46,10 @@ def data_of_an_input(
         says = f"warmup setting expects input '{name}' to have input_data_type set"
         yield model.refused(where, says, "write zero_data: true, random_data: true or input_data_file")
     elif kind == "input_data_file":
-        yield from file_of_an_input(model, sample, name, data, where)
+        yield from _file_of_an_input(model, sample, name, data, where)
     elif data.data_type == DataType.TYPE_STRING:
-        yield from refused_by_the_steps(model, name, [b""] * math.prod(data.dims), where)
-    elif kind == "random_data" and DataType.Name(data.data_type) in IDS and model.config.backend == "onnxruntime":
+        yield from _refused_by_the_steps(model, name, [b""] * math.prod(data.dims), where)
+    elif kind == "random_data" and DataType.Name(data.data_type) in _IDS and model.config.backend == "onnxruntime":
         rows, mend = table_rows(model).get(name), "write the ids into a file and name it by input_data_file"
         if rows:
             yield model.refused(where, warm_up_failure(sample, out_of_bounds(2, "(a random number)", rows)), mend)
@@ -58,7 +58,7 @@ def data_of_an_input(
             yield model.advice(where, says, mend)
 
 
-def file_of_an_input(
+def _file_of_an_input(
     model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input, where: str
 ) -> Iterator[Finding]:
     """The file is there, and holds what the dims need."""
@@ -71,15 +71,15 @@ def file_of_an_input(
             where, no_text_file(file), f"put {data.input_data_file} into the folder {model.name}/warmup"
         )
     elif data.data_type == DataType.TYPE_STRING:
-        yield from framed_texts(model, name, file, math.prod(data.dims))
+        yield from _framed_texts(model, name, file, math.prod(data.dims))
     else:
-        yield from values(model, sample, name, data, file)
+        yield from _values(model, sample, name, data, file)
 
 
-def values(model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input, file: Path) -> Iterator[Finding]:
+def _values(model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input, file: Path) -> Iterator[Finding]:
     """Numbers: as many as the dims say, and of ids only such as the model has."""
     data_type, count = DataType.Name(data.data_type), math.prod(data.dims)
-    needed, there = count * SIZES.get(data_type, LENGTH), file.stat().st_size
+    needed, there = count * _SIZES.get(data_type, _LENGTH), file.stat().st_size
     if there < needed:
         says = f"warmup setting expects {needed} bytes, but the data provided from {data.input_data_file}"
         mend = f"write {count} values of {data_type}, the rows of one item; batch_size repeats them"
@@ -88,7 +88,7 @@ def values(model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input
     if there > needed:
         says = f"reads the first {needed} of {there} bytes"
         yield model.advice(model.file(file), says, f"write {count} values of {data_type}, or mend dims")
-    rows = table_rows(model).get(name) if data_type in IDS else None
+    rows = table_rows(model).get(name) if data_type in _IDS else None
     if rows:
         ids = np.fromfile(file, np.dtype(NUMPY[data_type]), count)
         for beyond in ids[(ids < -rows) | (ids >= rows)][:1]:
@@ -96,17 +96,17 @@ def values(model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Input
             yield model.refused(model.file(file), says, f"write ids from 0 to {rows - 1}")
 
 
-def framed_texts(model: Model, name: str, file: Path, count: int) -> Iterator[Finding]:
+def _framed_texts(model: Model, name: str, file: Path, count: int) -> Iterator[Finding]:
     """Each text is preceded by its length, 4 bytes, little-endian."""
     about = f"inference input '{name}' for model '{model.name}'"
     content, texts, problem = file.read_bytes(), list[bytes](), ""
     while content and not problem:
-        size, rest = int.from_bytes(content[:LENGTH], "little"), len(content) - LENGTH
-        texts.append(content[LENGTH : LENGTH + size])
-        content = content[LENGTH + size :]
+        size, rest = int.from_bytes(content[:_LENGTH], "little"), len(content) - _LENGTH
+        texts.append(content[_LENGTH : _LENGTH + size])
+        content = content[_LENGTH + size :]
         if rest < 0:
             problem = (
-                f"incomplete string length indicator for {about}, expecting 4 bytes but only {rest + LENGTH} bytes"
+                f"incomplete string length indicator for {about}, expecting 4 bytes but only {rest + _LENGTH} bytes"
                 " available."
             )
         elif len(texts) > count:
@@ -122,10 +122,10 @@ def framed_texts(model: Model, name: str, file: Path, count: int) -> Iterator[Fi
         mend = f"write {count} texts, each as 4 bytes of its length (little-endian) and its UTF-8 bytes"
         yield model.refused(model.file(file), problem, mend)
     else:
-        yield from refused_by_the_steps(model, name, texts, model.file(file))
+        yield from _refused_by_the_steps(model, name, texts, model.file(file))
 
 
-def refused_by_the_steps(model: Model, name: str, texts: list[bytes], place: Place | str) -> Iterator[Finding]:
+def _refused_by_the_steps(model: Model, name: str, texts: list[bytes], place: Place | str) -> Iterator[Finding]:
     """Of a model with steps: texts are UTF-8, and those whose masks a step fills have one."""
     if not any(source.steps for source in model.sources):
         return

@@ -26,7 +26,7 @@ class Wire:
     full: tuple[int, ...]
 
 
-def steps_are_there(model: Model, repository: Repository) -> Iterator[Finding]:
+def _steps_are_there(model: Model, repository: Repository) -> Iterator[Finding]:
     """Each step's model is in the repository, in the version that is asked for."""
     for index, step in enumerate(model.config.ensemble_scheduling.step):
         part = repository.models.get(step.model_name)
@@ -42,30 +42,30 @@ def steps_are_there(model: Model, repository: Repository) -> Iterator[Finding]:
             yield model.refused(f"{STEP}[{index}].model_version", f"{says}loaded.", mend)
 
 
-def no_circle(model: Model, repository: Repository) -> Iterator[Finding]:
+def _no_circle(model: Model, repository: Repository) -> Iterator[Finding]:
     """No ensemble calls itself, directly or through others."""
-    if path := circle_through(repository, model.name, model.name, []):
+    if path := _circle_through(repository, model.name, model.name, []):
         says = f"circular dependency between ensembles: {model.name} -> ... -> {path[-1]} -> {model.name}"
         mend = f"take one of these steps out: {' -> '.join((model.name, *path[1:], model.name))}"
         yield model.refused("ensemble_scheduling", says, mend)
 
 
-def circle_through(repository: Repository, name: str, goal: str, path: list[str]) -> list[str]:
+def _circle_through(repository: Repository, name: str, goal: str, path: list[str]) -> list[str]:
     """The ensembles from `goal` to the one that calls it again; empty when there is no such way."""
     called = repository.models[name].config.ensemble_scheduling.step if name in repository.models else ()
     for step in called:
         if step.model_name == goal:
             return [*path, name]
         if step.model_name not in path and step.model_name != name:
-            found = circle_through(repository, step.model_name, goal, [*path, name])
+            found = _circle_through(repository, step.model_name, goal, [*path, name])
             if found:
                 return found
     return []
 
 
-def batches_fit(model: Model, repository: Repository) -> Iterator[Finding]:
+def _batches_fit(model: Model, repository: Repository) -> Iterator[Finding]:
     """No step takes fewer rows than the ensemble lets in."""
-    for index, step, part in steps_with_models(model, repository):
+    for index, step, part in _steps_with_models(model, repository):
         if 0 < part.max_batch_size < model.config.max_batch_size:
             yield model.refused(
                 "max_batch_size",
@@ -75,20 +75,20 @@ def batches_fit(model: Model, repository: Repository) -> Iterator[Finding]:
             )
 
 
-def tensors_fit(model: Model, repository: Repository) -> Iterator[Finding]:
+def _tensors_fit(model: Model, repository: Repository) -> Iterator[Finding]:
     """Names, types and dims along every wire."""
-    wires = own_wires(model)
-    for index, step, part in steps_with_models(model, repository):
-        yield from names_exist(model, index, step, part)
-        for place, tensor_name, tensor in ends_of(index, step, part):
-            wire = wire_of(step.model_name, tensor, part.max_batch_size > 0, tensor.dims)
+    wires = _own_wires(model)
+    for index, step, part in _steps_with_models(model, repository):
+        yield from _names_exist(model, index, step, part)
+        for place, tensor_name, tensor in _ends_of(index, step, part):
+            wire = _wire_of(step.model_name, tensor, part.max_batch_size > 0, tensor.dims)
             known = wires.setdefault(tensor_name, wire)
-            if problem := difference(known, wire):
+            if problem := _difference(known, wire):
                 says = f"in ensemble {model.name}, ensemble tensor {tensor_name}: {problem}"
                 yield model.refused(place, says, f"let {known.model} and {wire.model} agree on {tensor_name}")
 
 
-def names_exist(model: Model, index: int, step: EnsembleStep, part: ModelConfig) -> Iterator[Finding]:
+def _names_exist(model: Model, index: int, step: EnsembleStep, part: ModelConfig) -> Iterator[Finding]:
     """Maps name tensors of the step's model, and every input that it must have."""
     begins = f"in ensemble {model.name}, ensemble tensor"
     for kind, wired, tensors, words in (
@@ -106,10 +106,10 @@ def names_exist(model: Model, index: int, step: EnsembleStep, part: ModelConfig)
             yield model.refused(f"{STEP}[{index}]", f"{says}ensemble tensors", mend)
 
 
-def decoupled_steps(model: Model, repository: Repository) -> Iterator[Finding]:
+def _decoupled_steps(model: Model, repository: Repository) -> Iterator[Finding]:
     """A step's inputs come from one decoupled model at most: others answer another number of times."""
     origin = {tensor.name: "" for tensor in model.config.input}  # tensor -> the decoupled model it came through
-    waiting = list(steps_with_models(model, repository))
+    waiting = list(_steps_with_models(model, repository))
     while ready := [row for row in waiting if all(tensor in origin for tensor in row[1].input_map.values())]:
         for index, step, part in ready:
             origins = {origin[tensor] for tensor in step.input_map.values()}
@@ -127,7 +127,7 @@ def decoupled_steps(model: Model, repository: Repository) -> Iterator[Finding]:
         waiting = [row for row in waiting if row not in ready]
 
 
-def steps_with_models(model: Model, repository: Repository) -> Iterator[tuple[int, EnsembleStep, ModelConfig]]:
+def _steps_with_models(model: Model, repository: Repository) -> Iterator[tuple[int, EnsembleStep, ModelConfig]]:
     """The steps whose models are there and whose tensors are known without running them."""
     for index, step in enumerate(model.config.ensemble_scheduling.step):
         part = repository.models.get(step.model_name)
@@ -135,11 +135,11 @@ def steps_with_models(model: Model, repository: Repository) -> Iterator[tuple[in
             yield index, step, part.completed
 
 
-def own_wires(model: Model) -> dict[str, Wire]:
+def _own_wires(model: Model) -> dict[str, Wire]:
     """The ensemble's inputs and outputs."""
     config = model.config
     return {
-        tensor.name: wire_of(
+        tensor.name: _wire_of(
             model.name,
             tensor,
             config.max_batch_size > 0,
@@ -149,7 +149,7 @@ def own_wires(model: Model) -> dict[str, Wire]:
     }
 
 
-def ends_of(index: int, step: EnsembleStep, part: ModelConfig) -> Iterator[tuple[str, str, ModelInput | ModelOutput]]:
+def _ends_of(index: int, step: EnsembleStep, part: ModelConfig) -> Iterator[tuple[str, str, ModelInput | ModelOutput]]:
     """Where each wire meets the step: the path of the map's entry, the ensemble's name, the model's tensor."""
     for name, wired, tensors in (
         ("input_map", step.input_map, part.input),
@@ -160,12 +160,12 @@ def ends_of(index: int, step: EnsembleStep, part: ModelConfig) -> Iterator[tuple
                 yield f'{STEP}[{index}].{name}["{tensor.name}"]', wired[tensor.name], tensor
 
 
-def wire_of(model: str, tensor: ModelInput | ModelOutput, batching: bool, dims: Sequence[int]) -> Wire:
+def _wire_of(model: str, tensor: ModelInput | ModelOutput, batching: bool, dims: Sequence[int]) -> Wire:
     """A tensor as one model knows it."""
     return Wire(model, tensor.data_type, tuple(dims), (-1, *dims) if batching else tuple(dims))
 
 
-def difference(first: Wire, second: Wire) -> str:
+def _difference(first: Wire, second: Wire) -> str:
     """What two models say differently of one tensor, in Triton's words; an open dimension fits any size."""
     if first.data_type != second.data_type:
         return (
@@ -180,4 +180,4 @@ def difference(first: Wire, second: Wire) -> str:
     return ""
 
 
-REPOSITORY_RULES = (steps_are_there, no_circle, batches_fit, tensors_fit, decoupled_steps)
+REPOSITORY_RULES = (_steps_are_there, _no_circle, _batches_fit, _tensors_fit, _decoupled_steps)

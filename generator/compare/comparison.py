@@ -33,7 +33,7 @@ class Comparison:
 NOT_COMPARED = Comparison({}, "answers were not compared with any library's, as asked")
 
 
-def plainly(resolved: ResolvedRequest) -> ResolvedRequest:
+def _plainly(resolved: ResolvedRequest) -> ResolvedRequest:
     """The same models by the checkpoint's own defaults: what a person adds is meant to change answers."""
     request = replace(resolved.request, long_text=None, cache=False, warmup=False, steps="copy")
     structural = {name: value for name, value in resolved.options.items() if name in STRUCTURAL}
@@ -45,7 +45,7 @@ def compare(composition: Composition, folder: Path, on_progress: Callable[[str],
 
     That is where they answer otherwise. Models that are not plain are written so beside, and these are asked.
     """
-    resolved, exported, why = composition.resolved, composition.exported, why_not(composition)
+    resolved, exported, why = composition.resolved, composition.exported, _why_not(composition)
     checkpoint = resolved.checkpoint
     if checkpoint is None or why:
         return Comparison({}, why)
@@ -61,7 +61,7 @@ def compare(composition: Composition, folder: Path, on_progress: Callable[[str],
     texts = gate_texts(None, checkpoint.tokenizer.special_tokens, exported.max_length)
     expected = expected_answers(row, library, texts)
     gate, found = ENGINES[resolved.request.engine].gate, dict[str, Judgement]()
-    if (plain := plainly(resolved)) != resolved:
+    if (plain := _plainly(resolved)) != resolved:
         composition, folder = compose(plain, exported), folder / ".plain"
         write_models(composition.models, folder, {})
     with LocalModels(folder) as models:
@@ -72,7 +72,7 @@ def compare(composition: Composition, folder: Path, on_progress: Callable[[str],
     return Comparison(found, note=library.read_otherwise(texts))
 
 
-def why_not(composition: Composition) -> str:
+def _why_not(composition: Composition) -> str:
     """Why nobody answers for the models but tbgen itself; empty where somebody does."""
     request, source = composition.resolved.request, composition.resolved.source
     engine = ENGINES[request.engine]

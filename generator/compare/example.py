@@ -36,13 +36,13 @@ def example_item(config: Mapping[str, Any], folder: Path | None = None) -> dict[
     folder: the model's, whose record, or else whose steps, say what they need; without one any text will do.
     Raises NoExampleError.
     """
-    inputs = required_inputs(config)
+    inputs = _required_inputs(config)
     item = item_from(inputs, folder_example(folder) if folder else {})
     batch = (1,) if int(config.get("max_batch_size", 0)) > 0 else ()
     return {name: array.reshape(*batch, *array.shape) for name, array in arrays_from(inputs, item).items()}
 
 
-def required_inputs(config: Mapping[str, Any]) -> TensorSpecs:
+def _required_inputs(config: Mapping[str, Any]) -> TensorSpecs:
     """The inputs that a request must bring: name -> (data type, dims)."""
     tensors = [tensor for tensor in config.get("input", ()) if not tensor.get("optional")]
     return {tensor["name"]: (tensor["data_type"], [int(size) for size in tensor["dims"]]) for tensor in tensors}
@@ -59,10 +59,10 @@ def item_from(inputs: TensorSpecs, said: Mapping[str, Any]) -> Item:
 
 def arrays_from(inputs: TensorSpecs, item: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The values as arrays, without a batch axis; a single value fills the dims, an open one of them with 1."""
-    return {name: array_from(name, *inputs[name], value) for name, value in item.items()}
+    return {name: _array_from(name, *inputs[name], value) for name, value in item.items()}
 
 
-def array_from(name: str, data_type: str, dims: Sequence[int], value: Any) -> np.ndarray:
+def _array_from(name: str, data_type: str, dims: Sequence[int], value: Any) -> np.ndarray:
     """One value. Raises UserError for one of another type or of other dims."""
     problem = f"the example {value!r} does not fit the input {name!r}, {data_type} of dims {list(dims)}; mend it"
     values = np.array(value, dtype=object)
@@ -106,10 +106,10 @@ def folder_example(folder: Path) -> Item:
     """What a model's record says of an item; else a mask before any text, where its steps look for one."""
     record = read_record(folder) or {}
     said = record.get("example")
-    return said if isinstance(said, dict) else mask_example(folder, masks_of_export(record))
+    return said if isinstance(said, dict) else mask_example(folder, _masks_of_export(record))
 
 
-def masks_of_export(record: Mapping[str, Any]) -> set[int]:
+def _masks_of_export(record: Mapping[str, Any]) -> set[int]:
     """The mask's id where a model's engine fills masks: what reads its logits, of whatever package, looks for one."""
     export = record.get("export")
     if not isinstance(export, dict) or export.get("task") != "fill-mask":

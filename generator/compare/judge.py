@@ -62,7 +62,7 @@ def judgement(row: Answers, library: str, expected: Expected, infer: Infer, *, n
         differences.append(distances(want, have))
         flips += row.ranks and is_flip(want, have, near)
         if not differences[-1].max() <= largest:
-            largest, worst = float(differences[-1].max()), sentence(item, want, have)
+            largest, worst = float(differences[-1].max()), _sentence(item, want, have)
     numbers = np.concatenate([*differences, np.zeros(0)])
     finite = numbers[np.isfinite(numbers)]
     return Judgement(
@@ -87,11 +87,11 @@ def distances(want: Answer, have: Answer) -> np.ndarray:
     have, and for NaN.
     """
     scale = max([1.0, *(abs(value) for value in want.scores.values())])
-    found = [difference(want, have, key) / scale for key in {**want.scores, **have.scores}]
+    found = [_difference(want, have, key) / scale for key in {**want.scores, **have.scores}]
     return np.nan_to_num(np.array(found or [0.0]), nan=math.inf, posinf=math.inf)
 
 
-def difference(want: Answer, have: Answer, key: Any) -> float:
+def _difference(want: Answer, have: Answer, key: Any) -> float:
     """The difference of one number; of one that a side left out for being small, how far the other has it larger."""
     first, second = want.of(key), have.of(key)
     if want.cut and key not in have.scores:
@@ -109,10 +109,10 @@ def is_flip(want: Answer, have: Answer, near: float) -> bool:
     return not want.of(best) >= max(want.scores.values()) - near
 
 
-def sentence(item: Item, want: Answer, have: Answer) -> str:
+def _sentence(item: Item, want: Answer, have: Answer) -> str:
     """What both sides say of an item where they differ most."""
     keys = {**want.scores, **have.scores}
-    key = max(keys, key=lambda key: float(np.nan_to_num(difference(want, have, key), nan=math.inf)), default=None)
+    key = max(keys, key=lambda key: float(np.nan_to_num(_difference(want, have, key), nan=math.inf)), default=None)
     text = short_text(str(next(iter(item.values()))))
     said = [f"{answer.scores[key]:.4g}" if key in answer.scores else "nothing" for answer in (have, want)]
     return f"for {text!r} it gives {said[0]} where the library gives {said[1]} (at {key})"

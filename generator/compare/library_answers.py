@@ -15,7 +15,7 @@ from tbgen.export.parity.library import Library, known_warnings
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
 
-INFINITE = float("inf")
+_INFINITE = float("inf")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Answer:
     """
 
     scores: Mapping[Any, float]
-    absent: float = INFINITE
+    absent: float = _INFINITE
     cut: bool = False
 
     def of(self, key: Any) -> float:
@@ -48,12 +48,12 @@ class Answers:
     ranks: bool = True
 
 
-def numbered(values: Any) -> Answer:
+def _numbered(values: Any) -> Answer:
     """Numbers by their places."""
     return Answer(dict(enumerate(np.asarray(values, dtype=np.float64).ravel().tolist())))
 
 
-def texts_alone(_: Library, texts: Sequence[str]) -> list[Item]:
+def _texts_alone(_: Library, texts: Sequence[str]) -> list[Item]:
     """Each text is an item."""
     return [{"input_text": text} for text in texts]
 
@@ -66,40 +66,40 @@ def texts_in_pairs(_: Library, texts: Sequence[str]) -> list[Item]:
     ]
 
 
-def queries_with_texts(_: Library, texts: Sequence[str]) -> list[Item]:
+def _queries_with_texts(_: Library, texts: Sequence[str]) -> list[Item]:
     """The first texts as queries, each with all the others."""
     return [{"query": query, "texts": [text for text in texts if text.strip()]} for query in texts[:2]]
 
 
-def texts_with_labels(_: Library, texts: Sequence[str]) -> list[Item]:
+def _texts_with_labels(_: Library, texts: Sequence[str]) -> list[Item]:
     """Each text with three labels."""
     return [
         {"input_text": text, "candidate_labels": ["금리", "good news", "Nachricht"]} for text in texts if text.strip()
     ]
 
 
-def texts_with_mask(library: Library, texts: Sequence[str]) -> list[Item]:
+def _texts_with_mask(library: Library, texts: Sequence[str]) -> list[Item]:
     """Each text behind a mask, where it is read however long the text."""
     return [{"input_text": f"{library.tokenizer.mask_token} {text}"} for text in texts]
 
 
-def classes(library: Library, item: Item) -> Answer:
+def _classes(library: Library, item: Item) -> Answer:
     """The classes' probabilities, or values of a regression, by transformers' pipeline; CrossEncoder has its own."""
     if library.kind == "CrossEncoder":
         pair = (item["input_text"], item["text_pair"])
-        return numbered(library.whole.predict([pair], show_progress_bar=False))
+        return _numbered(library.whole.predict([pair], show_progress_bar=False))
     texts = {"text": item["input_text"], **({"text_pair": item["text_pair"]} if "text_pair" in item else {})}
     found = library.pipeline("text-classification")(texts, top_k=None, truncation=True)
     by_label = {row["label"]: row["score"] for row in found}
-    return numbered([by_label[label] for label in library.checkpoint.labels])
+    return _numbered([by_label[label] for label in library.checkpoint.labels])
 
 
-def classes_served(tensors: Tensors) -> Answer:
+def _classes_served(tensors: Tensors) -> Answer:
     """The classes' numbers under the name that goes with the activation; logits where they are always given."""
-    return numbered(next(tensors[name] for name in ("logits", "softmax", "sigmoid", "value") if name in tensors)[0])
+    return _numbered(next(tensors[name] for name in ("logits", "softmax", "sigmoid", "value") if name in tensors)[0])
 
 
-def entities(library: Library, item: Item) -> Answer:
+def _entities(library: Library, item: Item) -> Answer:
     """Entities by place, label and word."""
     with known_warnings():
         pipe = library.pipeline("token-classification", aggregation_strategy="simple")
@@ -107,71 +107,71 @@ def entities(library: Library, item: Item) -> Answer:
     return Answer({(e["start"], e["end"], e["entity_group"], e["word"]): float(e["score"]) for e in found})
 
 
-def entities_served(tensors: Tensors) -> Answer:
+def _entities_served(tensors: Tensors) -> Answer:
     """The same of a graph."""
     names = ("entities_start", "entities_end", "entities_label", "entities_word", "entities_score")
-    columns = [plain(tensors[name][0, : int(tensors["entities_count"][0, 0])]) for name in names]
+    columns = [_plain(tensors[name][0, : int(tensors["entities_count"][0, 0])]) for name in names]
     return Answer({tuple(row): score for *row, score in zip(*columns, strict=True)})
 
 
-def vector(library: Library, item: Item) -> Answer:
+def _vector(library: Library, item: Item) -> Answer:
     """A text's vector: sentence-transformers' own, or of a plain checkpoint the mean of its tokens, of length 1."""
     if library.kind == "SentenceTransformer":
-        return numbered(library.whole.encode([item["input_text"]], show_progress_bar=False)[0])
-    return numbered(mean_vectors(library, [item["input_text"]])[0])
+        return _numbered(library.whole.encode([item["input_text"]], show_progress_bar=False)[0])
+    return _numbered(_mean_vectors(library, [item["input_text"]])[0])
 
 
-def mean_vectors(library: Library, texts: Sequence[str]) -> np.ndarray:
+def _mean_vectors(library: Library, texts: Sequence[str]) -> np.ndarray:
     """(texts, size): the mean of each text's hidden states, of length 1."""
     found = np.stack([states.mean(0).numpy() for states in library.logits(texts)])
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-def similarities(library: Library, item: Item) -> Answer:
+def _similarities(library: Library, item: Item) -> Answer:
     """How near each text is to the query."""
     if library.kind != "SentenceTransformer":
-        query, *texts = mean_vectors(library, [item["query"], *item["texts"]])
-        return numbered(np.stack(texts) @ query)
+        query, *texts = _mean_vectors(library, [item["query"], *item["texts"]])
+        return _numbered(np.stack(texts) @ query)
     query = library.whole.encode_query([item["query"]], show_progress_bar=False)
-    return numbered(
+    return _numbered(
         library.whole.similarity(query, library.whole.encode_document(item["texts"], show_progress_bar=False))
     )
 
 
-def relevances(library: Library, item: Item) -> Answer:
+def _relevances(library: Library, item: Item) -> Answer:
     """How well each text answers the query, by CrossEncoder's own activation, of a plain checkpoint by sigmoid."""
     pairs = [(item["query"], text) for text in item["texts"]]
     if library.kind == "CrossEncoder":
-        return numbered(library.whole.predict(pairs, show_progress_bar=False))
-    return numbered([1 / (1 + np.exp(-float(logits[0]))) for logits in library.logits(pairs)])
+        return _numbered(library.whole.predict(pairs, show_progress_bar=False))
+    return _numbered([1 / (1 + np.exp(-float(logits[0]))) for logits in library.logits(pairs)])
 
 
-def fillings(library: Library, item: Item) -> Answer:
+def _fillings(library: Library, item: Item) -> Answer:
     """The best tokens for each mask."""
     found = library.pipeline("fill-mask")(item["input_text"], tokenizer_kwargs={"truncation": True})
     masks = found if isinstance(found[0], list) else [found]
     return Answer({(n, row["token"]): row["score"] for n, rows in enumerate(masks) for row in rows}, cut=True)
 
 
-def fillings_served(tensors: Tensors) -> Answer:
+def _fillings_served(tensors: Tensors) -> Answer:
     """The same of a graph."""
     count = int(tensors["mask_count"][0, 0])
     rows = zip(tensors["token_ids"][0, :count].tolist(), tensors["token_scores"][0, :count].tolist(), strict=True)
     return Answer({(n, i): s for n, row in enumerate(rows) for i, s in zip(*row, strict=True)}, cut=True)
 
 
-def entailments(library: Library, item: Item) -> Answer:
+def _entailments(library: Library, item: Item) -> Answer:
     """How well each label fits."""
     found = library.pipeline("zero-shot-classification")(item["input_text"], item["candidate_labels"])
     return Answer(dict(zip(found["labels"], found["scores"], strict=True)))
 
 
-def entailments_served(tensors: Tensors) -> Answer:
+def _entailments_served(tensors: Tensors) -> Answer:
     """The same of a graph."""
-    return Answer(dict(zip(plain(tensors["labels"][0]), tensors["scores"][0].tolist(), strict=True)))
+    return Answer(dict(zip(_plain(tensors["labels"][0]), tensors["scores"][0].tolist(), strict=True)))
 
 
-def weights(library: Library, item: Item) -> Answer:
+def _weights(library: Library, item: Item) -> Answer:
     """The weights of the vocabulary's tokens: SparseEncoder's own, or of a plain checkpoint by the rule of SPLADE."""
     if library.kind == "SparseEncoder":
         found = library.whole.encode([item["input_text"]], convert_to_tensor=True, show_progress_bar=False).to_dense()[
@@ -182,26 +182,26 @@ def weights(library: Library, item: Item) -> Answer:
     return Answer({number: float(found[number]) for number in found.nonzero()[:, 0].tolist()}, absent=0.0)
 
 
-def weights_served(tensors: Tensors) -> Answer:
+def _weights_served(tensors: Tensors) -> Answer:
     """The same of a graph."""
     count = int(tensors["token_count"][0, 0])
     ids, values = tensors["token_ids"][0, :count].tolist(), tensors["token_weights"][0, :count].tolist()
     return Answer(dict(zip(ids, values, strict=True)), absent=0.0)
 
 
-def plain(array: np.ndarray) -> list[Any]:
+def _plain(array: np.ndarray) -> list[Any]:
     """An array as plain values, bytes as text."""
     return [value.decode("utf-8") if isinstance(value, bytes) else value for value in array.tolist()]
 
 
 # transformers 5 has no pipeline for question answering; there the logits alone are held against it.
 LIBRARY_ANSWERS = {
-    "text-classification": Answers(texts_alone, classes, classes_served),
-    "token-classification": Answers(texts_alone, entities, entities_served, ranks=False),
-    "embedding": Answers(texts_alone, vector, lambda tensors: numbered(tensors["embedding"][0]), ranks=False),
-    "similarity": Answers(queries_with_texts, similarities, lambda tensors: numbered(tensors["scores"][0])),
-    "rerank": Answers(queries_with_texts, relevances, lambda tensors: numbered(tensors["scores"][0])),
-    "fill-mask": Answers(texts_with_mask, fillings, fillings_served),
-    "zero-shot-classification": Answers(texts_with_labels, entailments, entailments_served),
-    "sparse-embedding": Answers(texts_alone, weights, weights_served),
+    "text-classification": Answers(_texts_alone, _classes, _classes_served),
+    "token-classification": Answers(_texts_alone, _entities, _entities_served, ranks=False),
+    "embedding": Answers(_texts_alone, _vector, lambda tensors: _numbered(tensors["embedding"][0]), ranks=False),
+    "similarity": Answers(_queries_with_texts, _similarities, lambda tensors: _numbered(tensors["scores"][0])),
+    "rerank": Answers(_queries_with_texts, _relevances, lambda tensors: _numbered(tensors["scores"][0])),
+    "fill-mask": Answers(_texts_with_mask, _fillings, _fillings_served),
+    "zero-shot-classification": Answers(_texts_with_labels, _entailments, _entailments_served),
+    "sparse-embedding": Answers(_texts_alone, _weights, _weights_served),
 }

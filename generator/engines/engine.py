@@ -73,32 +73,32 @@ class Builder:
     script: Callable[[str, Exported, Engine], str]
 
 
-def expect_onnx(checkpoint: Checkpoint, folder: Path, **options: Any) -> Exported:
-    """What `export_onnx` will make."""
+def _expect_onnx(checkpoint: Checkpoint, folder: Path, **options: Any) -> Exported:
+    """What `_export_onnx` will make."""
     from tbgen.export.onnx.export import expected_export
 
     return expected_export(checkpoint, folder, **options)
 
 
-def export_onnx(checkpoint: Checkpoint, folder: Path, **options: Any) -> Exported:
+def _export_onnx(checkpoint: Checkpoint, folder: Path, **options: Any) -> Exported:
     """An ONNX file as every engine of ONNX Runtime runs it."""
     from tbgen.export.onnx.export import onnx_from_checkpoint
 
     return onnx_from_checkpoint(checkpoint, folder, **options)
 
 
-def run_onnx(exported: Exported) -> Run:
+def _run_onnx(exported: Exported) -> Run:
     """An ONNX file on the CPU, FP16 rounded as on a GPU."""
     from tbgen.export.parity.parity import engine_run
 
     return engine_run(exported)
 
 
-def anything(engine: Engine, exported: Exported) -> None:
+def _anything(engine: Engine, exported: Exported) -> None:
     """No export is refused beyond what every engine refuses."""
 
 
-def as_it_is(config: ModelConfig, model: EngineModel) -> None:
+def _as_it_is(config: ModelConfig, model: EngineModel) -> None:
     """Nothing is added to the config."""
 
 
@@ -136,14 +136,14 @@ class Engine:
     precision: str
     format: str = ONNX_FILE
     layouts: tuple[str, ...] = (PACKED, PADDED)
-    expect: Callable[..., Exported] = expect_onnx
-    export: Callable[..., Exported] = export_onnx
-    refuse: Callable[[Engine, Exported], None] = anything
+    expect: Callable[..., Exported] = _expect_onnx
+    export: Callable[..., Exported] = _export_onnx
+    refuse: Callable[[Engine, Exported], None] = _anything
     builder: Builder | None = None
-    run: Callable[[Exported], Run] = run_onnx
+    run: Callable[[Exported], Run] = _run_onnx
     bounds: Precision | None = None
     instances: str = "KIND_AUTO"
-    configure: Callable[[ModelConfig, EngineModel], None] = as_it_is
+    configure: Callable[[ModelConfig, EngineModel], None] = _as_it_is
     own_tokenizer: bool = False
     findings: Callable[[Model], Iterator[Finding]] = lambda _: iter(())
     graph: str = "bls"
@@ -171,4 +171,4 @@ class Engine:
     @property
     def exports_itself(self) -> bool:
         """Whether it runs what its own export made, and nothing else."""
-        return self.export is not export_onnx
+        return self.export is not _export_onnx

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from tbgen.export.exported import Exported
 
 # A call on a GPU costs what some 600 tokens cost (kcbert-large, TensorRT 8.5: 1 x 128 in 1.1 ms, 32 x 128 in 5.9).
-BY_TENSORRT: dict[str, Any] = {
+_BY_TENSORRT: dict[str, Any] = {
     "layouts": (PADDED,),
     "instances": "KIND_GPU",
     "own_tokenizer": True,
     "calls": {"call_tokens": 600, "max_tokens": 16384},
     "graph": "ensemble",
 }
-ONNX = Engine("onnx", "onnxruntime", "onnxruntime_onnx", "model.onnx", "fp32")
-PLAN = Engine(
+_ONNX = Engine("onnx", "onnxruntime", "onnxruntime_onnx", "model.onnx", "fp32")
+_PLAN = Engine(
     "trt_fp16",
     "tensorrt",
     "tensorrt_plan",
@@ -37,18 +37,20 @@ PLAN = Engine(
     run=run_plan,
     own_process=OwnProcess("plan_engine.py", "PlanEngine", "plan", ("tensorrt",)),
     knobs={"rows a call": (), "padding": (), "buckets": ()},  # they are its profiles'
-    **BY_TENSORRT,
+    **_BY_TENSORRT,
 )
 
 ENGINES: dict[str, Engine] = {
     engine.name: engine
     for engine in (
-        ONNX,
-        replace(ONNX, name="onnx_fp16", precision="fp16"),
-        replace(ONNX, name="onnx_int8", precision="int8", padding_cost=0.4),  # 8 bits make the layers alone cheaper
-        replace(ONNX, name="onnx_trt", refuse=refuse_converted, configure=accelerate, own_process=None, **BY_TENSORRT),
-        PLAN,
-        replace(PLAN, name="trt_fp32", precision="fp32"),
+        _ONNX,
+        replace(_ONNX, name="onnx_fp16", precision="fp16"),
+        replace(_ONNX, name="onnx_int8", precision="int8", padding_cost=0.4),  # 8 bits make the layers alone cheaper
+        replace(
+            _ONNX, name="onnx_trt", refuse=refuse_converted, configure=accelerate, own_process=None, **_BY_TENSORRT
+        ),
+        _PLAN,
+        replace(_PLAN, name="trt_fp32", precision="fp32"),
     )
 }
 
@@ -77,12 +79,12 @@ def check_export(engine: Engine, exported: Exported) -> None:
         raise UserError(f"{file} runs in engine {made.engine} alone: use --engine {made.engine}")
     if made.format != engine.format:
         raise UserError(
-            f"{file} is a {made.format}, engine {engine.name} runs an {engine.format}; use --engine {runner_of(made)}"
+            f"{file} is a {made.format}, engine {engine.name} runs an {engine.format}; use --engine {_runner_of(made)}"
         )
     if made.precision != engine.precision:
-        raise UserError(f"{file} is {made.precision}: use --engine {runner_of(made)}")
+        raise UserError(f"{file} is {made.precision}: use --engine {_runner_of(made)}")
 
 
-def runner_of(made: Provenance) -> str:
+def _runner_of(made: Provenance) -> str:
     """The first engine that runs such a file."""
     return next(row.name for row in ENGINES.values() if (row.format, row.precision) == (made.format, made.precision))

@@ -30,7 +30,7 @@ from tbgen.generator.steps.load import module_from_file
 
 GENERATOR = Path(__file__).parents[1]
 STANDINS = GENERATOR / "standins"  # for NVIDIA's C++ backends
-FOLDERS = {  # of the backends' files
+_FOLDERS = {  # of the backends' files
     SHARED_BACKEND: Path(next(iter(tbgen.backends.__path__))),
     "onnxruntime": STANDINS / "onnxruntime",
     "tensorrt": STANDINS / "tensorrt",
@@ -77,21 +77,21 @@ def model_config(folder: Path) -> ModelConfig:
         config = config_from_text(file.read_text(encoding="utf-8"))
     except text_format.ParseError as error:
         raise UserError(f"{file} is no configuration of a model: {error}") from error
-    complete_backend(config, folder, folders_of(folder))
+    complete_backend(config, folder, _folders_of(folder))
     for problem in problems(config):
         if problem.effect == "refused":
             raise UserError(f"Triton does not load the model {folder.name}: {problem.says}; {problem.mend}")
     return config
 
 
-def folders_of(folder: Path) -> list[str]:
+def _folders_of(folder: Path) -> list[str]:
     """The folders in a model's."""
     return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
 
 def version_folder(folder: Path, config: ModelConfig, version: int) -> Path:
     """The folder of a version; -1 is the latest that the version policy serves. Raises UserError."""
-    served = versions_of(config, folders_of(folder))
+    served = versions_of(config, _folders_of(folder))
     if not served or (version > 0 and version not in served):
         raise UserError(f"{folder} has no version {version if version > 0 else 'folder'}")
     return folder / str(version if version > 0 else served[-1])
@@ -100,25 +100,25 @@ def version_folder(folder: Path, config: ModelConfig, version: int) -> Path:
 def load_model(config: ModelConfig, folder: Path, module: ModuleType) -> LoadedModel:
     """Execute the model's file and initialize the model, as Triton's stub does. Raises UserError."""
     module.get_model_dir = lambda: str(folder)  # type: ignore[attr-defined]
-    file = model_file(config, folder)
+    file = _model_file(config, folder)
     settings = values_from_config(config)
-    with siblings(file.parent):
-        kind = module_of_model(f"tbgen_run_{config.name}", file).TritonPythonModel
+    with _siblings(file.parent):
+        kind = _module_of_model(f"tbgen_run_{config.name}", file).TritonPythonModel
         if hasattr(kind, "auto_complete_config") and not (config.input and config.output):
             settings = kind.auto_complete_config(utils.ModelConfig(settings)).as_dict()
         model = kind()
         if hasattr(model, "initialize"):
-            model.initialize(arguments(config, settings, folder))
+            model.initialize(_arguments(config, settings, folder))
     return LoadedModel(model, module, json_format.ParseDict(settings, ModelConfig()))
 
 
-def model_file(config: ModelConfig, folder: Path) -> Path:
+def _model_file(config: ModelConfig, folder: Path) -> Path:
     """The Python file that serves a model: its own, or the stand-in for its backend. Raises UserError."""
     if config.backend == "python":
         file = folder / (config.default_model_filename or "model.py")
     else:
-        file = FOLDERS.get(config.backend, folder) / "model.py"
-    if not file.is_file() or config.backend not in ("python", *FOLDERS):
+        file = _FOLDERS.get(config.backend, folder) / "model.py"
+    if not file.is_file() or config.backend not in ("python", *_FOLDERS):
         raise UserError(
             f"model {config.name!r} cannot be run without Triton: "
             + (f"no file {file}" if config.backend == "python" else f"its backend is {config.backend!r}")
@@ -126,7 +126,7 @@ def model_file(config: ModelConfig, folder: Path) -> Path:
     return file
 
 
-def module_of_model(name: str, file: Path) -> ModuleType:
+def _module_of_model(name: str, file: Path) -> ModuleType:
     """A model's Python file; a stand-in finds the generator's rulebooks, as if they were laid beside it."""
     if STANDINS not in file.parents:
         return module_from_file(name, file)
@@ -137,7 +137,7 @@ def module_of_model(name: str, file: Path) -> ModuleType:
     return module
 
 
-def arguments(config: ModelConfig, settings: dict[str, Any], folder: Path) -> dict[str, str]:
+def _arguments(config: ModelConfig, settings: dict[str, Any], folder: Path) -> dict[str, str]:
     """What Triton hands to `initialize`."""
     return {
         "model_config": json.dumps(settings, ensure_ascii=False),
@@ -151,7 +151,7 @@ def arguments(config: ModelConfig, settings: dict[str, Any], folder: Path) -> di
 
 
 @contextmanager
-def siblings(folder: Path) -> Iterator[None]:
+def _siblings(folder: Path) -> Iterator[None]:
     """Let a model import the files beside it; forget them afterwards: another model's may have the same names."""
     names = {file.stem for file in folder.glob("*.py")}
     clashing = (sys.modules.keys() & names) - sys.stdlib_module_names
@@ -176,10 +176,10 @@ def check_request(config: ModelConfig, inputs: Tensors) -> None:
     if missing := requests.missing_inputs(config, inputs):
         raise Refusal(requests.too_few_inputs(config, inputs, missing))
     for name, array in inputs.items():
-        check_tensor(config, known[name], array)
+        _check_tensor(config, known[name], array)
 
 
-def check_tensor(config: ModelConfig, tensor: Any, array: np.ndarray) -> None:
+def _check_tensor(config: ModelConfig, tensor: Any, array: np.ndarray) -> None:
     """Hold an array against its type, dims and batch size. Raises Refused."""
     given, wanted, batching = data_type_of(array), DataType.Name(tensor.data_type), config.max_batch_size > 0
     if given != wanted:

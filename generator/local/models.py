@@ -74,7 +74,7 @@ class LocalModels:
         if model not in self.configs:
             config = model_config(self.repository / model)
             if not (config.input and config.output):
-                with standing_in(self.module):
+                with _standing_in(self.module):
                     config = self.model(model, config, -1).config
             self.configs[model] = config
         return self.configs[model]
@@ -93,7 +93,7 @@ class LocalModels:
     ) -> Tensors:
         """One request: arrays of UTF-8 bytes (dtype object) or numbers in, all outputs back. Raises UserError."""
         text = json.dumps(dict(parameters)) if parameters else "{}"
-        with standing_in(self.module):
+        with _standing_in(self.module):
             try:
                 return self.answer(model, -1, dict(inputs), text)
             except Refusal as error:
@@ -140,11 +140,11 @@ class LocalModels:
         try:
             tensors = self.answer(name, version, inputs, request.parameters(), request.requested_output_names())
         except Refusal as error:
-            return InferenceResponse(error=TritonError(bls_message(name, error)))
+            return InferenceResponse(error=TritonError(_bls_message(name, error)))
         return InferenceResponse([Tensor(key, array) for key, array in tensors.items()])
 
 
-def bls_message(name: str, error: Refusal) -> str:
+def _bls_message(name: str, error: Refusal) -> str:
     """How Triton words the error of a BLS call: a called model's own error stays as it is."""
     if error.by_model:
         return str(error)
@@ -152,7 +152,7 @@ def bls_message(name: str, error: Refusal) -> str:
 
 
 @contextmanager
-def standing_in(module: Any) -> Iterator[None]:
+def _standing_in(module: Any) -> Iterator[None]:
     """Let models import the stand-in as `triton_python_backend_utils` for the time being."""
     before = sys.modules.get(utils.NAME)
     sys.modules[utils.NAME] = module

@@ -97,17 +97,17 @@ def values_from_config(message: Any) -> dict[str, Any]:
             }
         elif isinstance(value, (bool, int, float, str, bytes)):
             if field.containing_oneof is None or message.HasField(field.name):
-                values[field.name] = named(field, value)
+                values[field.name] = _named(field, value)
         elif hasattr(value, "DESCRIPTOR"):
             if message.HasField(field.name):
                 values[field.name] = values_from_config(value)
         else:
             values[field.name] = [
-                values_from_config(each) if hasattr(each, "DESCRIPTOR") else named(field, each) for each in value
+                values_from_config(each) if hasattr(each, "DESCRIPTOR") else _named(field, each) for each in value
             ]
     return values
 
 
-def named(field: Any, value: Any) -> Any:
+def _named(field: Any, value: Any) -> Any:
     """A plain value; an enum's by its name."""
     return field.enum_type.values_by_number[value].name if field.enum_type else value

@@ -32,8 +32,8 @@ def expected_engine(resolved: ResolvedRequest, folder: Path) -> Exported | None:
         return None
     folder.mkdir()
     engine = ENGINES[resolved.request.engine]
-    expected = engine.expect(resolved.checkpoint, folder, **options_of(resolved, resolved.checkpoint))
-    return to_build(resolved, engine.mark(expected))
+    expected = engine.expect(resolved.checkpoint, folder, **_options_of(resolved, resolved.checkpoint))
+    return _to_build(resolved, engine.mark(expected))
 
 
 def export_engine(resolved: ResolvedRequest, folder: Path, on_progress: Progress) -> Exported:
@@ -41,16 +41,16 @@ def export_engine(resolved: ResolvedRequest, folder: Path, on_progress: Progress
     source = resolved.source
     if isinstance(source, Exported):
         return source
-    return to_build(resolved, as_asked(MAKERS[source.kind](resolved, source, folder, on_progress), resolved.request))
+    return _to_build(resolved, _as_asked(_MAKERS[source.kind](resolved, source, folder, on_progress), resolved.request))
 
 
-def to_build(resolved: ResolvedRequest, exported: Exported) -> Exported:
+def _to_build(resolved: ResolvedRequest, exported: Exported) -> Exported:
     """An export as that of the engine's file that will be built from it, if one will be. Raises UserError."""
     engine, release = ENGINES[resolved.request.engine], resolved.release
     return engine.builder.planned(exported, engine, release) if release and engine.builder else exported
 
 
-def export_as_it_is(resolved: ResolvedRequest, source: Source, *_: Any) -> Exported:
+def _export_as_it_is(resolved: ResolvedRequest, source: Source, *_: Any) -> Exported:
     """An export as it is. Raises UserError when it has not the layout that is asked for."""
     exported, asked = exported_from_folder(Path(source.place)), resolved.request.layout
     made = exported.made.layout
@@ -62,7 +62,7 @@ def export_as_it_is(resolved: ResolvedRequest, source: Source, *_: Any) -> Expor
     return exported
 
 
-def ready_onnx(resolved: ResolvedRequest, source: Source, folder: Path, on_progress: Progress) -> Exported:
+def _ready_onnx(resolved: ResolvedRequest, source: Source, folder: Path, on_progress: Progress) -> Exported:
     """A ready ONNX file, taken in."""
     if resolved.request.layout == PACKED:
         raise UserError("--layout packed is for a checkpoint; a ready ONNX file is served as it is")
@@ -73,36 +73,36 @@ def ready_onnx(resolved: ResolvedRequest, source: Source, folder: Path, on_progr
         folder,
         rename=source.rename,
         fixed_length=resolved.request.fixed_length,
-        precision=onnx_options(resolved)["precision"],
+        precision=_onnx_options(resolved)["precision"],
         **resolved.meaning,
     )
 
 
-def ready_plan(resolved: ResolvedRequest, source: Source, folder: Path, on_progress: Progress) -> Exported:
+def _ready_plan(resolved: ResolvedRequest, source: Source, folder: Path, on_progress: Progress) -> Exported:
     """A ready plan, taken in."""
     on_progress(f"Reading {Path(source.place).name}")
     precision = ENGINES[resolved.request.engine].precision
     return export_from_plan_file(Path(source.place), source.companions, folder, precision=precision, **resolved.meaning)
 
 
-def exported_checkpoint(resolved: ResolvedRequest, source: Source, folder: Path, on_progress: Progress) -> Exported:
+def _exported_checkpoint(resolved: ResolvedRequest, source: Source, folder: Path, on_progress: Progress) -> Exported:
     """A checkpoint, exported for the engine."""
     checkpoint = resolved.checkpoint or source.checkpoint(**resolved.meaning)
     on_progress(f"Exporting {Path(source.place).name} to ONNX")
-    engine, options = ENGINES[resolved.request.engine], options_of(resolved, checkpoint) | onnx_options(resolved)
+    engine, options = ENGINES[resolved.request.engine], _options_of(resolved, checkpoint) | _onnx_options(resolved)
     return engine.mark(engine.export(checkpoint, folder, progress=on_progress, **options))
 
 
-def options_of(resolved: ResolvedRequest, checkpoint: Checkpoint) -> dict[str, Any]:
+def _options_of(resolved: ResolvedRequest, checkpoint: Checkpoint) -> dict[str, Any]:
     """What of the ONNX file follows from the request."""
     return {
         "fixed_length": resolved.request.fixed_length,
-        "precision": onnx_options(resolved)["precision"],
-        "layout": layout_of(resolved.request, checkpoint),
+        "precision": _onnx_options(resolved)["precision"],
+        "layout": _layout_of(resolved.request, checkpoint),
     }
 
 
-def layout_of(request: Request, checkpoint: Checkpoint) -> str:
+def _layout_of(request: Request, checkpoint: Checkpoint) -> str:
     """The layout that is asked for, or the engine's where the checkpoint has it and no length is fixed."""
     if request.layout != AUTO:
         return request.layout
@@ -110,22 +110,22 @@ def layout_of(request: Request, checkpoint: Checkpoint) -> str:
 
 
 # How the export of each kind of source is had.
-MAKERS: dict[str, Callable[..., Exported]] = {
-    "export": export_as_it_is,
-    "onnx": ready_onnx,
-    "plan": ready_plan,
-    "checkpoint": exported_checkpoint,
-    "state": exported_checkpoint,
+_MAKERS: dict[str, Callable[..., Exported]] = {
+    "export": _export_as_it_is,
+    "onnx": _ready_onnx,
+    "plan": _ready_plan,
+    "checkpoint": _exported_checkpoint,
+    "state": _exported_checkpoint,
 }
 
 
-def onnx_options(resolved: ResolvedRequest) -> dict[str, Any]:
+def _onnx_options(resolved: ResolvedRequest) -> dict[str, Any]:
     """Precision, and opset where it matters, of the ONNX file that a request's engine runs, or is built from."""
     engine, release = ENGINES[resolved.request.engine], resolved.release
     return engine.builder.onnx(engine, release) if release and engine.builder else {"precision": engine.precision}
 
 
-def as_asked(exported: Exported, request: Request) -> Exported:
+def _as_asked(exported: Exported, request: Request) -> Exported:
     """An export with the labels and the fixed length that a request wants. Raises UserError where it has others."""
     labels, length, own = request.labels or exported.labels, request.fixed_length, exported.fixed_length
     if len(labels) != len(exported.labels):

@@ -21,14 +21,14 @@ from tbgen.generator.models.plans import engine_shapes, most_rows, only_length, 
 from tbgen.generator.role import ENGINE, FRONT, POSTPROCESS, TOKENIZER, Role
 from tbgen.generator.steps.plain import plain
 
-ROW_GRAPHS = ("bls", "single")  # of those in EACH_GRAPH
-ENGINE_BATCH = 32
-BLS_BATCH = 128
-PAD_TO_MULTIPLE_OF = 8
+_ROW_GRAPHS = ("bls", "single")  # of those in EACH_GRAPH
+_ENGINE_BATCH = 32
+_BLS_BATCH = 128
+_PAD_TO_MULTIPLE_OF = 8
 # In the packed layout only attention is padded. What a padded token costs beside a real one grows as layers get narrow:
 # it is the engine's at 768 (kcbert-base's shape), so that many times 768 over the width.
-PACKED_TOKENS = 1024  # most tokens of a call
-PADDING_COST_AT = 768
+_PACKED_TOKENS = 1024  # most tokens of a call
+_PADDING_COST_AT = 768
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def models_of(
     check_export(engine, exported)
     settings = options or {}
     check_options(task, settings)
-    model = engine_model(Role(name, ENGINE, engine.name), exported, engine)
+    model = _engine_model(Role(name, ENGINE, engine.name), exported, engine)
     before, pre = separate_models(name, pre, task.max_items)
     behind, post = separate_models(name, post[::-1], task.max_items)
     behind, post = behind[::-1], post[::-1]
@@ -104,7 +104,7 @@ def models_of(
         *((model,) if set(asked) - {"single"} else ()),
         *before,
         *behind,
-        *(part for graph in asked for part in GRAPH_MODELS[graph](name, chain)),
+        *(part for graph in asked for part in _GRAPH_MODELS[graph](name, chain)),
     ]
     names = [each.name for each in models]
     if twice := [each for each in names if names.count(each) > 1]:
@@ -126,7 +126,7 @@ def check_options(task: Task, options: Mapping[str, Any]) -> None:
 
 def graphs_of_task(task: Task) -> tuple[str, ...]:
     """The graphs that can serve a task: an ensemble cannot join rows to items."""
-    return ROW_GRAPHS if task.several_rows else EACH_GRAPH
+    return _ROW_GRAPHS if task.several_rows else EACH_GRAPH
 
 
 def graphs_for(task: Task, asked: Sequence[str]) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ def graphs_for(task: Task, asked: Sequence[str]) -> tuple[str, ...]:
     graphs = tuple(graph for graph in asked if graph in graphs_of_task(task))
     if not graphs:
         raise UserError(
-            f"this reads several rows for an item, which an ensemble cannot; use --graph {' or '.join(ROW_GRAPHS)}"
+            f"this reads several rows for an item, which an ensemble cannot; use --graph {' or '.join(_ROW_GRAPHS)}"
         )
     return graphs
 
@@ -174,11 +174,11 @@ def separate_models(name: str, steps: Sequence[Step], max_items: int) -> tuple[l
         raise UserError(
             f"{late[0]} is separate: it goes before the other --pre steps, or behind the other --post steps"
         )
-    most = min(BLS_BATCH, max_items)
+    most = min(_BLS_BATCH, max_items)
     return [PythonModel(Role(name, step.name.lower()), (step,), most) for step in steps[:count]], steps[count:]
 
 
-def ensemble_models(name: str, chain: Chain) -> Iterator[GraphModel]:
+def _ensemble_models(name: str, chain: Chain) -> Iterator[GraphModel]:
     """Tokenizer and postprocess models around the engine, wired by an ensemble."""
     most = min(chain.engine.max_batch_size, chain.max_items)
     owner = chain.engine.engine.name if chain.engine.engine.own_tokenizer else None
@@ -187,49 +187,49 @@ def ensemble_models(name: str, chain: Chain) -> Iterator[GraphModel]:
     yield tokenizer
     yield postprocess
     parts: tuple[PythonModel | EngineModel, ...] = (*chain.before, tokenizer, chain.engine, postprocess, *chain.behind)
-    yield EnsembleModel(front_role(chain, "ensemble"), tuple(part.name for part in parts), most)
+    yield EnsembleModel(_front_role(chain, "ensemble"), tuple(part.name for part in parts), most)
 
 
-def front_role(chain: Chain, graph: str) -> Role:
+def _front_role(chain: Chain, graph: str) -> Role:
     """The role of the model that clients ask."""
     return replace(chain.engine.role, part=FRONT, graph=graph)
 
 
-def bls_models(_: str, chain: Chain) -> Iterator[GraphModel]:
+def _bls_models(_: str, chain: Chain) -> Iterator[GraphModel]:
     """One Python model that runs all steps and calls the engine between them."""
-    inner = plain((*chain.front, engine_step(chain.engine, chain.front[-1].settings), *chain.back))
-    steps = (*map(remote_step, chain.before), *inner, *map(remote_step, chain.behind))
-    yield PythonModel(front_role(chain, "bls"), steps, min(BLS_BATCH, chain.max_items))
+    inner = plain((*chain.front, _engine_step(chain.engine, chain.front[-1].settings), *chain.back))
+    steps = (*map(_remote_step, chain.before), *inner, *map(_remote_step, chain.behind))
+    yield PythonModel(_front_role(chain, "bls"), steps, min(_BLS_BATCH, chain.max_items))
 
 
-def single_models(_: str, chain: Chain) -> Iterator[GraphModel]:
+def _single_models(_: str, chain: Chain) -> Iterator[GraphModel]:
     """One Python model that runs all steps and the engine's file between them. Raises UserError."""
-    inner = plain((*chain.front, own_process_step(chain.engine, chain.front[-1].settings), *chain.back))
-    steps = (*map(remote_step, chain.before), *inner, *map(remote_step, chain.behind))
-    most, on_gpu = min(BLS_BATCH, chain.max_items), chain.engine.engine.on_gpu
-    yield PythonModel(front_role(chain, "single"), steps, most, on_gpu=on_gpu)
+    inner = plain((*chain.front, _own_process_step(chain.engine, chain.front[-1].settings), *chain.back))
+    steps = (*map(_remote_step, chain.before), *inner, *map(_remote_step, chain.behind))
+    most, on_gpu = min(_BLS_BATCH, chain.max_items), chain.engine.engine.on_gpu
+    yield PythonModel(_front_role(chain, "single"), steps, most, on_gpu=on_gpu)
 
 
-GRAPH_MODELS = {"ensemble": ensemble_models, "bls": bls_models, "single": single_models}
+_GRAPH_MODELS = {"ensemble": _ensemble_models, "bls": _bls_models, "single": _single_models}
 
 
-def engine_model(role: Role, exported: Exported, engine: Engine) -> EngineModel:
+def _engine_model(role: Role, exported: Exported, engine: Engine) -> EngineModel:
     """The engine as a Triton model, its tensors as the engine file has them."""
-    inputs = triton_tensors(exported.inputs)
+    inputs = _triton_tensors(exported.inputs)
     length = only_length(exported)
     if length and not exported.made.profiles:  # a file that takes any: its config lets in what the tokenizer gives
         inputs = {tensor: (data_type, [length]) for tensor, (data_type, _) in inputs.items()}
     script = engine.builder.script(role.model, exported, engine) if engine.builder else ""
-    rows = most_rows(exported, ENGINE_BATCH)
-    return EngineModel(role, engine, exported, inputs, triton_tensors(exported.outputs), rows, script)
+    rows = most_rows(exported, _ENGINE_BATCH)
+    return EngineModel(role, engine, exported, inputs, _triton_tensors(exported.outputs), rows, script)
 
 
-def calls_of(exported: Exported, engine: Engine) -> dict[str, Any]:
+def _calls_of(exported: Exported, engine: Engine) -> dict[str, Any]:
     """Settings of the BLS call: what padding costs the engine, and what its row asks for."""
     if not exported.packed:
         return dict(engine.calls)
-    cost = min(1.0, round(engine.padding_cost * PADDING_COST_AT / (exported.made.hidden or PADDING_COST_AT), 2))
-    return {"padding_cost": cost, "max_tokens": PACKED_TOKENS, **engine.calls}
+    cost = min(1.0, round(engine.padding_cost * _PADDING_COST_AT / (exported.made.hidden or _PADDING_COST_AT), 2))
+    return {"padding_cost": cost, "max_tokens": _PACKED_TOKENS, **engine.calls}
 
 
 def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -> Step:
@@ -246,12 +246,12 @@ def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -
     return Step(*task.tokenizer, {**settings, **task.reading(exported, options)}, (exported.tokenizer,))
 
 
-def remote_step(model: PythonModel) -> Step:
+def _remote_step(model: PythonModel) -> Step:
     """The BLS call of a separate step; its tensors are known when it is written."""
     return Step("remote.py", "Remote", {"callee": model.name})
 
 
-def engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
+def _engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
     """The BLS call of an engine, at the lengths that the tokenizer pads to."""
     settings = {
         "model": engine.name,
@@ -259,13 +259,13 @@ def engine_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
         "outputs": engine.outputs,
         "max_batch_size": engine.max_batch_size,
         "buckets": tokenizer["buckets"],
-        **calls_of(engine.exported, engine.engine),
+        **_calls_of(engine.exported, engine.engine),
         **({"shapes": shapes} if (shapes := engine_shapes(engine.exported)) else {}),
     }
     return Step("engine.py", "Engine", settings)
 
 
-def own_process_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
+def _own_process_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
     """The file of an engine, run where its texts are tokenised. Raises UserError for an engine that is not built."""
     own, exported = engine.engine.own_process, engine.exported
     if own is None or engine.script:
@@ -273,7 +273,7 @@ def own_process_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step:
             f"--graph single runs a ready file in the Python model's own process, and the plan of {engine.name} is "
             "built later, where Triton runs; use --graph bls or --graph ensemble"
         )
-    settings = {key: value for key, value in engine_step(engine, tokenizer).settings.items() if key != "model"}
+    settings = {key: value for key, value in _engine_step(engine, tokenizer).settings.items() if key != "model"}
     settings = {own.setting: exported.model.name, **settings} | ({"lengths": LENGTHS} if exported.packed else {})
     return Step(own.file, own.step, settings, exported.files)
 
@@ -284,11 +284,11 @@ def length_buckets(exported: Exported) -> list[int]:
         return [exported.fixed_length]
     if buckets := plan_buckets(exported):
         return buckets
-    multiples = range(PAD_TO_MULTIPLE_OF, exported.max_length + PAD_TO_MULTIPLE_OF, PAD_TO_MULTIPLE_OF)
+    multiples = range(_PAD_TO_MULTIPLE_OF, exported.max_length + _PAD_TO_MULTIPLE_OF, _PAD_TO_MULTIPLE_OF)
     return [min(length, exported.max_length) for length in multiples]
 
 
-def triton_tensors(tensors: Mapping[str, TensorSpec]) -> TensorSpecs:
+def _triton_tensors(tensors: Mapping[str, TensorSpec]) -> TensorSpecs:
     """Data types and dims as a Triton config says them: without the batch axis, -1 for an open axis."""
     return {
         name: (FROM_NUMPY[spec.dtype], [size if isinstance(size, int) else -1 for size in spec.shape[1:]])

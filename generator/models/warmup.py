@@ -18,8 +18,8 @@ from tbgen.generator.models.config import TensorSpecs
 from tbgen.generator.models.graph import EnsembleModel, GraphModel
 from tbgen.generator.models.plans import engine_shapes, plan_buckets
 
-FOLDER = "warmup"  # where Triton looks for the data of its samples
-MASK = "attention_mask"
+_FOLDER = "warmup"  # where Triton looks for the data of its samples
+_MASK = "attention_mask"
 Shape = tuple[int, int]  # rows, tokens
 
 
@@ -28,10 +28,10 @@ def with_warmup(models: Sequence[GraphModel], exported: Exported) -> list[GraphM
 
     A BLS model is not: its engine may be loaded after it. An ensemble cannot be.
     """
-    return [warmed(model, exported) for model in models]
+    return [_warmed(model, exported) for model in models]
 
 
-def warmed(model: GraphModel, exported: Exported) -> GraphModel:
+def _warmed(model: GraphModel, exported: Exported) -> GraphModel:
     """One model with its warm-up."""
     if isinstance(model, EngineModel):
         return replace(model, warmup=tuple(warmup_shapes(exported, model.max_batch_size)))
@@ -53,10 +53,10 @@ def warm_engine(config: ModelConfig, folder: Path, inputs: TensorSpecs, shapes: 
     for rows, tokens in dict.fromkeys(shapes):
         sample = config.model_warmup.add(name=f"{rows}x{tokens}", batch_size=rows)
         for name, (data_type, _) in inputs.items():
-            data = {"zero_data": True} if name != MASK else {"input_data_file": f"ones_{tokens}"}
+            data = {"zero_data": True} if name != _MASK else {"input_data_file": f"ones_{tokens}"}
             sample.inputs[name].CopyFrom(ModelWarmup.Input(data_type=data_type, dims=[tokens], **data))
-            if name == MASK:
-                write(folder, f"ones_{tokens}", np.ones(tokens, NUMPY[data_type]).tobytes())
+            if name == _MASK:
+                _write(folder, f"ones_{tokens}", np.ones(tokens, NUMPY[data_type]).tobytes())
 
 
 def warm_item(config: ModelConfig, folder: Path, inputs: TensorSpecs, said: Item) -> None:
@@ -68,12 +68,12 @@ def warm_item(config: ModelConfig, folder: Path, inputs: TensorSpecs, said: Item
     sample = config.model_warmup.add(name="item", batch_size=1)
     for name, array in arrays.items():
         content = serialize_byte_tensor(array).item() if array.dtype == object else array.tobytes()
-        write(folder, name, content)
+        _write(folder, name, content)
         one = ModelWarmup.Input(data_type=inputs[name][0], dims=list(array.shape), input_data_file=name)
         sample.inputs[name].CopyFrom(one)
 
 
-def write(folder: Path, name: str, content: bytes) -> None:
+def _write(folder: Path, name: str, content: bytes) -> None:
     """A file of a model's warm-up data."""
-    (folder / FOLDER).mkdir(exist_ok=True)
-    (folder / FOLDER / name).write_bytes(content)
+    (folder / _FOLDER).mkdir(exist_ok=True)
+    (folder / _FOLDER / name).write_bytes(content)

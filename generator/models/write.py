@@ -35,11 +35,11 @@ from tbgen.generator.steps.plugins import extra_imports
 from tbgen.generator.steps.trial import construct_step
 from tbgen.generator.steps.vendor import vendor_into
 
-VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores lose empty ones.\n"
+_VERSION_FOLDER_NOTE = "An ensemble needs a version folder; git and object stores lose empty ones.\n"
 
 
 @dataclass(frozen=True)
-class Wires:
+class _Wires:
     """What a written model takes and gives, with what it gives on request alone; its request parameters; its steps.
 
     example: what its steps say of an item.
@@ -53,7 +53,7 @@ class Wires:
     example: Item = field(default_factory=dict)
 
 
-Wiring = dict[str, Wires]
+Wiring = dict[str, _Wires]
 
 
 def write_models(
@@ -64,28 +64,28 @@ def write_models(
     for model in models:
         version_folder = folder / model.name / "1"
         version_folder.mkdir(parents=True)
-        config = WRITERS[type(model)](model, version_folder, wiring)
+        config = _WRITERS[type(model)](model, version_folder, wiring)
         (folder / model.name / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")
     for model in models:
         if isinstance(model, EnsembleModel):
-            share_parameters(model.parts, folder, wiring)
+            _share_parameters(model.parts, folder, wiring)
     if platform:
         vendor_into([folder / model.name / "1" for model in models], platform)
     for model in models:
         write_record(
             folder / model.name,
-            record | record_of_role(model.role) | imports_record(model) | example_record(model, wiring),
+            record | record_of_role(model.role) | _imports_record(model) | _example_record(model, wiring),
         )
 
 
-def example_record(model: GraphModel, wiring: Wiring) -> dict[str, Any]:
+def _example_record(model: GraphModel, wiring: Wiring) -> dict[str, Any]:
     """What the steps of a model, or of an ensemble's models, say of an item, for its record: {"example": item}."""
     parts = model.parts if isinstance(model, EnsembleModel) else (model.name,)
     said = nearest_example(*(wiring[part].example for part in parts))
     return {"example": said} if said else {}
 
 
-def imports_record(model: GraphModel) -> dict[str, Any]:
+def _imports_record(model: GraphModel) -> dict[str, Any]:
     """What a model's own steps import beyond what a server has, for its record: {"imports": {file: packages}}."""
     own = [step.file for step in getattr(model, "steps", ()) if isinstance(step.file, Path)]
     imports = {file.name: extra_imports(file) for file in own}
@@ -96,7 +96,7 @@ def imports_record(model: GraphModel) -> dict[str, Any]:
     return {"imports": needed} if needed else {}
 
 
-def share_parameters(parts: Sequence[str], folder: Path, wiring: Wiring) -> None:
+def _share_parameters(parts: Sequence[str], folder: Path, wiring: Wiring) -> None:
     """Tell each Python part of an ensemble which parameters the others take: Triton hands all parts all of them."""
     all_taken = {name for part in parts for name in wiring[part].parameters}
     for part in parts:
@@ -105,31 +105,31 @@ def share_parameters(parts: Sequence[str], folder: Path, wiring: Wiring) -> None
         if elsewhere and (version_folder / "steps.json").exists():
             listed = listing(version_folder)
             listed["parameters_elsewhere"] = sorted({*listed.get("parameters_elsewhere", ()), *elsewhere})
-            write_steps(version_folder, listed)
+            _write_steps(version_folder, listed)
 
 
-def write_steps(folder: Path, listed: dict[str, Any]) -> None:
+def _write_steps(folder: Path, listed: dict[str, Any]) -> None:
     """A version folder's steps.json."""
     (folder / "steps.json").write_text(json.dumps(listed, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
-def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> ModelConfig:
+def _write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> ModelConfig:
     """model.py, the step files, their neighbours and assets, steps.json; the tensors follow from the constructed steps.
 
     With the backend that has tbgen's own files, these are left out.
     """
-    for file in files_of_steps(model.steps):
+    for file in _files_of_steps(model.steps):
         if model.backend == "python" or file.parent != STEP_FOLDER:
             shutil.copyfile(file, folder / file.name)
     listed = [
         {
-            "file": step_file(step).name,
+            "file": _step_file(step).name,
             "class": step.name,
-            "settings": dict(step.settings) | callee_tensors(step, wiring),
+            "settings": dict(step.settings) | _callee_tensors(step, wiring),
         }
         for step in model.steps
     ]
-    write_steps(folder, {"steps": listed} | ({"cached": True} if model.cached else {}))
+    _write_steps(folder, {"steps": listed} | ({"cached": True} if model.cached else {}))
     for step in model.steps:
         if isinstance(step.file, Path):
             construct_step(step, folder)
@@ -142,7 +142,7 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
     called = (wiring[str(step.settings["callee"])].example for step in model.steps if step.file == "remote.py")
     example = nearest_example(steps_example(steps), *called)
     arrays_from(inputs, {name: value for name, value in example.items() if name in inputs})  # they fit
-    wiring[model.name] = Wires(inputs, outputs, chain_parameters(steps), chain_on_request(steps), named, example)
+    wiring[model.name] = _Wires(inputs, outputs, chain_parameters(steps), chain_on_request(steps), named, example)
     config = python_config(
         model.name,
         inputs,
@@ -157,7 +157,7 @@ def write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mode
     return config
 
 
-def callee_tensors(step: Step, wiring: Wiring) -> dict[str, Any]:
+def _callee_tensors(step: Step, wiring: Wiring) -> dict[str, Any]:
     """What a step that calls a separate step must know of it; nothing for any other step."""
     callee = wiring.get(str(step.settings.get("callee"))) if step.file == "remote.py" else None
     if callee is None:
@@ -170,19 +170,19 @@ def callee_tensors(step: Step, wiring: Wiring) -> dict[str, Any]:
     }
 
 
-def write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> ModelConfig:
+def _write_engine_model(model: EngineModel, folder: Path, wiring: Wiring) -> ModelConfig:
     """The engine file under the name that its backend looks for, or the script that will put it there."""
     if model.script:
         write_build(model, folder)
     else:
-        copy_engine(model.exported, folder / model.engine.file)
-    wiring[model.name] = Wires(model.inputs, model.outputs)
+        _copy_engine(model.exported, folder / model.engine.file)
+    wiring[model.name] = _Wires(model.inputs, model.outputs)
     config = engine_config(model)
     warm_engine(config, folder.parent, model.inputs, model.warmup)
     return config
 
 
-def copy_engine(exported: Exported, target: Path) -> None:
+def _copy_engine(exported: Exported, target: Path) -> None:
     """An export's engine file as `target`, and beside it the weights that lie apart, which it names."""
     shutil.copyfile(exported.model, target)
     if exported.weights:
@@ -193,15 +193,15 @@ def write_build(model: EngineModel, folder: Path) -> None:
     """The ONNX file and the script that builds the plan from it, beside the version folder."""
     build = (folder.parent / BUILD).parent
     build.mkdir()
-    copy_engine(model.exported, build / "model.onnx")
+    _copy_engine(model.exported, build / "model.onnx")
     (folder.parent / BUILD).write_text(model.script, encoding="utf-8")
     (folder.parent / BUILD).chmod(0o755)
     (folder / "README").write_text(f"{model.engine.file} comes here: run ../{BUILD}\n", encoding="utf-8")
 
 
-def write_ensemble_model(model: EnsembleModel, folder: Path, wiring: Wiring) -> ModelConfig:
+def _write_ensemble_model(model: EnsembleModel, folder: Path, wiring: Wiring) -> ModelConfig:
     """The wiring alone, and a file that keeps the version folder alive."""
-    (folder / "README").write_text(VERSION_FOLDER_NOTE, encoding="utf-8")
+    (folder / "README").write_text(_VERSION_FOLDER_NOTE, encoding="utf-8")
     parts = {part: wiring[part] for part in model.parts}
     steps = [row for name, part in parts.items() for row in part.steps or ((name, part),)]
     if len(model.parts) > 1:  # a BLS model alone was checked by itself
@@ -210,22 +210,22 @@ def write_ensemble_model(model: EnsembleModel, folder: Path, wiring: Wiring) -> 
     return ensemble_config(model.name, parts, max_batch_size=model.max_batch_size, cached=model.cached)
 
 
-WRITERS: dict[type, Callable[..., ModelConfig]] = {
-    PythonModel: write_python_model,
-    EngineModel: write_engine_model,
-    EnsembleModel: write_ensemble_model,
+_WRITERS: dict[type, Callable[..., ModelConfig]] = {
+    PythonModel: _write_python_model,
+    EngineModel: _write_engine_model,
+    EnsembleModel: _write_ensemble_model,
 }
 
 
-def files_of_steps(steps: Sequence[Step]) -> list[Path]:
+def _files_of_steps(steps: Sequence[Step]) -> list[Path]:
     """model.py, the step files, their neighbours and their assets. Raises UserError when two would have one name."""
     files = {file.name: file for file in with_neighbours(STEP_FOLDER / "model.py")}
-    for file in (path for step in steps for path in (*with_neighbours(step_file(step)), *step.assets)):
+    for file in (path for step in steps for path in (*with_neighbours(_step_file(step)), *step.assets)):
         if files.setdefault(file.name, file) != file or file.name == "steps.json":
             raise UserError(f"{str(file)!r} has the name of another file of the model; rename it")
     return list(files.values())
 
 
-def step_file(step: Step) -> Path:
+def _step_file(step: Step) -> Path:
     """Where a step's file is: in backends/, or where the user has it."""
     return STEP_FOLDER / step.file if isinstance(step.file, str) else step.file

@@ -27,17 +27,17 @@ from .problem import (
 Spec = tuple[str, list[int]]  # Triton data type, shape of the ONNX tensor, -1 for a free axis
 Specs = dict[str, Spec]
 
-DEFAULT_MAX_BATCH_SIZE = 4
+_DEFAULT_MAX_BATCH_SIZE = 4
 NOT_SERVED = ("sequence_batching",)  # by the stand-in
-ACCELERATORS = {"cpu": ("openvino",), "gpu": ("tensorrt", "cuda")}
-INSTEAD_OF_ACCELERATOR = {
+_ACCELERATORS = {"cpu": ("openvino",), "gpu": ("tensorrt", "cuda")}
+_INSTEAD_OF_ACCELERATOR = {
     "cpu": 'write name: "openvino", or move it to gpu_execution_accelerator',
     "gpu": 'write name: "tensorrt" or "cuda"',
 }
-BOOLEANS = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+_BOOLEANS = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 # What an ONNX file may have where a tensor should be -> NVIDIA's name for it.
-NO_TENSORS = {"seq": "ONNX_TYPE_SEQUENCE", "map": "ONNX_TYPE_MAP", "sparse_tensor": "ONNX_TYPE_SPARSETENSOR"}
-NO_TENSOR = "ONNX_TYPE_UNKNOWN"
+_NO_TENSORS = {"seq": "ONNX_TYPE_SEQUENCE", "map": "ONNX_TYPE_MAP", "sparse_tensor": "ONNX_TYPE_SPARSETENSOR"}
+_NO_TENSOR = "ONNX_TYPE_UNKNOWN"
 
 
 def specs_from_nodes(nodes: Iterable[Any]) -> Specs:
@@ -51,26 +51,26 @@ def specs_from_nodes(nodes: Iterable[Any]) -> Specs:
 def data_type(written: str) -> str:
     """Triton's data type of an ONNX type such as tensor(float); NVIDIA's name of what is no tensor."""
     kind = written.partition("(")[0]
-    return FROM_ONNX.get(written, INVALID) if kind == "tensor" else NO_TENSORS.get(kind, NO_TENSOR)
+    return FROM_ONNX.get(written, INVALID) if kind == "tensor" else _NO_TENSORS.get(kind, _NO_TENSOR)
 
 
-def whole_number(text: str) -> int:
+def _whole_number(text: str) -> int:
     """Like std::stoi, "2x" reads as 2. Raises ValueError."""
     if not (found := re.match(r"\s*[+-]?\d+", text)):
         raise ValueError(f"failed to convert '{text}' to integral number")
     return int(found[0])
 
 
-def switch(text: str) -> bool:
+def _switch(text: str) -> bool:
     """Raises ValueError."""
-    if text.lower() not in BOOLEANS:
+    if text.lower() not in _BOOLEANS:
         raise ValueError(f"failed to convert '{text}' to boolean")
-    return BOOLEANS[text.lower()]
+    return _BOOLEANS[text.lower()]
 
 
 def execution_mode(text: str) -> int:
     """0: operators one after the other, 1: branches in parallel. Raises ValueError."""
-    if (mode := whole_number(text)) not in (0, 1):
+    if (mode := _whole_number(text)) not in (0, 1):
         raise ValueError(
             f"Invalid configuration value provided. Expected values for  execution_mode are 0 or 1 but got {mode} ."
         )
@@ -80,11 +80,11 @@ def execution_mode(text: str) -> int:
 # The parameters that are judged wherever the model runs -> what reads them, and what holds where they are left out.
 PARAMETERS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "execution_mode": (execution_mode, 0),
-    "intra_op_thread_count": (whole_number, 0),
-    "inter_op_thread_count": (whole_number, 0),
-    "enable_mem_arena": (switch, True),
+    "intra_op_thread_count": (_whole_number, 0),
+    "inter_op_thread_count": (_whole_number, 0),
+    "enable_mem_arena": (_switch, True),
     # NVIDIA's default is on; with ever new shapes that cost a quarter more memory and gained no time (ORT 1.32, BERT).
-    "enable_mem_pattern": (switch, False),
+    "enable_mem_pattern": (_switch, False),
 }
 SHRINKAGE = "memory.enable_memory_arena_shrinkage"
 OTHER_PARAMETERS = (
@@ -116,11 +116,11 @@ def accelerator_problems(config: Json, device: str) -> Iterator[Problem]:
     """Accelerators of "cpu" or "gpu" that the backend does not have; an instance on a CPU looks at the first alone."""
     wanted = config.get("optimization", {}).get("execution_accelerators", {})
     for index, row in enumerate(wanted.get(f"{device}_execution_accelerator", ())):
-        if row["name"] not in ACCELERATORS[device]:
+        if row["name"] not in _ACCELERATORS[device]:
             yield Problem(
                 f"optimization.execution_accelerators.{device}_execution_accelerator[{index}]",
                 f"unknown Execution Accelerator '{row['name']}' is requested",
-                INSTEAD_OF_ACCELERATOR[device],
+                _INSTEAD_OF_ACCELERATOR[device],
             )
 
 
@@ -140,7 +140,7 @@ def complete_config(config: Json, inputs: Specs, outputs: Specs) -> None:
     refuse(tensor_kinds(inputs, outputs))
     brings_inputs = config["input"] or config.get("batch_input")
     if all(shape and shape[0] == -1 for _, shape in [*inputs.values(), *outputs.values()]):
-        config["max_batch_size"] = config["max_batch_size"] or DEFAULT_MAX_BATCH_SIZE
+        config["max_batch_size"] = config["max_batch_size"] or _DEFAULT_MAX_BATCH_SIZE
         if config["max_batch_size"] > 1 and "sequence_batching" not in config:
             config.setdefault("dynamic_batching", {})
     elif config["max_batch_size"] != 0:
@@ -150,10 +150,10 @@ def complete_config(config: Json, inputs: Specs, outputs: Specs) -> None:
         )
     for key, specs, there in (("input", inputs, brings_inputs), ("output", outputs, config["output"])):
         if not there:
-            config[key] = [tensor_from_spec(name, spec, config["max_batch_size"] > 0) for name, spec in specs.items()]
+            config[key] = [_tensor_from_spec(name, spec, config["max_batch_size"] > 0) for name, spec in specs.items()]
 
 
-def tensor_from_spec(name: str, spec: Spec, batching: bool) -> Json:
+def _tensor_from_spec(name: str, spec: Spec, batching: bool) -> Json:
     """The configuration of one tensor; one without dims of its own is reshaped from [1]."""
     kind, shape = spec
     dims = shape[1:] if batching else shape
@@ -176,11 +176,11 @@ def problems(config: Json, inputs: Specs, optional: Specs, outputs: Specs) -> It
     expected = sum(not tensor.get("optional") for tensor in config["input"]) + len(config.get("batch_input", ()))
     if expected != len(inputs) and not config.get("sequence_batching"):
         says = f"configuration expects {expected} inputs, model provides {len(inputs)}"
-        yield Problem("input", unable(config, says), mend_of_count(config, inputs))
+        yield Problem("input", _unable(config, says), _mend_of_count(config, inputs))
     for index, tensor in enumerate(config["input"]):
         if tensor.get("optional") and config["max_batch_size"] != 0:
             says = f"optional input '{tensor['name']}' is not supported for models that support batching"
-            yield Problem(f"input[{index}]", unable(config, says), "remove optional, or write max_batch_size: 0")
+            yield Problem(f"input[{index}]", _unable(config, says), "remove optional, or write max_batch_size: 0")
     scattered = {name for row in config.get("batch_output", ()) for name in row.get("target_name", ())}
     for kind, specs in (("input", inputs | optional), ("output", outputs)):
         yield from unknown_tensor(config, "graph", kind, specs)
@@ -188,14 +188,14 @@ def problems(config: Json, inputs: Specs, optional: Specs, outputs: Specs) -> It
             if tensor["name"] not in specs:
                 continue
             where, (there, shape) = f"{kind}[{index}]", specs[tensor["name"]]
-            yield from other_type(config, where, tensor, there)
+            yield from _other_type(config, where, tensor, there)
             if tensor.get("allow_ragged_batch"):
-                yield from not_flat(config, where, tensor, shape)
+                yield from _not_flat(config, where, tensor, shape)
             elif kind == "input" or tensor["name"] not in scattered:
                 yield from dims_problems(config, where, tensor, shape)
 
 
-def mend_of_count(config: Json, inputs: Specs) -> str:
+def _mend_of_count(config: Json, inputs: Specs) -> str:
     """What to write where a configuration gives more or fewer inputs than the graph takes."""
     added = config.get("batch_input", ())
     if any(len(row.get("target_name", ())) > 1 for row in added):
@@ -210,21 +210,21 @@ def mend_of_count(config: Json, inputs: Specs) -> str:
     return f"{graph}; what Triton is to add beside ragged inputs is a batch_input {{ {row} }}"
 
 
-def other_type(config: Json, where: str, tensor: Json, there: str) -> Iterator[Problem]:
+def _other_type(config: Json, where: str, tensor: Json, there: str) -> Iterator[Problem]:
     """A tensor has the graph's data type."""
     if tensor["data_type"] != there:
         kind, _, _ = where.partition("[")
         provided = "TYPE_BYTES" if there == "TYPE_STRING" else there
         says = f"configuration expects datatype {tensor['data_type']} for {kind} '{tensor['name']}', model provides "
-        yield Problem(f"{where}.data_type", unable(config, says) + provided, f"write data_type: {there}")
+        yield Problem(f"{where}.data_type", _unable(config, says) + provided, f"write data_type: {there}")
 
 
-def not_flat(config: Json, where: str, tensor: Json, shape: list[int]) -> Iterator[Problem]:
+def _not_flat(config: Json, where: str, tensor: Json, shape: list[int]) -> Iterator[Problem]:
     """A ragged input must be one open axis in the graph."""
     if shape != [-1]:
         says = "configuration expects model provides input with shape [-1]  for ragged input"
         mend = "remove allow_ragged_batch, or export a graph that takes the items of all requests in one axis, [-1]"
-        yield Problem(where, f"{unable(config, says)} '{tensor['name']}', model provides {shape_text(shape)}", mend)
+        yield Problem(where, f"{_unable(config, says)} '{tensor['name']}', model provides {shape_text(shape)}", mend)
 
 
 def dims_problems(config: Json, where: str, tensor: Json, shape: list[int]) -> Iterator[Problem]:
@@ -233,7 +233,7 @@ def dims_problems(config: Json, where: str, tensor: Json, shape: list[int]) -> I
     says, mend = "", f"write dims: {shape_text(shape[batching:] or [1])}"
     if not shape:
         if any(size != 1 for size in configured_dims(tensor)):
-            says = unable(
+            says = _unable(
                 config,
                 f"scalar tensor '{tensor['name']}', should only provide 1 in the model configuration when the model"
                 " doesn't support batching. Model configuration provided:"
@@ -257,7 +257,7 @@ def dims_problems(config: Json, where: str, tensor: Json, shape: list[int]) -> I
         yield Problem(f"{where}.dims", says, mend)
 
 
-def unable(config: Json, why: str) -> str:
+def _unable(config: Json, why: str) -> str:
     """How most of the backend's refusals begin."""
     return f"unable to load model '{config['name']}', {why}"
 

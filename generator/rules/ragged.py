@@ -18,29 +18,29 @@ from .problem import Json
 RaggedArrays = Mapping[str, np.ndarray]
 
 
-def element_count(parts: Sequence[np.ndarray]) -> list[int]:
+def _element_count(parts: Sequence[np.ndarray]) -> list[int]:
     """Elements of each request."""
     return [part.size for part in parts]
 
 
-def accumulated(parts: Sequence[np.ndarray]) -> list[int]:
+def _accumulated(parts: Sequence[np.ndarray]) -> list[int]:
     """Elements up to and with each request."""
-    return np.cumsum(element_count(parts)).tolist()
+    return np.cumsum(_element_count(parts)).tolist()
 
 
-def item_shapes(parts: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
+def _item_shapes(parts: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
     """The shape of each item, of all items of all requests."""
     return [part.shape[1:] for part in parts for _ in range(len(part))]
 
 
 # kind -> what it adds for the requests' tensors of its source input. The most elements as a shape carries no values.
-KINDS: dict[str, Callable[[Sequence[np.ndarray]], Any]] = {
-    "BATCH_ELEMENT_COUNT": element_count,
-    "BATCH_ACCUMULATED_ELEMENT_COUNT": accumulated,
-    "BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO": lambda parts: [0, *accumulated(parts)],
-    "BATCH_MAX_ELEMENT_COUNT_AS_SHAPE": lambda parts: [0] * max(element_count(parts)),
-    "BATCH_ITEM_SHAPE": item_shapes,
-    "BATCH_ITEM_SHAPE_FLATTEN": lambda parts: [size for shape in item_shapes(parts) for size in shape],
+_KINDS: dict[str, Callable[[Sequence[np.ndarray]], Any]] = {
+    "BATCH_ELEMENT_COUNT": _element_count,
+    "BATCH_ACCUMULATED_ELEMENT_COUNT": _accumulated,
+    "BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO": lambda parts: [0, *_accumulated(parts)],
+    "BATCH_MAX_ELEMENT_COUNT_AS_SHAPE": lambda parts: [0] * max(_element_count(parts)),
+    "BATCH_ITEM_SHAPE": _item_shapes,
+    "BATCH_ITEM_SHAPE_FLATTEN": lambda parts: [size for shape in _item_shapes(parts) for size in shape],
 }
 
 
@@ -52,7 +52,7 @@ def join_arrays(parts: Sequence[RaggedArrays], ragged: frozenset[str], added: Se
     }
     for row in added:
         source = [part[row["source_input"][0]] for part in parts]
-        values = np.array(KINDS[row["kind"]](source), dtype=NUMPY[row["data_type"]])
+        values = np.array(_KINDS[row["kind"]](source), dtype=NUMPY[row["data_type"]])
         joined.update(dict.fromkeys(row["target_name"], values))
     return joined
 

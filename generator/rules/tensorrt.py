@@ -45,10 +45,10 @@ def profile_numbers(config: Json, instance: str) -> list[int]:
     group = next(
         (group for group in groups if instance.startswith(f"{group.get('name')}_")), groups[0] if groups else {}
     )
-    return numbers_of(group)
+    return _numbers_of(group)
 
 
-def numbers_of(group: Json) -> list[int]:
+def _numbers_of(group: Json) -> list[int]:
     """The profiles of an instance group; Triton's default is the first. What is no number the core refuses."""
     numbers = map(number_of_profile, group.get("profile", []))
     return [number for number in numbers if number is not None and number >= 0] or [0]
@@ -62,25 +62,25 @@ def number_of_profile(profile: str) -> int | None:
 
 def listed_profiles(config: Json, plan: Plan) -> Profiles:
     """The profiles of the plan that some instance group lists."""
-    listed = {number for group in config.get("instance_group", []) for number in numbers_of(group)} or {0}
+    listed = {number for group in config.get("instance_group", []) for number in _numbers_of(group)} or {0}
     return {number: profile for number, profile in enumerate(plan.profiles) if number in listed}
 
 
 def complete_config(config: Json, plan: Plan) -> None:
     """Fill in max_batch_size, the dynamic batcher, inputs and outputs, in place. Raises ValueError."""
-    numbers = {number for group in config.get("instance_group", []) for number in numbers_of(group)} or {0}
+    numbers = {number for group in config.get("instance_group", []) for number in _numbers_of(group)} or {0}
     for number in sorted(numbers):
         if number >= len(plan.profiles):
-            raise ValueError(no_such_profile(config, plan, number))
+            raise ValueError(_no_such_profile(config, plan, number))
     most = max(plan.profiles[number].most[0] for number in numbers)
     if config["max_batch_size"] > most:
-        raise ValueError(too_many_rows(config, most))
+        raise ValueError(_too_many_rows(config, most))
     config["max_batch_size"] = config["max_batch_size"] or most
     if most > 1 and "sequence_batching" not in config:
         config.setdefault("dynamic_batching", {})
     for key, specs in (("input", plan.inputs), ("output", plan.outputs)):
         config[key] = config[key] or [
-            {"name": name, "data_type": FROM_NUMPY[spec.dtype], "dims": shape_of(spec)[1:]}
+            {"name": name, "data_type": FROM_NUMPY[spec.dtype], "dims": _shape_of(spec)[1:]}
             for name, spec in specs.items()
         ]
 
@@ -91,17 +91,17 @@ def problems(config: Json, plan: Plan) -> Iterator[Problem]:
         says = f"configuration expects {len(config['input'])} inputs, model provides at most {len(plan.inputs)}"
         mend = f"the plan takes {', '.join(plan.inputs)}"
         yield Problem("input", f"unable to load model '{config['name']}', {says}", mend)
-    yield from profile_problems(config, plan)
+    yield from _profile_problems(config, plan)
     for kind, specs in (("input", plan.inputs), ("output", plan.outputs)):
         yield from unknown_tensor(config, "plan", kind, specs)
         for index, tensor in enumerate(config[kind]):
             if tensor["name"] in specs:
-                yield from tensor_problems(config, f"{kind}[{index}]", tensor, specs[tensor["name"]])
+                yield from _tensor_problems(config, f"{kind}[{index}]", tensor, specs[tensor["name"]])
         for name in sorted(specs.keys() - {tensor["name"] for tensor in config[kind]}):
             says = f"expected configuration for {kind} '{name}' for {config['name']}"
             yield Problem(kind, says, f'add {kind} {{ name: "{name}" }}')
     for index, tensor in enumerate(config["input"]):
-        yield from size_problems(config, f"input[{index}].dims", tensor, plan)
+        yield from _size_problems(config, f"input[{index}].dims", tensor, plan)
 
 
 def no_gpu(config: Json, where: str) -> Problem:
@@ -110,19 +110,19 @@ def no_gpu(config: Json, where: str) -> Problem:
     return Problem(where, says, "write kind: KIND_GPU")
 
 
-def profile_problems(config: Json, plan: Plan) -> Iterator[Problem]:
+def _profile_problems(config: Json, plan: Plan) -> Iterator[Problem]:
     """The listed profiles exist, and of each group one takes the whole max_batch_size."""
     for index, group in enumerate(config.get("instance_group") or [{}]):
-        numbers = numbers_of(group)
+        numbers = _numbers_of(group)
         for number in (number for number in numbers if number >= len(plan.profiles)):
             mend = f'write profiles from "0" to "{len(plan.profiles) - 1}"'
-            yield Problem(f"instance_group[{index}].profile", no_such_profile(config, plan, number), mend)
+            yield Problem(f"instance_group[{index}].profile", _no_such_profile(config, plan, number), mend)
         most = max((plan.profiles[number].most[0] for number in numbers if number < len(plan.profiles)), default=0)
         if 0 < most < config["max_batch_size"]:
-            yield Problem("max_batch_size", too_many_rows(config, most), f"write max_batch_size: {most}")
+            yield Problem("max_batch_size", _too_many_rows(config, most), f"write max_batch_size: {most}")
 
 
-def no_such_profile(config: Json, plan: Plan, number: int) -> str:
+def _no_such_profile(config: Json, plan: Plan, number: int) -> str:
     """The words for a profile that the plan does not have."""
     return (
         f"unable to autofill for '{config['name']}', configuration specified invalid profile {number} ."
@@ -130,7 +130,7 @@ def no_such_profile(config: Json, plan: Plan, number: int) -> str:
     )
 
 
-def too_many_rows(config: Json, most: int) -> str:
+def _too_many_rows(config: Json, most: int) -> str:
     """The words for more rows than the profiles take."""
     return (
         f"autofill failed for model '{config['name']}': configuration specified max-batch {config['max_batch_size']}"
@@ -138,10 +138,10 @@ def too_many_rows(config: Json, most: int) -> str:
     )
 
 
-def tensor_problems(config: Json, where: str, tensor: Json, spec: TensorSpec) -> Iterator[Problem]:
+def _tensor_problems(config: Json, where: str, tensor: Json, spec: TensorSpec) -> Iterator[Problem]:
     """A tensor has the plan's data type, as many dims, and its sizes where both sides say one."""
     kind, _, _ = where.partition("[")
-    provided, shape, full = FROM_NUMPY[spec.dtype], shape_of(spec), full_shape(config, tensor)
+    provided, shape, full = FROM_NUMPY[spec.dtype], _shape_of(spec), full_shape(config, tensor)
     if tensor["data_type"] != provided:
         says = f"unexpected datatype {provided} for inference {kind} '{tensor['name']}', expecting"
         says += f" {tensor['data_type']} for {config['name']}"
@@ -151,17 +151,17 @@ def tensor_problems(config: Json, where: str, tensor: Json, spec: TensorSpec) ->
         yield Problem(f"{where}.dims", other_dims(config, tensor["name"], shape, full), mend)
 
 
-def size_problems(config: Json, where: str, tensor: Json, plan: Plan) -> Iterator[Problem]:
+def _size_problems(config: Json, where: str, tensor: Json, plan: Plan) -> Iterator[Problem]:
     """A size that the configuration fixes is one that every listed profile takes."""
     for profile in listed_profiles(config, plan).values():
         for axis, size in enumerate(full_shape(config, tensor)[:2]):
             if size != -1 and not profile.least[axis] <= size <= profile.most[axis]:
                 begins = f"model configuration specified invalid shape for input '{tensor['name']}' for model"
-                says = f"{begins} {config['name']}. {out_of_range(profile, axis, size)}"
+                says = f"{begins} {config['name']}. {_out_of_range(profile, axis, size)}"
                 yield Problem(where, says, "write -1, or a size that every listed profile takes")
 
 
-def out_of_range(profile: Profile, axis: int, size: int) -> str:
+def _out_of_range(profile: Profile, axis: int, size: int) -> str:
     """The words for a size that a profile does not take."""
     return (
         f"Error details: model expected the shape of dimension {axis} to be between {profile.least[axis]} and"
@@ -180,9 +180,9 @@ def no_profile(name: str, profiles: Profiles, rows: int, tokens: int) -> str:
         )
     profile = next(iter(profiles.values()))
     axis, size = (0, rows) if not profile.least[0] <= rows <= profile.most[0] else (1, tokens)
-    return f"request specifies invalid shape for {name}. {out_of_range(profile, axis, size)}"
+    return f"request specifies invalid shape for {name}. {_out_of_range(profile, axis, size)}"
 
 
-def shape_of(spec: TensorSpec) -> list[int]:
+def _shape_of(spec: TensorSpec) -> list[int]:
     """A tensor's shape, -1 for an open axis."""
     return [size if isinstance(size, int) else -1 for size in spec.shape]

@@ -24,31 +24,31 @@ class CatalogueStep:
 
 def steps_here(folder: Path) -> list[CatalogueStep]:
     """All steps, the folder's own last."""
-    own = [row for file in sorted(STEP_FOLDER.glob("*.py")) for row in steps_of(file, "tbgen")]
+    own = [row for file in sorted(STEP_FOLDER.glob("*.py")) for row in _steps_of(file, "tbgen")]
     rows = list({row.place: row for row in own}.values())  # a plain file has a class of its fuller one's name
     for step in package_steps():
         rows += [
             CatalogueStep(step.name, step.package, row.about)
-            for row in steps_of(step.file, "")
+            for row in _steps_of(step.file, "")
             if row.place == step.step
         ]
     for file in sorted(folder.glob("*.py")):
-        rows += [CatalogueStep(f"{file.name}:{row.place}", "this folder", row.about) for row in steps_of(file, "")]
+        rows += [CatalogueStep(f"{file.name}:{row.place}", "this folder", row.about) for row in _steps_of(file, "")]
     return rows
 
 
-def steps_of(file: Path, origin: str) -> list[CatalogueStep]:
+def _steps_of(file: Path, origin: str) -> list[CatalogueStep]:
     """The classes of a file that are steps; it is read, not run."""
     there: dict[str, ast.ClassDef] = {}
     for each in reversed(with_neighbours(file)):
         imports = [node for node in syntax_tree(each).body if isinstance(node, ast.ImportFrom)]
         aliases = {alias.asname: alias.name for node in imports for alias in node.names if alias.asname}
         there |= {name: there[imported] for name, imported in aliases.items() if imported in there}
-        there |= {node.name: node for node in classes_in(each)}
+        there |= {node.name: node for node in _classes_in(each)}
     return [
         CatalogueStep(node.name, origin, (ast.get_docstring(node) or "").split("\n")[0])
-        for node in classes_in(file)
-        if is_step(lineage(node, there))
+        for node in _classes_in(file)
+        if _is_step(_lineage(node, there))
     ]
 
 
@@ -65,18 +65,18 @@ def with_neighbours(file: Path) -> list[Path]:
     return files
 
 
-def classes_in(file: Path) -> list[ast.ClassDef]:
+def _classes_in(file: Path) -> list[ast.ClassDef]:
     """The classes at a file's top level."""
     return [node for node in syntax_tree(file).body if isinstance(node, ast.ClassDef)]
 
 
-def lineage(node: ast.ClassDef, there: Mapping[str, ast.ClassDef]) -> list[ast.ClassDef]:
+def _lineage(node: ast.ClassDef, there: Mapping[str, ast.ClassDef]) -> list[ast.ClassDef]:
     """A class and those it is derived from, as far as the files define them."""
     bases = [there[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in there]
-    return [node, *(each for base in bases if base is not node for each in lineage(base, there))]
+    return [node, *(each for base in bases if base is not node for each in _lineage(base, there))]
 
 
-def is_step(classes: Sequence[ast.ClassDef]) -> bool:
+def _is_step(classes: Sequence[ast.ClassDef]) -> bool:
     """Whether a class has `inputs`, of its own or set in its constructor, and `__call__`, and leaves no method open."""
     methods = {item.name: item for each in reversed(classes) for item in each.body if isinstance(item, ast.FunctionDef)}
     nodes = [node for each in classes for node in ast.walk(each)]

@@ -34,7 +34,7 @@ def check_chain(parts: Sequence[tuple[str, Link]], *, fronts: int) -> None:
                     f"--set {tensor}=true gives it always"
                 )
             if tensor in known:
-                check_tensor(tensor, known[tensor], (name, spec))
+                _check_tensor(tensor, known[tensor], (name, spec))
             elif index >= fronts:
                 have = ", ".join(sorted(known)) or "nothing"
                 raise UserError(f"{name} takes {tensor}, which no step before it gives; there is: {have}")
@@ -44,10 +44,10 @@ def check_chain(parts: Sequence[tuple[str, Link]], *, fronts: int) -> None:
         sometimes |= dict.fromkeys(getattr(part, "on_request", ()), name)
     for index, (name, part) in enumerate(parts[:fronts]):
         others = [other for place, (_, other) in enumerate(parts) if place != index]
-        check_joined(name, part, others, parts[index + 1 :])
+        _check_joined(name, part, others, parts[index + 1 :])
 
 
-def check_tensor(tensor: str, given: tuple[str, Any], taken: tuple[str, Any]) -> None:
+def _check_tensor(tensor: str, given: tuple[str, Any], taken: tuple[str, Any]) -> None:
     """Raise UserError unless a tensor is taken in the type and dims in which it is given; -1 fits every size."""
     (giver, (given_type, given_dims)), (taker, (taken_type, taken_dims)) = given, taken
     alike = len(given_dims) == len(taken_dims) and all(
@@ -60,9 +60,9 @@ def check_tensor(tensor: str, given: tuple[str, Any], taken: tuple[str, Any]) ->
         )
 
 
-def check_joined(name: str, part: Link, others: Sequence[Link], behind: Sequence[tuple[str, Link]]) -> None:
+def _check_joined(name: str, part: Link, others: Sequence[Link], behind: Sequence[tuple[str, Link]]) -> None:
     """Raise UserError for a front step that shares no tensor with the others: its tensor's name is likely wrong."""
-    if not behind or any(names_of(part) & names_of(other) for other in others):
+    if not behind or any(_names_of(part) & _names_of(other) for other in others):
         return
     neighbour, following = behind[0]
     raise UserError(
@@ -71,7 +71,7 @@ def check_joined(name: str, part: Link, others: Sequence[Link], behind: Sequence
     )
 
 
-def names_of(part: Link) -> set[str]:
+def _names_of(part: Link) -> set[str]:
     """All tensors that a part touches."""
     return {*part.inputs, *part.outputs}
 

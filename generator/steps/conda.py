@@ -13,7 +13,7 @@ def pack_conda(prefix: Path, archive: Path, *, python: tuple[int, int]) -> None:
 
     Raises UserError: no conda environment, another Python, no numpy, or conda-pack's own reason. MissingExtra.
     """
-    check_prefix(prefix, f"{python[0]}.{python[1]}")
+    _check_prefix(prefix, f"{python[0]}.{python[1]}")
     conda_pack = require("conda_pack", extra="conda")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # says that it looks for the prefix itself, where conda's cache is empty
@@ -23,7 +23,7 @@ def pack_conda(prefix: Path, archive: Path, *, python: tuple[int, int]) -> None:
             raise UserError(f"conda-pack refuses {str(prefix)!r}: {' '.join(str(error).split())}") from error
 
 
-def check_prefix(prefix: Path, version: str) -> None:
+def _check_prefix(prefix: Path, version: str) -> None:
     """Raise UserError unless a folder is a conda environment with that Python and numpy, which the stub imports."""
     if not (prefix / "conda-meta").is_dir():
         raise UserError(

@@ -16,13 +16,13 @@ from google.protobuf import text_format
 from tbgen.export.errors import UserError
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_text, text_from_config
 
-ARCHIVE = "env.tar.gz"
-KEY, PLACE = "EXECUTION_ENV_PATH", f"$$TRITON_MODEL_DIRECTORY/{ARCHIVE}"
+_ARCHIVE = "env.tar.gz"
+_KEY, _PLACE = "EXECUTION_ENV_PATH", f"$$TRITON_MODEL_DIRECTORY/{_ARCHIVE}"
 # What glibc the wheels may want: NVIDIA's containers have 2.35 (Ubuntu 22.04) and later.
-WHEELS = ("manylinux2014", "manylinux_2_28", "manylinux_2_34")
-ARRAYS = "numpy<2"  # what the stub itself needs; those before 25.x were built against numpy 1
+_WHEELS = ("manylinux2014", "manylinux_2_28", "manylinux_2_34")
+_ARRAYS = "numpy<2"  # what the stub itself needs; those before 25.x were built against numpy 1
 # Triton unpacks the archive, sources bin/activate, and starts the stub, which finds its Python by the PATH.
-ACTIVATE = """\
+_ACTIVATE = """\
 # Sourced by Triton's Python backend: makes this folder an environment of the server's own Python {version}.
 tbgen_env="$(cd -- "$(dirname -- "${{BASH_SOURCE[0]}}")/.." && pwd)"
 tbgen_python="$(readlink -f -- "$(command -v python{version} || command -v python3)")"
@@ -45,17 +45,17 @@ def pack_environment(archive: Path, packages: Sequence[str], *, python: tuple[in
     version = f"{python[0]}.{python[1]}"
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "env"
-        install(packages, root / "lib" / f"python{version}" / "site-packages", version=version, platform=platform)
+        _install(packages, root / "lib" / f"python{version}" / "site-packages", version=version, platform=platform)
         (root / "bin").mkdir()
-        (root / "bin" / "activate").write_text(ACTIVATE.format(version=version), encoding="utf-8")
-        write_archive(root, archive)
+        (root / "bin" / "activate").write_text(_ACTIVATE.format(version=version), encoding="utf-8")
+        _write_archive(root, archive)
 
 
-def install(packages: Sequence[str], folder: Path, *, version: str, platform: str) -> None:
+def _install(packages: Sequence[str], folder: Path, *, version: str, platform: str) -> None:
     """Have pip unpack wheels of the packages, and what they need, into a folder. Raises UserError."""
     own_numpy = any(package.strip().lower().startswith("numpy") for package in packages)
-    wanted = [*packages, *([] if own_numpy else [ARRAYS])]
-    target = [option for wheels in WHEELS for option in ("--platform", f"{wheels}_{platform}")]
+    wanted = [*packages, *([] if own_numpy else [_ARRAYS])]
+    target = [option for wheels in _WHEELS for option in ("--platform", f"{wheels}_{platform}")]
     target += ["--implementation", "cp", "--python-version", version, "--only-binary=:all:", "--target", str(folder)]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     done = subprocess.run(
@@ -66,7 +66,7 @@ def install(packages: Sequence[str], folder: Path, *, version: str, platform: st
         raise UserError(f"no wheels of {', '.join(wanted)} for Python {version} on {platform}: {last}")
 
 
-def write_archive(root: Path, archive: Path) -> None:
+def _write_archive(root: Path, archive: Path) -> None:
     """A .tar.gz of a folder's content, without times and owners."""
     with (
         archive.open("wb") as file,
@@ -74,10 +74,10 @@ def write_archive(root: Path, archive: Path) -> None:
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for entry in sorted(root.rglob("*")):
-            tar.add(entry, arcname=str(entry.relative_to(root)), recursive=False, filter=anonymous)
+            tar.add(entry, arcname=str(entry.relative_to(root)), recursive=False, filter=_anonymous)
 
 
-def anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     """A member of an archive without what differs from run to run."""
     entry.mtime = entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
@@ -104,9 +104,9 @@ def python_config_of(model: Path) -> ModelConfig:
 def bring_environment(model: Path, archive: Path) -> None:
     """Put an archive into a Python model's folder, and say so in its config; each by a rename. Raises UserError."""
     config = python_config_of(model)
-    config.parameters[KEY].string_value = PLACE
+    config.parameters[_KEY].string_value = _PLACE
     with tempfile.TemporaryDirectory(prefix=".tbgen-", dir=model.parent.resolve().parent) as scratch:
-        shutil.copyfile(archive, Path(scratch) / ARCHIVE)
+        shutil.copyfile(archive, Path(scratch) / _ARCHIVE)
         (Path(scratch) / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")
-        for name in (ARCHIVE, "config.pbtxt"):
+        for name in (_ARCHIVE, "config.pbtxt"):
             (Path(scratch) / name).replace(model / name)

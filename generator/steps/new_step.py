@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tbgen.export.errors import UserError
 
-PRE = '''"""{title}: a step before the tokenizer."""
+_PRE = '''"""{title}: a step before the tokenizer."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class {name}:
         texts = [text.strip() for text in input_text[:, 0]]
         return {{"input_text": np.array([[text.lower() if self.lower else text] for text in texts], dtype=object)}}
 '''
-PRE_TEST = """from pathlib import Path
+_PRE_TEST = """from pathlib import Path
 
 import numpy as np
 from {module} import {name}
@@ -35,7 +35,7 @@ def test_texts_are_changed():
     answer = {name}(Path(), lower=True)(np.array([[" 안녕 KOSPI "], [""]], dtype=object))
     assert answer["input_text"].tolist() == [["안녕 kospi"], [""]]
 """
-POST = '''"""{title}: a step behind the task's head."""
+_POST = '''"""{title}: a step behind the task's head."""
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class {name}:
     def __call__(self, score):  # (batch, 1) of float32
         return {{"score": score, "sure": np.asarray(score >= self.least)}}
 '''
-POST_TEST = """from pathlib import Path
+_POST_TEST = """from pathlib import Path
 
 import numpy as np
 from {module} import {name}
@@ -63,7 +63,7 @@ def test_scores_are_judged():
     answer = {name}(Path(), least=0.5)(np.array([[0.9], [0.1]], dtype=np.float32))
     assert answer["sure"].tolist() == [[True], [False]]
 """
-KINDS = {"pre": (PRE, PRE_TEST), "post": (POST, POST_TEST)}
+_KINDS = {"pre": (_PRE, _PRE_TEST), "post": (_POST, _POST_TEST)}
 
 
 def new_step(name: str, kind: str, folder: Path) -> tuple[Path, Path]:
@@ -76,6 +76,6 @@ def new_step(name: str, kind: str, folder: Path) -> tuple[Path, Path]:
     for file in files:
         if file.exists():
             raise UserError(f"{str(file)!r} exists; choose another name")
-    for file, text in zip(files, KINDS[kind], strict=True):
+    for file, text in zip(files, _KINDS[kind], strict=True):
         file.write_text(text.format(**words), encoding="utf-8")
     return files

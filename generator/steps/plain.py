@@ -22,10 +22,10 @@ PLAIN = {
 
 def plain(steps: Sequence[Step]) -> tuple[Step, ...]:
     """The same steps, each of the plainest file that knows its settings; a tokenizer that no ensemble asks to trim."""
-    return tuple(map(plain_step, steps))
+    return tuple(map(_plain_step, steps))
 
 
-def plain_step(step: Step) -> Step:
+def _plain_step(step: Step) -> Step:
     """The step, of its plain file if that knows all settings."""
     if step.file not in PLAIN:
         return step

@@ -16,9 +16,9 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.tasks.task import Step
 
-ENTRY_POINTS = "tbgen.steps"
-SEPARATE = "--separate"
-HERE = {"numpy", "tokenizers", "triton_python_backend_utils"}  # what a server has, or a model folder brings along
+_ENTRY_POINTS = "tbgen.steps"
+_SEPARATE = "--separate"
+_HERE = {"numpy", "tokenizers", "triton_python_backend_utils"}  # what a server has, or a model folder brings along
 
 
 def step_from_option(text: str) -> Step:
@@ -31,13 +31,13 @@ def step_from_option(text: str) -> Step:
         place, *words = shlex.split(text)
     except ValueError as error:
         raise UserError(f"cannot read {text!r}: {error}; write FILE:Class key=value ...") from error
-    settings = settings_from_words(word for word in words if word != SEPARATE)
+    settings = settings_from_words(word for word in words if word != _SEPARATE)
     file, _, name = place.rpartition(":") if ":" in place else (place, "", "")
-    own = (Path(file), checked_class(Path(file), name)) if file.endswith(".py") else place_of(announced(place))
-    return Step(*own, settings, separate=SEPARATE in words)
+    own = (Path(file), _checked_class(Path(file), name)) if file.endswith(".py") else _place_of(_announced(place))
+    return Step(*own, settings, separate=_SEPARATE in words)
 
 
-def with_file(option: str, place: Callable[[Path], Path]) -> str:
+def _with_file(option: str, place: Callable[[Path], Path]) -> str:
     """The same option with its step's file elsewhere: `place` gives the new path. An installed step stays as it is."""
     first, *settings = shlex.split(option)
     file, colon, name = first.rpartition(":") if ":" in first else (first, "", "")
@@ -46,7 +46,7 @@ def with_file(option: str, place: Callable[[Path], Path]) -> str:
 
 def with_step_files(values: Mapping[str, Any], place: Callable[[Path], Path]) -> dict[str, tuple[str, ...]]:
     """The options --pre and --post of a request's values, their steps' files elsewhere."""
-    return {side: tuple(with_file(each, place) for each in values[side]) for side in ("pre", "post") if side in values}
+    return {side: tuple(_with_file(each, place) for each in values[side]) for side in ("pre", "post") if side in values}
 
 
 def settings_from_words(words: Iterable[str]) -> dict[str, Any]:
@@ -56,11 +56,11 @@ def settings_from_words(words: Iterable[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier():
             raise UserError(f"cannot read {word!r}; settings are written key=value")
-        settings[key] = value_from_text(value)
+        settings[key] = _value_from_text(value)
     return settings
 
 
-def value_from_text(text: str) -> Any:
+def _value_from_text(text: str) -> Any:
     """JSON where the text is JSON, else the text itself."""
     try:
         return json.loads(text)
@@ -68,7 +68,7 @@ def value_from_text(text: str) -> Any:
         return text
 
 
-def checked_class(file: Path, name: str) -> str:
+def _checked_class(file: Path, name: str) -> str:
     """The named class of a file, or its only step where none is named. Raises UserError."""
     if not file.is_file():
         raise UserError(f"no step file {str(file)!r}; write one with: tbgen step new {file.stem} --pre")
@@ -109,19 +109,19 @@ def extra_imports(file: Path) -> list[str]:
             names.add("." if node.level else node.module or "")
     if "." in names:
         raise UserError(f"{str(file)!r} imports a file beside it; a step is one file, put the code into it")
-    return sorted({name.partition(".")[0] for name in names} - HERE - sys.stdlib_module_names)
+    return sorted({name.partition(".")[0] for name in names} - _HERE - sys.stdlib_module_names)
 
 
-def announced(name: str) -> EntryPoint:
+def _announced(name: str) -> EntryPoint:
     """The entry point of an installed step. Raises UserError."""
-    found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    found = {point.name: point for point in entry_points(group=_ENTRY_POINTS)}
     if name not in found:
         known = ", ".join(sorted(found)) or "none"
         raise UserError(f"no step {name!r}; write FILE.py:Class, or the name of an installed step ({known})")
     return found[name]
 
 
-def place_of(point: EntryPoint) -> tuple[Path, str]:
+def _place_of(point: EntryPoint) -> tuple[Path, str]:
     """File and class of a step's entry point, its module not imported. Raises UserError."""
     try:
         spec = importlib.util.find_spec(point.module)
@@ -129,7 +129,7 @@ def place_of(point: EntryPoint) -> tuple[Path, str]:
         raise UserError(f"step {point.name!r} is announced, but {error.name} is not installed") from error
     if spec is None or spec.origin is None:
         raise UserError(f"step {point.name!r} is announced, but {point.module} is not installed")
-    return Path(spec.origin), checked_class(Path(spec.origin), point.attr)
+    return Path(spec.origin), _checked_class(Path(spec.origin), point.attr)
 
 
 @dataclass(frozen=True)
@@ -144,5 +144,5 @@ class PackageStep:
 
 def package_steps() -> list[PackageStep]:
     """The steps of installed packages, by name."""
-    points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
-    return [PackageStep(point.name, point.dist.name if point.dist else "", *place_of(point)) for point in points]
+    points = sorted(entry_points(group=_ENTRY_POINTS), key=lambda point: point.name)
+    return [PackageStep(point.name, point.dist.name if point.dist else "", *_place_of(point)) for point in points]

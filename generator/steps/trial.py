@@ -18,8 +18,8 @@ from tbgen.generator.data_types import NUMPY
 from tbgen.generator.rules.problem import takes
 from tbgen.generator.steps.load import step_from_file
 
-TEXTS = ["오늘도 상한가 갔다", "", "The KOSPI closed higher", "🔥📈 떡상 가즈아", "한글" * 200, "a\x00b"]
-OPEN = 4  # size of an open axis in the examples
+_TEXTS = ["오늘도 상한가 갔다", "", "The KOSPI closed higher", "🔥📈 떡상 가즈아", "한글" * 200, "a\x00b"]
+_OPEN = 4  # size of an open axis in the examples
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ def construct_step(step: Step, folder: Path) -> Any:
     except (ImportError, OSError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{name} cannot be constructed: {type(error).__name__}: {error}") from error
     for side in ("inputs", "outputs"):
-        check_specs(name, side, getattr(made, side, None))
-    check_rules(name, getattr(made, "parameters", {}))
+        _check_specs(name, side, getattr(made, side, None))
+    _check_rules(name, getattr(made, "parameters", {}))
     return made
 
 
-def check_specs(name: str, side: str, specs: Any) -> None:
+def _check_specs(name: str, side: str, specs: Any) -> None:
     """Raise UserError unless a step says what it takes or gives: name -> (Triton data type, dims)."""
     if not isinstance(specs, Mapping) or not specs:
         raise UserError(f'{name} needs {side}, such as {{"input_text": ("TYPE_STRING", [1])}}')
@@ -56,7 +56,7 @@ def check_specs(name: str, side: str, specs: Any) -> None:
             )
 
 
-def check_rules(name: str, rules: Any) -> None:
+def _check_rules(name: str, rules: Any) -> None:
     """Raise UserError unless the request parameters of a step are rules that model.py can check."""
     for parameter, rule in rules.items():
         if not isinstance(rule, Mapping) or rule.get("type") not in PARAMETER_TYPES:
@@ -72,24 +72,24 @@ def try_step(step: Step) -> StepTrial:
     with tempfile.TemporaryDirectory() as folder:
         made = construct_step(step, Path(folder))
         given = {tensor: example(*spec) for tensor, spec in made.inputs.items()}
-        answer = called(name, made, given)
-        for item in range(len(TEXTS)):
-            alone = called(name, made, {tensor: array[item : item + 1] for tensor, array in given.items()})
-            check_same(name, made, item, answer, alone)
+        answer = _called(name, made, given)
+        for item in range(len(_TEXTS)):
+            alone = _called(name, made, {tensor: array[item : item + 1] for tensor, array in given.items()})
+            _check_same(name, made, item, answer, alone)
     return StepTrial(given, answer)
 
 
 def example(data_type: str, dims: list[int]) -> np.ndarray:
     """An array of as many items as there are example texts; numbers count from 0."""
-    shape = (len(TEXTS), *(OPEN if size == -1 else size for size in dims))
+    shape = (len(_TEXTS), *(_OPEN if size == -1 else size for size in dims))
     count = int(np.prod(shape))
     if data_type == "TYPE_STRING":
-        texts = [TEXTS[index % len(TEXTS)] for index in range(count)]
+        texts = [_TEXTS[index % len(_TEXTS)] for index in range(count)]
         return np.array(texts, dtype=object).reshape(shape)
     return (np.arange(count) % 2).astype(NUMPY[data_type]).reshape(shape)
 
 
-def called(name: str, step: Any, given: Tensors) -> Tensors:
+def _called(name: str, step: Any, given: Tensors) -> Tensors:
     """The answer of a step, held against what it says that it gives. Raises UserError."""
     try:
         answer = step(**given)
@@ -101,11 +101,11 @@ def called(name: str, step: Any, given: Tensors) -> Tensors:
         raise UserError(f"{name} says that it gives {', '.join(step.outputs)}; its call gave {gave or 'nothing'}")
     items = len(next(iter(given.values())))
     for tensor, (data_type, dims) in ((key, spec) for key, spec in step.outputs.items() if key in answer):
-        check_array(name, tensor, answer[tensor], data_type, [items, *dims])
+        _check_array(name, tensor, answer[tensor], data_type, [items, *dims])
     return dict(answer)
 
 
-def check_array(name: str, tensor: str, array: Any, data_type: str, shape: list[int]) -> None:
+def _check_array(name: str, tensor: str, array: Any, data_type: str, shape: list[int]) -> None:
     """Raise UserError unless an output has the type and shape that the step says."""
     if not isinstance(array, np.ndarray):
         raise UserError(f"{name} gives {tensor} as a {type(array).__name__}, not as a numpy array")
@@ -115,7 +115,7 @@ def check_array(name: str, tensor: str, array: Any, data_type: str, shape: list[
         raise UserError(f"{name} gives {tensor} of shape {list(array.shape)}; its dims ask for {shape}")
 
 
-def check_same(name: str, step: Any, item: int, together: Tensors, alone: Tensors) -> None:
+def _check_same(name: str, step: Any, item: int, together: Tensors, alone: Tensors) -> None:
     """Raise UserError when an item's answer depends on its neighbours: requests are joined as they come."""
     for tensor in (name for name in step.outputs if name in together):
         joined, single = together[tensor][item : item + 1], alone[tensor]

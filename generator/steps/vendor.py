@@ -17,8 +17,8 @@ from pathlib import Path
 from tbgen.export.errors import UserError
 from tbgen.generator.request import PLATFORMS as PLATFORMS
 
-PACKAGE = "tokenizers"
-OTHER_NAMES = {"AMD64": "x86_64", "arm64": "aarch64"}  # as Windows and macOS say it
+_PACKAGE = "tokenizers"
+_OTHER_NAMES = {"AMD64": "x86_64", "arm64": "aarch64"}  # as Windows and macOS say it
 NOTICE = """{name} {version}
 Copyright The HuggingFace Inc. team, https://github.com/huggingface/tokenizers
 Unmodified; licensed under the Apache License, Version 2.0, whose text is in LICENSE.
@@ -28,7 +28,7 @@ The libraries that are linked into it, with their licences, are listed in {name}
 
 def this_platform() -> str:
     """The processor of this machine, as --platform and the names of wheels say it."""
-    return OTHER_NAMES.get(machine.machine(), machine.machine())
+    return _OTHER_NAMES.get(machine.machine(), machine.machine())
 
 
 def vendor_into(folders: Sequence[Path], platform: str) -> None:
@@ -52,7 +52,7 @@ def uses_tokenizers(file: Path) -> bool:
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module or "")
-    return any(name.partition(".")[0] == PACKAGE for name in names)
+    return any(name.partition(".")[0] == _PACKAGE for name in names)
 
 
 def vendor_tokenizers(folder: Path, platform: str) -> None:
@@ -60,54 +60,54 @@ def vendor_tokenizers(folder: Path, platform: str) -> None:
 
     One library serves every Python 3: its ABI is the stable one. Raises UserError when it could not be downloaded.
     """
-    installed = distribution(PACKAGE)
-    if is_built_for(installed, platform):
-        copy_package(installed, folder)
+    installed = distribution(_PACKAGE)
+    if _is_built_for(installed, platform):
+        _copy_package(installed, folder)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        wheel = downloaded_wheel(installed.version, platform, Path(scratch))
+        wheel = _downloaded_wheel(installed.version, platform, Path(scratch))
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(scratch)
-        copy_package(next(iter(distributions(name=PACKAGE, path=[scratch]))), folder)
+        _copy_package(next(iter(distributions(name=_PACKAGE, path=[scratch]))), folder)
 
 
-def is_built_for(installed: Distribution, platform: str) -> bool:
+def _is_built_for(installed: Distribution, platform: str) -> bool:
     """Whether an installed package is a wheel for glibc Linux on `platform` with the stable ABI."""
     tags = re.findall(r"^Tag: (\S+)$", installed.read_text("WHEEL") or "", re.MULTILINE)
     return any(re.fullmatch(rf"cp3\d+-abi3-(many)?linux\w*_{platform}", tag) for tag in tags)
 
 
-def downloaded_wheel(version: str, platform: str, folder: Path) -> Path:
+def _downloaded_wheel(version: str, platform: str, folder: Path) -> Path:
     """The wheel of another platform, fetched by pip from wherever pip is set up to fetch. Raises UserError."""
     target = ("--platform", f"manylinux2014_{platform}", "--implementation", "cp", "--python-version", "3.10")
-    what = ("--only-binary=:all:", "--no-deps", "--abi", "abi3", *target, f"{PACKAGE}=={version}")
+    what = ("--only-binary=:all:", "--no-deps", "--abi", "abi3", *target, f"{_PACKAGE}=={version}")
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--dest", str(folder), *what]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         last = (done.stderr.strip() or "pip gave no reason").splitlines()[-1]
         raise UserError(
-            f"{PACKAGE} {version} for {platform} could not be downloaded ({last}); try again where pip reaches it, or "
+            f"{_PACKAGE} {version} for {platform} could not be downloaded ({last}); try again where pip reaches it, or "
             "use --no-vendor and install it where Triton runs"
         )
     return next(folder.glob("*.whl"))
 
 
-def copy_package(source: Distribution, folder: Path) -> None:
+def _copy_package(source: Distribution, folder: Path) -> None:
     """The package's modules and library, the licence, a notice, and the list of what is linked in."""
-    package = Path(str(source.locate_file(PACKAGE)))
+    package = Path(str(source.locate_file(_PACKAGE)))
     for file in package.rglob("*"):
         if file.suffix in (".py", ".so"):
-            copied = folder / PACKAGE / file.relative_to(package)
+            copied = folder / _PACKAGE / file.relative_to(package)
             copied.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copied)
-    (folder / "NOTICE").write_text(NOTICE.format(name=PACKAGE, version=source.version), encoding="utf-8")
+    (folder / "NOTICE").write_text(NOTICE.format(name=_PACKAGE, version=source.version), encoding="utf-8")
     # The wheel brings no licence file; its metadata says Apache-2.0, and so is tbgen.
-    (folder / "LICENSE").write_text(apache_licence(), encoding="utf-8")
-    if linked := source.read_text(f"sboms/{PACKAGE}-python.cyclonedx.json"):
-        (folder / f"{PACKAGE}.cyclonedx.json").write_text(linked, encoding="utf-8")
+    (folder / "LICENSE").write_text(_apache_licence(), encoding="utf-8")
+    if linked := source.read_text(f"sboms/{_PACKAGE}-python.cyclonedx.json"):
+        (folder / f"{_PACKAGE}.cyclonedx.json").write_text(linked, encoding="utf-8")
 
 
-def apache_licence() -> str:
+def _apache_licence() -> str:
     """The licence's text, from tbgen's own metadata; beside a source tree there is a second set without it."""
     found = (each.read_text("licenses/LICENSE") for each in distributions(name="tbgen"))
     return next(text for text in found if text)

@@ -13,7 +13,7 @@ from tbgen.server.bench.texts import Inputs
 from tbgen.server.bench.wire import ANSWER_READERS
 from tbgen.server.client.connection import Connection
 
-KNOWN_FORMS = 16  # byte forms of one right answer that are kept: last bits vary with the batch it was computed in
+_KNOWN_FORMS = 16  # byte forms of one right answer that are kept: last bits vary with the batch it was computed in
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Checker:
             found = difference(self.expected[index], self.read(body, head_size), self.tolerance)
         except (ValueError, KeyError) as error:
             return f"unreadable answer: {error}"
-        if found is None and len(self.known[index]) < KNOWN_FORMS:
+        if found is None and len(self.known[index]) < _KNOWN_FORMS:
             self.known[index].add(body)
         return found
 
@@ -86,11 +86,11 @@ def difference(expected: Tensors, answer: Tensors, tolerance: float) -> str | No
             if not np.allclose(got, right, rtol=tolerance, atol=tolerance, equal_nan=True):
                 return f"{name}: off by {np.nanmax(np.abs(got.astype(float) - right)):.3g}"
         elif not np.array_equal(got, right):
-            return f"{name}: {shown(got)} instead of {shown(right)}"
+            return f"{name}: {_shown(got)} instead of {_shown(right)}"
     return None
 
 
-def shown(array: np.ndarray) -> str:
+def _shown(array: np.ndarray) -> str:
     """The first values of an array."""
     values = [value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value for value in array.ravel()]
     return ", ".join(map(str, values[:3])) + ("..." if len(values) > 3 else "")

@@ -15,9 +15,9 @@ import grpc  # type: ignore[import-untyped]
 from tbgen.server.bench.answers import Checker
 from tbgen.server.bench.tally import NOT_SENT, Order, Tally, Ticker
 
-METHOD = "/inference.GRPCInferenceService/ModelInfer"
-CHANNELS = 8  # most connections of one worker; more clients share them
-OPTIONS = (
+_METHOD = "/inference.GRPCInferenceService/ModelInfer"
+_CHANNELS = 8  # most connections of one worker; more clients share them
+_OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),  # otherwise all channels share one connection
@@ -37,8 +37,8 @@ class GrpcLoad:
         asyncio.run(self.run_all(watch))
 
     async def run_all(self, watch: Ticker) -> None:
-        channels = [self.open_channel() for _ in range(min(self.order.clients, CHANNELS))]
-        calls = [channel.unary_unary(METHOD) for channel in channels]
+        channels = [self.open_channel() for _ in range(min(self.order.clients, _CHANNELS))]
+        calls = [channel.unary_unary(_METHOD) for channel in channels]
         await asyncio.gather(*(channel.channel_ready() for channel in channels))
         await asyncio.sleep(max(0.0, -watch.now()))
         ticking = asyncio.create_task(self.tick(watch))
@@ -50,7 +50,7 @@ class GrpcLoad:
     def open_channel(self) -> Any:
         """A channel of its own connection; a proxy is never used for this machine's own addresses."""
         local = self.order.url.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
-        options = [*OPTIONS, ("grpc.enable_http_proxy", int(not local))]
+        options = [*_OPTIONS, ("grpc.enable_http_proxy", int(not local))]
         if self.order.tls:
             return grpc.aio.secure_channel(self.order.url, grpc.ssl_channel_credentials(), options)
         return grpc.aio.insecure_channel(self.order.url, options)

@@ -19,8 +19,8 @@ from tbgen.server.bench.answers import Checker
 from tbgen.server.bench.tally import NOT_SENT, TICK, Order, Tally, Ticker
 from tbgen.server.bench.wire import error_from_http
 
-RETRY = 0.1  # seconds before a broken connection is opened again
-BLOCK = 1 << 18
+_RETRY = 0.1  # seconds before a broken connection is opened again
+_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class HttpLoad:
     def receive(self, line: Line, watch: Ticker) -> None:
         """Take what arrived on a line; when the answer is whole, check it and send the next request."""
         try:
-            block = line.socket.recv(BLOCK)
+            block = line.socket.recv(_BLOCK)
         except OSError as error:
             self.lose(line, f"connection lost: {error.strerror or error}", watch.now())
             return
@@ -162,7 +162,7 @@ class HttpLoad:
             self.idle.remove(line)
         del self.lines[line.socket.fileno()]
         line.socket.close()
-        self.broken.append(now + RETRY)
+        self.broken.append(now + _RETRY)
 
     def reopen(self, now: float) -> None:
         """Open lost connections again, each after its pause."""
@@ -172,7 +172,7 @@ class HttpLoad:
                 self.open_line()
             except OSError as error:
                 self.tally.fail(f"no connection: {error.strerror or error}")
-                self.broken.append(now + RETRY)
+                self.broken.append(now + _RETRY)
 
     def open_line(self) -> None:
         """Connect one more client. Raises OSError."""

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class CpuUse:
 def cpu_times() -> CpuTimes:
     """The machine's CPU times now, from /proc/stat."""
     first = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:]
-    user, nice, system, _, _, irq, softirq, steal = (int(field) / CLOCK_TICKS for field in first[:8])
+    user, nice, system, _, _, irq, softirq, steal = (int(field) / _CLOCK_TICKS for field in first[:8])
     return CpuTimes(user + nice + system + irq + softirq, steal)
 
 
@@ -63,7 +63,7 @@ def busy_cores(seconds: float = 0.3, looks: int = 3) -> float:
 def process_seconds(pid: int | str = "self") -> float:
     """User and system time of a process so far, from /proc; to a hundredth of a second."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+    return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
 
 
 def cores() -> int:

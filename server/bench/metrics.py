@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from tbgen.export.errors import UserError
 
-LINE = re.compile(r"tbgen_step_(seconds|count)\{(.*)\} (\S+)")
-LABEL = re.compile(r'(\w+)="([^"]*)"')
-SECONDS = 5.0  # to wait for the page
+_LINE = re.compile(r"tbgen_step_(seconds|count)\{(.*)\} (\S+)")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_SECONDS = 5.0  # to wait for the page
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ def step_metrics(url: str | None) -> StepMetrics:
     if not url:
         return StepMetrics()
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+        with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
             return metrics_from_text(answer.read().decode("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"no metrics at {url}: {error}; Triton's default is http://HOST:8002/metrics") from error
 
 
 def metrics_from_text(text: str) -> StepMetrics:
-    rows = [(kind, dict(LABEL.findall(labels)), float(value)) for kind, labels, value in LINE.findall(text)]
+    rows = [(kind, dict(_LABEL.findall(labels)), float(value)) for kind, labels, value in _LINE.findall(text)]
     return StepMetrics(
         {(named["model"], int(named["number"])): value for kind, named, value in rows if kind == "seconds"},
         {(named["model"], named["count"]): value for kind, named, value in rows if kind == "count"},

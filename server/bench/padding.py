@@ -54,12 +54,12 @@ def lengths_from_repository(repository: Path | None, front: Front, requests: Seq
     models = [front.part, *(step for step in front.steps if step.role == "tokenise")]
     for part in models:
         file = steps_file(repository, part.model)
-        if file and (steps := steps_until_tokens(steps_from_folder(file.parent))):
+        if file and (steps := _steps_until_tokens(steps_from_folder(file.parent))):
             return lengths_from_steps(steps, requests, bls=not front.steps)
     return None
 
 
-def steps_until_tokens(steps: Sequence[Any]) -> list[Any]:
+def _steps_until_tokens(steps: Sequence[Any]) -> list[Any]:
     """The steps up to the one that gives input_ids; none if there is no such step."""
     for end, step in enumerate(steps, start=1):
         if "input_ids" in step.outputs and all(hasattr(step, name) for name in ("tokenizer", "buckets", "max_length")):
@@ -74,13 +74,13 @@ def lengths_from_steps(steps: Sequence[Any], requests: Sequence[Inputs], *, bls:
     buckets = () if any_length else tuple(tokenizer.buckets)
     real, padded, tokens, untruncated = [], [], [], []
     for request in requests:
-        given, made = tokens_of(steps, request)
+        given, made = _tokens_of(steps, request)
         lengths = made["attention_mask"].sum(axis=1)
         tokens.append(lengths)
         real.append(int(lengths.sum()))
-        widths = [bucket(buckets, int(length)) for length in lengths]
+        widths = [_bucket(buckets, int(length)) for length in lengths]
         padded.append(sum(widths) if bls else made["attention_mask"].size)
-        whole = untruncated_lengths(tokenizer, given)
+        whole = _untruncated_lengths(tokenizer, given)
         untruncated.append(whole if len(whole) == len(lengths) else lengths)  # windows: rows are parts, nothing is cut
     joined = bls or getattr(tokenizer, "common_length", False)
     return Lengths(
@@ -94,7 +94,7 @@ def lengths_from_steps(steps: Sequence[Any], requests: Sequence[Inputs], *, bls:
     )
 
 
-def tokens_of(steps: Sequence[Any], request: Inputs) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _tokens_of(steps: Sequence[Any], request: Inputs) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """What the tokenizer step is given for a request, and what it makes of it, trimmed as it is sent."""
     tensors: dict[str, np.ndarray] = {name: as_text(array) for name, array in request.items()}
     for step in steps[:-1]:
@@ -104,7 +104,7 @@ def tokens_of(steps: Sequence[Any], request: Inputs) -> tuple[dict[str, np.ndarr
     return given, made | (steps[-1].trim(made) if hasattr(steps[-1], "trim") else {})
 
 
-def untruncated_lengths(step: Any, given: dict[str, np.ndarray]) -> np.ndarray:
+def _untruncated_lengths(step: Any, given: dict[str, np.ndarray]) -> np.ndarray:
     """Tokens of each text, or pair of texts, if nothing were cut."""
     columns = [array.ravel().tolist() for array in given.values() if array.dtype == object]
     rows: Iterable[Any] = zip(*columns, strict=True)
@@ -118,6 +118,6 @@ def untruncated_lengths(step: Any, given: dict[str, np.ndarray]) -> np.ndarray:
             step.tokenizer.enable_truncation(**limits)
 
 
-def bucket(buckets: Sequence[int], length: int) -> int:
+def _bucket(buckets: Sequence[int], length: int) -> int:
     """The smallest bucket that holds `length` tokens."""
     return next((size for size in buckets if size >= length), length)

@@ -14,8 +14,8 @@ from tbgen.server.bench.report import labels, milliseconds, padding_text, remark
 from tbgen.server.bench.stages import ABOUT, TITLE
 from tbgen.server.bench.sweep import Report
 
-TEMPLATE = Path(__file__).with_name("page.html")
-WIDE, NARROW = 540.0, 300.0  # pixels that a plot gets on a desktop and on a phone
+_TEMPLATE = Path(__file__).with_name("page.html")
+_WIDE, _NARROW = 540.0, 300.0  # pixels that a plot gets on a desktop and on a phone
 
 Rows = list[list[str]]
 
@@ -33,37 +33,37 @@ def page_from_report(report: Report) -> str:
     models = list(dict.fromkeys(point.model for point in report.points))
     stages = stage_rows(report.points)
     template = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        TEMPLATE.read_text(encoding="utf-8")
+        _TEMPLATE.read_text(encoding="utf-8")
     )
     return template.render(
         models=", ".join(models),
         report=report,
-        tiles=tiles(report, names),
-        remarks=remark_items(report, names),
-        rates=drawn(partial(rate_plot, series)),
+        tiles=_tiles(report, names),
+        remarks=_remark_items(report, names),
+        rates=_drawn(partial(rate_plot, series)),
         series=series,
-        lengths=[(title, drawn(partial(length_plot, lengths))) for title, lengths in different_lengths(report)],
-        stages=drawn(partial(stage_plot, report.points, names)),
+        lengths=[(title, _drawn(partial(length_plot, lengths))) for title, lengths in _different_lengths(report)],
+        stages=_drawn(partial(stage_plot, report.points, names)),
         about={stage: ABOUT[stage] for stage in stages[0][:-1]},
         tables=[
-            ("Rates and latencies", rate_rows(report.points, names)),
+            ("Rates and latencies", _rate_rows(report.points, names)),
             (f"{TITLE}, in ms", [[name, *row] for name, row in zip(["load", *names], stages, strict=True)]),
             *(
-                (f"{model}: texts an execution, share of the time busy", model_rows(report.points, names, model))
+                (f"{model}: texts an execution, share of the time busy", _model_rows(report.points, names, model))
                 for model in models
             ),
         ],
-        how=how(report),
+        how=_how(report),
     )
 
 
-def drawn(draw: Callable[[float], str]) -> dict[str, str]:
+def _drawn(draw: Callable[[float], str]) -> dict[str, str]:
     """A plot, drawn once for desktops and once for phones; the page shows the one that fits."""
     with require("matplotlib", extra="report").rc_context(STYLE):
-        return {"wide": draw(WIDE), "narrow": draw(NARROW)}
+        return {"wide": draw(_WIDE), "narrow": draw(_NARROW)}
 
 
-def tiles(report: Report, names: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+def _tiles(report: Report, names: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
     """The figures that are looked at first: name, value, note, CSS class."""
     named = list(zip(report.points, names, strict=True))
     best, best_name = max(named, key=lambda pair: pair[0].texts_per_s)
@@ -77,7 +77,7 @@ def tiles(report: Report, names: Sequence[str]) -> Iterator[tuple[str, str, str,
     yield "wrong answers", str(report.wrong), "failed, changed or refused", "bad" if report.wrong else "good"
 
 
-def remark_items(report: Report, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _remark_items(report: Report, names: Sequence[str]) -> Iterator[tuple[str, str]]:
     """What a reader must know, then each thing that went wrong: its weight and a sentence."""
     yield from remarks(report)
     for texts in report.texts:
@@ -88,21 +88,21 @@ def remark_items(report: Report, names: Sequence[str]) -> Iterator[tuple[str, st
             yield "bad", f"{name}: {sentence}"
 
 
-def different_lengths(report: Report) -> Iterator[tuple[str, Lengths]]:
+def _different_lengths(report: Report) -> Iterator[tuple[str, Lengths]]:
     """The lengths of each model, once for models that see the same."""
     seen: list[Lengths] = []
     for texts in report.texts:
         lengths = texts.lengths
-        if lengths and not any(same_lengths(lengths, other) for other in seen):
+        if lengths and not any(_same_lengths(lengths, other) for other in seen):
             yield f"Lengths and buckets of {texts.model}" if seen else "Lengths and buckets", lengths
             seen.append(lengths)
 
 
-def same_lengths(one: Lengths, other: Lengths) -> bool:
+def _same_lengths(one: Lengths, other: Lengths) -> bool:
     return one.buckets == other.buckets and one.tokens.tolist() == other.tokens.tolist()
 
 
-def rate_rows(points: Sequence[Point], names: Sequence[str]) -> Rows:
+def _rate_rows(points: Sequence[Point], names: Sequence[str]) -> Rows:
     quantiles = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
     head = ["load", "texts/s", *(f"{name} ms" for name in quantiles), "answers", "wrong", "padding", "load CPU"]
     return [
@@ -122,7 +122,7 @@ def rate_rows(points: Sequence[Point], names: Sequence[str]) -> Rows:
     ]
 
 
-def model_rows(points: Sequence[Point], names: Sequence[str], model: str) -> Rows:
+def _model_rows(points: Sequence[Point], names: Sequence[str], model: str) -> Rows:
     """Each model behind a front, at each load of the front."""
     chosen = [(name, point) for name, point in zip(names, points, strict=True) if point.model == model]
     parts = {part.model: part for _, point in chosen for part in point.models if part.role != "ensemble"}
@@ -134,7 +134,7 @@ def model_rows(points: Sequence[Point], names: Sequence[str], model: str) -> Row
     return rows
 
 
-def how(report: Report) -> Iterator[str]:
+def _how(report: Report) -> Iterator[str]:
     plan, timing = report.plan, report.plan.timing
     rounds = f", the median of {plan.rounds} rounds by rate" if plan.rounds > 1 else ""
     yield (

@@ -55,25 +55,25 @@ def front_from_server(connection: Connection, model: str, repository: Path | Non
     """
     config = connection.config(model)
     if "ensemble_scheduling" in config:
-        return Front(Part(model, "ensemble"), ensemble_parts(connection, config["ensemble_scheduling"]["step"]))
-    role = "engine" if is_engine(config) else "steps"
+        return Front(Part(model, "ensemble"), _ensemble_parts(connection, config["ensemble_scheduling"]["step"]))
+    role = "engine" if _is_engine(config) else "steps"
     part = Part(model, role, instances(config))
     if role == "engine":
         return Front(part)
-    steps = steps_of(repository, model)
+    steps = _steps_of(repository, model)
     if steps is None:
         return Front(part, callees=None)
     calls = [step["settings"] for step in steps if "model" in step["settings"]]
     parallel = max((int(settings.get("parallel_calls", 1)) for settings in calls), default=1)
-    callees = [callee_part(connection, settings["model"]) for settings in calls]
+    callees = [_callee_part(connection, settings["model"]) for settings in calls]
     number = next((number for number, step in enumerate(steps) if step["class"] in engine_steps()), None)
     return Front(replace(part, parallel_calls=parallel, engine_step=number), callees=callees)
 
 
-def ensemble_parts(connection: Connection, steps: Sequence[JsonObject]) -> list[Part]:
+def _ensemble_parts(connection: Connection, steps: Sequence[JsonObject]) -> list[Part]:
     """The parts of an ensemble in their order; what feeds an engine tokenises, what follows it is post-processing."""
     configs = {step["model_name"]: connection.config(step["model_name"]) for step in steps}
-    engines = [name for name, config in configs.items() if is_engine(config)]
+    engines = [name for name, config in configs.items() if _is_engine(config)]
     feeding = upstream(steps, engines)
     roles = {name: "tokenise" if name in feeding else "post" if engines else "steps" for name in configs}
     roles |= dict.fromkeys(engines, "engine")
@@ -95,15 +95,15 @@ def callees_from_statistics(connection: Connection, front: Front, moved: Snapsho
     if front.callees is not None:
         return front
     others = sorted(set(moved) - {front.part.model})
-    return replace(front, callees=[callee_part(connection, name) for name in others])
+    return replace(front, callees=[_callee_part(connection, name) for name in others])
 
 
-def callee_part(connection: Connection, model: str) -> Part:
+def _callee_part(connection: Connection, model: str) -> Part:
     config = connection.config(model)
-    return Part(model, "engine" if is_engine(config) else "steps", instances(config))
+    return Part(model, "engine" if _is_engine(config) else "steps", instances(config))
 
 
-def is_engine(config: JsonObject) -> bool:
+def _is_engine(config: JsonObject) -> bool:
     """Whether a model is run by anything but Python."""
     return config.get("backend", "") not in PYTHON_BACKENDS and config.get("platform", "") != "ensemble"
 
@@ -115,7 +115,7 @@ def instances(config: JsonObject) -> int:
     )
 
 
-def steps_of(repository: Path | None, model: str) -> list[dict[str, Any]] | None:
+def _steps_of(repository: Path | None, model: str) -> list[dict[str, Any]] | None:
     """The rows of a model's steps.json; None when there is no such file at hand."""
     file = steps_file(repository, model)
     return json.loads(file.read_text(encoding="utf-8"))["steps"] if file else None

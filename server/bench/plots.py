@@ -22,25 +22,25 @@ from tbgen.server.bench.report import histogram, milliseconds
 from tbgen.server.bench.stages import NAMES, TITLE
 
 # A variable of the page's style -> the colour that stands for it until the drawing is text.
-SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
-VARIABLES = ("ink", "soft", "grid", "paper", "bad", "bar", "on", *SERIES, *NAMES)
-COLOURS = {name: f"#0000{number:02x}" for number, name in enumerate(VARIABLES)}
+_SERIES = ("s0", "s1", "s2", "s3", "s4", "s5")
+_VARIABLES = ("ink", "soft", "grid", "paper", "bad", "bar", "on", *_SERIES, *NAMES)
+_COLOURS = {name: f"#0000{number:02x}" for number, name in enumerate(_VARIABLES)}
 STYLE = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "tbgen",
     "font.size": 12,
-    "text.color": COLOURS["ink"],
-    "axes.labelcolor": COLOURS["soft"],
-    "axes.edgecolor": COLOURS["grid"],
+    "text.color": _COLOURS["ink"],
+    "axes.labelcolor": _COLOURS["soft"],
+    "axes.edgecolor": _COLOURS["grid"],
     "axes.grid": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "grid.color": COLOURS["grid"],
-    "xtick.color": COLOURS["grid"],
-    "ytick.color": COLOURS["grid"],
-    "xtick.labelcolor": COLOURS["ink"],
-    "ytick.labelcolor": COLOURS["ink"],
+    "grid.color": _COLOURS["grid"],
+    "xtick.color": _COLOURS["grid"],
+    "ytick.color": _COLOURS["grid"],
+    "xtick.labelcolor": _COLOURS["ink"],
+    "ytick.labelcolor": _COLOURS["ink"],
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
@@ -65,18 +65,18 @@ def series_from_points(points: Sequence[Point]) -> list[Series]:
         words = [*([model] if len(models) > 1 else []), *([protocol] if len(protocols) > 1 else [])]
         found = [p for p in points if (p.model, p.load.protocol, p.load.rate is None) == (model, protocol, closed)]
         name = " ".join([*words, "closed loop" if closed else "open loop"])
-        series.append(Series(name, SERIES[number % len(SERIES)], closed, found))
+        series.append(Series(name, _SERIES[number % len(_SERIES)], closed, found))
     return series
 
 
-def canvas(width: float, height: float, x: str, y: str) -> tuple[Any, Any]:
+def _canvas(width: float, height: float, x: str, y: str) -> tuple[Any, Any]:
     """A figure of that many pixels, and its axes with the names of their units."""
     figures = require("matplotlib.figure", extra="report")
     figure = figures.Figure((width / 72, height / 72), 72, layout="constrained")
     return figure, figure.add_subplot(xlabel=x, ylabel=y)
 
 
-def svg(figure: Any, label: str) -> str:
+def _svg(figure: Any, label: str) -> str:
     """The drawing, with a text for those who cannot see it."""
     text = StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -84,7 +84,7 @@ def svg(figure: Any, label: str) -> str:
     size = re.search(r'viewBox="[^"]*"', drawn)
     assert size
     inside = drawn[drawn.index(">") + 1 :].replace("xlink:href", "href")
-    for name, colour in COLOURS.items():
+    for name, colour in _COLOURS.items():
         inside = inside.replace(colour, f"var(--{name})")
     return f'<svg {size[0]} role="img" aria-label="{escape(label)}">{inside}'
 
@@ -93,10 +93,10 @@ def rate_plot(series: Sequence[Series], width: float) -> str:
     """Throughput against latency: p50 as a line through the loads, p99 dashed above it."""
     if not any(point.latency for each in series for point in each.points):
         return "<p>No request was answered within a measured window.</p>"
-    figure, axes = canvas(width, 300, "texts/s", "ms")
+    figure, axes = _canvas(width, 300, "texts/s", "ms")
     for each in series:
-        found, colour = [point for point in each.points if point.latency], COLOURS[each.colour]
-        for quantile, dashes, fill in (("p99", "--", COLOURS["paper"]), ("p50", "-", colour)):
+        found, colour = [point for point in each.points if point.latency], _COLOURS[each.colour]
+        for quantile, dashes, fill in (("p99", "--", _COLOURS["paper"]), ("p50", "-", colour)):
             known = [point for point in found if quantile in point.latency]
             axes.plot(
                 [point.texts_per_s for point in known],
@@ -114,7 +114,7 @@ def rate_plot(series: Sequence[Series], width: float) -> str:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
     axes.margins(y=0.15)
-    return svg(figure, "Throughput against latency")
+    return _svg(figure, "Throughput against latency")
 
 
 def stage_plot(points: Sequence[Point], names: Sequence[str], width: float) -> str:
@@ -122,34 +122,34 @@ def stage_plot(points: Sequence[Point], names: Sequence[str], width: float) -> s
     rows = [(name, point.split.stages) for name, point in zip(names, points, strict=True) if point.split]
     if not rows:
         return "<p>Triton counted no request of this model.</p>"
-    figure, axes = canvas(width, 40 * len(rows) + 12, "", "")
+    figure, axes = _canvas(width, 40 * len(rows) + 12, "", "")
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.3, -0.7))
     axes.set_axis_off()
     for row, (name, stages) in enumerate(rows):
         total, at = sum(stages.values()), 0.0
         axes.text(0, row - 0.32, name)
-        axes.text(1, row - 0.32, f"{milliseconds(total)} ms", ha="right", color=COLOURS["soft"])
+        axes.text(1, row - 0.32, f"{milliseconds(total)} ms", ha="right", color=_COLOURS["soft"])
         for stage in NAMES:
             share = stages.get(stage, 0.0) / total
-            axes.barh(row, share, 0.4, at, color=COLOURS[stage])
+            axes.barh(row, share, 0.4, at, color=_COLOURS[stage])
             if share * width > 37:
-                axes.text(at + share / 2, row, f"{share:.0%}", ha="center", va="center", size=11, color=COLOURS["on"])
+                axes.text(at + share / 2, row, f"{share:.0%}", ha="center", va="center", size=11, color=_COLOURS["on"])
             at += share
-    return svg(figure, TITLE)
+    return _svg(figure, TITLE)
 
 
 def length_plot(lengths: Lengths, width: float) -> str:
     """Texts by tokens; the lengths that they are padded to as lines, or as ticks where there are many."""
     size, counts = histogram(lengths.tokens)
-    figure, axes = canvas(width, 240, "tokens", "texts")
-    axes.bar(np.arange(len(counts)) * size, counts, 0.95 * size, align="edge", color=COLOURS["bar"])
+    figure, axes = _canvas(width, 240, "tokens", "texts")
+    axes.bar(np.arange(len(counts)) * size, counts, 0.95 * size, align="edge", color=_COLOURS["bar"])
     edges = [bucket for bucket in lengths.buckets if bucket <= len(counts) * size]
     for edge in edges:
-        axes.axvline(edge, ymax=1 if len(edges) <= 12 else 0.04, color=COLOURS["soft"], linewidth=0.8)
+        axes.axvline(edge, ymax=1 if len(edges) <= 12 else 0.04, color=_COLOURS["soft"], linewidth=0.8)
     mean = float(np.mean(lengths.tokens))
-    axes.axvline(mean, color=COLOURS["bad"])
+    axes.axvline(mean, color=_COLOURS["bad"])
     axes.annotate(
         f"mean {mean:.1f}", (mean, 1), (5, -12), xycoords=("data", "axes fraction"), textcoords="offset points"
     )
     axes.set_xlim(0, len(counts) * size)
-    return svg(figure, "Texts by their number of tokens")
+    return _svg(figure, "Texts by their number of tokens")

@@ -23,9 +23,9 @@ from tbgen.server.bench.workers import Workers
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
 
-LOOK = 0.1  # seconds between two looks at the progress
-OPEN_CLIENTS = 256  # most requests in flight in an open loop
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+_LOOK = 0.1  # seconds between two looks at the progress
+_OPEN_CLIENTS = 256  # most requests in flight in an open loop
+_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 OnCounts = Callable[[float, int, int], None]  # share of the point that is done, requests answered, gone wrong
 
@@ -131,16 +131,16 @@ def measure(
     connection: Connection, target: Target, load: Load, timing: Timing, workers: int, on_progress: OnCounts
 ) -> Point:
     """Load the target and say what came of it. Raises UserError."""
-    orders = orders_from_load(target, load, timing, workers)
+    orders = _orders_from_load(target, load, timing, workers)
     with Workers(orders) as group:
-        seen = run(connection, group, timing, target.metrics, on_progress)
-    return point_from_seen(connection, target, load, timing, seen)
+        seen = _run(connection, group, timing, target.metrics, on_progress)
+    return _point_from_seen(connection, target, load, timing, seen)
 
 
-def orders_from_load(target: Target, load: Load, timing: Timing, workers: int) -> list[Order]:
+def _orders_from_load(target: Target, load: Load, timing: Timing, workers: int) -> list[Order]:
     """The load in equal parts, one a worker; an open loop's arrivals are dealt out like cards."""
-    schedule = arrivals(load, timing.warmup + timing.seconds)
-    clients = load.clients if schedule is None else OPEN_CLIENTS
+    schedule = _arrivals(load, timing.warmup + timing.seconds)
+    clients = load.clients if schedule is None else _OPEN_CLIENTS
     count = min(workers, clients)
     return [
         Order(
@@ -161,7 +161,7 @@ def orders_from_load(target: Target, load: Load, timing: Timing, workers: int) -
     ]
 
 
-def arrivals(load: Load, seconds: float) -> list[float] | None:
+def _arrivals(load: Load, seconds: float) -> list[float] | None:
     if load.rate is None:
         return None
     if not load.poisson:
@@ -172,7 +172,7 @@ def arrivals(load: Load, seconds: float) -> list[float] | None:
     return times[:-1]
 
 
-def run(
+def _run(
     connection: Connection, group: Workers, timing: Timing, metrics: str | None, on_progress: OnCounts
 ) -> LoadOutcome:
     """Run the workers; look at Triton's statistics and the CPU clocks where the measured window begins and ends."""
@@ -180,7 +180,7 @@ def run(
     length = timing.warmup + timing.seconds
 
     def watch(until: float) -> None:
-        while (now := time.monotonic()) < until and group.watch(min(until, now + LOOK)):
+        while (now := time.monotonic()) < until and group.watch(min(until, now + _LOOK)):
             on_progress(min(1.0, (now - start) / length), *group.counts())
 
     watch(start + timing.warmup)
@@ -198,8 +198,8 @@ def run(
     return LoadOutcome(list(group.tallies.values()), snapshot_difference(before, after), told, use, seconds)
 
 
-def point_from_seen(connection: Connection, target: Target, load: Load, timing: Timing, seen: LoadOutcome) -> Point:
-    intended, sent, answered, index = columns(seen.tallies)
+def _point_from_seen(connection: Connection, target: Target, load: Load, timing: Timing, seen: LoadOutcome) -> Point:
+    intended, sent, answered, index = _columns(seen.tallies)
     end = timing.warmup + timing.seconds
     in_time = (answered >= timing.warmup) & (answered < end)
     counted = in_time if load.rate is None else (intended >= timing.warmup) & (intended < end)
@@ -214,26 +214,26 @@ def point_from_seen(connection: Connection, target: Target, load: Load, timing: 
         seconds=timing.seconds,
         answers=int(counted.sum()),
         texts_per_s=float(in_time.sum()) * target.batch / timing.seconds,
-        latency=quantiles(latency),
-        late={} if load.rate is None else quantiles(late),
+        latency=_quantiles(latency),
+        late={} if load.rate is None else _quantiles(late),
         failed=total_counts(tally.failed for tally in seen.tallies),
         changed=total_counts(tally.changed for tally in seen.tallies),
         split=split(front, seen.moved, client_ms, seen.told) if len(latency) else None,
         models=model_loads(front, seen.moved, seen.seconds),
         padding=padding(target, seen.told, index[counted]),
         cpu=seen.cpu,
-        foreign=foreign(served, int(in_time.sum()) + sum(tally.wrong for tally in seen.tallies), load),
+        foreign=_foreign(served, int(in_time.sum()) + sum(tally.wrong for tally in seen.tallies), load),
     )
 
 
-def columns(tallies: Sequence[Tally]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _columns(tallies: Sequence[Tally]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Intended, sent and answered times and the request's index, of all workers' right answers."""
     names = ("intended", "sent", "answered", "index")
     intended, sent, answered, index = (np.concatenate([getattr(tally, name) for tally in tallies]) for name in names)
     return intended, sent, answered, index.astype(np.int64)
 
 
-def quantiles(milliseconds: np.ndarray) -> dict[str, float]:
+def _quantiles(milliseconds: np.ndarray) -> dict[str, float]:
     """Mean, maximum and the quantiles that so many values can tell; empty when there are none.
 
     A p99 of 50 values would be another name for the largest one, so it is left out.
@@ -241,7 +241,7 @@ def quantiles(milliseconds: np.ndarray) -> dict[str, float]:
     count = len(milliseconds)
     if not count:
         return {}
-    known = {name: at for name, at in QUANTILES.items() if at == 0.5 or count * (1 - at) >= 1}
+    known = {name: at for name, at in _QUANTILES.items() if at == 0.5 or count * (1 - at) >= 1}
     found = {name: float(np.quantile(milliseconds, at)) for name, at in known.items()}
     return {"mean": float(milliseconds.mean()), **found, "max": float(milliseconds.max())}
 
@@ -269,7 +269,7 @@ def padding(target: Target, told: StepMetrics, index: np.ndarray) -> Padding | N
     return Padding(target.lengths.waste(sent), target.lengths.exact)
 
 
-def foreign(served: int, answered: int, load: Load) -> int:
+def _foreign(served: int, answered: int, load: Load) -> int:
     """Requests that others sent meanwhile; what is in flight at the window's edges may be counted on either side."""
     beyond = served - answered - 2 * load.clients
     return beyond if beyond > 0.02 * served + 10 else 0

@@ -14,10 +14,10 @@ from tbgen.server.bench.point import Point
 from tbgen.server.bench.stages import NAMES
 from tbgen.server.bench.sweep import ModelTexts, Report
 
-BINS = 30  # most bars of a length histogram
-QUIET = 0.3  # cores at work beside the benchmark that are not worth a word
-BUSY_WORKER = 0.8  # of one core: from here on a load process may be what limits
-LATE = 2.0  # milliseconds: from here on a schedule is not kept well
+_BINS = 30  # most bars of a length histogram
+_QUIET = 0.3  # cores at work beside the benchmark that are not worth a word
+_BUSY_WORKER = 0.8  # of one core: from here on a load process may be what limits
+_LATE = 2.0  # milliseconds: from here on a schedule is not kept well
 
 
 def json_from_report(report: Report) -> dict[str, Any]:
@@ -30,24 +30,24 @@ def json_from_report(report: Report) -> dict[str, Any]:
         "machine": {"processor": report.processor, "cores": report.cores, "busy_before": report.busy_before},
         "corpus": report.corpus,
         "plan": {key: plan[key] for key in ("timing", "rounds", "batch", "requests", "tolerance", "workers")},
-        "texts": [json_from_texts(texts) for texts in report.texts],
-        "points": [json_from_point(point) for point in report.points],
+        "texts": [_json_from_texts(texts) for texts in report.texts],
+        "points": [_json_from_point(point) for point in report.points],
         "remarks": [sentence for _, sentence in remarks(report)],
     }
 
 
-def json_from_texts(texts: ModelTexts) -> dict[str, Any]:
+def _json_from_texts(texts: ModelTexts) -> dict[str, Any]:
     """The requests of one model; `tokens` is None when the tokenizer is not at hand."""
     return {
         "model": texts.model,
         "requests": texts.requests,
         "refused": dict(texts.refused),
         "mean_characters": float(np.mean(texts.characters)),
-        "tokens": None if texts.lengths is None else json_from_lengths(texts.lengths),
+        "tokens": None if texts.lengths is None else _json_from_lengths(texts.lengths),
     }
 
 
-def json_from_lengths(lengths: Lengths) -> dict[str, Any]:
+def _json_from_lengths(lengths: Lengths) -> dict[str, Any]:
     """Token counts and their histogram: bars of equal width from 1 on."""
     width, bars = histogram(lengths.tokens)
     return {
@@ -62,7 +62,7 @@ def json_from_lengths(lengths: Lengths) -> dict[str, Any]:
     }
 
 
-def json_from_point(point: Point) -> dict[str, Any]:
+def _json_from_point(point: Point) -> dict[str, Any]:
     values = asdict(point)
     load, split = values.pop("load"), values.pop("split")
     return {
@@ -83,32 +83,32 @@ def histogram(lengths: Sequence[int] | np.ndarray) -> tuple[int, list[int]]:
     """The width of a bar and the number of texts in each: 1 to width, width + 1 to 2 x width, ..."""
     longest = int(np.max(lengths, initial=1))
     # 1, 2, 4, 8, ...: so that the edges of buckets of 8 fall between bars.
-    width = next(size for size in (2**power for power in itertools.count()) if longest <= size * BINS)
+    width = next(size for size in (2**power for power in itertools.count()) if longest <= size * _BINS)
     counts = np.bincount((np.maximum(np.asarray(lengths), 1) - 1) // width)
     return width, counts.tolist()
 
 
 def remarks(report: Report) -> list[tuple[str, str]]:
     """What a reader must know, each with its weight: "good", "note" or "bad"."""
-    found = [verdict(report), *(remark for texts in report.texts for remark in text_remarks(texts))]
+    found = [_verdict(report), *(remark for texts in report.texts for remark in _text_remarks(texts))]
     points = report.points
     use = max(points, key=lambda point: point.cpu.generator).cpu
-    processes = "a load process" if use.busiest >= BUSY_WORKER else "its busiest process"
+    processes = "a load process" if use.busiest >= _BUSY_WORKER else "its busiest process"
     found.append(
         (
-            "bad" if any(point.cpu.busiest >= BUSY_WORKER for point in points) else "note",
+            "bad" if any(point.cpu.busiest >= _BUSY_WORKER for point in points) else "note",
             f"load generator: at most {use.generator:.2f} of {use.cores} cores ({use.share:.0%}), {processes}"
             f" {max(point.cpu.busiest for point in points):.0%} of one core"
-            + ("; it may be what limits: give it more --workers" if use.busiest >= BUSY_WORKER else ""),
+            + ("; it may be what limits: give it more --workers" if use.busiest >= _BUSY_WORKER else ""),
         )
     )
-    if report.busy_before > QUIET:
+    if report.busy_before > _QUIET:
         said = f"{report.busy_before:.1f} of {report.cores} cores were at work here before the load began"
         found.append(("bad", f"{said}: figures of a busy machine are worth little"))
     if stolen := max(point.cpu.stolen for point in points):
         found.append(("note", f"the host took up to {stolen:.2f} cores from this machine (steal)"))
     if late := max((point.late.get("p99", 0.0) for point in points), default=0.0):
-        weight = "bad" if late > LATE else "note"
+        weight = "bad" if late > _LATE else "note"
         found.append((weight, f"open loop: 99 % of the requests left at most {late:.2f} ms after their intended time"))
     if foreign := sum(point.foreign for point in points):
         found.append(
@@ -119,7 +119,7 @@ def remarks(report: Report) -> list[tuple[str, str]]:
     return found
 
 
-def verdict(report: Report) -> tuple[str, str]:
+def _verdict(report: Report) -> tuple[str, str]:
     """Whether all answers were right."""
     answers = sum(point.answers for point in report.points)
     if not report.wrong:
@@ -132,7 +132,7 @@ def verdict(report: Report) -> tuple[str, str]:
     return ("bad", f"requests that went wrong: {said}; no time or rate below counts them")
 
 
-def text_remarks(texts: ModelTexts) -> Iterator[tuple[str, str]]:
+def _text_remarks(texts: ModelTexts) -> Iterator[tuple[str, str]]:
     """Lengths, truncation and what is not known."""
     if texts.lengths is None:
         yield (
@@ -145,7 +145,7 @@ def text_remarks(texts: ModelTexts) -> Iterator[tuple[str, str]]:
     yield (
         "note",
         f"{texts.model}: {lengths.tokens.mean():.1f} tokens a text (median {np.median(lengths.tokens):.0f}, longest"
-        f" {lengths.tokens.max()}), {bucket_sentence(lengths.buckets)}",
+        f" {lengths.tokens.max()}), {_bucket_sentence(lengths.buckets)}",
     )
     if lengths.truncated:
         yield (
@@ -155,7 +155,7 @@ def text_remarks(texts: ModelTexts) -> Iterator[tuple[str, str]]:
         )
 
 
-def bucket_sentence(buckets: Sequence[int]) -> str:
+def _bucket_sentence(buckets: Sequence[int]) -> str:
     if not buckets:
         return "each at its own length"
     if len(buckets) == 1:

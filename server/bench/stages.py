@@ -66,16 +66,16 @@ def split(front: Front, moved: Snapshot, client_ms: float, told: StepMetrics | N
     server_ms = total.request_ns / total.requests / 1e6
     seconds = (told or StepMetrics()).steps(front.part.model)
     if front.steps:
-        found = ensemble_split(front.steps, total, moved)
+        found = _ensemble_split(front.steps, total, moved)
     elif sum(seconds) and front.part.engine_step is not None:
-        found = steps_split(front, total, moved, seconds)
+        found = _steps_split(front, total, moved, seconds)
     else:
-        found = model_split(front, total, moved)
+        found = _model_split(front, total, moved)
     stages = {name: ms for name in NAMES if (ms := found.stages.get(name, 0.0)) > 0}
     return Split(stages | {"wire": max(0.0, client_ms - server_ms)}, found.estimated)
 
 
-def ensemble_split(steps: Sequence[Part], total: ModelStatistics, moved: Snapshot) -> Split:
+def _ensemble_split(steps: Sequence[Part], total: ModelStatistics, moved: Snapshot) -> Split:
     """Each part's waiting and computing; what Triton counts beyond the parts is the ensemble's own work."""
     sums = dict.fromkeys(NAMES, 0)
     inside = 0
@@ -89,9 +89,9 @@ def ensemble_split(steps: Sequence[Part], total: ModelStatistics, moved: Snapsho
     return Split({name: ns / total.requests / 1e6 for name, ns in sums.items()})
 
 
-def model_split(front: Front, total: ModelStatistics, moved: Snapshot) -> Split:
+def _model_split(front: Front, total: ModelStatistics, moved: Snapshot) -> Split:
     """One model, and inside its computing time the calls to its callees."""
-    waited, computed, copied, estimated = shares(front.part, total, called_by(front, moved))
+    waited, computed, copied, estimated = _shares(front.part, total, _called_by(front, moved))
     ns = total.compute_infer_ns
     sums = {
         "queue": total.queue_ns + ns * waited,
@@ -102,13 +102,13 @@ def model_split(front: Front, total: ModelStatistics, moved: Snapshot) -> Split:
     return Split({name: value / total.requests / 1e6 for name, value in sums.items()}, estimated)
 
 
-def steps_split(front: Front, total: ModelStatistics, moved: Snapshot, seconds: Sequence[float]) -> Split:
+def _steps_split(front: Front, total: ModelStatistics, moved: Snapshot, seconds: Sequence[float]) -> Split:
     """A BLS whose steps are timed: what comes before its engine call, the call, what comes after.
 
     The call's time is divided as its callees' times are; beyond them it is the way there and back.
     """
     number = front.part.engine_step or 0
-    calls = called_by(front, moved)
+    calls = _called_by(front, moved)
     waited, whole = calls.queue_ns, max(seconds[number] * 1e9, calls.request_ns, 1.0)
     # Without a call the engine runs in the model's own process.
     computed = calls.compute_infer_ns if front.callees else whole
@@ -126,12 +126,12 @@ def steps_split(front: Front, total: ModelStatistics, moved: Snapshot, seconds: 
     return Split({name: value / total.requests / 1e6 for name, value in sums.items()})
 
 
-def called_by(front: Front, moved: Snapshot) -> ModelStatistics:
+def _called_by(front: Front, moved: Snapshot) -> ModelStatistics:
     """What the callees of a BLS did, together."""
     return sum((moved.get(callee.model, ModelStatistics()) for callee in front.callees or ()), ModelStatistics())
 
 
-def shares(part: Part, total: ModelStatistics, calls: ModelStatistics) -> tuple[float, float, float, bool]:
+def _shares(part: Part, total: ModelStatistics, calls: ModelStatistics) -> tuple[float, float, float, bool]:
     """Of a BLS's computing time, what passes in its callees' queues, in their computing and in copies to and from them.
 
     An execution that has several calls in flight at once passes less time in them than they sum up to; the sums are

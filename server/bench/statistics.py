@@ -8,7 +8,7 @@ from typing import Any
 
 from tbgen.server.client.connection import Connection
 
-DURATIONS = ("queue", "compute_input", "compute_infer", "compute_output")
+_DURATIONS = ("queue", "compute_input", "compute_infer", "compute_output")
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,18 @@ def statistics_from_json(row: Mapping[str, Any]) -> ModelStatistics:
     return ModelStatistics(
         rows=int(row.get("inference_count", 0)),
         executions=int(row.get("execution_count", 0)),
-        requests=number(times, "success", "count"),
-        request_ns=number(times, "success", "ns"),
-        failed=number(times, "fail", "count"),
-        cache_hits=number(times, "cache_hit", "count"),
-        cache_hit_ns=number(times, "cache_hit", "ns"),
-        batch_ns=sum(number(batch, part, "ns") for batch in batches for part in DURATIONS[1:]),
-        batch_infer_ns=sum(number(batch, "compute_infer", "ns") for batch in batches),
-        **{f"{part}_ns": number(times, part, "ns") for part in DURATIONS},
+        requests=_number(times, "success", "count"),
+        request_ns=_number(times, "success", "ns"),
+        failed=_number(times, "fail", "count"),
+        cache_hits=_number(times, "cache_hit", "count"),
+        cache_hit_ns=_number(times, "cache_hit", "ns"),
+        batch_ns=sum(_number(batch, part, "ns") for batch in batches for part in _DURATIONS[1:]),
+        batch_infer_ns=sum(_number(batch, "compute_infer", "ns") for batch in batches),
+        **{f"{part}_ns": _number(times, part, "ns") for part in _DURATIONS},
     )
 
 
-def number(values: Mapping[str, Any], part: str, key: str) -> int:
+def _number(values: Mapping[str, Any], part: str, key: str) -> int:
     """A count or a time that may be left out."""
     return int(values.get(part, {}).get(key, 0))
 

@@ -20,7 +20,7 @@ from tbgen.server.client.address import Address
 from tbgen.server.client.client import front_models
 from tbgen.server.client.connection import Connection
 
-WORKERS = {"http": 4, "grpc": 2}  # cores for each load process, by default
+_WORKERS = {"http": 4, "grpc": 2}  # cores for each load process, by default
 
 OnProgress = Callable[[str, float], None]  # what runs now, share of everything that is done
 
@@ -127,7 +127,7 @@ def bench(
             for address in addresses
         }
         pairs = [(targets[model.model, load.protocol], load) for model in models for load in plan.loads]
-        points = measure_rounds(connection, pairs, plan, steps)
+        points = _measure_rounds(connection, pairs, plan, steps)
         with connection.failures("tells nothing of itself"):
             triton = str(connection.client.get_server_metadata(**connection.as_json()).get("version", "unknown"))
     return Report(
@@ -139,7 +139,7 @@ def bench(
         busy_before,
         corpus.source,
         plan,
-        [model_texts(model) for model in models],
+        [_model_texts(model) for model in models],
         points,
     )
 
@@ -167,20 +167,20 @@ def prepare(
     return PreparedModel(front, asked, lengths_from_repository(repository, front, asked.requests))
 
 
-def measure_rounds(
+def _measure_rounds(
     connection: Connection, pairs: Sequence[tuple[Target, Load]], plan: Plan, steps: StepProgress
 ) -> list[Point]:
     """Every point once a round, so that a slow minute of the machine does not hit one point alone."""
-    rounds = [[measured(connection, *pair, plan, steps) for pair in pairs] for _ in range(plan.rounds)]
-    return [merged(same) for same in zip(*rounds, strict=True)]
+    rounds = [[_measured(connection, *pair, plan, steps) for pair in pairs] for _ in range(plan.rounds)]
+    return [_merged(same) for same in zip(*rounds, strict=True)]
 
 
-def measured(connection: Connection, target: Target, load: Load, plan: Plan, steps: StepProgress) -> Point:
+def _measured(connection: Connection, target: Target, load: Load, plan: Plan, steps: StepProgress) -> Point:
     def show(share: float, answered: int, wrong: int) -> None:
         gone = f", {wrong} WRONG" if wrong else ""
         steps.show(f"{target.model} {load.protocol} {load.label}: {answered} answered{gone}", share)
 
-    workers = plan.workers or max(1, cores() // WORKERS[load.protocol])
+    workers = plan.workers or max(1, cores() // _WORKERS[load.protocol])
     point = measure(connection, target, load, plan.timing, workers, show)
     steps.done += 1
     return point
@@ -202,7 +202,7 @@ def target(model: PreparedModel, address: Address, metrics: str | None, plan: Pl
     )
 
 
-def merged(rounds: Sequence[Point]) -> Point:
+def _merged(rounds: Sequence[Point]) -> Point:
     """The round of median throughput, with the wrong answers of all rounds."""
     middle = sorted(rounds, key=lambda point: point.texts_per_s)[len(rounds) // 2]
     return replace(
@@ -213,7 +213,7 @@ def merged(rounds: Sequence[Point]) -> Point:
     )
 
 
-def model_texts(model: PreparedModel) -> ModelTexts:
+def _model_texts(model: PreparedModel) -> ModelTexts:
     return ModelTexts(
         model.model,
         len(model.asked.requests),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tbgen.export.run import Tensors
 
-SENTENCES = 8  # different sentences that are kept of what went wrong
+_SENTENCES = 8  # different sentences that are kept of what went wrong
 OTHERS = "others"
 TICK = 0.25  # seconds between two reports of a worker
 
@@ -59,11 +59,11 @@ class Tally:
 
     def fail(self, sentence: str, times: int = 1) -> None:
         """Count requests that were not answered."""
-        count(self.failed, sentence, times)
+        _count(self.failed, sentence, times)
 
     def change(self, sentence: str) -> None:
         """Count an answer that is not the expected one."""
-        count(self.changed, sentence)
+        _count(self.changed, sentence)
 
     @property
     def wrong(self) -> int:
@@ -73,9 +73,9 @@ class Tally:
 NOT_SENT = "not sent: all clients were waiting for answers"
 
 
-def count(counts: dict[str, int], sentence: str, times: int = 1) -> None:
+def _count(counts: dict[str, int], sentence: str, times: int = 1) -> None:
     """Add to a count; beyond SENTENCES different sentences they are counted together."""
-    key = sentence if sentence in counts or len(counts) < SENTENCES else OTHERS
+    key = sentence if sentence in counts or len(counts) < _SENTENCES else OTHERS
     counts[key] = counts.get(key, 0) + times
 
 

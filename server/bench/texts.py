@@ -14,9 +14,9 @@ from tbgen.generator.compare.example import ANY, MAIN
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.texts import TextFile
 
-OWN_CORPUS = SAMPLES / "korean_finance.csv"
-LIST_TEXTS = 4  # texts in an input whose number of texts an item is open
-SEED = 0  # the same texts in the same order each time, so that two runs can be compared
+_OWN_CORPUS = SAMPLES / "korean_finance.csv"
+_LIST_TEXTS = 4  # texts in an input whose number of texts an item is open
+_SEED = 0  # the same texts in the same order each time, so that two runs can be compared
 
 Inputs = dict[str, np.ndarray]
 
@@ -40,7 +40,7 @@ class TextInput:
 
 def corpus_from_file(file: TextFile | None = None) -> Corpus:
     """The rows of a file whose text holds something, by column; by default the bundled one's. Raises UserError."""
-    file = file or TextFile(OWN_CORPUS)
+    file = file or TextFile(_OWN_CORPUS)
     rows = [(file.text_of(row, number), row) for number, row in enumerate(file.rows(), 1)]
     full = [(text, row if isinstance(row, dict) else {}) for text, row in rows if text.strip()]
     if not full:
@@ -58,15 +58,15 @@ def text_inputs(config: Mapping[str, Any], batch: int) -> list[TextInput]:
         raise UserError(f"model {name!r} takes {', '.join(others)}, which is not text; benchmark a front model")
     if limit and batch > limit:
         raise UserError(f"model {name!r} takes at most {limit} texts a request, not {batch}; use a smaller --batch")
-    return [TextInput(tensor["name"], request_shape(tensor["dims"], bool(limit), batch)) for tensor in tensors]
+    return [TextInput(tensor["name"], _request_shape(tensor["dims"], bool(limit), batch)) for tensor in tensors]
 
 
-def request_shape(dims: Sequence[int | str], batching: bool, batch: int) -> tuple[int, ...]:
+def _request_shape(dims: Sequence[int | str], batching: bool, batch: int) -> tuple[int, ...]:
     """The shape of one text tensor of a request; without batching an open first axis is the batch."""
     sizes = [int(size) for size in dims]
     if batching:
-        return (batch, *(LIST_TEXTS if size == -1 else size for size in sizes))
-    return (batch if sizes[0] == -1 else sizes[0], *(LIST_TEXTS if size == -1 else size for size in sizes[1:]))
+        return (batch, *(_LIST_TEXTS if size == -1 else size for size in sizes))
+    return (batch if sizes[0] == -1 else sizes[0], *(_LIST_TEXTS if size == -1 else size for size in sizes[1:]))
 
 
 def requests_from_corpus(
@@ -76,25 +76,25 @@ def requests_from_corpus(
 
     item: what is known of an item (`said_of_folder`): a text takes a drawn one in its {}; a list without any stays.
     """
-    generator = random.Random(SEED)
+    generator = random.Random(_SEED)
     columns = {}
     for each in inputs:
         said = (item or {}).get(each.name, (item or {}).get(MAIN))
         same = isinstance(said, list) and not any(ANY in str(text) for text in said)  # in each item, such as labels
         if same and len(each.shape) == 2 and each.name not in corpus.columns:
-            columns[each.name] = repeated(said, each.shape[0], count)
+            columns[each.name] = _repeated(said, each.shape[0], count)
         else:
-            columns[each.name] = drawn(corpus, each, count, generator, said)
+            columns[each.name] = _drawn(corpus, each, count, generator, said)
     return [{name: column[index] for name, column in columns.items()} for index in range(count)]
 
 
-def repeated(texts: Sequence[str], items: int, count: int) -> np.ndarray:
+def _repeated(texts: Sequence[str], items: int, count: int) -> np.ndarray:
     """(count, items, texts) array of UTF-8 bytes: a list in each item."""
     encoded = np.array([text.encode("utf-8") for text in texts], dtype=object)
     return np.broadcast_to(encoded, (count, items, len(texts))).copy()
 
 
-def drawn(corpus: Corpus, each: TextInput, count: int, generator: random.Random, said: Any = ANY) -> np.ndarray:
+def _drawn(corpus: Corpus, each: TextInput, count: int, generator: random.Random, said: Any = ANY) -> np.ndarray:
     """(count, *shape) array of UTF-8 bytes; a text that holds a mask needs no other."""
     texts = corpus.columns.get(each.name, corpus.texts)
     total = count * int(np.prod(each.shape))

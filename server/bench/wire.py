@@ -70,7 +70,7 @@ def tensors_from_http(body: bytes, head_size: int) -> Tensors:
     for output in json.loads(body[:head_size])["outputs"]:
         size = output["parameters"]["binary_data_size"]
         raw = body[position : position + size]
-        tensors[output["name"]] = tensor_from_bytes(raw, output["datatype"], output["shape"])
+        tensors[output["name"]] = _tensor_from_bytes(raw, output["datatype"], output["shape"])
         position += size
     return tensors
 
@@ -81,7 +81,7 @@ def tensors_from_grpc(body: bytes, head_size: int = 0) -> Tensors:  # noqa: ARG0
 
     response = ModelInferResponse.FromString(body)
     return {
-        output.name: tensor_from_bytes(raw, output.datatype, output.shape)
+        output.name: _tensor_from_bytes(raw, output.datatype, output.shape)
         for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
     }
 
@@ -89,7 +89,7 @@ def tensors_from_grpc(body: bytes, head_size: int = 0) -> Tensors:  # noqa: ARG0
 ANSWER_READERS = {"http": tensors_from_http, "grpc": tensors_from_grpc}
 
 
-def tensor_from_bytes(raw: bytes, data_type: str, shape: Iterable[int]) -> np.ndarray:
+def _tensor_from_bytes(raw: bytes, data_type: str, shape: Iterable[int]) -> np.ndarray:
     from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
 
     if data_type == "BYTES":

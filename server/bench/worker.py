@@ -15,12 +15,12 @@ from tbgen.server.bench.http_load import HttpLoad
 from tbgen.server.bench.tally import Order, Tally, Ticker
 
 
-def main(descriptor: int) -> None:
+def _main(descriptor: int) -> None:
     with Connection(descriptor) as parent:
         order: Order = parent.recv()
         tally = Tally()
         try:
-            load = load_from_order(order, tally)
+            load = _load_from_order(order, tally)
         except OSError as error:
             parent.send(("failed", f"no connection to {order.url}: {error.strerror or error}"))
             return
@@ -31,7 +31,7 @@ def main(descriptor: int) -> None:
         parent.send(("done", tally))
 
 
-def load_from_order(order: Order, tally: Tally) -> Any:
+def _load_from_order(order: Order, tally: Tally) -> Any:
     """The load of an order's protocol, connected. Raises OSError."""
     checker = Checker(order.protocol, order.expected, order.tolerance)
     if order.protocol == "http":
@@ -42,4 +42,4 @@ def load_from_order(order: Order, tally: Tally) -> Any:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    _main(int(sys.argv[1]))

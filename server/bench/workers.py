@@ -15,7 +15,7 @@ from tbgen.export.errors import UserError
 from tbgen.server.bench.machine import process_seconds
 from tbgen.server.bench.tally import Order, Tally
 
-LEAD = 0.05  # seconds between the order to start and the start
+_LEAD = 0.05  # seconds between the order to start and the start
 
 
 class Workers:
@@ -25,7 +25,7 @@ class Workers:
     """
 
     def __init__(self, orders: Sequence[Order]) -> None:
-        self.started = [start(order) for order in orders]
+        self.started = [_start(order) for order in orders]
         self.progress = {pipe: (0, 0) for _, pipe in self.started}
         self.tallies: dict[Connection, Tally] = {}
 
@@ -41,10 +41,10 @@ class Workers:
     def begin(self) -> float:
         """Wait until all are ready, set them off; the start on the monotonic clock. Raises UserError."""
         for _, pipe in self.started:
-            kind, value = received(pipe)
+            kind, value = _received(pipe)
             if kind != "ready":
                 raise UserError(str(value))
-        start = time.monotonic() + LEAD
+        start = time.monotonic() + _LEAD
         for _, pipe in self.started:
             pipe.send(start)
         return start
@@ -56,7 +56,7 @@ class Workers:
             if not working:
                 return False
             for pipe in wait(working, left):
-                kind, value = received(pipe)  # type: ignore[arg-type]
+                kind, value = _received(pipe)  # type: ignore[arg-type]
                 if kind == "done":
                     self.tallies[pipe] = value  # type: ignore[index]
                 else:
@@ -71,7 +71,7 @@ class Workers:
         return [process_seconds(process.pid) for process, _ in self.started]
 
 
-def start(order: Order) -> tuple[subprocess.Popen[bytes], Connection]:
+def _start(order: Order) -> tuple[subprocess.Popen[bytes], Connection]:
     ours, theirs = Pipe()
     with theirs:
         process = subprocess.Popen(
@@ -85,7 +85,7 @@ def start(order: Order) -> tuple[subprocess.Popen[bytes], Connection]:
     return process, ours
 
 
-def received(pipe: Connection) -> tuple[str, Any]:
+def _received(pipe: Connection) -> tuple[str, Any]:
     """The next message of a worker. Raises UserError when it died."""
     try:
         message: tuple[str, Any] = pipe.recv()

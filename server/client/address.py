@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from tbgen.export.errors import UserError
 from tbgen.generator.addresses import FORMS
 
-SCHEMES = {"grpc": ("grpc", False), "grpcs": ("grpc", True), "http": ("http", False), "https": ("http", True)}
-DEFAULT = "grpc://localhost:8001"
-PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
-QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: triton\r\nConnection: close\r\n\r\n"
-SECONDS = 3.0  # to wait for what a port says of itself
+_SCHEMES = {"grpc": ("grpc", False), "grpcs": ("grpc", True), "http": ("http", False), "https": ("http", True)}
+_DEFAULT = "grpc://localhost:8001"
+_PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
+_QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: triton\r\nConnection: close\r\n\r\n"
+_SECONDS = 3.0  # to wait for what a port says of itself
 
 
 @dataclass(frozen=True)
@@ -33,25 +33,25 @@ def address_from_url(url: str | None, *, protocol: str | None = None) -> Address
 
     protocol: of an address without a scheme; None: its port is asked. Raises UserError.
     """
-    scheme, _, rest = (url or DEFAULT).rpartition("://")
+    scheme, _, rest = (url or _DEFAULT).rpartition("://")
     place = rest.rstrip("/")
     place = f"localhost:{place}" if place.isdecimal() else place
-    if not PLACE.fullmatch(place) or scheme not in ("", *SCHEMES):
-        raise UserError(f"{url!r} is no address of a server; write {FORMS}, for instance {DEFAULT}")
+    if not _PLACE.fullmatch(place) or scheme not in ("", *_SCHEMES):
+        raise UserError(f"{url!r} is no address of a server; write {FORMS}, for instance {_DEFAULT}")
     if scheme:
-        return Address(place, *SCHEMES[scheme])
-    return Address(place, protocol or protocol_at(place))
+        return Address(place, *_SCHEMES[scheme])
+    return Address(place, protocol or _protocol_at(place))
 
 
-def protocol_at(place: str) -> str:
+def _protocol_at(place: str) -> str:
     """What a port speaks: an HTTP server answers a request with its version, a gRPC server greets with its settings.
 
     Raises UserError when nobody is there, or it says neither.
     """
     host, _, port = place.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), SECONDS) as connection:
-            connection.sendall(QUESTION)
+        with socket.create_connection((host.strip("[]"), int(port)), _SECONDS) as connection:
+            connection.sendall(_QUESTION)
             said = connection.recv(9)
     except (OSError, OverflowError) as error:
         raise UserError(nobody(place, str(error))) from error

@@ -12,7 +12,7 @@ import numpy as np
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.server.client.connection import Connection
 
-UNLIMITED_ROWS = 64  # texts in a request to a model that names no limit
+_UNLIMITED_ROWS = 64  # texts in a request to a model that names no limit
 
 
 class Models(Protocol):
@@ -99,7 +99,7 @@ def text_model(connection: Models, name: str) -> TextModel:
     return TextModel(
         name,
         tensors[0]["name"],
-        rows=limit or (UNLIMITED_ROWS if batching else 1),
+        rows=limit or (_UNLIMITED_ROWS if batching else 1),
         batching=batching,
         outputs=tuple(outputs),
         scalars=frozenset(output for output, sizes in items.items() if sizes in ([1], [])),
@@ -113,12 +113,12 @@ def answers(connection: Models, model: TextModel, texts: Iterable[str]) -> Itera
         encoded = np.array([utf8(text) for text in chunk], dtype=object)
         outputs = connection.infer(model.name, {model.input: encoded.reshape(-1, 1) if model.batching else encoded})
         given = [name for name in model.outputs if name in outputs]  # some only when a parameter asks for them
-        columns = {name: column(outputs[name], model, name) for name in given}
+        columns = {name: _column(outputs[name], model, name) for name in given}
         for row in range(len(chunk)):
             yield {name: values[row] for name, values in columns.items()}
 
 
-def column(array: np.ndarray, model: TextModel, name: str) -> list[Any]:
+def _column(array: np.ndarray, model: TextModel, name: str) -> list[Any]:
     """The values of one output, one a text, as plain Python values; bytes as text."""
     values = as_text(array if model.batching else array[np.newaxis])
     return [row.item() if name in model.scalars else row.tolist() for row in values]

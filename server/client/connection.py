@@ -18,8 +18,8 @@ from tbgen.server.client.address import Address, address_from_url, nobody
 JsonObject = dict[str, Any]
 
 UNREACHABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED")
-NAMES = {"grpc": "gRPC", "http": "HTTP"}
-UNLIMITED_MESSAGES = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+_NAMES = {"grpc": "gRPC", "http": "HTTP"}
+_UNLIMITED_MESSAGES = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 
 
 class Connection:
@@ -45,7 +45,7 @@ class Connection:
             )
         # gRPC would send even local calls to the proxy that http_proxy names.
         local = place.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
-        options = [*UNLIMITED_MESSAGES, ("grpc.enable_http_proxy", int(not local))]
+        options = [*_UNLIMITED_MESSAGES, ("grpc.enable_http_proxy", int(not local))]
         return self.module.InferenceServerClient(place, ssl=ssl, channel_args=options)
 
     def __enter__(self) -> Connection:

@@ -22,10 +22,10 @@ def tensors_from_item(config: JsonObject, item: Mapping[str, Any]) -> dict[str, 
     if missing := [name for name, spec in specs.items() if name not in item and not spec.get("optional")]:
         raise UserError(f"no value for the input {missing[0]!r} of model {config['name']!r}")
     batch = [1] if int(config.get("max_batch_size", 0)) else []
-    return {name: tensor_from_value(name, value, specs[name], batch) for name, value in item.items()}
+    return {name: _tensor_from_value(name, value, specs[name], batch) for name, value in item.items()}
 
 
-def tensor_from_value(name: str, value: Any, spec: JsonObject, batch: Sequence[int]) -> np.ndarray:
+def _tensor_from_value(name: str, value: Any, spec: JsonObject, batch: Sequence[int]) -> np.ndarray:
     """A value as the tensor that the configuration asks for. Raises UserError."""
     kind = spec["data_type"]
     try:

@@ -29,16 +29,16 @@ def smoke(connection: Connection, models: Iterable[Path], on_skip: OnSkip = lamb
         try:
             item = example_item(config, folder)
         except NoExampleError as error:
-            if is_front(config, folder):
+            if _is_front(config, folder):
                 on_skip(folder.name, error.message)
             continue
         if item:
-            check_answer(folder.name, item, connection.infer(folder.name, item))
+            _check_answer(folder.name, item, connection.infer(folder.name, item))
             asked.append(folder.name)
     return asked
 
 
-def is_front(config: JsonObject, folder: Path) -> bool:
+def _is_front(config: JsonObject, folder: Path) -> bool:
     """Whether clients ask a model: an ensemble, or a Python model that is part of none."""
     if config.get("backend", "") not in (*PYTHON_BACKENDS, ""):
         return False
@@ -46,9 +46,9 @@ def is_front(config: JsonObject, folder: Path) -> bool:
     return folder not in {part for each in neighbours for part in parts_of(each)}
 
 
-def check_answer(model: str, item: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
+def _check_answer(model: str, item: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
     """Raise UserError unless there are outputs, and no number in them is NaN or infinite."""
-    asked = sent(item)
+    asked = _sent(item)
     if not outputs:
         raise UserError(f"{model!r} answered {asked!r} with nothing")
     for name, array in outputs.items():
@@ -56,12 +56,12 @@ def check_answer(model: str, item: dict[str, np.ndarray], outputs: dict[str, np.
             raise UserError(f"{model!r} answered {asked!r} with numbers in {name!r} that are none (NaN or infinite)")
 
 
-def sent(item: dict[str, np.ndarray]) -> Any:
+def _sent(item: dict[str, np.ndarray]) -> Any:
     """An item as a person reads it: the one text, or the values by name."""
-    values = {name: [shown(each) for each in array.ravel()] for name, array in item.items()}
+    values = {name: [_shown(each) for each in array.ravel()] for name, array in item.items()}
     plain = {name: value[0] if len(value) == 1 else value for name, value in values.items()}
     return next(iter(plain.values())) if len(plain) == 1 else plain
 
 
-def shown(value: Any) -> Any:
+def _shown(value: Any) -> Any:
     return value.decode("utf-8") if isinstance(value, bytes) else value.item()

@@ -50,8 +50,8 @@ def deployment_plan(repository: Path, store: Store, live: Live | None = None) ->
             check_config(release.name, old, any_version(release.config))
         known = live.newest(release.name) if live else 0  # a number that failed once keeps its failure in the server
         number = max([*standing.versions, known]) + 1 if standing.versions or known else release.version
-        changes.append(Change(release, standing, number if differs(release, standing) else None))
-    check_together(changes)
+        changes.append(Change(release, standing, number if _differs(release, standing) else None))
+    _check_together(changes)
     return changes
 
 
@@ -62,7 +62,7 @@ def served_from_elsewhere(changes: Sequence[Change], live: Live) -> list[str]:
     return [name for name in absent if name in ready]
 
 
-def differs(release: ModelVersion, standing: TargetModel) -> bool:
+def _differs(release: ModelVersion, standing: TargetModel) -> bool:
     """Whether the target does not hold the same model."""
     change = Change(release, standing, None)
     return bool(
@@ -73,7 +73,7 @@ def differs(release: ModelVersion, standing: TargetModel) -> bool:
     )
 
 
-def check_together(changes: Sequence[Change]) -> None:
+def _check_together(changes: Sequence[Change]) -> None:
     """Raise UserError when an engine changes together with the vocabulary or the labels that other models read for it.
 
     They are loaded one after the other: for a moment requests would get wrong answers, though none would fail.
@@ -81,14 +81,14 @@ def check_together(changes: Sequence[Change]) -> None:
     changed = [change for change in changes if change.version and change.standing.config is not None]
     engines = [change.release.name for change in changed if change.release.config.backend not in (*PYTHON_BACKENDS, "")]
     for change in changed:
-        if engines and (what := other_meaning(change)):
+        if engines and (what := _other_meaning(change)):
             raise UserError(
                 f"{change.release.name!r} has other {what}, and {engines[0]!r} changes too: until both are loaded, "
                 "answers would be wrong; deploy them under another name (tbgen scaffold OTHER_NAME)"
             )
 
 
-def other_meaning(change: Change) -> str | None:
+def _other_meaning(change: Change) -> str | None:
     """What of a model must fit its engine and is another now: its vocabulary, its labels."""
     new, old = change.release.hashes(), change.standing.hashes
     if new.get("tokenizer.json") != old.get("tokenizer.json"):
@@ -96,10 +96,10 @@ def other_meaning(change: Change) -> str | None:
     steps = change.release.versioned.get("steps.json")
     if steps is None or change.standing.steps is None:
         return None
-    return "labels" if labels_of(steps.read_text(encoding="utf-8")) != labels_of(change.standing.steps) else None
+    return "labels" if _labels_of(steps.read_text(encoding="utf-8")) != _labels_of(change.standing.steps) else None
 
 
-def labels_of(steps: str) -> list[object]:
+def _labels_of(steps: str) -> list[object]:
     return [step.get("settings", {}).get("labels") for step in json.loads(steps)["steps"]]
 
 
@@ -133,13 +133,13 @@ def deploy(
     except BaseException as error:
         on_progress("Putting back the versions before")
         for change, undo in reversed(done):
-            put_back(change, undo, live)
+            _put_back(change, undo, live)
         if isinstance(error, UserError):
             raise UserError(f"{error.message.rstrip('.')}; everything is as before") from error
         raise
 
 
-def put_back(change: Change, undo: Sequence[Undo], live: Live | None) -> None:
+def _put_back(change: Change, undo: Sequence[Undo], live: Live | None) -> None:
     for step in reversed(undo):
         step()
     if live and change.standing.versions:

@@ -21,9 +21,9 @@ from tbgen.server.deploy.release import (
     TargetModel,
     Undo,
     config_of,
-    files_of,
     hashes_of,
     serves_several,
+    version_files,
     versions_among,
 )
 
@@ -53,7 +53,7 @@ class FolderStore(Store):
         folder = self.root / model
         if not folder.is_dir():
             return TargetModel()
-        versions, versioned, shared = files_of(folder)
+        versions, versioned, shared = version_files(folder)
         config = shared[CONFIG].read_text(encoding="utf-8") if CONFIG in shared else None
         steps = text_of(versioned["steps.json"]) if "steps.json" in versioned else None
         return TargetModel(versions, config, hashes_of(versioned), hashes_of(shared, but=UNCOMPARED), steps)
@@ -63,12 +63,12 @@ class FolderStore(Store):
         folder = self.root / release.name
         new = self.staging / f"{release.name}-{version}"
         if not folder.exists():
-            write_files(new / str(version), release.versioned)
-            write_files(new, release.shared)
+            _write_files(new / str(version), release.versioned)
+            _write_files(new, release.shared)
             new.rename(folder)
             undo.append(partial(self.remove, folder))
             return
-        write_files(new, release.versioned)
+        _write_files(new, release.versioned)
         self.prune(folder, keep, undo)
         new.rename(folder / str(version))
         undo.append(partial(self.remove, folder / str(version)))
@@ -82,8 +82,8 @@ class FolderStore(Store):
         if there and sha256_of(target) == sha256_of(file):
             return
         if there:
-            write_files(before.parent, {before.name: target})
-        write_files(self.staging, {"next": file})
+            _write_files(before.parent, {before.name: target})
+        _write_files(self.staging, {"next": file})
         target.parent.mkdir(parents=True, exist_ok=True)
         (self.staging / "next").replace(target)
         undo.append(partial(before.replace, target) if there else target.unlink)
@@ -102,7 +102,7 @@ class FolderStore(Store):
         return folder.rename(Path(tempfile.mkdtemp(dir=self.staging)) / "gone")
 
 
-def write_files(folder: Path, files: Mapping[str, Path]) -> None:
+def _write_files(folder: Path, files: Mapping[str, Path]) -> None:
     """Copy files (relative name -> where they are) into a folder; one without files gets a marker."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():

@@ -9,9 +9,9 @@ from tbgen.export.errors import UserError
 from tbgen.server.client.connection import UNREACHABLE, Connection
 from tbgen.server.embedded.log import one_line
 
-TICK = 0.2  # seconds between two looks
-NO_CONTROL = "explicit model load / unload is not allowed"
-GONE = ("unloaded", "")  # why a version is not there, when nothing failed
+_TICK = 0.2  # seconds between two looks
+_NO_CONTROL = "explicit model load / unload is not allowed"
+_GONE = ("unloaded", "")  # why a version is not there, when nothing failed
 LOADING = "LOADING"  # a poll waits for all that it loads before the next one looks again
 
 
@@ -41,15 +41,15 @@ class Live:
         while not self.serves(model, version):
             index, now = self.index(), time.monotonic()
             known = [why for name, number, _, why in index if (name, number) == (model, version)]
-            if any(reason not in GONE for reason in known):
+            if any(reason not in _GONE for reason in known):
                 raise UserError(f"version {version} of {model!r} failed to load: {one_line(known[0])}")
             others = sorted({name for name, _, state, _ in index if state == LOADING and name != model})
             idle_since = now if others else idle_since
             if now - began > self.seconds:
-                raise UserError(late(model, version, "loaded" if known else "noticed", now - began, others))
+                raise UserError(_late(model, version, "loaded" if known else "noticed", now - began, others))
             if not known and now - idle_since > self.notice:
-                raise UserError(late(model, version, "noticed", now - idle_since))
-            time.sleep(TICK)
+                raise UserError(_late(model, version, "noticed", now - idle_since))
+            time.sleep(_TICK)
 
     def drop(self, model: str) -> None:
         """Have a model that is no longer in the repository unloaded."""
@@ -65,7 +65,7 @@ class Live:
             try:
                 getattr(self.connection.client, f"{order}_model")(model, **self.connection.deadline())
             except InferenceServerException as error:
-                if NO_CONTROL in error.message():
+                if _NO_CONTROL in error.message():
                     self.polls = True
                 elif error.status() in UNREACHABLE:
                     raise
@@ -85,7 +85,7 @@ class Live:
         ]
 
 
-def late(model: str, version: int, what: str, waited: float, others: Sequence[str] = ()) -> str:
+def _late(model: str, version: int, what: str, waited: float, others: Sequence[str] = ()) -> str:
     """Why a version was given up, and what to do; others: what the server was loading in the end instead."""
     said = f"version {version} of {model!r} was not {what} by the server within {waited:.0f} s"
     if others:

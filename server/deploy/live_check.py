@@ -30,28 +30,28 @@ def check_live(repository: Path, connection: Connection) -> LiveCheck:
     states = connection.states()
     names = sorted(entry.name for entry in repository.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     ready = [name for name in names if states.get(name) == "READY"]
-    findings = [not_ready(name, states.get(name)) for name in names if name not in ready]
+    findings = [_not_ready(name, states.get(name)) for name in names if name not in ready]
     answered: list[str] = []
 
     def skipped(model: str, why: str) -> None:
         mend = "let the step that takes it have an `example` (backends/README.md), and scaffold anew"
-        findings.append(finding("advice", model, f"was not asked: {why}", mend))
+        findings.append(_finding("advice", model, f"was not asked: {why}", mend))
 
     for name in ready:
         try:
             answered += smoke(connection, [repository / name], skipped)
         except UserError as error:
-            findings.append(finding("fails", name, error.message, "see the server's log; mend the model and load it"))
+            findings.append(_finding("fails", name, error.message, "see the server's log; mend the model and load it"))
     return LiveCheck(tuple(ready), tuple(answered), tuple(findings))
 
 
-def not_ready(model: str, state: str | None) -> Finding:
+def _not_ready(model: str, state: str | None) -> Finding:
     """A model that the server does not serve: unknown to it, or with its reason."""
     if state is None:
-        return finding("refused", model, "the server does not know the model", "put it there with `tbgen deploy copy`")
-    return finding("refused", model, f"on the server: {state}", "mend the model and load it")
+        return _finding("refused", model, "the server does not know the model", "put it there with `tbgen deploy copy`")
+    return _finding("refused", model, f"on the server: {state}", "mend the model and load it")
 
 
-def finding(effect: Effect, model: str, says: str, mend: str) -> Finding:
+def _finding(effect: Effect, model: str, says: str, mend: str) -> Finding:
     """What is wrong with a model on the server; its config is the file that both sides know."""
     return Finding(effect, model, Place(f"{model}/{CONFIG}"), says, mend)

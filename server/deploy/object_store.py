@@ -23,7 +23,7 @@ from tbgen.server.deploy.release import (
 )
 
 # The file without which a version cannot be loaded, by backend or platform; it is uploaded last.
-ENTRIES = {
+_ENTRIES = {
     "python": "model.py",
     SHARED_BACKEND: "steps.json",
     "onnxruntime": "model.onnx",
@@ -77,13 +77,13 @@ class ObjectStore(Store):
         before = self.standing(model)
         undo.append(lambda: self.remove(f"{model}/{version}" if before.config else model))
         undo += [self.keep(model, name, before) for name in (*release.shared, DEPLOYED)]
-        pinned = pinned_text(release.config, version)
+        pinned = _pinned_text(release.config, version)
         if before.config is None:
             self.write(model, CONFIG, pinned)
         else:
             self.pin_standing(model, before)
             self.outdated += [f"{model}/{version}" for version in self.prunable(model, before, keep)]
-        for name, file in entry_last(release):
+        for name, file in _entry_last(release):
             self.files.put_file(str(file), str(self.root / model / str(version) / name))
         if not release.versioned:
             self.write(model, f"{version}/{MARKER[0]}", MARKER[1])
@@ -101,7 +101,7 @@ class ObjectStore(Store):
         """Make sure that the config in the store names the version that is served now."""
         if standing.versions:
             text = standing.config or ""
-            named = named_text(config_of(model, text), standing.versions[-1])
+            named = _named_text(config_of(model, text), standing.versions[-1])
             if config_of(model, named) != config_of(model, text):
                 self.write(model, CONFIG, named)
                 time.sleep(SECOND)
@@ -112,7 +112,7 @@ class ObjectStore(Store):
         if before is None:
             return lambda: self.remove(f"{model}/{name}")
         if name == CONFIG and standing.versions:
-            before = named_text(config_of(model, before.decode("utf-8")), standing.versions[-1]).encode("utf-8")
+            before = _named_text(config_of(model, before.decode("utf-8")), standing.versions[-1]).encode("utf-8")
         path = str(self.root / model / name)
         return lambda: self.files.pipe_file(path, before)
 
@@ -143,22 +143,22 @@ class ObjectStore(Store):
         self.files.pipe_file(str(self.root / model / name), text.encode("utf-8"))
 
 
-def pinned_text(config: ModelConfig, version: int) -> str:
+def _pinned_text(config: ModelConfig, version: int) -> str:
     """The text of a config that names the one version to serve."""
     copy = any_version(config)
     copy.version_policy.specific.versions.append(version)
     return text_from_config(copy)
 
 
-def named_text(config: ModelConfig, version: int) -> str:
+def _named_text(config: ModelConfig, version: int) -> str:
     """The text of a config that names which versions to serve: as it does already, or else that one."""
     if config.version_policy.HasField("specific"):
         return text_from_config(config)
-    return pinned_text(config, version)
+    return _pinned_text(config, version)
 
 
-def entry_last(release: ModelVersion) -> list[tuple[str, Path]]:
+def _entry_last(release: ModelVersion) -> list[tuple[str, Path]]:
     """A version's files, the one without which it cannot be loaded at the end."""
     config = release.config
-    entry = config.default_model_filename or ENTRIES.get(config.backend or config.platform.partition("_")[0], "")
+    entry = config.default_model_filename or _ENTRIES.get(config.backend or config.platform.partition("_")[0], "")
     return sorted(release.versioned.items(), key=lambda item: (item[0] == entry, item[0]))

@@ -20,7 +20,7 @@ Undo = Callable[[], object]  # takes one step back
 DEPLOYED = "tbgen.deployed.json"  # in an object store: what was put there, so that it need not be read again
 MARKER = ("README", "Keeps this version folder: object stores have no empty ones.\n")
 UNCOMPARED = {CONFIG, MODEL_RECORD}  # the config is compared as a message; the record changes with tbgen's version
-LEFT_OUT = {"__pycache__", DEPLOYED}
+_LEFT_OUT = {"__pycache__", DEPLOYED}
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def model_versions(repository: Path) -> list[ModelVersion]:
     folders = sorted(folder for folder in repository.glob("[!.]*") if folder.is_dir()) if repository.is_dir() else []
     if not folders:
         raise NoModels(repository)
-    releases = [release_from_folder(folder) for folder in folders]
+    releases = [_release_from_folder(folder) for folder in folders]
     kinds = {
         release.name: (release.config.platform == "ensemble", release.config.backend in PYTHON_BACKENDS)
         for release in releases
@@ -92,9 +92,9 @@ def model_versions(repository: Path) -> list[ModelVersion]:
     return sorted(releases, key=lambda release: kinds[release.name])
 
 
-def release_from_folder(folder: Path) -> ModelVersion:
+def _release_from_folder(folder: Path) -> ModelVersion:
     """The newest version of a model folder. Raises UserError."""
-    versions, versioned, shared = files_of(folder)
+    versions, versioned, shared = version_files(folder)
     if CONFIG not in shared:
         raise UserError(f"{str(folder)!r} has no {CONFIG}, so it is no model that can be deployed")
     if not versions:
@@ -102,12 +102,12 @@ def release_from_folder(folder: Path) -> ModelVersion:
     return ModelVersion(folder.name, versions[-1], versioned, shared)
 
 
-def files_of(folder: Path) -> tuple[tuple[int, ...], dict[str, Path], dict[str, Path]]:
+def version_files(folder: Path) -> tuple[tuple[int, ...], dict[str, Path], dict[str, Path]]:
     """Of a model's folder: its versions, and by relative name the files of the newest and those that all share."""
     versions = versions_among(each.name for each in folder.iterdir() if each.is_dir())
     names = {str(version) for version in versions}
     newest = folder / (str(versions[-1]) if versions else "none")
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and not LEFT_OUT.intersection(file.parts))
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and not _LEFT_OUT.intersection(file.parts))
     return (
         versions,
         {str(file.relative_to(newest)): file for file in files if newest in file.parents},
@@ -152,7 +152,7 @@ def check_config(name: str, old: ModelConfig, new: ModelConfig) -> None:
     if old == new:
         return
     for side in ("input", "output"):
-        if sorted(map(tensor, getattr(old, side))) != sorted(map(tensor, getattr(new, side))):
+        if sorted(map(_tensor, getattr(old, side))) != sorted(map(_tensor, getattr(new, side))):
             raise UserError(
                 f"{name!r} in the target has other {side}s: ensembles and clients that use it would fail; deploy it "
                 "under another name (tbgen scaffold OTHER_NAME), move the clients, then remove the old one"
@@ -169,7 +169,7 @@ def check_config(name: str, old: ModelConfig, new: ModelConfig) -> None:
         )
 
 
-def tensor(spec: object) -> tuple[str, int, tuple[int, ...]]:
+def _tensor(spec: object) -> tuple[str, int, tuple[int, ...]]:
     return spec.name, spec.data_type, tuple(spec.dims)  # type: ignore[attr-defined]
 
 

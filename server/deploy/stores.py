@@ -15,14 +15,14 @@ from tbgen.server.deploy.folder_store import FolderStore
 from tbgen.server.deploy.object_store import ObjectStore
 from tbgen.server.deploy.release import Store
 
-PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs")}  # scheme -> (package, extra)
+_PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs")}  # scheme -> (package, extra)
 
 # What goes wrong between here and a bucket: each scheme's own errors, and what gives credentials.
-FAILURES = {
+_FAILURES = {
     "s3": ("botocore.exceptions:BotoCoreError", "botocore.exceptions:ClientError"),
     "gs": ("google.auth.exceptions:GoogleAuthError", "gcsfs.retry:HttpError", "aiohttp:ClientError"),
 }
-CREDENTIALS = {
+_CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE), AWS_ENDPOINT_URL for a store of your own",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, the path of a service account's key file; STORAGE_EMULATOR_HOST for a store "
     "of your own",
@@ -33,17 +33,17 @@ CREDENTIALS = {
 def bucket_errors(target: str) -> Iterator[None]:
     """Say in one sentence what a bucket's client raises in the block: credentials, address. Raises UserError."""
     scheme = target.partition("://")[0]
-    if scheme not in FAILURES:
+    if scheme not in _FAILURES:
         yield
         return
-    package, extra = PACKAGES[scheme]
+    package, extra = _PACKAGES[scheme]
     require(package, extra=extra)
-    named = (kind.split(":") for kind in FAILURES[scheme])
+    named = (kind.split(":") for kind in _FAILURES[scheme])
     kinds = tuple(getattr(importlib.import_module(module), name) for module, name in named)
     try:
         yield
     except (*kinds, PermissionError) as error:
-        raise UserError(f"{target}: {str(error).rstrip('.')}; credentials come from {CREDENTIALS[scheme]}") from error
+        raise UserError(f"{target}: {str(error).rstrip('.')}; credentials come from {_CREDENTIALS[scheme]}") from error
     except FileNotFoundError as error:
         raise UserError(f"{target}: {str(error).rstrip('.')}; does the bucket exist?") from error
     except OSError as error:
@@ -63,8 +63,8 @@ def store_from(target: str) -> Store:
     options: dict[str, Any] = {}
     if scheme == "s3" and (address := re.fullmatch(r"(https?://[^/]+)/(.+)", path)):
         options, path = {"endpoint_url": address[1]}, address[2]  # as tritonserver writes it
-    if scheme in PACKAGES:
-        package, extra = PACKAGES[scheme]
+    if scheme in _PACKAGES:
+        package, extra = _PACKAGES[scheme]
         require(package, extra=extra)
     fsspec = require("fsspec", extra="s3")
     try:

@@ -6,31 +6,31 @@ import re
 from collections.abc import Iterable
 
 # Printed on every machine without a GPU.
-HARMLESS = (
+_HARMLESS = (
     "Unable to allocate pinned system memory",
     "CUDA memory pool disabled",
     "CudaDriverHelper has not been initialized",
 )
-MODEL_FAILURES = (
+_MODEL_FAILURES = (
     re.compile(r"failed to load '(?P<model>[^']+)' version \d+: (?P<cause>.*)", re.DOTALL),
     re.compile(r"failed to load model '(?P<model>[^']+)': (?P<cause>.*)", re.DOTALL),
     re.compile(r"Poll failed for model directory '(?P<model>[^']+)': (?P<cause>.*)", re.DOTALL),
     re.compile(r"Invalid argument: ensemble '?(?P<model>[^' ]+)'? (?P<cause>.*)", re.DOTALL),
 )
-SERVER_FAILURES = (
+_SERVER_FAILURES = (
     re.compile(r"(failed to start \w+ service: .*)"),
     re.compile(r"error: creating server: \w+ - (?!failed to load all models)(.*)"),
 )
-PARSE_ERROR = re.compile(r"Error parsing text-format inference\.ModelConfig: (.*)")
+_PARSE_ERROR = re.compile(r"Error parsing text-format inference\.ModelConfig: (.*)")
 # What stands before the sentence of a cause: Triton's status, and the exception that only says "refused".
-WRAPPING = re.compile(
+_WRAPPING = re.compile(
     r"^(Internal|Invalid argument|Not found|Unavailable|Unsupported): |^(ValueError|TritonModelException): "
 )
 
 
 def lines_to_show(lines: Iterable[str]) -> list[str]:
     """The lines without those that only say that there is no GPU."""
-    return [line for line in lines if not any(harmless in line for harmless in HARMLESS)]
+    return [line for line in lines if not any(harmless in line for harmless in _HARMLESS)]
 
 
 def load_failures(lines: Iterable[str]) -> dict[str, str]:
@@ -38,10 +38,10 @@ def load_failures(lines: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     parse_error = ""
     for line in lines:
-        if located := PARSE_ERROR.search(line):
+        if located := _PARSE_ERROR.search(line):
             parse_error = f" at line:column {located[1].strip()}"
         message = line.partition('] "')[2].rstrip().removesuffix('"').replace("\\n", "\n").replace('\\"', '"')
-        matches = (pattern.match(message) for pattern in MODEL_FAILURES if line.startswith("E"))
+        matches = (pattern.match(message) for pattern in _MODEL_FAILURES if line.startswith("E"))
         if match := next(filter(None, matches), None):
             cause = one_line(match["cause"]) + (parse_error if "text proto" in match["cause"] else "")
             if "loading failed with error" not in cause:
@@ -52,8 +52,8 @@ def load_failures(lines: Iterable[str]) -> dict[str, str]:
 def one_line(cause: str) -> str:
     """A cause on one line, without its traceback and without what wraps it."""
     cause = cause.partition("\n\nAt:")[0]
-    while WRAPPING.match(cause):
-        cause = WRAPPING.sub("", cause)
+    while _WRAPPING.match(cause):
+        cause = _WRAPPING.sub("", cause)
     return " ".join(cause.split())
 
 
@@ -62,7 +62,7 @@ def explanation(text: str) -> str:
     lines = text.splitlines()
     if found := load_failures(lines):
         return "; ".join(f"model {model!r} failed to load: {cause}" for model, cause in found.items())
-    for pattern in SERVER_FAILURES:
+    for pattern in _SERVER_FAILURES:
         if match := pattern.search(text):
             return match[1].rstrip(' "')
     last = [line.strip() for line in lines_to_show(lines) if line.strip() and line[0] not in "+|"]

@@ -10,19 +10,19 @@ from collections.abc import Mapping
 
 from tbgen.export.errors import UserError
 
-RANGE = range(20_000, 32_768)  # below those that Linux gives to outgoing connections
+_RANGE = range(20_000, 32_768)  # below those that Linux gives to outgoing connections
 _turns = itertools.count(os.getpid() * 1009)  # processes begin apart, so that no two find a port at once
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """`count` different ports that nothing listens on right now; another program may still take one."""
-    candidates = (RANGE[turn % len(RANGE)] for turn in itertools.islice(_turns, len(RANGE)))
-    return list(itertools.islice((port for port in candidates if not taken(host, port)), count))
+    candidates = (_RANGE[turn % len(_RANGE)] for turn in itertools.islice(_turns, len(_RANGE)))
+    return list(itertools.islice((port for port in candidates if not _taken(host, port)), count))
 
 
-def taken(host: str, port: int) -> OSError | None:
+def _taken(host: str, port: int) -> OSError | None:
     """Why a port cannot be listened on; None when it can."""
-    with open_socket() as each:
+    with _open_socket() as each:
         try:
             each.bind((host, port))
         except OSError as error:
@@ -35,7 +35,7 @@ def check_ports(host: str, ports: Mapping[str, int]) -> None:
     if len(set(ports.values())) < len(ports):
         raise UserError(f"the ports must differ: {', '.join(f'{name} {port}' for name, port in ports.items())}")
     for name, port in ports.items():
-        if error := taken(host, port):
+        if error := _taken(host, port):
             raise UserError(f"{name} port {port} on {host}: {reason(error)}")
 
 
@@ -46,7 +46,7 @@ def reason(error: OSError) -> str:
     return f"{(error.strerror or str(error)).lower()}; choose another port or host"
 
 
-def open_socket() -> socket.socket:
+def _open_socket() -> socket.socket:
     """A TCP socket that may take a port whose last connections are still closing."""
     each = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

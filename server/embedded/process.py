@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # Runs in the child before the server: ask the kernel for SIGTERM when the thread that started it dies, then become it.
-LAUNCH = """
+_LAUNCH = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 if os.getppid() != int(sys.argv[1]):
     sys.exit(1)
 os.execv(sys.argv[2], sys.argv[2:])
 """
-TICK = 0.05  # seconds between two looks
+_TICK = 0.05  # seconds between two looks
 
 
 class ServerProcess:
@@ -40,7 +40,7 @@ class ServerProcess:
     ) -> None:
         with log.open("ab") as output:
             self.popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), *command],
+                [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command],
                 env=dict(environment),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
@@ -67,7 +67,7 @@ class ServerProcess:
         while not self.ended():
             if time.monotonic() > deadline:
                 return False
-            time.sleep(TICK)
+            time.sleep(_TICK)
         return True
 
     def stop(self, seconds: float) -> int:

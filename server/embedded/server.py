@@ -19,8 +19,8 @@ from tbgen.server.embedded.ports import check_ports, free_ports
 from tbgen.server.embedded.process import ServerProcess
 from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
 
-LOAD_SECONDS = 600.0  # most time that loading the models may take
-STOP_SECONDS = 30.0  # for requests in flight and the processes of the models
+_LOAD_SECONDS = 600.0  # most time that loading the models may take
+_STOP_SECONDS = 30.0  # for requests in flight and the processes of the models
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class EmbeddedServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, *, on_wait: Callable[[float], None] | None = None, seconds: float = LOAD_SECONDS) -> None:
+    def start(self, *, on_wait: Callable[[float], None] | None = None, seconds: float = _LOAD_SECONDS) -> None:
         """Start the server and return when all models are READY; `on_wait` gets the seconds waited so far.
 
         Raises MissingExtra, UserError (in one sentence: repository, ports, libpython, models that fail to load).
@@ -134,7 +134,7 @@ class EmbeddedServer:
     def arguments(self, folder: Path, caches: Path) -> list[str]:
         address = socket.gethostbyname(self.host)  # given a name, its HTTP port would listen on 255.255.255.255
         return [
-            f"--model-repository={ascii_path(self.repository.resolve(), folder / 'models')}",
+            f"--model-repository={_ascii_path(self.repository.resolve(), folder / 'models')}",
             f"--backend-directory={folder / 'backends'}",
             f"--cache-directory={caches}",
             f"--backend-config=python,shm-region-prefix-name={folder.name}",
@@ -219,7 +219,7 @@ class EmbeddedServer:
         finally:
             connection.close()
 
-    def stop(self, *, seconds: float = STOP_SECONDS) -> None:
+    def stop(self, *, seconds: float = _STOP_SECONDS) -> None:
         """Stop the server and its models' processes, at the latest after `seconds`, and remove its temporary files."""
         try:
             if self.process is not None:
@@ -240,7 +240,7 @@ def server_on_free_ports(
     return EmbeddedServer(repository, host=host, log=log, extra_arguments=extra_arguments, **ports)
 
 
-def ascii_path(repository: Path, link: Path) -> Path:
+def _ascii_path(repository: Path, link: Path) -> Path:
     """The repository, by a link when its path is not ASCII: the Python in Triton's stub cannot open any other path.
 
     That Python ignores PYTHONUTF8 and its locale, in NVIDIA's containers too.

@@ -18,9 +18,9 @@ from tbgen.export.errors import MissingExtra, UserError
 from tbgen.generator.local.model import GENERATOR, STANDINS
 from tbgen.generator.models.shared_backend import write_backend
 
-UTF8 = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}  # else Korean labels fail in the stub
+_UTF8 = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}  # else Korean labels fail in the stub
 # Weights in pages of 2 MB where the kernel gives them when asked (THP "madvise"): fewer misses of the TLB.
-LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+_LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ def installed_wheel() -> Wheel:
     if not stub.exists():
         known = ", ".join(sorted(folder.name for folder in stubs.glob("*")))
         raise UserError(f"nvidia-pytriton runs no Python models on Python {version}, only on {known or 'none'}")
-    libraries = (package.parent / "nvidia_pytriton.libs", *python_library_folders())
+    libraries = (package.parent / "nvidia_pytriton.libs", *_python_library_folders())
     return Wheel(triton / "bin/tritonserver", triton / "backends/python", stub, triton / "caches", libraries)
 
 
-def python_library_folders() -> tuple[Path, ...]:
+def _python_library_folders() -> tuple[Path, ...]:
     """The folder of libpython, empty when the system's loader finds it by itself. Raises UserError."""
     name = sysconfig.get_config_var("INSTSONAME") or ""
     if not name.startswith("libpython") or ".so" not in name:  # an interpreter built without a shared library
@@ -81,10 +81,10 @@ def assemble_backends(wheel: Wheel, folder: Path) -> None:
     shutil.copy2(wheel.stub, python)
     for engine in STANDINS.iterdir():
         if (engine / "model.py").exists():
-            lay_standin(engine, folder / engine.name)
+            _lay_standin(engine, folder / engine.name)
 
 
-def lay_standin(engine: Path, folder: Path) -> None:
+def _lay_standin(engine: Path, folder: Path) -> None:
     """Lay a stand-in into its backend's folder, with the rulebooks that it reads."""
     shutil.copytree(engine, folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(GENERATOR / "rules", folder / "rules", ignore=shutil.ignore_patterns("__pycache__", "core"))
@@ -93,7 +93,7 @@ def lay_standin(engine: Path, folder: Path) -> None:
 
 def server_environment(wheel: Wheel) -> dict[str, str]:
     """The environment that tritonserver and its stubs need: this interpreter's packages, UTF-8, large pages."""
-    environment = LARGE_PAGES | os.environ | UTF8
+    environment = _LARGE_PAGES | os.environ | _UTF8
     before = {"PATH": (Path(sys.executable).parent,), "LD_LIBRARY_PATH": wheel.libraries}
     for name, folders in before.items():
         environment[name] = os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get(name)])])

@@ -16,12 +16,12 @@ from tbgen.generator.models.config import PYTHON_BACKENDS, config_from_text, tex
 from tbgen.generator.repository import read_record
 from tbgen.server.bench.parts import Front, steps_file
 
-DELAYS = (0, 200, 1000, 4000)  # microseconds
-MULTIPLES = (8, 16, 32, 64)  # tokens
-CALL_TOKENS = (256, 512, 1024, 2048)
-ENGINE_ROWS = (16, 32, 64, 128)
-BATCHES = (0, 4, 8, 12, 24)  # requests; 0: all that wait
-THREADS = "intra_op_thread_count"
+_DELAYS = (0, 200, 1000, 4000)  # microseconds
+_MULTIPLES = (8, 16, 32, 64)  # tokens
+_CALL_TOKENS = (256, 512, 1024, 2048)
+_ENGINE_ROWS = (16, 32, 64, 128)
+_BATCHES = (0, 4, 8, 12, 24)  # requests; 0: all that wait
+_THREADS = "intra_op_thread_count"
 
 Settings = Mapping[str, Any]  # knob -> value; a knob that is not in it stays as it is
 
@@ -110,34 +110,34 @@ class Knob:
     turn: Callable[[Draft, Any], None]
 
 
-def runs_on_cpu(config: ModelConfig) -> bool:
+def _runs_on_cpu(config: ModelConfig) -> bool:
     """Whether an engine is ONNX Runtime on the CPU, as far as its configuration says."""
     groups = config.instance_group
     return config.backend == "onnxruntime" and len(groups) == 1 and groups[0].kind != groups[0].KIND_GPU
 
 
-def instances_and_threads(draft: Draft) -> tuple[int, int] | None:
+def _instances_and_threads(draft: Draft) -> tuple[int, int] | None:
     """Instances of the engine on CPUs, and threads of each; 0 threads: as many as there are cores."""
-    for config in filter(runs_on_cpu, draft.engines()):
-        threads = config.parameters[THREADS].string_value if THREADS in config.parameters else "0"
+    for config in filter(_runs_on_cpu, draft.engines()):
+        threads = config.parameters[_THREADS].string_value if _THREADS in config.parameters else "0"
         return config.instance_group[0].count, int(threads)
     return None
 
 
-def turn_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
-    for config in filter(runs_on_cpu, draft.engines()):
+def _turn_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
+    for config in filter(_runs_on_cpu, draft.engines()):
         config.instance_group[0].count = value[0]
-        config.parameters[THREADS].string_value = str(value[1])
+        config.parameters[_THREADS].string_value = str(value[1])
 
 
-def local_instances_and_threads(draft: Draft) -> tuple[int, int] | None:
+def _local_instances_and_threads(draft: Draft) -> tuple[int, int] | None:
     """Instances of a model that runs its ONNX file itself, and threads of each; 0 threads: as many as cores."""
-    count, settings = first_count(draft), draft.step_settings("file")
+    count, settings = _first_count(draft), draft.step_settings("file")
     return (count, settings[0].get("threads", 0)) if count is not None and settings else None
 
 
-def turn_local_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
-    turn_first_count(draft, value[0])
+def _turn_local_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
+    _turn_first_count(draft, value[0])
     for settings in draft.step_settings("file"):
         settings["threads"] = value[1]
 
@@ -147,48 +147,48 @@ def splits_of(cores: int) -> list[tuple[int, int]]:
     return [(count, cores // count) for count in range(1, cores + 1) if cores % count == 0]
 
 
-def first_count(draft: Draft) -> int | None:
+def _first_count(draft: Draft) -> int | None:
     """Instances of the model that a request meets first: the BLS, or the tokenizer of an ensemble."""
     groups = [config.instance_group for config in draft.python_models()[:1]]
     return groups[0][0].count if groups and len(groups[0]) == 1 else None
 
 
-def turn_first_count(draft: Draft, value: int) -> None:
+def _turn_first_count(draft: Draft, value: int) -> None:
     draft.python_models()[0].instance_group[0].count = value
 
 
-def python_instances(draft: Draft) -> int | None:
-    """As `first_count`, of a model without an engine in its process."""
-    return None if draft.step_settings("file") else first_count(draft)
+def _python_instances(draft: Draft) -> int | None:
+    """As `_first_count`, of a model without an engine in its process."""
+    return None if draft.step_settings("file") else _first_count(draft)
 
 
-def first_batcher(draft: Draft) -> ModelDynamicBatching | None:
+def _first_batcher(draft: Draft) -> ModelDynamicBatching | None:
     """The dynamic batcher of the model that a request meets first."""
     configs = draft.python_models()[:1]
     return configs[0].dynamic_batching if configs and configs[0].HasField("dynamic_batching") else None
 
 
-def queue_delay(draft: Draft) -> int | None:
+def _queue_delay(draft: Draft) -> int | None:
     """Microseconds that the first model waits for more requests."""
-    batcher = first_batcher(draft)
+    batcher = _first_batcher(draft)
     return None if batcher is None else batcher.max_queue_delay_microseconds
 
 
-def turn_queue_delay(draft: Draft, value: int) -> None:
+def _turn_queue_delay(draft: Draft, value: int) -> None:
     draft.python_models()[0].dynamic_batching.max_queue_delay_microseconds = value
 
 
-def preferred_batch(draft: Draft) -> int | None:
+def _preferred_batch(draft: Draft) -> int | None:
     """How many requests the first model takes at once when there are as many; 0: all that wait."""
-    batcher = first_batcher(draft)
+    batcher = _first_batcher(draft)
     return None if batcher is None else next(iter(batcher.preferred_batch_size), 0)
 
 
-def turn_preferred_batch(draft: Draft, value: int) -> None:
+def _turn_preferred_batch(draft: Draft, value: int) -> None:
     draft.python_models()[0].dynamic_batching.preferred_batch_size[:] = [value] if value else []
 
 
-def call_knob(about: str, key: str, default: int, values: Sequence[int]) -> Knob:
+def _call_knob(about: str, key: str, default: int, values: Sequence[int]) -> Knob:
     """One setting of the BLS call, which may be left at its default."""
 
     def turn(draft: Draft, value: int) -> None:
@@ -203,39 +203,39 @@ def call_knob(about: str, key: str, default: int, values: Sequence[int]) -> Knob
     )
 
 
-def multiple(draft: Draft) -> int | None:
+def _multiple(draft: Draft) -> int | None:
     """The multiple that lengths are rounded up to; None for a fixed length."""
     buckets = next((settings["buckets"] for settings in draft.step_settings("buckets")), None)
     return buckets[0] if buckets and len(buckets) > 1 else None
 
 
-def turn_multiple(draft: Draft, value: int) -> None:
+def _turn_multiple(draft: Draft, value: int) -> None:
     for settings in draft.step_settings("buckets"):
         most = settings["buckets"][-1]
         settings["buckets"] = [*range(value, most, value), most]
 
 
-def engine_rows(draft: Draft) -> int | None:
+def _engine_rows(draft: Draft) -> int | None:
     """Most rows of one call of a BLS to its engine."""
     calls = draft.step_settings("model")
     return calls[0]["max_batch_size"] if calls else None
 
 
-def turn_engine_rows(draft: Draft, value: int) -> None:
+def _turn_engine_rows(draft: Draft, value: int) -> None:
     for settings in draft.step_settings("model"):
         settings["max_batch_size"] = value
         draft.configs[settings["model"]].max_batch_size = value
 
 
-def policy(draft: Draft) -> str | None:
+def _policy(draft: Draft) -> str | None:
     """How an ensemble pads: each request by itself, or all of a batch alike so that the engine merges them."""
-    if not draft.front.steps or not draft.engines() or multiple(draft) is None:
+    if not draft.front.steps or not draft.engines() or _multiple(draft) is None:
         return None
     common = any(settings["common_length"] for settings in draft.step_settings("common_length"))
     return "common length" if common else "own length"
 
 
-def turn_policy(draft: Draft, value: str) -> None:
+def _turn_policy(draft: Draft, value: str) -> None:
     for settings in draft.step_settings("buckets"):
         settings["common_length"] = value == "common length"
     for config in draft.engines():
@@ -247,34 +247,36 @@ def turn_policy(draft: Draft, value: str) -> None:
 KNOBS = {
     "engine instances x threads": Knob(
         "instance_group.count and intra_op_thread_count of the engine",
-        instances_and_threads,
+        _instances_and_threads,
         lambda draft: splits_of(draft.cores),
-        turn_instances_and_threads,
+        _turn_instances_and_threads,
     ),
     "instances x threads": Knob(
         "instance_group.count of a model that runs its engine itself, and the threads of each",
-        local_instances_and_threads,
+        _local_instances_and_threads,
         lambda draft: splits_of(draft.cores),
-        turn_local_instances_and_threads,
+        _turn_local_instances_and_threads,
     ),
     "instances": Knob(
         "instance_group.count of the model that requests meet first",
-        python_instances,
+        _python_instances,
         lambda _: (1, 2, 3),
-        turn_first_count,
+        _turn_first_count,
     ),
-    "parallel calls": call_knob("engine calls in flight of a BLS", "parallel_calls", 2, (1, 2, 4)),
-    "tokens a call": call_knob("most tokens of a call of a BLS", "max_tokens", 512, CALL_TOKENS),
-    "rows a call": Knob("max_batch_size of the engine of a BLS", engine_rows, lambda _: ENGINE_ROWS, turn_engine_rows),
+    "parallel calls": _call_knob("engine calls in flight of a BLS", "parallel_calls", 2, (1, 2, 4)),
+    "tokens a call": _call_knob("most tokens of a call of a BLS", "max_tokens", 512, _CALL_TOKENS),
+    "rows a call": Knob(
+        "max_batch_size of the engine of a BLS", _engine_rows, lambda _: _ENGINE_ROWS, _turn_engine_rows
+    ),
     "padding": Knob(
         "each request to its own length, or a batch to one length that the engine merges",
-        policy,
+        _policy,
         lambda _: ("own length", "common length"),
-        turn_policy,
+        _turn_policy,
     ),
-    "buckets": Knob("multiples that lengths are rounded up to", multiple, lambda _: MULTIPLES, turn_multiple),
-    "batch": Knob("preferred_batch_size", preferred_batch, lambda _: BATCHES, turn_preferred_batch),
-    "queue delay": Knob("max_queue_delay_microseconds", queue_delay, lambda _: DELAYS, turn_queue_delay),
+    "buckets": Knob("multiples that lengths are rounded up to", _multiple, lambda _: _MULTIPLES, _turn_multiple),
+    "batch": Knob("preferred_batch_size", _preferred_batch, lambda _: _BATCHES, _turn_preferred_batch),
+    "queue delay": Knob("max_queue_delay_microseconds", _queue_delay, lambda _: _DELAYS, _turn_queue_delay),
 }
 
 

@@ -28,8 +28,8 @@ class EmbeddedStage:
         """Serve `models` as edited; gives the HTTP address. Raises UserError when they do not load."""
         with tempfile.TemporaryDirectory(prefix=".tbgen-tune-", dir=self.repository.parent) as folder:
             trial = Path(folder) / "model_repository"
-            for model in models or names_of(self.repository):
-                shutil.copytree(self.repository / model, trial / model, copy_function=linked)
+            for model in models or _names_of(self.repository):
+                shutil.copytree(self.repository / model, trial / model, copy_function=_linked)
             write_edits(trial, edits)
             with server_on_free_ports(trial) as server:
                 yield Address(server.http_url, "http")
@@ -66,11 +66,11 @@ class LiveStage:
                     connection.client.load_model(model)
 
 
-def names_of(repository: Path) -> list[str]:
+def _names_of(repository: Path) -> list[str]:
     return sorted(folder.name for folder in repository.iterdir() if (folder / "config.pbtxt").exists())
 
 
-def linked(source: str, target: str) -> str:
+def _linked(source: str, target: str) -> str:
     """Link a file instead of copying its bytes, where the disk allows it."""
     try:
         os.link(source, target)

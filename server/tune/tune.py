@@ -27,7 +27,7 @@ from tbgen.server.client.connection import Connection
 from tbgen.server.tune.knobs import KNOBS, Draft, Settings, turn_knobs, values_of
 from tbgen.server.tune.stages import Edits
 
-BETTER = 1.03  # times the best so far: less may be noise
+_BETTER = 1.03  # times the best so far: less may be noise
 PROOF_ROUNDS = 3
 
 
@@ -112,19 +112,19 @@ def tune(
     Nothing is written into the repository; `edits` of the outcome are what to write.
     """
     clock = Clock(plan.minutes * 60, on_progress)
-    subject, first = baseline(name, repository, stage, corpus, plan, clock)
-    trials, best = search(subject, stage, first, clock)
-    rounds = [] if best is first else prove(subject, stage, best.settings, clock)
+    subject, first = _baseline(name, repository, stage, corpus, plan, clock)
+    trials, best = _search(subject, stage, first, clock)
+    rounds = [] if best is first else _prove(subject, stage, best.settings, clock)
     gains = [after.score / before.score for before, after in rounds if before.score]
-    won = bool(gains) and statistics.median(gains) > BETTER and not any(after.refused for _, after in rounds)
+    won = bool(gains) and statistics.median(gains) > _BETTER and not any(after.refused for _, after in rounds)
     return TuneResult(
         subject.model,
         plan.loads,
         trials,
         best.settings if won else {},
         turn_knobs(subject.draft, best.settings).edits() if won else {},
-        medians([before for before, _ in rounds] or [first]),
-        medians([after for _, after in rounds] or [first]),
+        _medians([before for before, _ in rounds] or [first]),
+        _medians([after for _, after in rounds] or [first]),
         gains,
     )
 
@@ -144,7 +144,7 @@ class Clock:
         self.on_progress(text, min(1.0, self.share))
 
 
-def baseline(
+def _baseline(
     name: str, repository: Path, stage: Stage, corpus: Corpus, plan: TunePlan, clock: Clock
 ) -> tuple[Subject, Trial]:
     """The model as it is: what it answers, and how fast."""
@@ -153,10 +153,10 @@ def baseline(
         model = front_model(connection, name)
         found = prepare(connection, model, corpus, plan, repository, StepProgress(1, lambda text, _: clock.say(text)))
         subject = Subject(Draft(repository, found.front, cores()), found.asked, plan)
-        return subject, measured(subject, found.front, connection, {}, clock)
+        return subject, _measured(subject, found.front, connection, {}, clock)
 
 
-def search(subject: Subject, stage: Stage, first: Trial, clock: Clock) -> tuple[list[Trial], Trial]:
+def _search(subject: Subject, stage: Stage, first: Trial, clock: Clock) -> tuple[list[Trial], Trial]:
     """Turn each knob in its order, again from the start while that wins and there is time: all trials, the best."""
     trials, best = [first], first
     improved = True
@@ -172,21 +172,21 @@ def search(subject: Subject, stage: Stage, first: Trial, clock: Clock) -> tuple[
                 if clock.share >= 1.0:
                     return trials, best
                 trial = run_trial(subject, stage, settings, clock)
-                if trial.score > best.score * BETTER:
-                    best, trial = confirmed(subject, stage, best, trial, clock)
+                if trial.score > best.score * _BETTER:
+                    best, trial = _confirmed(subject, stage, best, trial, clock)
                     improved = improved or best is trial
                 trials.append(trial)
     return trials, best
 
 
-def confirmed(subject: Subject, stage: Stage, best: Trial, trial: Trial, clock: Clock) -> tuple[Trial, Trial]:
+def _confirmed(subject: Subject, stage: Stage, best: Trial, trial: Trial, clock: Clock) -> tuple[Trial, Trial]:
     """Measure both once more, so that a lucky moment does not win: the better one, and the trial with both its rates.
 
     A setting is worth the lower of its two scores, what it must beat the higher of the two.
     """
     again, rival = run_trial(subject, stage, trial.settings, clock), run_trial(subject, stage, best.settings, clock)
     trial = min(trial, again, key=lambda each: each.score)
-    return (trial if trial.score > max(best.score, rival.score) * BETTER else best), trial
+    return (trial if trial.score > max(best.score, rival.score) * _BETTER else best), trial
 
 
 def run_trial(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> Trial:
@@ -196,12 +196,12 @@ def run_trial(subject: Subject, stage: Stage, settings: Settings, clock: Clock) 
     try:
         with stage.serving(edits, subject.draft.models) as address, Connection(address) as connection:
             front = front_from_server(connection, subject.model, subject.draft.repository)
-            return measured(subject, front, connection, settings, clock)
+            return _measured(subject, front, connection, settings, clock)
     except UserError as error:
         return Trial(settings, (), error.message)
 
 
-def measured(subject: Subject, front: Front, connection: Connection, settings: Settings, clock: Clock) -> Trial:
+def _measured(subject: Subject, front: Front, connection: Connection, settings: Settings, clock: Clock) -> Trial:
     plan, rates = subject.plan, []
     made = target(PreparedModel(front, subject.asked), connection.address, None, plan)
     for load in plan.loads:
@@ -219,21 +219,21 @@ def measured(subject: Subject, front: Front, connection: Connection, settings: S
     return Trial(settings, rates)
 
 
-def prove(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> list[tuple[Trial, Trial]]:
+def _prove(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> list[tuple[Trial, Trial]]:
     """Before and after by turns, so that a slow minute of the machine hits both."""
     return [
         (run_trial(subject, stage, {}, clock), run_trial(subject, stage, settings, clock)) for _ in range(PROOF_ROUNDS)
     ]
 
 
-def medians(trials: Sequence[Trial]) -> list[float]:
+def _medians(trials: Sequence[Trial]) -> list[float]:
     return [statistics.median(rates) for rates in zip(*(trial.rates for trial in trials if trial.rates), strict=True)]
 
 
 def settings_text(settings: Settings) -> str:
-    return ", ".join(f"{name} {shown(value)}" for name, value in settings.items()) or "as it is"
+    return ", ".join(f"{name} {_shown(value)}" for name, value in settings.items()) or "as it is"
 
 
-def shown(value: Any) -> str:
+def _shown(value: Any) -> str:
     """A value of a knob: (2, 4) as 2 x 4."""
     return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -33,7 +33,7 @@ def answers_parity(
         tell(len(paddings) + 1, len(expected))
         alone = connection.infer(front, tensors)
         both = connection.infer(front, {name: np.concatenate([tensors[name], longest[name]]) for name in tensors})
-        paddings.append(max(moved(alone[name], first_item(both[name], alone[name])) for name in alone))
+        paddings.append(max(_moved(alone[name], first_item(both[name], alone[name])) for name in alone))
         return alone
 
     found = judgement(row, library.name, expected, infer, near=near)
@@ -47,7 +47,7 @@ def answers_parity(
     )
 
 
-def moved(alone: np.ndarray, beside: np.ndarray) -> float:
+def _moved(alone: np.ndarray, beside: np.ndarray) -> float:
     """How far numbers are from those of the same item beside another; infinite for other words."""
     if alone.dtype.kind == "f":
         return float(distance(alone, beside).max())

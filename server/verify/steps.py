@@ -19,7 +19,7 @@ from tbgen.generator.steps.chain import chain_on_request, chain_tensors, run_ste
 from tbgen.generator.steps.load import listing, step_from_row
 from tbgen.server.client.connection import Connection
 
-SHORT = {"question": 16, "candidate_labels": 16}  # characters of what is never cut to fit a model
+_SHORT = {"question": 16, "candidate_labels": 16}  # characters of what is never cut to fit a model
 OnCount = Callable[[int, int], None]  # how many texts of how many
 
 
@@ -31,9 +31,9 @@ def steps_parity(steps: list[Any], front: str, texts: Sequence[str], connection:
     errors, paddings, decisions, flips = [], [], 0, 0
     for number, text in enumerate(texts, start=1):
         tell(number, len(texts))
-        expected = run_steps(steps, items_of(inputs, [text]))
-        alone = decoded(connection.infer(front, encoded(items_of(inputs, [text]))), outputs)
-        beside = decoded(connection.infer(front, encoded(items_of(inputs, [text, longest]))), outputs)
+        expected = run_steps(steps, _items_of(inputs, [text]))
+        alone = _decoded(connection.infer(front, _encoded(_items_of(inputs, [text]))), outputs)
+        beside = _decoded(connection.infer(front, _encoded(_items_of(inputs, [text, longest]))), outputs)
         for name in outputs:
             want, have, again = expected[name], alone[name], first_item(beside[name], alone[name])
             if want.dtype.kind == "f":
@@ -56,26 +56,26 @@ def steps_parity(steps: list[Any], front: str, texts: Sequence[str], connection:
 
 def reference_steps(repository: Path, front: str, engine_name: str, exported: Exported, reference: Run) -> list[Any]:
     """The steps that `front` runs, from its own folders, with `reference` in the engine's place."""
-    engine = ReferenceEngine(exported, reference)
-    parts = ensemble_parts((repository / front / "config.pbtxt").read_text(encoding="utf-8"))
+    engine = _ReferenceEngine(exported, reference)
+    parts = _ensemble_parts((repository / front / "config.pbtxt").read_text(encoding="utf-8"))
     if not parts:
-        return [engine if step is None else step for step in steps_but_engine(repository / front / "1")]
+        return [engine if step is None else step for step in _steps_but_engine(repository / front / "1")]
     before, after = (part for part in parts if part != engine_name)
-    return [*steps_but_engine(repository / before / "1"), engine, *steps_but_engine(repository / after / "1")]
+    return [*_steps_but_engine(repository / before / "1"), engine, *_steps_but_engine(repository / after / "1")]
 
 
-def ensemble_parts(config: str) -> list[str]:
+def _ensemble_parts(config: str) -> list[str]:
     return [step.model_name for step in config_from_text(config).ensemble_scheduling.step]
 
 
-def steps_but_engine(folder: Path) -> Iterator[Any]:
+def _steps_but_engine(folder: Path) -> Iterator[Any]:
     """The steps of a version folder, None for the BLS call."""
     for row in listing(folder)["steps"]:
         engine = row["class"] in engine_steps()
         yield None if engine else step_from_row(row, folder)
 
 
-class ReferenceEngine:
+class _ReferenceEngine:
     """PyTorch as a step, with the engine's tensors."""
 
     def __init__(self, exported: Exported, reference: Run) -> None:
@@ -95,22 +95,22 @@ def answerable(texts: Sequence[str], exported: Exported) -> Sequence[str]:
     return [f"{mask} {text}" for text in texts]
 
 
-def items_of(inputs: Mapping[str, Any], texts: Iterable[str]) -> Tensors:
+def _items_of(inputs: Mapping[str, Any], texts: Iterable[str]) -> Tensors:
     """The front model's inputs for texts: a second input, or a list of texts, gets the text's first half too."""
     columns: dict[str, list[list[str]]] = {name: [] for name in inputs}
     for text in texts:
         for number, (name, (_, dims)) in enumerate(inputs.items()):
-            whole = text[: SHORT.get(name)]
+            whole = text[: _SHORT.get(name)]
             half = whole[: len(whole) // 2 + 1]
-            columns[name].append([half, whole] if list(dims) == [-1] else [half if number or name in SHORT else whole])
+            columns[name].append([half, whole] if list(dims) == [-1] else [half if number or name in _SHORT else whole])
     return {name: np.array(rows, dtype=object) for name, rows in columns.items()}
 
 
-def encoded(tensors: Tensors) -> Tensors:
+def _encoded(tensors: Tensors) -> Tensors:
     return {name: bytes_from_text(array) for name, array in tensors.items()}
 
 
-def decoded(answer: Mapping[str, np.ndarray], outputs: Mapping[str, Any]) -> Tensors:
+def _decoded(answer: Mapping[str, np.ndarray], outputs: Mapping[str, Any]) -> Tensors:
     text = {name for name, (data_type, _) in outputs.items() if data_type == "TYPE_STRING"}
     return {name: text_from_bytes(name, answer[name]) if name in text else answer[name] for name in outputs}
 

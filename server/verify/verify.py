@@ -36,7 +36,7 @@ from tbgen.server.client.connection import Connection
 from tbgen.server.verify.answers import answers_parity
 from tbgen.server.verify.steps import answerable, reference_steps, steps_parity
 
-READY = {suffix for kind in ("onnx", "plan") for suffix in KINDS[kind].suffixes}
+_READY = {suffix for kind in ("onnx", "plan") for suffix in KINDS[kind].suffixes}
 CountProgress = Callable[[str, int, int], None]  # what is compared, how many texts of how many
 
 
@@ -84,52 +84,54 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     """The models that scaffold wrote under `name`, or around the front model `name`. Raises UserError."""
     written = written_models(repository)
     refuse_without_models(repository, written)
-    homes = homes_of_engines(written.values(), asked=name)
+    homes = _homes_of_engines(written.values(), asked=name)
     graphs = [model for model in written.values() if model.role.graph in EACH_GRAPH]
     asked = [engine for engine, home in sorted(homes.items()) if name in (engine, home.role.name)]
-    asked += [engine_of(model.role) for model in graphs if name == model.folder.name and engine_of(model.role) in homes]
+    asked += [
+        _engine_of(model.role) for model in graphs if name == model.folder.name and _engine_of(model.role) in homes
+    ]
     if not asked:
         raise NoSuchName("name", name, sorted({model.role.name for model in written.values()}))
     if len(asked) > 1:
         raise UserError(f"{name!r} has several engines, choose one: {', '.join(asked)}")
     home = homes[asked[0]]
     fronts = sorted(
-        (model for model in graphs if engine_of(model.role) == asked[0]),
+        (model for model in graphs if _engine_of(model.role) == asked[0]),
         key=lambda model: EACH_GRAPH.index(str(model.role.graph)),
     )
     names = [front.folder.name for front in fronts]
     own = (model for model in written.values() if model.role.name == home.role.name)
     tokenizer = next(filter(Path.is_file, (model.folder / "1" / "tokenizer.json" for model in own)))
-    exported = exported_from_record(home.folder / "1", whole_export(home))
+    exported = exported_from_record(home.folder / "1", _whole_export(home))
     return Scaffold(
         home.role.name,
         repository,
         asked[0],
         (name,) if name in names else tuple(names),
-        replace(exported, model=file_of_engine(home), tokenizer=tokenizer),
+        replace(exported, model=_file_of_engine(home), tokenizer=tokenizer),
         home.settings,
     )
 
 
-def homes_of_engines(models: Iterable[WrittenModel], *, asked: str) -> dict[str, WrittenModel]:
+def _homes_of_engines(models: Iterable[WrittenModel], *, asked: str) -> dict[str, WrittenModel]:
     """Engine -> the model that has its file, the one that is asked for before others; one without it if none has."""
     homes = [model for model in models if model.role.has_engine_file]
-    homes.sort(key=lambda home: (not file_of_engine(home).is_file(), home.folder.name != asked))
-    return {engine_of(home.role): home for home in reversed(homes)}
+    homes.sort(key=lambda home: (not _file_of_engine(home).is_file(), home.folder.name != asked))
+    return {_engine_of(home.role): home for home in reversed(homes)}
 
 
-def engine_of(role: Role) -> str:
+def _engine_of(role: Role) -> str:
     """The name of the model that is the engine of a role's."""
     return Role(role.name, ENGINE, role.engine).model
 
 
-def file_of_engine(home: WrittenModel) -> Path:
+def _file_of_engine(home: WrittenModel) -> Path:
     return home.folder / "1" / ENGINES[home.settings["engine"]].file
 
 
-def whole_export(home: WrittenModel) -> dict[str, Any]:
+def _whole_export(home: WrittenModel) -> dict[str, Any]:
     """The export record within a model's record, with what a repository leaves out of it."""
-    if not file_of_engine(home).is_file():
+    if not _file_of_engine(home).is_file():
         raise UserError(f"no engine file in {home.folder / '1'}; write it with: tbgen scaffold {home.role.name}")
     export = home.record["export"]
     return {**export, "parity": {}, "made": {**export["made"], "source": home.record["source"]}}
@@ -153,7 +155,7 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
 
     Raises UserError for another checkpoint than theirs, as far as that can be told.
     """
-    ready = next((name for name in scaffold.exported.made.source if Path(name).suffix in READY), None)
+    ready = next((name for name in scaffold.exported.made.source if Path(name).suffix in _READY), None)
     if named.get("source") is None and ready:
         if scaffold.exported.made.tensorrt:
             raise UserError(
@@ -167,7 +169,7 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
     place = str(named.get("source") or source_named(scaffold.name))
     source = Source(place, **{key: value for key, value in named.items() if key != "source"})
     if source.kind == "onnx":
-        return reference_from_onnx(scaffold, source)
+        return _reference_from_onnx(scaffold, source)
     task = exported_as(task) or scaffold.exported.task
     checkpoint = source.checkpoint(task=task, labels=scaffold.exported.labels or None)
     if not ready and checkpoint.source != dict(scaffold.exported.made.source):
@@ -178,7 +180,7 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
     return Reference(library.run(), library)
 
 
-def reference_from_onnx(scaffold: Scaffold, source: Source) -> Reference:
+def _reference_from_onnx(scaffold: Scaffold, source: Source) -> Reference:
     """An ONNX file as the reference, with its own names for tensors. Raises UserError."""
     with tempfile.TemporaryDirectory() as folder:
         taken = export_from_onnx(
@@ -212,7 +214,7 @@ def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference
     if reference.library:
         refuse_other_ids(reference.library, encoder.ids, texts, exported.tokenizer)
     found = parity(reference.run, run, encoder, texts, exported)
-    return compared(f"{scaffold.engine} ({what})", found, scaffold)
+    return _compared(f"{scaffold.engine} ({what})", found, scaffold)
 
 
 def engine_advice(scaffold: Scaffold, texts: Sequence[str], reference: Reference) -> str:
@@ -250,19 +252,21 @@ def verify_front(
     Where no library answers (a ready file, a task, steps or options of one's own) it is held against the same steps
     around the reference. Raises UserError, also without the library.
     """
-    row = library_row(scaffold)
+    row = _library_row(scaffold)
     tell = partial(on_progress, front)
     if reference.library and row:
-        return compared(
+        return _compared(
             front,
             answers_parity(front, texts, connection, row, reference.library, near_of(scaffold.exported), tell),
             scaffold,
         )
     steps = reference_steps(scaffold.repository, front, scaffold.engine, scaffold.exported, reference.run)
-    return compared(front, steps_parity(steps, front, answerable(texts, scaffold.exported), connection, tell), scaffold)
+    return _compared(
+        front, steps_parity(steps, front, answerable(texts, scaffold.exported), connection, tell), scaffold
+    )
 
 
-def library_row(scaffold: Scaffold) -> Answers | None:
+def _library_row(scaffold: Scaffold) -> Answers | None:
     """How the answers of plain models are held against a library; None for models that a person changed."""
     settings = scaffold.settings
     options = settings_from_words(settings.get("options", ()))
@@ -271,6 +275,6 @@ def library_row(scaffold: Scaffold) -> Answers | None:
     return None if changed else answers_for(settings["task"], pair=pair)
 
 
-def compared(road: str, parity: Parity, scaffold: Scaffold) -> Verification:
+def _compared(road: str, parity: Parity, scaffold: Scaffold) -> Verification:
     gate = scaffold.row.gate
     return Verification(road, parity, gate.tolerance, gate.agreement)

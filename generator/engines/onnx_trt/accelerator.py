@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from tbgen.export.exported import Exported
 
-CACHE = "/tmp/tensorrt_engine_cache"  # inside the server's container
-PARAMETERS = {
+_CACHE = "/tmp/tensorrt_engine_cache"  # inside the server's container
+_PARAMETERS = {
     "precision_mode": "FP16",
     "max_workspace_size_bytes": str(4 << 30),
     "trt_engine_cache_enable": "1",
@@ -41,5 +41,5 @@ def accelerate(config: ModelConfig, model: EngineModel) -> None:
         for key, shape in ranges.items()
     }
     config.optimization.execution_accelerators.gpu_execution_accelerator.add(
-        name="tensorrt", parameters={**PARAMETERS, "trt_engine_cache_path": f"{CACHE}/{model.name}", **shapes}
+        name="tensorrt", parameters={**_PARAMETERS, "trt_engine_cache_path": f"{_CACHE}/{model.name}", **shapes}
     )

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from tbgen.export.exported import Exported
     from tbgen.generator.releases import Release
 
-SCRIPT = Path(__file__).with_name("build.sh.txt")
+_SCRIPT = Path(__file__).with_name("build.sh.txt")
 
 
-def onnx_options(engine: Engine, release: Release) -> dict[str, Any]:
+def _onnx_options(engine: Engine, release: Release) -> dict[str, Any]:
     """Of the ONNX file: its opset, and its precision, the plan's where TensorRT takes its types from the file."""
     traits = traits_of(release.tensorrt)
     return {"precision": engine.precision if traits.typed else "fp32", "opset": traits.opset}
 
 
-def check_buildable(exported: Exported, engine: Engine, release: Release) -> None:
+def _check_buildable(exported: Exported, engine: Engine, release: Release) -> None:
     """Raise UserError for an export that the release's TensorRT could not build the wanted plan from."""
-    made, wanted = exported.made, onnx_options(engine, release)["precision"]
+    made, wanted = exported.made, _onnx_options(engine, release)["precision"]
     if why := made.why_not_plain:
         instead = "leave --build-script out" if made.tensorrt else "export it without --optimize"
         raise UserError(f"{exported.model.name} {why}; {instead}")
@@ -41,21 +41,21 @@ def check_buildable(exported: Exported, engine: Engine, release: Release) -> Non
         raise UserError(f"{exported.model.name} has a fixed length; export it without --fixed-length")
 
 
-def export_to_build(exported: Exported, engine: Engine, release: Release) -> Exported:
+def _export_to_build(exported: Exported, engine: Engine, release: Release) -> Exported:
     """The record of an ONNX export as that of the plan that will be built from it; its file stays the ONNX file.
 
     Raises UserError for one that it could not be built from.
     """
-    check_buildable(exported, engine, release)
+    _check_buildable(exported, engine, release)
     traits = traits_of(release.tensorrt)
-    profiles = profiles_to_build(exported, traits)
+    profiles = _profiles_to_build(exported, traits)
     build = Build(release.tensorrt, tuple(profiles), triton=release.name)
     made = replace(exported.made, precision=engine.precision, tensorrt=build)
-    inputs = exported.inputs if traits.typed else {n: as_int32(s) for n, s in exported.inputs.items()}
+    inputs = exported.inputs if traits.typed else {n: _as_int32(s) for n, s in exported.inputs.items()}
     return replace(exported, made=made, inputs=inputs)
 
 
-def profiles_to_build(exported: Exported, traits: Traits) -> list[Profile]:
+def _profiles_to_build(exported: Exported, traits: Traits) -> list[Profile]:
     """A range for each length bucket; one in all before TensorRT 10, whose trtexec builds no more."""
     if traits.typed:
         return default_profiles(exported.max_length, ranges=True)
@@ -63,33 +63,33 @@ def profiles_to_build(exported: Exported, traits: Traits) -> list[Profile]:
     return [Profile((PROFILE_ROWS[0], LEAST_TOKENS), most, most)]
 
 
-def as_int32(spec: TensorSpec) -> TensorSpec:
+def _as_int32(spec: TensorSpec) -> TensorSpec:
     """A tensor as a plan of TensorRT 8 has it: it knows no INT64."""
     return replace(spec, dtype="int32") if spec.dtype == "int64" else spec
 
 
-def script_of(model: str, exported: Exported, engine: Engine) -> str:
+def _script_of(model: str, exported: Exported, engine: Engine) -> str:
     """The shell script that builds the plan of an engine model; empty for a plan that is there."""
     wanted = exported.made.tensorrt
     if wanted is None or not wanted.triton:
         return ""
     profiles = wanted.profiles
-    options = [*precision_options(traits_of(wanted.version), engine), f"--memPoolSize=workspace:{WORKSPACE >> 20}"]
+    options = [*_precision_options(traits_of(wanted.version), engine), f"--memPoolSize=workspace:{WORKSPACE >> 20}"]
     for number, profile in enumerate(profiles):
         options.append(
-            " ".join([*([f"--profile={number}"] if len(profiles) > 1 else []), *shape_options(exported, profile)])
+            " ".join([*([f"--profile={number}"] if len(profiles) > 1 else []), *_shape_options(exported, profile)])
         )
-    script = SCRIPT.read_text(encoding="utf-8")
+    script = _SCRIPT.read_text(encoding="utf-8")
     return script.format(model=model, release=wanted.triton, options=" \\\n  ".join(options))
 
 
-def precision_options(traits: Traits, engine: Engine) -> list[str]:
+def _precision_options(traits: Traits, engine: Engine) -> list[str]:
     """How trtexec is told the precision; TF32, its default for FP32, is none."""
     exact = [] if engine.precision == "fp16" else ["--noTF32"]
     return [*(["--stronglyTyped"] if traits.typed else []), *exact] or ["--fp16"]
 
 
-def shape_options(exported: Exported, profile: Profile) -> list[str]:
+def _shape_options(exported: Exported, profile: Profile) -> list[str]:
     """The range of one profile, as trtexec takes it."""
     shapes = {"min": profile.least, "opt": profile.best, "max": profile.most}
     return [
@@ -101,7 +101,7 @@ def shape_options(exported: Exported, profile: Profile) -> list[str]:
 BUILDER = Builder(
     advice="build one on the GPU that will serve it (tbgen export tensorrt), or have a script written that does, with "
     "--build-script and the Triton release",
-    onnx=onnx_options,
-    planned=export_to_build,
-    script=script_of,
+    onnx=_onnx_options,
+    planned=_export_to_build,
+    script=_script_of,
 )

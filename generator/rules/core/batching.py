@@ -8,13 +8,13 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelQueue
 
 from tbgen.generator.rules.problem import Problem, advise
 
-DELAY = ModelQueuePolicy.DELAY
-Control = ModelSequenceBatching.Control
-CORRELATION_TYPES = ("TYPE_UINT64", "TYPE_INT64", "TYPE_UINT32", "TYPE_INT32", "TYPE_STRING")
-PAIRS = ("int32_false_true", "fp32_false_true", "bool_false_true")
+_DELAY = ModelQueuePolicy.DELAY
+_Control = ModelSequenceBatching.Control
+_CORRELATION_TYPES = ("TYPE_UINT64", "TYPE_INT64", "TYPE_UINT32", "TYPE_INT32", "TYPE_STRING")
+_PAIRS = ("int32_false_true", "fp32_false_true", "bool_false_true")
 
 
-def preferred_sizes(config: ModelConfig) -> Iterator[Problem]:
+def _preferred_sizes(config: ModelConfig) -> Iterator[Problem]:
     """Preferred batch sizes are positive and within max_batch_size."""
     for word, where, batching in (
         ("dynamic batching preferred size", "dynamic_batching", config.dynamic_batching),
@@ -26,7 +26,7 @@ def preferred_sizes(config: ModelConfig) -> Iterator[Problem]:
             yield Problem(f"{where}.preferred_batch_size", f"{word} {problem} for {config.name}", mend)
 
 
-def queues(config: ModelConfig) -> Iterator[Problem]:
+def _queues(config: ModelConfig) -> Iterator[Problem]:
     """The default level and each queue's are among the priority levels; kept order allows one, and no delay."""
     batching, ordered = config.dynamic_batching, config.dynamic_batching.preserve_ordering
     levels = batching.priority_levels
@@ -51,7 +51,7 @@ def queues(config: ModelConfig) -> Iterator[Problem]:
             "remove preserve_ordering or priority_levels",
         ),
         (
-            ordered and any(each.default_timeout_microseconds and each.timeout_action == DELAY for each in policies),
+            ordered and any(each.default_timeout_microseconds and each.timeout_action == _DELAY for each in policies),
             "preserve_ordering",
             "Queue policy can not have DELAY as timeout action when 'preserve_ordering' is true",
             "write timeout_action: REJECT, or remove preserve_ordering",
@@ -61,7 +61,7 @@ def queues(config: ModelConfig) -> Iterator[Problem]:
             yield Problem(f"dynamic_batching.{field}", f"{problem} for {config.name}", mend)
 
 
-def cache_is_possible(config: ModelConfig) -> Iterator[Problem]:
+def _cache_is_possible(config: ModelConfig) -> Iterator[Problem]:
     """The response cache serves neither sequences nor decoupled models."""
     if not config.response_cache.enable:
         return
@@ -75,7 +75,7 @@ def cache_is_possible(config: ModelConfig) -> Iterator[Problem]:
         yield advise("response_cache", says, "set it on an ensemble of this model, which keeps answers alone")
 
 
-def sequence_controls(config: ModelConfig) -> Iterator[Problem]:
+def _sequence_controls(config: ModelConfig) -> Iterator[Problem]:
     """Each control of sequence batching: a name, one kind once, one pair of values of one type."""
     names, kinds = list[str](), set[int]()
     for index, tensor in enumerate(config.sequence_batching.control_input):
@@ -85,7 +85,7 @@ def sequence_controls(config: ModelConfig) -> Iterator[Problem]:
         elif tensor.name in names:
             says = f"sequence batching control tensor '{tensor.name}' is specified for multiple control kinds"
         for control in tensor.control:
-            says = says or control_problem(control, control.kind in kinds)
+            says = says or _control_problem(control, control.kind in kinds)
             kinds.add(control.kind)
         names.append(tensor.name)
         if says:
@@ -93,33 +93,33 @@ def sequence_controls(config: ModelConfig) -> Iterator[Problem]:
             yield Problem(where, f"{says} for {config.name}", "one named tensor for each kind of control")
 
 
-def control_problem(control: ModelSequenceBatching.Control, again: bool) -> str:
+def _control_problem(control: ModelSequenceBatching.Control, again: bool) -> str:
     """What is wrong with one control, in Triton's words."""
-    kind, begins = Control.Kind.Name(control.kind), "sequence batching"
-    written = [name for name in PAIRS if len(getattr(control, name))]
+    kind, begins = _Control.Kind.Name(control.kind), "sequence batching"
+    written = [name for name in _PAIRS if len(getattr(control, name))]
     if again:
         return f"{begins} specifies multiple {kind} tensors"
-    if control.kind == Control.CONTROL_SEQUENCE_CORRID:
+    if control.kind == _Control.CONTROL_SEQUENCE_CORRID:
         if written:
-            return f"{begins} must not specify either {pairs('or')} for {kind}"
-        known = DataType.Name(control.data_type) in CORRELATION_TYPES
+            return f"{begins} must not specify either {_pairs('or')} for {kind}"
+        known = DataType.Name(control.data_type) in _CORRELATION_TYPES
         return "" if known else f"unexpected data type for control {kind}"
     if not written:
-        return f"{begins} must specify either {pairs('or')} for {kind}"
+        return f"{begins} must specify either {_pairs('or')} for {kind}"
     if len(written) > 1:
-        return f"{begins} specifies more than one from {pairs('and')} for {kind}"
+        return f"{begins} specifies more than one from {_pairs('and')} for {kind}"
     if len(getattr(control, written[0])) != 2:
         return f"{begins} control '{written[0]}' must have exactly 2 entries for {kind}"
     return ""
 
 
-def pairs(word: str) -> str:
+def _pairs(word: str) -> str:
     """The names of the pairs of values in a sentence."""
-    *first, last = map(repr, PAIRS)
+    *first, last = map(repr, _PAIRS)
     return f"{', '.join(first)} {word} {last}"
 
 
-def batching_that_does_nothing(config: ModelConfig) -> Iterator[Problem]:
+def _batching_that_does_nothing(config: ModelConfig) -> Iterator[Problem]:
     """Settings of the dynamic batcher that have no effect, or a bad one."""
     batching, onnx = config.dynamic_batching, config.backend == "onnxruntime"
     if not config.HasField("dynamic_batching"):
@@ -138,4 +138,4 @@ def batching_that_does_nothing(config: ModelConfig) -> Iterator[Problem]:
         yield advise("dynamic_batching", says, mend)
 
 
-RULES = (preferred_sizes, queues, cache_is_possible, sequence_controls, batching_that_does_nothing)
+RULES = (_preferred_sizes, _queues, _cache_is_possible, _sequence_controls, _batching_that_does_nothing)

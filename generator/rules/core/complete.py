@@ -39,7 +39,7 @@ def complete_backend(config: ModelConfig, folder: Path, folders: Sequence[str]) 
     config.name = config.name or folder.name
     names = {entry.name for entry in (folder / folders[0]).iterdir()} if folders else set()
     for row in BACKENDS:
-        if not config.backend and is_of(config, row, names):
+        if not config.backend and _is_of(config, row, names):
             config.backend = row.name
         if config.backend == row.name:
             config.platform = config.platform or row.platform
@@ -50,7 +50,7 @@ def complete_backend(config: ModelConfig, folder: Path, folders: Sequence[str]) 
         config.default_model_filename = f"model.{config.backend}"
 
 
-def is_of(config: ModelConfig, row: Backend, names: set[str]) -> bool:
+def _is_of(config: ModelConfig, row: Backend, names: set[str]) -> bool:
     """Whether a config without a backend is of this one: by platform, file name, or the files that are there."""
     if (row.platform and config.platform == row.platform) or config.default_model_filename == row.file:
         return True

@@ -9,7 +9,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from tbgen.generator.rules.problem import Problem
 
-PLATFORM = "ensemble"  # which has no backend
+_PLATFORM = "ensemble"  # which has no backend
 STEP = "ensemble_scheduling.step"
 
 
@@ -23,13 +23,13 @@ class Flow:
     ready: set[str] = field(default_factory=set)
 
 
-def wired_by_an_ensemble(config: ModelConfig) -> Iterator[Problem]:
+def _wired_by_an_ensemble(config: ModelConfig) -> Iterator[Problem]:
     """Platform and scheduling go together; instances, optimization and warm-up belong to the steps."""
     wired = config.HasField("ensemble_scheduling")
-    if wired and config.platform != PLATFORM:
+    if wired and config.platform != _PLATFORM:
         says = f"ensemble scheduling cannot be set for model '{config.name}' whose platform is not ensemble"
         yield Problem("ensemble_scheduling", says, 'write platform: "ensemble", or remove ensemble_scheduling')
-    elif config.platform == PLATFORM and not wired:
+    elif config.platform == _PLATFORM and not wired:
         says = f"ensemble scheduling must be set for ensemble {config.name} whose platform is ensemble"
         yield Problem("platform", says, "write ensemble_scheduling with a step for each model")
     elif wired:
@@ -44,7 +44,7 @@ def wired_by_an_ensemble(config: ModelConfig) -> Iterator[Problem]:
                 )
 
 
-def steps_are_whole(config: ModelConfig) -> Iterator[Problem]:
+def _steps_are_whole(config: ModelConfig) -> Iterator[Problem]:
     """There are steps, each with a model, inputs and outputs."""
     steps = config.ensemble_scheduling.step
     if config.HasField("ensemble_scheduling") and not steps:
@@ -57,28 +57,28 @@ def steps_are_whole(config: ModelConfig) -> Iterator[Problem]:
                 yield Problem(f"{STEP}[{index}]", says, f"write {name}")
 
 
-def tensors_flow(config: ModelConfig) -> Iterator[Problem]:
+def _tensors_flow(config: ModelConfig) -> Iterator[Problem]:
     """Every input is used, every output is written, nothing in between is left over; one kind of these at a time.
 
     What comes later in the list follows, most often, from what comes first.
     """
-    if not config.HasField("ensemble_scheduling") or any(steps_are_whole(config)):
+    if not config.HasField("ensemble_scheduling") or any(_steps_are_whole(config)):
         return
-    flow = flow_of(config)
-    for rule in (written_once, ends_are_mapped, outputs_are_written, nothing_is_left_over):
+    flow = _flow_of(config)
+    for rule in (_written_once, _ends_are_mapped, _outputs_are_written, _nothing_is_left_over):
         if findings := list(rule(config, flow)):
             yield from findings
             return
 
 
-def written_once(config: ModelConfig, flow: Flow) -> Iterator[Problem]:
+def _written_once(config: ModelConfig, flow: Flow) -> Iterator[Problem]:
     """No two steps write the same tensor."""
     for index, tensor in flow.written_twice:
         says = f"ensemble tensor '{tensor}' can appear in an output map only once for ensemble '{config.name}'"
         yield Problem(f"{STEP}[{index}].output_map", f"{says} step {index}", "give each output its own tensor name")
 
 
-def ends_are_mapped(config: ModelConfig, flow: Flow) -> Iterator[Problem]:
+def _ends_are_mapped(config: ModelConfig, flow: Flow) -> Iterator[Problem]:
     """The ensemble's inputs and outputs are mapped by some step."""
     for kind, tensors in (("input", config.input), ("output", config.output)):
         for index, tensor in enumerate(tensors):
@@ -88,12 +88,12 @@ def ends_are_mapped(config: ModelConfig, flow: Flow) -> Iterator[Problem]:
                 yield Problem(f"{kind}[{index}]", says, mend)
 
 
-def outputs_are_written(config: ModelConfig, flow: Flow) -> Iterator[Problem]:
+def _outputs_are_written(config: ModelConfig, flow: Flow) -> Iterator[Problem]:
     """Each output can be computed from the ensemble's inputs."""
     for index, output in enumerate(config.output):
         if output.name not in flow.sources or output.name in flow.ready:
             continue
-        cause = last_unready(flow, output.name)
+        cause = _last_unready(flow, output.name)
         says = f"output '{output.name}' for ensemble '{config.name}' is not written"
         if cause != output.name:
             says += f": at least one of its depending tensors, '{cause}', is not connected"
@@ -101,13 +101,13 @@ def outputs_are_written(config: ModelConfig, flow: Flow) -> Iterator[Problem]:
         yield Problem(f"output[{index}]", says, mend)
 
 
-def nothing_is_left_over(config: ModelConfig, flow: Flow) -> Iterator[Problem]:
+def _nothing_is_left_over(config: ModelConfig, flow: Flow) -> Iterator[Problem]:
     """A tensor that is no output must be computed and used."""
     outputs = {output.name for output in config.output}
     for tensor in sorted(flow.sources.keys() - outputs):
         if tensor in flow.ready and flow.users[tensor]:
             continue
-        where = next((path for path, value in mapped(config) if value == tensor), "ensemble_scheduling")
+        where = next((path for path, value in _mapped(config) if value == tensor), "ensemble_scheduling")
         says = f"ensemble tensor '{tensor}' is unused in ensemble '{config.name}'"
         mend = (
             f"remove {tensor!r} from output_map, or make it an output of the ensemble"
@@ -117,7 +117,7 @@ def nothing_is_left_over(config: ModelConfig, flow: Flow) -> Iterator[Problem]:
         yield Problem(where, says, mend)
 
 
-def flow_of(config: ModelConfig) -> Flow:
+def _flow_of(config: ModelConfig) -> Flow:
     """Link the tensors step by step, then mark what can be computed from the inputs."""
     flow, written = Flow(), set[str]()
     for index, step in enumerate(config.ensemble_scheduling.step):
@@ -140,7 +140,7 @@ def flow_of(config: ModelConfig) -> Flow:
     return flow
 
 
-def last_unready(flow: Flow, tensor: str) -> str:
+def _last_unready(flow: Flow, tensor: str) -> str:
     """The first tensor, looking back from one, that nothing computes; itself when it waits for nothing unready."""
     seen = set[str]()
     while unready := sorted(flow.sources[tensor] - flow.ready - seen):
@@ -149,7 +149,7 @@ def last_unready(flow: Flow, tensor: str) -> str:
     return tensor
 
 
-def mapped(config: ModelConfig) -> Iterator[tuple[str, str]]:
+def _mapped(config: ModelConfig) -> Iterator[tuple[str, str]]:
     """Where each tensor is mapped: the path of the map's entry, the ensemble's name for the tensor."""
     for index, step in enumerate(config.ensemble_scheduling.step):
         for name in ("input_map", "output_map"):
@@ -157,4 +157,4 @@ def mapped(config: ModelConfig) -> Iterator[tuple[str, str]]:
                 yield f'{STEP}[{index}].{name}["{key}"]', value
 
 
-RULES = (wired_by_an_ensemble, steps_are_whole, tensors_flow)
+RULES = (_wired_by_an_ensemble, _steps_are_whole, _tensors_flow)

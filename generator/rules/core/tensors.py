@@ -10,30 +10,30 @@ from tritonclient.grpc.model_config_pb2 import BatchInput, BatchOutput, DataType
 
 from tbgen.generator.rules.problem import Problem, advise
 
-NOT_A_SIZE = " must be integer >= 1, or -1 to indicate a variable-size dimension"
-PLAN = "tensorrt_plan"
+_NOT_A_SIZE = " must be integer >= 1, or -1 to indicate a variable-size dimension"
+_PLAN = "tensorrt_plan"
 BATCH_TYPES = ("TYPE_INT32", "TYPE_FP32")  # of what Triton computes from the shapes of a batch
 ConfigTensor: TypeAlias = ModelInput | ModelOutput
 
 
-def tensors_of(config: ModelConfig) -> Iterator[tuple[str, str, ConfigTensor]]:
+def _tensors_of(config: ModelConfig) -> Iterator[tuple[str, str, ConfigTensor]]:
     """Each input and output that is written out: where, Triton's words for it, the tensor."""
     for kind, tensors in (("input", config.input), ("output", config.output)):
         for index, tensor in enumerate(tensors):
             yield f"{kind}[{index}]", f"model {kind} ", tensor
 
 
-def fully_said(config: ModelConfig) -> Iterator[Problem]:
+def _fully_said(config: ModelConfig) -> Iterator[Problem]:
     """Name, data type and dims of each tensor."""
-    for where, kind, tensor in tensors_of(config):
+    for where, kind, tensor in _tensors_of(config):
         name = f"'{tensor.name}' " if tensor.name else ""
         for wrong, problem, mend in (
             (not tensor.name, "must specify 'name'", "write name"),
             (not tensor.data_type, "must specify 'data_type'", "write data_type, for instance TYPE_FP32"),
             (not tensor.dims, "must specify 'dims'", "write dims without the batch axis; [1] for one value"),
             (
-                not all(map(is_size, tensor.dims)),
-                f"dimension{NOT_A_SIZE}",
+                not all(map(_is_size, tensor.dims)),
+                f"dimension{_NOT_A_SIZE}",
                 "write sizes of 1 or more, or -1 for an open dimension",
             ),
         ):
@@ -41,32 +41,32 @@ def fully_said(config: ModelConfig) -> Iterator[Problem]:
                 yield Problem(where, f"{kind}{name}{problem} for {config.name}", mend)
 
 
-def reshape_fits(config: ModelConfig) -> Iterator[Problem]:
+def _reshape_fits(config: ModelConfig) -> Iterator[Problem]:
     """A reshape holds as many values as the dims, open dimension by open dimension."""
-    for where, kind, tensor in tensors_of(config):
-        if tensor.HasField("reshape") and tensor.dims and (problem := reshape_problem(config, tensor)):
+    for where, kind, tensor in _tensors_of(config):
+        if tensor.HasField("reshape") and tensor.dims and (problem := _reshape_problem(config, tensor)):
             says = f"{kind}'{tensor.name}' {problem} for {config.name}"
             yield Problem(f"{where}.reshape", says, "let dims and reshape hold equally many values")
 
 
-def reshape_problem(config: ModelConfig, tensor: ConfigTensor) -> str:
+def _reshape_problem(config: ModelConfig, tensor: ConfigTensor) -> str:
     """Why a reshape does not fit to the dims; nothing when it does."""
     dims, shape = list(tensor.dims), list(tensor.reshape.shape)
     if not shape and not config.max_batch_size:
         return "cannot have empty reshape for non-batching model as scalar tensors are not supported"
-    if not all(map(is_size, shape)):
-        return f"reshape dimensions{NOT_A_SIZE}"
+    if not all(map(_is_size, shape)):
+        return f"reshape dimensions{_NOT_A_SIZE}"
     if -1 in dims and -1 in shape and dims.count(-1) != shape.count(-1):
         return "has different number of variable-size dimensions for dims and reshape"
-    same = trunks(dims) == trunks(shape) or (not shape and math.prod(dims) == 1)
+    same = _trunks(dims) == _trunks(shape) or (not shape and math.prod(dims) == 1)
     return "" if same else "has different size for dims and reshape"
 
 
-def of_the_platform(config: ModelConfig) -> Iterator[Problem]:
+def _of_the_platform(config: ModelConfig) -> Iterator[Problem]:
     """Formats and kinds of tensors that only some platforms have."""
-    for where, _, tensor in tensors_of(config):
+    for where, _, tensor in _tensors_of(config):
         image = isinstance(tensor, ModelInput) and tensor.format != ModelInput.FORMAT_NONE
-        elsewhere = config.platform != PLAN
+        elsewhere = config.platform != _PLAN
         for wrong, field, problem, mend in (
             (image and len(tensor.dims) != 3, "format", "model input NHWC/NCHW require 3 dims", ", or write 3 dims"),
             (
@@ -86,7 +86,7 @@ def of_the_platform(config: ModelConfig) -> Iterator[Problem]:
                 yield Problem(f"{where}.{field}", f"{problem} for {config.name}", f"remove {field}{mend}")
 
 
-def named_once(config: ModelConfig) -> Iterator[Problem]:
+def _named_once(config: ModelConfig) -> Iterator[Problem]:
     """A second tensor of the same name is never looked at."""
     for kind, tensors in (("input", config.input), ("output", config.output)):
         names = [tensor.name for tensor in tensors]
@@ -96,38 +96,38 @@ def named_once(config: ModelConfig) -> Iterator[Problem]:
                 yield advise(f"{kind}[{index}]", says, "give each tensor its own name")
 
 
-def batch_size_is_one(config: ModelConfig) -> Iterator[Problem]:
+def _batch_size_is_one(config: ModelConfig) -> Iterator[Problem]:
     """max_batch_size is 0 (no batch axis) or more."""
     if config.max_batch_size < 0:
         says = f"'max_batch_size' must be non-negative value for {config.name}"
         yield Problem("max_batch_size", says, "write 0 for a model without a batch axis, or the most rows of a request")
 
 
-def batch_tensors(config: ModelConfig) -> Iterator[Problem]:
+def _batch_tensors(config: ModelConfig) -> Iterator[Problem]:
     """What Triton computes from the shapes of a batch: from one input that there is, of a type that it has."""
     outputs = {tensor.name for tensor in config.output}
     for index, row in enumerate(config.batch_input):
-        yield from source_problems(config, f"batch_input[{index}]", row)
+        yield from _source_problems(config, f"batch_input[{index}]", row)
         read_by_backend = config.backend == "onnxruntime" and not row.data_type  # which refuses it before the core
         if not read_by_backend and DataType.Name(row.data_type) not in BATCH_TYPES:
             says = f"batch input data type must be {' or '.join(BATCH_TYPES)} for {config.name}"
             yield Problem(f"batch_input[{index}].data_type", says, "write data_type: TYPE_INT32")
     for index, row in enumerate(config.batch_output):
-        yield from source_problems(config, f"batch_output[{index}]", row)
+        yield from _source_problems(config, f"batch_output[{index}]", row)
         targets = list(row.target_name)
-        says = "" if len(set(targets)) == len(targets) else once(targets[0])
+        says = "" if len(set(targets)) == len(targets) else _once(targets[0])
         says = next((f"unknown target output name '{name}'" for name in targets if name not in outputs), says)
         if says:
             mend = f"name outputs of the config, each once: {', '.join(sorted(outputs))}"
             yield Problem(f"batch_output[{index}].target_name", f"{says} for {config.name}", mend)
 
 
-def once(target: str) -> str:
+def _once(target: str) -> str:
     """The core's words for a target that is named twice."""
     return f"target output name '{target}' can only be specified once"
 
 
-def source_problems(config: ModelConfig, where: str, row: BatchInput | BatchOutput) -> Iterator[Problem]:
+def _source_problems(config: ModelConfig, where: str, row: BatchInput | BatchOutput) -> Iterator[Problem]:
     """A tensor is computed from the shape of one input."""
     kind, sources = "input" if isinstance(row, BatchInput) else "output", list(row.source_input)
     if len(sources) != 1:
@@ -141,12 +141,12 @@ def source_problems(config: ModelConfig, where: str, row: BatchInput | BatchOutp
     )
 
 
-def is_size(size: int) -> bool:
+def _is_size(size: int) -> bool:
     """Whether a config may say this size."""
     return size >= 1 or size == -1
 
 
-def trunks(dims: Sequence[int]) -> list[int]:
+def _trunks(dims: Sequence[int]) -> list[int]:
     """The number of values between open dimensions: [2, 4, -1, 6] is [8, 6]."""
     counts = [1]
     for size in dims:
@@ -157,4 +157,4 @@ def trunks(dims: Sequence[int]) -> list[int]:
     return counts
 
 
-RULES = (fully_said, reshape_fits, of_the_platform, named_once, batch_tensors, batch_size_is_one)
+RULES = (_fully_said, _reshape_fits, _of_the_platform, _named_once, _batch_tensors, _batch_size_is_one)

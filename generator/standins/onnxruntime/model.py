@@ -33,11 +33,11 @@ from .rules.ragged import join_arrays, ragged_names, scatter, scatter_sources  #
 Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 
-GRAPH_LEVELS = {-1: "ORT_ENABLE_BASIC", 1: "ORT_ENABLE_EXTENDED", 2: "ORT_DISABLE_ALL"}
+_GRAPH_LEVELS = {-1: "ORT_ENABLE_BASIC", 1: "ORT_ENABLE_EXTENDED", 2: "ORT_DISABLE_ALL"}
 # How long a thread of the session burns its core while it waits for its share of an operator; between runs it does not.
 # ONNX Runtime's default takes the cores from the server's other processes: on 2 cores with other work beside it,
 # a text of kcbert-base's shape took 1.4 times as long. Alone on the machine the times are equal; without spinning, 1.2.
-SPINNING = {"session.intra_op.spin_duration_us": "100", "session.force_spinning_stop": "1"}
+_SPINNING = {"session.intra_op.spin_duration_us": "100", "session.force_spinning_stop": "1"}
 
 
 class TritonPythonModel:
@@ -49,7 +49,7 @@ class TritonPythonModel:
         config = auto_complete_model_config.as_dict()
         refuse(rules.batch_tensor_problems(config))
         if rules.lacks_tensors(config):
-            session = session_from_config(config, Path(pb_utils.get_model_dir()), "CPU", 0)
+            session = _session_from_config(config, Path(pb_utils.get_model_dir()), "CPU", 0)
             specs = map(rules.specs_from_nodes, (session.get_inputs(), session.get_outputs()))
             rules.complete_config(config, *specs)
         return auto_complete_model_config
@@ -58,7 +58,7 @@ class TritonPythonModel:
         """Load the model and check the configuration against it. Raises ValueError, in NVIDIA's words."""
         config = json.loads(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"]
-        self.session = session_from_config(
+        self.session = _session_from_config(
             config, folder, args["model_instance_kind"], int(args["model_instance_device_id"])
         )
         inputs, optional, outputs = map(
@@ -73,8 +73,8 @@ class TritonPythonModel:
         self.scattered = scatter_sources(config)
         self.unmapped = next((problem.says for problem in rules.run_problems(config, inputs, self.known)), "")
         self.given_dims = {tensor["name"]: configured_dims(tensor) for tensor in config["output"]}
-        self.run_options = run_options_from_config(config)
-        self.errors = onnxruntime_errors()
+        self.run_options = _run_options_from_config(config)
+        self.errors = _onnxruntime_errors()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response for each request, in order; requests of equal item shapes, ragged inputs aside, share a run."""
@@ -84,7 +84,9 @@ class TritonPythonModel:
             try:
                 arrays = self.read(request)
             except UnicodeDecodeError as error:
-                answers[index] = refusal(f"string tensor is not valid UTF-8: {error}", pb_utils.TritonError.INVALID_ARG)
+                answers[index] = _refusal(
+                    f"string tensor is not valid UTF-8: {error}", pb_utils.TritonError.INVALID_ARG
+                )
             else:
                 groups[self.group_of(index, arrays)].append((index, arrays))
         for group in groups.values():
@@ -107,19 +109,19 @@ class TritonPythonModel:
         for tensor in request.inputs():
             name, array = tensor.name(), tensor.as_numpy()
             data_type, shape = self.known[name]
-            array = text_from_bytes(array) if data_type == "TYPE_STRING" else array
+            array = _text_from_bytes(array) if data_type == "TYPE_STRING" else array
             arrays[name] = array if shape else array.reshape(())
         return arrays
 
     def answer_group(self, parts: Sequence[Arrays], wanted: Sequence[set[str]]) -> list[Any]:
         """Run the requests of a group joined; when that fails, one by one, so that only the bad ones fail."""
         if self.unmapped:
-            return [refusal(self.unmapped, pb_utils.TritonError.INTERNAL)] * len(parts)
+            return [_refusal(self.unmapped, pb_utils.TritonError.INTERNAL)] * len(parts)
         try:
             return self.answer_joined(parts, wanted)
         except self.errors as error:
             if len(parts) == 1:
-                return [refusal(sentence_from_error(error), pb_utils.TritonError.INTERNAL)]
+                return [_refusal(_sentence_from_error(error), pb_utils.TritonError.INTERNAL)]
         return [self.answer_group([part], [names])[0] for part, names in zip(parts, wanted, strict=True)]
 
     def answer_joined(self, parts: Sequence[Arrays], wanted: Sequence[set[str]]) -> list[Any]:
@@ -129,7 +131,7 @@ class TritonPythonModel:
         names = [name for name in self.given_dims if any(name in each for each in wanted)]
         values = dict(zip(names, self.session.run(names, joined, self.run_options), strict=True))
         if not self.batching:
-            return [self.response({k: as_configured(v, self.given_dims[k]) for k, v in values.items()})]
+            return [self.response({k: _as_configured(v, self.given_dims[k]) for k, v in values.items()})]
         ends = np.cumsum([len(next(iter(part.values()))) for part in parts])
         pieces = {name: self.pieces(name, value, parts, ends) for name, value in values.items()}
         return [
@@ -150,14 +152,14 @@ class TritonPythonModel:
 
     def response_or_refusal(self, pieces: Mapping[str, np.ndarray | None], end: int, values: Arrays) -> Any:
         if short := [name for name, piece in pieces.items() if piece is None]:
-            return refusal(split_sentence(short[0], end, values), pb_utils.TritonError.UNSUPPORTED)
+            return _refusal(_split_sentence(short[0], end, values), pb_utils.TritonError.UNSUPPORTED)
         return self.response(pieces)
 
     def response(self, values: Mapping[str, Any]) -> Any:
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in values.items()])
 
 
-def session_from_config(config: Json, folder: Path, kind: str, device: int) -> Any:
+def _session_from_config(config: Json, folder: Path, kind: str, device: int) -> Any:
     """The ONNX Runtime session of a version folder. Raises ValueError."""
     import onnxruntime
 
@@ -168,23 +170,23 @@ def session_from_config(config: Json, folder: Path, kind: str, device: int) -> A
         raise ValueError(missing_file(config, file))
     onnxruntime.set_default_logger_severity(3)
     options = onnxruntime.SessionOptions()
-    level = GRAPH_LEVELS.get(config.get("optimization", {}).get("graph", {}).get("level", 0), "ORT_ENABLE_ALL")
+    level = _GRAPH_LEVELS.get(config.get("optimization", {}).get("graph", {}).get("level", 0), "ORT_ENABLE_ALL")
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     options.execution_mode = onnxruntime.ExecutionMode(rules.parameter(config, "execution_mode"))
     options.intra_op_num_threads = max(rules.parameter(config, "intra_op_thread_count"), 0)
     options.inter_op_num_threads = max(rules.parameter(config, "inter_op_thread_count"), 0)
-    for key, value in SPINNING.items():
+    for key, value in _SPINNING.items():
         options.add_session_config_entry(key, value)
     options.enable_cpu_mem_arena = rules.parameter(config, "enable_mem_arena")
     options.enable_mem_pattern = rules.parameter(config, "enable_mem_pattern")
     gpu = [("CUDAExecutionProvider", {"device_id": device})] if kind == "GPU" else []
     try:
         return onnxruntime.InferenceSession(file, options, providers=[*gpu, "CPUExecutionProvider"])
-    except onnxruntime_errors() as error:
-        raise ValueError(sentence_from_error(error)) from None
+    except _onnxruntime_errors() as error:
+        raise ValueError(_sentence_from_error(error)) from None
 
 
-def run_options_from_config(config: Json) -> Any:
+def _run_options_from_config(config: Json) -> Any:
     """What each run is told: whether the memory arena shrinks afterwards."""
     import onnxruntime
 
@@ -194,7 +196,7 @@ def run_options_from_config(config: Json) -> Any:
     return options
 
 
-def onnxruntime_errors() -> tuple[type[BaseException], ...]:
+def _onnxruntime_errors() -> tuple[type[BaseException], ...]:
     """What ONNX Runtime raises: its own exceptions have no common base class."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -202,29 +204,29 @@ def onnxruntime_errors() -> tuple[type[BaseException], ...]:
     return (*own, ValueError, RuntimeError)
 
 
-def sentence_from_error(error: BaseException) -> str:
+def _sentence_from_error(error: BaseException) -> str:
     """NVIDIA's wording of an ONNX Runtime error: `onnx runtime error 7: Load model from ...`."""
     found = re.fullmatch(r"\[ONNXRuntimeError\] : (\d+) : \w+ : (.*)", str(error), re.DOTALL)
     return f"onnx runtime error {found[1]}: {found[2]}" if found else str(error)
 
 
-def as_configured(value: np.ndarray, dims: list[int]) -> np.ndarray:
+def _as_configured(value: np.ndarray, dims: list[int]) -> np.ndarray:
     """A scalar output takes the dims of the configuration; any other stays as it is."""
     return value if value.shape else np.asarray(value).reshape(dims)
 
 
-def split_sentence(name: str, rows: int, values: Arrays) -> str:
+def _split_sentence(name: str, rows: int, values: Arrays) -> str:
     return (
         f"failed to split the output tensor '{name}' in responses: expected batch size of at least {rows} in model"
         f" output, got {len(values[name])}"
     )
 
 
-def text_from_bytes(array: np.ndarray) -> np.ndarray:
+def _text_from_bytes(array: np.ndarray) -> np.ndarray:
     """Decode an array of UTF-8 bytes into an array of str. Raises UnicodeDecodeError."""
     return np.array([value.decode("utf-8") for value in array.ravel()], dtype=object).reshape(array.shape)
 
 
-def refusal(sentence: str, code: Any) -> Any:
+def _refusal(sentence: str, code: Any) -> Any:
     """An answer that says why there is none."""
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(sentence, code))
