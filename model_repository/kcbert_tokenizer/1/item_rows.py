@@ -21,3 +21,9 @@ def place_of_row(row: int, row_item: np.ndarray | None, texts: Sequence[str], ro
     if number < len(leading):
         return f"{leading[number]} of item {item}"
     return f"{others} of item {item}, entry {number - len(leading)}"
+
+
+def check_entries(name: str, count: int, most: int) -> None:
+    """Raise ValueError for so many entries of a tensor, in each item."""
+    if not 0 < count <= most:
+        raise ValueError(f"{name} has {count} entries for item 0; it takes 1 to {most}")
