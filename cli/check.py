@@ -40,7 +40,7 @@ def check(repository: Path, release: str | None, live: bool, url: str | None) ->
     """
     from tbgen.generator.check.check import check_repository
 
-    if url and not live:
+    if url is not None and not live:
         raise click.UsageError("--url names the server of --live; add --live")
     began = time.perf_counter()
     findings = check_repository(repository, release=release)

@@ -28,7 +28,7 @@ def client(name: str, language: str, repository: Path, output: Path | None, url:
     from tbgen.server.client.address import address_from_url
     from tbgen.server.client.client import front_model
 
-    address = address_from_url(url or URL, protocol="http")
+    address = address_from_url(URL if url is None else url, protocol="http")
     if address.protocol != "http":
         raise UserError(f"the clients speak HTTP, not gRPC: write --url http://HOST:PORT instead of {url}")
     with LocalModels(repository) as models:

@@ -53,7 +53,7 @@ def tune(name: str, repository: Path, url: str | None, text: TextFile | None, ye
     from tbgen.server.tune.tune import TunePlan
     from tbgen.server.tune.tune import tune as search
 
-    address = address_from_url(url) if url else None
+    address = address_from_url(url) if url is not None else None
     loads = [Load(address.protocol if address else "http", clients) for clients in options["concurrency"]]
     limits = {key: options[key] for key in ("minutes", "requests", "tolerance")}
     plan = TunePlan(loads, Timing(options["duration"], options["warmup"]), **limits)

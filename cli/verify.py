@@ -48,7 +48,7 @@ def verify(
     """
     from tbgen.server.client.address import address_from_url
 
-    address = address_from_url(url) if url else None
+    address = address_from_url(url) if url is not None else None
     found: list[Verification] = []
     advise: list[Callable[[], str]] = []
     try:

@@ -33,7 +33,7 @@ def address_from_url(url: str | None, *, protocol: str | None = None) -> Address
 
     protocol: of an address without a scheme; None: its port is asked. Raises UserError.
     """
-    scheme, _, rest = (url or _DEFAULT).rpartition("://")
+    scheme, _, rest = (_DEFAULT if url is None else url).rpartition("://")
     place = rest.rstrip("/")
     place = f"localhost:{place}" if place.isdecimal() else place
     if not _PLACE.fullmatch(place) or scheme not in ("", *_SCHEMES):

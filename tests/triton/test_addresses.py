@@ -69,7 +69,7 @@ def test_each_command_takes_each_form(counting: EmbeddedServer, command: str, fo
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("url", ["localhost", "ftp://localhost:1", "http://localhost:1/v2"])
+@pytest.mark.parametrize("url", ["", "localhost", "ftp://localhost:1", "http://localhost:1/v2"])
 def test_what_is_no_address_is_said_alike(counting: EmbeddedServer, command: str, url: str) -> None:
     sentence = (
         f"Error: {url!r} is no address of a server; write grpc://HOST:PORT, http://HOST:PORT, HOST:PORT or PORT, "
