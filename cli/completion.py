@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from tbgen.cli.options import REPOSITORY
 
 _SHELLS = ("bash", "zsh", "fish")
+_NAMING = ("scaffold", "init", "verify")  # their NAME is one that scaffold is given, not a model's
 
 
 @click.command()
@@ -31,11 +32,27 @@ def completion(shell: str) -> None:
 
 def _model_names(context: click.Context) -> Iterable[str]:
     """The models of the repository, and the names given to scaffold that wrote them."""
+    repository = _repository_of(context)
+    return {file.parent.name for file in repository.glob("*/config.pbtxt")} | _written_names(repository)
+
+
+def _given_names(context: click.Context) -> Iterable[str]:
+    """The names that scaffold is given: presets, and those that it was given before."""
+    from tbgen.generator.presets import PRESETS
+
+    return PRESETS.keys() | _written_names(_repository_of(context))
+
+
+def _written_names(repository: Path) -> set[str]:
+    """The names given to scaffold that wrote a repository's models."""
     from tbgen.generator.role import written_models
 
-    repository = Path(context.params.get("repository") or REPOSITORY)
-    folders = {file.parent.name for file in repository.glob("*/config.pbtxt")}
-    return folders | {model.role.name for model in written_models(repository).values()}
+    return {model.role.name for model in written_models(repository).values()}
+
+
+def _repository_of(context: click.Context) -> Path:
+    """What -r names so far."""
+    return Path(context.params.get("repository") or REPOSITORY)
 
 
 def _engine_names(_: click.Context) -> Iterable[str]:
@@ -69,6 +86,8 @@ def complete_names(command: click.Command) -> None:
     for parameter in command.params:
         choices = OPTIONS[parameter.name].choices if parameter.name in OPTIONS else ()
         names = _NAMES.get(parameter.name, (lambda _, choices=choices: choices) if choices else None)
+        if names is _model_names and command.name in _NAMING:
+            names = _given_names
         if names:
             parameter.shell_complete = partial(_items_of, names)  # type: ignore[method-assign]
 

@@ -58,6 +58,8 @@ def completed(folder: Path, *words: str) -> list[str]:
     [
         (["de"], ["deploy"]),
         (["infer", "mine"], ["mine", "mine_onnx_bls", "mine_tokenizer"]),
+        (["scaffold", ""], ["kcbert", "mine"]),
+        (["verify", "mine"], ["mine"]),
         (["env", "pack", "o"], ["other"]),
         (["bench", "-r", "nowhere", "o"], []),
         (["infer", "--ur"], ["--url"]),
