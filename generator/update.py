@@ -85,7 +85,7 @@ def update_of_request(
         resolved = resolve(request, standing=standing)
         expected_models(resolved, staging)  # what is wrong with them is said before a checkpoint is exported
         written = compose(resolved, export_engine(resolved, staging / ".export", on_progress))
-        on_progress("Writing the model repository")
+        on_progress("Writing the models anew, to compare them")
         write_composition(written, staging)
         mine = tuple(
             name for name in written.names if models is None or name in models or not (repository / name).exists()
