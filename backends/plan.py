@@ -70,9 +70,8 @@ class Plan:
     version: str
 
 
-def logger_of(errors: list[str]) -> Any:
-    """A TensorRT logger that keeps what went wrong in `errors` and says nothing."""
-    import tensorrt as trt
+def logger_of(trt: Any, errors: list[str]) -> Any:
+    """A logger of the module `trt` that keeps what went wrong in `errors` and says nothing."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -129,7 +128,7 @@ def engine_from_file(file: Path) -> tuple[Any, Any]:
     import tensorrt as trt
 
     errors: list[str] = []
-    runtime = trt.Runtime(logger_of(errors))
+    runtime = trt.Runtime(logger_of(trt, errors))
     engine = runtime.deserialize_cuda_engine(file.read_bytes())
     if engine is None:
         why = " ".join(errors[0].split()) if errors else "it is damaged"

@@ -12,16 +12,14 @@ from typing import Any
 
 from tbgen.export.errors import UserError, require
 from tbgen.export.tensorrt.cuda import Gpu, gpu
-from tbgen.export.tensorrt.plan import Plan, logger_of, plan_from_file, tensorrt_package
+from tbgen.export.tensorrt.plan import Plan, logger_of, plan_from_file, tensorrt_package, title
 from tbgen.export.tensorrt.profiles import Profile
 from tbgen.export.tensorrt.versions import WORKSPACE, Traits, traits_of
 
-BuildProgress = Callable[
-    [str, float | None], None
-]  # what runs now, and the share of it that is done where that is known
+BuildProgress = Callable[[str, float | None], None]  # what runs now, and the share that is done where it is known
 
-_PRECISIONS = ("fp16", "fp32")
-_FLOAT16 = 10  # onnx.TensorProto.FLOAT16
+PRECISIONS = ("fp16", "fp32")
+FLOAT16 = 10  # onnx.TensorProto.FLOAT16
 
 
 def plan_from_onnx(
@@ -55,35 +53,31 @@ def plan_from_onnx(
     if traits.typed:
         check_types(onnx_file, precision, keep_fp32, trt.__version__)
     errors: list[str] = []
-    builder = trt.Builder(logger_of(errors))
-    on_progress(f"Reading {onnx_file.name} into TensorRT {trt.__version__}", None)
-    network = _network_from_onnx(builder, onnx_file, traits, errors)
-    config = _configured(builder, network, traits, precision=precision, profiles=profiles, workspace=workspace)
-    _keep_layers(network, config, keep_fp32)
+    builder = trt.Builder(logger_of(trt, errors))
+    on_progress(f"Reading {onnx_file.name} into {title(trt)}", None)
+    network = network_from_onnx(trt, builder, onnx_file, traits, errors)
+    config = configured(trt, builder, network, traits, precision=precision, profiles=profiles, workspace=workspace)
+    keep_layers(network, config, keep_fp32)
     cache_file = timing_cache and timing_cache / cache_name(trt.__version__, card)
-    _use_cache(config, cache_file)
-    _watch(config, traits, on_progress)
-    serialized = builder.build_serialized_network(network, config)
-    if serialized is None:
-        raise UserError(f"TensorRT {trt.__version__} could not build the plan: {_first_sentence(errors)}")
-    _save_cache(config, cache_file)
+    use_cache(config, cache_file)
+    watch(trt, config, traits, on_progress)
+    serialized = built(trt, builder, network, config, errors)
+    save_cache(config, cache_file)
     write_whole(plan_file, serialized)
     return plan_from_file(plan_file)
 
 
 def check_precision(precision: str, keep_fp32: Sequence[str]) -> None:
     """Raise UserError for an unknown precision, and for FP32 exceptions where all is FP32."""
-    if precision not in _PRECISIONS:
-        raise UserError(f"no precision {precision!r} for a plan; there are {', '.join(_PRECISIONS)}")
+    if precision not in PRECISIONS:
+        raise UserError(f"no precision {precision!r} for a plan; there are {', '.join(PRECISIONS)}")
     if keep_fp32 and precision == "fp32":
         raise UserError("keep_fp32 names exceptions from fp16; an fp32 plan has none")
 
 
 def check_types(onnx_file: Path, precision: str, keep_fp32: Sequence[str], version: str) -> None:
     """Raise UserError when a strongly typed build would give another precision than the asked one."""
-    onnx = require("onnx", extra="tensorrt")
-    graph = onnx.load(str(onnx_file), load_external_data=False).graph
-    typed = "fp16" if any(tensor.data_type == _FLOAT16 for tensor in graph.initializer) else "fp32"
+    typed = precision_of(onnx_file)
     if typed != precision:
         raise UserError(
             f"TensorRT {version} takes its types from the ONNX file, and {onnx_file.name} is {typed}: "
@@ -93,27 +87,32 @@ def check_types(onnx_file: Path, precision: str, keep_fp32: Sequence[str], versi
         raise UserError(f"TensorRT {version} takes its types from the ONNX file: name FP32 layers when exporting it")
 
 
-def _network_from_onnx(builder: Any, onnx_file: Path, traits: Traits, errors: list[str]) -> Any:
-    """Parse the file into a network. Raises UserError with the node that does not parse."""
-    trt = tensorrt_package()
+def precision_of(onnx_file: Path) -> str:
+    """fp16 for a file with any weight of that type."""
+    onnx = require("onnx", extra="tensorrt")
+    graph = onnx.load(str(onnx_file), load_external_data=False).graph
+    return "fp16" if any(tensor.data_type == FLOAT16 for tensor in graph.initializer) else "fp32"
+
+
+def network_from_onnx(trt: Any, builder: Any, onnx_file: Path, traits: Traits, errors: list[str]) -> Any:
+    """Parse the file into a network of the module `trt`. Raises UserError with the node that does not parse."""
     flags = sum(1 << int(getattr(trt.NetworkDefinitionCreationFlag, name)) for name in traits.network_flags)
     network = builder.create_network(flags)
-    parser = trt.OnnxParser(network, logger_of(errors))
+    parser = trt.OnnxParser(network, logger_of(trt, errors))
     if not parser.parse_from_file(str(onnx_file)) or parser.num_errors:
-        raise UserError(
-            f"TensorRT {trt.__version__} cannot read {onnx_file.name}: {parse_failure(parser, onnx_file, errors)}"
-        )
+        raise UserError(f"{title(trt)} cannot read {onnx_file.name}: {parse_failure(parser, onnx_file, errors)}")
     return network
 
 
 def parse_failure(parser: Any, onnx_file: Path, errors: Sequence[str]) -> str:
     """What the parser stumbled over: the node's name and operator, and its words."""
     if not parser.num_errors:
-        return _first_sentence(errors)
+        return first_sentence(errors)
     error = parser.get_error(0)
     # From TensorRT 10 on an error knows its node's name, before only its number.
     named = error.node_name() if hasattr(error, "node_name") else node_name(onnx_file, error.node())
-    return f"node {named!r}: {_first_sentence([error.desc()])}"
+    words = first_sentence([error.desc()])
+    return f"node {named!r}: {words}" if named else words  # a damaged file has no node
 
 
 def node_name(onnx_file: Path, number: int) -> str:
@@ -123,11 +122,10 @@ def node_name(onnx_file: Path, number: int) -> str:
     return f"{nodes[number].name} ({nodes[number].op_type})" if 0 <= number < len(nodes) else f"number {number}"
 
 
-def _configured(
-    builder: Any, network: Any, traits: Traits, *, precision: str, profiles: Sequence[Profile], workspace: int
+def configured(
+    trt: Any, builder: Any, network: Any, traits: Traits, *, precision: str, profiles: Sequence[Profile], workspace: int
 ) -> Any:
     """A builder configuration with the version's switches, the precision and the profiles."""
-    trt = tensorrt_package()
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     if precision == "fp16" and not traits.typed:
@@ -144,11 +142,11 @@ def _configured(
         for index in range(network.num_inputs):
             ranges.set_shape(network.get_input(index).name, profile.least, profile.best, profile.most)
         if config.add_optimization_profile(ranges) < 0:
-            raise UserError(f"TensorRT {trt.__version__} does not take the shape {profile} for this model")
+            raise UserError(f"{title(trt)} does not take the shape {profile} for this model")
     return config
 
 
-def _keep_layers(network: Any, config: Any, parts: Sequence[str]) -> None:
+def keep_layers(network: Any, config: Any, parts: Sequence[str]) -> None:
     """Hold the layers whose names contain one of `parts` to FP32. Raises UserError for a part that fits none."""
     if not parts:
         return
@@ -172,28 +170,27 @@ def cache_name(version: str, card: Gpu) -> str:
     return f"tensorrt-{version}-{re.sub(r'[^A-Za-z0-9]+', '-', card.name)}-{card.compute_capability}.cache"
 
 
-def _use_cache(config: Any, file: Path | None) -> None:
+def use_cache(config: Any, file: Path | None) -> None:
     """Begin with the tactics measured before."""
     if file is not None:
         known = file.read_bytes() if file.is_file() else b""
         config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
 
 
-def _save_cache(config: Any, file: Path | None) -> None:
+def save_cache(config: Any, file: Path | None) -> None:
     """Keep the measured tactics for the next build."""
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, config.get_timing_cache().serialize())
 
 
-def _watch(config: Any, traits: Traits, on_progress: BuildProgress) -> None:
+def watch(trt: Any, config: Any, traits: Traits, on_progress: BuildProgress) -> None:
     """Have TensorRT tell how far it is, where it can."""
-    trt = tensorrt_package()
     if not traits.monitor:
-        on_progress(f"Building the plan (TensorRT {trt.__version__} does not tell how far it is)", None)
+        on_progress(f"Building the plan ({title(trt)} does not tell how far it is)", None)
         return
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         """Phases nest; the share is told of the outermost, whose name is shown."""
 
         def __init__(self) -> None:
@@ -211,9 +208,18 @@ def _watch(config: Any, traits: Traits, on_progress: BuildProgress) -> None:
             return True
 
         def phase_finish(self, phase_name: str) -> None:
-            self.steps.pop(phase_name, None)
+            if self.steps.pop(phase_name, 0):  # its last step is not told
+                on_progress(phase_name, 1.0)
 
     config.progress_monitor = Monitor()
+
+
+def built(trt: Any, builder: Any, network: Any, config: Any, errors: Sequence[str]) -> Any:
+    """The plan's bytes. Raises UserError with what the builder said."""
+    serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
+        raise UserError(f"{title(trt)} could not build the plan: {first_sentence(errors)}")
+    return serialized
 
 
 def write_whole(file: Path, content: Any) -> None:
@@ -231,7 +237,7 @@ def write_whole(file: Path, content: Any) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _first_sentence(errors: Sequence[str]) -> str:
+def first_sentence(errors: Sequence[str]) -> str:
     """The first thing that went wrong, on one line of a readable length."""
     text = " ".join(errors[0].split()) if errors else "it does not say why"
     return text if len(text) <= 300 else f"{text[:297]}..."

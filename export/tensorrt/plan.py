@@ -18,6 +18,11 @@ def tensorrt_package() -> Any:
     return require("tensorrt", extra="tensorrt")
 
 
+def title(trt: Any) -> str:
+    """The product that a module is, and its version: TensorRT, or TensorRT-RTX, which is the same API."""
+    return f"TensorRT{'-RTX' if 'rtx' in trt.__name__ else ''} {trt.__version__}"
+
+
 @contextmanager
 def plan_errors() -> Iterator[None]:
     """Turn an error of the runner of plans into one for the user."""

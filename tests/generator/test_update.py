@@ -47,7 +47,7 @@ def as_an_older_tbgen_wrote_it(model: Path, name: str, text: str) -> None:
 def test_a_comparison_is_not_said_to_write_the_repository(repository: Path) -> None:
     said: list[str] = []
     ((request, models),) = requests_from_records(repository, "shop", None)
-    with regenerated(request, repository, models=models, on_progress=said.append):
+    with update_of_request(request, repository, models=models, on_progress=said.append):
         assert said[-1] == "Writing the models anew, to compare them"
 
 
