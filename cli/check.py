@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import json_option, repository_argument, url_option
+from tbgen.cli.options import REPOSITORY, json_option, url_option
+from tbgen.cli.repository import ModelRepository
 from tbgen.cli.show import output, report, say_answered
 
 if TYPE_CHECKING:
+    from tbgen.export.tensorrt.rtx import Reading
     from tbgen.generator.check.finding import Finding
     from tbgen.server.deploy.live_check import LiveCheck
 
@@ -25,26 +27,53 @@ _WORDS = {
 
 
 @click.command()
-@repository_argument
+@click.argument("repository", metavar="[REPOSITORY | MODEL.onnx]", type=ModelRepository(), default=REPOSITORY)
 @click.option(
     "--triton", "release", metavar="RELEASE", help="Container tag of the Triton that is to load it, as 24.10."
 )
 @click.option("--live", is_flag=True, help="Then ask a running server for these models, in Korean with emoji.")
 @url_option("With --live; default: grpc://localhost:8001.")
+@click.option("--tensorrt", is_flag=True, help="Then ask TensorRT-RTX's parser whether it reads the ONNX files.")
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="ROWSxTOKENS",
+    help="With --tensorrt, also build a plan for this shape, such as 1-32x8-128; repeatable.",
+)
 @json_option
-def check(repository: Path, release: str | None, live: bool, url: str | None) -> None:
+def check(
+    repository: Path, release: str | None, live: bool, url: str | None, tensorrt: bool, shapes: tuple[str, ...]
+) -> None:
     """REPOSITORY, by default model_repository, may be any model repository, hand-written ones too; no weights are
     loaded. With --triton, also what that release knows: config fields, opset and IR version of its ONNX Runtime, its
     TensorRT. With --live, also whether a running server has the models ready, and what those of which an item is known
-    answer. Exits with 1 when a model will not load or fails.
+    answer. With --tensorrt, also whether TensorRT would read the ONNX files; of MODEL.onnx that alone. Exits with 1
+    when a model will not load or fails, or a file does not parse.
     """
-    from tbgen.generator.check.check import check_repository
-
     if url is not None and not live:
         raise click.UsageError("--url names the server of --live; add --live")
+    if shapes and not tensorrt:
+        raise click.UsageError("--shape is what --tensorrt builds for; add --tensorrt")
+    if repository.is_file():
+        if not tensorrt or live or release:
+            raise click.UsageError(f"{str(repository)!r} is a file: it is read by --tensorrt alone")
+        readings = _ask_tensorrt(repository, shapes)
+        report(_reading_rows(readings), lambda: _print_readings(readings))
+        raise click.exceptions.Exit(1 if _unread(readings) else 0)
+    _check_models(repository, release, url, live=live, shapes=shapes if tensorrt else None)
+
+
+def _check_models(
+    repository: Path, release: str | None, url: str | None, *, live: bool, shapes: Sequence[str] | None
+) -> None:
+    """Check a repository offline, then by what else was asked for; `shapes` is None where TensorRT was not."""
+    from tbgen.generator.check.check import check_repository
+
     began = time.perf_counter()
     findings = check_repository(repository, release=release)
     seconds = time.perf_counter() - began
+    readings = [] if shapes is None else _ask_tensorrt(repository, shapes)
     served = _ask(repository, url) if live else None
     findings += served.findings if served else ()
     errors = sum(finding.severity == "error" for finding in findings)
@@ -57,9 +86,39 @@ def check(repository: Path, release: str | None, live: bool, url: str | None) ->
         if served:
             console.print(f"Ready on the server: {', '.join(served.ready) or 'none'}")
             say_answered(served.answered)
+        _print_readings(readings)
 
-    report(_record_of(findings, served), draw)
-    raise click.exceptions.Exit(1 if errors else 0)
+    report(_record_of(findings, served) | (_reading_rows(readings) if readings else {}), draw)
+    raise click.exceptions.Exit(1 if errors or _unread(readings) else 0)
+
+
+def _ask_tensorrt(place: Path, shapes: Sequence[str]) -> list[Reading]:
+    """What TensorRT-RTX makes of the ONNX files."""
+    from tbgen.export.tensorrt.profiles import profile_from_text
+    from tbgen.generator.check.tensorrt import readings_of
+
+    return readings_of(place, [profile_from_text(shape) for shape in shapes])
+
+
+def _unread(readings: Sequence[Reading]) -> bool:
+    """Whether a file was not read."""
+    return any(reading.reads is False for reading in readings)
+
+
+def _reading_rows(readings: Sequence[Reading]) -> dict[str, Any]:
+    """The readings as plain values."""
+    return {
+        "tensorrt": [{"file": str(reading.file), "reads": reading.reads, "says": reading.says} for reading in readings]
+    }
+
+
+def _print_readings(readings: Sequence[Reading]) -> None:
+    """A line each, and who was asked."""
+    console = output(soft_wrap=True)
+    for reading in readings:
+        console.print(f"{reading.file}: {reading.says}", markup=False)
+    if any(reading.reads is not None for reading in readings):
+        console.print("This is TensorRT-RTX, which needs no GPU; the TensorRT of Triton's container was not asked.")
 
 
 def _ask(repository: Path, url: str | None) -> LiveCheck:
