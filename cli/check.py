@@ -14,7 +14,7 @@ from tbgen.cli.repository import ModelRepository
 from tbgen.cli.show import output, report, say_answered
 
 if TYPE_CHECKING:
-    from tbgen.export.tensorrt.rtx import Reading
+    from tbgen.export.tensorrt.rtx import RtxReading
     from tbgen.generator.check.finding import Finding
     from tbgen.server.deploy.live_check import LiveCheck
 
@@ -92,7 +92,7 @@ def _check_models(
     raise click.exceptions.Exit(1 if errors or _unread(readings) else 0)
 
 
-def _ask_tensorrt(place: Path, shapes: Sequence[str]) -> list[Reading]:
+def _ask_tensorrt(place: Path, shapes: Sequence[str]) -> list[RtxReading]:
     """What TensorRT-RTX makes of the ONNX files."""
     from tbgen.export.tensorrt.profiles import profile_from_text
     from tbgen.generator.check.tensorrt import readings_of
@@ -100,19 +100,19 @@ def _ask_tensorrt(place: Path, shapes: Sequence[str]) -> list[Reading]:
     return readings_of(place, [profile_from_text(shape) for shape in shapes])
 
 
-def _unread(readings: Sequence[Reading]) -> bool:
+def _unread(readings: Sequence[RtxReading]) -> bool:
     """Whether a file was not read."""
     return any(reading.reads is False for reading in readings)
 
 
-def _reading_rows(readings: Sequence[Reading]) -> dict[str, Any]:
+def _reading_rows(readings: Sequence[RtxReading]) -> dict[str, Any]:
     """The readings as plain values."""
     return {
         "tensorrt": [{"file": str(reading.file), "reads": reading.reads, "says": reading.says} for reading in readings]
     }
 
 
-def _print_readings(readings: Sequence[Reading]) -> None:
+def _print_readings(readings: Sequence[RtxReading]) -> None:
     """A line each, and who was asked."""
     console = output(soft_wrap=True)
     for reading in readings:

@@ -18,7 +18,7 @@ from tbgen.export.tensorrt.versions import WORKSPACE, Traits, traits_of
 
 BuildProgress = Callable[[str, float | None], None]  # what runs now, and the share that is done where it is known
 
-PRECISIONS = ("fp16", "fp32")
+_PRECISIONS = ("fp16", "fp32")
 FLOAT16 = 10  # onnx.TensorProto.FLOAT16
 
 
@@ -69,8 +69,8 @@ def plan_from_onnx(
 
 def check_precision(precision: str, keep_fp32: Sequence[str]) -> None:
     """Raise UserError for an unknown precision, and for FP32 exceptions where all is FP32."""
-    if precision not in PRECISIONS:
-        raise UserError(f"no precision {precision!r} for a plan; there are {', '.join(PRECISIONS)}")
+    if precision not in _PRECISIONS:
+        raise UserError(f"no precision {precision!r} for a plan; there are {', '.join(_PRECISIONS)}")
     if keep_fp32 and precision == "fp32":
         raise UserError("keep_fp32 names exceptions from fp16; an fp32 plan has none")
 

@@ -18,7 +18,7 @@ COMPUTE_CAPABILITY = "SM89"  # one that TensorRT-RTX builds for where there is n
 
 
 @dataclass(frozen=True)
-class Reading:
+class RtxReading:
     """What TensorRT-RTX made of a file: whether it reads (and builds) it, None where it was not asked; its words."""
 
     file: Path
@@ -31,7 +31,7 @@ def rtx() -> Any:
     return require("tensorrt_rtx_bindings", extra="rtx")
 
 
-def reading_of(onnx_file: Path, profiles: Sequence[Profile] = ()) -> Reading:
+def reading_of(onnx_file: Path, profiles: Sequence[Profile] = ()) -> RtxReading:
     """Parse the file, and where there are profiles build a plan for them, which is thrown away. Raises MissingExtra."""
     trt, errors = rtx(), list[str]()
     builder = trt.Builder(logger_of(trt, errors))
@@ -43,8 +43,8 @@ def reading_of(onnx_file: Path, profiles: Sequence[Profile] = ()) -> Reading:
             megabytes = built(trt, builder, network, config, errors).nbytes / 1e6
             says += f" and builds it for {', '.join(map(str, profiles))} ({megabytes:.1f} MB)"
     except UserError as error:
-        return Reading(onnx_file, False, error.message)
-    return Reading(onnx_file, True, says)
+        return RtxReading(onnx_file, False, error.message)
+    return RtxReading(onnx_file, True, says)
 
 
 def rtx_configured(

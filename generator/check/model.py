@@ -84,7 +84,7 @@ class Model:
     @cached_property
     def graphs(self) -> dict[int, OnnxFile | NotOnnx]:
         """Version -> the ONNX file's graph, or why it has none. Of ONNX models only; not of versions without a file."""
-        return {version: _graph_of(file) for version, file in self.engine_files("onnxruntime").items()}
+        return {version: onnx_or_problem(file) for version, file in self.engine_files("onnxruntime").items()}
 
     @cached_property
     def plan(self) -> Plan | None:
@@ -212,7 +212,7 @@ def specs_of(tensors: Mapping[str, OnnxTensor]) -> onnxruntime.Specs:
     return {name: (tensor.data_type, list(tensor.shape)) for name, tensor in tensors.items()}
 
 
-def _graph_of(file: Path) -> OnnxFile | NotOnnx:
+def onnx_or_problem(file: Path) -> OnnxFile | NotOnnx:
     """The graph of a file, or why there is none."""
     try:
         return read_onnx(file)

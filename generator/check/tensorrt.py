@@ -8,25 +8,25 @@ from pathlib import Path
 from tbgen.export.errors import UserError
 from tbgen.export.layout import LENGTHS
 from tbgen.export.tensorrt.profiles import Profile
-from tbgen.export.tensorrt.rtx import Reading, reading_of, rtx
-from tbgen.generator.check.model import Model, graph_of, read_repository
+from tbgen.export.tensorrt.rtx import RtxReading, reading_of, rtx
+from tbgen.generator.check.model import Model, onnx_or_problem, read_repository
 from tbgen.generator.check.onnx_file import OnnxFile
 
 
-def readings_of(place: Path, profiles: Sequence[Profile] = ()) -> list[Reading]:
+def readings_of(place: Path, profiles: Sequence[Profile] = ()) -> list[RtxReading]:
     """What TensorRT-RTX makes of an ONNX file, or of each one that a repository's models run; see `reading_of`.
 
     Raises UserError where there is no ONNX file; MissingExtra.
     """
     rtx()
     models = read_repository(place, None).models.values() if place.is_dir() else ()
-    files = [file for model in models for file in files_of(model)] if place.is_dir() else [place]
+    files = [file for model in models for file in _files_of(model)] if place.is_dir() else [place]
     if not files:
         raise UserError(f"no ONNX file in the models of {str(place)!r}; TensorRT's parser reads nothing else")
-    return [reading(file, profiles) for file in files]
+    return [_reading(file, profiles) for file in files]
 
 
-def files_of(model: Model) -> Iterator[Path]:
+def _files_of(model: Model) -> Iterator[Path]:
     """The ONNX files of the versions that Triton loads: the engine's, and those that steps run themselves."""
     files = set(model.engine_files("onnxruntime").values())
     for version in model.versions:
@@ -34,9 +34,9 @@ def files_of(model: Model) -> Iterator[Path]:
     yield from sorted(files)
 
 
-def reading(file: Path, profiles: Sequence[Profile]) -> Reading:
+def _reading(file: Path, profiles: Sequence[Profile]) -> RtxReading:
     """A packed file is not asked about: its texts are cut by their lengths, which is no shape that a profile has."""
-    graph = graph_of(file)
+    graph = onnx_or_problem(file)
     if isinstance(graph, OnnxFile) and LENGTHS in graph.inputs:
-        return Reading(file, None, "has the packed layout, which no plan is built from; export it padded")
+        return RtxReading(file, None, "has the packed layout, which no plan is built from; export it padded")
     return reading_of(file, profiles)

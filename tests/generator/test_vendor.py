@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.steps.catalogue import STEP_FOLDER, with_neighbours
+from tbgen.generator.steps.catalogue import STEP_FOLDER
 from tbgen.generator.steps.vendor import this_platform, uses_tokenizers, vendor_into, vendor_tokenizers
 
 OTHER = "aarch64" if platform.machine() == "x86_64" else "x86_64"
@@ -30,7 +30,7 @@ def wheel_file(folder: Path, architecture: str) -> None:
 
 
 def test_the_steps_that_use_the_package() -> None:
-    assert uses_tokenizers(STEP_FOLDER / "tokenizer.py")
+    assert uses_tokenizers(STEP_FOLDER / "text_tokenizer.py")
     assert not uses_tokenizers(STEP_FOLDER / "text_classification.py")
 
 
@@ -49,15 +49,22 @@ def test_the_licence_comes_along(tmp_path: Path) -> None:
     assert "Apache License" in (tmp_path / "LICENSE").read_text(encoding="utf-8")
 
 
-def test_a_servers_own_package_goes_first(tmp_path: Path) -> None:
-    (tmp_path / "vendor" / "tokenizers").mkdir(parents=True)
-    (tmp_path / "vendor" / "tokenizers" / "__init__.py").write_text("raise ImportError", encoding="utf-8")
-    for file in with_neighbours(STEP_FOLDER / "model.py"):
-        shutil.copy(file, tmp_path)
-    command = [sys.executable, "-c", "import model, tokenizers, sys; print(tokenizers.__file__, sys.path[-1])"]
+def test_a_servers_own_package_goes_first(sample_repository: Path, tmp_path: Path) -> None:
+    for model in ("kcbert_onnx", "kcbert_onnx_bls"):
+        shutil.copytree(sample_repository / model, tmp_path / model)
+    vendor = tmp_path / "kcbert_onnx_bls" / "1" / "vendor"
+    (vendor / "tokenizers").mkdir(parents=True, exist_ok=True)
+    (vendor / "tokenizers" / "__init__.py").write_text("raise ImportError", encoding="utf-8")
+    code = (
+        "import numpy, sys, tbgen, tokenizers\n"
+        "with tbgen.run('.') as models:\n"
+        "    models.infer('kcbert_onnx_bls', {'input_text': numpy.array([[b'a']], object)})\n"
+        "print(tokenizers.__file__, *sys.path[-2:])\n"
+    )
+    command = [sys.executable, "-c", code]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
     assert "site-packages" in printed[0]
-    assert printed[1] == str(tmp_path / "vendor")
+    assert str(vendor) in printed[1:]
 
 
 def test_another_platforms_library_is_fetched_by_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
