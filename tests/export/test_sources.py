@@ -217,7 +217,7 @@ def test_other_files_of_weights(bert: Path, tmp_path: Path, names: tuple[str, ..
     if names == ("pytorch_model.bin",):
         torch.save(model.state_dict(), folder / names[0])
     else:
-        model.save_pretrained(folder, max_shard_size="60KB")
+        model.save_pretrained(folder, max_shard_size="80KB")
     checkpoint = checkpoint_from_folder(folder)
     assert len(checkpoint.weights()) == len(names)
     exported = onnx_from_checkpoint(checkpoint, tmp_path / "made")
@@ -241,7 +241,7 @@ def test_weights_that_are_cut_short_are_refused(bert: Path, tmp_path: Path, name
 def test_a_missing_shard_is_named(bert: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(bert, tmp_path / "shards", ignore=shutil.ignore_patterns("*.safetensors")))
     model = transformers.AutoModelForSequenceClassification.from_pretrained(bert)
-    model.save_pretrained(folder, max_shard_size="60KB")
+    model.save_pretrained(folder, max_shard_size="80KB")
     (folder / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(UserError, match=r"names model-00002-of-00002\.safetensors; the weights are not all there"):
         checkpoint_from_folder(folder)

@@ -216,7 +216,7 @@ BAD: list[tuple[str, dict[str, np.ndarray], str]] = [
     (
         "question-answering",
         {"question": column("오늘 " * 50), "context": column("a " * 60)},
-        "question of item 0 has 5",
+        "question of item 0 has 100 tokens",
     ),
     ("question-answering", {"question": column("q")}, "expected 2 inputs but got 1"),
     ("rerank", {"query": column("q"), "texts": many()}, "texts has 0 entries for item 0; it takes 1 to 1000"),
