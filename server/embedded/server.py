@@ -172,11 +172,16 @@ class EmbeddedServer:
         return self.process is not None and not self.process.ended()
 
     def ready(self) -> bool:
-        """Whether the server answers and all its models are loaded."""
+        """Whether the server answers, all its models are loaded, and its metrics can be read: they come last."""
+        metrics = not {"--allow-metrics=false", "--allow-metrics=0"} & {*self.extra_arguments}
         try:
-            return self.call("GET", "/v2/health/ready")[0] == 200
+            if self.call("GET", "/v2/health/ready")[0] != 200:
+                return False
+            if metrics:
+                socket.create_connection((self.host, self.ports["metrics"]), timeout=1).close()
         except OSError:
             return False
+        return True
 
     def explanation(self) -> str:
         """Why the server ended, in one sentence from its log."""
