@@ -55,6 +55,12 @@ class WrittenModel:
         """What scaffold was asked for, and what it chose."""
         return self.record["settings"]
 
+    @property
+    def export(self) -> dict[str, Any]:
+        """The record of the export behind it, with what a repository leaves out. Raises KeyError where it kept less."""
+        export = self.record["export"]
+        return {**export, "parity": {}, "made": {**export["made"], "source": self.record["source"]}}
+
 
 def written_models(repository: Path) -> dict[str, WrittenModel]:
     """The models of a repository that tbgen wrote, by name, sorted."""

@@ -185,10 +185,8 @@ def _export_in(home: WrittenModel, request: Request) -> Exported | None:
     model = _written_file(home.folder, f"1/{ENGINES[request.engine].file}")
     if model is None or not _same_export(request, home.settings):
         return None
-    record = home.record
     try:
-        record["export"]["made"]["source"] = record["source"]
-        exported = exported_from_record(home.folder / "1", {**record["export"], "parity": {}})
+        exported = exported_from_record(home.folder / "1", home.export)
     except KeyError:  # written by a tbgen that kept less of the export
         return None
     here = all(file.is_file() for file in exported.files if file.name != exported.model.name)

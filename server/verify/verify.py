@@ -102,13 +102,15 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     names = [front.folder.name for front in fronts]
     own = (model for model in written.values() if model.role.name == home.role.name)
     tokenizer = next(filter(Path.is_file, (model.folder / "1" / "tokenizer.json" for model in own)))
-    exported = exported_from_record(home.folder / "1", _whole_export(home))
+    file = _file_of_engine(home)
+    if not file.is_file():
+        raise UserError(f"no engine file in {file.parent}; write it with: tbgen scaffold {home.role.name}")
     return Scaffold(
         home.role.name,
         repository,
         asked[0],
         (name,) if name in names else tuple(names),
-        replace(exported, model=_file_of_engine(home), tokenizer=tokenizer),
+        replace(exported_from_record(file.parent, home.export), model=file, tokenizer=tokenizer),
         home.settings,
     )
 
@@ -127,14 +129,6 @@ def _engine_of(role: Role) -> str:
 
 def _file_of_engine(home: WrittenModel) -> Path:
     return home.folder / "1" / ENGINES[home.settings["engine"]].file
-
-
-def _whole_export(home: WrittenModel) -> dict[str, Any]:
-    """The export record within a model's record, with what a repository leaves out of it."""
-    if not _file_of_engine(home).is_file():
-        raise UserError(f"no engine file in {home.folder / '1'}; write it with: tbgen scaffold {home.role.name}")
-    export = home.record["export"]
-    return {**export, "parity": {}, "made": {**export["made"], "source": home.record["source"]}}
 
 
 @dataclass(frozen=True)
