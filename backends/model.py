@@ -26,12 +26,13 @@ if not __package__:  # a server's backend is imported by its bare name; then it 
     __package__ = __name__
 
 from .clients import Client, GoneError, clients_of_rows
+from .finite import refuse_broken_numbers
 from .meter import Meter
 from .request_parameters import parameters_from_json
-from .text_tensors import bytes_from_text, text_from_bytes
+from .text_tensors import bytes_from_text, printable, text_from_bytes
 
 Tensors = dict[str, np.ndarray]
-Answer = Tensors | Exception
+Answer = Tensors | BaseException
 
 
 class TritonPythonModel:
@@ -67,16 +68,14 @@ class TritonPythonModel:
         answers: dict[int, Answer] = {}
         groups: dict[tuple[Any, ...], list[tuple[int, Tensors, Client]]] = defaultdict(list)
         for index, request in enumerate(requests):
-            client = Client(request)
             try:
-                tensors, parameters = self.read(request), self.parameters(request)
-            except ValueError as error:
-                answers[index] = error
-            else:
+                client, tensors, parameters = Client(request), self.read(request), self.parameters(request)
                 groups[(parameters, *(array.shape[1:] for array in tensors.values()))].append((index, tensors, client))
+            except Exception as error:  # noqa: BLE001 - whatever a request carries must not fail the neighbours
+                answers[index] = error
         for (parameters, *_), group in groups.items():
             indices, parts, clients = zip(*group, strict=True)
-            answers |= zip(indices, self.answers(parts, dict(parameters), clients), strict=True)
+            answers |= zip(indices, self.answers(parts, json.loads(parameters), clients), strict=True)
         self.meter.write()
         return [self.response(request, answers[index]) for index, request in enumerate(requests)]
 
@@ -84,7 +83,7 @@ class TritonPythonModel:
         """Run requests of equal shapes and parameters as one batch; when that fails, apart, to find the bad ones."""
         try:
             answers = self.joined(parts, parameters, clients)
-        except Exception as error:  # noqa: BLE001 - whatever a step raises must not fail the neighbours
+        except BaseException as error:  # noqa: BLE001 - whatever a step raises, a panic of tokenizers too
             if len(parts) == 1:
                 return [clients[0].left or error]
             apart = zip(parts, clients, strict=True)
@@ -109,40 +108,48 @@ class TritonPythonModel:
 
     def run_steps(self, tensors: Tensors, parameters: dict[str, Any], clients: Sequence[Client]) -> Tensors:
         """Pass a joined batch through the steps; each takes its inputs and parameters, and adds its outputs."""
+        refuse_broken_numbers(tensors, "of the request")
         for number, step in enumerate(self.steps):
             began = time.perf_counter()
             more = {name: value for name, value in parameters.items() if name in getattr(step, "parameters", ())}
             if getattr(step, "takes_clients", False):
                 more["clients"] = clients_of_rows(clients, tensors)
-            tensors = tensors | step(**{name: tensors[name] for name in step.inputs}, **more)
+            given = step(**{name: tensors[name] for name in step.inputs}, **more)
+            refuse_broken_numbers(given, f"from {getattr(step, 'model', type(step).__name__)}")
+            tensors = tensors | given
             self.meter.seconds[number] += time.perf_counter() - began
         return tensors
 
     def read(self, request: Any) -> Tensors:
-        """The tensors of one request; text as str. Raises ValueError."""
-        tensors = {}
+        """The tensors of one request, as many rows in each; text as str. Raises ValueError."""
+        tensors: Tensors = {}
         for name, data_type in self.inputs.items():
             tensor = pb_utils.get_input_tensor_by_name(request, name)
             if tensor is None:
                 raise ValueError(f"input {name} is missing")
             array = tensor.as_numpy()
+            rows = len(next(iter(tensors.values()), array))
+            if array.ndim < 2 or not len(array) == rows > 0:  # Triton lets a shape of 0 rows pass
+                raise ValueError(
+                    f"{name} has no rows, or not as many as other inputs: its shape is {list(array.shape)}"
+                )
             tensors[name] = text_from_bytes(name, array) if data_type == "TYPE_STRING" else array
         return tensors
 
-    def parameters(self, request: Any) -> tuple[tuple[str, Any], ...]:
-        """The checked parameters of one request, as a key that equal requests share. Raises ValueError."""
+    def parameters(self, request: Any) -> str:
+        """The checked parameters of one request, as JSON that equal requests share. Raises ValueError."""
         text = request.parameters()
         if text in ("{}", ""):  # nearly all requests: nothing is parsed for them
-            return ()
+            return "{}"
         if self.cached:
             raise ValueError("its answers are cached by their inputs alone: it takes no parameters")
-        return tuple(parameters_from_json(text, self.rules, self.elsewhere).items())
+        return json.dumps(parameters_from_json(text, self.rules, self.elsewhere))
 
     def response(self, request: Any, answer: Answer) -> Any:
         """The outputs that were asked for; or what a client did wrong (ValueError), or what failed, which is logged."""
         codes = pb_utils.TritonError
         try:
-            if isinstance(answer, Exception):
+            if isinstance(answer, BaseException):
                 raise answer
             wanted = request.requested_output_names()
             sent = {name: answer[name] for name in self.outputs if name in wanted and name in answer}
@@ -154,7 +161,7 @@ class TritonPythonModel:
             message, code = str(error), codes.INVALID_ARG
         except GoneError as error:
             message, code = error.args[0], getattr(codes, error.args[1])
-        except Exception as error:  # noqa: BLE001 - an answer that cannot be sent must not fail the neighbours
-            pb_utils.Logger.log_error("".join(traceback.format_exception(error)))
+        except BaseException as error:  # noqa: BLE001 - an answer that cannot be sent must not fail the neighbours
+            pb_utils.Logger.log_error(printable("".join(traceback.format_exception(error))))
             message, code = f"{type(error).__name__}: {error}", getattr(error, "triton_code", codes.INTERNAL)
-        return pb_utils.InferenceResponse(error=codes(f"{self.name}: {message}", code))
+        return pb_utils.InferenceResponse(error=codes(printable(f"{self.name}: {message}"), code))

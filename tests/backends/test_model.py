@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import tbgen.backends
+from tbgen.backends.finite import NotFiniteError, refuse_broken_numbers
 from tbgen.backends.request_parameters import parameters_from_json
-from tbgen.backends.text_tensors import bytes_from_text, text_from_bytes
+from tbgen.backends.text_tensors import bytes_from_text, printable, text_from_bytes
 from tbgen.generator.local import backend_utils
 from tbgen.generator.steps.chain import chain_parameters, chain_tensors, run_steps
 from tbgen.generator.steps.load import steps_from_folder
@@ -126,6 +127,44 @@ def test_parameters_packed_by_a_bls_call_are_held_to_the_rules_too() -> None:
     for nonsense, sentence in (("[1]", "takes a JSON object"), ('{"threshold": 2}', "from 0 to 1, not 2")):
         with pytest.raises(ValueError, match=sentence):
             parameters_from_json(json.dumps({"tbgen_parameters": nonsense}), RULES)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    ["[" * 5000, '{"a":' * 5000, '{"top_k":' + "[" * 17 + "]" * 17 + "}", '{"top_k": ' + "9" * 5000 + "}", "", 7],
+)
+def test_parameters_that_cannot_be_read_are_a_short_sentence(packed: object) -> None:
+    with pytest.raises(ValueError, match="takes a JSON object, nested 16 deep at most, not ") as error:
+        parameters_from_json(json.dumps({"tbgen_parameters": packed}), RULES)
+    assert len(str(error.value)) < 150
+
+
+def test_what_an_error_quotes_of_a_parameter_is_short() -> None:
+    with pytest.raises(ValueError, match=r"not 'xxxxxxxxxxxx...xxxxxxxxxxxxx'$"):
+        parameters_from_json(json.dumps({"top_k": "x" * 60_000}), RULES)
+    with pytest.raises(ValueError, match="its parameters have 70013 characters; at most 65536 are read"):
+        parameters_from_json(json.dumps({"top_k": "x" * 70_000}), RULES)
+
+
+@pytest.mark.parametrize("kind", ["number", "integer"])
+def test_a_number_without_bounds_is_one_that_can_be_reckoned_with(kind: str) -> None:
+    for value in (float("inf"), float("nan")) if kind == "number" else (2**63, -(10**400)):
+        with pytest.raises(ValueError, match="parameter n takes values from -"):
+            parameters_from_json(json.dumps({"n": value}), {"n": {"type": kind}})
+
+
+def test_what_is_no_number_is_refused_by_name() -> None:
+    tensors = {"ids": np.array([[1]]), "outputs": np.array([[1.0, 2.0]], np.float16)}
+    refuse_broken_numbers(tensors, "of the request")
+    for broken in (np.nan, np.inf, -np.inf):
+        tensors["outputs"][0, 1] = broken
+        with pytest.raises(NotFiniteError, match="outputs of the request holds NaN or infinity: the"):
+            refuse_broken_numbers(tensors, "of the request")
+
+
+def test_a_sentence_can_be_sent_whatever_it_quotes() -> None:
+    assert printable("targets: \ud800 🔥") == "targets: \\ud800 🔥"
+    assert len(printable("x" * 1_000_000)) == 4096
 
 
 def test_a_whole_number_will_do_for_a_number() -> None:

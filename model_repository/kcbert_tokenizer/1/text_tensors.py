@@ -6,6 +6,7 @@ import numpy as np
 
 # One numpy call instead of ravel, array and reshape, which for one text cost more than the coding.
 DECODED = np.frompyfunc(bytes.decode, 1, 1)
+SENTENCE = 4096  # characters that Triton is given of an error: what it is about may be as long as a client likes
 ENCODED = np.frompyfunc(lambda value: str(value).encode("utf-8"), 1, 1)
 
 
@@ -24,3 +25,8 @@ def bytes_from_text(values: np.ndarray) -> np.ndarray:
         return np.asarray(ENCODED(values if values.dtype == object else values.astype(str)))
     except UnicodeEncodeError as error:  # a ValueError, which would lay a step's bug at the client's door
         raise TypeError(f"a step gave {error.object!r}, which is no text: {error.reason}") from error
+
+
+def printable(text: str) -> str:
+    """What Triton can send of a sentence: UTF-8, and not too long; a client's half of a surrogate pair is escaped."""
+    return text[:SENTENCE].encode("utf-8", "backslashreplace").decode("utf-8")
