@@ -62,15 +62,16 @@ def scaffold(request: Request, repository: str | Path, *, force: bool = False, c
     return scaffold(request, Path(repository), force=force, comparing=comparing)
 
 
-def check(repository: str | Path, *, release: str | None = None) -> list[Finding]:
+def check(repository: str | Path, *, release: str | None = None, weights: bool = False) -> list[Finding]:
     """What Triton would refuse in a model repository, and what clients would trip over; errors of a model first.
 
     release: the tag of the Triton container that is to load it, such as "24.10".
+    weights: read the ONNX files' weights too, for NaN and infinity.
     Raises UserError.
     """
     from tbgen.generator.check.check import check_repository
 
-    return check_repository(Path(repository), release=release)
+    return check_repository(Path(repository), release=release, weights=weights)
 
 
 def run(repository: str | Path) -> LocalModels:

@@ -33,6 +33,7 @@ _WORDS = {
 )
 @click.option("--live", is_flag=True, help="Then ask a running server for these models, in Korean with emoji.")
 @url_option("With --live; default: grpc://localhost:8001.")
+@click.option("--weights", is_flag=True, help="Also read the ONNX files' weights, for NaN and infinity.")
 @click.option("--tensorrt", is_flag=True, help="Then ask TensorRT-RTX's parser whether it reads the ONNX files.")
 @click.option(
     "--shape",
@@ -43,35 +44,47 @@ _WORDS = {
 )
 @json_option
 def check(
-    repository: Path, release: str | None, live: bool, url: str | None, tensorrt: bool, shapes: tuple[str, ...]
+    repository: Path,
+    release: str | None,
+    live: bool,
+    url: str | None,
+    weights: bool,
+    tensorrt: bool,
+    shapes: tuple[str, ...],
 ) -> None:
-    """REPOSITORY, by default model_repository, may be any model repository, hand-written ones too; no weights are
-    loaded. With --triton, also what that release knows: config fields, opset and IR version of its ONNX Runtime, its
-    TensorRT. With --live, also whether a running server has the models ready, and what those of which an item is known
-    answer. With --tensorrt, also whether TensorRT would read the ONNX files; of MODEL.onnx that alone. Exits with 1
-    when a model will not load or fails, or a file does not parse.
+    """REPOSITORY, by default model_repository, may be any model repository, hand-written ones too; no weights are read
+    without --weights. With --triton, also what that release knows: config fields, opset and IR version of its ONNX
+    Runtime, its TensorRT. With --live, also whether a running server has the models ready, and what those of which
+    an item is known answer. With --tensorrt, also whether TensorRT would read the ONNX files; of MODEL.onnx that
+    alone. Exits with 1 when a model will not load or fails, or a file does not parse.
     """
     if url is not None and not live:
         raise click.UsageError("--url names the server of --live; add --live")
     if shapes and not tensorrt:
         raise click.UsageError("--shape is what --tensorrt builds for; add --tensorrt")
     if repository.is_file():
-        if not tensorrt or live or release:
+        if not tensorrt or live or release or weights:
             raise click.UsageError(f"{str(repository)!r} is a file: it is read by --tensorrt alone")
         readings = _ask_tensorrt(repository, shapes)
         report(_reading_rows(readings), lambda: _print_readings(readings))
         raise click.exceptions.Exit(1 if _unread(readings) else 0)
-    _check_models(repository, release, url, live=live, shapes=shapes if tensorrt else None)
+    _check_models(repository, release, url, weights=weights, live=live, shapes=shapes if tensorrt else None)
 
 
 def _check_models(
-    repository: Path, release: str | None, url: str | None, *, live: bool, shapes: Sequence[str] | None
+    repository: Path,
+    release: str | None,
+    url: str | None,
+    *,
+    weights: bool,
+    live: bool,
+    shapes: Sequence[str] | None,
 ) -> None:
     """Check a repository offline, then by what else was asked for; `shapes` is None where TensorRT was not."""
     from tbgen.generator.check.check import check_repository
 
     began = time.perf_counter()
-    findings = check_repository(repository, release=release)
+    findings = check_repository(repository, release=release, weights=weights)
     seconds = time.perf_counter() - began
     readings = [] if shapes is None else _ask_tensorrt(repository, shapes)
     served = _ask(repository, url) if live else None

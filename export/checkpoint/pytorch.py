@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tbgen.export.checkpoint.checkpoint import Checkpoint
-from tbgen.export.checkpoint.weights import first_names, state_dict_of, wrapper_of
+from tbgen.export.checkpoint.weights import broken_sentence, first_names, state_dict_of, wrapper_of
 from tbgen.export.errors import UserError, require
 from tbgen.export.tasks.table import model_of
 
@@ -59,6 +59,7 @@ def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = 
 
         model = PooledModel(model, checkpoint.sentence.layers)
     model.taken_off = taken_off
+    _refuse_broken(model)
     return model.eval()
 
 
@@ -80,6 +81,16 @@ def _empty_model(checkpoint: Checkpoint) -> tuple[Any, Any]:
             f"transformers {transformers.__version__} builds no model from config.json ({reason}); mend that value, or "
             "save the checkpoint again"
         ) from error
+
+
+def _refuse_broken(model: Any) -> None:
+    """Raise UserError for weights that are no numbers, as a training that diverged leaves them."""
+    torch = require("torch", extra="onnx")
+    floats = {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    if broken := sorted(name for name, tensor in floats.items() if not torch.isfinite(tensor).all()):
+        raise UserError(
+            f"{broken_sentence(broken)}, as a training that diverged leaves them; take an earlier checkpoint of it"
+        )
 
 
 def _refuse_unrunnable(model: Any) -> None:

@@ -85,6 +85,11 @@ def wrapper_of(names: Collection[str], model: Any) -> str:
     return max(shared, key=lambda cut: sum(name[len(cut) :].removeprefix(own) in known for name in names))
 
 
+def broken_sentence(names: list[str]) -> str:
+    """What is wrong with weights of these names that are no numbers."""
+    return f"the weights hold NaN or infinity in {first_names(names)}"
+
+
 def first_names(names: list[str], limit: int = 4) -> str:
     """The first few names, and how many more there are."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -16,6 +16,7 @@ from tbgen.export.errors import NoSuchName, UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import EXPORT_RECORD, sha256, whole_folder, write_json
 from tbgen.export.layout import LAYOUTS, LENGTHS, PACKED, PADDED
+from tbgen.export.onnx.broken_weights import refuse_broken_weights
 from tbgen.export.onnx.fusion import fuse
 from tbgen.export.onnx.graph_file import opset_of, weights_beside
 from tbgen.export.onnx.packed import refuse_unpackable
@@ -296,13 +297,16 @@ def refuse_drift(found: Parity, bounds: Precision, advise: Callable[[], str], *,
 
 
 def check_graph(path: Path) -> None:
-    """Let onnx.checker read the file, shapes included. Raises UserError for one that it refuses."""
+    """Let onnx.checker read the file, shapes included. Raises UserError for one that it refuses, or whose weights are
+    no numbers.
+    """
     onnx = require("onnx", extra="onnx")
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         instead = other_export("with --precision fp32 and without --optimize")
         raise UserError(f"the graph is not valid ({error}); {instead}") from error
+    refuse_broken_weights(path, "the graph")
 
 
 def _write_config(checkpoint: Checkpoint, folder: Path) -> None:

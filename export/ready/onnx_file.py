@@ -12,6 +12,7 @@ from tbgen.export.checkpoint.checkpoint import ModelReading
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import EXPORT_RECORD, sha256, whole_folder, write_json
+from tbgen.export.onnx.broken_weights import refuse_broken_weights
 from tbgen.export.onnx.export import OnnxOptions, check_graph, refuse_drift, refuse_newer, tensor_specs
 from tbgen.export.onnx.fusion import fuse
 from tbgen.export.onnx.graph_file import MICROSOFT, load_graph, opset_of, save_graph, weights_beside
@@ -57,6 +58,7 @@ def export_from_onnx(
     own, tell = _precision_of(graph), progress or (lambda _: None)
     asked = OnnxOptions(precision=precision or own, **options)
     _check_conversion(model, own, asked)
+    refuse_broken_weights(model, repr(str(model)))
     refuse_newer("opset", opset_of(graph), asked.newest_opset)
     refuse_newer("IR version", graph.ir_version, asked.newest_ir)
     source = {file.name: sha256(file) for file in (model, *weight_files(graph, model))}

@@ -24,6 +24,7 @@ from tbgen.generator.check import (
 )
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import CONFIG, Model, Repository, read_repository
+from tbgen.generator.check.weights import weight_findings
 from tbgen.generator.releases import release_named
 from tbgen.generator.repository import NoModels, refuse_empty_repository
 
@@ -47,12 +48,13 @@ _STORIES: tuple[Any, ...] = (
 
 
 def check_repository(
-    folder: Path, *, release: str | None = None, names: Collection[str] | None = None
+    folder: Path, *, release: str | None = None, names: Collection[str] | None = None, weights: bool = False
 ) -> list[Finding]:
     """Everything that is wrong with a repository's models, by name; a model's errors first, in the order of the rules.
 
     release: the tag of the Triton container that is to load it, such as 24.10.
     names: look at these models alone, as if no other were there; all folders when it is None.
+    weights: read the ONNX files' weights too.
     Raises UserError, NoSuchName.
     """
     refuse_empty_repository(folder, filled_later=True)
@@ -62,6 +64,8 @@ def check_repository(
     if not repository.models:
         raise NoModels(folder)
     findings = [finding for model in repository.models.values() for finding in _findings_of(model, repository)]
+    if weights:
+        findings += [finding for model in repository.models.values() for finding in weight_findings(model)]
     findings += _dependent_ensembles(repository, findings)
     return sorted(dict.fromkeys(findings), key=lambda finding: (finding.model, finding.severity))
 

@@ -77,6 +77,12 @@ class Model:
         return {version: file for version, file in files.items() if file.is_file()}
 
     @property
+    def onnx_files(self) -> list[Path]:
+        """The ONNX files of the versions that Triton loads: the engine's, and those that steps run themselves."""
+        beside = (file for version in self.versions for file in self.version_folder(version).glob("*.onnx"))
+        return sorted({*self.engine_files("onnxruntime").values(), *beside})
+
+    @property
     def is_ensemble(self) -> bool:
         """Whether the config wires other models."""
         return self.config.HasField("ensemble_scheduling")

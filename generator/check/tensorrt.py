@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tbgen.export.errors import UserError
 from tbgen.export.layout import LENGTHS
 from tbgen.export.tensorrt.profiles import Profile
 from tbgen.export.tensorrt.rtx import RtxReading, reading_of, rtx
-from tbgen.generator.check.model import Model, onnx_or_problem, read_repository
+from tbgen.generator.check.model import onnx_or_problem, read_repository
 from tbgen.generator.check.onnx_file import OnnxFile
 
 
@@ -20,18 +20,10 @@ def readings_of(place: Path, profiles: Sequence[Profile] = ()) -> list[RtxReadin
     """
     rtx()
     models = read_repository(place, None).models.values() if place.is_dir() else ()
-    files = [file for model in models for file in _files_of(model)] if place.is_dir() else [place]
+    files = [file for model in models for file in model.onnx_files] if place.is_dir() else [place]
     if not files:
         raise UserError(f"no ONNX file in the models of {str(place)!r}; TensorRT's parser reads nothing else")
     return [_reading(file, profiles) for file in files]
-
-
-def _files_of(model: Model) -> Iterator[Path]:
-    """The ONNX files of the versions that Triton loads: the engine's, and those that steps run themselves."""
-    files = set(model.engine_files("onnxruntime").values())
-    for version in model.versions:
-        files |= set(model.version_folder(version).glob("*.onnx"))
-    yield from sorted(files)
 
 
 def _reading(file: Path, profiles: Sequence[Profile]) -> RtxReading:

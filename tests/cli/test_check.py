@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
+import onnx
 from click.testing import CliRunner
 
 from tbgen.cli.check import check
@@ -54,6 +57,26 @@ def test_a_good_repository_in_json(tmp_path: Path) -> None:
     engine(tmp_path / "m")
     done = CliRunner().invoke(check, [str(tmp_path), "--json"])
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"errors": 0, "findings": []})
+
+
+def test_weights_that_are_no_numbers_are_found_when_they_are_read(sample_repository: Path, tmp_path: Path) -> None:
+    repository = shutil.copytree(sample_repository, tmp_path / "repository")
+    file = repository / "kcbert_onnx" / "1" / "model.onnx"
+    model = onnx.load(file)
+    model.graph.initializer[-1].CopyFrom(onnx.numpy_helper.from_array(np.array([np.nan], np.float32), "broken"))
+    onnx.save(model, file)
+    place = "kcbert_onnx/1/model.onnx: will fail: the weights hold NaN or infinity in broken"
+    for options, code in (([], 0), (["--weights"], 1)):
+        done = CliRunner().invoke(check, [str(repository), *options])
+        assert (done.exit_code, place in done.stdout) == (code, code == 1), done.stdout
+    file.write_bytes(file.read_bytes()[:1000])
+    done = CliRunner().invoke(check, [str(repository), "--weights"])
+    assert "kcbert_onnx/1/model.onnx: will fail: the weights of " in done.stdout
+    assert done.exit_code == 1
+
+
+def test_good_weights_are_good(sample_repository: Path) -> None:
+    assert CliRunner().invoke(check, [str(sample_repository), "--weights"]).exit_code == 0
 
 
 def test_no_repository(tmp_path: Path) -> None:
