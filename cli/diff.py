@@ -27,6 +27,7 @@ _WORDS = {
     "edited": ("yellow", "edited by you, kept"),
     "conflict": ("red", "edited by you, kept; tbgen writes another now"),
     "own": ("dim", "yours"),
+    "namesake": ("red", "yours; tbgen writes one of that name now, rename yours"),
 }
 
 
@@ -137,7 +138,7 @@ def print_update(update: Update, *, force: bool = False) -> None:
         colour, words = _WORDS[state]
         out.print(Text(f"{path}: {words.replace('kept', 'replaced') if force else words}", style=colour))
     for change in changes:
-        if change.state in ("edited", "conflict"):
+        if change.state in ("edited", "conflict", "namesake"):
             for who, lines in three_way(change):
                 out.print(Text(f"\n{change.model}/{change.name}: {who}", style="bold"))
                 print_difference(lines.splitlines())

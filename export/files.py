@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.export.exchange import put_in_place
 from tbgen.export.interrupt import interrupted_once
+from tbgen.export.scratch import abandoned, beside, prefix_beside
 
 EXPORT_RECORD = "export.json"  # in the folder of an export, what was done
+_OLD = "old"  # in a temporary folder, what stood where the new folder comes
 _LEAST_ROOM = 1 << 16  # bytes; a disk with less is full
 _FULL: dict[int | None, str] = {
     errno.ENOSPC: "no space left on the disk",
@@ -32,22 +35,30 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
     An existing `target` is replaced only with `force`, and only if it is empty or an export. Raises UserError for one
     that exists and for a full disk.
     """
-    if target.exists() and not force:
-        raise UserError(f"{str(target)!r} exists; choose another folder, or replace it with --force")
-    if target.exists() and not (target.is_dir() and ((target / EXPORT_RECORD).is_file() or not any(target.iterdir()))):
-        raise UserError(f"{str(target)!r} is no export, so --force does not replace it; choose another folder")
+    target = target.resolve() if target.is_symlink() else target  # a link stays one
+    _refuse_to_replace(target, force=force)
+    for left in abandoned(target.parent, prefix_beside(target)):  # killed where two names cannot be exchanged
+        if (left / _OLD).exists() and not target.exists():
+            (left / _OLD).rename(target)
     with interrupted_once(), beside(target) as scratch:
-        new, old = Path(scratch, "new"), Path(scratch, "old")
+        new = scratch / "new"
         new.mkdir()  # its own folder: a temporary directory is closed to other users, the target should not be
         try:
             yield new
         except Exception as error:
-            if reason := _FULL.get(error.errno if isinstance(error, OSError) else None) or _filled(Path(scratch)):
+            if reason := _FULL.get(error.errno if isinstance(error, OSError) else None) or _filled(scratch):
                 raise UserError(f"{reason}; nothing was written") from error
             raise
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
+        _refuse_to_replace(target, force=force)  # another run may have come first
+        put_in_place(new, target, scratch / _OLD)
+
+
+def _refuse_to_replace(target: Path, *, force: bool) -> None:
+    """Raise UserError for a folder that is there, but with `force` for what is neither empty nor an export."""
+    if target.exists() and not force:
+        raise UserError(f"{str(target)!r} exists; choose another folder, or replace it with --force")
+    if target.exists() and not (target.is_dir() and ((target / EXPORT_RECORD).is_file() or not any(target.iterdir()))):
+        raise UserError(f"{str(target)!r} is no export, so --force does not replace it; choose another folder")
 
 
 def _filled(scratch: Path) -> str:
@@ -60,15 +71,6 @@ def _filled(scratch: Path) -> str:
         return _FULL[errno.EFBIG]
     places = (scratch, Path(tempfile.gettempdir()))
     return _FULL[errno.ENOSPC] if any(shutil.disk_usage(place).free < _LEAST_ROOM for place in places) else ""
-
-
-def beside(target: Path) -> tempfile.TemporaryDirectory[str]:
-    """A temporary folder in the folder that `target` will be in. Raises UserError where that cannot be."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise UserError(f"cannot write to {str(target.parent)!r}: {error.strerror}") from error
 
 
 def copy_files(source: Path, target: Path, names: tuple[str, ...]) -> None:

@@ -1,33 +1,41 @@
-"""Models into a repository, all or none: staged beside it, renamed in, and finished later where a kill came between."""
+"""Models into a repository, all or none: staged beside it, put in place, and finished after a kill in between."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import json
-import shutil
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tbgen.export.errors import UserError
-from tbgen.export.files import beside
+from tbgen.export.exchange import put_in_place
 from tbgen.export.interrupt import interrupted_once
-from tbgen.generator.repository import files_of
+from tbgen.export.scratch import JOURNAL, abandoned, beside, prefix_beside, remove_folder
+from tbgen.generator.repository import entries_of
 
-_OWNER = ".tbgen-owner"  # in a staging folder, locked while its run lives: names the repository that it is for
-_JOURNAL = ".tbgen-journal"  # in a staging folder, from before the first rename until after the last
-_ASIDE = ".replaced"  # in a staging folder: the models that stood in the repository
+_ASIDE = ".replaced"  # in a staging folder: the models that stood in the repository, where they were renamed away first
 
 
 @dataclass(frozen=True)
 class Journal:
-    """What a run is about to rename: models in order, those of them that stood there before, and into which way."""
+    """What a run is about to put in place: models in order, the folders' inode numbers, and into which way.
+
+    stood: those of them that stood in the repository before.
+    """
 
     models: tuple[str, ...]
+    inodes: tuple[int, ...]
     stood: tuple[str, ...]
     back: bool = False
+
+    def new(self, name: str, folder: Path) -> bool:
+        """Whether a folder is the new model of that name; a rename leaves the inode as it is."""
+        inode = self.inodes[self.models.index(name)]
+        return os.path.lexists(folder) and folder.lstat().st_ino == inode
 
 
 @contextmanager
@@ -43,98 +51,106 @@ def staging_folder(repository: Path) -> Iterator[Path]:
             "elsewhere and bring it there with: tbgen deploy copy"
         )
     finish_interrupted(place)
-    with interrupted_once(), beside(place) as name, _owned(Path(name), place):
+    with interrupted_once(), beside(place) as staging:
         try:
-            yield Path(name)
+            yield staging
         finally:
-            _settle(Path(name), place)  # where putting models back failed, or was interrupted itself
+            _settle(staging, place)  # where putting models back failed, or was interrupted itself
 
 
-def publish(staging: Path, repository: Path, names: Iterable[str]) -> None:
-    """Rename the staged model folders into the repository, in order; on a failure put back what stood there.
+def publish(
+    staging: Path, repository: Path, names: Iterable[str], still_right: Callable[[], None] = lambda: None
+) -> None:
+    """Put the staged model folders into the repository, in order; on a failure put back what stood there.
 
-    After a kill in between the next `staging_folder` or `finish_interrupted` does the rest.
+    After a kill in between the next `staging_folder` or `finish_interrupted` does the rest. One run at a time: others
+    wait. still_right: asked then, since what stands may have changed since it was looked at; raises where it has.
+    Raises UserError for a model that is a link.
     """
-    repository.mkdir(parents=True, exist_ok=True)
-    (staging / _ASIDE).mkdir()
     models = tuple(names)
-    journal = Journal(models, tuple(name for name in models if (repository / name).exists()))
-    _write_journal(staging, journal)
-    try:
-        _move_in(staging, repository, models)
-    except BaseException:
-        _write_journal(staging, replace(journal, back=True))
-        _put_back(staging, repository, journal)
-        (staging / _JOURNAL).unlink()
-        raise
-    (staging / _JOURNAL).unlink()
+    repository.mkdir(parents=True, exist_ok=True)
+    with _alone_in(repository):
+        _refuse_links(repository, models)
+        still_right()
+        (staging / _ASIDE).mkdir()
+        stood = tuple(name for name in models if (repository / name).exists())
+        journal = Journal(models, tuple((staging / name).stat().st_ino for name in models), stood)
+        _write_journal(staging, journal)
+        try:
+            _move_in(staging, repository, models)
+        except BaseException:
+            _write_journal(staging, replace(journal, back=True))
+            _put_back(staging, repository, journal)
+            (staging / JOURNAL).unlink()
+            raise
+        (staging / JOURNAL).unlink()
 
 
 def finish_interrupted(repository: Path) -> tuple[str, ...]:
-    """Finish what killed runs had begun to rename into the repository, and remove what they left beside it.
+    """Finish what killed runs had begun to put into the repository, and remove what they left beside it.
 
     Returns the models that came or went. What a living run stages, and what may not be touched, is left alone.
     """
     place = repository.resolve()
     moved: list[str] = []
-    for owner in sorted(place.parent.glob(f".{place.name}.*/{_OWNER}")):
-        with contextlib.suppress(FileNotFoundError, PermissionError), owner.open("r+", encoding="utf-8") as file:
-            if file.read() == place.name and _locked(file.fileno()):
-                moved += _settle(owner.parent, place)
-                shutil.rmtree(owner.parent)
+    for staging in abandoned(place.parent, prefix_beside(place)):
+        moved += _settle(staging, place)
+        remove_folder(staging)
     return tuple(moved)
 
 
 @contextmanager
-def _owned(staging: Path, place: Path) -> Iterator[None]:
-    """Mark a staging folder as that of this run, until it ends: a lock goes with its process, however that ends."""
-    unnamed = staging / f"{_OWNER}.new"
-    with unnamed.open("w", encoding="utf-8") as file:
-        file.write(place.name)
-        file.flush()
-        _locked(file.fileno())
-        unnamed.rename(staging / _OWNER)
-        yield
-
-
-def _locked(file: int) -> bool:
-    """Lock an open file, if no other process has; False also where the file system knows no locks."""
+def _alone_in(repository: Path) -> Iterator[None]:
+    """Wait until no other run puts models into the repository, and let none begin in the block."""
+    folder = os.open(repository, os.O_RDONLY)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _settle(staging: Path, repository: Path) -> list[str]:
     """Do what the journal of a staging folder says and is not done yet; the models that came or went."""
-    if not (staging / _JOURNAL).exists():
+    if not ((staging / JOURNAL).exists() and repository.is_dir()):
         return []
-    values = json.loads((staging / _JOURNAL).read_text(encoding="utf-8"))
-    journal = Journal(tuple(values["models"]), tuple(values["stood"]), values["back"])
-    if journal.back:
-        moved = _put_back(staging, repository, journal)
-    else:
-        waiting = [name for name in journal.models if (staging / name).exists()]
-        moved = _move_in(staging, repository, [name for name in waiting if not _taken(staging, repository, name)])
-    (staging / _JOURNAL).unlink()
+    with _alone_in(repository):
+        journal = _read_journal(staging)
+        if journal is None:  # not of a kill: it is written whole
+            moved = _put_back_aside(staging, repository)
+        elif journal.back:
+            moved = _put_back(staging, repository, journal)
+        else:
+            waiting = [name for name in journal.models if journal.new(name, staging / name)]
+            moved = _move_in(staging, repository, [name for name in waiting if not _taken(staging, repository, name)])
+        (staging / JOURNAL).unlink()
     return moved
 
 
 def _write_journal(staging: Path, journal: Journal) -> None:
     """Write the journal, whole."""
-    unnamed = staging / f"{_JOURNAL}.new"
+    unnamed = staging / f"{JOURNAL}.new"
     unnamed.write_text(json.dumps(asdict(journal)), encoding="utf-8")
-    unnamed.rename(staging / _JOURNAL)
+    unnamed.rename(staging / JOURNAL)
+
+
+def _read_journal(staging: Path) -> Journal | None:
+    """The journal of a staging folder; None for one that says nothing."""
+    try:
+        values = json.loads((staging / JOURNAL).read_text(encoding="utf-8"))
+        models, inodes, stood = (tuple(values[key]) for key in ("models", "inodes", "stood"))
+        names = all(Path(name).name == name for name in (*models, *stood))
+        return Journal(models, inodes, stood, values["back"]) if names and len(models) == len(inodes) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _move_in(staging: Path, repository: Path, names: Iterable[str]) -> list[str]:
-    """Rename staged models into the repository, those that stand there aside; the names."""
+    """Put staged models into the repository, those that stand there where they were; the names."""
     moved = []
     for name in names:
-        if (repository / name).exists():
-            (repository / name).rename(staging / _ASIDE / name)
-        (staging / name).rename(repository / name)
+        put_in_place(staging / name, repository / name, staging / _ASIDE / name)
         moved.append(name)
     return moved
 
@@ -143,17 +159,39 @@ def _put_back(staging: Path, repository: Path, journal: Journal) -> list[str]:
     """Undo what was moved in; the names. It may be done in part already."""
     moved = []
     for name in reversed(journal.models):
-        came = (repository / name).exists() and not (staging / name).exists()
-        if came and ((staging / _ASIDE / name).exists() or name not in journal.stood):
-            (repository / name).rename(staging / name)
+        if journal.new(name, repository / name):
             moved.append(name)
-        if (staging / _ASIDE / name).exists():
-            (staging / _ASIDE / name).rename(repository / name)
+            if name not in journal.stood:
+                (repository / name).rename(staging / name)
+            elif (staging / name).exists():  # what stood there, exchanged
+                put_in_place(staging / name, repository / name, staging / _ASIDE / name)
+            else:
+                put_in_place(staging / _ASIDE / name, repository / name, staging / name)
+    return moved + _put_back_aside(staging, repository)
+
+
+def _put_back_aside(staging: Path, repository: Path) -> list[str]:
+    """Put models back that were renamed away and whose place is empty; their names."""
+    aside = sorted((staging / _ASIDE).iterdir()) if (staging / _ASIDE).exists() else []
+    moved = [model.name for model in aside if not (repository / model.name).exists()]
+    for name in moved:
+        (staging / _ASIDE / name).rename(repository / name)
     return moved
+
+
+def _refuse_links(repository: Path, names: Iterable[str]) -> None:
+    """Raise UserError for a model that is a link: what takes its place is a folder."""
+    for link in (repository / name for name in names):
+        if link.is_symlink():
+            raise UserError(
+                f"{link} is a link to {link.readlink()}, and would be replaced by a folder; put the model's folder "
+                "itself there, or name the repository that it lies in"
+            )
 
 
 def _taken(staging: Path, repository: Path, name: str) -> bool:
     """Whether a person has put a model in the place of a staged one, or edited it there, since the journal began."""
-    began = (staging / _JOURNAL).stat().st_mtime_ns
-    edited = any(file.stat().st_ctime_ns > began for file in files_of(repository / name))
+    began = (staging / JOURNAL).stat().st_mtime_ns
+    entries = entries_of(repository / name).values() if (repository / name).exists() else ()
+    edited = any(entry.lstat().st_ctime_ns > began for entry in entries)
     return edited or ((repository / name).exists() and (staging / _ASIDE / name).exists())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from tbgen.export.errors import UserError
@@ -14,6 +14,8 @@ from tbgen.generator.originals import pack_texts, text_of
 
 MODEL_RECORD = "tbgen.json"
 _VENDOR = "vendor"  # packages of others
+_CACHE = "__pycache__"
+_FOLDER = "folder"  # what an empty one holds
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,24 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
     There is no time and no path in it, so that it can be reproduced.
     """
-    names = {str(file.relative_to(folder)): file for file in files_of(folder)}
-    hashes = {name: sha256_of(file) for name, file in names.items()}
-    texts = {name: text for name, file in names.items() if _VENDOR not in file.parts and (text := text_of(file))}
-    text = json.dumps(record | {"files": hashes, "originals": pack_texts(texts)}, ensure_ascii=False, indent=2)
-    (folder / MODEL_RECORD).write_text(text + "\n", encoding="utf-8")
+    files = entries_of(folder)
+    hashes = {name: content_of(file) for name, file in files.items()}
+    texts = {name: text for name, file in files.items() if _VENDOR not in Path(name).parts and (text := text_of(file))}
+    _write_text(folder, record | {"files": hashes, "originals": pack_texts(texts)})
+
+
+def leave_out_of_record(folder: Path, names: Collection[str]) -> None:
+    """Let a model's record not say that files, or what lies below them, are as tbgen wrote them."""
+    record = read_record(folder)
+    if names and record:
+        files = record["files"].items()
+        others = {name: content for name, content in files if not {name, *map(str, PurePath(name).parents)} & {*names}}
+        _write_text(folder, record | {"files": others})
+
+
+def _write_text(folder: Path, record: Mapping[str, Any]) -> None:
+    """A record as JSON that a person can read."""
+    (folder / MODEL_RECORD).write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -85,8 +100,8 @@ def existing_model(folder: Path) -> ExistingModel | None:
     record = read_record(folder)
     if record is None:
         return ExistingModel(folder, None, ())
-    now = {str(file.relative_to(folder)): sha256_of(file) for file in files_of(folder)}
     then = record.get("files", {})
+    now = contents_of(folder, then)
     edited = sorted(name for name in now if now[name] != then.get(name))
     return ExistingModel(folder, record.get("source"), tuple(edited))
 
@@ -108,13 +123,32 @@ def refuse_to_overwrite(standing: ExistingModel | None, source: dict[str, Any]) 
         raise UserError(f"{standing.folder} serves another checkpoint; use another name, or --force to replace it")
 
 
-def files_of(folder: Path) -> list[Path]:
-    """All files of a model folder but its record and Python's caches, sorted."""
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.is_file() and file.name != MODEL_RECORD and "__pycache__" not in file.parts
-    )
+def entries_of(folder: Path) -> dict[str, Path]:
+    """All that a model folder holds but its record and Python's caches, by relative name, sorted.
+
+    Files, links wherever they lead, and folders with nothing in them.
+    """
+    found = {}
+    for entry in sorted(folder.rglob("*")):
+        name = entry.relative_to(folder)
+        filled = entry.is_dir() and not entry.is_symlink() and any(each.name != _CACHE for each in entry.iterdir())
+        if not filled and _CACHE not in name.parts and str(name) != MODEL_RECORD:
+            found[str(name)] = entry
+    return found
+
+
+def contents_of(folder: Path, written: Collection[str]) -> dict[str, str]:
+    """What each entry of a model folder holds; a folder that only lost the files that were written there is none."""
+    emptied = {str(parent) for name in written for parent in PurePath(name).parents}
+    found = ((name, content_of(entry)) for name, entry in entries_of(folder).items())
+    return {name: content for name, content in found if not (content == _FOLDER and name in emptied)}
+
+
+def content_of(entry: Path) -> str:
+    """What an entry of a model folder holds, to be compared: the SHA-256 of a file, where a link leads."""
+    if entry.is_symlink():
+        return f"link to {entry.readlink()}"
+    return sha256_of(entry) if entry.is_file() else _FOLDER if entry.is_dir() else "no file"
 
 
 def sha256_of(file: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,26 +62,29 @@ def scaffold(
     with staging_folder(repository) as staging:
         resolved = resolve(request)
         expected = expected_models(resolved, staging)
-        if expected and not force:
-            _refuse_to_replace(repository, expected)
+        if expected:
+            _refuse_to_replace(repository, expected, force=force)
         exported = export_engine(resolved, staging / ".export", on_progress)
         composition = compose(resolved, exported)
         on_progress("Writing the model repository")
         write_composition(composition, staging)
+        _refuse_to_replace(repository, composition, force=force)
         if not force:
-            _refuse_to_replace(repository, composition)
             refuse_to_change_for_others(repository, staging, composition.names)
         if resolved.release is None:  # else the plan is not there yet
             refuse_what_triton_refuses(staging, composition.names)
         compared = compare(composition, staging, on_progress) if comparing else NOT_COMPARED
-        publish(staging, repository, composition.names)
+        lost = _edits(repository, composition.names) if force else ()
+        publish(
+            staging, repository, composition.names, partial(_refuse_to_replace, repository, composition, force=force)
+        )
     return Scaffolded(
         repository,
         tuple(repository / name for name in composition.names),
         composition.fronts,
         exported,
         compared,
-        (*_bls_alone(composition), *answering_otherwise(repository, composition.names)),
+        (*lost, *_bls_alone(composition), *answering_otherwise(repository, composition.names)),
     )
 
 
@@ -99,10 +103,20 @@ def expected_models(resolved: ResolvedRequest, staging: Path) -> Composition | N
     return composition
 
 
-def _refuse_to_replace(repository: Path, composition: Composition) -> None:
-    """Raise UserError where a model stands that is edited, another's, or another checkpoint's."""
-    for name in composition.names:
+def _refuse_to_replace(repository: Path, composition: Composition, *, force: bool) -> None:
+    """Raise UserError where a model stands that is edited, another's, or another checkpoint's; not with `force`."""
+    for name in () if force else composition.names:
         refuse_to_overwrite(existing_model(repository / name), composition.source)
+
+
+def _edits(repository: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """A sentence for each standing model with what a person did there, which goes with it."""
+    standing = filter(None, (existing_model(repository / name) for name in names))
+    return tuple(
+        f"{model.folder} was replaced with what you had in it: {', '.join(model.edited[:5])}"
+        for model in standing
+        if model.edited
+    )
 
 
 def write_composition(composition: Composition, folder: Path) -> None:

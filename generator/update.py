@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from tbgen.export.errors import NoSuchName
+from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.layout import PADDED
+from tbgen.export.scratch import remove_entry
 from tbgen.generator.compose import compose
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import AUTO
@@ -22,7 +24,10 @@ from tbgen.generator.originals import text_of, unpack_texts
 from tbgen.generator.publishing import publish, staging_folder
 from tbgen.generator.repository import (
     MODEL_RECORD,
-    files_of,
+    content_of,
+    contents_of,
+    entries_of,
+    leave_out_of_record,
     read_record,
     refuse_without_models,
     sha256_of,
@@ -33,7 +38,8 @@ from tbgen.generator.role import WrittenModel, written_models
 from tbgen.generator.scaffold import expected_models, write_composition
 from tbgen.generator.steps.plugins import with_step_files
 
-KEPT = ("edited", "conflict", "own")  # what an update leaves alone
+_OWN = ("own", "namesake")  # what tbgen never wrote
+KEPT = ("edited", "conflict", *_OWN)  # what an update leaves alone
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,9 @@ class FileChange:
     """One file on its three sides: as tbgen wrote it, as it stands, as tbgen writes it now (None: no small text file).
 
     state: same; new, missing, updated: it is written; removed; edited: by a person alone; conflict: by a person, and
-    tbgen writes something else now; own: a person's file.
+    tbgen writes something else now; own: a person's file; namesake: a person's, and tbgen writes one of that name now.
+    A link and an empty folder count as files; where a person has a link instead of a folder of tbgen's, or the other
+    way round, the two are one.
     """
 
     model: str
@@ -57,6 +65,7 @@ class Update:
     """Models written anew in a staging folder, and how their files stand to those in the repository.
 
     changed_settings: model -> the settings with which it stands, as far as they are not those of now.
+    stood: model -> what tells whether its entries are still those that were compared.
     """
 
     repository: Path
@@ -65,6 +74,7 @@ class Update:
     changes: tuple[FileChange, ...]
     same_source: bool
     changed_settings: Mapping[str, tuple[str, ...]]
+    stood: Mapping[str, Mapping[str, tuple[int, int]]]
 
 
 @contextmanager
@@ -90,11 +100,12 @@ def update_of_request(
         mine = tuple(
             name for name in written.names if models is None or name in models or not (repository / name).exists()
         )
+        stood = {name: _stand(repository / name) for name in mine}
         changes = [change for name in mine for change in _changes_of(repository, staging, name)]
         before = [record["source"] for name in mine if (record := read_record(repository / name))]
         same_source = all(source == written.source for source in before)
         yield Update(
-            repository, staging, mine, tuple(changes), same_source, _changed_settings(repository, staging, mine)
+            repository, staging, mine, tuple(changes), same_source, _changed_settings(repository, staging, mine), stood
         )
 
 
@@ -113,20 +124,51 @@ def apply(update: Update, *, force: bool = False) -> list[str]:
 
     Edited files are kept as they stand; with `force` only those that tbgen never wrote.
     """
-    kept = [change for change in update.changes if change.state == "own" or (change.state in KEPT and not force)]
+    kept = [change for change in update.changes if change.state in (_OWN if force else KEPT)]
     written = {change.model for change in update.changes if change.state != "same" and change not in kept}
     for change in kept:
-        file = update.staging / change.model / change.name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(update.repository / change.model / change.name, file)
+        _keep(update.repository / change.model / change.name, update.staging / change.model / change.name)
+    for model in update.models:
+        leave_out_of_record(
+            update.staging / model, [each.name for each in kept if (each.model, each.state) == (model, "namesake")]
+        )
     records = (update.staging, update.repository)
     changed = [
         model
         for model in update.models
         if model in written or len({text_of(folder / model / MODEL_RECORD) for folder in records}) > 1
     ]
-    publish(update.staging, update.repository, changed)
+    publish(update.staging, update.repository, changed, partial(_refuse_changed, update, changed))
     return changed
+
+
+def _keep(standing: Path, staged: Path) -> None:
+    """Put what a person has in a model into the one that takes its place, as it is: the same file, the same link."""
+    if os.path.lexists(staged):
+        remove_entry(staged)
+    staged.parent.mkdir(parents=True, exist_ok=True)
+    if standing.is_dir() and not standing.is_symlink():
+        shutil.copytree(standing, staged, symlinks=True)
+        return
+    try:
+        os.link(standing, staged, follow_symlinks=False)
+    except OSError:  # a file system without hard links, or a file of another user
+        shutil.copy2(standing, staged, follow_symlinks=False)
+
+
+def _refuse_changed(update: Update, models: Collection[str]) -> None:
+    """Raise UserError where a model is no longer as it was when it was compared: an edit since would be lost."""
+    for model in models:
+        if _stand(update.repository / model) != update.stood[model]:
+            raise UserError(
+                f"{update.repository / model} was changed while it was compared; nothing was written, so try again"
+            )
+
+
+def _stand(folder: Path) -> dict[str, tuple[int, int]]:
+    """The inode and the time of the last change of each entry of a model folder."""
+    entries = entries_of(folder).items() if folder.exists() else ()
+    return {name: ((stat := entry.lstat()).st_ino, stat.st_mtime_ns) for name, entry in entries}
 
 
 def requests_from_records(repository: Path, name: str, source: Path | None) -> list[tuple[Request, tuple[str, ...]]]:
@@ -212,26 +254,43 @@ def _written_file(folder: Path, name: str) -> Path | None:
 
 def _changes_of(repository: Path, staging: Path, model: str) -> list[FileChange]:
     """Every file of a model on its three sides."""
-    record = read_record(repository / model) or {"files": {}}
-    texts = unpack_texts(record["originals"]) if "originals" in record else {}
-    then = record["files"]
-    now = (read_record(staging / model) or {})["files"]
-    stands = {str(file.relative_to(repository / model)): sha256_of(file) for file in files_of(repository / model)}
+    record = read_record(repository / model)
+    texts = unpack_texts(record["originals"]) if record and "originals" in record else {}
+    before, after = ((each or {"files": {}})["files"] for each in (record, read_record(staging / model)))
+    then, stands, now = _sides(before, contents_of(repository / model, {*before, *after}), after)
     return [
         FileChange(
             model,
             name,
-            file_state(then.get(name), stands.get(name), now.get(name)),
+            file_state(then.get(name), stands.get(name), now.get(name), known=record is not None),
             texts.get(name),
-            text_of(repository / model / name),
-            text_of(staging / model / name),
+            _text_at(repository / model / name),
+            _text_at(staging / model / name),
         )
         for name in sorted({*then, *stands, *now})
     ]
 
 
-def file_state(then: str | None, stands: str | None, now: str | None) -> str:
-    """The state of a file from its three hashes; None: there is no such file."""
+def _sides(*sides: Mapping[str, str]) -> list[dict[str, str]]:
+    """Name -> content of each side, what lies in a folder joined under its name where another side has no folder."""
+    names = {name for side in sides for name in side}
+    found = []
+    for side in sides:
+        below: dict[str, dict[str, str]] = {}
+        for name, content in side.items():
+            outermost = next((str(folder) for folder in PurePath(name).parents if str(folder) in names), name)
+            below.setdefault(outermost, {})[name] = content
+        found.append({name: rows[name] if name in rows else repr(sorted(rows.items())) for name, rows in below.items()})
+    return found
+
+
+def _text_at(entry: Path) -> str | None:
+    """What a diff shows of an entry of a model."""
+    return f"{content_of(entry)}\n" if entry.is_symlink() else text_of(entry)
+
+
+def file_state(then: str | None, stands: str | None, now: str | None, *, known: bool = True) -> str:
+    """The state of a file from its three contents; None: there is no such file. known: tbgen's record is there."""
     if stands == now:
         return "same"
     if stands is None:
@@ -240,7 +299,7 @@ def file_state(then: str | None, stands: str | None, now: str | None) -> str:
         return "updated" if now else "removed"
     if now == then:
         return "edited" if now else "own"
-    return "conflict"
+    return "conflict" if then or not known else "namesake"
 
 
 def three_way(change: FileChange) -> list[tuple[str, str]]:

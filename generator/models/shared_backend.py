@@ -41,7 +41,10 @@ def install_backend(folder: Path, *, platform: str | None = None, force: bool = 
         if platform:
             vendor_into([backend], platform)
         write_record(backend, {"tbgen": version(), "source": {}})
-        if not force:
-            refuse_to_overwrite(existing_model(folder / SHARED_BACKEND), {})
-        publish(staging, folder, [SHARED_BACKEND])
+
+        def still_right() -> None:
+            if not force:
+                refuse_to_overwrite(existing_model(folder / SHARED_BACKEND), {})
+
+        publish(staging, folder, [SHARED_BACKEND], still_right)
     return folder / SHARED_BACKEND

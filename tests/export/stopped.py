@@ -8,8 +8,9 @@ import sys
 from types import TracebackType
 
 CODE = """
-import atexit, importlib, os, sys, tempfile
+import atexit, importlib, sys
 from tbgen.cli.main import main
+from tbgen.export import scratch
 
 def stop_at(name, function=lambda: None):
     def stopped(*arguments, **options):
@@ -21,19 +22,14 @@ def stop_at(name, function=lambda: None):
 module, name = sys.argv[1].split(":")
 module = importlib.import_module(module)
 setattr(module, name, stop_at(name, getattr(module, name)))
-class Watched(tempfile.TemporaryDirectory):
-    def cleanup(self):
-        hidden = os.path.basename(self.name).startswith(".")
-        (stop_at("cleanup", super().cleanup) if hidden else super().cleanup)()
-
-tempfile.TemporaryDirectory = Watched
+scratch.remove_folder = stop_at("cleanup", scratch.remove_folder)
 atexit.register(stop_at("ending"))
 main(sys.argv[2:], prog_name="tbgen")
 """
 
 
 class Stopped:
-    """A command that stops where it calls `place` (module:function), removes a hidden folder, and at its end."""
+    """A command that stops where it calls `place` (module:function), removes a temporary folder, and at its end."""
 
     def __init__(self, place: str, *command: str) -> None:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)

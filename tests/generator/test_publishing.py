@@ -16,27 +16,35 @@ from tbgen.export.errors import UserError
 from tbgen.generator.publishing import finish_interrupted, publish, staging_folder
 from tests.generator.folders import model_folder
 
-# Publishes new models a, b and c over old a and c; argument: the number of the rename at which the process is killed.
+# Publishes new models a, b and c over old a and c. Arguments: the number of the move at which the process is killed;
+# what the file system can do; "finish", to do what another run had begun, or the move that the disk refuses.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 
-renames, rename = 0, Path.rename
+from tbgen.export import exchange
 
-def rename_or_die(self, target):
-    global renames
-    renames += 1
-    if renames == int(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return rename(self, target)
+moves = 0
 
-Path.rename = rename_or_die
-sys.path.insert(0, sys.argv[3])
+def or_die(move):
+    def moved(*names):
+        global moves
+        moves += 1
+        if moves == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if sys.argv[5:] == [str(moves)]:
+            raise OSError("refused")
+        return move(*names)
+    return moved
+
+Path.rename = or_die(Path.rename)
+exchange._renameat2 = or_die(exchange._renameat2) if sys.argv[3] == "exchange" else None
+sys.path.insert(0, sys.argv[4])
 from folders import model_folder
 from tbgen.generator.publishing import finish_interrupted, publish, staging_folder
 
 repository = Path(sys.argv[1])
-if len(sys.argv) > 4:
+if sys.argv[5:] == ["finish"]:
     finish_interrupted(repository)
 else:
     with staging_folder(repository) as staging:
@@ -44,8 +52,9 @@ else:
             model_folder(staging / name)
         publish(staging, repository, [*"abc"])
 """
-BEFORE = 2  # renames before the first model's: of the lock, of the journal
-MODELS = 5  # renames of models: two old ones aside, three new ones in
+BEFORE = 1  # moves before the first model's: of the journal
+MOVES = {"exchange": 3, "renames": 5}  # of models: exchanged or renamed in, and the two old ones renamed aside
+EACH_MOVE = [(disk, BEFORE + move) for disk, count in MOVES.items() for move in range(1, count + 1)]
 
 
 def test_models_are_moved_in_together(tmp_path: Path) -> None:
@@ -113,8 +122,8 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
         pass
 
 
-def killed(repository: Path, rename: int, *options: str) -> int:
-    command = [sys.executable, "-c", KILLED, str(repository), str(rename), str(Path(__file__).parent), *options]
+def killed(repository: Path, move: int, *options: str, disk: str = "exchange") -> int:
+    command = [sys.executable, "-c", KILLED, str(repository), str(move), disk, str(Path(__file__).parent), *options]
     return subprocess.run(command, check=False).returncode
 
 
@@ -128,56 +137,58 @@ def texts(repository: Path) -> dict[str, str]:
     return {folder.name: (folder / "config.pbtxt").read_text(encoding="utf-8") for folder in repository.iterdir()}
 
 
-@pytest.mark.parametrize("rename", range(1, BEFORE + 1))
-def test_killed_before_the_first_rename_nothing_has_changed(rename: int, tmp_path: Path) -> None:
+def test_killed_before_the_first_move_nothing_has_changed(tmp_path: Path) -> None:
     repository = old_models(tmp_path / "repository")
-    assert killed(repository, rename) == -signal.SIGKILL
+    assert killed(repository, BEFORE) == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 2
     assert finish_interrupted(repository) == ()
     assert texts(repository) == {"a": "old", "c": "old"}
+    assert list(tmp_path.iterdir()) == [repository]
 
 
-@pytest.mark.parametrize("rename", range(BEFORE + 1, BEFORE + MODELS + 1))
-def test_killed_between_two_renames_the_next_command_does_the_rest(rename: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("disk", "move"), EACH_MOVE)
+def test_killed_between_two_moves_the_next_command_does_the_rest(disk: str, move: int, tmp_path: Path) -> None:
     repository = old_models(tmp_path / "repository")
-    assert killed(repository, rename) == -signal.SIGKILL
+    assert killed(repository, move, disk=disk) == -signal.SIGKILL
     assert texts(repository) != {"a": "new", "b": "new", "c": "new"}
+    assert disk == "renames" or {"a", "c"} <= texts(repository).keys()  # no moment without a model
     with staging_folder(repository):
         assert texts(repository) == {"a": "new", "b": "new", "c": "new"}
     assert list(tmp_path.iterdir()) == [repository]
 
 
-@pytest.mark.parametrize("again", range(1, 4))
-def test_killed_again_while_the_rest_is_done(again: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("disk", MOVES)
+@pytest.mark.parametrize("again", range(1, 3))
+def test_killed_again_while_the_rest_is_done(disk: str, again: int, tmp_path: Path) -> None:
     repository = old_models(tmp_path / "repository")
-    assert killed(repository, BEFORE + 2) == -signal.SIGKILL
-    assert "a" not in texts(repository)
-    assert killed(repository, again, "finish") == -signal.SIGKILL
+    assert killed(repository, BEFORE + 2, disk=disk) == -signal.SIGKILL
+    assert killed(repository, again, "finish", disk=disk) == -signal.SIGKILL
     finish_interrupted(repository)
     assert texts(repository) == {"a": "new", "b": "new", "c": "new"}
     assert list(tmp_path.iterdir()) == [repository]
 
 
-def test_a_run_that_was_not_killed_ends_well(tmp_path: Path) -> None:
+@pytest.mark.parametrize("disk", MOVES)
+def test_a_run_that_was_not_killed_ends_well(disk: str, tmp_path: Path) -> None:
     repository = old_models(tmp_path / "repository")
-    assert killed(repository, BEFORE + MODELS + 1) == 0
+    assert killed(repository, BEFORE + MOVES[disk] + 1, disk=disk) == 0
     assert texts(repository) == {"a": "new", "b": "new", "c": "new"}
     assert list(tmp_path.iterdir()) == [repository]
 
 
-def test_killed_while_old_models_are_put_back(tmp_path: Path) -> None:
-    code = KILLED.replace('[*"abc"]', '[*"abc", "missing"]')
-    for rename in range(BEFORE + MODELS + 3, BEFORE + MODELS + 8):  # the missing one's, the journal's, then the models'
-        repository = old_models(tmp_path / str(rename))
-        command = [sys.executable, "-c", code, str(repository), str(rename), str(Path(__file__).parent)]
-        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+@pytest.mark.parametrize("disk", MOVES)
+def test_killed_while_old_models_are_put_back(disk: str, tmp_path: Path) -> None:
+    last = BEFORE + MOVES[disk]
+    for move in range(last + 2, last + 1 + MOVES[disk]):  # behind the journal's, the models'
+        repository = old_models(tmp_path / str(move))
+        assert killed(repository, move, str(last), disk=disk) == -signal.SIGKILL
         finish_interrupted(repository)
         assert texts(repository) == {"a": "old", "c": "old"}
 
 
 def test_what_a_person_has_put_there_since_is_kept(tmp_path: Path) -> None:
     repository = old_models(tmp_path / "repository")
-    assert killed(repository, BEFORE + 2) == -signal.SIGKILL  # a is away
+    assert killed(repository, BEFORE + 2, disk="renames") == -signal.SIGKILL  # a is away
     time.sleep(0.05)  # file systems count time in ticks of some milliseconds
     model_folder(repository / "a", "mine")
     (repository / "c" / "config.pbtxt").write_text("edited", encoding="utf-8")
@@ -189,8 +200,7 @@ def test_a_living_run_is_left_alone(tmp_path: Path) -> None:
     repository = old_models(tmp_path / "repository")
     with staging_folder(repository) as staging:
         model_folder(staging / "a")
-        command = [sys.executable, "-c", KILLED, str(repository), "0", str(Path(__file__).parent), "finish"]
-        assert subprocess.run(command, check=False).returncode == 0
+        assert killed(repository, 0, "finish") == 0
         assert (staging / "a").exists()
     assert killed(tmp_path / "repository.v2", BEFORE + 2) == -signal.SIGKILL  # a name that begins like this one
     assert finish_interrupted(repository) == ()
@@ -199,7 +209,7 @@ def test_a_living_run_is_left_alone(tmp_path: Path) -> None:
 
 def test_commands_say_what_they_finish(tmp_path: Path) -> None:
     repository = old_models(tmp_path / "repository")
-    assert killed(repository, BEFORE + 3) == -signal.SIGKILL
+    assert killed(repository, BEFORE + 2) == -signal.SIGKILL
     result = CliRunner().invoke(main, ["check", str(repository)])
     assert "Finished what an interrupted run had begun: b, c" in result.stderr
     assert texts(repository) == {"a": "new", "b": "new", "c": "new"}

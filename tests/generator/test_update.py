@@ -75,7 +75,7 @@ def updated(repository: Path, *, force: bool = False) -> list[str]:
         ("a", "b", "a", "edited"),
         ("a", "b", "c", "conflict"),
         ("a", "b", None, "conflict"),
-        (None, "b", "c", "conflict"),
+        (None, "b", "c", "namesake"),
         (None, "b", None, "own"),
     ],
 )
@@ -169,6 +169,77 @@ def test_force_replaces_edits_but_not_a_persons_own_files(repository: Path, writ
     assert hashes(repository) == hashes(written) | {
         "shop_onnx_bls/notes.txt": hashes(repository)["shop_onnx_bls/notes.txt"]
     }
+
+
+LINKS = {"1/file": "model.py", "1/folder": "../../shop_onnx", "2": "1", "nowhere": "/none", "1/out": "/etc/passwd"}
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_nothing_of_a_persons_is_lost(force: bool, repository: Path) -> None:
+    """Links to a file, to a folder, outside, to nowhere; an empty version folder; files with names of tbgen's own."""
+    model = repository / "shop_onnx_bls"
+    as_an_older_tbgen_wrote_it(model, "config.pbtxt", "old")
+    for name, target in LINKS.items():
+        (model / name).symlink_to(target)
+    for name in ("3/deep", "1/.hidden"):
+        (model / name).mkdir(parents=True)
+    for name in ("1/tbgen.json", "1/config.pbtxt", "1/vendor/mine.py", ".hidden"):
+        (model / name).write_text("mine", encoding="utf-8")
+    assert updated(repository, force=force) == ["shop_onnx_bls"]
+    assert {name: str((model / name).readlink()) for name in LINKS} == LINKS
+    assert list((model / "3" / "deep").iterdir()) == list((model / "1" / ".hidden").iterdir()) == []
+    for name in ("1/tbgen.json", "1/config.pbtxt", "1/vendor/mine.py", ".hidden"):
+        assert (model / name).read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_link_in_the_place_of_what_tbgen_writes(force: bool, repository: Path, tmp_path: Path) -> None:
+    """An edit, whether it leads to a file or a folder: kept but with `force`, and what it leads to always."""
+    model, elsewhere = repository / "shop_onnx_bls" / "1", tmp_path / "elsewhere"
+    as_an_older_tbgen_wrote_it(model.parent, "config.pbtxt", "old")
+    elsewhere.mkdir()
+    for name in ("vendor", "clients.py"):
+        (model / name).rename(elsewhere / name)
+        (model / name).symlink_to(elsewhere / name)
+    before = hashes(elsewhere)
+    edits = {"shop_onnx_bls/1/clients.py": "edited", "shop_onnx_bls/1/vendor": "edited"}
+    assert states(repository) == edits | {"shop_onnx_bls/config.pbtxt": "updated"}
+    updated(repository, force=force)
+    assert {(model / name).is_symlink() for name in ("vendor", "clients.py")} == {not force}
+    assert states(repository) == ({} if force else edits)
+    assert hashes(elsewhere) == before
+
+
+def test_a_file_whose_name_tbgen_has_come_to_use_is_kept(repository: Path) -> None:
+    model = repository / "shop_onnx_bls"
+    record = json.loads((model / MODEL_RECORD).read_text(encoding="utf-8"))
+    del record["files"]["1/clients.py"]
+    (model / MODEL_RECORD).write_text(json.dumps(record), encoding="utf-8")
+    (model / "1" / "clients.py").write_text("mine", encoding="utf-8")
+    for force in (False, True):
+        assert states(repository) == {"shop_onnx_bls/1/clients.py": "namesake"}
+        updated(repository, force=force)
+        assert (model / "1" / "clients.py").read_text(encoding="utf-8") == "mine"
+
+
+def test_an_edit_since_the_comparison_is_not_lost(repository: Path) -> None:
+    config = repository / "shop_onnx_bls" / "config.pbtxt"
+    as_an_older_tbgen_wrote_it(config.parent, "config.pbtxt", "old")
+    ((request, models),) = requests_from_records(repository, "shop", None)
+    with update_of_request(request, repository, models=models) as update:
+        config.write_text("mine, just now", encoding="utf-8")
+        with pytest.raises(UserError, match=r"shop_onnx_bls was changed while it was compared"):
+            apply(update)
+    assert config.read_text(encoding="utf-8") == "mine, just now"
+
+
+def test_a_model_that_is_a_link_is_not_replaced(repository: Path, tmp_path: Path) -> None:
+    as_an_older_tbgen_wrote_it(repository / "shop_onnx_bls", "config.pbtxt", "old")
+    (repository / "shop_onnx_bls").rename(tmp_path / "elsewhere")
+    (repository / "shop_onnx_bls").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="shop_onnx_bls is a link to"):
+        updated(repository)
+    assert (repository / "shop_onnx_bls" / "config.pbtxt").read_text(encoding="utf-8") == "old"
 
 
 def test_what_git_left_out_is_written_again(repository: Path, written: Path, sample_export: Path) -> None:

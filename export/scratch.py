@@ -1,0 +1,139 @@
+"""Temporary folders beside what they are for: each is locked while its run lives, and so found when that was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tbgen.export.errors import UserError
+
+JOURNAL = ".tbgen-journal"  # in one whose run had begun to rename: it is finished before it is removed
+_OWNER = ".tbgen-owner"  # the first file of one and the last: a lock on it goes with its process, however that ends
+_PREFIX = "tbgen-scratch-"
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """A temporary folder in the folder that `target` will be in. Raises UserError where that cannot be."""
+    with contextlib.ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(temporary_folder(target.parent, prefix_beside(target)))
+        except OSError as error:
+            raise UserError(f"cannot write to {str(target.parent)!r}: {error.strerror}") from error
+        yield folder
+
+
+def prefix_beside(target: Path) -> str:
+    """How the names of the temporary folders beside a target begin."""
+    return f".{target.name}.tbgen-"
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder where the system has them."""
+    with temporary_folder(Path(tempfile.gettempdir()), _PREFIX) as folder:
+        yield folder
+
+
+@contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder that is gone at the end; those that killed runs have left there under the prefix go first."""
+    for left in abandoned(parent, prefix):
+        if not (left / JOURNAL).exists():
+            remove_folder(left)
+    folder, lock = _locked_folder(parent, prefix)
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)
+        os.close(lock)
+
+
+def abandoned(parent: Path, prefix: str) -> Iterator[Path]:
+    """The temporary folders under a prefix whose runs are gone, each locked while it is looked at."""
+    for owner in sorted(parent.glob(f"{glob.escape(prefix)}*")):
+        lock = _claimed(owner)
+        if lock is not None:
+            try:
+                yield owner
+            finally:
+                os.close(lock)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a temporary folder; what says whose it is goes last, so that a kill in between leaves it to the next."""
+    for entry in folder.iterdir():
+        if entry.name != _OWNER:
+            remove_entry(entry)
+    (folder / _OWNER).unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        folder.rmdir()
+
+
+def remove_entry(entry: Path) -> None:
+    """Remove a file, a link, or a folder with all in it, write-protected ones too; links are not followed."""
+    if entry.is_symlink() or not entry.is_dir():
+        entry.unlink()
+        return
+    try:
+        shutil.rmtree(entry)
+    except PermissionError:
+        entry.chmod(0o700)
+        for place, folders, _ in os.walk(entry):
+            for name in folders:
+                if not Path(place, name).is_symlink():
+                    Path(place, name).chmod(0o700)
+        shutil.rmtree(entry)
+
+
+def _locked_folder(parent: Path, prefix: str) -> tuple[Path, int]:
+    """A new folder and the descriptor of its lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        with contextlib.suppress(FileNotFoundError):  # another run took it for abandoned before it was locked
+            lock = os.open(folder / _OWNER, os.O_CREAT | os.O_RDWR, 0o600)
+            _lock(lock, fcntl.LOCK_EX)
+            if _is_open(folder / _OWNER, lock):
+                return folder, lock
+            os.close(lock)
+
+
+def _claimed(folder: Path) -> int | None:
+    """The lock of a folder whose run is gone; None for another's, and for an empty one, which is removed."""
+    try:
+        lock = os.open(folder / _OWNER, os.O_RDWR)
+    except FileNotFoundError:
+        with contextlib.suppress(OSError):  # killed before it was locked; a living run takes another
+            folder.rmdir()
+        return None
+    except OSError:  # another user's, or no folder
+        return None
+    if _lock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is_open(folder / _OWNER, lock):
+        return lock
+    os.close(lock)
+    return None
+
+
+def _lock(file: int, how: int) -> bool:
+    """Lock an open file; False where another process has, and where the file system knows no locks."""
+    try:
+        fcntl.flock(file, how)
+    except OSError:
+        return False
+    return True
+
+
+def _is_open(path: Path, file: int) -> bool:
+    """Whether a path still names the file of a descriptor."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return False
