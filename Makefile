@@ -1,4 +1,4 @@
-# make demo: the whole road once. make test: the test suite; make test-long: what repeats it at length. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make bench: the figures; make peers: beside others.
+# make demo: the whole road once. make test: the test suite; make test-long: what repeats it at length. make soak: faults, overload and hostile input at length. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make bench: the figures; make peers: beside others.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test test-long fidelity check types bench peers clean model_repository
+.PHONY: demo test test-long soak fidelity check types bench peers clean model_repository
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -19,6 +19,11 @@ test: $(STAMP)
 # What repeats at length what quicker tests hold.
 test-long: $(STAMP)
 	$(PYTEST) -m long
+
+# The long forms of tests/faults/, one after the other, with their figures: docs/reliability.md. `make soak TESTS=tests/faults/test_x.py` picks.
+TESTS ?= tests/faults
+soak: $(STAMP)
+	$(BIN)/python -m pytest -n 0 -s -m soak $(TESTS)
 
 # All of tests/fidelity/, of which `make test` asks a part; writes docs/fidelity.md.
 fidelity: $(STAMP)
