@@ -57,7 +57,7 @@ def pack(
 
     from tbgen.generator.releases import release_named
     from tbgen.generator.steps.conda import pack_conda
-    from tbgen.generator.steps.environment import bring_environment, pack_environment, python_config_of
+    from tbgen.generator.steps.environment import ARRAYS, bring_environment, pack_environment, python_config_of
     from tbgen.generator.steps.vendor import this_platform
 
     wanted = [*packages, *(_listed(requirements) if requirements else [])]
@@ -77,7 +77,8 @@ def pack(
         elif archive is None:
             archive = Path(scratch) / "env.tar.gz"
             tell(f"Packing {', '.join(wanted)} for Python {python[0]}.{python[1]}")
-            pack_environment(archive, wanted, python=python, platform=platform or this_platform())
+            every = wanted if triton else [*wanted, ARRAYS]
+            pack_environment(archive, every, python=python, platform=platform or this_platform())
         for model in models:
             bring_environment(repository / model, archive)
         size = archive.stat().st_size

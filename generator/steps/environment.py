@@ -20,7 +20,7 @@ _ARCHIVE = "env.tar.gz"
 _KEY, _PLACE = "EXECUTION_ENV_PATH", f"$$TRITON_MODEL_DIRECTORY/{_ARCHIVE}"
 # What glibc the wheels may want: NVIDIA's containers have 2.35 (Ubuntu 22.04) and later.
 _WHEELS = ("manylinux2014", "manylinux_2_28", "manylinux_2_34")
-_ARRAYS = "numpy<2"  # what the stub itself needs; those before 25.x were built against numpy 1
+ARRAYS = "numpy<2"  # what the stub itself needs; the embedded server's, and those before 24.12, read numpy 1 alone
 # Triton unpacks the archive, sources bin/activate, and starts the stub, which finds its Python by the PATH.
 _ACTIVATE = """\
 # Sourced by Triton's Python backend: makes this folder an environment of the server's own Python {version}.
@@ -54,7 +54,7 @@ def pack_environment(archive: Path, packages: Sequence[str], *, python: tuple[in
 def _install(packages: Sequence[str], folder: Path, *, version: str, platform: str) -> None:
     """Have pip unpack wheels of the packages, and what they need, into a folder. Raises UserError."""
     own_numpy = any(package.strip().lower().startswith("numpy") for package in packages)
-    wanted = [*packages, *([] if own_numpy else [_ARRAYS])]
+    wanted = [*packages, *([] if own_numpy else [ARRAYS])]
     target = [option for wheels in _WHEELS for option in ("--platform", f"{wheels}_{platform}")]
     target += ["--implementation", "cp", "--python-version", version, "--only-binary=:all:", "--target", str(folder)]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]

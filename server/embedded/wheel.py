@@ -12,6 +12,7 @@ import shutil
 import sys
 import sysconfig
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 
 from tbgen.export.errors import MissingExtra, UserError
@@ -20,7 +21,7 @@ from tbgen.generator.models.shared_backend import write_backend
 
 _UTF8 = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}  # else Korean labels fail in the stub
 # Weights in pages of 2 MB where the kernel gives them when asked (THP "madvise"): fewer misses of the TLB.
-_LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,29 @@ def installed_wheel() -> Wheel:
     if not stub.exists():
         known = ", ".join(sorted(folder.name for folder in stubs.glob("*")))
         raise UserError(f"nvidia-pytriton runs no Python models on Python {version}, only on {known or 'none'}")
+    refuse_numpy(numpy_of_stub())
     libraries = (package.parent / "nvidia_pytriton.libs", *_python_library_folders())
     return Wheel(triton / "bin/tritonserver", triton / "backends/python", stub, triton / "caches", libraries)
+
+
+def numpy_of_stub() -> str:
+    """The version of the numpy that Triton's Python models will import: the stub looks past PYTHONPATH. "": unknown."""
+    outside = {Path(entry).absolute() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
+    places = [entry for entry in sys.path if Path(entry).absolute() not in outside]
+    return next((each.version for each in distributions(name="numpy", path=places)), "")
+
+
+def refuse_numpy(version: str) -> None:
+    """Raise UserError for a numpy that the wheel's stub cannot serve.
+
+    It reads numpy's arrays as numpy 1 lays them out (pybind11 2.10): with every 2.x, from 2.0 to 2.5 on Python 3.10 to
+    3.12, it dies at the first request.
+    """
+    if version.partition(".")[0] > "1":
+        raise UserError(
+            f"numpy {version} stands beside {sys.executable}, and nvidia-pytriton's Python models die of numpy 2 at the"
+            " first request; install one before it: pip install 'numpy<2'"
+        )
 
 
 def _python_library_folders() -> tuple[Path, ...]:
@@ -93,7 +115,7 @@ def _lay_standin(engine: Path, folder: Path) -> None:
 
 def server_environment(wheel: Wheel) -> dict[str, str]:
     """The environment that tritonserver and its stubs need: this interpreter's packages, UTF-8, large pages."""
-    environment = _LARGE_PAGES | os.environ | _UTF8
+    environment = LARGE_PAGES | os.environ | _UTF8
     before = {"PATH": (Path(sys.executable).parent,), "LD_LIBRARY_PATH": wheel.libraries}
     for name, folders in before.items():
         environment[name] = os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get(name)])])

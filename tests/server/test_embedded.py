@@ -244,6 +244,27 @@ def test_a_missing_wheel_is_named_with_its_extra(measuring: Path, monkeypatch: p
     assert error.value.message == "nvidia-pytriton is not installed; it comes with: pip install 'tbgen[server]'"
 
 
+@pytest.mark.parametrize("version", ["1.24.4", "1.26.4", ""])
+def test_a_numpy_that_the_stub_reads_is_not_refused(version: str) -> None:
+    wheel.refuse_numpy(version)
+
+
+@pytest.mark.parametrize("version", ["2.0.2", "2.2.6", "2.5.5"])
+def test_a_numpy_that_kills_the_stub_is_refused_with_what_to_do(version: str) -> None:
+    with pytest.raises(UserError, match=rf"numpy {version} stands .* pip install 'numpy<2'"):
+        wheel.refuse_numpy(version)
+
+
+def test_the_numpy_of_the_stub_is_not_that_of_pythonpath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, version in (("outside", "2.2.6"), ("beside", "1.26.4")):
+        (tmp_path / folder / f"numpy-{version}.dist-info").mkdir(parents=True)
+        record = f"Metadata-Version: 2.1\nName: numpy\nVersion: {version}\n"
+        (tmp_path / folder / f"numpy-{version}.dist-info/METADATA").write_text(record, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "outside"))
+    monkeypatch.setattr("sys.path", [str(tmp_path / "outside"), str(tmp_path / "beside"), *wheel.sys.path])
+    assert wheel.numpy_of_stub() == "1.26.4"
+
+
 def test_a_missing_libpython_is_named(measuring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"INSTSONAME": "libpython3.99.so.1.0", "LIBDIR": "/usr/lib", "MULTIARCH": "x86_64-linux-gnu"}
     monkeypatch.setattr(wheel.sysconfig, "get_config_var", known.get)
