@@ -1,4 +1,4 @@
-"""An ONNX file of the version folder as a step: ONNX Runtime in the model's own process."""
+"""An ONNX file of the version folder as a step: ONNX Runtime on the CPU, in the model's own process."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ class LocalEngine(OwnProcessEngine):
             takes (rows, length).
         threads: of the session, 0: as many as the processor has cores.
         others: as those of MicroBatches.
-
-    On a GPU where ONNX Runtime has the CUDA provider.
     """
 
     def __init__(
@@ -36,7 +34,7 @@ class LocalEngine(OwnProcessEngine):
         self.lengths = lengths
         self.threads = threads
 
-    def load(self, device: int = 0) -> None:
+    def load(self, _: int = 0) -> None:
         """Open the file. Raises ImportError without ONNX Runtime, and its own errors for a file that it cannot run."""
         try:
             import onnxruntime
@@ -48,10 +46,7 @@ class LocalEngine(OwnProcessEngine):
         options.enable_mem_pattern = False  # with ever new shapes it takes memory and gains no time
         for key, value in SPINNING.items():
             options.add_session_config_entry(key, value)
-        wanted = {"CUDAExecutionProvider": {"device_id": device}, "CPUExecutionProvider": {}}
-        there = onnxruntime.get_available_providers()
-        providers = [(name, settings) for name, settings in wanted.items() if name in there]
-        self.session = onnxruntime.InferenceSession(str(self.file), options, providers=providers)
+        self.session = onnxruntime.InferenceSession(str(self.file), options, providers=["CPUExecutionProvider"])
 
     def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:  # noqa: ARG002
         """One run of the session."""

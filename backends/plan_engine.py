@@ -32,7 +32,7 @@ class PlanEngine(FixedShapes, OwnProcessEngine):
             import tensorrt  # noqa: F401
         except ModuleNotFoundError as error:
             raise missing(error) from error
-        self.session = PlanSession(self.file, device=device, graphs=self.cuda_graphs)
+        self.session = PlanSession(self.file, device=max(device, 0), graphs=self.cuda_graphs)
 
     def run(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:  # noqa: ARG002
         """One run of the plan."""

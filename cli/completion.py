@@ -58,8 +58,9 @@ def _repository_of(context: click.Context) -> Path:
 def _engine_names(_: click.Context) -> Iterable[str]:
     """The engines."""
     from tbgen.generator.engines.table import ENGINES
+    from tbgen.generator.graphs import AUTO
 
-    return ENGINES
+    return (AUTO, *ENGINES)
 
 
 def _task_names(_: click.Context) -> Iterable[str]:

@@ -11,13 +11,15 @@ from click.core import ParameterSource
 
 from tbgen.cli.options import json_option, repository_option
 from tbgen.cli.request import StepWords, request_options
+from tbgen.cli.scaffold import note_device
 from tbgen.cli.show import report, say
+from tbgen.generator.graphs import AUTO
 from tbgen.generator.request import Request
 
 
 @click.command(cls=StepWords)
 @click.argument("name", required=False)
-@request_options(engine={"multiple": True, "default": ["onnx"]}, fixed_length={"type": click.IntRange(min=0)})
+@request_options(engine={"multiple": True, "default": [AUTO]}, fixed_length={"type": click.IntRange(min=0)})
 @repository_option("model_repository beside the recipe")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default="tbgen.toml", show_default=True
@@ -47,9 +49,10 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
     resolved = [resolve(request) for request in requests]  # what scaffold would refuse is no recipe
     source, meaning = source_of(requests[0]), resolved[0].meaning
     weights, told = source.weights(**meaning), source.explanation(**meaning)
-    requests = tuple(replace(request, weights=weights) for request in requests)
+    requests = tuple(replace(each.request, weights=weights) for each in resolved)
     recipe = Recipe(requests, repository or output.parent / "model_repository")
     output.write_text(text_from_recipe(recipe, output.parent), encoding="utf-8")
+    note_device(asked["device"], requests[0])
     if told:
         say(f"Chosen: {told}", note=True)
     following = "tbgen scaffold" + ("" if output.name == "tbgen.toml" else f" --recipe {output}")
@@ -58,7 +61,7 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
 
 def _answers(asked: dict[str, Any]) -> dict[str, Any]:
     """A person's answers to what the command line leaves open."""
-    from tbgen.generator.graphs import AUTO, GRAPHS
+    from tbgen.generator.graphs import GRAPHS
     from tbgen.generator.presets import PRESETS
 
     found = {"name": asked["name"] or click.prompt("Name of the models", default=next(iter(PRESETS)))}

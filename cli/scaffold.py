@@ -68,10 +68,11 @@ def scaffold(
         _note_preset(request)
         with status_line(notes()) as tell:
             written = write(request, target, force=force, comparing=comparing, on_progress=tell)
+        note_device(request.device, written.request)
         records.append(_record_of(written))
         _note_proof(written)
         if not has_flag("json"):
-            _print_roads(written, request)
+            _print_roads(written, written.request)
         if request.steps == "backend":
             notes().print(_BACKEND_NOTE, style="yellow")
         if request.cache:
@@ -104,10 +105,20 @@ def _note_preset(request: Request) -> None:
         notes().print(f"No --source: serving the bundled sample, {about}. Yours: --source DIR", style="yellow")
 
 
+def note_device(asked: str | None, chosen: Request) -> None:
+    """Say what was found here for --device auto, and what it serves."""
+    from tbgen.generator.graphs import AUTO
+
+    if asked == AUTO:
+        notes().print(f"--device auto: {chosen.device}, with engine {chosen.engine}", style="yellow")
+
+
 def _record_of(written: Scaffolded) -> dict[str, Any]:
     """What was written, and how it was proved, as plain values."""
     return {
         "repository": written.repository,
+        "engine": written.request.engine,
+        "device": written.request.device,
         "models": [folder.name for folder in written.models],
         "fronts": written.fronts,
         "parity": written.exported.parity,
@@ -207,12 +218,12 @@ def _launch_line(repository: Path, request: Request, build: Build | None) -> str
 
     It is the newest known container, or for a plan the one whose TensorRT builds it: `build` is what is known of that.
     """
-    from tbgen.generator.engines.table import ENGINES
+    from tbgen.generator.devices import GPU
     from tbgen.generator.models.config import CACHE_ARGUMENT
     from tbgen.generator.releases import RELEASES
 
     release = (build.triton or "RELEASE") if build else max(RELEASES)
-    gpus = "--gpus all " if ENGINES[request.engine].on_gpu else ""
+    gpus = "--gpus all " if request.device == GPU else ""
     return (
         f"docker run --rm {gpus}--shm-size=1g -p 8000:8000 -p 8001:8001 "
         "-e PYTHONUTF8=1 -e LANG=C.UTF-8 -e LC_ALL=C.UTF-8 "

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.models.graph import GraphModel, models_of, with_cache
 from tbgen.generator.models.shared_backend import in_form
 from tbgen.generator.models.warmup import with_warmup
@@ -51,7 +50,7 @@ def compose(resolved: ResolvedRequest, exported: Exported) -> Composition:
         request.name,
         exported,
         task=row,
-        engine=ENGINES[request.engine],
+        engine=resolved.engine,
         graphs=graphs,
         pre=resolved.pre,
         post=resolved.post,

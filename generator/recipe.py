@@ -13,6 +13,7 @@ from typing import Any
 from tbgen.export import sources
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.sources import HUB_NAME
+from tbgen.generator.graphs import AUTO
 from tbgen.generator.request import FIELDS, OPTIONS, Request, deciding, type_of
 from tbgen.generator.steps.plugins import with_step_files
 
@@ -61,7 +62,7 @@ def recipe_from_file(file: Path) -> Recipe:
     _check_keys(file, values)
     folder = file.parent
     repository = folder / values.pop("repository", "model_repository")
-    engines = values.pop("engines", ["onnx"])
+    engines = values.pop("engines", [AUTO])
     for key in _PLACES & values.keys():
         values[key] = (Path if type_of(key) == "Path" else str)(_place_from_text(folder, values[key]))
     values |= with_step_files(values, lambda file: folder / file)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.layout import LAYOUTS
+from tbgen.generator.devices import DEVICES
 from tbgen.generator.graphs import AUTO, GRAPHS
 
 LONG_TEXTS = ("truncate", "reject", "windows")
@@ -77,7 +78,11 @@ class Request:
     labels: tuple[str, ...] = _option(
         "Name of a class, in the order of the logits; repeatable.", (), flag="--label", decides="answers"
     )
-    engine: str = _option("How Triton runs the model.", "onnx")
+    engine: str = _option("How Triton runs the model; auto: onnx on CPUs, on GPUs the fastest that runs it.", AUTO)
+    device: str | None = _option(
+        "What it is served on: cpu (the default, but of engines that run on GPUs alone), gpu, or auto: what is here.",
+        choices=DEVICES,
+    )
     graph: str = _option(
         "ensemble, bls, both, single (one Python model that runs the engine itself), or auto: the engine's best.",
         "both",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from tbgen.export.checkpoint.checkpoint import Checkpoint
@@ -14,6 +14,9 @@ from tbgen.export.layout import PACKED
 from tbgen.export.sources import Source
 from tbgen.export.tasks.table import exported_as, task_named
 from tbgen.export.tasks.task import Step, Task
+from tbgen.generator.devices import GPU
+from tbgen.generator.engines.choice import engine_of_source, with_device
+from tbgen.generator.engines.engine import Engine
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import AUTO, GRAPHS
 from tbgen.generator.models.graph import check_options, graphs_for, graphs_of_task
@@ -29,7 +32,7 @@ _CHECKPOINTS = ("checkpoint", "state")  # kinds of sources that are exported, wh
 
 @dataclass(frozen=True)
 class ResolvedRequest:
-    """A request, and what its words stand for.
+    """A request, its device and engine chosen, and what its words stand for.
 
     source: what the models are made from, or an export that is there and takes its place.
     checkpoint: what the source holds, unless it is an export or a ready engine file.
@@ -48,6 +51,11 @@ class ResolvedRequest:
     options: Mapping[str, Any]
 
     @property
+    def engine(self) -> Engine:
+        """The engine, on the request's device."""
+        return engine_of(self.request)
+
+    @property
     def platform(self) -> str | None:
         """The processor that vendored packages are for, this machine's unless named; None for no packages."""
         return (self.request.platform or this_platform()) if self.request.vendor else None
@@ -59,6 +67,7 @@ def resolve(request: Request, *, standing: Exported | None = None) -> ResolvedRe
     standing: an export that is there, and takes the place of the request's source.
     """
     _check_words(request)
+    unsaid, request = request.engine == AUTO, with_device(request)
     options = settings_from_words(request.options)
     if request.task is not None:
         task, graphs = task_asked(request, request.task)
@@ -71,6 +80,8 @@ def resolve(request: Request, *, standing: Exported | None = None) -> ResolvedRe
     source = source_of(request)
     release = _release_to_build(request, source)
     checkpoint = source.checkpoint(**meaning) if source.kind in _CHECKPOINTS else None
+    if unsaid and request.device == GPU:
+        request = replace(request, engine=engine_of_source(request, source, checkpoint))
     return ResolvedRequest(request, source, checkpoint, release, meaning, pre, post, options)
 
 
@@ -80,8 +91,8 @@ def _check_words(request: Request) -> None:
         raise UserError(
             f"{request.name!r} cannot name a model: use letters, digits, '_', '-' and '.', a letter or digit first"
         )
-    if request.engine not in ENGINES:
-        raise NoSuchName("engine", request.engine, list(ENGINES))
+    if request.engine not in (AUTO, *ENGINES):
+        raise NoSuchName("engine", request.engine, [*ENGINES])
     check_long_text(request.long_text)
     for name, option in OPTIONS.items():
         word = getattr(request, name)
@@ -97,8 +108,13 @@ def task_asked(request: Request, name: str) -> tuple[Task, tuple[str, ...]]:
     task = task_for(name, task_named(name), request.long_text)
     if request.graph != AUTO:
         return task, GRAPHS[request.graph]
-    best, graphs = ENGINES[request.engine].graph, graphs_of_task(task)
+    best, graphs = engine_of(request).graph, graphs_of_task(task)
     return task, (best if best in graphs else graphs[0],)
+
+
+def engine_of(request: Request) -> Engine:
+    """The engine that a request names, on its device."""
+    return ENGINES[request.engine].on(str(request.device))
 
 
 def source_of(request: Request) -> Source:

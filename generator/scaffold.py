@@ -35,10 +35,12 @@ _SETTINGS = tuple(name for name in dict.fromkeys((*_FIRST, *OPTIONS)) if name no
 class Scaffolded:
     """What scaffold wrote: the model folders in loading order, the front models, and the exported model behind them.
 
+    request: what was asked for, with the device and the engine that were chosen.
     comparison: how the models' answers were held against the library that wrote the checkpoint.
     warnings: what a person should know of the models that stand beside them, a sentence each.
     """
 
+    request: Request
     repository: Path
     models: tuple[Path, ...]
     fronts: tuple[str, ...]
@@ -79,6 +81,7 @@ def scaffold(
             staging, repository, composition.names, partial(_refuse_to_replace, repository, composition, force=force)
         )
     return Scaffolded(
+        composition.resolved.request,
         repository,
         tuple(repository / name for name in composition.names),
         composition.fronts,

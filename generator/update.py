@@ -17,6 +17,8 @@ from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.layout import PADDED
 from tbgen.export.scratch import remove_entry
 from tbgen.generator.compose import compose
+from tbgen.generator.devices import CPU
+from tbgen.generator.engines.choice import with_device
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import AUTO
 from tbgen.generator.models.engine_file import Progress, export_engine
@@ -91,6 +93,7 @@ def update_of_request(
     a source, the engine and the tokenizer are those that stand in the repository, where they are unedited.
     """
     with staging_folder(repository) as staging:
+        request = _as_it_stands(request, repository)
         standing = None if request.source else _standing_export(request, repository, models or ())
         resolved = resolve(request, standing=standing)
         expected_models(resolved, staging)  # what is wrong with them is said before a checkpoint is exported
@@ -207,6 +210,15 @@ def _standing_step(folders: Sequence[Path], file: Path) -> Path:
     """Where the models have a step file; as it is named where they have none."""
     places = (folder / "1" / file.name for folder in folders)
     return next((place for place in places if place.is_file()), file)
+
+
+def _as_it_stands(request: Request, repository: Path) -> Request:
+    """The request, its device and engine those of the models that stand where it leaves them to the machine."""
+    if request.device == AUTO:
+        own = (each.settings for each in written_models(repository).values() if each.role.name == request.name)
+        for settings in (each for each in own if request.engine in (AUTO, each["engine"])):
+            return replace(request, device=settings.get("device", CPU), engine=settings["engine"])
+    return with_device(request)
 
 
 def _standing_export(request: Request, repository: Path, models: Collection[str]) -> Exported | None:

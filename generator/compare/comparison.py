@@ -13,7 +13,6 @@ from tbgen.export.parity.sentences import gate_texts
 from tbgen.export.sources import Source
 from tbgen.generator.compare.judge import Judgement, answers_for, expected_answers, judgement, refuse_other_answers
 from tbgen.generator.compose import Composition, compose
-from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.local.models import LocalModels
 from tbgen.generator.models.write import write_models
 from tbgen.generator.resolve import ResolvedRequest
@@ -60,7 +59,7 @@ def compare(composition: Composition, folder: Path, on_progress: Callable[[str],
     on_progress(f"Asking {library.name}")
     texts = gate_texts(None, checkpoint.tokenizer.special_tokens, exported.max_length)
     expected = expected_answers(row, library, texts)
-    gate, found = ENGINES[resolved.request.engine].gate, dict[str, Judgement]()
+    gate, found = resolved.engine.gate, dict[str, Judgement]()
     if (plain := _plainly(resolved)) != resolved:
         composition, folder = compose(plain, exported), folder / ".plain"
         write_models(composition.models, folder, {})
@@ -75,7 +74,7 @@ def compare(composition: Composition, folder: Path, on_progress: Callable[[str],
 def _why_not(composition: Composition) -> str:
     """Why nobody answers for the models but tbgen itself; empty where somebody does."""
     request, source = composition.resolved.request, composition.resolved.source
-    engine = ENGINES[request.engine]
+    engine = composition.resolved.engine
     if composition.resolved.checkpoint is None:
         ready = isinstance(source, Source) and source.kind != "export"
         what = "a ready file has no library" if ready else "an export was compared when it was made"

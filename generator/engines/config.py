@@ -20,7 +20,7 @@ def engine_config(model: EngineModel) -> ModelConfig:
     engine = model.engine
     config = tensors_config(model.name, model.inputs, model.outputs, max_batch_size=model.max_batch_size)
     config.backend, config.platform, config.default_model_filename = engine.backend, engine.platform, engine.file
-    kind = ModelInstanceGroup.Kind.Value(engine.instances)
+    kind = ModelInstanceGroup.Kind.Value(engine.kind)
     config.instance_group.append(ModelInstanceGroup(count=1, kind=kind, profile=profile_names(model.exported)))
     if model.exported.packed:
         for tensor in config.input:

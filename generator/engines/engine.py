@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tbgen.export.layout import PACKED, PADDED
 from tbgen.export.provenance import ONNX_FILE
+from tbgen.generator.devices import CPU, GPU
 from tbgen.generator.models.config import TensorSpecs
 
 if TYPE_CHECKING:  # the table is read for its names, at once
@@ -117,6 +118,8 @@ class Engine:
         bounds: what it is held to against PyTorch; None: its precision's.
     In Triton:
         backend, platform, instances: as a config says them; KIND_GPU: it runs nowhere else.
+        device: what it is served on, by `on`.
+        gpu: the fields that are others where it is served on GPUs, as measured there (docs/gpu.md); None: it is not.
         configure: what more its config says.
         own_tokenizer: its tensors have types and lengths of their own; the other engines of a name share a tokenizer.
         findings: what `tbgen check` finds in the models with its file beyond its backend's rules.
@@ -124,6 +127,9 @@ class Engine:
         graph: the one that measured best (docs/performance.md), for --graph auto.
         own_process: how --graph single runs it; None: its file is not ready before Triton runs.
         calls: settings of the BLS call.
+        copies: instances of the Python models of a graph, where one is not the best: tokenizer, bls, single.
+        optimize: its export is fused, for the families that ONNX Runtime fuses.
+        cuda: settings of ONNX Runtime's CUDA provider.
         padding_cost: of a padded token beside a real one, in the packed layout, at a width of 768.
         knobs: the values that `tbgen tune` tries, by knob, where they are not those of server/tune/knobs.py; none for
             what it must leave alone.
@@ -144,11 +150,16 @@ class Engine:
     bounds: Precision | None = None
     instances: str = "KIND_AUTO"
     configure: Callable[[ModelConfig, EngineModel], None] = _as_it_is
+    device: str = CPU
+    gpu: Mapping[str, Any] | None = field(default_factory=dict)
     own_tokenizer: bool = False
     findings: Callable[[Model], Iterator[Finding]] = lambda _: iter(())
     graph: str = "bls"
     own_process: OwnProcess | None = OwnProcess()
     calls: Mapping[str, Any] = field(default_factory=dict)
+    copies: Mapping[str, int] = field(default_factory=dict)
+    optimize: bool = False
+    cuda: Mapping[str, str] = field(default_factory=dict)
     padding_cost: float = 0.1
     knobs: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
@@ -156,6 +167,15 @@ class Engine:
     def on_gpu(self) -> bool:
         """Whether it runs on GPUs alone."""
         return self.instances == "KIND_GPU"
+
+    @property
+    def kind(self) -> str:
+        """Of its instances, as a config says it."""
+        return "KIND_GPU" if self.device == GPU else self.instances
+
+    def on(self, device: str) -> Engine:
+        """The engine as it is served on a device."""
+        return replace(self, device=GPU, **(self.gpu or {})) if device == GPU else self
 
     @property
     def gate(self) -> Precision:

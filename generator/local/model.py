@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 from google.protobuf import json_format, text_format
-from tritonclient.grpc.model_config_pb2 import DataType
+from tritonclient.grpc.model_config_pb2 import DataType, ModelInstanceGroup
 
 import tbgen.backends
 from tbgen.export.errors import UserError
 from tbgen.export.run import Tensors
 from tbgen.generator.data_types import data_type_of
+from tbgen.generator.devices import cuda_here
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_tensors import Tensor, sent
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_text, values_from_config
@@ -138,12 +139,14 @@ def _module_of_model(name: str, file: Path) -> ModuleType:
 
 
 def _arguments(config: ModelConfig, settings: dict[str, Any], folder: Path) -> dict[str, str]:
-    """What Triton hands to `initialize`."""
+    """What Triton hands to `initialize`; of a model that is served on GPUs the first one, -1 where none is here."""
+    served = {group.kind for group in config.instance_group} == {ModelInstanceGroup.KIND_GPU}
+    on_gpu = served and cuda_here()
     return {
         "model_config": json.dumps(settings, ensure_ascii=False),
-        "model_instance_kind": "CPU",
+        "model_instance_kind": "GPU" if on_gpu else "CPU",
         "model_instance_name": f"{config.name}_0_0",
-        "model_instance_device_id": "0",
+        "model_instance_device_id": "-1" if served and not on_gpu else "0",
         "model_repository": str(folder.parent),
         "model_version": folder.name,
         "model_name": config.name,

@@ -11,11 +11,11 @@ from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.layout import PACKED, PADDED
+from tbgen.export.onnx.fusion import FUSED
 from tbgen.export.onnx.packed import can_pack
 from tbgen.export.ready.onnx_file import export_from_onnx
 from tbgen.export.ready.plan import export_from_plan_file
 from tbgen.export.sources import Source
-from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import AUTO
 from tbgen.generator.request import Request
 from tbgen.generator.resolve import ResolvedRequest
@@ -31,7 +31,7 @@ def expected_engine(resolved: ResolvedRequest, folder: Path) -> Exported | None:
     if resolved.checkpoint is None:
         return None
     folder.mkdir()
-    engine = ENGINES[resolved.request.engine]
+    engine = resolved.engine
     expected = engine.expect(resolved.checkpoint, folder, **_options_of(resolved, resolved.checkpoint))
     return _to_build(resolved, engine.mark(expected))
 
@@ -46,7 +46,7 @@ def export_engine(resolved: ResolvedRequest, folder: Path, on_progress: Progress
 
 def _to_build(resolved: ResolvedRequest, exported: Exported) -> Exported:
     """An export as that of the engine's file that will be built from it, if one will be. Raises UserError."""
-    engine, release = ENGINES[resolved.request.engine], resolved.release
+    engine, release = resolved.engine, resolved.release
     return engine.builder.planned(exported, engine, release) if release and engine.builder else exported
 
 
@@ -81,7 +81,7 @@ def _ready_onnx(resolved: ResolvedRequest, source: Source, folder: Path, on_prog
 def _ready_plan(resolved: ResolvedRequest, source: Source, folder: Path, on_progress: Progress) -> Exported:
     """A ready plan, taken in."""
     on_progress(f"Reading {Path(source.place).name}")
-    precision = ENGINES[resolved.request.engine].precision
+    precision = resolved.engine.precision
     return export_from_plan_file(Path(source.place), source.companions, folder, precision=precision, **resolved.meaning)
 
 
@@ -89,24 +89,28 @@ def _exported_checkpoint(resolved: ResolvedRequest, source: Source, folder: Path
     """A checkpoint, exported for the engine."""
     checkpoint = resolved.checkpoint or source.checkpoint(**resolved.meaning)
     on_progress(f"Exporting {Path(source.place).name} to ONNX")
-    engine, options = ENGINES[resolved.request.engine], _options_of(resolved, checkpoint) | _onnx_options(resolved)
+    engine, options = resolved.engine, _options_of(resolved, checkpoint) | _onnx_options(resolved)
     return engine.mark(engine.export(checkpoint, folder, progress=on_progress, **options))
 
 
 def _options_of(resolved: ResolvedRequest, checkpoint: Checkpoint) -> dict[str, Any]:
     """What of the ONNX file follows from the request."""
+    layout = _layout_of(resolved, checkpoint)
+    fused = resolved.engine.optimize and layout == PADDED and checkpoint.config["model_type"] in FUSED
     return {
         "fixed_length": resolved.request.fixed_length,
         "precision": _onnx_options(resolved)["precision"],
-        "layout": _layout_of(resolved.request, checkpoint),
+        "layout": layout,
+        **({"optimize": True} if fused else {}),
     }
 
 
-def _layout_of(request: Request, checkpoint: Checkpoint) -> str:
+def _layout_of(resolved: ResolvedRequest, checkpoint: Checkpoint) -> str:
     """The layout that is asked for, or the engine's where the checkpoint has it and no length is fixed."""
+    request = resolved.request
     if request.layout != AUTO:
         return request.layout
-    return ENGINES[request.engine].layouts[0] if can_pack(checkpoint) and request.fixed_length is None else PADDED
+    return resolved.engine.layouts[0] if can_pack(checkpoint) and request.fixed_length is None else PADDED
 
 
 # How the export of each kind of source is had.
@@ -121,7 +125,7 @@ _MAKERS: dict[str, Callable[..., Exported]] = {
 
 def _onnx_options(resolved: ResolvedRequest) -> dict[str, Any]:
     """Precision, and opset where it matters, of the ONNX file that a request's engine runs, or is built from."""
-    engine, release = ENGINES[resolved.request.engine], resolved.release
+    engine, release = resolved.engine, resolved.release
     return engine.builder.onnx(engine, release) if release and engine.builder else {"precision": engine.precision}
 
 

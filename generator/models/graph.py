@@ -13,6 +13,7 @@ from tbgen.export.layout import LENGTHS
 from tbgen.export.tasks.task import Step as Step
 from tbgen.export.tasks.task import Task
 from tbgen.generator.data_types import FROM_NUMPY
+from tbgen.generator.devices import GPU
 from tbgen.generator.engines.engine import Engine, EngineModel
 from tbgen.generator.engines.table import check_export
 from tbgen.generator.graphs import EACH_GRAPH
@@ -182,7 +183,7 @@ def _ensemble_models(name: str, chain: Chain) -> Iterator[GraphModel]:
     """Tokenizer and postprocess models around the engine, wired by an ensemble."""
     most = min(chain.engine.max_batch_size, chain.max_items)
     owner = chain.engine.engine.name if chain.engine.engine.own_tokenizer else None
-    tokenizer = PythonModel(Role(name, TOKENIZER, owner), chain.front, most)
+    tokenizer = PythonModel(Role(name, TOKENIZER, owner), chain.front, most, _copies(chain, TOKENIZER))
     postprocess = PythonModel(Role(name, POSTPROCESS), plain(chain.back), most)
     yield tokenizer
     yield postprocess
@@ -195,19 +196,24 @@ def _front_role(chain: Chain, graph: str) -> Role:
     return replace(chain.engine.role, part=FRONT, graph=graph)
 
 
+def _copies(chain: Chain, model: str) -> int:
+    """Instances of a Python model around the engine."""
+    return chain.engine.engine.copies.get(model, 1)
+
+
 def _bls_models(_: str, chain: Chain) -> Iterator[GraphModel]:
     """One Python model that runs all steps and calls the engine between them."""
     inner = plain((*chain.front, _engine_step(chain.engine, chain.front[-1].settings), *chain.back))
     steps = (*map(_remote_step, chain.before), *inner, *map(_remote_step, chain.behind))
-    yield PythonModel(_front_role(chain, "bls"), steps, min(_BLS_BATCH, chain.max_items))
+    yield PythonModel(_front_role(chain, "bls"), steps, min(_BLS_BATCH, chain.max_items), _copies(chain, "bls"))
 
 
 def _single_models(_: str, chain: Chain) -> Iterator[GraphModel]:
     """One Python model that runs all steps and the engine's file between them. Raises UserError."""
     inner = plain((*chain.front, _own_process_step(chain.engine, chain.front[-1].settings), *chain.back))
     steps = (*map(_remote_step, chain.before), *inner, *map(_remote_step, chain.behind))
-    most, on_gpu = min(_BLS_BATCH, chain.max_items), chain.engine.engine.on_gpu
-    yield PythonModel(_front_role(chain, "single"), steps, most, on_gpu=on_gpu)
+    most, on_gpu = min(_BLS_BATCH, chain.max_items), chain.engine.engine.kind == "KIND_GPU"
+    yield PythonModel(_front_role(chain, "single"), steps, most, _copies(chain, "single"), on_gpu=on_gpu)
 
 
 _GRAPH_MODELS = {"ensemble": _ensemble_models, "bls": _bls_models, "single": _single_models}
@@ -275,6 +281,7 @@ def _own_process_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step
         )
     settings = {key: value for key, value in _engine_step(engine, tokenizer).settings.items() if key != "model"}
     settings = {own.setting: exported.model.name, **settings} | ({"lengths": LENGTHS} if exported.packed else {})
+    settings |= {"cuda": dict(engine.engine.cuda)} if engine.engine.device == GPU and engine.engine.cuda else {}
     return Step(own.file, own.step, settings, exported.files)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelDynamicBatching
 
 from tbgen.generator.engines.engine import Engine
-from tbgen.generator.engines.table import ENGINES
+from tbgen.generator.engines.table import engine_of_settings
 from tbgen.generator.models.config import PYTHON_BACKENDS, config_from_text, text_from_config
 from tbgen.generator.repository import read_record
 from tbgen.server.bench.parts import Front, steps_file
@@ -49,7 +49,7 @@ class Draft:
     @property
     def engine(self) -> Engine | None:
         record = read_record(self.repository / self.front.part.model)
-        return ENGINES.get(record["settings"]["engine"]) if record else None
+        return engine_of_settings(record["settings"]) if record else None
 
     @property
     def models(self) -> list[str]:

@@ -26,7 +26,7 @@ from tbgen.generator.compare.comparison import STRUCTURAL
 from tbgen.generator.compare.judge import answers_for
 from tbgen.generator.compare.library_answers import Answers
 from tbgen.generator.engines.engine import Engine
-from tbgen.generator.engines.table import ENGINES
+from tbgen.generator.engines.table import ENGINES, engine_of_settings
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.presets import source_named
 from tbgen.generator.repository import refuse_without_models
@@ -72,7 +72,7 @@ class Scaffold:
 
     @property
     def row(self) -> Engine:
-        return ENGINES[self.settings["engine"]]
+        return engine_of_settings(self.settings)
 
     @property
     def special_tokens(self) -> list[str]:

@@ -20,7 +20,10 @@ from tbgen.generator.steps.load import steps_from_folder
 BACKENDS = Path(next(iter(tbgen.backends.__path__)))
 ALLOWED = {"numpy", "tokenizers", "triton_python_backend_utils"} | sys.stdlib_module_names
 # What a function imports when a server loads a model, and no file before.
-WHEN_LOADED = {"local_engine.py": {"onnxruntime"}, "plan_engine.py": {"tensorrt"}, "plan.py": {"tensorrt"}}
+WHEN_LOADED = {
+    **{file: {"onnxruntime"} for file in ("local_engine.py", "cuda_session.py", "cuda_graphs.py")},
+    **{file: {"tensorrt"} for file in ("plan_engine.py", "plan.py")},
+}
 STEP = """
 class Double:
     inputs = {"x": ("TYPE_FP32", [1])}

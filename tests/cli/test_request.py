@@ -31,6 +31,7 @@ SAID: dict[str, tuple[Any, list[str]]] = {
     "task": ("rerank", ["--task", "rerank"]),
     "labels": (("나쁨", "좋음"), ["--label", "나쁨", "--label", "좋음"]),
     "engine": ("trt_fp16", ["--engine", "trt_fp16"]),
+    "device": ("gpu", ["--device", "gpu"]),
     "graph": ("auto", ["--graph", "auto"]),
     "options": (("top_k=2",), ["--set", "top_k=2"]),
     "long_text": ("windows", ["--long-text", "windows"]),
@@ -108,4 +109,5 @@ def test_init_writes_what_scaffold_reads(sample_export: Path, tmp_path: Path, mo
         cache=True,
         platform=this_platform(),
         build_script="24.04",
+        device="gpu",  # its engine runs nowhere else
     )

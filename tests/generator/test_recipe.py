@@ -40,6 +40,7 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
             "shop",
             tmp_path / "../checkpoints/상점",
             labels=("부정", "중립", "긍정"),
+            engine="onnx",
             graph="bls",
             long_text="windows",
             platform="aarch64",
