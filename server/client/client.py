@@ -119,9 +119,18 @@ def answers(connection: Models, model: TextModel, texts: Iterable[str]) -> Itera
 
 
 def _column(array: np.ndarray, model: TextModel, name: str) -> list[Any]:
-    """The values of one output, one a text, as plain Python values; bytes as text."""
-    values = as_text(array if model.batching else array[np.newaxis])
+    """The values of one output, one a text, as plain Python values; bytes as text. Raises UserError."""
+    values = plain_values(name, array if model.batching else array[np.newaxis])
     return [row.item() if name in model.scalars else row.tolist() for row in values]
+
+
+def plain_values(name: str, array: np.ndarray) -> np.ndarray:
+    """An output's array as it is shown, bytes as text. Raises UserError for NaN and infinity."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise UserError(
+            f"the model's answer holds NaN or infinity in {name!r}; tbgen check --weights looks for the cause"
+        )
+    return as_text(array)
 
 
 def as_text(array: np.ndarray) -> np.ndarray:

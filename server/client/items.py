@@ -9,7 +9,7 @@ import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.data_types import NUMPY
-from tbgen.server.client.client import as_text, utf8
+from tbgen.server.client.client import plain_values, utf8
 from tbgen.server.client.connection import JsonObject
 
 
@@ -43,13 +43,16 @@ def _tensor_from_value(name: str, value: Any, spec: JsonObject, batch: Sequence[
 
 
 def item_from_tensors(config: JsonObject, tensors: Mapping[str, np.ndarray]) -> JsonObject:
-    """The answer to a request of one item, in the configuration's order: single values for dims [1], else lists."""
+    """The answer to a request of one item, in the configuration's order: single values for dims [1], else lists.
+
+    Raises UserError for NaN and infinity.
+    """
     batching = int(config.get("max_batch_size", 0)) > 0
     answer: JsonObject = {}
     for spec in config["output"]:
         if spec["name"] in tensors:
             array = tensors[spec["name"]]
             single = [int(size) for size in spec["dims"]] == [1]
-            values = as_text(array[0] if batching else array)
+            values = plain_values(spec["name"], array[0] if batching else array)
             answer[spec["name"]] = values.item() if single else values.tolist()
     return answer

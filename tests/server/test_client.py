@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.server.client.client import infer
+from tbgen.server.client.items import item_from_tensors
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.server import EmbeddedServer
 
@@ -29,6 +31,14 @@ def test_a_model_without_batching_is_asked_text_by_text(address: dict[str, str])
         {"length": 4, "echo": "abcd", "halves": ["abc", "d"]},
         {"length": 1, "echo": "한", "halves": ["한", ""]},
     ]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_what_is_no_number_is_no_answer(number: float) -> None:
+    config = {"max_batch_size": 4, "output": [{"name": "score", "dims": [1]}]}
+    assert item_from_tensors(config, {"score": np.array([[0.5]])}) == {"score": 0.5}
+    with pytest.raises(UserError, match="holds NaN or infinity in 'score'"):
+        item_from_tensors(config, {"score": np.array([[number]])})
 
 
 def test_no_texts_no_answers(address: dict[str, str]) -> None:
