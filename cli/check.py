@@ -129,7 +129,7 @@ def _print_readings(readings: Sequence[RtxReading]) -> None:
     """A line each, and who was asked."""
     console = output(soft_wrap=True)
     for reading in readings:
-        console.print(f"{reading.file}: {reading.says}", markup=False)
+        console.print(f"{reading.file}: {reading.says}")
     if any(reading.reads is not None for reading in readings):
         console.print("This is TensorRT-RTX, which needs no GPU; the TensorRT of Triton's container was not asked.")
 
@@ -166,5 +166,6 @@ def _print_findings(findings: Sequence[Finding]) -> None:
     console = output(soft_wrap=True)
     for finding in findings:
         colour, words = _WORDS[finding.effect]
-        console.print(f"{finding.place}: ", f"[{colour}]{words}[/{colour}]: ", sep="", end="")
-        console.print(f"{finding.says}\n    {finding.mend}", markup=False)
+        console.print(f"{finding.place}: ", end="")
+        console.print(f"{words}: ", style=colour, end="")
+        console.print(f"{finding.says}\n    {finding.mend}")

@@ -96,5 +96,8 @@ def complete_names(command: click.Command) -> None:
 def _items_of(
     names: Callable[[click.Context], Iterable[str]], context: click.Context, incomplete: str
 ) -> list[CompletionItem]:
-    """Those of the names that begin so."""
-    return [CompletionItem(name) for name in sorted(names(context)) if name.startswith(incomplete)]
+    """Those of the names that begin so, and that a shell takes as they stand: it would run what is in others."""
+    from tbgen.generator.names import plain_in_shell
+
+    found = sorted(name for name in names(context) if name.startswith(incomplete))
+    return [CompletionItem(name) for name in found if plain_in_shell(name)]

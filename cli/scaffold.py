@@ -131,7 +131,7 @@ def _note_proof(written: Scaffolded) -> None:
     """What the models were held against, and what a person should know of them."""
     console = notes()
     for line in _told_lines(written.exported.made):
-        console.print(line, markup=False)
+        console.print(line)
     if parity := written.exported.parity:
         console.print(
             f"Against {parity.get('against', 'PyTorch')} on {parity['texts']} sentences: "
@@ -149,7 +149,7 @@ def _note_proof(written: Scaffolded) -> None:
             + (f", {found.flips} of {found.decisions} decisions" if found.decisions else "")
         )
     for words in filter(None, (written.comparison.why_not, written.comparison.note)):
-        console.print(_sentence_case(words), style="yellow", markup=False)
+        console.print(_sentence_case(words), style="yellow")
     for line in (*_import_lines(written.models), *written.warnings):
         console.print(line, style="yellow")
 
@@ -162,8 +162,8 @@ def _print_roads(written: Scaffolded, request: Request) -> None:
     out = output()
     out.print(repository_tree(written.repository, models))
     if script := next((path for path in written.models if (path / BUILD).is_file()), None):
-        out.print(f"Build the plan first, on the GPU machine: sh {script / BUILD}", soft_wrap=True)
-    out.print(f"Serve it here: tbgen serve {written.repository}")
+        out.print(f"Build the plan first, on the GPU machine: sh {shlex.quote(str(script / BUILD))}", soft_wrap=True)
+    out.print(f"Serve it here: tbgen serve {shlex.quote(str(written.repository))}")
     out.print(
         "Put it into an existing Triton"
         + (", which keeps answers if it was started with --cache-config" if request.cache else "")
@@ -227,6 +227,6 @@ def _launch_line(repository: Path, request: Request, build: Build | None) -> str
     return (
         f"docker run --rm {gpus}--shm-size=1g -p 8000:8000 -p 8001:8001 "
         "-e PYTHONUTF8=1 -e LANG=C.UTF-8 -e LC_ALL=C.UTF-8 "
-        f'-v "{repository.resolve()}:/models:ro" nvcr.io/nvidia/tritonserver:{release}-py3 '
+        f"-v {shlex.quote(f'{repository.resolve()}:/models:ro')} nvcr.io/nvidia/tritonserver:{release}-py3 "
         "tritonserver --model-repository=/models" + (f" {CACHE_ARGUMENT}" if request.cache else "")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -126,7 +127,7 @@ def _print_server(server: EmbeddedServer) -> None:
         fronts = [name for name, model in written_models(server.repository).items() if model.role.part == FRONT]
         front = min(takers, key=lambda name: name not in fronts)
         url = "" if server.ports["gRPC"] == 8001 else f" --url grpc://{server.grpc_url}"
-        out.print(f"Ask it: tbgen infer {front}{url} TEXT")
+        out.print(f"Ask it: tbgen infer {shlex.quote(front)}{url} TEXT")
     out.print("Stop it: Ctrl-C")
     _ask(server)
 

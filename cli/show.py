@@ -31,14 +31,14 @@ def output(*, soft_wrap: bool = False) -> Console:
     """Where answers go."""
     from rich.console import Console
 
-    return Console(soft_wrap=soft_wrap, highlight=False)
+    return Console(soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)  # names are data
 
 
 def notes() -> Console:
     """Where a person is told what is no answer."""
     from rich.console import Console
 
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def say(text: str, *, note: bool = False) -> None:
@@ -91,7 +91,7 @@ def cell_text(value: Any) -> str:
 def print_named(rows: Iterable[tuple[str, Any]]) -> None:
     """A line for each name and its value."""
     for name, value in rows:
-        output().print(f"{name:<17}{value}", soft_wrap=True, markup=False)
+        output().print(f"{name:<17}{value}", soft_wrap=True)
 
 
 def say_answered(models: Sequence[str]) -> None:
@@ -118,7 +118,7 @@ def status_line(console: Console) -> Iterator[Tell]:
         subject = text.partition(": ")[0]
         if subject not in seen:
             seen.add(subject)
-            console.print(subject if share is None else f"{share:4.0%} {subject}", markup=False)
+            console.print(subject if share is None else f"{share:4.0%} {subject}")
 
     if has_flag("quiet") or not console.is_terminal:
         yield (lambda *_: None) if has_flag("quiet") else print_new
@@ -144,12 +144,13 @@ def repository_tree(repository: Path, names: Sequence[str]) -> Tree:
 def _grow(branch: Tree, folder: Path) -> None:
     """Add a folder's entries to its branch, files before folders."""
     from rich.filesize import decimal
+    from rich.text import Text
 
     for entry in sorted(folder.iterdir(), key=lambda entry: (entry.is_dir(), entry.name)):
         if entry.name == "vendor":  # another project's files
             size = sum(file.stat().st_size for file in entry.rglob("*"))
-            branch.add(f"{entry.name}/ [dim]{decimal(size)}[/dim]")
+            branch.add(Text.assemble(f"{entry.name}/ ", (decimal(size), "dim")))
         elif entry.is_dir():
             _grow(branch.add(f"{entry.name}/"), entry)
         else:
-            branch.add(f"{entry.name} [dim]{decimal(entry.stat().st_size)}[/dim]")
+            branch.add(Text.assemble(f"{entry.name} ", (decimal(entry.stat().st_size), "dim")))

@@ -88,7 +88,5 @@ def test(place: str, settings: tuple[str, ...]) -> None:
 
 def _shown(value: object) -> str:
     """A value, cut to a line."""
-    from rich.markup import escape
-
     text = str(value)
-    return escape(text if len(text) <= 60 else f"{text[:57]}...")
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -142,6 +142,7 @@ def _table_of(rows: list[Verification]) -> Table:
     """One row a road."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     bound = f"bound {rows[0].tolerance:g}; equal decisions at least {rows[0].least_agreement:g}"
     table = Table(box=box.SIMPLE, caption=f"{rows[0].parity.texts} texts; {bound}", caption_justify="left")
@@ -150,7 +151,7 @@ def _table_of(rows: list[Verification]) -> Table:
     for row in rows:
         found: Any = row.parity
         figures = [f"{number:.1e}" for number in (found.max_abs, found.mean_abs, found.padding_abs)]
-        mark = "holds" if row.holds else "[red]drifts[/red]"
+        mark = Text("holds") if row.holds else Text("drifts", style="red")
         equal = f"{found.decisions - found.flips}/{found.decisions}" if found.decisions else "-"
         table.add_row(row.road, *figures, equal, mark)
     return table

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -12,6 +14,7 @@ from tritonclient.grpc.model_config_pb2 import DataType
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.data_types import protocol_name
 from tbgen.generator.models.config import ModelConfig
+from tbgen.generator.names import ADDRESS_WORD, CUT_AT_ZERO, NAME_MEND, NOT_IN_ADDRESS, ZERO, literal
 
 _TEMPLATES = Path(__file__).with_name("clients")
 LANGUAGES = {"python": ".py", "python-async": ".py", "curl": ".sh", "javascript": ".mjs", "go": ".go"}
@@ -41,6 +44,7 @@ def client_code(config: ModelConfig, language: str, *, url: str = URL) -> str:
     """The source of a client for the model. Raises NoSuchName, UserError (JSON cannot carry what the model takes)."""
     if language not in LANGUAGES:
         raise NoSuchName("language", language, list(LANGUAGES))
+    _check_names(config)
     inputs = [_input_of(tensor) for tensor in config.input if not tensor.optional]
     binary = language.startswith("python")
     outputs = [tensor for tensor in config.output if binary or _kind_of(tensor) not in _NOT_IN_JSON]
@@ -51,21 +55,32 @@ def client_code(config: ModelConfig, language: str, *, url: str = URL) -> str:
     batch = [1] if config.max_batch_size else []
     rows = [[each.name, each.kind, each.made_of] for each in inputs]
     given = [[tensor.name, list(tensor.dims) == [1]] for tensor in outputs]
+    inputs_written = [", ".join(map(literal, row)) for row in rows]
     values = {
         "model": config.name,
-        "url": url,
+        "url": literal(url),
         "usage": _usage(inputs),
         "batch": json.dumps(batch),
-        "inputs": repr([tuple(row) for row in rows]).replace("'", '"'),
-        "outputs": repr([tuple(row) for row in given]).replace("'", '"'),
-        "inputs_json": json.dumps(rows),
-        "outputs_json": json.dumps(given),
+        "inputs": f"[{', '.join(f'({row})' for row in inputs_written)}]",
+        "outputs": f"[{', '.join(f'({literal(name)}, {single})' for name, single in given)}]",
+        "inputs_json": literal(rows),
+        "outputs_json": literal(given),
         "batch_go": ", ".join(map(str, batch)),
-        "inputs_go": "\n".join("\t{" + ", ".join(json.dumps(value) for value in row) + "}," for row in rows),
-        "outputs_go": ", ".join(f"{{{json.dumps(name)}}}" for name, _ in given),
+        "inputs_go": "\n".join(f"\t{{{row}}}," for row in inputs_written),
+        "outputs_go": ", ".join(f"{{{literal(name)}}}" for name, _ in given),
+        "url_shell": shlex.quote(url),
         "shell": _shell(inputs, [name for name, _ in given], batch) if language == "curl" else "",
     }
     return _ClientTemplate((_TEMPLATES / f"{language}.txt").read_text(encoding="utf-8")).substitute(values)
+
+
+def _check_names(config: ModelConfig) -> None:
+    """Raise UserError for names that no client can send."""
+    if not ADDRESS_WORD.fullmatch(config.name):
+        raise UserError(f"model {config.name!r} is not asked over HTTP: {NOT_IN_ADDRESS}; {NAME_MEND}")
+    cut = [tensor.name for tensor in (*config.input, *config.output) if ZERO in tensor.name]
+    if cut:
+        raise UserError(f"model {config.name!r} is not asked for {cut[0]!r}: {CUT_AT_ZERO}; {NAME_MEND}")
 
 
 def _input_of(tensor: object) -> ClientInput:
@@ -85,15 +100,16 @@ def _usage(inputs: list[ClientInput]) -> str:
     """The arguments of the command line."""
     if len(inputs) == 1 and inputs[0].made_of == "text":
         return "TEXT..."
-    names = [each.name.upper() + ("" if each.made_of == "text" else "_AS_JSON") for each in inputs]
+    words = [re.sub(r"\W", "_", each.name).upper() for each in inputs]
+    names = [word + ("" if each.made_of == "text" else "_AS_JSON") for word, each in zip(words, inputs, strict=True)]
     if inputs[-1].made_of == "texts":
-        names[-1] = f"{inputs[-1].name.upper()}..."
+        names[-1] = f"{words[-1]}..."
     return " ".join(names)
 
 
 def _shell(inputs: list[ClientInput], outputs: list[str], batch: list[int]) -> str:
     """The last lines of the shell script: one request a text, or one request of all arguments."""
-    wanted = ",".join(f'{{"name":"{name}"}}' for name in outputs)
+    wanted = ",".join(f'{{"name":{_in_document(name)}}}' for name in outputs)
     if len(inputs) == 1 and inputs[0].made_of == "text":
         tensor = _shell_tensor(inputs[0], batch, '"1"', '$(quoted "$text")')
         return f'for text in "$@"; do\n  ask <<END\n{{"inputs":[{tensor}],"outputs":[{wanted}]}}\nEND\ndone'
@@ -114,4 +130,9 @@ def _shell(inputs: list[ClientInput], outputs: list[str], batch: list[int]) -> s
 def _shell_tensor(each: ClientInput, batch: list[int], size: str, data: str) -> str:
     """A tensor in JSON with the shell's expressions for its length and its values."""
     shape = ",".join([*map(str, batch), size.strip('"')])
-    return f'{{"name":"{each.name}","datatype":"{each.kind}","shape":[{shape}],"data":[{data}]}}'
+    return f'{{"name":{_in_document(each.name)},"datatype":"{each.kind}","shape":[{shape}],"data":[{data}]}}'
+
+
+def _in_document(name: str) -> str:
+    """A name in JSON, in a here-document of the shell, which reads more than JSON does."""
+    return re.sub(r"[\\$`]", r"\\\g<0>", literal(name))

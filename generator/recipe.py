@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from tbgen.export import sources
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.sources import HUB_NAME
 from tbgen.generator.graphs import AUTO
+from tbgen.generator.names import literal
 from tbgen.generator.request import FIELDS, OPTIONS, Request, deciding, type_of
 from tbgen.generator.steps.plugins import with_step_files
 
@@ -94,10 +94,10 @@ def text_from_recipe(recipe: Recipe, folder: Path) -> str:
     values["repository"] = _relative(recipe.repository, folder)
     values["engines"] = [request.engine for request in recipe.requests]
     del values["weights"]
-    lines = [f"{key} = {json.dumps(values[key], ensure_ascii=False)}" for key in RECIPE_KEYS if key in values]
+    lines = [f"{key} = {literal(values[key])}" for key in RECIPE_KEYS if key in values]
     if first.weights:
         lines += ["", "[weights]  # SHA-256; without this table any weights will do"]
-        lines += [f"{json.dumps(name)} = {json.dumps(digest)}" for name, digest in first.weights.items()]
+        lines += [f"{literal(name)} = {literal(digest)}" for name, digest in first.weights.items()]
     return _HEADER + "\n".join(lines) + "\n"
 
 

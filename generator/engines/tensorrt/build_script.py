@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ def _shape_options(exported: Exported, profile: Profile) -> list[str]:
     """The range of one profile, as trtexec takes it."""
     shapes = {"min": profile.least, "opt": profile.best, "max": profile.most}
     return [
-        f"--{key}Shapes={','.join(f'{name}:{rows}x{tokens}' for name in exported.inputs)}"
+        shlex.quote(f"--{key}Shapes={','.join(f'{name}:{rows}x{tokens}' for name in exported.inputs)}")
         for key, (rows, tokens) in shapes.items()
     ]
 
