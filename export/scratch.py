@@ -46,15 +46,20 @@ def scratch() -> Iterator[Path]:
 @contextmanager
 def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """A folder that is gone at the end; those that killed runs have left there under the prefix go first."""
-    for left in abandoned(parent, prefix):
-        if not (left / JOURNAL).exists():
-            remove_folder(left)
+    sweep_folders(parent, prefix)
     folder, lock = _locked_folder(parent, prefix)
     try:
         yield folder
     finally:
         remove_folder(folder)
         os.close(lock)
+
+
+def sweep_folders(parent: Path, prefix: str) -> None:
+    """Remove the temporary folders whose runs are gone and had nothing left to finish."""
+    for left in abandoned(parent, prefix):
+        if not (left / JOURNAL).exists():
+            remove_folder(left)
 
 
 def abandoned(parent: Path, prefix: str) -> Iterator[Path]:

@@ -6,10 +6,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.export.scratch import sweep_folders, temporary_folder
 from tbgen.generator.check.model import CONFIG
 from tbgen.generator.originals import text_of
 from tbgen.generator.repository import sha256_of
@@ -27,6 +29,8 @@ from tbgen.server.deploy.release import (
     versions_among,
 )
 
+_STAGING = ".tbgen-deploy-"  # how the name of the folder of what is to come begins
+
 
 class FolderStore(Store):
     """A model repository in a folder, as a context manager. New files lie elsewhere until one rename shows them.
@@ -41,16 +45,19 @@ class FolderStore(Store):
         self.root = root.resolve()
 
     def __enter__(self) -> FolderStore:
-        beside = self.root.parent
-        near = beside.stat().st_dev == self.root.stat().st_dev and os.access(beside, os.W_OK)
-        self.staging = Path(tempfile.mkdtemp(prefix=".tbgen-deploy-", dir=beside if near else self.root))
+        near = self.root.parent.stat().st_dev == self.root.stat().st_dev and os.access(self.root.parent, os.W_OK)
+        for place in (self.root.parent, self.root):
+            sweep_folders(place, _STAGING)
+        self.stack = ExitStack()
+        self.staging = self.stack.enter_context(temporary_folder(self.root.parent if near else self.root, _STAGING))
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.staging)
+        self.stack.close()
 
     def standing(self, model: str) -> TargetModel:
         folder = self.root / model
+        _refuse_link(folder)
         if not folder.is_dir():
             return TargetModel()
         versions, versioned, shared = version_files(folder)
@@ -79,14 +86,17 @@ class FolderStore(Store):
         """Put one shared file in place by a rename, unless it is there already."""
         target, before = folder / name, self.staging / f"{folder.name}-before" / name
         there = target.is_file()
-        if there and sha256_of(target) == sha256_of(file):
+        if target.is_dir() if file.is_dir() else there and sha256_of(target) == sha256_of(file):
             return
-        if there:
-            _write_files(before.parent, {before.name: target})
-        _write_files(self.staging, {"next": file})
+        for place in (target, *target.parents[: len(Path(name).parts) - 1]):
+            _refuse_link(place)
         target.parent.mkdir(parents=True, exist_ok=True)
+        if there:
+            before.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(target, before)
+        _write_files(self.staging, {"next": file})
         (self.staging / "next").replace(target)
-        undo.append(partial(before.replace, target) if there else target.unlink)
+        undo.append(partial(before.replace, target) if there else target.rmdir if file.is_dir() else target.unlink)
 
     def prune(self, folder: Path, keep: int, undo: list[Undo]) -> None:
         """Remove old versions, so that with one more there are `keep`; none where several are served."""
@@ -102,11 +112,23 @@ class FolderStore(Store):
         return folder.rename(Path(tempfile.mkdtemp(dir=self.staging)) / "gone")
 
 
+def _refuse_link(entry: Path) -> None:
+    """Raise UserError for a link in the target: it would be replaced, or written through."""
+    if entry.is_symlink():
+        raise UserError(
+            f"{entry} is a link to {entry.readlink()}, which is neither replaced nor followed; put what it leads to in "
+            "its place, or deploy into the repository that it lies in"
+        )
+
+
 def _write_files(folder: Path, files: Mapping[str, Path]) -> None:
-    """Copy files (relative name -> where they are) into a folder; one without files gets a marker."""
+    """Copy files and empty folders (relative name -> where they are) into a folder; one without gets a marker."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, folder / name)
+        place = folder / name
+        (place if file.is_dir() else place.parent).mkdir(parents=True, exist_ok=True)
+        if file.is_file():
+            shutil.copyfile(file, place)
+            place.chmod(place.stat().st_mode | file.stat().st_mode & 0o111)  # a program stays one
     if not files:
         (folder / MARKER[0]).write_text(MARKER[1], encoding="utf-8")

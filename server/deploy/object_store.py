@@ -75,8 +75,9 @@ class ObjectStore(Store):
         """Upload the new version, then the config that names it."""
         model = release.name
         before = self.standing(model)
-        undo.append(lambda: self.remove(f"{model}/{version}" if before.config else model))
-        undo += [self.keep(model, name, before) for name in (*release.shared, DEPLOYED)]
+        undo.append(lambda: self.remove(f"{model}/{version}"))
+        shared = {_object_name(name, file): file for name, file in release.shared.items()}
+        undo += [self.keep(model, name, before) for name in (*shared, DEPLOYED)]
         pinned = _pinned_text(release.config, version)
         if before.config is None:
             self.write(model, CONFIG, pinned)
@@ -84,12 +85,12 @@ class ObjectStore(Store):
             self.pin_standing(model, before)
             self.outdated += [f"{model}/{version}" for version in self.prunable(model, before, keep)]
         for name, file in _entry_last(release):
-            self.files.put_file(str(file), str(self.root / model / str(version) / name))
+            self.put(model, f"{version}/{_object_name(name, file)}", file)
         if not release.versioned:
             self.write(model, f"{version}/{MARKER[0]}", MARKER[1])
-        for name, file in release.shared.items():
+        for name, file in shared.items():
             if name != CONFIG:
-                self.files.put_file(str(file), str(self.root / model / name))
+                self.put(model, name, file)
         deployed = {"files": release.hashes(), "shared": release.shared_hashes()}
         self.write(model, DEPLOYED, json.dumps(deployed, indent=2) + "\n")
         if before.config is not None:
@@ -139,8 +140,20 @@ class ObjectStore(Store):
         with contextlib.suppress(FileNotFoundError):
             self.files.rm(str(self.root / name), recursive=True)
 
+    def put(self, model: str, name: str, file: Path) -> None:
+        """Upload a file; an empty folder as a note in it."""
+        if file.is_dir():
+            self.write(model, name, MARKER[1])
+        else:
+            self.files.put_file(str(file), str(self.root / model / name))
+
     def write(self, model: str, name: str, text: str) -> None:
         self.files.pipe_file(str(self.root / model / name), text.encode("utf-8"))
+
+
+def _object_name(name: str, file: Path) -> str:
+    """The name of the object that a file becomes, or that keeps an empty folder."""
+    return f"{name}/{MARKER[0]}" if file.is_dir() else name
 
 
 def _pinned_text(config: ModelConfig, version: int) -> str:

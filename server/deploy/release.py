@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,8 @@ from tbgen.generator.repository import MODEL_RECORD, NoModels, sha256_of
 Undo = Callable[[], object]  # takes one step back
 
 DEPLOYED = "tbgen.deployed.json"  # in an object store: what was put there, so that it need not be read again
-MARKER = ("README", "Keeps this version folder: object stores have no empty ones.\n")
+MARKER = ("README", "Keeps this folder: object stores have no empty ones.\n")
 UNCOMPARED = {CONFIG, MODEL_RECORD}  # the config is compared as a message; the record changes with tbgen's version
-_LEFT_OUT = {"__pycache__", DEPLOYED}
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,16 @@ class Store(AbstractContextManager["Store", None]):
 
 
 def model_versions(repository: Path) -> list[ModelVersion]:
-    """The models of a repository in the order in which a server can load them: ensembles last. Raises UserError."""
-    folders = sorted(folder for folder in repository.glob("[!.]*") if folder.is_dir()) if repository.is_dir() else []
+    """The models of a repository in the order in which a server can load them: ensembles last.
+
+    What links lead to is copied, if that lies in the repository. Raises UserError.
+    """
+    place = repository.resolve()
+    entries = sorted(repository.glob("[!.]*")) if repository.is_dir() else []
+    folders = [entry for entry in entries if entry.is_dir() or _leads_nowhere(entry)]
     if not folders:
         raise NoModels(repository)
-    releases = [_release_from_folder(folder) for folder in folders]
+    releases = [_release_from_folder(folder, place) for folder in folders]
     kinds = {
         release.name: (release.config.platform == "ensemble", release.config.backend in PYTHON_BACKENDS)
         for release in releases
@@ -92,9 +96,10 @@ def model_versions(repository: Path) -> list[ModelVersion]:
     return sorted(releases, key=lambda release: kinds[release.name])
 
 
-def _release_from_folder(folder: Path) -> ModelVersion:
+def _release_from_folder(folder: Path, repository: Path) -> ModelVersion:
     """The newest version of a model folder. Raises UserError."""
-    versions, versioned, shared = version_files(folder)
+    _refuse_outside(folder, repository)
+    versions, versioned, shared = version_files(folder, repository)
     if CONFIG not in shared:
         raise UserError(f"{str(folder)!r} has no {CONFIG}, so it is no model that can be deployed")
     if not versions:
@@ -102,22 +107,67 @@ def _release_from_folder(folder: Path) -> ModelVersion:
     return ModelVersion(folder.name, versions[-1], versioned, shared)
 
 
-def version_files(folder: Path) -> tuple[tuple[int, ...], dict[str, Path], dict[str, Path]]:
-    """Of a model's folder: its versions, and by relative name the files of the newest and those that all share."""
+def version_files(
+    folder: Path, repository: Path | None = None
+) -> tuple[tuple[int, ...], dict[str, Path], dict[str, Path]]:
+    """Of a model's folder: its versions, and by relative name the files of the newest and those that all share.
+
+    An empty folder counts as a file. repository: no link may lead out of it. Raises UserError.
+    """
     versions = versions_among(each.name for each in folder.iterdir() if each.is_dir())
     names = {str(version) for version in versions}
-    newest = folder / (str(versions[-1]) if versions else "none")
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and not _LEFT_OUT.intersection(file.parts))
+    newest = str(versions[-1]) if versions else ""
+    files = {str(file.relative_to(folder)): file for file in _files_below(folder, repository, ())}
+    parts = {name: Path(name).parts for name in files if name not in names and name != DEPLOYED}
     return (
         versions,
-        {str(file.relative_to(newest)): file for file in files if newest in file.parents},
-        {str(file.relative_to(folder)): file for file in files if file.relative_to(folder).parts[0] not in names},
+        {str(Path(*rest)): files[name] for name, (first, *rest) in parts.items() if first == newest},
+        {name: files[name] for name, (first, *_) in parts.items() if first not in names},
     )
+
+
+def _files_below(folder: Path, repository: Path | None, above: tuple[Path, ...]) -> Iterator[Path]:
+    """The files and empty folders below a folder, links followed; above: the folders that it lies in, resolved."""
+    place = folder.resolve()
+    if place in above:
+        raise UserError(f"{folder} is a link to a folder that it lies in; remove it")
+    entries = [entry for entry in sorted(folder.iterdir()) if entry.name != "__pycache__"]
+    if not entries and above:
+        yield folder
+    for entry in entries:
+        if repository:
+            _refuse_outside(entry, repository)
+        if entry.is_dir():
+            yield from _files_below(entry, repository, (*above, place))
+        elif entry.is_file():
+            yield entry
+
+
+def _refuse_outside(entry: Path, repository: Path) -> None:
+    """Raise UserError for what is not copied: a link that leads out of the repository, or nowhere; no file at all."""
+    if entry.is_symlink() and not entry.resolve().is_relative_to(repository):
+        raise UserError(
+            f"{entry} is a link to {entry.readlink()}, outside the repository, and what lies there is not copied; put "
+            "the file or folder itself in its place"
+        )
+    if not (entry.is_file() or entry.is_dir()):
+        what = f"is a link to {entry.readlink()}, which is not there" if entry.is_symlink() else "is no file"
+        raise UserError(f"{entry} {what}, so it cannot be copied; remove it")
+
+
+def _leads_nowhere(entry: Path) -> bool:
+    """Whether an entry is a link to what is not there."""
+    return entry.is_symlink() and not entry.exists()
 
 
 def hashes_of(files: Mapping[str, Path], but: Collection[str] = ()) -> dict[str, str]:
     """Relative name -> SHA-256, without the names `but`."""
-    return {name: sha256_of(file) for name, file in files.items() if name not in but}
+    return {name: _hash(file) for name, file in files.items() if name not in but}
+
+
+def _hash(file: Path) -> str:
+    """The SHA-256 of a file; that of nothing is not an empty folder's."""
+    return "folder" if file.is_dir() else sha256_of(file)
 
 
 def versions_among(names: Iterable[str]) -> tuple[int, ...]:

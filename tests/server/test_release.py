@@ -1,3 +1,7 @@
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,3 +117,89 @@ def test_a_folder_that_is_no_model(gone: str, sentence: str, tmp_path: Path) -> 
     (tmp_path / gone).rename(tmp_path / "count_ensemble" / "moved")
     with pytest.raises(UserError, match=sentence):
         model_versions(tmp_path)
+
+
+def test_links_within_the_repository_are_copied_as_what_they_lead_to(tmp_path: Path) -> None:
+    """A version, a folder in it, a file; and an empty folder, such as one for a cache, comes along."""
+    source = write_counting(tmp_path / "source", 7)
+    model = source / "count"
+    (model / "1").rename(source / "count_ensemble" / "v1")
+    (model / "3").symlink_to("../count_ensemble/v1")
+    (model / "3" / "캐시").mkdir()
+    (model / "3" / "more").symlink_to(source / "count_ensemble" / "1")
+    (model / "3" / "tool").write_text("#!/bin/sh", encoding="utf-8")
+    (model / "3" / "tool").chmod(0o755)
+    (model / "notes").symlink_to("../count_ensemble/config.pbtxt")
+    (tmp_path / "target").mkdir()
+    assert copied(source, tmp_path / "target")["count"] == 3
+    target = tmp_path / "target" / "count"
+    assert not any(entry.is_symlink() for entry in target.rglob("*"))
+    assert tree(target) >= {"3/number.txt", "3/tool", "notes", *(f"3/more/{name}" for name in tree(model / "3/more"))}
+    assert (target / "3" / "캐시").is_dir()
+    assert (target / "3" / "tool").stat().st_mode & 0o111
+    assert copied(source, tmp_path / "target") == {"count": None, "count_ensemble": None}
+
+
+@pytest.mark.parametrize(
+    ("place", "leads_to", "sentence"),
+    [
+        ("count/1/secret", "/etc/passwd", "count/1/secret is a link to /etc/passwd, outside the repository"),
+        ("count/1/folder", "../../../outside", "is a link to ../../../outside, outside the repository"),
+        ("count/2", "/etc", "count/2 is a link to /etc, outside the repository"),
+        ("other", "../outside", "other is a link to ../outside, outside the repository"),
+        ("other", "nothing", "other is a link to nothing, which is not there"),
+        ("count/1/gone", "nothing", "count/1/gone is a link to nothing, which is not there"),
+        ("count/1/round", "..", "count/1/round is a link to a folder that it lies in"),
+    ],
+)
+def test_no_link_is_followed_out_of_the_repository(place: str, leads_to: str, sentence: str, tmp_path: Path) -> None:
+    source = write_counting(tmp_path / "source", 1)
+    (tmp_path / "outside").mkdir()
+    (source / place).symlink_to(leads_to)
+    with pytest.raises(UserError) as error:
+        model_versions(source)
+    assert sentence in error.value.message
+
+
+def test_what_is_no_file_is_not_left_out_without_a_word(tmp_path: Path) -> None:
+    source = write_counting(tmp_path / "source", 1)
+    os.mkfifo(source / "count" / "1" / "pipe")
+    with pytest.raises(UserError, match="count/1/pipe is no file, so it cannot be copied"):
+        model_versions(source)
+
+
+def test_links_in_the_target_are_neither_replaced_nor_followed(tmp_path: Path) -> None:
+    source, target = write_counting(tmp_path / "source", 2), write_counting(tmp_path / "target", 1)
+    (target / "count" / CONFIG).rename(tmp_path / CONFIG)
+    (target / "count" / CONFIG).symlink_to(tmp_path / CONFIG)
+    before = tree(target)
+    assert copied(source, target)["count"] == 2  # the config is the same
+    (tmp_path / CONFIG).write_text((tmp_path / CONFIG).read_text(encoding="utf-8") + "# mine\n", encoding="utf-8")
+    write_counting(source, 3)
+    with pytest.raises(UserError, match=rf"count/{CONFIG} is a link to .*; everything is as before"):
+        copied(source, target)
+    assert tree(target) == before | {"count/2/model.py", "count/2/number.txt"}
+    assert (tmp_path / CONFIG).read_text(encoding="utf-8").endswith("# mine\n")
+    (target / "count").rename(tmp_path / "elsewhere")
+    (target / "count").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="target/count is a link to"):
+        copied(source, target)
+
+
+def test_what_a_killed_deployment_left_goes_with_the_next(tmp_path: Path) -> None:
+    source = write_counting(tmp_path / "source", 1)
+    (tmp_path / "target").mkdir()
+    code = (
+        "import os, signal, sys; from pathlib import Path; from tbgen.server.deploy.folder_store import FolderStore\n"
+        "with FolderStore(Path(sys.argv[1])) as store:\n"
+        "    (store.staging / 'half').write_text('')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    left = tmp_path / ".tbgen-deploy-killed"
+    left.mkdir()  # before it was locked
+    assert subprocess.run([sys.executable, "-c", code, tmp_path / "target"], check=False).returncode == -signal.SIGKILL
+    with FolderStore(tmp_path / "target") as living:
+        assert [*tmp_path.glob(".tbgen-*")] == [living.staging]
+        copied(source, tmp_path / "target")
+        assert living.staging.is_dir()
+    assert not [*tmp_path.glob(".tbgen-*")]
