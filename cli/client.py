@@ -23,6 +23,7 @@ from tbgen.generator.client_code import LANGUAGES, URL
 def client(name: str, language: str, repository: Path, output: Path | None, url: str | None, force: bool) -> None:
     """It knows inputs and outputs of the model NAME from its config.pbtxt, and its --url takes what this one does."""
     from tbgen.export.errors import UserError
+    from tbgen.export.files import write_whole
     from tbgen.generator.client_code import client_code
     from tbgen.generator.local.models import LocalModels
     from tbgen.server.client.address import address_from_url
@@ -38,5 +39,5 @@ def client(name: str, language: str, repository: Path, output: Path | None, url:
         return
     if output.exists() and not force:
         raise UserError(f"{output} exists; --force replaces it")
-    output.write_text(code, encoding="utf-8")
+    write_whole(output, code.encode("utf-8"))
     output.chmod(0o755 if language == "curl" else 0o644)

@@ -53,8 +53,7 @@ def pack(
     the Python of the server's release are unpacked, nothing is built. With --conda a conda environment is packed by
     conda-pack instead, its Python and all; --archive takes an archive that was packed elsewhere.
     """
-    import tempfile
-
+    from tbgen.export.scratch import scratch
     from tbgen.generator.releases import release_named
     from tbgen.generator.steps.conda import pack_conda
     from tbgen.generator.steps.environment import ARRAYS, bring_environment, pack_environment, python_config_of
@@ -68,14 +67,14 @@ def pack(
     python = release_named(triton).python if triton else sys.version_info[:2]
     for model in models:
         python_config_of(repository / model)
-    with tempfile.TemporaryDirectory() as scratch, status_line(notes()) as tell:
+    with scratch() as folder, status_line(notes()) as tell:
         if conda:
-            archive = Path(scratch) / "env.tar.gz"
+            archive = folder / "env.tar.gz"
             prefix = _active_prefix() if conda == Path() else conda
             tell(f"Packing {prefix} for Python {python[0]}.{python[1]}")
             pack_conda(prefix, archive, python=python)
         elif archive is None:
-            archive = Path(scratch) / "env.tar.gz"
+            archive = folder / "env.tar.gz"
             tell(f"Packing {', '.join(wanted)} for Python {python[0]}.{python[1]}")
             every = wanted if triton else [*wanted, ARRAYS]
             pack_environment(archive, every, python=python, platform=platform or this_platform())

@@ -76,11 +76,10 @@ def tensorrt(
 @contextmanager
 def _onnx_export(source: Source, precision: str, means: dict[str, Any]) -> Iterator[Exported]:
     """The export that the source is, or the one made from it for the installed TensorRT. Raises UserError."""
-    import tempfile
-
     from tbgen.export.exported import exported_from_folder
     from tbgen.export.onnx.export import onnx_from_checkpoint
     from tbgen.export.ready.onnx_file import export_from_onnx
+    from tbgen.export.scratch import scratch
     from tbgen.export.tensorrt.plan import tensorrt_package as package
     from tbgen.export.tensorrt.versions import traits_of
 
@@ -90,8 +89,8 @@ def _onnx_export(source: Source, precision: str, means: dict[str, Any]) -> Itera
     if kind == "export":
         yield exported_from_folder(place)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "onnx")
+    with scratch() as folder:
+        target = folder / "onnx"
         if kind == "onnx":
             words = {"rename": source.rename, "precision": typed, **means}
             yield export_from_onnx(place, source.companions, target, **words)

@@ -34,6 +34,7 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
     from dataclasses import replace
 
     from tbgen.export.errors import UserError
+    from tbgen.export.files import write_whole
     from tbgen.generator.recipe import Recipe, text_from_recipe
     from tbgen.generator.resolve import resolve, source_of
     from tbgen.generator.steps.vendor import this_platform
@@ -51,7 +52,7 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
     weights, told = source.weights(**meaning), source.explanation(**meaning)
     requests = tuple(replace(each.request, weights=weights) for each in resolved)
     recipe = Recipe(requests, repository or output.parent / "model_repository")
-    output.write_text(text_from_recipe(recipe, output.parent), encoding="utf-8")
+    write_whole(output, text_from_recipe(recipe, output.parent).encode("utf-8"))
     note_device(asked["device"], requests[0])
     if told:
         say(f"Chosen: {told}", note=True)

@@ -73,6 +73,23 @@ def _filled(scratch: Path) -> str:
     return _FULL[errno.ENOSPC] if any(shutil.disk_usage(place).free < _LEAST_ROOM for place in places) else ""
 
 
+def write_whole(file: Path, content: bytes | memoryview) -> None:
+    """Write a file whole or not at all: beside its place, then renamed there. A link stays one. Raises UserError."""
+    place = file.resolve()
+    if place.exists() and not place.is_file():  # such as /dev/stdout
+        file.write_bytes(content)
+        return
+    try:
+        with beside(place) as folder:
+            new = folder / "new"
+            new.write_bytes(content)
+            if place.exists():
+                shutil.copymode(place, new)
+            new.replace(place)
+    except OSError as error:
+        raise UserError(f"{file} could not be written: {error.strerror}") from error
+
+
 def copy_files(source: Path, target: Path, names: tuple[str, ...]) -> None:
     """Copy those of the named files that are there."""
     for name in names:

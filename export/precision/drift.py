@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from tbgen.export.precision.half import half_watch, watch_of
 from tbgen.export.precision.precision import Precision, lossy, precision_named
 from tbgen.export.precision.samples import Samples
 from tbgen.export.run import Run, Tensors, cached_run
+from tbgen.export.scratch import scratch
 from tbgen.export.tasks.table import graph_of_export
 
 # Where activations overflow or lose digits: what comes out of these is compared.
@@ -63,8 +63,8 @@ def advice(
     reference = cached_run(reference)
 
     def holding(more: Sequence[str]) -> bool:
-        with tempfile.TemporaryDirectory() as folder:
-            trial = replace(exported, model=Path(folder, "model.onnx"))
+        with scratch() as folder:
+            trial = replace(exported, model=folder / "model.onnx")
             precision_named(precision).convert(before, trial.model, graph_of_export(exported), [*keep, *more], samples)
             return holds(parity(reference, engine_run(trial), Encoder(exported), texts, exported), bounds)
 

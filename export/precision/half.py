@@ -8,7 +8,6 @@ tensor cores do it.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from tbgen.export.errors import require
 from tbgen.export.onnx.graph_file import load_graph, save_graph
 from tbgen.export.run import Run, Watch, onnx_watch
+from tbgen.export.scratch import scratch
 
 
 def half_run(model: Path) -> Run:
@@ -35,8 +35,8 @@ def watch_of(model: Any, watched: Sequence[str], *, optimize: bool = False) -> W
     """A changed model as a function; the file that it is loaded from is gone then."""
     onnx = require("onnx", extra="onnx")
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in watched)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "model.onnx")
+    with scratch() as folder:
+        path = folder / "model.onnx"
         save_graph(model, path)
         return onnx_watch(path, optimize=optimize)
 

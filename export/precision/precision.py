@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from tbgen.export.errors import NoSuchName, UserError, require
 from tbgen.export.onnx.graph_file import load_graph, move_graph, save_graph
 from tbgen.export.precision.eight_bits import eight_bits, product_losses
 from tbgen.export.precision.samples import Samples
+from tbgen.export.scratch import scratch
 from tbgen.export.tasks.model_kind import ModelKind
 
 # Operators that lose answers in half precision: the variance of a layer norm overflows, sums of many tokens are coarse.
@@ -102,8 +102,8 @@ def int8(source: Path, target: Path, row: ModelKind, keep: Sequence[str], sample
 
 def lossy(source: Path, row: ModelKind, keep: Sequence[str], samples: Samples) -> list[str]:
     """The products that INT8 converts, those that lose most by themselves first."""
-    with tempfile.TemporaryDirectory() as folder:
-        int8(source, Path(folder, "model.onnx"), row, keep, samples)
+    with scratch() as folder:
+        int8(source, folder / "model.onnx", row, keep, samples)
     graph = load_graph(source).graph
     shares = product_losses(graph, _head_nodes(graph, row) | _named_nodes(graph, keep), samples.found)
     return sorted(shares, key=lambda name: -shares[name])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError, require
+from tbgen.export.files import write_whole
 from tbgen.export.tensorrt.cuda import Gpu, gpu
 from tbgen.export.tensorrt.plan import Plan, logger_of, plan_from_file, tensorrt_package, title
 from tbgen.export.tensorrt.profiles import Profile
@@ -220,21 +219,6 @@ def built(trt: Any, builder: Any, network: Any, config: Any, errors: Sequence[st
     if serialized is None:
         raise UserError(f"{title(trt)} could not build the plan: {first_sentence(errors)}")
     return serialized
-
-
-def write_whole(file: Path, content: Any) -> None:
-    """Write beside the file, then rename: nobody sees half a plan. Raises UserError when the disk is full."""
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    beside = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as sink:
-            sink.write(content)
-        beside.chmod(0o644)
-        beside.replace(file)
-    except OSError as error:
-        raise UserError(f"{file} could not be written: {error.strerror}") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def first_sentence(errors: Sequence[str]) -> str:

@@ -7,13 +7,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from google.protobuf import text_format
 
 from tbgen.export.errors import UserError
+from tbgen.export.files import write_whole
+from tbgen.export.scratch import scratch, temporary_folder
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_text, text_from_config
 
 _ARCHIVE = "env.tar.gz"
@@ -43,8 +44,8 @@ def pack_environment(archive: Path, packages: Sequence[str], *, python: tuple[in
     Raises UserError when pip finds none.
     """
     version = f"{python[0]}.{python[1]}"
-    with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch) / "env"
+    with scratch() as folder:
+        root = folder / "env"
         _install(packages, root / "lib" / f"python{version}" / "site-packages", version=version, platform=platform)
         (root / "bin").mkdir()
         (root / "bin" / "activate").write_text(_ACTIVATE.format(version=version), encoding="utf-8")
@@ -102,11 +103,26 @@ def python_config_of(model: Path) -> ModelConfig:
 
 
 def bring_environment(model: Path, archive: Path) -> None:
-    """Put an archive into a Python model's folder, and say so in its config; each by a rename. Raises UserError."""
-    config = python_config_of(model)
-    config.parameters[_KEY].string_value = _PLACE
-    with tempfile.TemporaryDirectory(prefix=".tbgen-", dir=model.parent.resolve().parent) as scratch:
-        shutil.copyfile(archive, Path(scratch) / _ARCHIVE)
-        (Path(scratch) / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")
-        for name in (_ARCHIVE, "config.pbtxt"):
-            (Path(scratch) / name).replace(model / name)
+    """Put an archive into a Python model's folder, and say so in its config; each whole or not at all.
+
+    Raises UserError.
+    """
+    config, place = python_config_of(model), model / _ARCHIVE
+    if place.is_symlink():
+        raise UserError(f"{place} is a link to {place.readlink()}, which would be lost; remove it, or name --archive")
+    with temporary_folder(model.parent.resolve().parent, ".tbgen-env-") as folder:
+        shutil.copyfile(archive, folder / _ARCHIVE)
+        (folder / _ARCHIVE).replace(place)
+    if _KEY not in config.parameters or config.parameters[_KEY].string_value != _PLACE:
+        file = model / "config.pbtxt"
+        write_whole(file, _naming_archive(file.read_text(encoding="utf-8"), config).encode("utf-8"))
+
+
+def _naming_archive(text: str, config: ModelConfig) -> str:
+    """A config's text that names the archive; one that named none is left as it was, with its comments."""
+    if _KEY in config.parameters:
+        config.parameters[_KEY].string_value = _PLACE
+        return text_from_config(config)
+    line = ModelConfig()
+    line.parameters[_KEY].string_value = _PLACE
+    return text.rstrip("\n") + "\n" + text_from_config(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from tbgen.backends.request_parameters import PARAMETER_TYPES
 from tbgen.export.errors import UserError
 from tbgen.export.run import Tensors
+from tbgen.export.scratch import scratch
 from tbgen.export.tasks.task import Step
 from tbgen.generator.data_types import NUMPY
 from tbgen.generator.rules.problem import takes
@@ -69,8 +69,8 @@ def _check_rules(name: str, rules: Any) -> None:
 def try_step(step: Step) -> StepTrial:
     """Run a step on example arrays: one batch, and each item of it alone. Raises UserError."""
     name = f"{step.file}:{step.name}"
-    with tempfile.TemporaryDirectory() as folder:
-        made = construct_step(step, Path(folder))
+    with scratch() as folder:
+        made = construct_step(step, folder)
         given = {tensor: example(*spec) for tensor, spec in made.inputs.items()}
         answer = _called(name, made, given)
         for item in range(len(_TEXTS)):

@@ -8,13 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.export.scratch import scratch
 from tbgen.generator.request import PLATFORMS as PLATFORMS
 
 _PACKAGE = "tokenizers"
@@ -64,11 +64,11 @@ def vendor_tokenizers(folder: Path, platform: str) -> None:
     if _is_built_for(installed, platform):
         _copy_package(installed, folder)
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        wheel = _downloaded_wheel(installed.version, platform, Path(scratch))
+    with scratch() as unpacked:
+        wheel = _downloaded_wheel(installed.version, platform, unpacked)
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(scratch)
-        _copy_package(next(iter(distributions(name=_PACKAGE, path=[scratch]))), folder)
+            archive.extractall(unpacked)
+        _copy_package(next(iter(distributions(name=_PACKAGE, path=[str(unpacked)]))), folder)
 
 
 def _is_built_for(installed: Distribution, platform: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.export.files import write_whole
+from tbgen.export.scratch import temporary_folder
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
 from tbgen.server.embedded.server import server_on_free_ports
@@ -26,8 +27,8 @@ class EmbeddedStage:
     @contextmanager
     def serving(self, edits: Edits, models: Sequence[str]) -> Iterator[Address]:
         """Serve `models` as edited; gives the HTTP address. Raises UserError when they do not load."""
-        with tempfile.TemporaryDirectory(prefix=".tbgen-tune-", dir=self.repository.parent) as folder:
-            trial = Path(folder) / "model_repository"
+        with temporary_folder(self.repository.resolve().parent, ".tbgen-tune-") as folder:
+            trial = folder / "model_repository"
             for model in models or _names_of(self.repository):
                 shutil.copytree(self.repository / model, trial / model, copy_function=_linked)
             write_edits(trial, edits)
@@ -73,18 +74,16 @@ def _names_of(repository: Path) -> list[str]:
 def _linked(source: str, target: str) -> str:
     """Link a file instead of copying its bytes, where the disk allows it."""
     try:
-        os.link(source, target)
+        os.link(Path(source).resolve(), target)
     except OSError:
         shutil.copy2(source, target)
     return target
 
 
 def write_edits(repository: Path, edits: Edits) -> None:
-    """Write each file beside its place, then rename it there: whole or not at all, and never through a hard link."""
+    """Write each file whole or not at all, and never through a hard link."""
     for file, text in edits.items():
         target = repository / file
         if not target.parent.is_dir():
             raise UserError(f"no folder {str(target.parent)!r}: is {str(repository)!r} the server's model repository?")
-        beside = target.with_name(f".{target.name}.tbgen")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(target)
+        write_whole(target, text.encode("utf-8"))

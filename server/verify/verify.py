@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +18,7 @@ from tbgen.export.precision.drift import advice
 from tbgen.export.precision.precision import precision_named
 from tbgen.export.ready.onnx_file import export_from_onnx
 from tbgen.export.run import Run, onnx_run
+from tbgen.export.scratch import scratch
 from tbgen.export.sources import KINDS, Source
 from tbgen.export.tasks.table import exported_as, graph_of_export
 from tbgen.export.tokenizers.tokenizer import tokenizer_from_file, written_tokens
@@ -176,11 +176,11 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
 
 def _reference_from_onnx(scaffold: Scaffold, source: Source) -> Reference:
     """An ONNX file as the reference, with its own names for tensors. Raises UserError."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         taken = export_from_onnx(
             Path(source.place),
             source.companions,
-            Path(folder, "taken"),
+            folder / "taken",
             task=scaffold.exported.task,
             labels=scaffold.exported.labels or None,
             rename=source.rename,
@@ -227,8 +227,8 @@ def drift_advice(checkpoint: Checkpoint, exported: Exported, texts: Sequence[str
     precision = exported.made.precision
     if precision == "fp32":
         return ""
-    with tempfile.TemporaryDirectory() as folder:
-        traced = traced_like(checkpoint, exported, Path(folder))
+    with scratch() as folder:
+        traced = traced_like(checkpoint, exported, folder)
         found = advice(traced, exported, texts, reference, precision_named(precision))
     return f"{found}; then scaffold that folder" if "tbgen export" in found else found
 

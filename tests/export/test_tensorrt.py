@@ -23,7 +23,6 @@ from tbgen.export.tensorrt.builder import (
     node_name,
     parse_failure,
     plan_from_onnx,
-    write_whole,
 )
 from tbgen.export.tensorrt.cuda import Gpu, gpu
 from tbgen.export.tensorrt.export import plan_from_export
@@ -131,15 +130,6 @@ def test_a_node_that_does_not_parse_is_named(tmp_path: Path, error: OldError, na
 def test_tactics_are_kept_for_each_version_and_gpu() -> None:
     card = Gpu("NVIDIA H100 80GB HBM3", "9.0")
     assert cache_name("8.5.3.1", card) == "tensorrt-8.5.3.1-NVIDIA-H100-80GB-HBM3-9.0.cache"
-
-
-def test_a_plan_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    write_whole(tmp_path / "model.plan", memoryview(b"plan"))
-    assert (tmp_path / "model.plan").read_bytes() == b"plan"
-    with pytest.raises(TypeError):
-        write_whole(tmp_path / "model.plan", "no bytes")
-    assert [file.name for file in tmp_path.iterdir()] == ["model.plan"]
-    assert (tmp_path / "model.plan").read_bytes() == b"plan"
 
 
 def test_a_workspace_has_a_size() -> None:
