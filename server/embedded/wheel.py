@@ -51,7 +51,7 @@ def installed_wheel() -> Wheel:
         known = ", ".join(sorted(folder.name for folder in stubs.glob("*")))
         raise UserError(f"nvidia-pytriton runs no Python models on Python {version}, only on {known or 'none'}")
     refuse_numpy(numpy_of_stub())
-    libraries = (package.parent / "nvidia_pytriton.libs", *_python_library_folders())
+    libraries = (package.parent / "nvidia_pytriton.libs", *python_library_folders())
     return Wheel(triton / "bin/tritonserver", triton / "backends/python", stub, triton / "caches", libraries)
 
 
@@ -75,7 +75,7 @@ def refuse_numpy(version: str) -> None:
         )
 
 
-def _python_library_folders() -> tuple[Path, ...]:
+def python_library_folders() -> tuple[Path, ...]:
     """The folder of libpython, empty when the system's loader finds it by itself. Raises UserError."""
     name = sysconfig.get_config_var("INSTSONAME") or ""
     if not name.startswith("libpython") or ".so" not in name:  # an interpreter built without a shared library

@@ -1,0 +1,47 @@
+"""`tbgen doctor`: what of a machine is there, works, or is missing, and what it would be for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from tbgen.cli.options import json_option
+from tbgen.cli.show import output, report
+
+if TYPE_CHECKING:
+    from tbgen.server.doctor.part import MachinePart
+
+_COLOURS = {"works": "green", "missing": "yellow", "broken": "red"}
+
+
+@click.command()
+@json_option
+def doctor() -> None:
+    """Looked at are Python's packages, the embedded server and what it needs of this machine, NVIDIA's driver and
+    libraries, ONNX Runtime and each of its execution providers, by a product of matrices.
+
+    Exits with 1 when a part is broken: there, and of no use as it stands. What is missing is no fault: 0.
+    """
+    from tbgen.server.doctor.doctor import parts_of_machine
+    from tbgen.server.doctor.part import broken
+
+    parts = list(parts_of_machine())
+    report({"broken": broken(parts), "parts": [asdict(part) for part in parts]}, lambda: _print_parts(parts))
+    raise click.exceptions.Exit(1 if broken(parts) else 0)
+
+
+def _print_parts(parts: list[MachinePart]) -> None:
+    """A line each; for what does not work also what it is for and what to do."""
+    from tbgen.server.doctor.part import MISSING, broken
+
+    console, width = output(soft_wrap=True), max(len(part.name) for part in parts)
+    for part in parts:
+        colour = _COLOURS[part.state]
+        console.print(f"[{colour}]{part.state:<8}[/{colour}]", end="")
+        console.print(f"{part.name:<{width}}  {part.says}", markup=False)
+        if part.mend:
+            console.print(f"        {'':<{width}}  for {part.enables}: {part.mend}", markup=False)
+    missing = sum(part.state == MISSING for part in parts)
+    console.print(f"{len(parts)} parts, {missing} missing, {len(broken(parts))} broken")

@@ -1,0 +1,116 @@
+"""The machine around the embedded server: its wheel, libpython, numpy, shared memory, large pages, ports."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tbgen.export.errors import MissingExtra, UserError
+from tbgen.server.doctor.packages import EXTRAS, installed_version
+from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart
+from tbgen.server.embedded.leftovers import SHARED_MEMORY
+from tbgen.server.embedded.ports import check_ports
+from tbgen.server.embedded.wheel import (
+    installed_wheel,
+    numpy_of_stub,
+    python_library_folders,
+    refuse_numpy,
+    server_environment,
+)
+
+_SERVE = EXTRAS["server"]
+_LEAST_SHARED = 64 << 20  # bytes; a container's default, of which each instance of a Python model takes 1 MiB and more
+_LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_PORTS = {"HTTP": 8000, "gRPC": 8001, "metrics": 8002}
+
+
+def host_parts() -> Iterator[MachinePart]:
+    """What the embedded server needs of the machine."""
+    wheel = importlib.util.find_spec("pytriton") is not None
+    yield _embedded_part()
+    yield _libpython_part(needed=wheel)
+    yield _numpy_part(needed=wheel)
+    yield _shared_memory_part()
+    yield _large_pages_part()
+    yield _ports_part()
+
+
+def _embedded_part() -> MachinePart:
+    """The wheel's tritonserver, started as far as its help."""
+    name = "embedded server"
+    try:
+        wheel = installed_wheel()
+    except MissingExtra as error:
+        return MachinePart(name, MISSING, "not whole", _SERVE, error.message)
+    except UserError as error:
+        return MachinePart(name, BROKEN, error.message, _SERVE, "see the parts below")
+    done = subprocess.run(
+        [wheel.server, "--help"], env=server_environment(wheel), capture_output=True, text=True, check=False
+    )
+    if "Usage" not in done.stdout + done.stderr:  # its help ends with status 1
+        says = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
+        return MachinePart(
+            name, BROKEN, f"tritonserver does not start: {says}", _SERVE, "use a Linux with glibc 2.35 or later"
+        )
+    return MachinePart(
+        name, WORKS, f"nvidia-pytriton {installed_version('nvidia-pytriton')}, tritonserver starts", _SERVE
+    )
+
+
+def _libpython_part(*, needed: bool) -> MachinePart:
+    try:
+        folders = python_library_folders()
+    except UserError as error:
+        return MachinePart("libpython", BROKEN if needed else MISSING, error.message, _SERVE, "install it as said")
+    return MachinePart("libpython", WORKS, str(folders[0]) if folders else "found by the loader", _SERVE)
+
+
+def _numpy_part(*, needed: bool) -> MachinePart:
+    found = numpy_of_stub() or "of unknown version"
+    try:
+        refuse_numpy(found)
+    except UserError as error:
+        return MachinePart("numpy", BROKEN if needed else MISSING, error.message, _SERVE, "pip install 'numpy<2'")
+    return MachinePart("numpy", WORKS, found, "arrays, here and in Triton's Python models")
+
+
+def _shared_memory_part() -> MachinePart:
+    """/dev/shm, through which Triton's Python models are sent their tensors."""
+    name, enables = "/dev/shm", "Triton's Python models: their tensors go through it"
+    try:
+        disk = os.statvfs(SHARED_MEMORY)
+    except OSError as error:
+        return MachinePart(name, BROKEN, f"{error.strerror}", enables, "mount a tmpfs there")
+    free, size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+    says = f"{free / 2**20:,.0f} of {size / 2**20:,.0f} MiB free"
+    if free < _LEAST_SHARED:
+        mend = "in a container, start it with --shm-size=1g; else remove what killed servers left in it"
+        return MachinePart(name, BROKEN, says, enables, mend)
+    return MachinePart(name, WORKS, says, enables)
+
+
+def _large_pages_part() -> MachinePart:
+    """Whether the kernel gives pages of 2 MB to who asks for them."""
+    enables = "one client's answers up to 1.2 times as fast, where an engine's weights are large"
+    try:
+        chosen = _LARGE_PAGES.read_text(encoding="utf-8").partition("[")[2].partition("]")[0]
+    except OSError:
+        chosen = "not known to this kernel"
+    if chosen in ("always", "madvise"):
+        return MachinePart("large pages", WORKS, f"given ({chosen})", enables)
+    return MachinePart("large pages", MISSING, chosen, enables, f"as root: echo madvise > {_LARGE_PAGES}")
+
+
+def _ports_part() -> MachinePart:
+    """The ports that tbgen serve takes by itself."""
+    name, enables = "ports", "tbgen serve without naming others"
+    try:
+        check_ports("127.0.0.1", _PORTS)
+    except UserError as error:
+        return MachinePart(
+            name, MISSING, error.message, enables, "tbgen serve --http-port, --grpc-port, --metrics-port"
+        )
+    return MachinePart(name, WORKS, f"{', '.join(map(str, _PORTS.values()))} are free", enables)
