@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from tbgen.backends.plan import Profile
-from tbgen.export.layout import PADDED
+from tbgen.export.layout import PACKED, PADDED
 from tbgen.export.tensorrt.profiles import profiles_of
 
 ONNX_FILE, PLAN_FILE = "ONNX file", "TensorRT plan"  # formats of engine files
@@ -61,6 +61,11 @@ class Provenance:
     def format(self) -> str:
         """What kind of file it is, or will be."""
         return PLAN_FILE if self.tensorrt else ONNX_FILE
+
+    @property
+    def for_gpus(self) -> bool:
+        """Whether ONNX Runtime has its operators for GPUs alone."""
+        return self.optimized and self.layout == PACKED
 
     @property
     def why_not_plain(self) -> str:

@@ -21,6 +21,7 @@ from tbgen.export.onnx.fusion import fuse
 from tbgen.export.onnx.graph_file import opset_of, weights_beside
 from tbgen.export.onnx.packed import refuse_unpackable
 from tbgen.export.onnx.trace import write_graph
+from tbgen.export.onnx.varlen_fusion import fuse_varlen
 from tbgen.export.parity.agreement import agreement_text
 from tbgen.export.parity.library import Library, refuse_other_ids
 from tbgen.export.parity.parity import Encoder, Parity, engine_parity
@@ -79,10 +80,12 @@ class OnnxOptions:
         if self.layout != PACKED:
             return
         refuse_unpackable(checkpoint)
-        if self.fixed_length is not None or self.optimize:
+        if self.fixed_length is not None:
+            raise UserError("a fixed length goes with --layout padded; the packed layout has no padding")
+        if self.optimize and self.precision != "fp16":
             raise UserError(
-                f"{'a fixed length' if self.fixed_length else '--optimize'} goes with --layout padded; the packed "
-                "layout has no padding, and its attention is not one that ONNX Runtime fuses"
+                "--optimize with --layout packed writes a file for GPUs, whose attention is fast in FP16 alone; add "
+                "--precision fp16, or leave --optimize out"
             )
 
 
@@ -213,10 +216,18 @@ def _traced_graph(
     folder.mkdir(exist_ok=True)
     traced, packed = folder / "model.onnx", options.layout == PACKED
     tell("tracing the graph")
-    write_graph(model, checkpoint, traced, opset=options.opset, fixed_length=options.fixed_length, packed=packed)
+    write_graph(
+        model,
+        checkpoint,
+        traced,
+        opset=options.opset,
+        fixed_length=options.fixed_length,
+        packed=packed,
+        varlen=packed and options.optimize,
+    )
     if options.optimize:
         tell("fusing layers")
-        fuse(traced, traced, checkpoint.config)
+        (fuse_varlen if packed else fuse)(traced, traced, checkpoint.config)
     return traced
 
 

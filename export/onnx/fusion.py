@@ -23,28 +23,38 @@ def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
     family = config["model_type"]
     if family not in FUSED:
         raise UserError(f"--optimize finds no attention layers in a {family} graph; it serves {', '.join(FUSED)}")
-    heads = config.get("num_attention_heads") or config["n_heads"]  # DistilBERT has names of its own
-    hidden = config.get("hidden_size") or config["dim"]
+    model = load_graph(source)
+    _divide_scores(model.graph)
+    _count_heads(model.graph, _heads_of(config))
+    save_graph(model, target)
+    fused = optimized(target, config)
+    if not any(node.op_type == "Attention" for node in fused.graph.node):
+        raise UserError("--optimize found no attention layer in this graph; export without it")
+    save_graph(fused, target)
+
+
+def optimized(path: Path, config: dict[str, Any], *, attention: bool = True) -> Any:
+    """The model in a file with what ONNX Runtime's optimizer for BERT fuses: norms, GELU and, if asked, attention."""
     optimizer = require("onnxruntime.transformers.optimizer", extra="onnx")
     options = require("onnxruntime.transformers.fusion_options", extra="onnx").FusionOptions("bert")
     options.use_raw_attention_mask()  # else it is summed up, as if no masked token could stand before a real one
-    model = load_graph(source)
-    _divide_scores(model.graph)
-    _count_heads(model.graph, heads)
-    save_graph(model, target)
+    options.enable_attention = attention
     with converter("fuse layers of this graph", "without --optimize"):
         fused = optimizer.optimize_model(
-            str(target),
+            str(path),
             model_type="bert",
-            num_heads=heads,
-            hidden_size=hidden,
+            num_heads=_heads_of(config),
+            hidden_size=config.get("hidden_size") or config["dim"],
             optimization_options=options,
             opt_level=0,
         )
         fused.topological_sort(is_deterministic=True)
-    if not any(node.op_type == "Attention" for node in fused.model.graph.node):
-        raise UserError("--optimize found no attention layer in this graph; export without it")
-    save_graph(fused.model, target)
+    return fused.model
+
+
+def _heads_of(config: dict[str, Any]) -> int:
+    """How many heads an attention layer has; DistilBERT has a name of its own for it."""
+    return int(config.get("num_attention_heads") or config["n_heads"])
 
 
 def _divide_scores(graph: Any) -> None:

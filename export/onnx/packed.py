@@ -19,7 +19,7 @@ from tbgen.export.families import FAMILIES, Family, family_of, inputs_of, paddin
 from tbgen.export.tokenizers.tokenizer import TYPES
 
 _ATTENTION = "tbgen_packed"  # the name by which transformers calls `attend`
-_NO_SIZE = 1 << 40  # taken off a size, it makes one that no tensor has
+NO_SIZE = 1 << 40  # taken off a size, it makes one that no tensor has
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
             packed = with_types({name: tensor.index_select(0, taken)[None] for name, tensor in named.items()}, typed)
             positions = _positions_of_tokens(named["input_ids"], grid, packing, padding_idx)
             answer = self.model(**packed, position_ids=positions[None])
-            return tuple(_unpacked(answer[field], packing) if row.per_token else answer[field] for field in fields)
+            if not row.per_token:
+                return tuple(answer[field] for field in fields)
+            return tuple(unpacked(answer[field], packing.slot, packing.rows, packing.width) for field in fields)
 
     return PackedEngine().eval()
 
@@ -99,7 +101,7 @@ def _of_all_rows(flat: Sequence[Any], widths: Any) -> list[Any]:
     Reshape fails by a standard operator, and with the widths an input no optimiser can drop it. A row of no element
     has no answer: it asks for a size that no tensor has.
     """
-    total = widths.where(widths > 0, -_NO_SIZE).sum()
+    total = widths.where(widths > 0, -NO_SIZE).sum()
     return [tensor.reshape(total) for tensor in flat]
 
 
@@ -141,15 +143,18 @@ def _positions_of_tokens(ids: Any, grid: Any, packing: Packing, padding_idx: int
 
 
 @contextmanager
-def packed_attention(model: Any, checkpoint: Checkpoint) -> Iterator[None]:
-    """Let a transformers model work on one row of packed tokens.
+def packed_attention(
+    model: Any, checkpoint: Checkpoint, attention_of: Callable[[Any], Callable[..., tuple[Any, None]]] | None = None
+) -> Iterator[None]:
+    """Let a transformers model work on one row of packed tokens, by `attention_of` it; its family's if left out.
 
     Where a text has one answer, the heads see its first token alone, as (rows, 1, hidden), and where a family says
     where its attention ends, the last layer's feed-forward part computes no other, as (1, rows, hidden).
     """
     transformers = require("transformers", extra="onnx")
     family = family_of(checkpoint.config)
-    transformers.AttentionInterface.register(_ATTENTION, (family.packed_attention or _attention_of)(model))
+    attention_of = attention_of or family.packed_attention or _attention_of
+    transformers.AttentionInterface.register(_ATTENTION, attention_of(model))
     before = model.config._attn_implementation
     hooks = [] if checkpoint.row.per_token else _first_token_hooks(model, family)
     try:
@@ -182,9 +187,9 @@ def _first_token_hooks(model: Any, family: Family) -> list[Any]:
     return [*hooks, last.register_forward_hook(behind_attention)] if last is not None else hooks
 
 
-def _unpacked(numbers: Any, packing: Packing) -> Any:
+def unpacked(numbers: Any, slot: Any, rows: Any, width: Any) -> Any:
     """(1, tokens, ...) numbers as (rows, width, ...); what stands at padding is another token's of the row."""
-    return numbers[0].index_select(0, packing.slot).view(packing.rows, packing.width, *numbers.shape[2:])
+    return numbers[0].index_select(0, slot).view(rows, width, *numbers.shape[2:])
 
 
 def _attention_of(model: Any) -> Callable[..., tuple[Any, None]]:

@@ -21,6 +21,7 @@ from tbgen.export.errors import UserError, require
 from tbgen.export.families import family_of, inputs_of
 from tbgen.export.layout import LENGTHS
 from tbgen.export.onnx.packed import packed_attention, packed_module, with_types
+from tbgen.export.onnx.varlen import varlen_attention_of, varlen_module
 from tbgen.export.tokenizers.tokenizer import TYPES
 
 # Large enough to leave nothing of a padded token after softmax, small enough for float16 (65504), so that no -inf
@@ -30,19 +31,27 @@ _OPSETS = range(15, 21)
 
 
 def write_graph(
-    model: Any, checkpoint: Checkpoint, path: Path, *, opset: int, fixed_length: int | None, packed: bool = False
+    model: Any,
+    checkpoint: Checkpoint,
+    path: Path,
+    *,
+    opset: int,
+    fixed_length: int | None,
+    packed: bool = False,
+    varlen: bool = False,
 ) -> None:
     """Trace `model` and write it to `path`: outputs named as in the task's row, batch and sequence axes dynamic.
 
-    With `fixed_length` the sequence axis is that number; `packed` is the layout of flat inputs, see packed.py.
-    Raises UserError for an opset that this path cannot write.
+    With `fixed_length` the sequence axis is that number; `packed` is the layout of flat inputs, see packed.py, and
+    `varlen` the one with attention for CUDA, see varlen.py. Raises UserError for an opset that this path cannot write.
     """
     if opset not in _OPSETS:
         raise UserError(f"opset {opset} cannot be written; there are {_OPSETS.start} to {_OPSETS.stop - 1}")
     examples = _example_tensors(checkpoint, fixed_length)
     if packed:
-        with packed_attention(model, checkpoint):
-            _write_packed(packed_module(model, checkpoint, _MASKED), checkpoint, path, examples, opset)
+        with packed_attention(model, checkpoint, varlen_attention_of if varlen else None):
+            module = varlen_module(model, checkpoint) if varlen else packed_module(model, checkpoint, _MASKED)
+            _write_packed(module, checkpoint, path, examples, opset)
     else:
         axes = _dynamic_axes(checkpoint, fixed_length)
         _write_module(_engine_module(model, checkpoint), checkpoint, path, examples, axes, opset)

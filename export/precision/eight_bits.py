@@ -77,7 +77,7 @@ def eight_bits(
     `found` takes up what was found of each site, for another go that keeps more.
     """
     model = load_graph(source)
-    _read_weights_themselves(model.graph)
+    read_weights_themselves(model.graph)
     sites = _sites_of(model.graph, kept)
     missing = [site for site in sites if not set(site.weights) <= set(found.get(site.inputs, (None, {}))[1])]
     if missing:
@@ -98,7 +98,7 @@ def eight_bits(
 
 def product_losses(graph: Any, kept: Collection[str], found: Calibration) -> dict[str, float]:
     """The share of its power that each product loses by itself on the sentences, by the node's name."""
-    _read_weights_themselves(graph)
+    read_weights_themselves(graph)
     return {
         node.name: found[site.inputs][1][node.input[1]][2] for site in _sites_of(graph, kept) for node in site.products
     }
@@ -116,7 +116,7 @@ def _look(graph: Any, sites: Sequence[Site], watch: Watch, inputs: Sequence[Tens
     return found
 
 
-def _read_weights_themselves(graph: Any) -> None:
+def read_weights_themselves(graph: Any) -> None:
     """Let nodes read weights, and no Identity of them: layers that share weights (ALBERT) are traced with such."""
     weights = {tensor.name for tensor in graph.initializer}
     originals: dict[str, str] = {}

@@ -14,6 +14,7 @@ from typing import Any
 
 from tbgen.export.errors import require
 from tbgen.export.onnx.graph_file import load_graph, save_graph
+from tbgen.export.onnx.twin import twin_of
 from tbgen.export.run import Run, Watch, onnx_watch
 from tbgen.export.scratch import scratch
 
@@ -26,14 +27,14 @@ def half_run(model: Path) -> Run:
 
 def half_watch(model: Path, watched: Sequence[str]) -> Watch:
     """The same, where `watched` tensors can be had beside the outputs."""
-    loaded = load_graph(model)
+    loaded = twin_of(load_graph(model))
     _pin(loaded.graph)
     return watch_of(loaded, watched)
 
 
 def watch_of(model: Any, watched: Sequence[str], *, optimize: bool = False) -> Watch:
-    """A changed model as a function; the file that it is loaded from is gone then."""
-    onnx = require("onnx", extra="onnx")
+    """A changed model as a function, or its twin where it needs a GPU; the file that it is loaded from is gone then."""
+    onnx, model = require("onnx", extra="onnx"), twin_of(model)
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in watched)
     with scratch() as folder:
         path = folder / "model.onnx"

@@ -11,6 +11,7 @@ from typing import Any
 
 from tbgen.export.errors import NoSuchName, UserError, require
 from tbgen.export.onnx.graph_file import load_graph, move_graph, save_graph
+from tbgen.export.onnx.twin import needs_gpu
 from tbgen.export.precision.eight_bits import eight_bits, product_losses
 from tbgen.export.precision.samples import Samples
 from tbgen.export.scratch import scratch
@@ -46,17 +47,22 @@ def _unchanged(source: Path, target: Path, row: ModelKind, keep: Sequence[str], 
 
 
 def fp16(source: Path, target: Path, row: ModelKind, keep: Sequence[str], samples: Samples) -> None:  # noqa: ARG001
-    """Half precision inside; inputs and outputs keep their types, and `fp32_nodes` and those named in `keep` theirs."""
+    """Half precision inside; inputs and outputs keep their types, and `fp32_nodes` and those named in `keep` theirs.
+
+    A file for GPUs alone keeps its head: its other kernels compute in FP32 what would lose answers.
+    """
     float16 = require("onnxruntime.transformers.float16", extra="onnx")
     kind = require("onnxruntime.transformers.onnx_model", extra="onnx").OnnxModel
     typed = _with_types(source)
-    nodes = fp32_nodes(typed.graph, row) | _named_nodes(typed.graph, keep)
+    for_gpus = needs_gpu(typed.graph)
+    nodes = _head_nodes(typed.graph, row) if for_gpus else fp32_nodes(typed.graph, row)
+    nodes |= _named_nodes(typed.graph, keep)
     with converter("convert this graph to FP16", "with --precision fp32"):
         model = float16.convert_float_to_float16(
             typed,
             disable_shape_infer=True,
             keep_io_types=True,
-            op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *_ISLANDS],
+            op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *(() if for_gpus else _ISLANDS)],
             node_block_list=sorted(nodes),
         )
         drop_doubles(model.graph)
@@ -155,12 +161,15 @@ def _is_pooling(name: str) -> bool:
 
 
 def _mask_nodes(graph: Any) -> set[str]:
-    """The nodes that make the mask and those where it meets the activations, but nothing behind these."""
+    """The nodes that make the mask and those where it meets the activations, but nothing behind these.
+
+    A fused Attention adds the mask to scores in FP32 by itself.
+    """
     constants = {tensor.name for tensor in graph.initializer}
     constants |= {output for node in graph.node if node.op_type == "Constant" for output in node.output}
     mask, found = {"attention_mask"}, set()
     for node in graph.node:
-        if mask & set(node.input):
+        if mask & set(node.input) and node.op_type != "Attention":
             found.add(node.name)
             if set(node.input) <= mask | constants:
                 mask.update(node.output)

@@ -223,7 +223,7 @@ def test_what_cannot_be_packed_is_a_sentence(bert: Path, tmp_path: Path) -> None
     for checkpoint, options, sentence in [
         (deberta, {}, "this deberta-v2 has no packed layout"),
         (classifier, {"fixed_length": 16}, "a fixed length goes with --layout padded"),
-        (classifier, {"optimize": True}, "--optimize goes with --layout padded"),
+        (classifier, {"optimize": True}, "--optimize with --layout packed writes a file for GPUs"),
         (classifier, {"layout": "packd"}, "no layout 'packd'. Did you mean 'packed'?"),
     ]:
         with pytest.raises(UserError) as error:
