@@ -45,6 +45,9 @@ def name_options(function: click.decorators.FC) -> click.decorators.FC:
         click.option(
             "--recipe", type=click.Path(path_type=Path, dir_okay=False), help="Default: tbgen.toml, if there."
         ),
+        click.option(
+            "--no-own-steps", is_flag=True, help="Leave out models with steps of their own, whose code would run."
+        ),
         click.argument("name", required=False),
     ):
         function = decorate(function)
@@ -87,7 +90,9 @@ def update_record(update: Update) -> dict[str, Any]:
     }
 
 
-def updates(name: str | None, source: Path | None, recipe: Path | None, repository: Path | None) -> Iterator[Update]:
+def updates(
+    name: str | None, source: Path | None, recipe: Path | None, repository: Path | None, no_own_steps: bool
+) -> Iterator[Update]:
     """The models of NAME written anew, one request after the other; each is gone when the next is asked for."""
     from tbgen.generator.recipe import NO_NAME, RECIPE_FILE, recipe_from_file
     from tbgen.generator.role import written_models
@@ -105,19 +110,33 @@ def updates(name: str | None, source: Path | None, recipe: Path | None, reposito
         where = repository or Path("model_repository")
         requests = [*requests_from_records(where, name, source)]
     spoken_for = set[str]()
+    if no_own_steps:
+        requests = [*_without_own_steps(requests)]
     for request, models in requests:
         with ExitStack() as stack:
             with status_line(notes()) as tell:
                 update = stack.enter_context(update_of_request(request, where, models=models, on_progress=tell))
             spoken_for |= {*update.models}
             yield update
-    if by_recipe:
+    if by_recipe and not no_own_steps:
         beside = ((model, each.role.name) for model, each in written_models(where).items() if model not in spoken_for)
         others = [model for model, name in beside if name == requests[0][0].name]
         if others:
             notes().print(
                 f"Not in {file}, left as they are: {', '.join(others)}; `tbgen diff {others[0]}` looks at them"
             )
+
+
+def _without_own_steps(requests: RequestedModels) -> Iterator[tuple[Request, tuple[str, ...] | None]]:
+    """The requests for which no step's file is run; the others are named."""
+    from tbgen.generator.steps.plugins import step_files
+
+    for request, models in requests:
+        if files := step_files(vars(request)):
+            names, code = ", ".join(models or (request.name,)), ", ".join(file.name for file in files)
+            notes().print(f"Left out, since {code} would run: {names}", style="yellow")
+        else:
+            yield request, models
 
 
 def print_update(update: Update, *, force: bool = False) -> None:

@@ -46,6 +46,10 @@ COMMANDS = {
     "completion": ("tbgen.cli.completion:completion", "Print what completes commands and names in your shell."),
 }
 
+# Commands that run the Python files of models, or steps' files: what a stranger gave can do there what its reader can.
+_RUN_CODE = ("scaffold", "diff", "update", "serve", "run", "client", "verify", "bench", "tune", "step")
+_TRUST = "Python files of steps and models run here with your rights: docs/regenerate.md says when."
+
 # What a disk refuses; other errors of the system are faults of this program and show their traceback.
 _REFUSED = {
     errno.EACCES: "mend its permissions, or name another place",
@@ -75,6 +79,7 @@ class _LazyGroup(click.Group):
         if command.short_help is None:
             command.short_help = COMMANDS[cmd_name][1]
             command.help = "\n\n".join(filter(None, (command.short_help, inspect.cleandoc(command.help or ""))))
+            command.epilog = _TRUST if cmd_name in _RUN_CODE else None
         if ctx.resilient_parsing:
             from tbgen.cli.completion import complete_names
 

@@ -49,6 +49,18 @@ def with_step_files(values: Mapping[str, Any], place: Callable[[Path], Path]) ->
     return {side: tuple(_with_file(each, place) for each in values[side]) for side in ("pre", "post") if side in values}
 
 
+def step_files(values: Mapping[str, Any]) -> list[Path]:
+    """The files of the steps that --pre and --post of a request's values name; their code runs where they are used."""
+    found: list[Path] = []
+
+    def noted(file: Path) -> Path:
+        found.append(file)
+        return file
+
+    with_step_files(values, noted)
+    return found
+
+
 def settings_from_words(words: Iterable[str]) -> dict[str, Any]:
     """Settings from `key=value` words. Raises UserError."""
     settings = {}
