@@ -73,7 +73,8 @@ def _numpy_part(*, needed: bool) -> MachinePart:
     try:
         refuse_numpy(found)
     except UserError as error:
-        return MachinePart("numpy", BROKEN if needed else MISSING, error.message, _SERVE, "pip install 'numpy<2'")
+        if needed:
+            return MachinePart("numpy", BROKEN, error.message, _SERVE, "install another, as said")
     return MachinePart("numpy", WORKS, found, "arrays, here and in Triton's Python models")
 
 

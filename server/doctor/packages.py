@@ -29,9 +29,9 @@ EXTRAS = {
 
 def package_parts() -> Iterator[MachinePart]:
     """Python with tbgen's own requirements, a part for each extra, and the client."""
-    needed = [Requirement(line) for line in requires("tbgen") or ()]
+    needed = [Requirement(line) for line in _requirements()]
     own = [each for each in needed if _is_for(each, "")]
-    yield _part("Python", f"{platform.python_version()} at {sys.executable}: ", own, "tbgen itself", "tbgen")
+    yield _part("Python", f"{platform.python_version()} at {sys.executable}", own, "tbgen itself", "tbgen")
     for extra, enables in EXTRAS.items():
         if more := [each for each in needed if _is_for(each, extra) and each not in own]:
             yield _part(f"tbgen[{extra}]", "", more, enables, f"tbgen[{extra}]")
@@ -40,6 +40,14 @@ def package_parts() -> Iterator[MachinePart]:
     mend = "pip install --upgrade 'tritonclient[grpc,http]' protobuf grpcio" if failure else ""
     says = failure or f"{installed_version('tritonclient')}, gRPC and HTTP"
     yield MachinePart("tritonclient", BROKEN if failure else WORKS, says, "tbgen infer, bench, verify, deploy", mend)
+
+
+def _requirements() -> list[str]:
+    """What tbgen needs, as pip reads it; nothing where it runs from its source and no pip has put it there."""
+    try:
+        return requires("tbgen") or []
+    except PackageNotFoundError:
+        return []
 
 
 def _is_for(requirement: Requirement, extra: str) -> bool:
@@ -61,7 +69,8 @@ def _part(name: str, here: str, needed: list[Requirement], enables: str, package
         return MachinePart(name, BROKEN, "; ".join(wrong), enables, mend)
     if absent:
         return MachinePart(name, MISSING, f"not installed: {', '.join(absent)}", enables, mend)
-    return MachinePart(name, WORKS, here + ", ".join(f"{each} {there}" for each, there in found.items()), enables)
+    says = [*filter(None, [here]), *(f"{each} {there}" for each, there in found.items())]
+    return MachinePart(name, WORKS, ", ".join(says), enables)
 
 
 def installed_version(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib.metadata import metadata
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
@@ -55,6 +55,14 @@ def test_a_version_that_tbgen_does_not_run_with_is_broken(monkeypatch: pytest.Mo
     assert found["tbgen[onnx]"].state == BROKEN
     assert ", where tbgen needs >=99" in found["tbgen[onnx]"].says
     assert (found["tbgen[s3]"].state, found["tbgen[s3]"].says) == (MISSING, "not installed: nothing")
+
+
+def test_a_source_tree_that_no_pip_has_installed_has_no_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(packages, "requires", absent)
+    assert [part.name for part in packages.package_parts()] == ["Python", "tritonclient"]
 
 
 class TestOnnxRuntime:
