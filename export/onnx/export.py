@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from tbgen.export.provenance import Provenance
 from tbgen.export.tokenizers.tokenizer import PLACES, check_vocabulary, write_tokenizer
 
 _PACKAGES = ("torch", "transformers", "safetensors", "onnx", "onnxruntime", "tokenizers")
-_RECORDED = ("onnx", "onnxruntime", "torch", "transformers")  # packages whose versions the record says
+_RECORDED = ("onnx", "onnxruntime", "torch", "transformers")  # modules whose versions the record says
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ def _exported_graph(checkpoint: Checkpoint, folder: Path, options: OnnxOptions, 
         source=checkpoint.source,
         chosen=checkpoint.explanation,
         taken_off=taken_off,
-        versions={name: version(name).partition("+")[0] for name in _RECORDED},
+        versions={name: require(name, extra="onnx").__version__.partition("+")[0] for name in _RECORDED},
         repository=checkpoint.origin.get("repository", ""),
         revision=checkpoint.origin.get("revision", ""),
     )

@@ -75,7 +75,7 @@ def _accelerators(model: Model) -> Iterator[Finding]:
     yield from model.found(onnxruntime.accelerator_problems(model.values, "cpu"))
     if not _only_on(model, ModelInstanceGroup.KIND_CPU):
         effect: Effect = "refused" if _only_on(model, ModelInstanceGroup.KIND_GPU) else "advice"
-        problems = onnxruntime.accelerator_problems(model.values, "gpu")
+        problems = (*onnxruntime.accelerator_problems(model.values, "gpu"), *onnxruntime.cuda_problems(model.values))
         yield from model.found(replace(problem, effect=effect) for problem in problems)
         return
     wanted = model.config.optimization.execution_accelerators

@@ -87,13 +87,14 @@ PARAMETERS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "enable_mem_pattern": (_switch, False),
 }
 SHRINKAGE = "memory.enable_memory_arena_shrinkage"
-OTHER_PARAMETERS = (
-    SHRINKAGE,
-    "cudnn_conv_algo_search",
-    "gpu_mem_limit",
-    "arena_extend_strategy",
-    "do_copy_in_default_stream",
-)
+# Parameters that are settings of the CUDA provider -> what its numbers are called there; none: it goes as it is.
+_CUDA_PARAMETERS: dict[str, tuple[str, ...]] = {
+    "cudnn_conv_algo_search": ("EXHAUSTIVE", "HEURISTIC", "DEFAULT"),
+    "gpu_mem_limit": (),
+    "arena_extend_strategy": ("kNextPowerOfTwo", "kSameAsRequested"),
+    "do_copy_in_default_stream": (),
+}
+OTHER_PARAMETERS = (SHRINKAGE, *_CUDA_PARAMETERS)
 
 
 def parameter(config: Json, name: str) -> Any:
@@ -122,6 +123,33 @@ def accelerator_problems(config: Json, device: str) -> Iterator[Problem]:
                 f"unknown Execution Accelerator '{row['name']}' is requested",
                 _INSTEAD_OF_ACCELERATOR[device],
             )
+
+
+def cuda_settings(config: Json) -> dict[str, str]:
+    """What the CUDA provider is told: the settings of the accelerator cuda, then the parameters.
+
+    Raises ValueError for a value that it has not.
+    """
+    accelerators = config.get("optimization", {}).get("execution_accelerators", {}).get("gpu_execution_accelerator", ())
+    settings: dict[str, str] = {}
+    for row in accelerators:
+        settings |= row.get("parameters", {}) if row["name"] == "cuda" else {}
+    written = config.get("parameters", {})
+    for name in _CUDA_PARAMETERS.keys() & written.keys():
+        text, words = written[name].get("string_value", ""), _CUDA_PARAMETERS[name]
+        number = _whole_number(text) if words else 0
+        if words and not 0 <= number < len(words):
+            raise ValueError(f"unsupported {name} value '{number}' is requested")
+        settings[name] = words[number] if words else text
+    return settings
+
+
+def cuda_problems(config: Json) -> Iterator[Problem]:
+    """Settings that an instance on a GPU cannot read."""
+    try:
+        cuda_settings(config)
+    except ValueError as error:
+        yield Problem("parameters", str(error), "write one of the numbers that NVIDIA's backend lists")
 
 
 def model_file(config: Json, folder: Path) -> Path:

@@ -33,6 +33,7 @@ from .rules.ragged import join_arrays, ragged_names, scatter, scatter_sources  #
 Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 
+_CUDA = "CUDAExecutionProvider"
 _GRAPH_LEVELS = {-1: "ORT_ENABLE_BASIC", 1: "ORT_ENABLE_EXTENDED", 2: "ORT_DISABLE_ALL"}
 # How long a thread of the session burns its core while it waits for its share of an operator; between runs it does not.
 # ONNX Runtime's default takes the cores from the server's other processes: on 2 cores with other work beside it,
@@ -179,11 +180,40 @@ def _session_from_config(config: Json, folder: Path, kind: str, device: int) -> 
         options.add_session_config_entry(key, value)
     options.enable_cpu_mem_arena = rules.parameter(config, "enable_mem_arena")
     options.enable_mem_pattern = rules.parameter(config, "enable_mem_pattern")
-    gpu = [("CUDAExecutionProvider", {"device_id": device})] if kind == "GPU" else []
+    gpu = [(_CUDA, rules.cuda_settings(config) | {"device_id": device})] if _takes_gpu(config, folder, kind) else []
     try:
-        return onnxruntime.InferenceSession(file, options, providers=[*gpu, "CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(file, options, providers=[*gpu, "CPUExecutionProvider"])
     except _onnxruntime_errors() as error:
         raise ValueError(_sentence_from_error(error)) from None
+    if gpu and session.get_providers()[0] != _CUDA:
+        raise ValueError(
+            f"unable to load model '{config['name']}': onnxruntime {onnxruntime.__version__} took the CPU in place of "
+            f"GPU {device}; the log says which CUDA library it misses, and pip install 'tbgen[gpu]' brings them"
+        )
+    return session
+
+
+def _takes_gpu(config: Json, folder: Path, kind: str) -> bool:
+    """Whether a session is on a GPU: there, of a model that asks for one, and of one that asks for none if it can.
+
+    Triton says kind GPU to both; the file of the first says so, too. Raises ValueError for one that asks in vain.
+    """
+    import onnxruntime
+
+    if kind != "GPU":
+        return False
+    if _CUDA in onnxruntime.get_available_providers():
+        refuse(rules.cuda_problems(config))
+        if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
+            onnxruntime.preload_dlls()  # NVIDIA's packages lie where no loader looks
+        return True
+    file = folder.parent / "config.pbtxt"
+    if file.is_file() and "KIND_GPU" in file.read_text(encoding="utf-8"):
+        raise ValueError(
+            f"unable to load model '{config['name']}': it is for GPUs, and onnxruntime {onnxruntime.__version__} has "
+            "no CUDA; pip uninstall onnxruntime, then pip install 'tbgen[gpu]', or scaffold the model with --device cpu"
+        )
+    return False
 
 
 def _run_options_from_config(config: Json) -> Any:
