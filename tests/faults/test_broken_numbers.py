@@ -23,21 +23,9 @@ from tbgen.generator.models.long_text import task_for
 from tbgen.generator.models.write import write_models
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.faults.broken_numbers import with_broken_token
+from tests.faults.every_task import CHECKPOINTS
 from tests.serving import serving
 
-CLASSIFIER = "AutoModelForSequenceClassification"
-# Task -> the head of its checkpoint, and the labels.
-CHECKPOINTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "text-classification": (CLASSIFIER, ("politics", "경제", "sports")),
-    "token-classification": ("AutoModelForTokenClassification", ("O", "B-PER", "I-PER")),
-    "embedding": ("AutoModel", ()),
-    "fill-mask": ("AutoModelForMaskedLM", ()),
-    "sparse-embedding": ("AutoModelForMaskedLM", ()),
-    "question-answering": ("AutoModelForQuestionAnswering", ("start", "end")),
-    "rerank": (CLASSIFIER, ("score",)),
-    "similarity": ("AutoModel", ()),
-    "zero-shot-classification": (CLASSIFIER, ("contradiction", "entailment")),
-}
 GOOD, BAD = "금리", "🔥"  # the second is [UNK]
 
 
