@@ -14,6 +14,7 @@ from tbgen.cli.options import (
     FILE_PATH,
     POSITIVE,
     SECONDS,
+    header_option,
     json_option,
     quiet_option,
     repository_option,
@@ -53,6 +54,7 @@ class Numbers(click.ParamType):
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @repository_option("model_repository; with --url none")
 @url_option("Once for each protocol. Default: one is started here, and asked over HTTP.", multiple=True)
+@header_option
 @click.option("--metrics-url", help="The running Triton's metrics page, for instance http://localhost:8002/metrics.")
 @text_options("the bundled Korean corpus")
 @click.option("--concurrency", type=Numbers(int), help="Clients of the closed loops. Default: 1,4,16 without --rate.")
@@ -98,7 +100,7 @@ def _measured(names: tuple[str, ...], options: dict[str, Any]) -> Report:
     from tbgen.server.client.address import Address
 
     corpus = corpus_from_file(options["text"])
-    addresses, metrics = _addresses_from_urls(options["urls"]), options["metrics_url"]
+    addresses, metrics = _addresses_from_urls(options["urls"], options["headers"]), options["metrics_url"]
     plan = Plan(
         _loads_from_options(options, [address.protocol for address in addresses] or ["http"]),
         Timing(options["duration"], options["warmup"], options["timeout"]),
@@ -129,11 +131,11 @@ def _loads_from_options(options: dict[str, Any], protocols: list[str]) -> list[L
     ]
 
 
-def _addresses_from_urls(urls: tuple[str, ...]) -> list[Address]:
+def _addresses_from_urls(urls: tuple[str, ...], headers: dict[str, str]) -> list[Address]:
     """The addresses of one server, one a protocol. Raises UserError."""
     from tbgen.server.client.address import address_from_url
 
-    found = [address_from_url(url) for url in urls]
+    found = [address_from_url(url, headers=headers) for url in urls]
     if len({address.protocol for address in found}) < len(found):
         raise click.UsageError("--url names one server: at most one address of gRPC and one of HTTP")
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import REPOSITORY, json_option, url_option
+from tbgen.cli.options import REPOSITORY, header_option, json_option, url_option
 from tbgen.cli.repository import ModelRepository
 from tbgen.cli.show import output, report, say_answered
 
@@ -34,6 +34,7 @@ _WORDS = {
 @click.option("--live", is_flag=True, help="Then ask a running server for these models, in Korean with emoji.")
 @url_option("With --live; default: grpc://localhost:8001.")
 @click.option("--weights", is_flag=True, help="Also read the ONNX files' weights, for NaN and infinity.")
+@header_option
 @click.option("--tensorrt", is_flag=True, help="Then ask TensorRT-RTX's parser whether it reads the ONNX files.")
 @click.option(
     "--shape",
@@ -49,6 +50,7 @@ def check(
     live: bool,
     url: str | None,
     weights: bool,
+    headers: dict[str, str],
     tensorrt: bool,
     shapes: tuple[str, ...],
 ) -> None:
@@ -58,8 +60,8 @@ def check(
     an item is known answer. With --tensorrt, also whether TensorRT would read the ONNX files; of MODEL.onnx that
     alone. Exits with 1 when a model will not load or fails, or a file does not parse.
     """
-    if url is not None and not live:
-        raise click.UsageError("--url names the server of --live; add --live")
+    if (url is not None or headers) and not live:
+        raise click.UsageError("--url and --header are for the server of --live; add --live")
     if shapes and not tensorrt:
         raise click.UsageError("--shape is what --tensorrt builds for; add --tensorrt")
     if repository.is_file():
@@ -68,13 +70,14 @@ def check(
         readings = _ask_tensorrt(repository, shapes)
         report(_reading_rows(readings), lambda: _print_readings(readings))
         raise click.exceptions.Exit(1 if _unread(readings) else 0)
-    _check_models(repository, release, url, weights=weights, live=live, shapes=shapes if tensorrt else None)
+    _check_models(repository, release, url, headers, weights=weights, live=live, shapes=shapes if tensorrt else None)
 
 
 def _check_models(
     repository: Path,
     release: str | None,
     url: str | None,
+    headers: dict[str, str],
     *,
     weights: bool,
     live: bool,
@@ -87,7 +90,7 @@ def _check_models(
     findings = check_repository(repository, release=release, weights=weights)
     seconds = time.perf_counter() - began
     readings = [] if shapes is None else _ask_tensorrt(repository, shapes)
-    served = _ask(repository, url) if live else None
+    served = _ask(repository, url, headers) if live else None
     findings += served.findings if served else ()
     errors = sum(finding.severity == "error" for finding in findings)
 
@@ -134,12 +137,12 @@ def _print_readings(readings: Sequence[RtxReading]) -> None:
         console.print("This is TensorRT-RTX, which needs no GPU; the TensorRT of Triton's container was not asked.")
 
 
-def _ask(repository: Path, url: str | None) -> LiveCheck:
+def _ask(repository: Path, url: str | None, headers: dict[str, str]) -> LiveCheck:
     """What a running server makes of the models; imported here, so that the offline check stays quick."""
     from tbgen.server.client.connection import Connection
     from tbgen.server.deploy.live_check import check_live
 
-    with Connection(url) as connection:
+    with Connection(url, headers=headers) as connection:
         return check_live(repository, connection)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import json_option, quiet_option, repository_argument, url_option
+from tbgen.cli.options import header_option, json_option, quiet_option, repository_argument, url_option
 from tbgen.cli.show import has_flag, notes, output, print_json, say_answered
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def deploy() -> None:  # its help is the table's
 @repository_argument
 @click.argument("target")
 @url_option()
+@header_option
 @click.option("--no-server", is_flag=True, help="Copy alone; load and ask nothing.")
 @click.option(
     "--keep", type=click.IntRange(min=2), default=2, show_default=True, help="Versions to keep, the new one too."
@@ -50,6 +51,7 @@ def copy(
     repository: Path,
     target: str,
     url: str | None,
+    headers: dict[str, str],
     no_server: bool,
     keep: int,
     timeout: float,
@@ -77,10 +79,9 @@ def copy(
         stack.enter_context(bucket_errors(target))
         live = None
         if not no_server:
-            connection = stack.enter_context(Connection(url, seconds=timeout))
+            connection = stack.enter_context(Connection(url, seconds=timeout, headers=headers))
             live = Live(connection, seconds=timeout, notice=min(timeout, poll_secs))
-        store = store_from(target)
-        stack.enter_context(store)
+        store = stack.enter_context(store_from(target))
         changes = deployment_plan(repository, store, live)
         plan = [_plan_row(change) for change in changes]
         if not has_flag("json"):

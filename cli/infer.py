@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tbgen.cli.options import SECONDS, json_option, text_options, url_option
+from tbgen.cli.options import SECONDS, header_option, json_option, text_options, url_option
 from tbgen.cli.show import print_answers
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("texts", metavar="[TEXT]...", nargs=-1)
 @text_options("standard input, without TEXTs")
 @url_option()
+@header_option
 @json_option
 @click.option("--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds to wait a request.")
 def infer(
@@ -27,6 +28,7 @@ def infer(
     texts: tuple[str, ...],
     text: TextFile | None,
     url: str | None,
+    headers: dict[str, str],
     timeout: float,
 ) -> None:
     """NAME is a model of the server, or the name given to scaffold when one front model of it is ready. The table shows
@@ -43,7 +45,7 @@ def infer(
         raise click.UsageError("no TEXT and no --text given, and nothing on standard input")
     file = text or TextFile(STANDARD_INPUT)
     asked, kept = itertools.tee(texts or file.texts())
-    with Connection(url, seconds=timeout) as connection:
+    with Connection(url, seconds=timeout, headers=headers) as connection:
         model = text_model(connection, front_model(connection, name))
         rows = ({"text": each, **answer} for each, answer in zip(kept, answers(connection, model, asked), strict=True))
         print_answers(rows)

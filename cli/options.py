@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,7 @@ FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
 OWN_SENTENCES = "sentences of tbgen's own, to compare on"
 REPOSITORY = "model_repository"
 FILE_PATH = click.Path(path_type=Path, dir_okay=False)
+_HEADER = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=([ -~]+)")
 SECONDS = click.FloatRange(min=0, min_open=True)
 POSITIVE = click.IntRange(min=1)
 
@@ -47,6 +49,28 @@ def url_option(words: str = "Default: grpc://localhost:8001.", *, multiple: bool
     """--url, read by server/client/address.py."""
     name = "urls" if multiple else "url"
     return click.option("--url", name, metavar="ADDRESS", multiple=multiple, help=f"Server: {FORMS}. {words}")
+
+
+def _headers(context: click.Context, _: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Name -> value; names in small letters, as HTTP/2 wants them."""
+    found = {}
+    for value in values:
+        match = _HEADER.fullmatch(value)
+        if not match:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE in plain ASCII, such as admin-key=secret", context)
+        found[match[1].lower()] = match[2]
+    return found
+
+
+# The command gets `headers`, name -> value, for server/client/connection.py.
+header_option = click.option(
+    "--header",
+    "headers",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_headers,
+    help="With --url: header of each request, such as the key of a restricted API; repeatable.",
+)
 
 
 def text_options(default: str) -> Callable[[FC], FC]:

@@ -176,16 +176,22 @@ def _model_table(models: list[ServedModel]) -> Table:
 
 
 def _wait(server: EmbeddedServer, verbose: bool) -> None:
-    """Return when the server ends, with what its log says about it. Raises UserError."""
-    from tbgen.export.errors import UserError
-    from tbgen.server.embedded.log import lines_to_show
+    """Watch the server, and show what stands in its log of that, or all of it. Raises UserError."""
+    from tbgen.server.embedded.log import NOTE, lines_to_show
+    from tbgen.server.embedded.watch import ServerWatch
 
-    with server.log_file.open(encoding="utf-8", errors="backslashreplace") as log:
-        while server.running():
-            for line in lines_to_show(log) if verbose else ():
-                say(line.rstrip("\n"), note=True)
-            time.sleep(0.2)
-    raise UserError(f"Triton ended by itself: {server.explanation()}")
+    watch, read = ServerWatch(server), 0
+    while True:
+        with server.log_file.open(encoding="utf-8", errors="backslashreplace") as log:
+            log.seek(read)
+            started_again = False
+            while not started_again:
+                started_again = watch.look()
+                for line in lines_to_show(log):
+                    if verbose or line.startswith(NOTE):
+                        say(line.rstrip("\n"), note=True)
+                time.sleep(0.2)
+            read = log.tell() if server.log else 0  # a log of its own begins anew
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from tbgen.cli.bench import Numbers
 from tbgen.cli.options import (
     POSITIVE,
     SECONDS,
+    header_option,
     json_option,
     quiet_option,
     repository_option,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @click.argument("name")
 @repository_option()
 @url_option("It must read this repository and load by request. Default: one is started here for each setting.")
+@header_option
 @text_options("the bundled Korean corpus")
 @click.option("--concurrency", type=Numbers(int), default="1,16", show_default=True, help="Clients; each counts alike.")
 @click.option("--minutes", type=SECONDS, default=10.0, show_default=True, help="Time limit of the search.")
@@ -53,7 +55,7 @@ def tune(name: str, repository: Path, url: str | None, text: TextFile | None, ye
     from tbgen.server.tune.tune import TunePlan
     from tbgen.server.tune.tune import tune as search
 
-    address = address_from_url(url) if url is not None else None
+    address = address_from_url(url, headers=options["headers"]) if url is not None else None
     loads = [Load(address.protocol if address else "http", clients) for clients in options["concurrency"]]
     limits = {key: options[key] for key in ("minutes", "requests", "tolerance")}
     plan = TunePlan(loads, Timing(options["duration"], options["warmup"]), **limits)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import json_option, quiet_option, repository_option, text_options, url_option
+from tbgen.cli.options import header_option, json_option, quiet_option, repository_option, text_options, url_option
 from tbgen.cli.request import request_options, source_options
 from tbgen.cli.show import Tell, has_flag, notes, output, print_json, say, status_line
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @request_options("task")
 @text_options("held-out sentences of the bundled corpus; odd ones are always added")
 @url_option("It must serve the repository. Default: one is started here.")
+@header_option
 @json_option
 @quiet_option
 def verify(
@@ -37,6 +38,7 @@ def verify(
     task: str | None,
     text: TextFile | None,
     url: str | None,
+    headers: dict[str, str],
     **source: Any,
 ) -> None:
     """All three are asked the same texts. --source is the checkpoint that the models were made from, by default the
@@ -48,7 +50,7 @@ def verify(
     """
     from tbgen.server.client.address import address_from_url
 
-    address = address_from_url(url) if url is not None else None
+    address = address_from_url(url, headers=headers) if url is not None else None
     found: list[Verification] = []
     advise: list[Callable[[], str]] = []
     try:

@@ -31,6 +31,7 @@ class GrpcLoad:
         self.order, self.checker, self.tally = order, checker, tally
         self.next_index = itertools.cycle([*range(order.first, len(order.requests)), *range(order.first)])
         self.end = order.warmup + order.seconds
+        self.metadata = tuple(order.headers) or None
 
     def run(self, watch: Ticker) -> None:
         """Send until the end, then wait for the answers that are still out, at most the time limit of a request."""
@@ -97,7 +98,7 @@ class GrpcLoad:
         """One request; its answer is counted."""
         index, sent = next(self.next_index), watch.now()
         try:
-            body = await call(self.order.requests[index], timeout=self.order.timeout)
+            body = await call(self.order.requests[index], timeout=self.order.timeout, metadata=self.metadata)
         except grpc.aio.AioRpcError as error:
             self.tally.fail(f"{error.code().name}: {error.details()}"[:200])
             await asyncio.sleep(0.01 if error.code() is grpc.StatusCode.UNAVAILABLE else 0)

@@ -156,6 +156,7 @@ def _orders_from_load(target: Target, load: Load, timing: Timing, workers: int) 
             timeout=timing.timeout,
             first=number * len(target.requests) // count,
             schedule=None if schedule is None else schedule[number::count],
+            headers=target.address.headers,
         )
         for number in range(count)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from tbgen.generator.compare.example import folder_example
@@ -15,7 +16,7 @@ from tbgen.server.bench.padding import Lengths, lengths_from_repository
 from tbgen.server.bench.parts import Front, front_from_server
 from tbgen.server.bench.point import Load, Point, Target, Timing, measure, refuse_https, total_counts
 from tbgen.server.bench.texts import Corpus, requests_from_corpus, text_inputs
-from tbgen.server.bench.wire import REQUESTS
+from tbgen.server.bench.wire import grpc_request, http_request
 from tbgen.server.client.address import Address
 from tbgen.server.client.client import front_models
 from tbgen.server.client.connection import Connection
@@ -188,7 +189,7 @@ def _measured(connection: Connection, target: Target, load: Load, plan: Plan, st
 
 def target(model: PreparedModel, address: Address, metrics: str | None, plan: Plan) -> Target:
     """A prepared model at one address of its server."""
-    build = REQUESTS[address.protocol]
+    build = partial(http_request, headers=address.headers) if address.protocol == "http" else grpc_request
     return Target(
         model=model.model,
         address=address,

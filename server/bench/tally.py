@@ -21,6 +21,7 @@ class Order:
     schedule: intended send times in seconds from the start (open loop), or None: each client sends when it is answered.
     clients: connections, or with gRPC requests that may be in flight at once.
     first: index of the request that is sent first, so that workers do not all send the same.
+    headers: of gRPC calls; HTTP requests hold theirs.
     """
 
     protocol: str
@@ -35,6 +36,7 @@ class Order:
     timeout: float
     first: int = 0
     schedule: Sequence[float] | None = None
+    headers: Sequence[tuple[str, str]] = ()
 
 
 @dataclass

@@ -21,10 +21,11 @@ def http_request(
     outputs: Sequence[str] = (),
     *,
     binary: bool = True,
+    headers: Sequence[tuple[str, str]] = (),
 ) -> bytes:
     """A POST of tensors (texts are arrays of bytes) that asks for the named outputs, all without names.
 
-    binary: the answer has them so; in JSON otherwise.
+    binary: the answer has them so; in JSON otherwise. headers: those that the server wants beside the usual ones.
     """
     from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
     from tritonclient.utils import np_to_triton_dtype
@@ -40,6 +41,7 @@ def http_request(
         "Content-Type: application/octet-stream",
         f"Inference-Header-Content-Length: {head_size}",
         f"Content-Length: {len(body)}",
+        *(f"{name}: {value}" for name, value in headers),
     ]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
@@ -54,9 +56,6 @@ def grpc_request(model: str, inputs: Mapping[str, np.ndarray], host: str) -> byt
         request.raw_input_contents.append(frame_texts(array))
     message: bytes = request.SerializeToString()
     return message
-
-
-REQUESTS = {"http": http_request, "grpc": grpc_request}
 
 
 def frame_texts(array: np.ndarray) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tbgen.export.errors import UserError
@@ -18,29 +19,33 @@ _SECONDS = 3.0  # to wait for what a port says of itself
 
 @dataclass(frozen=True)
 class Address:
-    """HOST:PORT of a server, its protocol ("grpc" or "http"), and whether it is encrypted."""
+    """HOST:PORT of a server, its protocol ("grpc" or "http"), whether it is encrypted, what headers it wants."""
 
     place: str
     protocol: str
     tls: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.protocol}{'s' * self.tls}://{self.place}"
 
 
-def address_from_url(url: str | None, *, protocol: str | None = None) -> Address:
+def address_from_url(
+    url: str | None, *, protocol: str | None = None, headers: Mapping[str, str] | None = None
+) -> Address:
     """The address that `--url` names, by default the gRPC port of this machine's server.
 
     protocol: of an address without a scheme; None: its port is asked. Raises UserError.
     """
+    wanted = tuple((headers or {}).items())
     scheme, _, rest = (_DEFAULT if url is None else url).rpartition("://")
     place = rest.rstrip("/")
     place = f"localhost:{place}" if place.isdecimal() else place
     if not _PLACE.fullmatch(place) or scheme not in ("", *_SCHEMES):
         raise UserError(f"{url!r} is no address of a server; write {FORMS}, for instance {_DEFAULT}")
     if scheme:
-        return Address(place, *_SCHEMES[scheme])
-    return Address(place, protocol or _protocol_at(place))
+        return Address(place, *_SCHEMES[scheme], wanted)
+    return Address(place, protocol or _protocol_at(place), headers=wanted)
 
 
 def _protocol_at(place: str) -> str:

@@ -14,11 +14,13 @@ from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.role import FRONT, Role
 from tbgen.server.client.address import Address, address_from_url, nobody
+from tbgen.server.embedded.keys import headers_of
 
 JsonObject = dict[str, Any]
 
 UNREACHABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED")
 _NAMES = {"grpc": "gRPC", "http": "HTTP"}
+_RESTRICTED = " is restricted, expecting header"  # both protocols' words
 _UNLIMITED_MESSAGES = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 
 
@@ -28,11 +30,15 @@ class Connection:
     Args:
         url: see address_from_url.
         seconds: how long to wait for one answer.
+        headers: what each request carries; without them a server of tbgen's on this machine gets its key.
     """
 
-    def __init__(self, url: str | Address | None = None, *, seconds: float = 60.0) -> None:
-        self.address = url if isinstance(url, Address) else address_from_url(url)
+    def __init__(
+        self, url: str | Address | None = None, *, seconds: float = 60.0, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.address = url if isinstance(url, Address) else address_from_url(url, headers=headers)
         self.protocol = self.address.protocol
+        self.headers = dict(self.address.headers) or headers_of(self.address.place, self.protocol)
         self.seconds = seconds
         self.module = importlib.import_module(f"tritonclient.{self.protocol}")
         self.client = self.open_client()
@@ -57,7 +63,7 @@ class Connection:
     def ready(self, model: str) -> bool:
         """Whether the server knows the model and can serve it. Raises UserError."""
         with self.failures("is not reachable"):
-            return bool(self.client.is_model_ready(model, **self.deadline()))
+            return bool(self.client.is_model_ready(model, **self.options()))
 
     def states(self) -> dict[str, str]:
         """All models that the server knows: name -> "READY", or its state and the reason. Raises UserError."""
@@ -88,8 +94,8 @@ class Connection:
         """One request: arrays of UTF-8 bytes (dtype object) or numbers in, all outputs back. Raises UserError."""
         tensors = [self.tensor(*item) for item in inputs.items()]
         with self.failures(f"refused the request to {model!r}"):
-            result = self.client.infer(model, tensors, **self.deadline())
-        response = result.get_response(**self.as_json(deadline=False))
+            result = self.client.infer(model, tensors, **self.options())
+        response = result.get_response(**({"as_json": True} if self.protocol == "grpc" else {}))
         return {output["name"]: result.as_numpy(output["name"]) for output in response["outputs"]}
 
     def tensor(self, name: str, array: np.ndarray) -> Any:
@@ -99,13 +105,13 @@ class Connection:
         tensor.set_data_from_numpy(array)
         return tensor
 
-    def deadline(self) -> JsonObject:
-        """What limits the time of a gRPC call; the HTTP client has its limit already."""
-        return {"client_timeout": self.seconds} if self.protocol == "grpc" else {}
+    def options(self) -> JsonObject:
+        """What each call takes: the headers, and over gRPC the time limit; the HTTP client has its limit already."""
+        return {"headers": self.headers, **({"client_timeout": self.seconds} if self.protocol == "grpc" else {})}
 
-    def as_json(self, *, deadline: bool = True) -> JsonObject:
-        """What makes the gRPC client answer with plain values; the HTTP client always does."""
-        return {"as_json": True, **(self.deadline() if deadline else {})} if self.protocol == "grpc" else {}
+    def as_json(self) -> JsonObject:
+        """The options, and what makes the gRPC client answer with plain values; the HTTP client always does."""
+        return self.options() | ({"as_json": True} if self.protocol == "grpc" else {})
 
     @contextmanager
     def failures(self, what: str) -> Iterator[None]:
@@ -121,6 +127,10 @@ class Connection:
             raise UserError(f"what answers at {self.address} is no Triton: {error}") from error
         except InferenceServerException as error:
             message = error.message().strip()
+            if _RESTRICTED in message:
+                raise UserError(
+                    f"Triton at {self.address} {what}: {message}; send it with --header NAME=VALUE"
+                ) from error
             if error.status() in UNREACHABLE and "model" not in message:
                 raise UserError(nobody(str(self.address), message)) from error
             raise UserError(f"Triton at {self.address} {what}: {message}") from error

@@ -63,7 +63,7 @@ class Live:
             return
         with self.connection.failures(f"did not {order} {model!r}"):
             try:
-                getattr(self.connection.client, f"{order}_model")(model, **self.connection.deadline())
+                getattr(self.connection.client, f"{order}_model")(model, **self.connection.options())
             except InferenceServerException as error:
                 if _NO_CONTROL in error.message():
                     self.polls = True
@@ -74,7 +74,7 @@ class Live:
 
     def serves(self, model: str, version: int) -> bool:
         with self.connection.failures("is not reachable"):
-            return bool(self.connection.client.is_model_ready(model, str(version), **self.connection.deadline()))
+            return bool(self.connection.client.is_model_ready(model, str(version), **self.connection.options()))
 
     def index(self) -> list[tuple[str, int, str, str]]:
         """All versions that the server knows: model, version, state, reason."""

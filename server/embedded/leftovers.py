@@ -12,14 +12,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_PREFIX = "tbgen-server-"
+PREFIX = "tbgen-server-"
 _LOCK = "lock"
 SHARED_MEMORY = Path("/dev/shm")
 
 
 def locked_folder() -> tuple[Path, int]:
     """A new folder and the descriptor of its lock, to be handed to the server's process."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     descriptor = os.open(folder / f".{_LOCK}", os.O_CREAT | os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     (folder / f".{_LOCK}").rename(folder / _LOCK)  # from now on others may look whether it is held
@@ -35,7 +35,7 @@ def remove(folder: Path) -> None:
 
 def sweep() -> None:
     """Remove what servers have left whose processes are all gone."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+    for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{_LOCK}"):
         with contextlib.suppress(OSError):  # held, just removed, or another user's
             descriptor = os.open(lock, os.O_RDWR)
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+NOTE = "tbgen: "  # begins a line that is not Triton's
 # Printed on every machine without a GPU.
 _HARMLESS = (
     "Unable to allocate pinned system memory",

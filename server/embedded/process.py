@@ -56,10 +56,16 @@ class ServerProcess:
 
     def ended(self) -> bool:
         """Whether the command has ended; it is not reaped, so that its process group keeps its number."""
-        return (
-            self.popen.returncode is not None
-            or os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        )
+        return self.popen.returncode is not None or self._end() is not None
+
+    def killed_by(self) -> str:
+        """The signal that ended the command, such as "SIGKILL"; empty where none did."""
+        end = None if self.popen.returncode is not None else self._end()
+        killed = end is not None and end.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
+        return signal.Signals(end.si_status).name if end and killed else ""
+
+    def _end(self) -> os.waitid_result | None:
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
     def wait(self, seconds: float) -> bool:
         """Wait at most `seconds` for the end; whether it came."""

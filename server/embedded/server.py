@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from tbgen.export.errors import UserError
 from tbgen.generator.repository import refuse_empty_repository
+from tbgen.server.embedded import keys
 from tbgen.server.embedded import log as server_log
+from tbgen.server.embedded.control import drain
 from tbgen.server.embedded.leftovers import locked_folder, remove, sweep
 from tbgen.server.embedded.ports import check_ports, free_ports
 from tbgen.server.embedded.process import ServerProcess
+from tbgen.server.embedded.stubs import Stubs
 from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
 
 _LOAD_SECONDS = 600.0  # most time that loading the models may take
-_STOP_SECONDS = 30.0  # for requests in flight and the processes of the models
+_DRAIN_SECONDS = 25.0  # for requests in flight
+_CLOSE_SECONDS = 2.0  # for connections that are still open then: Triton itself waits 30 s for those that are idle
+_CONTROL = ("--model-control-mode=explicit", "--load-model=*")  # all models, and loading by request
 
 
 @dataclass(frozen=True)
@@ -45,8 +53,8 @@ class EmbeddedServer:
         host: address to listen on; the default is reached from this machine only.
         http_port, grpc_port, metrics_port: three different free ports.
         log: file for the server's output; a temporary one when it is None.
-        extra_arguments: passed to tritonserver as they are, for instance "--model-control-mode=explicit" or
-            "--cache-config=local,size=1048576".
+        extra_arguments: passed to tritonserver as they are, for instance "--cache-config=local,size=1048576". Without
+            a model control mode all models are loaded, and others by who has the server's key: `headers`.
 
     A server that is not ready, or has been stopped, leaves no process, shared memory or temporary file behind; what one
     leaves whose caller was killed, the next one removes.
@@ -68,8 +76,10 @@ class EmbeddedServer:
         self.ports = {"HTTP": http_port, "gRPC": grpc_port, "metrics": metrics_port}
         self.log = log
         self.extra_arguments = tuple(extra_arguments)
+        self.key = secrets.token_urlsafe(24)
         self.process: ServerProcess | None = None
         self.folder: Path | None = None
+        self.stubs: Stubs | None = None
 
     @property
     def log_file(self) -> Path:
@@ -90,6 +100,20 @@ class EmbeddedServer:
         """The page that Prometheus reads."""
         return f"http://{self.url('metrics')}/metrics"
 
+    @property
+    def polls(self) -> bool:
+        """Whether the server looks for changes in its repository by itself."""
+        return "--model-control-mode=poll" in self.extra_arguments
+
+    @property
+    def polled(self) -> Path:
+        """A link to the repository, which such a server is given."""
+        return (self.folder or Path()) / "models"
+
+    def headers(self, protocol: str) -> dict[str, str]:
+        """What requests to load models, and for shared memory, traces and log settings must carry ("http", "grpc")."""
+        return keys.headers(self.key, protocol)
+
     def url(self, name: str) -> str:
         return f"{self.host}:{self.ports[name]}"
 
@@ -100,7 +124,13 @@ class EmbeddedServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, *, on_wait: Callable[[float], None] | None = None, seconds: float = _LOAD_SECONDS) -> None:
+    def start(
+        self,
+        *,
+        on_wait: Callable[[float], None] | None = None,
+        seconds: float = _LOAD_SECONDS,
+        keep_log: bool = False,
+    ) -> None:
         """Start the server and return when all models are READY; `on_wait` gets the seconds waited so far.
 
         Raises MissingExtra, UserError (in one sentence: repository, ports, libpython, models that fail to load).
@@ -115,7 +145,9 @@ class EmbeddedServer:
         self.folder, lock = locked_folder()
         try:
             assemble_backends(wheel, self.folder / "backends")
-            self.log_file.write_bytes(b"")
+            if not keep_log:
+                self.log_file.write_bytes(b"")
+            keys.write_key(self.folder, self.key, {name.lower(): self.url(name) for name in ("HTTP", "gRPC")})
             arguments = self.arguments(self.folder, wheel.caches)
             self.process = ServerProcess(
                 [str(wheel.server), *arguments],
@@ -125,8 +157,9 @@ class EmbeddedServer:
                 lock=lock,
             )
             self.wait_until_ready(on_wait, seconds)
+            self.stubs = Stubs(self.process.pid)
         except BaseException:
-            self.stop(seconds=2)
+            self.stop(seconds=0)
             raise
         finally:
             os.close(lock)
@@ -134,16 +167,30 @@ class EmbeddedServer:
     def arguments(self, folder: Path, caches: Path) -> list[str]:
         address = socket.gethostbyname(self.host)  # given a name, its HTTP port would listen on 255.255.255.255
         return [
-            f"--model-repository={_ascii_path(self.repository.resolve(), folder / 'models')}",
+            f"--model-repository={self.path_for_triton(folder / 'models')}",
             f"--backend-directory={folder / 'backends'}",
             f"--cache-directory={caches}",
             f"--backend-config=python,shm-region-prefix-name={folder.name}",
             "--allow-gpu-metrics=false",
             *(f"--{name}-address={address}" for name in ("http", "grpc", "metrics")),
             *(f"--{name.lower()}-port={port}" for name, port in self.ports.items()),
+            *keys.restrictions(self.key),
             *self.threads(),
+            *(() if any("--model-control-mode" in each for each in self.extra_arguments) else _CONTROL),
             *self.extra_arguments,
         ]
+
+    def path_for_triton(self, link: Path) -> str:
+        """The repository, by a link where the server polls it, or its path is not ASCII.
+
+        The Python in Triton's stub can open no such path: it ignores PYTHONUTF8 and its locale, in NVIDIA's containers
+        too.
+        """
+        repository = self.repository.resolve()
+        if str(repository).isascii() and not self.polls:
+            return str(repository)
+        link.symlink_to(repository)
+        return str(link)
 
     def threads(self) -> list[str]:
         """HTTP threads for half of the cores: Triton's eight take turns on those that the models compute on.
@@ -184,9 +231,16 @@ class EmbeddedServer:
         return True
 
     def explanation(self) -> str:
-        """Why the server ended, in one sentence from its log."""
+        """Why the server ended: the signal that killed it, or one sentence from its log."""
+        if name := self.process.killed_by() if self.process else "":
+            return f"tritonserver was killed by {name}"
         text = "\n".join(self.log_lines())
         return server_log.explanation(text.replace(str((self.folder or Path()) / "models"), str(self.repository)))
+
+    def note(self, text: str) -> None:
+        """Add a line of tbgen's own to the log."""
+        with self.log_file.open("a", encoding="utf-8") as log:
+            log.write(f"{server_log.NOTE}{datetime.now():%H:%M:%S} {text}\n")
 
     def log_lines(self) -> list[str]:
         if not self.log_file.is_file():
@@ -216,7 +270,7 @@ class EmbeddedServer:
         """Status and body of one HTTP request to the server. Raises OSError when it does not answer."""
         connection = http.client.HTTPConnection(self.host, self.ports["HTTP"], timeout=10)
         try:
-            connection.request(method, path)
+            connection.request(method, path, headers=self.headers("http"))
             response = connection.getresponse()
             return response.status, response.read()
         except http.client.HTTPException as error:
@@ -224,13 +278,34 @@ class EmbeddedServer:
         finally:
             connection.close()
 
-    def stop(self, *, seconds: float = _STOP_SECONDS) -> None:
-        """Stop the server and its models' processes, at the latest after `seconds`, and remove its temporary files."""
+    def running_models(self) -> set[str]:
+        """The models of which a process runs now."""
+        if self.stubs is None:
+            return set()
+        self.stubs.look()
+        return self.stubs.models()
+
+    def stop(self, *, seconds: float = _DRAIN_SECONDS) -> None:
+        """Stop the server and its models' processes, and remove its temporary files.
+
+        No new request is served; those in flight have `seconds`, and connections that stay open 2 more.
+        """
+        close = 0.0
+        try:
+            if seconds and self.stubs and self.running():
+                with contextlib.suppress(OSError):  # it does not answer, or may not be told
+                    drain(self, seconds)
+                close = _CLOSE_SECONDS
+        finally:
+            self.end(close)
+
+    def end(self, seconds: float) -> None:
+        """End the processes, at the latest after `seconds`, and remove the temporary files."""
         try:
             if self.process is not None:
                 self.process.stop(seconds)
         finally:
-            self.process = None
+            self.process = self.stubs = None
             if self.folder is not None:
                 remove(self.folder)
             self.folder = None
@@ -243,14 +318,3 @@ def server_on_free_ports(
     http, grpc, metrics = free_ports(3)
     ports = {"http_port": http, "grpc_port": grpc, "metrics_port": metrics}
     return EmbeddedServer(repository, host=host, log=log, extra_arguments=extra_arguments, **ports)
-
-
-def _ascii_path(repository: Path, link: Path) -> Path:
-    """The repository, by a link when its path is not ASCII: the Python in Triton's stub cannot open any other path.
-
-    That Python ignores PYTHONUTF8 and its locale, in NVIDIA's containers too.
-    """
-    if str(repository).isascii():
-        return repository
-    link.symlink_to(repository)
-    return link

@@ -64,7 +64,7 @@ class LiveStage:
         with Connection(self.address) as connection:
             for model in models:
                 with connection.failures(f"cannot load {model!r} (it needs --model-control-mode=explicit)"):
-                    connection.client.load_model(model)
+                    connection.client.load_model(model, **connection.options())
 
 
 def _names_of(repository: Path) -> list[str]:

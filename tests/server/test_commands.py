@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from tbgen.cli.infer import infer
 from tbgen.cli.serve import serve
 from tbgen.cli.show import cell_text, table_of_answers
+from tbgen.server.embedded.keys import headers_of
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.server import EmbeddedServer
 from tests.server import playground as play
@@ -158,7 +159,7 @@ def test_serve_shows_addresses_and_models_and_ends_with_ctrl_c(serving: subproce
     assert f"Ask it: tbgen infer measure --url grpc://{url[1]} TEXT" in output
     assert "Equal requests are answered from a cache: measure" in output
     with grpc.InferenceServerClient(url[1]) as client:
-        client.unload_model("measure")
+        client.unload_model("measure", headers=headers_of(url[1], "grpc"))
         assert not client.is_model_ready("measure")
     serving.send_signal(signal.SIGINT)
     assert serving.wait(timeout=FOREVER) == 0

@@ -1,0 +1,50 @@
+"""The key of a server: loading, logging, tracing and shared memory answer only to requests that carry it.
+
+It lies in the server's folder, which only its user may read: tbgen's own commands on this machine find it there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tbgen.server.embedded.leftovers import PREFIX
+
+_RESTRICTED = "model-repository,shared-memory,trace,logging"
+_HEADERS = {"http": "tbgen-key", "grpc": "triton-grpc-protocol-tbgen-key"}  # the second as Triton makes it of the first
+_FILE = "key.json"
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+def restrictions(key: str) -> list[str]:
+    """What tells tritonserver (24.10 knows it) to ask for the key."""
+    rule = f"{_RESTRICTED}:{_HEADERS['http']}={key}"
+    return [f"--http-restricted-api={rule}", f"--grpc-restricted-protocol={rule}"]
+
+
+def headers(key: str, protocol: str) -> dict[str, str]:
+    """What a request must carry; protocol: "http" or "grpc"."""
+    return {_HEADERS[protocol]: key}
+
+
+def write_key(folder: Path, key: str, places: Mapping[str, str]) -> None:
+    """Leave the key in a server's folder; places: protocol -> HOST:PORT."""
+    (folder / _FILE).write_text(json.dumps({"key": key, "places": dict(places)}), encoding="utf-8")
+
+
+def headers_of(place: str, protocol: str) -> dict[str, str]:
+    """What a server of this user at HOST:PORT of this machine asks for; empty where there is none."""
+    host, _, port = place.rpartition(":")
+    for file in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{_FILE}"):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # just removed, or not ours
+            if file.stat().st_uid != os.getuid():
+                continue
+            known = json.loads(file.read_text(encoding="utf-8"))
+            its_host, _, its_port = known["places"][protocol].rpartition(":")
+            if port == its_port and host in (its_host, *_LOOPBACK):
+                return headers(known["key"], protocol)
+    return {}

@@ -1,0 +1,86 @@
+"""Watches a server: a model whose process died is loaded again, a server that died is started again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tbgen.export.errors import UserError
+from tbgen.server.embedded.control import reload
+from tbgen.server.embedded.log import load_failures
+from tbgen.server.embedded.server import EmbeddedServer
+
+_SHORT = 10.0  # seconds: a server that lives no longer has a fault of its own,
+_TRIES = 3  # when that happens so many times in a row
+
+
+class ServerWatch:
+    """Looks at a server that has started; what it finds and does stands in the server's log."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self.server = server
+        self.started = time.monotonic()
+        self.short_lives = 0
+        self.away: dict[str, tuple[float, int]] = {}  # model -> when its process died, at which line of the log
+
+    def look(self) -> bool:
+        """Look once, and bring back what is gone; whether the server was started again.
+
+        Raises UserError with its log's reason for a server that does not stay.
+        """
+        if not self.server.running():
+            return self._start_again_after_its_end()
+        if self.server.stubs is None:
+            return False
+        died = {folder.parent.name: folder for folder in self.server.stubs.look().values()}
+        for model in died:
+            self.server.note(f"a process of {model} died: it is loaded again")
+            self.away[model] = (time.monotonic(), len(self.server.log_lines()))
+        told = [self._load_again(folder) for folder in died.values()]
+        if not all(told):
+            return self._start_again()
+        self._say_what_is_back()
+        return False
+
+    def _load_again(self, folder: Path) -> bool:
+        """Whether the server could be told to load a model again."""
+        try:
+            reload(self.server, folder)
+        except UserError as error:
+            self.server.note(error.message)
+        except OSError as error:  # where a server polls, the folder of another user, or on a disk that is read-only
+            self.server.note(f"{folder.parent.name} cannot be loaded alone: {error.strerror or error}")
+            return False
+        return True
+
+    def _say_what_is_back(self) -> None:
+        """Say which models are loaded again, and which fail to."""
+        lines = self.server.log_lines() if self.away else []
+        for model, (died, line) in [*self.away.items()]:
+            failed = load_failures(lines[line:]).get(model)
+            if failed:
+                self.server.note(f"{model} does not come back: {failed}")
+            elif any(f"successfully loaded '{model}'" in each for each in lines[line:]):
+                self.server.note(f"{model} is back after {time.monotonic() - died:.1f} s")
+            else:
+                continue
+            del self.away[model]
+
+    def _start_again_after_its_end(self) -> bool:
+        why = f"Triton ended by itself: {self.server.explanation()}"
+        self.short_lives = self.short_lives + 1 if time.monotonic() - self.started < _SHORT else 0
+        if self.short_lives == _TRIES:
+            raise UserError(why)
+        self.server.note(why)
+        return self._start_again()
+
+    def _start_again(self) -> bool:
+        """Start the server again on the same ports. Raises UserError."""
+        began = time.monotonic()
+        self.server.note("Triton is started again")
+        self.server.stop()
+        self.server.start(keep_log=True)
+        self.away.clear()
+        self.started = time.monotonic()
+        self.server.note(f"Triton is back after {self.started - began:.1f} s")
+        return True

@@ -1,0 +1,119 @@
+"""A process of a model that dies is noticed, and the model comes back, in every control mode; so does the server."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tbgen.export.errors import UserError
+from tbgen.server.embedded.server import EmbeddedServer
+from tbgen.server.embedded.stubs import Stubs
+from tbgen.server.embedded.watch import ServerWatch
+from tests.server import playground as play
+from tests.server.test_embedded import session_processes
+from tests.serving import serving
+from tests.waiting import FOREVER, wait_until
+
+MODES = {
+    "none": (),
+    "poll": ("--model-control-mode=poll", "--repository-poll-secs=1"),
+    "explicit": ("--model-control-mode=explicit", "--load-model=*"),
+}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Two Python models, and an ONNX model on the stand-in for its backend."""
+    for name in ("measure", "other"):
+        play.write_python(tmp_path / "models", name, f"max_batch_size: 4 {play.TEXT}")
+    play.write_onnx(tmp_path / "models", "linear", play.linear(), f"max_batch_size: 4 {play.LINEAR}")
+    return tmp_path / "models"
+
+
+def kill_process_of(server: EmbeddedServer, model: str) -> None:
+    assert server.stubs
+    server.stubs.look()
+    process = next(number for number, folder in server.stubs.running.items() if folder.parent.name == model)
+    os.kill(process, signal.SIGKILL)
+
+
+def back(watch: ServerWatch, model: str) -> bool:
+    """Look once; whether the log says that the model is back."""
+    watch.look()
+    return any(f"{model} is back after" in line for line in watch.server.log_lines())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_killed_model_comes_back_and_the_others_stay(mode: str, repository: Path) -> None:
+    with serving(repository, extra_arguments=MODES[mode]) as server:
+        watch = ServerWatch(server)
+        watch.look()
+        assert server.stubs
+        before = {folder.parent.name: number for number, folder in server.stubs.running.items()}
+        assert set(before) == {"measure", "other", "linear"}
+        for model in ("measure", "linear"):
+            kill_process_of(server, model)
+            wait_until(lambda model=model: back(watch, model))
+        wait_until(lambda: watch.look() or server.running_models() == set(before))
+        after = {folder.parent.name: number for number, folder in server.stubs.running.items()}
+        kept = {model for model in before if after[model] == before[model]}
+        assert kept <= {"other"} if server.polls else kept == {"other"}  # a poll also sees Python's new caches
+        assert {model.state for model in server.models()} == {"READY"}
+
+
+def test_where_the_folder_of_a_polled_model_cannot_be_touched_the_server_is_started_again(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with serving(repository, extra_arguments=MODES["poll"]) as server:
+        watch = ServerWatch(server)
+        watch.look()
+        monkeypatch.setattr("tbgen.server.embedded.watch.reload", refused)
+        kill_process_of(server, "measure")
+        wait_until(watch.look)
+        assert server.running_models() == {"measure", "other", "linear"}
+
+
+def test_a_server_that_was_killed_is_started_again_but_not_for_ever(repository: Path, tmp_path: Path) -> None:
+    with serving(repository, log=tmp_path / "log") as server:
+        watch = ServerWatch(server)
+        for _ in range(2):
+            assert server.process
+            session = server.process.pid
+            server.process.popen.kill()
+            wait_until(watch.look)
+            assert session_processes(session) == []
+            assert server.ready()
+        assert "Triton ended by itself: tritonserver was killed by SIGKILL" in (tmp_path / "log").read_text("utf-8")
+        server.process.popen.kill()
+        assert server.process.wait(FOREVER)
+        watch.short_lives = 2  # however long the machine took
+        watch.started += FOREVER
+        with pytest.raises(UserError, match="was killed by SIGKILL"):
+            watch.look()
+
+
+def test_a_model_that_does_not_load_again_is_said_with_its_reason(repository: Path) -> None:
+    with serving(repository) as server:
+        watch = ServerWatch(server)
+        watch.look()
+        (repository / "measure" / "1" / "model.py").write_text("raise ValueError('상한가')", encoding="utf-8")
+        kill_process_of(server, "measure")
+        wait_until(lambda: watch.look() or any("measure does not come back" in each for each in server.log_lines()))
+        assert any("ValueError: 상한가" in each for each in server.log_lines() if each.startswith("tbgen: "))
+
+
+def test_a_process_that_is_ended_is_no_dead_one(repository: Path) -> None:
+    with serving(repository) as server:
+        assert server.process
+        stubs = Stubs(server.process.pid)
+        stubs.look()
+        assert stubs.models() == {"measure", "other", "linear"}
+        server.call("POST", "/v2/repository/models/measure/unload")
+        wait_until(lambda: stubs.look() == {} and stubs.models() == {"other", "linear"})
+        assert stubs.dead == {}
