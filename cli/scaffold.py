@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tbgen.generator.recipe import Recipe
     from tbgen.generator.scaffold import Scaffolded
 
+_USER = 1000  # triton-server, in NVIDIA's containers
 _BACKEND_NOTE = (
     "These models hold no code: `tbgen install-backends DIR` puts it into DIR, a server's backend directory "
     "(`tbgen serve` has it; for the container add -v DIR/tbgen:/opt/tritonserver/backends/tbgen:ro)."
@@ -174,7 +176,10 @@ def _print_roads(written: Scaffolded, request: Request) -> None:
         out.print(f"  {line}", soft_wrap=True)
     build = written.exported.made.tensorrt
     which = "" if build is None or build.triton else f" of the RELEASE that has TensorRT {build.version}"
-    out.print(f"Or start one on it, in NVIDIA's container{which}:", soft_wrap=True)
+    out.print(
+        f"Or start one on it, in NVIDIA's container{which}, for this machine (for others: -p without 127.0.0.1):",
+        soft_wrap=True,
+    )
     out.print(f"  {_launch_line(written.repository, request, build)}", soft_wrap=True)
 
 
@@ -216,16 +221,19 @@ def _drop_in_lines(repository: Path, models: list[str]) -> list[str]:
 def _launch_line(repository: Path, request: Request, build: Build | None) -> str:
     """The shell line that starts a container on a repository, in UTF-8, with a response cache and GPUs if asked for.
 
-    It is the newest known container, or for a plan the one whose TensorRT builds it: `build` is what is known of that.
+    Its user is not root, its ports are this machine's alone, it only reads the models. It is the newest known
+    container, or for a plan the one whose TensorRT builds it: `build` is what is known of that.
     """
     from tbgen.generator.devices import GPU
     from tbgen.generator.models.config import CACHE_ARGUMENT
     from tbgen.generator.releases import RELEASES
+    from tbgen.generator.shared_memory import shared_memory_mib
 
     release = (build.triton or "RELEASE") if build else max(RELEASES)
     gpus = "--gpus all " if request.device == GPU else ""
     return (
-        f"docker run --rm {gpus}--shm-size=1g -p 8000:8000 -p 8001:8001 "
+        f"docker run --rm {gpus}--user {os.getuid() or _USER}:{os.getgid() or _USER} "
+        f"--shm-size={shared_memory_mib(repository)}m -p 127.0.0.1:8000:8000 -p 127.0.0.1:8001:8001 "
         "-e PYTHONUTF8=1 -e LANG=C.UTF-8 -e LC_ALL=C.UTF-8 "
         f"-v {shlex.quote(f'{repository.resolve()}:/models:ro')} nvcr.io/nvidia/tritonserver:{release}-py3 "
         "tritonserver --model-repository=/models" + (f" {CACHE_ARGUMENT}" if request.cache else "")

@@ -67,6 +67,19 @@ def test_separate_alone_is_a_usage_error() -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_the_container_is_not_roots_nor_open_to_others_nor_able_to_write(sample_export: Path) -> None:
+    line = tbgen("scaffold", "shop", "--source", sample_export).output.splitlines()[-1].split()
+    user, group = line[line.index("--user") + 1].split(":")
+    assert 0 not in (int(user), int(group))
+    assert [line[place + 1] for place, word in enumerate(line) if word == "-p"] == [
+        "127.0.0.1:8000:8000",
+        "127.0.0.1:8001:8001",
+    ]
+    assert line[line.index("-v") + 1].endswith('/model_repository:/models:ro"')
+    assert "--shm-size=128m" in line
+
+
+@pytest.mark.usefixtures("here")
 def test_long_texts_are_rejected_or_read_in_windows(sample_export: Path) -> None:
     asked = tbgen("scaffold", "shop", "--source", sample_export, "--long-text", "windows", "--set", "stride=20")
     assert asked.exit_code == 0, asked.output
@@ -104,8 +117,8 @@ def test_a_plan_goes_with_the_container_that_builds_it(sample_export: Path) -> N
     said = tbgen("scaffold", "shop", *asked).output.splitlines()
     build = said.index("Build the plan first, on the GPU machine: sh model_repository/shop_trt_fp16/build/build.sh")
     assert said[build + 1] == "Serve it here: tbgen serve model_repository"
-    assert said[-2] == "Or start one on it, in NVIDIA's container:"
-    assert said[-1].startswith("  docker run --rm --gpus all --shm-size=1g ")
+    assert said[-2] == "Or start one on it, in NVIDIA's container, for this machine (for others: -p without 127.0.0.1):"
+    assert said[-1].startswith("  docker run --rm --gpus all --user ")
     assert "nvcr.io/nvidia/tritonserver:24.04-py3 tritonserver" in said[-1]
 
 
@@ -113,7 +126,7 @@ def test_a_plan_goes_with_the_container_that_builds_it(sample_export: Path) -> N
 def test_a_plan_that_is_there_goes_with_the_release_of_its_tensorrt(sample_export: Path, tmp_path: Path) -> None:
     plan = plan_folder(sample_export, tmp_path / "plan", "1x128")
     said = tbgen("scaffold", "shop", "--source", plan, "--engine", "trt_fp16").output.splitlines()
-    assert said[-2] == "Or start one on it, in NVIDIA's container of the RELEASE that has TensorRT 8.5.3.1:"
+    assert "in NVIDIA's container of the RELEASE that has TensorRT 8.5.3.1, for" in said[-2]
     assert "nvcr.io/nvidia/tritonserver:RELEASE-py3 tritonserver" in said[-1]
 
 
