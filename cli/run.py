@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.options import json_option, repository_option, text_options
-from tbgen.cli.show import print_answers
+from tbgen.cli.show import notes, print_answers
 
 if TYPE_CHECKING:
     from tbgen.generator.local.models import LocalModels
@@ -39,6 +39,7 @@ def run(
     --input context=..., a .csv with these columns, or a JSON object a line (.jsonl, standard input).
     """
     from tbgen.generator.local.models import LocalModels
+    from tbgen.generator.local.twin import STANDS_FOR_FILE
     from tbgen.generator.texts import STANDARD_INPUT, TextFile
     from tbgen.server.client.client import front_model
 
@@ -52,6 +53,8 @@ def run(
         model = front_model(models, name)
         rows = _answered(models, model, _items(models, model, file, texts, inputs), chosen)
         print_answers(rows)
+        if models.stood_for:
+            notes().print(f"{', '.join(models.stood_for)}: {STANDS_FOR_FILE}", style="yellow")
 
 
 def _items(

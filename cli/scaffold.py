@@ -138,7 +138,7 @@ def _note_proof(written: Scaffolded) -> None:
         console.print(
             f"Against {parity.get('against', 'PyTorch')} on {parity['texts']} sentences: "
             f"logits differ by at most {parity['max_abs']:.2g} "
-            f"(tolerance {parity['tolerance']:g})"
+            f"(tolerance {parity['tolerance']:g})" + (", of its twin: see below" if written.exported.made.twin else "")
         )
     else:
         file = next(iter(written.exported.made.source), written.exported.model.name)

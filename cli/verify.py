@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tbgen.generator.texts import TextFile
     from tbgen.server.client.address import Address
-    from tbgen.server.verify.verify import Verification
+    from tbgen.server.verify.verify import Scaffold, Verification
 
 
 @click.command()
@@ -96,7 +96,6 @@ def _compare(
     """The comparisons, as they come; where an engine file does not hold, `advise` gets what finds the reason."""
     from tbgen.export.parity.sentences import gate_texts
     from tbgen.generator.corpus import verification_texts
-    from tbgen.server.client.connection import Connection
     from tbgen.server.verify.verify import (
         CannotRun,
         engine_advice,
@@ -124,10 +123,24 @@ def _compare(
     with contextlib.ExitStack() as stack:
         if address is None:
             tell("Starting Triton")
-        connection = stack.enter_context(Connection(address or stack.enter_context(_served(repository))))
+        connection = stack.enter_context(_connection(models, address, stack))
         said = lambda front, done, of: tell(f"Comparing {front}: {done} of {of} texts", done / of)  # noqa: E731
         for front in models.fronts:
             yield verify_front(models, front, asked, connection, reference, said)
+
+
+def _connection(
+    models: Scaffold, address: Address | None, stack: contextlib.ExitStack
+) -> contextlib.AbstractContextManager[Any]:
+    """Who is asked: the server there, one that is started, or for models that no server here could load their files."""
+    from tbgen.generator.local.models import LocalModels
+    from tbgen.generator.local.twin import STANDS_FOR_FILE
+    from tbgen.server.client.connection import Connection
+
+    if address is None and models.stood_for:
+        notes().print(f"Nothing is served, the graphs are run without Triton: {STANDS_FOR_FILE}", style="yellow")
+        return LocalModels(models.repository)
+    return Connection(address or stack.enter_context(_served(models.repository)))
 
 
 @contextlib.contextmanager

@@ -37,7 +37,8 @@ class Provenance:
     optimized: layers are fused to operators of ONNX Runtime alone. hidden: the width of the layers, of a packed file.
     source: file name -> SHA-256 of what it was made from. chosen: what a checkpoint was taken for, in words.
     taken_off: what a wrapper had put before the weights' names. repository, revision: on the hub. engine: the one that
-    alone runs it, of generator/engines; empty for a file as all export it.
+    alone runs it, of generator/engines; empty for a file as all export it. twin: not it was held against PyTorch, but
+    its twin (export/onnx/twin.py), as there was no GPU where it was made.
     """
 
     precision: str = "fp32"
@@ -56,6 +57,7 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
     tensorrt: Build | None = None
     engine: str = ""
+    twin: bool = False
 
     @property
     def format(self) -> str:

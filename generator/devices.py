@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from tbgen.generator.graphs import AUTO
 
 CPU, GPU = "cpu", "gpu"
@@ -20,10 +22,6 @@ def device_here() -> str:
     return GPU
 
 
-def cuda_here() -> bool:
-    """Whether ONNX Runtime can run on a GPU of this machine."""
-    if device_here() == CPU:
-        return False
-    import onnxruntime
-
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+def tensorrt_here() -> bool:
+    """Whether TensorRT can run a plan on a GPU of this machine."""
+    return device_here() == GPU and find_spec("tensorrt") is not None

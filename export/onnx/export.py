@@ -29,6 +29,7 @@ from tbgen.export.precision.drift import advice, holds
 from tbgen.export.precision.precision import Precision, other_export, precision_named
 from tbgen.export.precision.samples import Samples
 from tbgen.export.provenance import Provenance
+from tbgen.export.run import cuda_here
 from tbgen.export.tokenizers.tokenizer import PLACES, check_vocabulary, write_tokenizer
 
 _PACKAGES = ("torch", "transformers", "safetensors", "onnx", "onnxruntime", "tokenizers")
@@ -141,7 +142,7 @@ def expected_export(checkpoint: Checkpoint, folder: Path, **options: Any) -> Exp
     outputs = {name: TensorSpec("float32", shape) for name in row.outputs}
     flat = {name: TensorSpec("int64", ("elements",)) for name in inputs} | {LENGTHS: TensorSpec("int32", ("batch",))}
     _write_interface(folder / "model.onnx", flat if asked.layout == PACKED else inputs, outputs)
-    made = Provenance(asked.precision, layout=asked.layout, source=checkpoint.source)
+    made = Provenance(asked.precision, optimized=asked.optimize, layout=asked.layout, source=checkpoint.source)
     return _export_of(checkpoint, folder, asked.fixed_length, inputs, outputs, made)
 
 
@@ -194,6 +195,7 @@ def _exported_graph(checkpoint: Checkpoint, folder: Path, options: OnnxOptions, 
         versions={name: require(name, extra="onnx").__version__.partition("+")[0] for name in _RECORDED},
         repository=checkpoint.origin.get("repository", ""),
         revision=checkpoint.origin.get("revision", ""),
+        twin=options.optimize and not padded and not cuda_here(),
     )
     # Clients send rows of tokens to a packed engine, too.
     rows = {name: TensorSpec("int64", ("batch", "sequence")) for name in checkpoint.inputs}

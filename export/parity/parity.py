@@ -13,7 +13,7 @@ from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
 from tbgen.export.parity.agreement import GROUP, agreement, batch_size
 from tbgen.export.precision.half import half_run
-from tbgen.export.run import Run, Tensors, onnx_run
+from tbgen.export.run import Run, Tensors, cuda_here, gpu_run, onnx_run
 from tbgen.export.tasks.model_kind import ModelKind
 from tbgen.export.tasks.table import graph_of_export, model_of
 from tbgen.export.tokenizers.tokenizer import TYPES
@@ -65,7 +65,12 @@ def engine_parity(
 
 
 def engine_run(exported: Exported) -> Run:
-    """An export's ONNX file as a function, FP16 rounded as on a GPU. Raises UserError."""
+    """An export's ONNX file as a function, FP16 rounded as on a GPU; its twin where it needs one that is not here.
+
+    Raises UserError.
+    """
+    if exported.made.for_gpus and cuda_here():
+        return gpu_run(exported.model)
     return (half_run if exported.made.precision == "fp16" else onnx_run)(exported.model)
 
 

@@ -14,6 +14,7 @@ from tbgen.export.sources import Source
 from tbgen.generator.compare.judge import Judgement, answers_for, expected_answers, judgement, refuse_other_answers
 from tbgen.generator.compose import Composition, compose
 from tbgen.generator.local.models import LocalModels
+from tbgen.generator.local.twin import STANDS_FOR_FILE
 from tbgen.generator.models.write import write_models
 from tbgen.generator.resolve import ResolvedRequest
 
@@ -68,7 +69,11 @@ def compare(composition: Composition, folder: Path, on_progress: Callable[[str],
             on_progress(f"Comparing answers of {front} with those of {library.name}")
             found[front] = judgement(row, library.name, expected, partial(models.infer, front), near=near_of(exported))
             refuse_other_answers(found[front], front, gate.tolerance, gate.agreement)
-    return Comparison(found, note=library.read_otherwise(texts))
+    notes = [
+        library.read_otherwise(texts),
+        STANDS_FOR_FILE if resolved.engine.twin and not resolved.engine.here() else "",
+    ]
+    return Comparison(found, note=". ".join(filter(None, notes)))
 
 
 def _why_not(composition: Composition) -> str:
@@ -79,7 +84,7 @@ def _why_not(composition: Composition) -> str:
         ready = isinstance(source, Source) and source.kind != "export"
         what = "a ready file has no library" if ready else "an export was compared when it was made"
         return f"{what}; tbgen verify {request.name} --source CHECKPOINT compares the answers"
-    if engine.on_gpu or request.build_script:
+    if request.build_script or not (engine.here() or engine.twin):
         return f"engine {request.engine} does not run here; tbgen verify compares it where it does"
     if composition.resolved.meaning["task"] not in (None, composition.task):
         return f"no library answers for the task {composition.task!r}"

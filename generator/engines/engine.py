@@ -115,6 +115,8 @@ class Engine:
         refuse: raises UserError for an export that it does not run.
         builder: how its file is built later.
         run: its file as a function, here.
+        here: whether this machine runs it. twin: it has one that CPUs run (export/onnx/twin.py), which stands for it
+            where there is no GPU.
         bounds: what it is held to against PyTorch; None: its precision's.
     In Triton:
         backend, platform, instances: as a config says them; KIND_GPU: it runs nowhere else.
@@ -147,6 +149,8 @@ class Engine:
     refuse: Callable[[Engine, Exported], None] = _anything
     builder: Builder | None = None
     run: Callable[[Exported], Run] = _run_onnx
+    here: Callable[[], bool] = lambda: True
+    twin: bool = False
     bounds: Precision | None = None
     instances: str = "KIND_AUTO"
     configure: Callable[[ModelConfig, EngineModel], None] = _as_it_is

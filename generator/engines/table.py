@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from tbgen.export.errors import UserError
 from tbgen.export.layout import PACKED, PADDED
 from tbgen.export.provenance import PLAN_FILE, Provenance
-from tbgen.generator.devices import CPU, GPU
+from tbgen.export.run import NORMS_IN_FP32, cuda_here
+from tbgen.generator.devices import CPU, GPU, tensorrt_here
 from tbgen.generator.engines.cuda import cuda_options
 from tbgen.generator.engines.engine import Engine, OwnProcess
+from tbgen.generator.engines.onnx_cuda.file import refuse_for_cpus, refuse_for_gpus
 from tbgen.generator.engines.onnx_trt.accelerator import accelerate, refuse_converted
 from tbgen.generator.engines.tensorrt.build_script import BUILDER
 from tbgen.generator.engines.tensorrt.plan import refuse_onnx, run_plan
@@ -40,7 +42,9 @@ _BY_CUDA: dict[str, Any] = {
 }
 # TF32, ONNX Runtime's default, moves the logits of an FP32 file by 0.003 to 0.02: it is off, for FP32 is held to 1e-4.
 _FP32_BY_CUDA = {**_BY_CUDA, "cuda": {**_BY_CUDA["cuda"], "use_tf32": "0"}}
-_ONNX = Engine("onnx", "onnxruntime", "onnxruntime_onnx", "model.onnx", "fp32", gpu=_FP32_BY_CUDA)
+_ONNX = Engine(
+    "onnx", "onnxruntime", "onnxruntime_onnx", "model.onnx", "fp32", refuse=refuse_for_gpus, gpu=_FP32_BY_CUDA
+)
 _PLAN = Engine(
     "trt_fp16",
     "tensorrt",
@@ -51,6 +55,7 @@ _PLAN = Engine(
     refuse=refuse_onnx,
     builder=BUILDER,
     run=run_plan,
+    here=tensorrt_here,
     own_process=OwnProcess("plan_engine.py", "PlanEngine", "plan", ("tensorrt",)),
     knobs={"rows a call": (), "padding": (), "buckets": ()},  # they are its profiles'
     **_BY_TENSORRT,
@@ -63,10 +68,25 @@ ENGINES: dict[str, Engine] = {
         replace(_ONNX, name="onnx_fp16", precision="fp16", gpu={**_BY_CUDA, "layouts": (PADDED,), "optimize": True}),
         # 8 bits make the layers alone cheaper; a GPU has no kernels for them
         replace(_ONNX, name="onnx_int8", precision="int8", padding_cost=0.4, gpu=None),
+        # the padding that a request brings is left out before the layers
+        replace(
+            _ONNX,
+            name="onnx_cuda",
+            precision="fp16",
+            layouts=(PACKED,),
+            optimize=True,
+            refuse=refuse_for_cpus,
+            here=cuda_here,
+            twin=True,
+            instances="KIND_GPU",
+            padding_cost=0.02,
+            gpu={**_BY_CUDA, "cuda": {**_BY_CUDA["cuda"], **NORMS_IN_FP32}},
+        ),
         replace(
             _ONNX,
             name="onnx_trt",
             refuse=refuse_converted,
+            here=lambda: False,  # the stand-ins have no such accelerator
             configure=accelerate,
             own_process=None,
             gpu={},
@@ -116,6 +136,5 @@ def check_export(engine: Engine, exported: Exported) -> None:
 
 def runner_of(made: Provenance) -> str:
     """The first engine that runs such a file."""
-    return made.engine or next(
-        row.name for row in ENGINES.values() if (row.format, row.precision) == (made.format, made.precision)
-    )
+    kind = (made.format, made.precision, made.for_gpus)
+    return made.engine or next(row.name for row in ENGINES.values() if (row.format, row.precision, row.twin) == kind)

@@ -17,9 +17,8 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelInstanceGroup
 
 import tbgen.backends
 from tbgen.export.errors import UserError
-from tbgen.export.run import Tensors
+from tbgen.export.run import Tensors, cuda_here
 from tbgen.generator.data_types import data_type_of
-from tbgen.generator.devices import cuda_here
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_tensors import Tensor, sent
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_text, values_from_config

@@ -6,8 +6,9 @@ import json
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,7 @@ from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_requests import InferenceRequest, InferenceResponse, TritonError
 from tbgen.generator.local.backend_tensors import Tensor, sent
 from tbgen.generator.local.model import LoadedModel, Refusal, check_request, load_model, model_config, version_folder
+from tbgen.generator.local.twin import runnable_folder
 from tbgen.generator.models.config import ModelConfig
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.generator.role import written_models
@@ -39,6 +41,8 @@ class LocalModels:
         self.configs: dict[str, ModelConfig] = {}
         self.loaded: dict[tuple[str, int], LoadedModel] = {}
         self.loading = threading.RLock()
+        self.scratch = ExitStack()
+        self.stood_for: list[str] = []  # models whose file's twin answers
 
     def __enter__(self) -> LocalModels:
         return self
@@ -49,6 +53,7 @@ class LocalModels:
         for model in self.loaded.values():
             model.close()
         self.loaded.clear()
+        self.scratch.close()
 
     def ready(self, model: str) -> bool:
         """Whether the repository has the model."""
@@ -84,7 +89,9 @@ class LocalModels:
         with self.loading:
             key = (name, version)
             if key not in self.loaded:
-                folder = version_folder(self.repository / name, config, version)
+                own = version_folder(self.repository / name, config, version)
+                folder = runnable_folder(own, Path(self.scratch.enter_context(TemporaryDirectory())))
+                self.stood_for += [name] if folder != own else []
                 self.loaded[key] = load_model(config, folder, self.module)
             return self.loaded[key]
 

@@ -96,7 +96,8 @@ def _exported_checkpoint(resolved: ResolvedRequest, source: Source, folder: Path
 def _options_of(resolved: ResolvedRequest, checkpoint: Checkpoint) -> dict[str, Any]:
     """What of the ONNX file follows from the request."""
     layout = _layout_of(resolved, checkpoint)
-    fused = resolved.engine.optimize and layout == PADDED and checkpoint.config["model_type"] in FUSED
+    known = layout == PACKED or checkpoint.config["model_type"] in FUSED
+    fused = resolved.engine.optimize and known
     return {
         "fixed_length": resolved.request.fixed_length,
         "precision": _onnx_options(resolved)["precision"],

@@ -75,6 +75,11 @@ class Scaffold:
         return engine_of_settings(self.settings)
 
     @property
+    def stood_for(self) -> bool:
+        """Whether its file runs on GPUs alone, and there is none here: its twin answers."""
+        return self.row.twin and not self.row.here()
+
+    @property
     def special_tokens(self) -> list[str]:
         """The tokens that have a role, as they are written."""
         return written_tokens(tokenizer_from_file(self.exported.tokenizer), self.exported.special)
@@ -195,11 +200,11 @@ def verify_engine(scaffold: Scaffold, texts: Sequence[str], reference: Reference
     Raises CannotRun for one that this machine cannot run, having no GPU.
     """
     exported = scaffold.exported
-    what = scaffold.row.format.rpartition(" ")[2]  # the file, the plan
+    what = "twin, on the CPU" if scaffold.stood_for else scaffold.row.format.rpartition(" ")[2]  # the file, the plan
     try:
         run = scaffold.row.run(exported)
     except UserError as error:
-        if not scaffold.row.on_gpu:
+        if scaffold.row.here():
             raise
         raise CannotRun(
             f"The {what} of {scaffold.engine} itself was not run, only what is served: {error.message}"
