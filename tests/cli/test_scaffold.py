@@ -75,7 +75,7 @@ def test_the_container_is_not_roots_nor_open_to_others_nor_able_to_write(sample_
         "127.0.0.1:8000:8000",
         "127.0.0.1:8001:8001",
     ]
-    assert line[line.index("-v") + 1].endswith('/model_repository:/models:ro"')
+    assert line[line.index("-v") + 1].endswith("/model_repository:/models:ro")
     assert "--shm-size=128m" in line
 
 
