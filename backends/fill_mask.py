@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer as TokenizerFile
 
-from .numerics import EMPTY, json_column, softmax
+from .numerics import EMPTY, check_token_ids, json_column, softmax
 
 Tensors = dict[str, np.ndarray]
 Specs = dict[str, tuple[str, list[int]]]
@@ -18,6 +18,10 @@ COLUMNS: Specs = {
     "token_scores": ("TYPE_FP32", [-1, -1]),
     "filled_text": ("TYPE_STRING", [-1, -1]),
 }
+
+MOST_TOKENS = (
+    32_768  # named in a call: each is a text of its own, and a few hundred masks would be hundreds of megabytes
+)
 
 
 class FillMask:
@@ -69,8 +73,9 @@ class FillMask:
     ) -> Tensors:
         """outputs: (batch, length or more, vocabulary) logits. Gives mask_count (batch, 1) and tokens, token_ids,
         token_scores, filled_text, each (batch, most masks of any text, k), best first. `targets`: tokens to choose
-        from, parted by spaces. Raises ValueError for a text without a mask and for targets that the vocabulary lacks.
+        from, parted by spaces. Raises ValueError for a text without a mask, and for targets that the vocabulary lacks.
         """
+        check_token_ids(input_ids)
         width = min(outputs.shape[1], input_ids.shape[1])
         at_mask = input_ids[:, :width] == self.mask_id
         counts = at_mask.sum(axis=1)
@@ -79,6 +84,10 @@ class FillMask:
             raise ValueError(f"input_text of item {int(counts.argmin())} has no {mask} in the tokens that are read")
         scores = softmax(outputs[:, :width][at_mask])
         ids = best_ids(scores, top_k or self.top_k, self.target_ids(targets))
+        if ids.size > MOST_TOKENS:
+            raise ValueError(
+                f"input_text: {len(ids)} masks with {ids.shape[1]} tokens for each; at most {MOST_TOKENS} are named"
+            )
         rows, positions = np.nonzero(at_mask)
         slots = np.arange(len(rows)) - (counts.cumsum() - counts)[rows]
         found = {

@@ -25,6 +25,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
+def check_token_ids(ids: np.ndarray) -> None:
+    """Raise ValueError for ids that no vocabulary has; who calls a head by itself may send them."""
+    if ids.size and not 0 <= ids.min() <= ids.max() < 2**32:
+        raise ValueError("input_ids holds a number that is no id of a token")
+
+
 def columns_from_rows(rows: Sequence[Sequence[Any]], columns: Specs, prefix: str) -> Tensors:
     """Each row's objects as tensors, padded behind to the most of any: `prefix` and an attribute's name for each."""
     tensors = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer as TokenizerFile
 
-from .numerics import columns_from_rows, counts_of, json_column, softmax
+from .numerics import check_token_ids, columns_from_rows, counts_of, json_column, softmax
 
 Tensors = dict[str, np.ndarray]
 Specs = dict[str, tuple[str, list[int]]]
@@ -107,6 +107,9 @@ class TokenClassification:
         tensors, (batch, most of any text): each text's entities first, in the order of the text, "" and 0 behind them;
         json beside if asked for.
         """
+        check_token_ids(input_ids)
+        if not outputs.shape[1] >= input_ids.shape[1] == offsets.shape[1] == special_tokens_mask.shape[1]:
+            raise ValueError("outputs, input_ids, offsets and special_tokens_mask are not of one length")
         rule = aggregation or self.aggregation
         scores = softmax(outputs)
         rows = []

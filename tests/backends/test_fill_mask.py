@@ -76,3 +76,10 @@ def test_texts_with_fewer_masks_are_padded_and_each_request_is_cut_to_its_own(st
     assert answer["tokens"].shape == (2, 2, 2)
     assert answer["tokens"][1, 1].tolist() == ["", ""]
     assert step.trim({name: array[1:] for name, array in answer.items()})["tokens"].shape == (1, 1, 2)
+
+
+def test_a_few_masks_more_do_not_make_an_answer_of_megabytes(step: FillMask) -> None:
+    ids = np.full((1, 1200), 29)
+    with pytest.raises(ValueError, match="input_text: 1200 masks with 30 tokens for each; at most 32768 are named"):
+        step(np.zeros((1, 1200, 30), np.float32), ids, top_k=30)
+    assert step(np.zeros((1, 1000, 30), np.float32), ids[:, :1000], top_k=30)["mask_count"].tolist() == [[1000]]

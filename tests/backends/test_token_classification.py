@@ -90,3 +90,21 @@ def test_each_request_is_as_wide_as_its_own_texts_need(tmp_path: Path) -> None:
     Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
     trimmed = TokenClassification(tmp_path, labels=LABELS).trim(answer)
     assert {array.shape for array in trimmed.values()} == {(1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"input_ids": [[0, -1]]}, "input_ids holds a number that is no id of a token"),
+        ({"input_ids": [[0, 2**40]]}, "input_ids holds a number that is no id of a token"),
+        ({"special_tokens_mask": [[0, 0, 0]]}, "special_tokens_mask are not of one length"),
+        ({"input_ids": [[0, 0, 0]]}, "special_tokens_mask are not of one length"),
+    ],
+)
+def test_tensors_that_no_tokenizer_gives_are_refused(tmp_path: Path, change: dict[str, object], sentence: str) -> None:
+    Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
+    tensors = {"input_ids": [[0, 0]], "offsets": [[[0, 1], [2, 3]]], "special_tokens_mask": [[0, 0]]} | change
+    arrays = {name: np.array(values) for name, values in tensors.items()}
+    step, texts = TokenClassification(tmp_path, labels=LABELS), np.array([["a a"]], dtype=object)
+    with pytest.raises(ValueError, match=sentence):
+        step(outputs=np.zeros((1, 2, len(LABELS)), np.float32), tokenized_text=texts, **arrays)
