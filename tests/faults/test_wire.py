@@ -13,7 +13,7 @@ from tbgen.generator.models.graph import models_of
 from tbgen.generator.models.write import write_models
 from tests.faults.every_task import write_every_task
 from tests.faults.wire import Figures, Fuzz, page
-from tests.faults.wire_cases import case_of, targets_of
+from tests.faults.wire_cases import Case, case_of, targets_of
 
 COUNT = 50_000
 
@@ -42,7 +42,7 @@ def test_a_number_names_a_request(repository: Path) -> None:
 
 def test_what_the_server_did_wrong_is_told() -> None:
     figures = Figures()
-    case = case_of(1, 5, [])
+    case = Case("kcbert", "http", b"")
     for status, text in (("500", "kcbert: KeyError: 5"), ("hangs", ""), ("200", '{"score": NaN}'), ("400", "no")):
         figures.take(5, case, status, text)
     assert (figures.hangs, figures.broken, len(figures.failures)) == ([5], [5], 1)

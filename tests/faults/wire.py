@@ -24,7 +24,7 @@ from tbgen.server.embedded.server import server_on_free_ports
 from tests.faults.wire_cases import Case, Target, case_of, targets_of
 from tests.waiting import FOREVER
 
-CLIENTS = 4
+CLIENTS = 8
 BUNCH = 400  # requests between two looks at the server
 # What a client did wrong, and a wait that ended (a parameter `timeout` of microseconds): no failure of the server's.
 GRPC_FINE = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "UNIMPLEMENTED", "CANCELLED"}
@@ -32,9 +32,9 @@ HTTP_FINE = {200, 503, *range(400, 500)}
 # What else is answered to a client's mistake, all but the last by Triton before a model is asked: docs/reliability.md.
 LISTED = {
     "HTTP 500: the body is no JSON": r"http 500 .*failed to parse the request JSON buffer",
-    "HTTP 500: a value is missing, or of another JSON type": r"http 500 .*Unable to parse .*: attempt to access",
+    "HTTP 500: a value is missing, or of another JSON type": r"http 500 .*: attempt to (access|get members)",
     "HTTP 500: not as many values as the shape says": r"http 500 .*Unable to parse 'data': Shape does not match",
-    "HTTP 500: a sequence_id that is too long": r"http 500 .*string correlation ID cannot be longer",
+    "HTTP 501: a sequence_id that is too long": r"http 501 .*string correlation ID cannot be longer",
     "HTTP 501: an unknown Content-Encoding": r"http 501 .*Unsupported compression type",
     "gRPC INTERNAL: the message is no protobuf": r"grpc INTERNAL Unable to parse request$",
     "500, INTERNAL: NaN, or what overflows, sent straight to a head": r"_postprocess: NotFiniteError: ",

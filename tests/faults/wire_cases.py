@@ -131,6 +131,8 @@ def tensors_of(rng: random.Random, target: Target) -> list[Tensor]:
     rows, length = rng.choice([1] * 10 + [2, 3, 2, 3, 4, 33]), rng.randrange(1, 5)
     tensors = []
     for name, (kind, dims) in target.inputs.items():
+        if rng.random() < 0.1:  # not those of its neighbours
+            rows, length = rng.randrange(1, 4), rng.randrange(1, 8)
         shape = [rows, *(length if size < 0 else size for size in dims)]
         tensors.append(Tensor(name, kind, shape, raw_of(rng, kind, math.prod(shape))))
     return tensors
