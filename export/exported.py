@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,9 @@ from tbgen.export.errors import UserError
 from tbgen.export.files import EXPORT_RECORD
 from tbgen.export.layout import PACKED
 from tbgen.export.provenance import Provenance, provenance_from_record
+from tbgen.export.reading import read_json
+from tbgen.export.record_rules import EXPORT_MAY_LACK, EXPORT_RULES
+from tbgen.export.values import damage_of
 
 _FORMAT = 1
 
@@ -67,18 +69,12 @@ def exported_from_folder(folder: Path) -> Exported:
     Raises UserError when there is none, or when the engine file is not the one recorded.
     """
     path = folder / EXPORT_RECORD
-    if not path.is_file():
-        raise UserError(
-            f"no {EXPORT_RECORD} in {str(folder)!r}; it is written by: tbgen export onnx --source CHECKPOINT -o FOLDER"
-        )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["format"] != _FORMAT:
-            raise UserError(f"{str(path)!r} has format {record['format']}, this tbgen reads {_FORMAT}; export again")
-        exported = exported_from_record(folder, record)
-        size = record["size"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{str(path)!r} is damaged ({type(error).__name__}: {error}); export again") from error
+    record = read_json(folder, EXPORT_RECORD, "it is written by: tbgen export onnx --source CHECKPOINT -o FOLDER")
+    if record.get("format", _FORMAT) != _FORMAT:
+        raise UserError(f"{str(path)!r} has format {record['format']}, this tbgen reads {_FORMAT}; export again")
+    if damage := damage_of(record, EXPORT_RULES, EXPORT_MAY_LACK):
+        raise UserError(f"{str(path)!r} is damaged ({damage}); export again")
+    exported, size = exported_from_record(folder, record), record["size"]
     for file in (*exported.files, exported.tokenizer):
         if not file.is_file():
             raise UserError(f"no {file.name} in {str(folder)!r}, though its {EXPORT_RECORD} names it; export again")

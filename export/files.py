@@ -97,33 +97,9 @@ def copy_files(source: Path, target: Path, names: tuple[str, ...]) -> None:
             shutil.copyfile(source / name, target / name)
 
 
-def read_json(folder: Path, name: str, cure: str) -> dict[str, Any]:
-    """A JSON object of a folder. Raises UserError, with `cure` when it is not there."""
-    path = folder / name
-    if not path.is_file():
-        raise UserError(f"no {name} in {str(folder)!r}; {cure}")
-    value = json_from_file(path)
-    if not isinstance(value, dict):
-        raise UserError(f"{str(path)!r} holds no JSON object")
-    return value
-
-
-def read_json_if_there(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON object of a folder, empty where there is no such file. Raises UserError for a broken one."""
-    return read_json(folder, name, "") if (folder / name).is_file() else {}
-
-
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """JSON as this project writes it: sorted, readable Korean, a newline at the end."""
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def json_from_file(path: Path) -> Any:
-    """A file's JSON value. Raises UserError."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{str(path)!r} is not JSON: {error}") from error
 
 
 def sha256(path: Path) -> str:

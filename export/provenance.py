@@ -96,5 +96,6 @@ def provenance_from_record(record: Mapping[str, Any]) -> Provenance:
     """A record's provenance, whatever tbgen wrote it; what this one does not know is left out."""
     known = {each.name: record[each.name] for each in fields(Provenance) if each.name in record}
     if built := record.get("tensorrt"):
-        known["tensorrt"] = Build(**{**built, "profiles": tuple(profiles_of(record))})
+        values = {each.name: built[each.name] for each in fields(Build) if each.name in built}
+        known["tensorrt"] = Build(**values | {"profiles": tuple(profiles_of(record))})
     return Provenance(**known)

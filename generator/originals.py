@@ -10,6 +10,8 @@ from pathlib import Path
 
 _LARGEST = 64 * 1024  # bytes; a tokenizer.json of real size is not worth keeping twice
 
+_LARGEST_ALL = 64 << 20  # bytes of the texts of a model, packed by a factor of thousands where they repeat
+
 
 def text_of(file: Path) -> str | None:
     """The text of a small UTF-8 file; None for any other, or none at all."""
@@ -28,6 +30,9 @@ def pack_texts(texts: Mapping[str, str]) -> str:
 
 
 def unpack_texts(line: str) -> dict[str, str]:
-    """The inverse of `pack_texts`."""
-    texts: dict[str, str] = json.loads(bz2.decompress(base64.b64decode(line)))
-    return texts
+    """The inverse of `pack_texts`; nothing of a line that was not packed so."""
+    try:
+        texts = json.loads(bz2.BZ2Decompressor().decompress(base64.b64decode(line), _LARGEST_ALL))
+    except (ValueError, OSError, EOFError, RecursionError):
+        return {}
+    return texts if isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values()) else {}

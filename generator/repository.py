@@ -10,12 +10,35 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.export.reading import json_from_file
+from tbgen.export.record_rules import EXPORT_MAY_LACK, EXPORT_RULES
+from tbgen.export.values import A_SWITCH, A_TEXT, AN_OBJECT, damage_of, list_of, object_of, object_with, whole
 from tbgen.generator.originals import pack_texts, text_of
+from tbgen.generator.request import FIELDS, type_of
 
 MODEL_RECORD = "tbgen.json"
 _VENDOR = "vendor"  # packages of others
 _CACHE = "__pycache__"
 _FOLDER = "folder"  # what an empty one holds
+_BY_TYPE = {
+    "int": whole(0).or_none(),
+    "bool": A_SWITCH,
+    "tuple[str, ...]": list_of(A_TEXT),
+    "Mapping[str, str]": object_of(A_TEXT),
+}
+_SETTING_RULES = {name: _BY_TYPE.get(type_of(name), A_TEXT.or_none()) for name in FIELDS}
+# What a record says; older ones say less.
+_RULES = {
+    "name": A_TEXT,
+    "source": object_of(A_TEXT),
+    "settings": object_with({}, may_lack=_SETTING_RULES),
+    "export": object_with({}, may_lack=EXPORT_RULES | EXPORT_MAY_LACK),
+    "role": object_with({"part": A_TEXT}, may_lack=dict.fromkeys(("engine", "graph"), A_TEXT.or_none())),
+    "files": object_of(A_TEXT),
+    "originals": A_TEXT,
+    "imports": object_of(list_of(A_TEXT)),
+    "example": AN_OBJECT,
+}
 
 
 @dataclass(frozen=True)
@@ -60,12 +83,12 @@ def _write_text(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a model that tbgen wrote; None for any other folder."""
+    """The record of a model that tbgen wrote; None for any other folder, and for what is no record of its."""
     try:
-        record: dict[str, Any] = json.loads((folder / MODEL_RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record: dict[str, Any] = json_from_file(folder / MODEL_RECORD)
+    except (OSError, UserError):
         return None
-    return record
+    return None if damage_of(record, {}, _RULES) else {"files": {}, "settings": {}, **record}
 
 
 def refuse_without_models(repository: Path, written: Mapping[str, Any]) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.repository import read_record
 
-_RECORDED = {"name", "settings"}  # of every model's record
 # Parts that a model can be, beside separate steps, which have names of their own. Clients ask front models.
 FRONT, ENGINE, TOKENIZER, POSTPROCESS = "front", "engine", "tokenizer", "postprocess"
 
@@ -72,16 +71,17 @@ def written_models(repository: Path) -> dict[str, WrittenModel]:
 def _written_model(folder: Path) -> WrittenModel | None:
     """A model that tbgen wrote; None for any other folder."""
     record = read_record(folder)
-    if record is None or not record.keys() >= _RECORDED:
+    if record is None or "name" not in record:
         return None
     return WrittenModel(folder, record, _role_from_record(folder.name, record))
 
 
 def _role_from_record(model: str, record: Mapping[str, Any]) -> Role:
     """What a record says; where it is older than roles, what the model's name told."""
-    name, engine = record["name"], record["settings"]["engine"]
+    name, engine = record["name"], record["settings"].get("engine")
     if "role" in record:
-        return Role(name, **record["role"])
+        role = record["role"]
+        return Role(name, role["part"], role.get("engine"), role.get("graph"))
     own = Role(name, ENGINE, engine), *(Role(name, FRONT, engine, graph) for graph in (*EACH_GRAPH, "bls_ensemble"))
     named = {role.model: role for role in (*own, Role(name, TOKENIZER, engine))}
     return named.get(model) or Role(name, model.removeprefix(f"{name}_"))

@@ -105,7 +105,7 @@ def update_of_request(
         )
         stood = {name: _stand(repository / name) for name in mine}
         changes = [change for name in mine for change in _changes_of(repository, staging, name)]
-        before = [record["source"] for name in mine if (record := read_record(repository / name))]
+        before = [record.get("source") for name in mine if (record := read_record(repository / name))]
         same_source = all(source == written.source for source in before)
         yield Update(
             repository, staging, mine, tuple(changes), same_source, _changed_settings(repository, staging, mine), stood
@@ -250,9 +250,9 @@ def _export_in(home: WrittenModel, request: Request) -> Exported | None:
 def _same_export(request: Request, settings: Mapping[str, Any]) -> bool:
     """Whether a request wants the export that a record's settings describe."""
     return (
-        request.task in (None, settings["task"])
-        and list(request.labels) in ([], settings["labels"])
-        and request.fixed_length == settings["fixed_length"]
+        request.task in (None, settings.get("task"))
+        and list(request.labels) in ([], settings.get("labels"))
+        and request.fixed_length == settings.get("fixed_length")
         and request.layout in (AUTO, settings.get("layout", PADDED))
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.files import read_json
+from tbgen.export.reading import read_json
 
 # The public model card's figures: 300 positions, a cased WordPiece vocabulary of 30,000.
 _KCBERT = {

@@ -13,11 +13,13 @@ from tbgen.export.checkpoint.explanation import AS_NAMED, task_explanation, task
 from tbgen.export.checkpoint.lookalikes import cure, refuse_lookalike
 from tbgen.export.errors import UserError, require
 from tbgen.export.families import inputs_of, positions_of
-from tbgen.export.files import read_json, sha256
+from tbgen.export.files import sha256
+from tbgen.export.reading import read_json
 from tbgen.export.sentence.folder import Sentence, sentence_from_folder
 from tbgen.export.tasks.model_kind import ModelKind
 from tbgen.export.tasks.table import TASKS, graph_of, model_of, task_of_architecture
 from tbgen.export.tokenizers.tokenizer import TYPES, TokenizerReading, check_tokenizer, reading_of_tokenizer
+from tbgen.export.values import FILE_NAME, check_values, object_of
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _POSITIONS = 512  # where nothing says how long a text may be
@@ -122,7 +124,9 @@ def _weight_files(folder: Path) -> list[Path]:
         raise UserError(f"no weights in {str(folder)!r}; " + cure(folder, f"looked for {', '.join(WEIGHTS)}"))
     if first.suffix != ".json":
         return [first]
-    shards = sorted(set(read_json(folder, first.name, "").get("weight_map", {}).values()))
+    index = read_json(folder, first.name, "")
+    check_values(index, {"weight_map": object_of(FILE_NAME)}, repr(str(first)))
+    shards = sorted(set(index.get("weight_map", {}).values()))
     missing = [name for name in shards if not (folder / name).is_file()]
     if missing or not shards:
         raise UserError(f"{str(first)!r} names {', '.join(missing) or 'no files'}; the weights are not all there")

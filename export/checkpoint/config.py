@@ -7,36 +7,21 @@ reading of the whole file comes when the model is built (export/checkpoint/pytor
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tbgen.export.checkpoint.lookalikes import cure
 from tbgen.export.errors import UserError, require
 from tbgen.export.families import FAMILIES, positions_of
-from tbgen.export.files import read_json
+from tbgen.export.reading import read_json
+from tbgen.export.values import A_SWITCH, Rule, check_values, whole
 
+_MOST_LABELS = 1_000_000
 _PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 _SIGMOID_MEND = 'write "regression" for a number, or "multi_label_classification" for a label that is right or wrong'
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What a key's value must be, in words and as a test of it; null stands for its absence where `optional`."""
-
-    what: str
-    fits: Callable[[Any], bool]
-    optional: bool = False
-
-
-def _whole(least: int, *, optional: bool = False) -> Rule:
-    """A whole number from `least` on."""
-    return Rule(f"a whole number from {least} on", lambda value: type(value) is int and value >= least, optional)
-
-
-_SWITCH = Rule("true or false", lambda value: type(value) is bool)
-_VALUE_RULES = {
+_VALUE_RULES: dict[str, Rule] = {
     "model_type": Rule("a family's name", lambda value: isinstance(value, str)),
     "architectures": Rule(
         'a list of class names, such as ["BertForSequenceClassification"]',
@@ -50,22 +35,25 @@ _VALUE_RULES = {
     ),
     "label2id": Rule(
         'an object of the numbers by class, such as {"negative": 0, "positive": 1}',
-        lambda value: isinstance(value, dict) and all(str(number).isdecimal() for number in value.values()),
+        lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
         optional=True,
     ),
-    "num_labels": _whole(1, optional=True),
+    "num_labels": whole(1, _MOST_LABELS, optional=True),
     "problem_type": Rule(f"one of {', '.join(_PROBLEMS)}", lambda value: value in _PROBLEMS, optional=True),
-    "pad_token_id": Rule("a whole number or null", lambda value: value is None or type(value) is int),
-    "vocab_size": _whole(1),
-    "max_position_embeddings": _whole(1),
-    "type_vocab_size": _whole(0),
-    "is_decoder": _SWITCH,
-    "add_cross_attention": _SWITCH,
+    "pad_token_id": Rule("a whole number or null", lambda value: value is None or whole(-1).fits(value)),
+    "vocab_size": whole(1),
+    "max_position_embeddings": whole(1),
+    "type_vocab_size": whole(0),
+    "is_decoder": A_SWITCH,
+    "add_cross_attention": A_SWITCH,
 }
 # Its width, heads and layers, under the names of each family; the width must be a whole multiple of the heads.
 _SIZES = (("hidden_size", "dim"), ("num_attention_heads", "n_heads"))
-_VALUE_RULES |= {name: _whole(1) for names in _SIZES for name in names}
-_VALUE_RULES |= {name: _whole(1) for name in ("num_hidden_layers", "n_layers", "intermediate_size", "hidden_dim")}
+_VALUE_RULES |= {
+    **{name: whole(1) for names in _SIZES for name in names},
+    **{name: whole(1) for name in ("intermediate_size", "hidden_dim")},
+    **{name: whole(1, 1_000) for name in ("num_hidden_layers", "n_layers", "num_hidden_groups", "inner_group_num")},
+}
 _LEAST = 2  # tokens of a text
 # Keys that decide something here, and are not in every config.json: transformers says what it takes then.
 DEFAULTED = (*(name for name, _ in _SIZES), "vocab_size", "max_position_embeddings", "type_vocab_size", "pad_token_id")
@@ -107,10 +95,7 @@ def checked_config(raw: dict[str, Any]) -> dict[str, Any]:
     """
     absent = {key for key, value in raw.items() if value is None and key in _VALUE_RULES and _VALUE_RULES[key].optional}
     config = {key: value for key, value in raw.items() if key not in absent}
-    for key, value in config.items():
-        if key in _VALUE_RULES and not _VALUE_RULES[key].fits(value):
-            shown = json.dumps(value, ensure_ascii=False)
-            raise UserError(f"config.json says {key}: {shown}; it must be {_VALUE_RULES[key].what}")
+    check_values(config, _VALUE_RULES, "config.json")
     count = config.pop("num_labels", None)
     config.setdefault("id2label", {str(index): f"LABEL_{index}" for index in range(count or 2)})
     labels = own_labels(config)
@@ -130,7 +115,12 @@ def checked_config(raw: dict[str, Any]) -> dict[str, Any]:
 def _is_class(item: tuple[Any, Any]) -> bool:
     """Whether an entry of id2label is a number, as JSON writes keys, and a name."""
     index, label = item
-    return str(index).isdecimal() and isinstance(label, (str, int, float))
+    return _is_number(index) and isinstance(label, (str, int, float))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is the number of a class, as a number or as a text."""
+    return type(value) in (int, str) and str(value).isdecimal() and len(str(value)) <= len(str(_MOST_LABELS))
 
 
 def own_labels(config: dict[str, Any]) -> tuple[str, ...]:

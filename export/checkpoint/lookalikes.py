@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.files import read_json
+from tbgen.export.reading import read_json
 
 # task_type of a PEFT adapter: the class of peft that loads it on its base.
 _PEFT_CLASSES = {
@@ -28,7 +28,8 @@ def _from_older(what: str, switch: str) -> str:
 
 _FLAX, _TENSORFLOW = _from_older("Flax", "from_flax"), _from_older("TensorFlow", "from_tf")
 _LIGHTNING = (
-    "write its state dict, torch.save(torch.load(file, weights_only=False)['state_dict'], 'model.pt'), and name that: "
+    "write its state dict where it was trained, torch.save(Model.load_from_checkpoint(file).state_dict(), 'model.pt'), "
+    "and name that: "
     "--source model.pt --tokenizer DIR (a prefix that all its names share is taken off)"
 )
 # What lies in a folder without weights that are read here (the first row that fits), and what it means.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tbgen.export.checkpoint.checkpoint import Checkpoint
-from tbgen.export.checkpoint.weights import broken_sentence, first_names, state_dict_of, wrapper_of
+from tbgen.export.checkpoint.tensors import WEIGHTS_AGAIN, first_names
+from tbgen.export.checkpoint.weights import broken_sentence, state_dict_of, wrapper_of
 from tbgen.export.errors import UserError, require
+from tbgen.export.reading import library_reading
 from tbgen.export.tasks.table import model_of
 
 # Buffers that older versions saved with the weights; today's models make them themselves.
@@ -25,8 +26,8 @@ RUN = (
         "auto_map",
     ),  # empty here: config.py refuses others
 )
-# What transformers and torch raise for values that no model can be built of; none of them reads a file here.
-_UNBUILDABLE = (ValueError, TypeError, KeyError, AttributeError, AssertionError, RuntimeError, ArithmeticError)
+# Of the numbers of a model, how many times as many as its weights hold may be described, and how many in any case.
+_ROOM, _ROOM_AT_LEAST = 4, 50_000_000
 
 
 def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = lambda _: None) -> Any:
@@ -45,8 +46,10 @@ def model_from_checkpoint(checkpoint: Checkpoint, tell: Callable[[str], None] = 
     }
     with quiet(transformers):
         config, empty = _empty_model(checkpoint)
-        with _readable(checkpoint):
-            state = state_dict_of(checkpoint)
+        state = state_dict_of(checkpoint)
+        _refuse_larger(checkpoint, empty, state)
+        names = ", ".join(str(path) for path in checkpoint.weights())
+        with library_reading(f"the weights in {names} cannot be read", WEIGHTS_AGAIN):
             if taken_off := wrapper_of(state, empty):
                 tell(f"taking {taken_off!r} off the names of the weights")
             state = {name.removeprefix(taken_off): tensor for name, tensor in state.items()}
@@ -67,20 +70,13 @@ def _empty_model(checkpoint: Checkpoint) -> tuple[Any, Any]:
     """What transformers makes of config.json, and the model of the task's class without weights. Raises UserError."""
     torch = require("torch", extra="onnx")
     transformers = require("transformers", extra="onnx")
-    strict = require("huggingface_hub.errors", extra="onnx").StrictDataclassError
     auto = getattr(transformers, model_of(checkpoint.task).auto)
     passed_over = {"model_type", *RUN} - ({"output_hidden_states"} if checkpoint.pooled else set())
     settings = {key: value for key, value in checkpoint.config.items() if key not in passed_over}
-    try:
+    what = f"transformers {transformers.__version__} builds no model from config.json"
+    with library_reading(what, "mend that value, or save the checkpoint again"), torch.device("meta"):
         config = transformers.AutoConfig.for_model(checkpoint.config["model_type"], **settings)
-        with torch.device("meta"):
-            return config, auto.from_config(config, attn_implementation="eager")
-    except (strict, *_UNBUILDABLE) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"transformers {transformers.__version__} builds no model from config.json ({reason}); mend that value, or "
-            "save the checkpoint again"
-        ) from error
+        return config, auto.from_config(config, attn_implementation="eager")
 
 
 def _refuse_broken(model: Any) -> None:
@@ -97,14 +93,21 @@ def _refuse_unrunnable(model: Any) -> None:
     """Raise UserError for a model of sizes that do not go together: it is built, and then reads not two tokens."""
     torch = require("torch", extra="onnx")
     tokens = torch.zeros((1, 2), dtype=torch.long)
-    try:
-        with torch.no_grad():
-            model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
-    except (IndexError, *_UNBUILDABLE) as error:
-        raise UserError(
-            f"transformers cannot run the model that config.json describes ({' '.join(str(error).split())}); mend its "
-            "sizes, or save the checkpoint again"
-        ) from error
+    what = "transformers cannot run the model that config.json describes"
+    with library_reading(what, "mend its sizes, or save the checkpoint again"), torch.no_grad():
+        model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+
+
+def _refuse_larger(checkpoint: Checkpoint, model: Any, state: dict[str, Any]) -> None:
+    """Raise UserError for a config.json that describes a far larger model than the weights fill, before it takes room.
+
+    `model` is the one without weights. A little more may be missing, which is then said by name.
+    """
+    described = sum(each.numel() for each in (*model.parameters(), *model.buffers()))
+    there = sum(each.numel() for each in state.values())
+    if described > _ROOM * there + _ROOM_AT_LEAST:
+        source = "the base" if checkpoint.state else "config.json"
+        raise UserError(f"{source} describes a model of {described:,} numbers, the weights hold {there:,}: not its own")
 
 
 def _refuse_unknown(checkpoint: Checkpoint, loading: dict[str, Any], model: Any) -> None:
@@ -150,18 +153,6 @@ def _refuse_gaps(checkpoint: Checkpoint, loading: dict[str, Any]) -> None:
             f"the weights lack {first_names(missing)}, which task {checkpoint.task!r} needs"
             + (f"; the checkpoint was saved from {saved}" if saved else "")
         )
-
-
-@contextmanager
-def _readable(checkpoint: Checkpoint) -> Iterator[None]:
-    """Raise UserError for files of weights that are cut short or are something else."""
-    safetensors = require("safetensors", extra="onnx")
-    try:
-        yield
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        names = ", ".join(str(path) for path in checkpoint.weights())
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the weights in {names} cannot be read ({reason}); copy or save them again") from error
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from tbgen.export.checkpoint.explanation import AS_NAMED, task_source
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.families import FAMILIES, positions_of
-from tbgen.export.files import read_json_if_there, write_json
+from tbgen.export.files import write_json
+from tbgen.export.reading import read_json_if_there
 from tbgen.export.sentence.folder import sentence_from_folder
 from tbgen.export.tasks.table import model_of
 from tbgen.export.tokenizers.tokenizer import TYPES, write_tokenizer

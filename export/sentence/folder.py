@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.files import read_json, read_json_if_there
-from tbgen.export.sentence.keys import check_keys
+from tbgen.export.reading import read_json, read_json_if_there
+from tbgen.export.sentence.keys import check_keys, check_known_values
 from tbgen.export.sentence.modules import (
     MASK,
     READERS,
@@ -109,6 +109,7 @@ class Sentence:
 def sentence_from_folder(folder: Path) -> Sentence | None:
     """Read a folder's modules, or what says that it is of this library; None where nothing does. Raises UserError."""
     config = read_json_if_there(folder, _CONFIG_FILE)
+    check_known_values(config, _CONFIG_FILE, repr(str(folder / _CONFIG_FILE)))
     modules = modules_from_folder(folder) if (folder / _MODULES_FILE).is_file() else []
     kind, said_in = _kind_of(folder, config, modules)
     if kind is None:
@@ -126,10 +127,19 @@ def _kind_of(folder: Path, config: Mapping[str, Any], modules: list[Module]) -> 
         return ("SparseEncoder" if modules[-1].kind == "SpladePooling" else "SentenceTransformer"), _MODULES_FILE
     if (folder / _CONFIG_FILE).is_file():
         return "SentenceTransformer", _CONFIG_FILE
-    own = read_json_if_there(folder, "config.json")
+    own = _own_config(folder)
     if any(own.get(mark) is not None for mark in _MARKS):
         return "CrossEncoder", "config.json"
-    return _HEADS.get(read_json_if_there(folder, TEXT_CONFIGS[0]).get("transformer_task", "")), TEXT_CONFIGS[0]
+    said = read_json_if_there(folder, TEXT_CONFIGS[0])
+    check_known_values(said, TEXT_CONFIGS[0], repr(str(folder / TEXT_CONFIGS[0])))
+    return _HEADS.get(said.get("transformer_task", "")), TEXT_CONFIGS[0]
+
+
+def _own_config(folder: Path) -> dict[str, Any]:
+    """The config.json of the model, as far as this library goes by it. Raises UserError."""
+    config = read_json_if_there(folder, "config.json")
+    check_known_values(config, "config.json", repr(str(folder / "config.json")))
+    return config
 
 
 def _embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping[str, Any]) -> Sentence:
@@ -140,7 +150,7 @@ def _embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping
             folder, modules, "Transformer, Pooling, then Dense, LayerNorm, Normalize, Dropout in any order"
         )
     transformer = modules[0].folder if modules else folder
-    own = read_json_if_there(transformer, "config.json")
+    own = _own_config(transformer)
     hidden_states = bool(own.get("output_hidden_states"))
     layers = layers_of(modules[1:], hidden_states=hidden_states) if modules else (_MEAN,)
     if hidden := own.get("hidden_size") or own.get("dim"):
@@ -199,8 +209,8 @@ def _cross_encoder(folder: Path, said_in: str, modules: list[Module], config: Ma
     if len(modules) > 1 or (modules and modules[0].kind != "Transformer"):
         raise _other_modules(folder, modules, "of a CrossEncoder Transformer alone")
     transformer = modules[0].folder if modules else folder
-    own = read_json_if_there(transformer, "config.json")
-    count = len(own.get("id2label") or [None] * int(own.get("num_labels", 2)))
+    own = _own_config(transformer)
+    count = len(own.get("id2label") or [None] * (own.get("num_labels") or 2))
     task = "rerank" if count == 1 else "text-classification"
     return Sentence(
         **_common(folder, said_in, transformer, "sequence-classification", config, ()),

@@ -8,8 +8,9 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.files import json_from_file, read_json
+from tbgen.export.reading import json_from_file, read_json
 from tbgen.export.sentence.keys import check_keys
+from tbgen.export.values import A_TEXT, list_of, object_with
 
 _LIBRARY = "sentence_transformers."
 TOKENS, VECTOR, MASK, LAYERS = "token_embeddings", "sentence_embedding", "attention_mask", "all_layer_embeddings"
@@ -46,8 +47,7 @@ def modules_from_folder(folder: Path) -> list[Module]:
     """The modules that modules.json names, in order, their configs not yet read. Raises UserError."""
     path = folder / "modules.json"
     rows = json_from_file(path)
-    whole = [isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ("type", "path")) for row in rows]
-    if not isinstance(rows, list) or not rows or not all(whole):
+    if not list_of(object_with({"type": A_TEXT, "path": A_TEXT})).takes(rows) or not rows:
         raise UserError(f"{str(path)!r} is no list of modules, each with its type and path")
     named: dict[str, Module] = {}
     for number, row in enumerate(rows):
@@ -58,7 +58,7 @@ def modules_from_folder(folder: Path) -> list[Module]:
                 f"{str(path)!r} has the module {row['type']!r}, which is code of its own; tbgen runs none, and serves "
                 f"modules of {_LIBRARY.rstrip('.')}"
             )
-        if place.anchor or ".." in place.parts:
+        if place.anchor or ".." in place.parts or "\0" in row["path"]:
             raise UserError(f"{str(path)!r} names the path {row['path']!r}, which is outside its folder")
         named[row.get("name", str(number))] = Module(kind, folder / row["path"], {})
     return list(named.values())

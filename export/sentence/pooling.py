@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from tbgen.export.errors import UserError, require
+from tbgen.export.checkpoint.tensors import tensors_from_file
+from tbgen.export.errors import UserError
 from tbgen.export.sentence.modules import LAYERS, MASK, TOKENS, VECTOR, Module
 
 
@@ -140,9 +141,8 @@ def _load(layer: Any, module: Module) -> None:
 
 def _weights_of(module: Module) -> dict[str, Any]:
     """The tensors of a module's folder, by name. Raises UserError where there are none."""
-    safe, pickled = module.folder / "model.safetensors", module.folder / "pytorch_model.bin"
-    if safe.is_file():
-        return dict(require("safetensors.torch", extra="onnx").load_file(safe))
-    if pickled.is_file():
-        return dict(torch.load(pickled, map_location="cpu", weights_only=True))
-    raise UserError(f"no weights in {str(module.folder)!r}; looked for {safe.name}, {pickled.name}")
+    files = [module.folder / name for name in ("model.safetensors", "pytorch_model.bin")]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        raise UserError(f"no weights in {str(module.folder)!r}; looked for {', '.join(file.name for file in files)}")
+    return tensors_from_file(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.files import read_json_if_there
+from tbgen.export.reading import read_json_if_there
 from tbgen.export.sentence.keys import check_keys
 
 # The names that the file had, by the class of the model; the first that is there and not empty counts.

@@ -13,7 +13,7 @@ from tbgen.export.errors import UserError
 PROFILE_ROWS = (1, 32)
 _LENGTHS = (32, 64, 128)
 LEAST_TOKENS = 2  # what an empty text has: its first and its last special token
-_TEXT = re.compile(r"(?:(\d+)-)?(\d+)x(?:(\d+)-)?(\d+)")
+_TEXT = re.compile(r"(?:(\d{1,9})-)?(\d{1,9})x(?:(\d{1,9})-)?(\d{1,9})")
 
 
 def profile_from_text(text: str) -> Profile:

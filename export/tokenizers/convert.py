@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError, require
-from tbgen.export.files import read_json_if_there
+from tbgen.export.reading import read_json_if_there
 from tbgen.export.tokenizers.auto_tokenizer import auto_tokenizer, class_of_tokenizer, python_only
 
 Piece = tuple[str, float]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError, require
-from tbgen.export.files import copy_files, read_json_if_there, write_json
+from tbgen.export.files import copy_files, write_json
+from tbgen.export.reading import read_json_if_there
 from tbgen.export.tokenizers.auto_tokenizer import SAVE_AGAIN, auto_tokenizer, class_of_tokenizer, python_only
 from tbgen.export.tokenizers.convert import tokenizer_from_slow
 

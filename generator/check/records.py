@@ -37,11 +37,21 @@ def _findings_of_its_engine(model: Model, _: Repository) -> Iterator[Finding]:
         yield from engine.findings(model)
 
 
+def _is_a_record(model: Model, _: Repository) -> Iterator[Finding]:
+    """A tbgen.json that tbgen did not write so, or that somebody edited, says nothing to its commands."""
+    file = model.folder / MODEL_RECORD
+    if file.is_file() and read_record(model.folder) is None:
+        says = f"{MODEL_RECORD} is no record of tbgen's: its commands take the model for another's"
+        yield model.advice(
+            model.file(file), says, "write the model anew with tbgen scaffold --force, or remove the file"
+        )
+
+
 def _record_of_front(model: Model, repository: Repository) -> dict[str, Any] | None:
     """The whole record of a model that clients ask; None of engines, of parts of ensembles, of others' models."""
     asked = model.is_ensemble or model.config.backend not in ("onnxruntime", "tensorrt")
     record = read_record(model.folder) if asked and model.name not in repository.parts else None
-    return record if record and {"name", "settings"} <= record.keys() else None
+    return record if record and "name" in record else None
 
 
 def longest_recorded(model: Model) -> int | None:
@@ -51,4 +61,4 @@ def longest_recorded(model: Model) -> int | None:
     return longest if isinstance(longest, int) else None
 
 
-REPOSITORY_RULES = (_answers_like_its_neighbours, _findings_of_its_engine)
+REPOSITORY_RULES = (_is_a_record, _answers_like_its_neighbours, _findings_of_its_engine)

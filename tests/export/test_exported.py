@@ -56,7 +56,10 @@ def test_says_that_a_file_is_gone(copy: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [({"format": 99}, "has format 99, this tbgen reads 1"), ({"labels": None}, r"is damaged \(TypeError")],
+    [
+        ({"format": 99}, "has format 99, this tbgen reads 1"),
+        ({"labels": None}, r"is damaged \(labels: null; it must be a list, each a text\)"),
+    ],
 )
 def test_says_that_the_record_is_not_its_own(copy: Path, change: dict[str, object], sentence: str) -> None:
     record = json.loads((copy / "export.json").read_text(encoding="utf-8"))
