@@ -14,7 +14,7 @@ from tbgen.export.errors import UserError
 from tbgen.export.scratch import sweep_folders, temporary_folder
 from tbgen.generator.check.model import CONFIG
 from tbgen.generator.originals import text_of
-from tbgen.generator.repository import sha256_of
+from tbgen.generator.repository import MODEL_RECORD, sha256_of
 from tbgen.server.deploy.release import (
     MARKER,
     UNCOMPARED,
@@ -66,7 +66,10 @@ class FolderStore(Store):
         return TargetModel(versions, config, hashes_of(versioned), hashes_of(shared, but=UNCOMPARED), steps)
 
     def publish(self, release: ModelVersion, version: int, keep: int, undo: list[Undo]) -> None:
-        """The new version, then its shared files; the oldest versions go first."""
+        """The record, the new version, its shared files; the oldest versions go first.
+
+        A record is not compared, so it comes before what is: after a kill in between the next deployment goes on.
+        """
         folder = self.root / release.name
         new = self.staging / f"{release.name}-{version}"
         if not folder.exists():
@@ -76,6 +79,8 @@ class FolderStore(Store):
             undo.append(partial(self.remove, folder))
             return
         _write_files(new, release.versioned)
+        if MODEL_RECORD in release.shared:
+            self.replace_shared(folder, MODEL_RECORD, release.shared[MODEL_RECORD], undo)
         self.prune(folder, keep, undo)
         new.rename(folder / str(version))
         undo.append(partial(self.remove, folder / str(version)))

@@ -91,12 +91,12 @@ class ObjectStore(Store):
         for name, file in shared.items():
             if name != CONFIG:
                 self.put(model, name, file)
-        deployed = {"files": release.hashes(), "shared": release.shared_hashes()}
-        self.write(model, DEPLOYED, json.dumps(deployed, indent=2) + "\n")
         if before.config is not None:
             time.sleep(SECOND)
             self.write(model, CONFIG, pinned)
             undo.append(lambda: time.sleep(SECOND))
+        deployed = {"files": release.hashes(), "shared": release.shared_hashes()}
+        self.write(model, DEPLOYED, json.dumps(deployed, indent=2) + "\n")  # last: what it says is there is served
 
     def pin_standing(self, model: str, standing: TargetModel) -> None:
         """Make sure that the config in the store names the version that is served now."""

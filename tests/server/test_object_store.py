@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from tbgen.generator.check.model import CONFIG
 from tbgen.server.deploy import object_store
 from tbgen.server.deploy.deploy import deploy, deployment_plan
 from tbgen.server.deploy.object_store import ObjectStore
-from tbgen.server.deploy.release import config_of
+from tbgen.server.deploy.release import config_of, model_versions
 from tbgen.server.deploy.stores import bucket_errors, store_from
 from tbgen.server.embedded.ports import free_ports
 from tests.triton.counting import write_counting
@@ -150,3 +151,46 @@ def test_what_googles_client_raises_is_a_sentence() -> None:
         bucket_errors("gs://shop/models"),
     ):
         asyncio.run(ask())
+
+
+class Killed(Watched):
+    """Which is killed before the n-th change: nobody puts anything back."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.last = last
+
+    def look(self) -> None:
+        super().look()
+        self.last -= 1
+        if not self.last:
+            raise _Kill
+
+
+class _Kill(BaseException):
+    pass
+
+
+def test_what_a_killed_deployment_left_is_served_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_store, "SECOND", 0.0)
+    for last in range(1, 30):
+        files = Killed(0)
+        copied(write_counting(tmp_path, 1), files)
+        files.last = last
+        with pytest.MonkeyPatch.context() as killed, contextlib.suppress(_Kill):
+            killed.setattr("tbgen.server.deploy.deploy._put_back", lambda *_: None)
+            copied(write_counting(tmp_path, 2), files)
+        files.last = 0
+        copied(tmp_path, files)
+        assert served(files.seen[-1])["number.txt"] == b"2"
+
+
+def test_objects_of_others_under_a_models_name_stay_when_it_is_taken_back(files: Watched, tmp_path: Path) -> None:
+    files.pipe_file("/models/count/notes/mine.txt", b"mine")
+    store = ObjectStore(files, "/models")
+    (release, *_) = model_versions(write_counting(tmp_path, 1))
+    undo: list[Any] = []
+    store.publish(release, 1, 2, undo)
+    for step in reversed(undo):
+        step()
+    assert set(files.store) == {"/models/count/notes/mine.txt"}
