@@ -59,6 +59,18 @@ def _refuse_to_replace(target: Path, *, force: bool) -> None:
         raise UserError(f"{str(target)!r} exists; choose another folder, or replace it with --force")
     if target.exists() and not (target.is_dir() and ((target / EXPORT_RECORD).is_file() or not any(target.iterdir()))):
         raise UserError(f"{str(target)!r} is no export, so --force does not replace it; choose another folder")
+    entries = sorted(target.iterdir()) if target.exists() else []
+    foreign = [entry.name for entry in entries if entry.is_symlink() or not (entry.is_file() and _is_part(entry.name))]
+    if foreign:
+        raise UserError(
+            f"{str(target)!r} holds what is no part of an export and would be lost: {', '.join(foreign[:5])}; move it "
+            "elsewhere, or choose another folder"
+        )
+
+
+def _is_part(name: str) -> bool:
+    """Whether a file of that name may be one that an export wrote."""
+    return name.endswith((".onnx", ".data", ".plan", ".json")) or name == "vocab.txt"
 
 
 def _filled(scratch: Path) -> str:

@@ -83,6 +83,16 @@ def test_a_link_to_an_export_stays_one(tmp_path: Path) -> None:
     assert {entry.name for entry in tmp_path.iterdir()} == {"real", "link"}
 
 
+@pytest.mark.parametrize("name", ["notes.md", "folder/notes.json", "link"])
+def test_what_is_no_part_of_an_export_is_not_replaced_with_it(name: str, tmp_path: Path) -> None:
+    target = export_folder(tmp_path / "made", "old")
+    (target / name).parent.mkdir(exist_ok=True)
+    (target / name).symlink_to("export.json") if name == "link" else (target / name).write_text("mine")
+    with pytest.raises(UserError, match=f"would be lost: {name.partition('/')[0]}; move it elsewhere"):
+        rewrite(target)
+    assert (target / EXPORT_RECORD).read_text(encoding="utf-8") == "old"
+
+
 def test_one_that_came_in_between_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists; choose another folder"), whole_folder(tmp_path / "made") as new:
         export_folder(tmp_path / "made", "another run's")

@@ -168,3 +168,15 @@ def test_models_that_triton_would_refuse_are_not_published(repository: Path, tmp
     (tmp_path / "staging" / "kcbert_tokenizer" / "1" / "steps.json").unlink()
     with pytest.raises(UserError, match=r"Triton would refuse kcbert_tokenizer: .*steps\.json"):
         refuse_what_triton_refuses(tmp_path / "staging", list(FILES))
+
+
+def test_what_a_person_had_in_a_replaced_model_is_named(sample_export: Path, tmp_path: Path) -> None:
+    asked = Request("shop", sample_export, graph="bls", vendor=False)
+    scaffold(asked, tmp_path / "r", comparing=False)
+    model = tmp_path / "r" / "shop_onnx_bls"
+    (model / "2").symlink_to("1")
+    (model / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match=r"shop_onnx_bls was edited since tbgen wrote it \(2, notes.txt\)"):
+        scaffold(asked, tmp_path / "r", comparing=False)
+    said = scaffold(asked, tmp_path / "r", force=True, comparing=False).warnings
+    assert said == (f"{model} was replaced with what you had in it: 2, notes.txt",)
