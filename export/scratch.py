@@ -64,11 +64,11 @@ def sweep_folders(parent: Path, prefix: str) -> None:
 
 def abandoned(parent: Path, prefix: str) -> Iterator[Path]:
     """The temporary folders under a prefix whose runs are gone, each locked while it is looked at."""
-    for owner in sorted(parent.glob(f"{glob.escape(prefix)}*")):
-        lock = _claimed(owner)
+    for folder in sorted(parent.glob(f"{glob.escape(prefix)}*")):
+        lock = None if folder.is_symlink() else _claimed(folder)  # no run makes a link, and it may lead anywhere
         if lock is not None:
             try:
-                yield owner
+                yield folder
             finally:
                 os.close(lock)
 
@@ -114,7 +114,7 @@ def _locked_folder(parent: Path, prefix: str) -> tuple[Path, int]:
 def _claimed(folder: Path) -> int | None:
     """The lock of a folder whose run is gone; None for another's, and for an empty one, which is removed."""
     try:
-        lock = os.open(folder / _OWNER, os.O_RDWR)
+        lock = os.open(folder / _OWNER, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
         with contextlib.suppress(OSError):  # killed before it was locked; a living run takes another
             folder.rmdir()

@@ -140,7 +140,7 @@ def _read_journal(staging: Path) -> Journal | None:
     try:
         values = json.loads((staging / JOURNAL).read_text(encoding="utf-8"))
         models, inodes, stood = (tuple(values[key]) for key in ("models", "inodes", "stood"))
-        names = all(Path(name).name == name for name in (*models, *stood))
+        names = all(Path(name).name == name != ".." for name in (*models, *stood))
         return Journal(models, inodes, stood, values["back"]) if names and len(models) == len(inodes) else None
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
@@ -172,10 +172,11 @@ def _put_back(staging: Path, repository: Path, journal: Journal) -> list[str]:
 
 def _put_back_aside(staging: Path, repository: Path) -> list[str]:
     """Put models back that were renamed away and whose place is empty; their names."""
-    aside = sorted((staging / _ASIDE).iterdir()) if (staging / _ASIDE).exists() else []
-    moved = [model.name for model in aside if not (repository / model.name).exists()]
+    aside = staging / _ASIDE
+    models = sorted(aside.iterdir()) if aside.is_dir() and not aside.is_symlink() else []
+    moved = [model.name for model in models if not (repository / model.name).exists()]
     for name in moved:
-        (staging / _ASIDE / name).rename(repository / name)
+        (aside / name).rename(repository / name)
     return moved
 
 

@@ -196,6 +196,37 @@ def test_what_a_person_has_put_there_since_is_kept(tmp_path: Path) -> None:
     assert texts(repository) == {"a": "mine", "b": "new", "c": "edited"}
 
 
+@pytest.mark.parametrize("journal", ["", "[]", "{", "[" * 5000, '{"models": ["../x"], "inodes": [1], "stood": []}'])
+def test_a_journal_that_says_nothing_stops_nobody(journal: str, tmp_path: Path) -> None:
+    """No kill leaves one: after a power cut, what was renamed away and not replaced comes back."""
+    repository = old_models(tmp_path / "repository")
+    assert killed(repository, BEFORE + 2, disk="renames") == -signal.SIGKILL  # a is away
+    (staging,) = tmp_path.glob(".repository.*")
+    (staging / ".tbgen-journal").write_text(journal, encoding="utf-8")
+    assert finish_interrupted(repository) == ("a",)
+    assert texts(repository) == {"a": "old", "c": "old"}
+    assert list(tmp_path.iterdir()) == [repository]
+
+
+def test_what_a_stranger_laid_beside_a_repository_leads_nowhere(tmp_path: Path) -> None:
+    """Links in the place of a staging folder, and of what one holds; a journal with a way out."""
+    repository = old_models(tmp_path / "repository")
+    (tmp_path / ".repository.tbgen-link").symlink_to(".")
+    for folder in (tmp_path, model_folder(tmp_path / ".repository.tbgen-mine"), model_folder(tmp_path / "precious")):
+        (folder / ".tbgen-owner").touch()
+    (tmp_path / ".repository.tbgen-mine" / ".tbgen-journal").write_text("{}", encoding="utf-8")
+    (tmp_path / ".repository.tbgen-mine" / ".replaced").symlink_to(tmp_path / "precious")
+    assert finish_interrupted(repository) == ()
+    assert texts(repository) == {"a": "old", "c": "old"}
+    assert {entry.name for entry in tmp_path.iterdir()} == {
+        "repository",
+        "precious",
+        ".tbgen-owner",
+        ".repository.tbgen-link",
+    }
+    assert (tmp_path / "precious" / "config.pbtxt").is_file()
+
+
 def test_a_living_run_is_left_alone(tmp_path: Path) -> None:
     repository = old_models(tmp_path / "repository")
     with staging_folder(repository) as staging:
