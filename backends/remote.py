@@ -65,7 +65,8 @@ class Remote:
         """
         sent = {name: self.encoded(name, given[name]) for name in self.inputs}
         chosen = {name: value for name, value in given.items() if name not in self.inputs}
-        terms: dict[str, Any] = {"trace": clients[0].trace()} if clients else {}
+        trace = clients[0].trace() if clients else None
+        terms: dict[str, Any] = {"trace": trace} if trace else {}
         if chosen:
             terms["parameters"] = {PACKED: json.dumps(chosen, ensure_ascii=False)}
         request = pb_utils.InferenceRequest(

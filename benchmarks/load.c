@@ -1,8 +1,11 @@
-/* Closed-loop HTTP load: N connections, each sends its next ready-made request when the answer to the last is there.
+/* HTTP load. Closed loop: N connections, each sends its next ready-made request when the answer to the last is there.
+ * Open loop, with a RATE: requests are due at even times, each is sent on a connection that is free then; a latency runs
+ * from the time at which a request was due. Its end waits for the answers that are still out.
  *
- * load HOST PORT CONNECTIONS SECONDS WARMUP FILE
+ * load HOST PORT CONNECTIONS SECONDS WARMUP FILE [RATE]
  * FILE holds requests, each a 4-byte little-endian length and that many bytes (a whole HTTP/1.1 request).
- * Prints one JSON object: requests answered with 200, others, seconds, the latencies' percentiles in ms, own CPU seconds.
+ * Prints one JSON object: requests answered with 200, refused with 503, others, due but never sent, seconds, percentiles
+ * of the latencies of the answered and of the refused in ms, own CPU seconds.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,15 +22,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFER = 1 << 20, MOST_LATENCIES = 1 << 22 };
+enum { BUFFER = 1 << 20, MOST_LATENCIES = 1 << 22, LAST_ANSWERS = 120 /* seconds */ };
 
 struct request { char *bytes; uint32_t size; };
-struct connection { int fd; uint32_t request; size_t sent, got; double began; char *buffer; };
+struct connection { int fd; uint32_t request; size_t sent, got; double began; char *buffer; struct connection *free; };
+struct latencies { double *seconds; size_t count; };
 
 static struct request *requests;
 static uint32_t request_count;
-static double *latencies;
-static size_t latency_count, others;
+static struct latencies answered, refused;
+static size_t others;
+static struct connection *free_connections; /* of an open loop */
 static double measured_from;
 
 static double now(void) {
@@ -65,10 +70,10 @@ static void send_some(struct connection *c) {
     }
 }
 
-static void start(struct connection *c, uint32_t *next) {
+static void start(struct connection *c, uint32_t *next, double began) {
     c->request = (*next)++ % request_count;
     c->sent = c->got = 0;
-    c->began = now();
+    c->began = began;
     send_some(c);
 }
 
@@ -93,10 +98,15 @@ static int receive_some(struct connection *c) {
     }
 }
 
+static void keep(struct latencies *all, double seconds) {
+    if (all->count < MOST_LATENCIES) all->seconds[all->count++] = seconds;
+}
+
 static void count(const struct connection *c, double at) {
     if (at < measured_from) return;
-    if (memcmp(c->buffer + 9, "200", 3)) others++;
-    else if (latency_count < MOST_LATENCIES) latencies[latency_count++] = at - c->began;
+    if (!memcmp(c->buffer + 9, "200", 3)) keep(&answered, at - c->began);
+    else if (!memcmp(c->buffer + 9, "503", 3)) keep(&refused, at - c->began);
+    else others++;
 }
 
 static void open_connection(struct connection *c, const char *host, const char *port) {
@@ -108,6 +118,7 @@ static void open_connection(struct connection *c, const char *host, const char *
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
     c->buffer = malloc(BUFFER);
+    c->sent = UINT32_MAX; /* nothing to send yet */
 }
 
 static int ascending(const void *a, const void *b) {
@@ -115,50 +126,81 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static double percentile(double share) {
-    return latency_count ? latencies[(size_t)(share * (latency_count - 1))] * 1e3 : 0;
+static double percentile(const struct latencies *all, double share) {
+    return all->count ? all->seconds[(size_t)(share * (all->count - 1))] * 1e3 : 0;
 }
 
-static void report(double seconds) {
+static void report(double seconds, size_t unsent) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     double cpu = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
-    qsort(latencies, latency_count, sizeof *latencies, ascending);
-    printf("{\"answered\": %zu, \"others\": %zu, \"seconds\": %.4f, \"p50_ms\": %.4f, \"p90_ms\": %.4f, \"p99_ms\": %.4f, "
-           "\"max_ms\": %.4f, \"cpu_seconds\": %.4f}\n",
-           latency_count, others, seconds, percentile(.5), percentile(.9), percentile(.99), percentile(1), cpu);
+    qsort(answered.seconds, answered.count, sizeof(double), ascending);
+    qsort(refused.seconds, refused.count, sizeof(double), ascending);
+    printf("{\"answered\": %zu, \"refused\": %zu, \"others\": %zu, \"unsent\": %zu, \"seconds\": %.4f, \"p50_ms\": %.4f, "
+           "\"p90_ms\": %.4f, \"p99_ms\": %.4f, \"max_ms\": %.4f, \"refused_p50_ms\": %.4f, \"refused_p99_ms\": %.4f, "
+           "\"cpu_seconds\": %.4f}\n",
+           answered.count, refused.count, others, unsent, seconds, percentile(&answered, .5), percentile(&answered, .9),
+           percentile(&answered, .99), percentile(&answered, 1), percentile(&refused, .5), percentile(&refused, .99), cpu);
+}
+
+/* Sends what is due of an open loop; the seconds until the next is, at most a tenth. */
+static double send_due(double from, double until, double rate, uint64_t *sent, uint32_t *next) {
+    double due = from + *sent / rate, at = now();
+    while (due <= at && due < until && free_connections) {
+        struct connection *c = free_connections;
+        free_connections = c->free;
+        start(c, next, due);
+        due = from + ++*sent / rate;
+    }
+    double left = due - at;
+    return left > 0.1 || !free_connections || due >= until ? 0.1 : left < 0 ? 0 : left;
 }
 
 int main(int argc, char **argv) {
-    if (argc != 7) {
-        fprintf(stderr, "usage: load HOST PORT CONNECTIONS SECONDS WARMUP FILE\n");
+    if (argc != 7 && argc != 8) {
+        fprintf(stderr, "usage: load HOST PORT CONNECTIONS SECONDS WARMUP FILE [RATE]\n");
         return 2;
     }
-    int count_of = atoi(argv[3]), poll = epoll_create1(0);
+    int count_of = atoi(argv[3]), poll = epoll_create1(0), busy = 0;
+    double rate = argc == 8 ? atof(argv[7]) : 0;
     uint32_t next = 0;
+    uint64_t sent = 0;
     struct connection *connections = calloc(count_of, sizeof *connections);
     struct epoll_event events[256];
-    latencies = malloc(MOST_LATENCIES * sizeof *latencies);
+    answered.seconds = malloc(MOST_LATENCIES * sizeof(double));
+    refused.seconds = malloc(MOST_LATENCIES * sizeof(double));
     read_requests(argv[6]);
-    measured_from = now() + atof(argv[5]);
-    double end = measured_from + atof(argv[4]), at = now();
     for (int i = 0; i < count_of; i++) {
         open_connection(&connections[i], argv[1], argv[2]);
         struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = &connections[i]};
         epoll_ctl(poll, EPOLL_CTL_ADD, connections[i].fd, &event);
-        start(&connections[i], &next);
     }
-    while ((at = now()) < end) {
-        int ready = epoll_wait(poll, events, 256, 100);
+    double from = now(), at = from, wait = 0.1;
+    measured_from = from + atof(argv[5]);
+    double end = measured_from + atof(argv[4]);
+    for (int i = 0; i < count_of; i++) {
+        if (!rate) start(&connections[i], &next, now());
+        else connections[i].free = free_connections, free_connections = &connections[i];
+    }
+    while ((at = now()) < end || (rate && busy && at < end + LAST_ANSWERS)) {
+        if (rate) {
+            uint64_t before = sent;
+            wait = send_due(from, end, rate, &sent, &next);
+            busy += sent - before;
+        }
+        struct timespec pause = {.tv_nsec = wait * 1e9};
+        int ready = epoll_pwait2(poll, events, 256, &pause, NULL);
         for (int i = 0; i < ready; i++) {
             struct connection *c = events[i].data.ptr;
             if (events[i].events & EPOLLOUT) send_some(c);
             while (receive_some(c)) {
                 count(c, now());
-                start(c, &next);
+                if (!rate) start(c, &next, now());
+                else c->got = 0, c->free = free_connections, free_connections = c, busy--;
             }
         }
     }
-    report(at - measured_from);
+    double due = (end - from) * rate - sent;
+    report((rate ? end : at) - measured_from, due > 0 ? due : 0);
     return 0;
 }

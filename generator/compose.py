@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.generator.models.graph import GraphModel, models_of, with_cache
+from tbgen.generator.models.queue import queue_seconds, with_queue
 from tbgen.generator.models.shared_backend import in_form
 from tbgen.generator.models.warmup import with_warmup
 from tbgen.generator.resolve import ResolvedRequest, task_asked
@@ -56,6 +57,7 @@ def compose(resolved: ResolvedRequest, exported: Exported) -> Composition:
         post=resolved.post,
         options=resolved.options,
     )
+    models = with_queue(models, queue_seconds(request.queue))
     models = with_cache(models) if request.cache else models
     models = with_warmup(models, exported) if request.warmup else models
     return Composition(resolved, exported, task, graphs, tuple(in_form(models, request.steps)))

@@ -124,6 +124,11 @@ class Request:
     warmup: bool = _option(
         "Let Triton run the engine at its lengths and batches, and the tokenizer, while it loads them.", False
     )
+    queue: str = _option(
+        "Seconds that a request to a BLS or single model may have to wait before others are refused; none: no limit.",
+        "4",
+        metavar="SECONDS",
+    )
     platform: str | None = _option(
         "Processor of the server, x86_64 or aarch64. Default: this machine's.", choices=PLATFORMS, decides="files"
     )

@@ -21,6 +21,7 @@ from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import AUTO, GRAPHS
 from tbgen.generator.models.graph import check_options, graphs_for, graphs_of_task
 from tbgen.generator.models.long_text import check_long_text, task_for
+from tbgen.generator.models.queue import queue_seconds
 from tbgen.generator.presets import source_named
 from tbgen.generator.releases import Release, release_named
 from tbgen.generator.request import OPTIONS, Request
@@ -94,6 +95,7 @@ def _check_words(request: Request) -> None:
     if request.engine not in (AUTO, *ENGINES):
         raise NoSuchName("engine", request.engine, [*ENGINES])
     check_long_text(request.long_text)
+    queue_seconds(request.queue)
     for name, option in OPTIONS.items():
         word = getattr(request, name)
         if option.choices and word is not None and word not in option.choices:

@@ -39,6 +39,7 @@ class PythonModel:
     on_gpu: it runs an engine itself that runs on GPUs alone.
     cached: Triton keeps the answers of the ensemble that it is a part of.
     warmed: Triton sends it an item when it loads it.
+    queue: seconds that its requests may have to wait before others are refused; None: without a limit.
     """
 
     role: Role
@@ -49,6 +50,7 @@ class PythonModel:
     on_gpu: bool = False
     cached: bool = False
     warmed: bool = False
+    queue: float | None = None
 
     @property
     def name(self) -> str:

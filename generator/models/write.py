@@ -118,7 +118,7 @@ def _write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mod
 
     With the backend that has tbgen's own files, these are left out.
     """
-    for file in _files_of_steps(model.steps):
+    for file in _files_of_steps(model.steps, with_queue=model.queue is not None):
         if model.backend == "python" or file.parent != STEP_FOLDER:
             shutil.copyfile(file, folder / file.name)
     listed = [
@@ -129,7 +129,8 @@ def _write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mod
         }
         for step in model.steps
     ]
-    _write_steps(folder, {"steps": listed} | ({"cached": True} if model.cached else {}))
+    more = {"cached": True if model.cached else None, "queue": model.queue}
+    _write_steps(folder, {"steps": listed} | {key: value for key, value in more.items() if value is not None})
     for step in model.steps:
         if isinstance(step.file, Path):
             construct_step(step, folder)
@@ -217,9 +218,10 @@ _WRITERS: dict[type, Callable[..., ModelConfig]] = {
 }
 
 
-def _files_of_steps(steps: Sequence[Step]) -> list[Path]:
+def _files_of_steps(steps: Sequence[Step], *, with_queue: bool) -> list[Path]:
     """model.py, the step files, their neighbours and their assets. Raises UserError when two would have one name."""
-    files = {file.name: file for file in with_neighbours(STEP_FOLDER / "model.py")}
+    own = ("model.py", "request_queue.py") if with_queue else ("model.py",)
+    files = {file.name: file for name in own for file in with_neighbours(STEP_FOLDER / name)}
     for file in (path for step in steps for path in (*with_neighbours(_step_file(step)), *step.assets)):
         if files.setdefault(file.name, file) != file or file.name == "steps.json":
             raise UserError(f"{str(file)!r} has the name of another file of the model; rename it")

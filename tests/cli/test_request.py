@@ -15,8 +15,10 @@ from click.testing import CliRunner
 from tbgen.cli.init import init
 from tbgen.cli.main import main
 from tbgen.cli.scaffold import scaffold
+from tbgen.export.errors import UserError
 from tbgen.generator.recipe import RECIPE_KEYS, Recipe, recipe_from_file, text_from_recipe
 from tbgen.generator.request import OPTIONS, Request
+from tbgen.generator.resolve import resolve
 from tbgen.generator.steps.vendor import this_platform
 
 UNSAID = {"name", "weights"}  # an argument, and what init looks up itself
@@ -43,6 +45,7 @@ SAID: dict[str, tuple[Any, list[str]]] = {
     "vendor": (False, ["--no-vendor"]),
     "cache": (True, ["--cache"]),
     "warmup": (True, ["--warmup"]),
+    "queue": ("0.5", ["--queue", "0.5"]),
     "platform": ("aarch64", ["--platform", "aarch64"]),
     "build_script": ("24.04", ["--build-script", "24.04"]),
 }
@@ -111,3 +114,9 @@ def test_init_writes_what_scaffold_reads(sample_export: Path, tmp_path: Path, mo
         build_script="24.04",
         device="gpu",  # its engine runs nowhere else
     )
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan", "long", ""])
+def test_a_queue_is_seconds_or_none_by_name(seconds: str) -> None:
+    with pytest.raises(UserError, match="--queue takes seconds above 0, such as 4 or 0.5, or none, not "):
+        resolve(Request("kcbert", queue=seconds))

@@ -15,6 +15,7 @@ COMMITTED = Path(__file__).parents[2] / "model_repository"
 RUNS_STEPS = {
     "model.py",
     "clients.py",
+    "finite.py",
     "meter.py",
     "request_parameters.py",
     "text_tensors.py",
@@ -30,6 +31,7 @@ FILES = {
         "text_tokenizer.py",
         "engine_call.py",
         "micro_batches.py",
+        "request_queue.py",
         "softmax_classification.py",
         "tokenizer.json",
         "vendor",

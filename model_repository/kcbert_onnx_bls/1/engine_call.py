@@ -41,13 +41,14 @@ class Engine(MicroBatches):
 
     def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:
         """One request, with the longest timeout of its clients, and the first one's trace. Raises EngineError."""
-        timeouts = [client.timeout() for client in clients]
+        timeouts, trace = [client.timeout() for client in clients], clients[0].trace() if clients else None
         request = pb_utils.InferenceRequest(
             model_name=self.model,
             requested_output_names=list(self.outputs),
             inputs=[pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in tensors.items()],
             preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
-            **({"timeout": max(timeouts) if all(timeouts) else 0, "trace": clients[0].trace()} if clients else {}),
+            timeout=max(timeouts) if timeouts and all(timeouts) else 0,
+            **({"trace": trace} if trace else {}),
         )
         response = request.exec()
         if response.has_error():

@@ -62,8 +62,21 @@ class TritonPythonModel:
         self.on_request = {name for step in self.steps for name in getattr(step, "on_request", ())}
         self.trims = [step.trim for step in self.steps if hasattr(step, "trim") and step.outputs.keys() & self.outputs]
         self.meter = Meter(self.name, self.steps, pb_utils.MetricFamily)
+        self.queue: Any = None  # requests wait in Triton, however many
+        if "queue" in listed:
+            file = importlib.import_module(".request_queue", __package__)
+            self.queue = file.RequestQueue(self.run, self.response, listed["queue"], config["max_batch_size"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        """One response for each request, in order; None for one that waits and is answered later."""
+        return self.queue.responses(requests) if self.queue else self.run(requests)
+
+    def finalize(self) -> None:
+        """Answer what waits before the model goes."""
+        if self.queue:
+            self.queue.end()
+
+    def run(self, requests: Sequence[Any]) -> list[Any]:
         """One response for each request, in order."""
         answers: dict[int, Answer] = {}
         groups: dict[tuple[Any, ...], list[tuple[int, Tensors, Client]]] = defaultdict(list)

@@ -1,0 +1,113 @@
+"""More requests than a model answers: what would wait too long is refused at once, the rest is answered rightly."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import queue
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tbgen.generator.scaffold import Request, scaffold
+from tests.serving import serving
+from tests.triton.held import Asking, write_whole
+from tests.waiting import FOREVER, wait_until
+
+GATE = """
+import time
+from pathlib import Path
+
+class Gate:
+    inputs = outputs = {"input_text": ("TYPE_STRING", [1])}
+
+    def __init__(self, folder, *, place):
+        self.place, self.rows = Path(place), 0
+
+    def __call__(self, input_text):
+        self.rows += len(input_text)
+        (self.place / "rows.new").write_text(str(self.rows))
+        (self.place / "rows.new").rename(self.place / "rows")
+        while self.rows > int((self.place / "allowed").read_text()):
+            time.sleep(0.01)
+        return {"input_text": input_text}
+"""
+REFUSED = "more is asked than it answers, the wait would be over 0.001 s: ask again later"
+ALL = 1_000_000
+
+
+class Gate:
+    """A step that lets so many rows pass, and says how many came."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.lets(ALL)
+
+    def lets(self, rows: int) -> None:
+        """Let so many pass, of all that ever came."""
+        write_whole(self.place / "allowed", str(rows))
+
+    def came(self) -> int:
+        """How many came, those that stand before it too."""
+        file = self.place / "rows"
+        return int(file.read_text(encoding="utf-8")) if file.exists() else 0
+
+
+@pytest.fixture(params=["bls", "single"])
+def asking(request: pytest.FixtureRequest, packed_export: Path, tmp_path: Path) -> Iterator[tuple[Asking, Gate]]:
+    """A model with a gate before its tokenizer, whose requests may hardly wait."""
+    gate = Gate(tmp_path)
+    (tmp_path / "gate.py").write_text(GATE, encoding="utf-8")
+    pre = (f"{tmp_path / 'gate.py'}:Gate place={tmp_path}",)
+    asked = Request("kcbert", packed_export, graph=request.param, pre=pre, queue="0.001")
+    scaffold(asked, tmp_path / "models", comparing=False)
+    with serving(tmp_path / "models") as server:
+        yield Asking(server, f"kcbert_onnx_{request.param}"), gate
+        gate.lets(ALL)
+
+
+def crowd(asking: Asking, gate: Gate) -> list[queue.Queue[Any]]:
+    """33 requests that the model is at, 32 at once: so many say that more may wait. They stand before the gate."""
+    before = gate.came()
+    gate.lets(before)
+    first = asking.send(["상한가"])[1]
+    wait_until(lambda: gate.came() == before + 1)
+    others = [asking.send(["상한가"])[1] for _ in range(32)]
+    wait_until(lambda: asking.pending() == 32)
+    gate.lets(before + 1)
+    wait_until(lambda: gate.came() == before + 33)
+    return [first, *others]
+
+
+def label(answer: Any) -> str:
+    """The label of an answer to one text."""
+    return str(answer.as_numpy("label").item().decode())
+
+
+def test_what_would_wait_too_long_is_refused_at_once(asking: tuple[Asking, Gate]) -> None:
+    model, gate = asking
+    accepted = crowd(model, gate)
+    late = [model.send(["또 물렸네"])[1] for _ in range(20)]
+    wait_until(lambda: sum(not answers.empty() for answers in late) == 19)  # one waits; the gate still stands
+    (waits,) = [answers for answers in late if answers.empty()]
+    refused = [answers.get() for answers in late if answers is not waits]
+    assert {(error.status(), error.message()) for error in refused} == {
+        ("StatusCode.UNAVAILABLE", f"{model.model}: {REFUSED}")
+    }
+    assert status_over_http(model) == 503
+    gate.lets(ALL)
+    assert {label(answers.get(timeout=FOREVER)) for answers in accepted} == {"긍정"}
+    assert label(waits.get(timeout=FOREVER)) == "부정"
+    wait_until(lambda: status_over_http(model) == 200)
+
+
+def status_over_http(model: Asking) -> int:
+    """The status of an answer to one text."""
+    data = {"name": "input_text", "datatype": "BYTES", "shape": [1, 1], "data": ["상한가"]}
+    connection = http.client.HTTPConnection(model.server.http_url, timeout=FOREVER)
+    connection.request("POST", f"/v2/models/{model.model}/infer", json.dumps({"inputs": [data]}))
+    with closing(connection):
+        return connection.getresponse().status
