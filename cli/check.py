@@ -33,6 +33,7 @@ _WORDS = {
 )
 @click.option("--live", is_flag=True, help="Then ask a running server for these models, in Korean with emoji.")
 @url_option("With --live; default: grpc://localhost:8001.")
+@header_option
 @click.option("--weights", is_flag=True, help="Also read the ONNX files' weights, for NaN and infinity.")
 @header_option
 @click.option("--tensorrt", is_flag=True, help="Then ask TensorRT-RTX's parser whether it reads the ONNX files.")
@@ -49,6 +50,7 @@ def check(
     release: str | None,
     live: bool,
     url: str | None,
+    headers: dict[str, str],
     weights: bool,
     headers: dict[str, str],
     tensorrt: bool,
