@@ -38,10 +38,9 @@ def _print_parts(parts: list[MachinePart]) -> None:
 
     console, width = output(soft_wrap=True), max(len(part.name) for part in parts)
     for part in parts:
-        colour = _COLOURS[part.state]
-        console.print(f"[{colour}]{part.state:<8}[/{colour}]", end="")
-        console.print(f"{part.name:<{width}}  {part.says}", markup=False)
+        console.print(f"{part.state:<8}", style=_COLOURS[part.state], end="")
+        console.print(f"{part.name:<{width}}  {part.says}")
         if part.mend:
-            console.print(f"        {'':<{width}}  for {part.enables}: {part.mend}", markup=False)
+            console.print(f"        {'':<{width}}  for {part.enables}: {part.mend}")
     missing = sum(part.state == MISSING for part in parts)
     console.print(f"{len(parts)} parts, {missing} missing, {len(broken(parts))} broken")

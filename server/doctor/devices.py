@@ -89,7 +89,7 @@ def library_parts() -> Iterator[MachinePart]:
         by_loader = ask("libraries", *(name for names in each.versions.values() for name in names)).value or []
         found = [f"{version} by the loader" for version, names in each.versions.items() if {*names} <= {*by_loader}]
         found += [
-            f"{version} in {beside[names[0]]}, which the loader does not search"
+            f"{version} in {beside[names[0]]}, where ONNX Runtime is told to look"
             for version, names in each.versions.items()
             if not {*names} <= {*by_loader} and {*names} <= beside.keys()
         ]

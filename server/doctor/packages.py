@@ -15,7 +15,7 @@ from tbgen.server.doctor.questions import ask
 # What an extra of pyproject.toml is for.
 EXTRAS = {
     "onnx": "checkpoints: tbgen scaffold, export, verify",
-    "gpu": "ONNX engines on NVIDIA's GPUs",
+    "gpu": "ONNX engines on NVIDIA's GPUs, in place of onnx and server",
     "server": "the embedded server: tbgen serve, verify, bench, tune",
     "tensorrt": "plans: tbgen export tensorrt",
     "rtx": "tbgen check --tensorrt, without a GPU",

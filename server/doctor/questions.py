@@ -116,15 +116,15 @@ def onnxruntime() -> dict[str, Any]:
     }
 
 
-def provider(name: str, preload: str = "") -> bool:
+def provider(name: str) -> bool:
     """Whether a session runs by an execution provider; ONNX Runtime takes the CPU where it does not load, and says why.
 
-    preload: anything, to load CUDA's libraries from Python's packages before.
+    CUDA's libraries are looked for in Python's packages too, as in tbgen's sessions.
     """
     import numpy as np
     import onnxruntime as runtime
 
-    if preload and hasattr(runtime, "preload_dlls"):
+    if hasattr(runtime, "preload_dlls"):  # since 1.21
         runtime.preload_dlls()
     session = runtime.InferenceSession(_MODEL, providers=[(name, _QUICK.get(name, {}))])
     if name not in session.get_providers():

@@ -10,6 +10,7 @@ from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart
 from tbgen.server.doctor.questions import Reply, ask
 
 _NAME, _CUDA, _TENSORRT = "ONNX Runtime", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+_DRIVER_FIRST = "it needs NVIDIA's driver first"
 _UNUSED = ("AzureExecutionProvider",)  # calls models elsewhere
 _ENABLES = {
     "CPUExecutionProvider": "ONNX engines on this processor",
@@ -55,19 +56,11 @@ def _provider(name: str, *, gpu: bool, in_build: bool) -> MachinePart:
     part = f"{name.removesuffix('ExecutionProvider')} provider"
     enables = _ENABLES.get(name, "sessions that name it")
     if not in_build:
-        mend = (
-            "pip uninstall -y onnxruntime, then pip install onnxruntime-gpu"
-            if gpu
-            else "it needs NVIDIA's driver first"
-        )
+        mend = "pip install 'tbgen[gpu]', with onnxruntime uninstalled before" if gpu else _DRIVER_FIRST
         return MachinePart(part, MISSING, "this build of ONNX Runtime has none", enables, mend)
     answer = ask("provider", name)
     if answer.value:
         return MachinePart(part, WORKS, "ran a product of matrices", enables)
-    if ask("provider", name, "preload").value:
-        says = "runs only after onnxruntime.preload_dlls(): the loader does not find the libraries in Python's packages"
-        return MachinePart(part, BROKEN, says, enables, "set LD_LIBRARY_PATH to their folders (below, CUDA libraries)")
-    failure = answer.failure or "its product is wrong"
-    needed = gpu and name == _CUDA
-    mend = _LIBRARIES.get(name, "install the libraries that it names") if gpu else "it needs NVIDIA's driver first"
-    return MachinePart(part, BROKEN if needed else MISSING, f"does not load: {failure}", enables, mend)
+    state = BROKEN if gpu and name == _CUDA else MISSING
+    mend = _LIBRARIES.get(name, "install the libraries that it names") if gpu else _DRIVER_FIRST
+    return MachinePart(part, state, f"does not load: {answer.failure or 'its product is wrong'}", enables, mend)

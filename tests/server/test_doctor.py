@@ -130,7 +130,7 @@ def test_libraries_in_pythons_packages_are_found(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     part = next(part for part in devices.library_parts() if part.name == "cuDNN")
     assert part.state == WORKS
-    assert f"9 in {folder}, which the loader does not search" in part.says
+    assert f"9 in {folder}, where ONNX Runtime is told to look" in part.says
 
 
 def test_a_full_shared_memory_and_taken_ports_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
