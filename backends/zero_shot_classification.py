@@ -11,6 +11,7 @@ from .item_rows import check_entries
 from .numerics import json_column, softmax
 
 Tensors = dict[str, np.ndarray]
+LONGEST_TEMPLATE = 1000  # characters: it is read anew for each label of each item
 TEMPLATE = {"hypothesis_template": {"type": "string"}}
 
 
@@ -53,6 +54,10 @@ class Hypotheses:
         template = self.template if hypothesis_template is None else hypothesis_template
         if template.count("{}") != 1:
             raise ValueError(f"parameter hypothesis_template takes a sentence with one {{}}, not {template!r}")
+        if len(template) > LONGEST_TEMPLATE:
+            raise ValueError(
+                f"parameter hypothesis_template has {len(template)} characters, at most {LONGEST_TEMPLATE}"
+            )
         labels = candidate_labels.ravel().tolist()
         for row, label in enumerate(labels):
             if not label.strip():

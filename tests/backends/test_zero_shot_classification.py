@@ -34,6 +34,7 @@ def test_each_label_becomes_a_sentence() -> None:
         (("a", " "), None, "candidate_labels of item 0 has an empty entry, number 1"),
         (("a",), "no place", "parameter hypothesis_template takes a sentence with one {}, not 'no place'"),
         (("a",), "{} {}", "parameter hypothesis_template takes a sentence with one {}, not '{} {}'"),
+        (("a",), "{}" + "x" * 999, "parameter hypothesis_template has 1001 characters, at most 1000"),
     ],
 )
 def test_what_cannot_be_asked_is_a_sentence(names: tuple[str, ...], template: str | None, sentence: str) -> None:
