@@ -35,7 +35,6 @@ _WORDS = {
 @url_option("With --live; default: grpc://localhost:8001.")
 @header_option
 @click.option("--weights", is_flag=True, help="Also read the ONNX files' weights, for NaN and infinity.")
-@header_option
 @click.option("--tensorrt", is_flag=True, help="Then ask TensorRT-RTX's parser whether it reads the ONNX files.")
 @click.option(
     "--shape",
@@ -52,7 +51,6 @@ def check(
     url: str | None,
     headers: dict[str, str],
     weights: bool,
-    headers: dict[str, str],
     tensorrt: bool,
     shapes: tuple[str, ...],
 ) -> None:
