@@ -156,13 +156,30 @@ def test_a_number_without_bounds_is_one_that_can_be_reckoned_with(kind: str) -> 
             parameters_from_json(json.dumps({"n": value}), {"n": {"type": kind}})
 
 
-def test_what_is_no_number_is_refused_by_name() -> None:
-    tensors = {"ids": np.array([[1]]), "outputs": np.array([[1.0, 2.0]], np.float16)}
-    refuse_broken_numbers(tensors, "of the request")
-    for broken in (np.nan, np.inf, -np.inf):
-        tensors["outputs"][0, 1] = broken
-        with pytest.raises(NotFiniteError, match="outputs of the request holds NaN or infinity: the"):
-            refuse_broken_numbers(tensors, "of the request")
+def test_who_interrupts_a_run_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend_utils)
+    served = importlib.import_module("tbgen.backends.model").TritonPythonModel()
+    monkeypatch.setattr(served, "joined", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        served.answers([{}], {}, [SimpleNamespace(left=None)])
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_refused_by_name(broken: float) -> None:
+    tensors = {"ids": np.array([[1]]), "listed": [1], "outputs": np.array([[1.0, 2.0]], np.float16)}
+    refuse_broken_numbers(tensors)
+    tensors["outputs"][0, 1] = broken
+    givers = {
+        "of the request": None,
+        "from m_onnx": SimpleNamespace(model="m_onnx"),
+        "from Path": type("Path", (), {})(),
+    }
+    for origin, step in givers.items():
+        with pytest.raises(NotFiniteError, match=f"outputs {origin} holds NaN or infinity: the engine's weights"):
+            refuse_broken_numbers(tensors, step)
 
 
 def test_a_sentence_can_be_sent_whatever_it_quotes() -> None:

@@ -96,6 +96,8 @@ class TritonPythonModel:
         """Run requests of equal shapes and parameters as one batch; when that fails, apart, to find the bad ones."""
         try:
             answers = self.joined(parts, parameters, clients)
+        except KeyboardInterrupt:
+            raise  # of a person who runs the model without Triton
         except BaseException as error:  # noqa: BLE001 - whatever a step raises, a panic of tokenizers too
             if len(parts) == 1:
                 return [clients[0].left or error]
@@ -121,14 +123,14 @@ class TritonPythonModel:
 
     def run_steps(self, tensors: Tensors, parameters: dict[str, Any], clients: Sequence[Client]) -> Tensors:
         """Pass a joined batch through the steps; each takes its inputs and parameters, and adds its outputs."""
-        refuse_broken_numbers(tensors, "of the request")
+        refuse_broken_numbers(tensors)
         for number, step in enumerate(self.steps):
             began = time.perf_counter()
             more = {name: value for name, value in parameters.items() if name in getattr(step, "parameters", ())}
             if getattr(step, "takes_clients", False):
                 more["clients"] = clients_of_rows(clients, tensors)
             given = step(**{name: tensors[name] for name in step.inputs}, **more)
-            refuse_broken_numbers(given, f"from {getattr(step, 'model', type(step).__name__)}")
+            refuse_broken_numbers(given, step)
             tensors = tensors | given
             self.meter.seconds[number] += time.perf_counter() - began
         return tensors
@@ -141,8 +143,7 @@ class TritonPythonModel:
             if tensor is None:
                 raise ValueError(f"input {name} is missing")
             array = tensor.as_numpy()
-            rows = len(next(iter(tensors.values()), array))
-            if array.ndim < 2 or not len(array) == rows > 0:  # Triton lets a shape of 0 rows pass
+            if array.ndim < 2 or not len(array) == len(next(iter(tensors.values()), array)) > 0:
                 raise ValueError(
                     f"{name} has no rows, or not as many as other inputs: its shape is {list(array.shape)}"
                 )
