@@ -38,7 +38,13 @@ _CHANGES = {
 FOLDER, SOURCE, OUTSIDE = "place", "source", "outside"  # beside each other: what is written, what from, a person's
 _NEW_MOUNTS, _NEW_USER, _PRIVATE, _DEEP = 0x20000, 0x10000000, 1 << 18, 1 << 14  # of unshare(2), of mount(2)
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__, "onnx", "onnxruntime", "transformers"])
+_MODULES = (
+    "onnx",
+    "onnxruntime",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.bert.tokenization_bert",
+)
+_CONTEXT.set_forkserver_preload([__name__, *_MODULES])
 
 
 def scaffolded(home: Path) -> None:
