@@ -82,6 +82,7 @@ def update_record(update: Update) -> dict[str, Any]:
         "models": update.models,
         "same_source": update.same_source,
         "other_settings": update.changed_settings,
+        "new_settings": update.new_settings,
         "files": [
             {"model": change.model, "file": change.name, "state": change.state}
             for change in update.changes
@@ -143,6 +144,7 @@ def print_update(update: Update, *, force: bool = False) -> None:
     """Every file that is not as tbgen writes it now, and both sides of each edit; `force`: edits are not kept."""
     from rich.text import Text
 
+    from tbgen.generator.request import OPTIONS
     from tbgen.generator.update import three_way
 
     out = output(soft_wrap=True)
@@ -150,6 +152,8 @@ def print_update(update: Update, *, force: bool = False) -> None:
         out.print("The checkpoint is another one than before.", style="yellow")
     for model, settings in update.changed_settings.items():
         out.print(f"The settings asked for now are not those of {model}: {', '.join(settings)}", style="yellow")
+    for name, value in update.new_settings.items():
+        out.print(f"New since these models were written: {name} = {value}. {OPTIONS[name].help}", style="yellow")
     changes = [change for change in update.changes if change.state != "same"]
     if not changes:
         out.print(f"{', '.join(update.models)}: as tbgen writes them")

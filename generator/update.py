@@ -67,6 +67,7 @@ class Update:
     """Models written anew in a staging folder, and how their files stand to those in the repository.
 
     changed_settings: model -> the settings with which it stands, as far as they are not those of now.
+    new_settings: those that no record of them knows, with their values now.
     stood: model -> what tells whether its entries are still those that were compared.
     """
 
@@ -76,6 +77,7 @@ class Update:
     changes: tuple[FileChange, ...]
     same_source: bool
     changed_settings: Mapping[str, tuple[str, ...]]
+    new_settings: Mapping[str, Any]
     stood: Mapping[str, Mapping[str, tuple[int, int]]]
 
 
@@ -107,9 +109,15 @@ def update_of_request(
         changes = [change for name in mine for change in _changes_of(repository, staging, name)]
         before = [record.get("source") for name in mine if (record := read_record(repository / name))]
         same_source = all(source == written.source for source in before)
-        yield Update(
-            repository, staging, mine, tuple(changes), same_source, _changed_settings(repository, staging, mine), stood
-        )
+        settings = _changed_settings(repository, staging, mine), _new_settings(repository, staging, mine)
+        yield Update(repository, staging, mine, tuple(changes), same_source, *settings, stood)
+
+
+def _new_settings(repository: Path, staging: Path, names: Collection[str]) -> dict[str, Any]:
+    """The settings that no record of the standing models knows, as those written anew have them."""
+    pairs = [(read_record(repository / name), read_record(staging / name)) for name in names]
+    known = [(old["settings"], new["settings"]) for old, new in pairs if old and new]
+    return {key: new[key] for old, new in known for key in new if key not in old and new[key] is not None}
 
 
 def _changed_settings(repository: Path, staging: Path, names: Collection[str]) -> dict[str, tuple[str, ...]]:

@@ -19,6 +19,8 @@ from tbgen.server.embedded.keys import headers_of
 JsonObject = dict[str, Any]
 
 UNREACHABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED")
+# Said by a server that is there, with the status of one that is not: its model is not ready, or has too much to do.
+_OF_A_MODEL = ("model", "ask again later", "Exceeds maximum queue size", "Request timeout expired")
 _NAMES = {"grpc": "gRPC", "http": "HTTP"}
 _RESTRICTED = " is restricted, expecting header"  # both protocols' words
 _UNLIMITED_MESSAGES = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
@@ -131,6 +133,6 @@ class Connection:
                 raise UserError(
                     f"Triton at {self.address} {what}: {message}; send it with --header NAME=VALUE"
                 ) from error
-            if error.status() in UNREACHABLE and "model" not in message:
+            if error.status() in UNREACHABLE and not any(words in message for words in _OF_A_MODEL):
                 raise UserError(nobody(str(self.address), message)) from error
             raise UserError(f"Triton at {self.address} {what}: {message}") from error

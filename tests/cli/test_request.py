@@ -118,5 +118,5 @@ def test_init_writes_what_scaffold_reads(sample_export: Path, tmp_path: Path, mo
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan", "long", ""])
 def test_a_queue_is_seconds_or_none_by_name(seconds: str) -> None:
-    with pytest.raises(UserError, match="--queue takes seconds above 0, such as 4 or 0.5, or none, not "):
+    with pytest.raises(UserError, match=r"--queue takes seconds above 0, such as 4 or 0\.5, or none, not "):
         resolve(Request("kcbert", queue=seconds))

@@ -5,6 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import queue
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +16,12 @@ from typing import Any
 
 import pytest
 
+from tbgen.export.errors import UserError
+from tbgen.generator.client_code import LANGUAGES as ENDINGS
+from tbgen.generator.client_code import client_code
+from tbgen.generator.models.config import config_from_text
 from tbgen.generator.scaffold import Request, scaffold
+from tbgen.server.client.client import infer
 from tests.serving import serving
 from tests.triton.held import Asking, write_whole
 from tests.waiting import FOREVER, wait_until
@@ -102,6 +111,28 @@ def test_what_would_wait_too_long_is_refused_at_once(asking: tuple[Asking, Gate]
     assert {label(answers.get(timeout=FOREVER)) for answers in accepted} == {"긍정"}
     assert label(waits.get(timeout=FOREVER)) == "부정"
     wait_until(lambda: status_over_http(model) == 200)
+
+
+RUN = {"python": [sys.executable], "python-async": [sys.executable], "javascript": ["node"], "go": ["go", "run"]}
+
+
+def test_clients_say_so_in_a_sentence(asking: tuple[Asking, Gate], tmp_path: Path) -> None:
+    model, gate = asking
+    crowd(model, gate)
+    late = [model.send(["또 물렸네"])[1] for _ in range(2)]
+    wait_until(lambda: any(not answers.empty() for answers in late))
+    for url in (f"grpc://{model.server.grpc_url}", f"http://{model.server.http_url}"):
+        with pytest.raises(UserError, match=f"refused the request to '{model.model}': .*{re.escape(REFUSED)}"):
+            infer(model.model, ["상한가"], url=url)
+    config = config_from_text((tmp_path / "models" / model.model / "config.pbtxt").read_text(encoding="utf-8"))
+    for language, run in RUN.items():
+        if shutil.which(run[0]):
+            file = tmp_path / f"client{ENDINGS[language]}"
+            file.write_text(client_code(config, language, url=f"http://{model.server.http_url}"), encoding="utf-8")
+            asked = subprocess.run([*run, file, "상한가"], capture_output=True, text=True, check=False)
+            assert asked.returncode, language
+            assert REFUSED in asked.stderr
+            assert "Traceback" not in asked.stderr
 
 
 def status_over_http(model: Asking) -> int:

@@ -90,3 +90,11 @@ def test_deploy_takes_them(folder: Path) -> None:
     assert sorted(path.name for path in (folder / "served").iterdir()) == sorted(
         path.name for path in (folder / "repository").iterdir()
     )
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_update_says_what_is_new() -> None:
+    said = tbgen("diff", "solo", "-r", "repository", "--quiet")
+    assert "New since these models were written: queue = 4. Seconds that a request" in said
+    (told,) = json.loads(tbgen("diff", "solo", "-r", "repository", "--quiet", "--json"))
+    assert told["new_settings"]["queue"] == "4"
