@@ -5,7 +5,7 @@
  * load HOST PORT CONNECTIONS SECONDS WARMUP FILE [RATE]
  * FILE holds requests, each a 4-byte little-endian length and that many bytes (a whole HTTP/1.1 request).
  * Prints one JSON object: requests answered with 200, refused with 503, others, due but never sent, seconds, percentiles
- * of the latencies of the answered and of the refused in ms, own CPU seconds.
+ * of the latencies of the answered and of the refused in ms, seconds until the last answer, own CPU seconds.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,13 +25,14 @@
 enum { BUFFER = 1 << 20, MOST_LATENCIES = 1 << 22, LAST_ANSWERS = 120 /* seconds */ };
 
 struct request { char *bytes; uint32_t size; };
-struct connection { int fd; uint32_t request; size_t sent, got; double began; char *buffer; struct connection *free; };
+struct connection { int fd, busy; uint32_t request; size_t sent, got; double began; char *buffer; struct connection *free; };
 struct latencies { double *seconds; size_t count; };
 
 static struct request *requests;
 static uint32_t request_count;
 static struct latencies answered, refused;
 static size_t others;
+static int open_loop;
 static struct connection *free_connections; /* of an open loop */
 static double measured_from;
 
@@ -64,7 +65,7 @@ static void send_some(struct connection *c) {
     const struct request *r = &requests[c->request];
     while (c->sent < r->size) {
         ssize_t n = write(c->fd, r->bytes + c->sent, r->size - c->sent);
-        if (n < 0 && errno == EAGAIN) return;
+        if (n < 0 && (errno == EAGAIN || open_loop)) return; /* what is lost shows when it is read */
         if (n <= 0) fail("write");
         c->sent += n;
     }
@@ -74,6 +75,7 @@ static void start(struct connection *c, uint32_t *next, double began) {
     c->request = (*next)++ % request_count;
     c->sent = c->got = 0;
     c->began = began;
+    c->busy = 1;
     send_some(c);
 }
 
@@ -91,6 +93,7 @@ static int receive_some(struct connection *c) {
     for (;;) {
         ssize_t n = read(c->fd, c->buffer + c->got, BUFFER - c->got);
         if (n < 0 && errno == EAGAIN) return 0;
+        if (n <= 0 && open_loop) return -1;
         if (n <= 0) fail("the server closed a connection");
         c->got += n;
         size_t size = answer_size(c);
@@ -109,7 +112,7 @@ static void count(const struct connection *c, double at) {
     else others++;
 }
 
-static void open_connection(struct connection *c, const char *host, const char *port) {
+static void open_connection(struct connection *c, const char *host, const char *port, int poll) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
     int one = 1;
     inet_pton(AF_INET, host, &address.sin_addr);
@@ -117,8 +120,18 @@ static void open_connection(struct connection *c, const char *host, const char *
     if (connect(c->fd, (struct sockaddr *)&address, sizeof address)) fail("connect");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
-    c->buffer = malloc(BUFFER);
+    if (!c->buffer) c->buffer = malloc(BUFFER);
     c->sent = UINT32_MAX; /* nothing to send yet */
+    c->got = 0;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
+    epoll_ctl(poll, EPOLL_CTL_ADD, c->fd, &event);
+}
+
+/* One that is free again for what is due. */
+static void set_free(struct connection *c) {
+    c->got = c->busy = 0;
+    c->free = free_connections;
+    free_connections = c;
 }
 
 static int ascending(const void *a, const void *b) {
@@ -130,7 +143,7 @@ static double percentile(const struct latencies *all, double share) {
     return all->count ? all->seconds[(size_t)(share * (all->count - 1))] * 1e3 : 0;
 }
 
-static void report(double seconds, size_t unsent) {
+static void report(double seconds, size_t unsent, double after) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     double cpu = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
@@ -138,9 +151,9 @@ static void report(double seconds, size_t unsent) {
     qsort(refused.seconds, refused.count, sizeof(double), ascending);
     printf("{\"answered\": %zu, \"refused\": %zu, \"others\": %zu, \"unsent\": %zu, \"seconds\": %.4f, \"p50_ms\": %.4f, "
            "\"p90_ms\": %.4f, \"p99_ms\": %.4f, \"max_ms\": %.4f, \"refused_p50_ms\": %.4f, \"refused_p99_ms\": %.4f, "
-           "\"cpu_seconds\": %.4f}\n",
+           "\"after_seconds\": %.4f, \"cpu_seconds\": %.4f}\n",
            answered.count, refused.count, others, unsent, seconds, percentile(&answered, .5), percentile(&answered, .9),
-           percentile(&answered, .99), percentile(&answered, 1), percentile(&refused, .5), percentile(&refused, .99), cpu);
+           percentile(&answered, .99), percentile(&answered, 1), percentile(&refused, .5), percentile(&refused, .99), after, cpu);
 }
 
 /* Sends what is due of an open loop; the seconds until the next is, at most a tenth. */
@@ -163,6 +176,7 @@ int main(int argc, char **argv) {
     }
     int count_of = atoi(argv[3]), poll = epoll_create1(0), busy = 0;
     double rate = argc == 8 ? atof(argv[7]) : 0;
+    open_loop = rate > 0;
     uint32_t next = 0;
     uint64_t sent = 0;
     struct connection *connections = calloc(count_of, sizeof *connections);
@@ -171,16 +185,15 @@ int main(int argc, char **argv) {
     refused.seconds = malloc(MOST_LATENCIES * sizeof(double));
     read_requests(argv[6]);
     for (int i = 0; i < count_of; i++) {
-        open_connection(&connections[i], argv[1], argv[2]);
-        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = &connections[i]};
-        epoll_ctl(poll, EPOLL_CTL_ADD, connections[i].fd, &event);
+        open_connection(&connections[i], argv[1], argv[2], poll);
+        if (i % 64 == 63) usleep(20000); /* a full backlog would have some reset later */
     }
     double from = now(), at = from, wait = 0.1;
     measured_from = from + atof(argv[5]);
     double end = measured_from + atof(argv[4]);
     for (int i = 0; i < count_of; i++) {
         if (!rate) start(&connections[i], &next, now());
-        else connections[i].free = free_connections, free_connections = &connections[i];
+        else set_free(&connections[i]);
     }
     while ((at = now()) < end || (rate && busy && at < end + LAST_ANSWERS)) {
         if (rate) {
@@ -193,14 +206,20 @@ int main(int argc, char **argv) {
         for (int i = 0; i < ready; i++) {
             struct connection *c = events[i].data.ptr;
             if (events[i].events & EPOLLOUT) send_some(c);
-            while (receive_some(c)) {
+            int whole;
+            while ((whole = receive_some(c)) > 0) {
                 count(c, now());
                 if (!rate) start(c, &next, now());
-                else c->got = 0, c->free = free_connections, free_connections = c, busy--;
+                else set_free(c), busy--;
+            }
+            if (whole < 0) { /* an open loop goes on with a new connection; a request in flight is lost */
+                close(c->fd);
+                open_connection(c, argv[1], argv[2], poll);
+                if (c->busy) others++, set_free(c), busy--;
             }
         }
     }
     double due = (end - from) * rate - sent;
-    report((rate ? end : at) - measured_from, due > 0 ? due : 0);
+    report((rate ? end : at) - measured_from, due > 0 ? due : 0, rate ? now() - end : 0);
     return 0;
 }

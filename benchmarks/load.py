@@ -29,23 +29,29 @@ def generator() -> Path:
     return program
 
 
-def load(url: str, requests: Iterable[bytes], *, clients: int, seconds: float, warmup: float) -> dict[str, Any]:
-    """What load.c measured: answered, others, seconds, p50_ms, p90_ms, p99_ms, max_ms, cpu_seconds.
+def load(
+    url: str, requests: Iterable[bytes], *, clients: int, seconds: float, warmup: float = 0, rate: float | None = None
+) -> dict[str, Any]:
+    """What load.c measured: answered, refused, others, unsent, seconds, p50_ms, p90_ms, p99_ms, max_ms, refused_p50_ms,
+    refused_p99_ms, after_seconds (from the end to the last answer of an open loop), cpu_seconds.
 
-    requests: whole HTTP requests, sent in turn. Raises RuntimeError with load.c's words when a connection breaks, when
-    a request is not answered with 200, and when none is answered in time.
+    requests: whole HTTP requests, sent in turn. rate: so many are due in a second, at most `clients` in flight, and
+    some may be refused. Raises RuntimeError with load.c's words when a connection of a closed loop breaks, when a
+    request is not answered with 200, and when none is answered in time.
     """
     host, _, port = url.partition(":")
     with tempfile.NamedTemporaryFile() as file:
         file.writelines(struct.pack("<I", len(body)) + body for body in requests)
         file.flush()
         command = [str(generator()), host, port, str(clients), str(seconds), str(warmup), file.name]
+        command += [str(rate)] if rate else []
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip())
     found: dict[str, Any] = json.loads(done.stdout)
-    if found["others"] or not found["answered"]:
-        raise RuntimeError(f"in {seconds:g} s {found['answered']} requests were answered, {found['others']} refused")
+    wrong = found["others"] + (0 if rate else found["refused"])
+    if wrong or not found["answered"]:
+        raise RuntimeError(f"in {seconds:g} s {found['answered']} requests were answered, {wrong} refused")
     return found
 
 

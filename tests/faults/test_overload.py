@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import queue
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.load import load, triton_requests
+from benchmarks.memory import sample
+from benchmarks.models import export_of_shape
+from benchmarks.texts import lines
 from tbgen.export.errors import UserError
 from tbgen.generator.client_code import LANGUAGES as ENDINGS
 from tbgen.generator.client_code import client_code
 from tbgen.generator.models.config import config_from_text
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.server.client.client import infer
+from tbgen.server.embedded.server import EmbeddedServer
 from tests.serving import serving
 from tests.triton.held import Asking, write_whole
 from tests.waiting import FOREVER, wait_until
@@ -46,6 +53,7 @@ class Gate:
 """
 REFUSED = "more is asked than it answers, the wait would be over 0.001 s: ask again later"
 ALL = 1_000_000
+OVERLOAD_SECONDS = float(os.environ.get("OVERLOAD_SECONDS", "120"))
 
 
 class Gate:
@@ -142,3 +150,44 @@ def status_over_http(model: Asking) -> int:
     connection.request("POST", f"/v2/models/{model.model}/infer", json.dumps({"inputs": [data]}))
     with closing(connection):
         return connection.getresponse().status
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("limit", ["4", "none"])
+@pytest.mark.parametrize("graph", ["bls", "single"])
+def test_at_three_times_what_it_answers(graph: str, limit: str, tmp_path: Path) -> None:
+    scaffold(Request("small", export_of_shape("small", "packed").folder, graph=graph, queue=limit), tmp_path)
+    model, memory = f"small_onnx_{graph}", list[float]()
+    requests = triton_requests(model, [[text] for text in lines(400)])
+    with serving(tmp_path) as server:
+        closed = load(server.http_url, requests, clients=16, seconds=10, warmup=2)
+        rate = 3 * closed["answered"] / closed["seconds"]
+        with memory_watched(server, memory):
+            found = load(server.http_url, requests, clients=2000, seconds=OVERLOAD_SECONDS, rate=rate)
+        after = load(server.http_url, requests, clients=1, seconds=5)
+    print(
+        f"\n{graph}, queue {limit}, {rate:.0f} requests/s of {rate / 3:.0f}, {OVERLOAD_SECONDS:g} s: {found['answered']} "
+        f"answered, p50 {found['p50_ms']:.0f} ms, p99 {found['p99_ms']:.0f}; {found['refused']} refused, p50 "
+        f"{found['refused_p50_ms']:.1f} ms, p99 {found['refused_p99_ms']:.1f}; {found['unsent']} never sent; the last "
+        f"answer {found['after_seconds']:.1f} s after the last request, then alone p50 {after['p50_ms']:.0f} ms; resident "
+        f"{memory[0]:.0f} MB, {max(memory):.0f} at most"
+    )
+
+
+@contextmanager
+def memory_watched(server: EmbeddedServer, memory: list[float]) -> Iterator[None]:
+    """Append the server's resident MB each second of a block."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        memory.append(sample(server, 0).resident)
+        while not ended.wait(1):
+            memory.append(sample(server, 0).resident)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
