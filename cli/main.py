@@ -36,6 +36,7 @@ COMMANDS = {
     ),
     "serve": ("tbgen.cli.serve:serve", "Run the embedded Triton on a model repository."),
     "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),
+    "probe": ("tbgen.cli.probe:probe", "Ask a running server's models a text each: do they answer?"),
     "run": ("tbgen.cli.run:run", "Run a model of a repository without Triton."),
     "client": ("tbgen.cli.client:client", "Write a client for a model, in the language of your choice."),
     "verify": ("tbgen.cli.verify:verify", "Hold the engine and the served graphs against PyTorch."),

@@ -33,7 +33,7 @@ def smoke(connection: Connection, models: Iterable[Path], on_skip: OnSkip = lamb
                 on_skip(folder.name, error.message)
             continue
         if item:
-            _check_answer(folder.name, item, connection.infer(folder.name, item))
+            check_answer(folder.name, item, connection.infer(folder.name, item))
             asked.append(folder.name)
     return asked
 
@@ -46,7 +46,7 @@ def _is_front(config: JsonObject, folder: Path) -> bool:
     return folder not in {part for each in neighbours for part in parts_of(each)}
 
 
-def _check_answer(model: str, item: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
+def check_answer(model: str, item: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
     """Raise UserError unless there are outputs, and no number in them is NaN or infinite."""
     asked = _sent(item)
     if not outputs:

@@ -15,8 +15,8 @@ from tbgen.cli.old_spellings import NEW_SPELLINGS
 
 # An argument where the repository is the subject of the command, an option elsewhere.
 SUBJECT = {"serve", "check", "deploy copy"}
-REPOSITORY = {"run", "client", "verify", "bench", "tune", "diff", "update", "env pack", "scaffold", "init"}
-URL = {"infer", "check", "deploy copy", "bench", "tune", "verify", "client"}
+REPOSITORY = {"run", "client", "verify", "bench", "tune", "diff", "update", "env pack", "scaffold", "init", "probe"}
+URL = {"infer", "probe", "check", "deploy copy", "bench", "tune", "verify", "client"}
 TEXT = {"infer", "run", "bench", "tune", "verify", "export onnx", "export tensorrt"}
 WITHOUT_JSON = {"client", "completion"}  # what they print is a program
 QUIET = {

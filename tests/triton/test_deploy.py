@@ -73,7 +73,8 @@ def test_a_server_that_neither_polls_nor_takes_orders_is_told_apart_soon(tmp_pat
     source = write_counting(tmp_path / "source", 1)
     target = write_counting(tmp_path / "target", 0)
     before = tree(target)
-    with serving(target) as server, Connection(server.grpc_url) as connection:
+    none = ["--model-control-mode=none"]
+    with serving(target, extra_arguments=none) as server, Connection(server.grpc_url) as connection:
         live = Live(connection, seconds=FOREVER, notice=1)
         store = store_from(str(target))
         assert served_from_elsewhere(deployment_plan(source, store, live), live) == []

@@ -1,0 +1,73 @@
+"""Asks the front models of a running server a real text each: readiness alone says nothing of a process that died."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tbgen.export.errors import UserError
+from tbgen.generator.compare.example import NoExampleError, example_item
+from tbgen.server.client.address import Address
+from tbgen.server.client.client import front_models
+from tbgen.server.client.connection import Connection
+from tbgen.server.client.smoke import check_answer
+
+_AT_ONCE = 16  # models that are asked at the same time
+_AS_WANTED = ("READY", "not loaded", "UNAVAILABLE unloaded")  # states that need no mending
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What came of one question: the seconds until it was answered, and what is wrong, empty where nothing is."""
+
+    model: str
+    seconds: float
+    wrong: str = ""
+
+
+def probes(
+    address: Address, names: Sequence[str], *, seconds: float, repository: Path | None = None
+) -> Iterator[Probe]:
+    """Ask the models that are named, or all that take text and are part of no ensemble, at once.
+
+    names: models, or names given to scaffold. seconds: to wait for each answer.
+    repository: the records of its models say what an item of them must hold; without one any text is sent.
+    Raises UserError: no server, no such model, none that takes text.
+    """
+    with Connection(address, seconds=seconds) as connection:
+        models = [front for name in names for front in front_models(connection, name)]
+        states = {} if names else connection.states()
+        broken = {model: state for model, state in states.items() if state not in _AS_WANTED}
+        models += [] if names else _fronts(connection, [model for model, state in states.items() if state == "READY"])
+    if not models and not broken:
+        raise UserError(f"no model at {address} that takes text; name one, or start the server on another repository")
+    yield from (Probe(model, 0.0, f"is not ready: {state}") for model, state in sorted(broken.items()))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        yield from pool.map(partial(_asked, address, seconds=seconds, repository=repository), models)
+
+
+def _fronts(connection: Connection, models: Sequence[str]) -> list[str]:
+    """Those of the models that take text alone, and are part of no ensemble."""
+    configs = {model: connection.config(model) for model in models}
+    steps = (step for config in configs.values() for step in config.get("ensemble_scheduling", {}).get("step", ()))
+    parts = {step["model_name"] for step in steps}
+    kinds = {name: {each["data_type"] for each in config.get("input", ())} for name, config in configs.items()}
+    return sorted(name for name in configs if name not in parts and kinds[name] == {"TYPE_STRING"})
+
+
+def _asked(address: Address, model: str, *, seconds: float, repository: Path | None) -> Probe:
+    """One model's answer."""
+    began = time.monotonic()
+    try:
+        with Connection(address, seconds=seconds) as connection:
+            item = example_item(connection.config(model), repository and repository / model)
+            check_answer(model, item, connection.infer(model, item))
+    except NoExampleError as error:
+        return Probe(model, 0.0, f"is not asked: {error.message}; name its repository with -r")
+    except UserError as error:
+        return Probe(model, time.monotonic() - began, error.message)
+    return Probe(model, time.monotonic() - began)
