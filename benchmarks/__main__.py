@@ -12,7 +12,7 @@ from benchmarks import hops, memory, served, startup, tokenizing
 from benchmarks.table import Row, show
 from tbgen.server.bench.machine import cores, cpu_times, processor
 
-STORIES = ("startup", "tokenizer", "hops", "base", "tiny", "memory")
+STORIES = ("startup", "tokenizer", "hops", "base", "int8", "tiny", "memory")
 
 
 @click.command()

@@ -6,92 +6,108 @@ import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 
-from benchmarks.bare import engine_rate
+from benchmarks.limit import Limit, limit_of
 from benchmarks.load import load, triton_requests
-from benchmarks.models import export_of_shape, scaffold_graphs, set_step
+from benchmarks.models import ENGINES, export_of_shape, scaffold_graphs, set_step
 from benchmarks.table import Row, row_of
 from benchmarks.texts import lines
-from tbgen.backends.engine import Engine
-from tbgen.export.exported import Exported
+from tbgen.export.layout import PACKED, PADDED
 from tbgen.generator.models.config import config_from_text, text_from_config
-from tbgen.generator.models.graph import length_buckets
 from tbgen.server.client.client import infer
 from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 
 LINES = 400
 THREADS = 2
 TINY_BATCH = 8
+WARM_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Point:
-    """A graph under `clients` closed-loop clients of one text, over bare sessions that get `group` texts at once."""
+    """A graph under `clients` closed-loop clients of one text, and the least share of the bare loop."""
 
     graph: str
     clients: int
     target: float
-    group: int = 1
+
+
+@dataclass(frozen=True)
+class Served:
+    """The points of a shape at a precision, over bare sessions side by side that have all cores together."""
+
+    shape: str
+    points: tuple[Point, ...]
+    precision: str = "fp32"
     sessions: int = 1
 
-    @property
-    def bare(self) -> str:
-        """What the bare loop does, in words."""
-        group = f"groups of {self.group}" if self.group > 1 else "single"
-        return group + ", two sessions" * (self.sessions - 1)
+    def limit(self, clients: int, texts: Sequence[str]) -> Limit:
+        """The bare loops over as many texts at once as there are clients for each session."""
+        exports = [export_of_shape(self.shape, layout, self.precision) for layout in (PACKED, PADDED)]
+        sessions = {"threads": THREADS // self.sessions, "sessions": self.sessions}
+        return limit_of(*exports, texts, max(1, clients // self.sessions), **sessions)
 
 
 @dataclass
 class Measured:
-    """Sentences a second of a point and of its bare loop, a pair for each round; the latencies of the last round."""
+    """Sentences a second of a point and of the bare loops, an element for each round; the last round's latencies."""
 
     served: list[float] = field(default_factory=list)
-    bare: list[float] = field(default_factory=list)
+    packed: list[float] = field(default_factory=list)
+    padded: list[float] = field(default_factory=list)
     latency: dict[str, float] = field(default_factory=dict)
 
 
-POINTS = {
-    "base": [
-        Point("bls", 1, 0.93),
-        Point("ensemble", 1, 0.93),
-        Point("bls", 16, 0.95, group=16),
-        Point("bls", 64, 0.95, group=64),
-        Point("ensemble", 16, 0.88, group=16),
-        Point("single", 1, 0.93),
-        Point("single", 16, 0.95, group=16),
-        Point("single", 64, 0.95, group=64),
-    ],
-    "tiny": [Point(graph, 32, 0.55, sessions=2) for graph in ("bls", "ensemble", "single")],
+LARGE = (
+    Point("bls", 1, 0.93),
+    Point("ensemble", 1, 0.9),
+    Point("single", 1, 0.93),
+    Point("bls", 16, 0.95),
+    Point("ensemble", 16, 0.9),
+    Point("single", 16, 0.95),
+    Point("bls", 64, 0.95),
+    Point("ensemble", 64, 0.9),
+    Point("single", 64, 0.95),
+)
+STORIES = {
+    "base": Served("base", LARGE),
+    "int8": Served("base", LARGE, precision="int8"),
+    "tiny": Served("tiny", tuple(Point(graph, 32, 0.55) for graph in ("bls", "ensemble", "single")), sessions=2),
 }
+NEAR = {"fp32": 1e-5, "int8": 1e-5}
 
 
-def rows(shape: str, *, seconds: float, rounds: int) -> list[Row]:
-    """A row for each point of a shape: the median over rounds of served / bare."""
-    exported, texts = export_of_shape(shape), lines(LINES)
-    batches = {point.group: micro_batches(exported, texts, point.group) for point in POINTS[shape]}
-    measured = {point: Measured() for point in POINTS[shape]}
+def rows(name: str, *, seconds: float, rounds: int) -> list[Row]:
+    """A row for each point of a story: the median over rounds of served / bare, packed, and padded beside it."""
+    story, texts = STORIES[name], lines(LINES)
+    models = f"{story.shape}_{ENGINES[story.precision]}"
+    limits = {clients: story.limit(clients, texts) for clients in sorted({point.clients for point in story.points})}
+    measured = {point: Measured() for point in story.points}
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
-        scaffold_graphs(shape, repository)
-        if shape == "tiny":  # what tbgen tune turns: one thread is enough for such an engine
-            one_thread_each(repository / "tiny_onnx_single", THREADS, batch=TINY_BATCH)
+        scaffold_graphs(story.shape, repository, story.precision)
+        if story.shape == "tiny":  # what tbgen tune turns: one thread is enough for such an engine
+            one_thread_each(repository / f"{models}_single", THREADS, batch=TINY_BATCH)
         with server_on_free_ports(repository) as server:
-            check_answers(shape, server, texts[:64])
+            check_answers(models, server, texts[:64], NEAR[story.precision])
+            requests = {
+                point: triton_requests(f"{models}_{point.graph}", [[text] for text in texts]) for point in measured
+            }
             for _ in range(rounds):
+                padded = {clients: limit.padded(seconds=seconds) for clients, limit in limits.items()}
                 for point, record in measured.items():
-                    requests = triton_requests(f"{shape}_onnx_{point.graph}", [[text] for text in texts])
-                    found = load(server.http_url, requests, clients=point.clients, seconds=seconds, warmup=2)
+                    clients = point.clients
+                    found = load(
+                        server.http_url, requests[point], clients=clients, seconds=seconds, warmup=WARM_SECONDS
+                    )
                     record.latency = found
                     record.served.append(found["answered"] / found["seconds"])
-                    sessions = {"threads": THREADS // point.sessions, "sessions": point.sessions}
-                    bare = engine_rate(exported.model, batches[point.group], **sessions, seconds=seconds)
-                    record.bare.append(bare)
-    return [point_row(shape, point, record) for point, record in measured.items()]
+                    record.packed.append(limits[clients].packed(seconds=seconds))
+                    record.padded.append(padded[clients])
+    return [point_row(name, point, record, limits[point.clients]) for point, record in measured.items()]
 
 
 def one_thread_each(model: Path, instances: int, batch: int) -> None:
@@ -103,41 +119,26 @@ def one_thread_each(model: Path, instances: int, batch: int) -> None:
     (model / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")
 
 
-def check_answers(name: str, server: EmbeddedServer, texts: Sequence[str]) -> None:
+def check_answers(name: str, server: EmbeddedServer, texts: Sequence[str], near: float) -> None:
     """All graphs must answer alike before anything is timed."""
     first, *others = (
-        np.array([answer["softmax"] for answer in infer(f"{name}_onnx_{graph}", texts, url=server.grpc_url)])
+        np.array([answer["softmax"] for answer in infer(f"{name}_{graph}", texts, url=server.grpc_url)])
         for graph in ("ensemble", "bls", "single")
     )
     for other in others:
-        np.testing.assert_allclose(first, other, atol=1e-5)
+        np.testing.assert_allclose(first, other, atol=near)
 
 
-def micro_batches(exported: Exported, texts: Sequence[str], group: int) -> list[np.ndarray]:
-    """Token ids of `texts`, each `group` of them cut into its best micro-batches: (rows, length) arrays."""
-    encodings = Tokenizer.from_file(str(exported.tokenizer)).encode_batch(list(texts))
-    ids = [encoding.ids[: exported.max_length] for encoding in encodings]
-    step = Engine(Path(), model="", inputs={}, outputs={}, max_batch_size=32, buckets=length_buckets(exported))
-    batches = []
-    for start in range(0, len(ids), group):
-        rows_ = sorted(ids[start : start + group], key=len, reverse=True)
-        lengths = [len(row) for row in rows_]
-        widths = [step.bucket(length) for length in lengths]
-        batches += [padded(rows_[a:b], widths[a]) for a, b in pairwise(step.cuts(widths, lengths))]
-    return batches
-
-
-def padded(ids: Sequence[Sequence[int]], width: int) -> np.ndarray:
-    """(rows, width) array of int64, zeros behind each row."""
-    array = np.zeros((len(ids), width), dtype=np.int64)
-    for row, values in zip(array, ids, strict=True):
-        row[: len(values)] = values
-    return array
-
-
-def point_row(shape: str, point: Point, record: Measured) -> Row:
+def point_row(story: str, point: Point, record: Measured, limit: Limit) -> Row:
+    """A point's ratios, its limit in words."""
+    cut = f"groups of {limit.group}, {limit.budget} tokens a call" if limit.group > 1 else "text by text"
     latency = f"p50 {record.latency['p50_ms']:.1f} ms, p99 {record.latency['p99_ms']:.1f} ms"
-    graph = f"{shape}, {point.graph}, {point.clients} clients, over the bare loop ({point.bare})"
+    graph = f"{story}, {point.graph}, {point.clients} clients, over the bare packed loop ({cut})"
     what = f"{graph}; {statistics.median(record.served):.1f}/s, {latency}"
-    ratios = [served / bare for served, bare in zip(record.served, record.bare, strict=True)]
-    return row_of(what, ratios, least=point.target)
+    padded = statistics.median(over(record.served, record.padded))
+    return row_of(what, over(record.served, record.packed), least=point.target, padded=padded)
+
+
+def over(served: Sequence[float], bare: Sequence[float]) -> list[float]:
+    """The ratio of each round."""
+    return [each / limit for each, limit in zip(served, bare, strict=True)]

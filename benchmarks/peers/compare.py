@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.bare import engine_rate
+from benchmarks.limit import batches_of
 from benchmarks.load import answer_to, load
 from benchmarks.models import checkpoint_of_shape, export_of_shape
 from benchmarks.peers.contestants import (
@@ -25,7 +26,7 @@ from benchmarks.peers.contestants import (
     walkthrough_contestant,
 )
 from benchmarks.peers.peers import PEERS
-from benchmarks.served import THREADS, micro_batches
+from benchmarks.served import THREADS
 from benchmarks.table import Row, row_of
 from benchmarks.texts import lines
 
@@ -209,7 +210,7 @@ def take_bare(found: Comparison, texts: Sequence[str], seconds: float) -> None:
     """One round of the bare loop: in micro-batches, and text by text."""
     exported = export_of_shape(found.shape)
     for rates, (group, sessions) in ((found.bare_many, BARE[found.shape]), (found.bare_one, (1, 1))):
-        batches, threads = micro_batches(exported, texts, group), THREADS // sessions
+        batches, threads = batches_of(exported, texts, group, max_batch_size=min(group, 32)), THREADS // sessions
         rates.append(engine_rate(exported.model, batches, threads=threads, sessions=sessions, seconds=seconds / 2))
 
 
