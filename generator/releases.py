@@ -3,7 +3,8 @@
 Sources: server version and ONNX Runtime from build.py of the server's release branches; Python from the container's
 base image (Ubuntu 22.04 up to 24.10, 24.04 from 24.11 on); TensorRT from NVIDIA's release notes, only its major version
 where no source gave more; opset and IR by loading models of rising numbers in each ONNX Runtime; fields from
-model_config.proto of the release branches.
+model_config.proto of the release branches. ONNX Runtime has the attention of engine onnx_cuda from 1.16 on, which is
+that of the oldest release here.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ FIELDS_SINCE = {
     "ModelConfig.model_metrics": "24.11",
     "ModelEnsembling.max_inflight_requests": "25.11",
 }
+
+# The first release whose onnxruntime backend knows the accelerator "cuda" (onnxruntime_backend#256, June 2024).
+CUDA_SETTINGS_SINCE = "24.07"
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tritonclient.grpc.model_config_pb2 import BatchOutput, ModelConfig
+from tritonclient.grpc.model_config_pb2 import BatchOutput, ModelConfig, ModelInstanceGroup
 
+from tbgen.export.onnx.twin import GPU_ALONE
 from tbgen.generator.check.finding import Finding
-from tbgen.generator.check.model import Model, Repository, specs_of
+from tbgen.generator.check.model import Model, Repository, onnx_or_problem, specs_of
 from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile
+from tbgen.generator.releases import CUDA_SETTINGS_SINCE
 from tbgen.generator.rules import onnxruntime
 from tbgen.generator.rules.problem import shape_text
 
@@ -141,5 +143,36 @@ def _read_by_the_release(model: Model, repository: Repository) -> Iterator[Findi
             yield model.refused(place, says, mend)
 
 
-RULES = (_readable, _completable, _tensors_are_the_graphs, _controls_are_the_graphs)
-REPOSITORY_RULES = (_read_by_the_release,)
+def _operators_of_gpus(model: Model) -> Iterator[Finding]:
+    """A file with operators that ONNX Runtime has for CUDA alone has instances on GPUs alone."""
+    kinds = {group.kind for group in model.config.instance_group} or {ModelInstanceGroup.KIND_AUTO}
+    for file in model.onnx_files if kinds != {ModelInstanceGroup.KIND_GPU} else ():
+        graph = onnx_or_problem(file)
+        nodes = graph.nodes if isinstance(graph, OnnxFile) else ()
+        if operator := next((node.operator for node in nodes if node.operator in GPU_ALONE), None):
+            says = f"onnx runtime error 9: Failed to find kernel for com.microsoft.{operator}(1)"
+            mend = "write instance_group { kind: KIND_GPU }, or scaffold it with an engine for CPUs, such as onnx"
+            if ModelInstanceGroup.KIND_CPU in kinds:
+                yield model.refused(model.file(file), says, mend)
+            else:
+                yield model.advice(model.file(file), f"on a server without a GPU: {says}", mend)
+
+
+def _accelerator_of_the_release(model: Model, repository: Repository) -> Iterator[Finding]:
+    """Settings of the CUDA provider are known to the backend from a release on."""
+    release = repository.release
+    if release is None or release.name >= CUDA_SETTINGS_SINCE or model.config.backend != "onnxruntime":
+        return
+    rows = model.config.optimization.execution_accelerators.gpu_execution_accelerator
+    for index, row in enumerate(rows):
+        if row.name == "cuda":
+            yield model.refused(
+                f"optimization.execution_accelerators.gpu_execution_accelerator[{index}]",
+                "unknown Execution Accelerator 'cuda' is requested",
+                f"Triton {release.name} does not know it, {CUDA_SETTINGS_SINCE} does; remove it, and know that "
+                f"onnxruntime {release.onnxruntime} sums up fused norms in half precision then",
+            )
+
+
+RULES = (_readable, _completable, _tensors_are_the_graphs, _controls_are_the_graphs, _operators_of_gpus)
+REPOSITORY_RULES = (_read_by_the_release, _accelerator_of_the_release)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from click.testing import CliRunner, Result
 
 from tbgen.cli.main import main
 from tbgen.export.run import cuda_here
+from tbgen.generator.check.check import check_repository
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.local.models import LocalModels
+from tbgen.generator.releases import RELEASES
 from tbgen.server.verify.verify import scaffold_named
 from tests.export import checkpoints
 
@@ -97,3 +100,28 @@ def test_what_it_does_not_run_and_who_does_not_run_its_file(scaffolded: tuple[Pa
 def test_only_a_file_that_needs_a_gpu_has_a_twin() -> None:
     assert [name for name, engine in ENGINES.items() if engine.twin] == ["onnx_cuda"]
     assert not ENGINES["onnx_cuda"].here()
+
+
+def test_check_wants_gpus_for_it(scaffolded: tuple[Path, str], tmp_path: Path) -> None:
+    shutil.copytree(scaffolded[0], tmp_path / "models")
+    assert not [finding for finding in check_repository(tmp_path / "models") if finding.severity == "error"]
+    for name in ("m_onnx_cuda", "m_onnx_cuda_single"):
+        file = tmp_path / "models" / name / "config.pbtxt"
+        text = file.read_text(encoding="utf-8")
+        for kind, effect in (("KIND_CPU", "refused"), ("KIND_AUTO", "advice")):
+            file.write_text(text.replace("KIND_GPU", kind), encoding="utf-8")
+            found = [each for each in check_repository(tmp_path / "models", names=[name]) if "find kernel" in each.says]
+            assert [(each.model, each.effect) for each in found] == [(name, effect)]
+            assert "com.microsoft.PackedAttention(1)" in found[0].says
+
+
+@pytest.mark.parametrize(("release", "known"), [("24.06", False), ("24.07", True)])
+def test_check_knows_which_release_takes_its_settings(release: str, known: bool, scaffolded: tuple[Path, str]) -> None:
+    found = check_repository(scaffolded[0], release=release, names=["m_onnx_cuda"])
+    assert [each.says for each in found if "Accelerator" in each.says] == (
+        [] if known else ["unknown Execution Accelerator 'cuda' is requested"]
+    )
+
+
+def test_each_release_has_its_attention() -> None:
+    assert all(tuple(map(int, each.onnxruntime.split(".")[:2])) >= (1, 16) for each in RELEASES.values())

@@ -45,7 +45,7 @@ def _a_gpu_is_there(config: ModelConfig) -> Iterator[Problem]:
         needed, why = "a GPU", "has kind KIND_GPU but no GPUs are available"
         if group.gpus:
             needed, why = f"GPU {group.gpus[0]}", f"specifies invalid or unsupported gpu id {group.gpus[0]}"
-        mend = f"serve it where there is {needed}, or write kind: KIND_AUTO, which takes the CPU where there is none"
+        mend = f"serve it where there is {needed}; KIND_AUTO takes the CPU where there is none, if the file runs there"
         yield advise(f"{where}.kind", f"on a server without {needed}: {begins} {why}", mend)
 
 
