@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tbgen.cli.show import output
+from tbgen.server.bench.gpu import gpu_text
 from tbgen.server.bench.point import Point
 from tbgen.server.bench.report import labels, milliseconds, padding_text, remarks, stage_rows, wrong, wrong_sentences
 from tbgen.server.bench.stages import TITLE
@@ -54,17 +55,21 @@ def table_of_numbers(title: str, *columns: str, model: bool = False) -> Table:
 
 def rates(points: Sequence[Point]) -> Table:
     """What the clients saw."""
-    several = any(point.rounds for point in points)
+    several, on_gpu = any(point.rounds for point in points), any(point.gpu for point in points)
     made = table_of_numbers(
         "Rates; latencies in ms; wrong answers; padding; CPU share of the load",
         *("texts/s", *(["rounds"] if several else []), "p50", "p95", "p99", "max", "wrong", "padding", "load"),
+        *(["GPU"] if on_gpu else []),
     )
     for point in points:
         latency = [milliseconds(point.latency.get(key)) for key in ("p50", "p95", "p99", "max")]
         gone = Text(str(wrong(point)), style=_COLOURS["bad"] if wrong(point) else "")
         rounds = [_rounds_text(point)] if several else []
         rate = f"{point.texts_per_s:,.1f}"
-        made.add_row(point.load.label, rate, *rounds, *latency, gone, padding_text(point), f"{point.cpu.share:.0%}")
+        gpu = [gpu_text(point.gpu)] if on_gpu else []
+        made.add_row(
+            point.load.label, rate, *rounds, *latency, gone, padding_text(point), f"{point.cpu.share:.0%}", *gpu
+        )
     return made
 
 

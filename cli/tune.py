@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,13 @@ def _record_of(tuned: TuneResult) -> dict[str, Any]:
         "model": tuned.model,
         "loads": [load.label for load in tuned.loads],
         "trials": [
-            {"settings": trial.settings, "rates": trial.rates, "refused": trial.refused} for trial in tuned.trials
+            {
+                "settings": trial.settings,
+                "rates": trial.rates,
+                "refused": trial.refused,
+                "gpu": [use and asdict(use) for use in trial.gpu],
+            }
+            for trial in tuned.trials
         ],
         "settings": tuned.settings,
         "before": tuned.before,
@@ -104,18 +111,21 @@ def _print_trials(tuned: TuneResult) -> None:
     from rich.text import Text
 
     from tbgen.cli.show_bench import table_of_numbers
+    from tbgen.server.bench.gpu import gpu_text
     from tbgen.server.tune.tune import settings_text
 
-    out = output()
+    out, on_gpu = output(), any(any(trial.gpu) for trial in tuned.trials)
     table = table_of_numbers(
         f"{tuned.model}: {len(tuned.trials)} settings tried, texts a second",
         *(load.label for load in tuned.loads),
         "mean",
+        *([f"GPU, {tuned.loads[-1].label}"] if on_gpu else []),
     )
     table.columns[0].header = "setting"
     table.columns[0].no_wrap = False
     for trial in sorted(tuned.trials, key=lambda trial: -trial.score):
         cells = [f"{rate:,.1f}" for rate in (*trial.rates, trial.score)] if trial.rates else []
+        cells += [gpu_text(trial.gpu[-1])] if on_gpu and trial.gpu else []
         table.add_row(Text(f"{settings_text(trial.settings)}{': ' if trial.refused else ''}{trial.refused}"), *cells)
     out.print(table)
     if not tuned.edits:

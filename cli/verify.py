@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +96,7 @@ def _compare(
     """The comparisons, as they come; where an engine file does not hold, `advise` gets what finds the reason."""
     from tbgen.export.parity.sentences import gate_texts
     from tbgen.generator.corpus import verification_texts
+    from tbgen.server.bench.gpu import Gpus
     from tbgen.server.verify.verify import (
         CannotRun,
         engine_advice,
@@ -124,9 +125,14 @@ def _compare(
         if address is None:
             tell("Starting Triton")
         connection = stack.enter_context(_connection(models, address, stack))
-        said = lambda front, done, of: tell(f"Comparing {front}: {done} of {of} texts", done / of)  # noqa: E731
         for front in models.fronts:
-            yield verify_front(models, front, asked, connection, reference, said)
+            gpus = Gpus(connection.address)
+
+            def said(front: str, done: int, of: int, gpus: Gpus = gpus) -> None:
+                tell(f"Comparing {front}: {done} of {of} texts", done / of)
+                gpus.look()
+
+            yield replace(verify_front(models, front, asked, connection, reference, said), gpu=gpus.use())
 
 
 def _connection(
@@ -159,14 +165,17 @@ def _table_of(rows: list[Verification]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from tbgen.server.bench.gpu import gpu_text
+
     bound = f"bound {rows[0].tolerance:g}; equal decisions at least {rows[0].least_agreement:g}"
     table = Table(box=box.SIMPLE, caption=f"{rows[0].parity.texts} texts; {bound}", caption_justify="left")
-    for heading in ("road", "max abs", "mean abs", "padding", "equal", ""):
+    on_gpu = any(row.gpu for row in rows)
+    for heading in ("road", "max abs", "mean abs", "padding", "equal", *(["GPU"] if on_gpu else []), ""):
         table.add_column(heading, no_wrap=True)
     for row in rows:
         found: Any = row.parity
         figures = [f"{number:.1e}" for number in (found.max_abs, found.mean_abs, found.padding_abs)]
         mark = Text("holds") if row.holds else Text("drifts", style="red")
         equal = f"{found.decisions - found.flips}/{found.decisions}" if found.decisions else "-"
-        table.add_row(row.road, *figures, equal, mark)
+        table.add_row(row.road, *figures, equal, *([gpu_text(row.gpu)] if on_gpu else []), mark)
     return table

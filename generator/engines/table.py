@@ -39,6 +39,7 @@ _BY_CUDA: dict[str, Any] = {
     "cuda": {"arena_extend_strategy": "kSameAsRequested"},
     "configure": cuda_options,
     "own_process": OwnProcess("cuda_engine.py", "CudaEngine"),
+    "knobs": {"tokens a call": (2048, 4096, 8192, 16384)},
 }
 # TF32, ONNX Runtime's default, moves the logits of an FP32 file by 0.003 to 0.02: it is off, for FP32 is held to 1e-4.
 _FP32_BY_CUDA = {**_BY_CUDA, "cuda": {**_BY_CUDA["cuda"], "use_tf32": "0"}}

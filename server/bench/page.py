@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from tbgen.export.errors import require
+from tbgen.server.bench.gpu import gpu_text
 from tbgen.server.bench.padding import Lengths
 from tbgen.server.bench.plots import STYLE, length_plot, rate_plot, series_from_points, stage_plot
 from tbgen.server.bench.point import Point
@@ -105,8 +106,9 @@ def _same_lengths(one: Lengths, other: Lengths) -> bool:
 def _rate_rows(points: Sequence[Point], names: Sequence[str]) -> Rows:
     quantiles = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
     head = ["load", "texts/s", *(f"{name} ms" for name in quantiles), "answers", "wrong", "padding", "load CPU"]
+    on_gpu = any(point.gpu for point in points)
     return [
-        head,
+        [*head, *(["GPU"] if on_gpu else [])],
         *(
             [
                 name,
@@ -116,6 +118,7 @@ def _rate_rows(points: Sequence[Point], names: Sequence[str]) -> Rows:
                 str(wrong(point)),
                 padding_text(point),
                 f"{point.cpu.generator:.2f} of {point.cpu.cores}",
+                *([gpu_text(point.gpu)] if on_gpu else []),
             ]
             for name, point in zip(names, points, strict=True)
         ),

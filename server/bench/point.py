@@ -12,6 +12,7 @@ import numpy as np
 
 from tbgen.export.errors import UserError
 from tbgen.export.run import Tensors
+from tbgen.server.bench.gpu import Gpus, GpuUse
 from tbgen.server.bench.machine import CpuUse, cores, cpu_times, process_seconds
 from tbgen.server.bench.metrics import StepMetrics, step_metrics
 from tbgen.server.bench.padding import Lengths
@@ -108,16 +109,18 @@ class Point:
     cpu: CpuUse
     foreign: int = 0
     rounds: Sequence[float] = field(default=())
+    gpu: GpuUse | None = None
 
 
 @dataclass(frozen=True)
 class LoadOutcome:
-    """What a load left behind: tallies, what moved in Triton's statistics, CPU use, both of the measured window."""
+    """What a load left behind: tallies, what moved in Triton's statistics, CPU and GPU use, of the measured window."""
 
     tallies: Sequence[Tally]
     moved: Snapshot
     told: StepMetrics
     cpu: CpuUse
+    gpu: GpuUse | None
     seconds: float
 
 
@@ -179,16 +182,19 @@ def _run(
     """Run the workers; look at Triton's statistics and the CPU clocks where the measured window begins and ends."""
     start = group.begin()
     length = timing.warmup + timing.seconds
+    gpus = Gpus(connection.address, metrics)
 
-    def watch(until: float) -> None:
+    def watch(until: float, *, measured: bool = False) -> None:
         while (now := time.monotonic()) < until and group.watch(min(until, now + _LOOK)):
             on_progress(min(1.0, (now - start) / length), *group.counts())
+            if measured:
+                gpus.look()
 
     watch(start + timing.warmup)
     before, told = snapshot(connection), step_metrics(metrics)
     began, cpu, used = time.monotonic(), cpu_times(), [process_seconds(), *group.cpu_seconds()]
-    watch(start + length)
-    after, told = snapshot(connection), step_metrics(metrics) - told
+    watch(start + length, measured=True)
+    after, told, gpu = snapshot(connection), step_metrics(metrics) - told, gpus.use()
     seconds, machine = time.monotonic() - began, cpu_times() - cpu
     generator = [now - then for now, then in zip([process_seconds(), *group.cpu_seconds()], used, strict=True)]
     watch(start + length + timing.timeout + 5)
@@ -196,7 +202,7 @@ def _run(
         raise UserError("a load process did not end in time")
     used_cores = (sum(generator), max(generator[1:]), machine.busy, machine.stolen)
     use = CpuUse(cores(), *(each / seconds for each in used_cores))
-    return LoadOutcome(list(group.tallies.values()), snapshot_difference(before, after), told, use, seconds)
+    return LoadOutcome(list(group.tallies.values()), snapshot_difference(before, after), told, use, gpu, seconds)
 
 
 def _point_from_seen(connection: Connection, target: Target, load: Load, timing: Timing, seen: LoadOutcome) -> Point:
@@ -223,6 +229,7 @@ def _point_from_seen(connection: Connection, target: Target, load: Load, timing:
         models=model_loads(front, seen.moved, seen.seconds),
         padding=padding(target, seen.told, index[counted]),
         cpu=seen.cpu,
+        gpu=seen.gpu,
         foreign=_foreign(served, int(in_time.sum()) + sum(tally.wrong for tally in seen.tallies), load),
     )
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.generator.devices import GPU, device_here
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.server.embedded import keys
 from tbgen.server.embedded import log as server_log
@@ -171,7 +172,7 @@ class EmbeddedServer:
             f"--backend-directory={folder / 'backends'}",
             f"--cache-directory={caches}",
             f"--backend-config=python,shm-region-prefix-name={folder.name}",
-            "--allow-gpu-metrics=false",
+            f"--allow-gpu-metrics={str(device_here() == GPU).lower()}",
             *(f"--{name}-address={address}" for name in ("http", "grpc", "metrics")),
             *(f"--{name.lower()}-port={port}" for name, port in self.ports.items()),
             *keys.restrictions(self.key),

@@ -131,8 +131,8 @@ def _turn_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
 
 
 def _local_instances_and_threads(draft: Draft) -> tuple[int, int] | None:
-    """Instances of a model that runs its ONNX file itself, and threads of each; 0 threads: as many as cores."""
-    count, settings = _first_count(draft), draft.step_settings("file")
+    """Instances of a model that runs its ONNX file on CPUs, and threads of each; 0 threads: as many as cores."""
+    count, settings = _first_count(draft), [] if _runs_on_gpu(draft) else draft.step_settings("file")
     return (count, settings[0].get("threads", 0)) if count is not None and settings else None
 
 
@@ -157,9 +157,15 @@ def _turn_first_count(draft: Draft, value: int) -> None:
     draft.python_models()[0].instance_group[0].count = value
 
 
+def _runs_on_gpu(draft: Draft) -> bool:
+    """Whether the first model runs its engine itself, on a GPU."""
+    configs = draft.python_models()[:1]
+    return bool(configs) and any(group.kind == group.KIND_GPU for group in configs[0].instance_group)
+
+
 def _python_instances(draft: Draft) -> int | None:
-    """As `_first_count`, of a model without an engine in its process."""
-    return None if draft.step_settings("file") else _first_count(draft)
+    """As `_first_count`, of a model that does not divide the cores among the threads of an engine in its process."""
+    return None if draft.step_settings("file") and not _runs_on_gpu(draft) else _first_count(draft)
 
 
 def _first_batcher(draft: Draft) -> ModelDynamicBatching | None:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from tbgen.export.errors import UserError
 from tbgen.server.bench.answers import ReferenceAnswers
+from tbgen.server.bench.gpu import GpuUse
 from tbgen.server.bench.machine import cores
 from tbgen.server.bench.parts import Front, front_from_server
 from tbgen.server.bench.point import Load, Timing, measure
@@ -59,6 +60,7 @@ class Trial:
     settings: Settings
     rates: Sequence[float]
     refused: str = ""
+    gpu: Sequence[GpuUse | None] = ()
 
     @property
     def score(self) -> float:
@@ -202,7 +204,7 @@ def run_trial(subject: Subject, stage: Stage, settings: Settings, clock: Clock) 
 
 
 def _measured(subject: Subject, front: Front, connection: Connection, settings: Settings, clock: Clock) -> Trial:
-    plan, rates = subject.plan, []
+    plan, rates, gpu = subject.plan, [], []
     made = target(PreparedModel(front, subject.asked), connection.address, None, plan)
     for load in plan.loads:
         point = measure(
@@ -216,7 +218,8 @@ def _measured(subject: Subject, front: Front, connection: Connection, settings: 
         if wrong := {**point.failed, **point.changed}:
             return Trial(settings, (), f"{sum(wrong.values())} wrong answers: {next(iter(wrong))}")
         rates.append(point.texts_per_s)
-    return Trial(settings, rates)
+        gpu.append(point.gpu)
+    return Trial(settings, rates, gpu=gpu)
 
 
 def _prove(subject: Subject, stage: Stage, settings: Settings, clock: Clock) -> list[tuple[Trial, Trial]]:

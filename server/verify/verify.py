@@ -32,6 +32,7 @@ from tbgen.generator.presets import source_named
 from tbgen.generator.repository import refuse_without_models
 from tbgen.generator.role import ENGINE, Role, WrittenModel, written_models
 from tbgen.generator.steps.plugins import settings_from_words
+from tbgen.server.bench.gpu import GpuUse
 from tbgen.server.client.connection import Connection
 from tbgen.server.verify.answers import answers_parity
 from tbgen.server.verify.steps import answerable, reference_steps, steps_parity
@@ -52,6 +53,7 @@ class Verification:
     parity: Parity
     tolerance: float
     least_agreement: float
+    gpu: GpuUse | None = None
 
     @property
     def holds(self) -> bool:

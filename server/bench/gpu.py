@@ -1,0 +1,77 @@
+"""The GPUs of a server under load: how busy they are, how much of their memory is taken."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tbgen.server.client.address import Address
+
+_HERE = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
+_METRIC = re.compile(r"^nv_gpu_(utilization|memory_used_bytes)\{[^}]*\} (\S+)$", re.MULTILINE)
+_SECONDS = 5.0  # to wait for the metrics page
+
+
+@dataclass(frozen=True)
+class GpuUse:
+    """busy: share of the time in which a kernel ran, the mean of all GPUs. memory: bytes taken, of all of them."""
+
+    busy: float
+    memory: float
+
+
+class Gpus:
+    """The GPUs that a server has: as NVML sees them where it is on this machine and nvidia-ml-py is here, else Triton.
+
+    Args:
+        address: of the server.
+        metrics: address of its metrics page, if that is at hand.
+    """
+
+    def __init__(self, address: Address, metrics: str | None = None) -> None:
+        self.metrics = metrics
+        self.seen: list[GpuUse] = []
+        self.handles: Sequence[object] = ()
+        with contextlib.suppress(Exception):  # no package, no driver, no GPU: then Triton may tell
+            if address.place.rpartition(":")[0] in _HERE:
+                import pynvml
+
+                pynvml.nvmlInit()
+                self.handles = [pynvml.nvmlDeviceGetHandleByIndex(at) for at in range(pynvml.nvmlDeviceGetCount())]
+
+    def look(self) -> None:
+        """See how busy they are just now."""
+        if not self.handles:
+            return
+        import pynvml
+
+        busy = [pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100 for handle in self.handles]
+        memory = sum(pynvml.nvmlDeviceGetMemoryInfo(handle).used for handle in self.handles)
+        self.seen.append(GpuUse(sum(busy) / len(busy), memory))
+
+    def use(self) -> GpuUse | None:
+        """The mean of the looks and the most memory, else what the metrics say of their last moments; None: nothing."""
+        if self.seen:
+            return GpuUse(sum(use.busy for use in self.seen) / len(self.seen), max(use.memory for use in self.seen))
+        if not self.metrics:
+            return None
+        try:
+            with urllib.request.urlopen(self.metrics, timeout=_SECONDS) as answer:
+                return gpu_use_from_text(answer.read().decode("utf-8"))
+        except (OSError, ValueError):
+            return None
+
+
+def gpu_use_from_text(text: str) -> GpuUse | None:
+    """What a metrics page says; None where it says nothing of GPUs."""
+    found = [(name, float(value)) for name, value in _METRIC.findall(text)]
+    busy = [value for name, value in found if name == "utilization"]
+    return GpuUse(sum(busy) / len(busy), sum(value for name, value in found if name != "utilization")) if busy else None
+
+
+def gpu_text(use: GpuUse | None) -> str:
+    """For people: 45 %, 1,234 MB."""
+    return f"{use.busy:.0%}, {use.memory / 1e6:,.0f} MB" if use else "-"
