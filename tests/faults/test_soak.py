@@ -15,7 +15,7 @@ from benchmarks.load import load
 from benchmarks.memory import sample
 from tbgen.server.bench.wire import http_request
 from tests.fidelity.cases import CASES
-from tests.fidelity.cells import EVERY, Cell, Library, scaffolded, tensors_of
+from tests.fidelity.cells import EVERY, Cell, scaffolded, tensors_of
 from tests.fidelity.made import written
 from tests.serving import serving
 
