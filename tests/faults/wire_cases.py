@@ -70,11 +70,15 @@ HEADERS: list[tuple[str, Callable[[random.Random], str]]] = [
 
 @dataclass(frozen=True)
 class Target:
-    """A model as its client sees it: its tensors, name -> (type, dims), and the names of its parameters."""
+    """A model as its client sees it: its tensors, name -> (type, dims), and the names of its parameters.
+
+    classes: the outputs whose best classes may be asked for; of text, or of no numbers, that ends Triton 2.51.
+    """
 
     name: str
     inputs: dict[str, tuple[str, tuple[int, ...]]]
-    outputs: dict[str, str]
+    outputs: tuple[str, ...]
+    classes: frozenset[str]
     parameters: tuple[str, ...]
 
 
@@ -99,8 +103,10 @@ def targets_of(repository: Path) -> list[Target]:
             continue
         steps = steps_from_folder(folder / "1") if (folder / "1" / "steps.json").exists() else []
         inputs = {each.name: (type_of(each.data_type), tuple(each.dims)) for each in config.input}
-        outputs = {each.name: type_of(each.data_type) for each in config.output}
-        found.append(Target(folder.name, inputs, outputs, tuple(chain_parameters(steps))))
+        outputs = tuple(each.name for each in config.output)
+        fixed = (each for each in config.output if min(each.dims) > 0 and type_of(each.data_type) == "FP32")
+        classes = frozenset(each.name for each in fixed)
+        found.append(Target(folder.name, inputs, outputs, classes, tuple(chain_parameters(steps))))
     return found
 
 
@@ -251,11 +257,11 @@ def json_tensor(rng: random.Random, tensor: Tensor) -> dict[str, Any]:
 
 
 def http_outputs(rng: random.Random, target: Target) -> list[dict[str, Any]]:
-    """The outputs that are asked for; of numbers also their best classes. Of text this ends Triton 2.51."""
+    """The outputs that are asked for, or their best classes."""
     rows = []
     for name in rng.sample([*target.outputs, "nothing"], k=rng.randrange(1, len(target.outputs) + 2)):
         rows.append({"name": name, "parameters": {"binary_data": rng.choice([True, False] * 20 + [1, "x"])}})
-        if target.outputs.get(name) == "FP32" and rng.random() < 0.3:
+        if name in target.classes and rng.random() < 0.3:
             rows[-1]["parameters"] = {"classification": rng.choice([1, 2, 1000])}
     return rows
 
