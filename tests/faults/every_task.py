@@ -11,6 +11,7 @@ from tbgen.export.tasks.table import TASKS
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.models.graph import graphs_of_task, models_of
 from tbgen.generator.models.long_text import task_for
+from tbgen.generator.models.queue import with_queue
 from tbgen.generator.models.write import write_models
 from tests.export.checkpoints import checkpoint
 
@@ -41,5 +42,5 @@ def write_every_task(folder: Path) -> Path:
         for name, long_text in ((task, None), *([(f"{task}_windows", "windows")] if task == WINDOWED else [])):
             row = task_for(task, TASKS[task], long_text)
             models = models_of(name, exported, task=row, engine=ENGINES["onnx"], graphs=graphs_of_task(row))
-            write_models(models, repository, {})
+            write_models(with_queue(models, 4.0), repository, {})
     return repository

@@ -16,6 +16,7 @@ from tbgen.export.tasks.table import TASKS
 from tbgen.export.tasks.task import Step
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.models.graph import models_of
+from tbgen.generator.models.queue import with_queue
 from tbgen.generator.models.write import write_models
 from tbgen.server.embedded.server import EmbeddedServer
 from tests.faults import trap
@@ -55,8 +56,10 @@ CLIENTS: dict[str, tuple[bytes, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(packed_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+@pytest.fixture(scope="module", params=[None, 600.0], ids=["queue of Triton", "queue of the model"])
+def server(
+    request: pytest.FixtureRequest, packed_export: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedServer]:
     """The sample in each graph, [UNK] broken, a step before it that springs traps; its batches wait to be full."""
     folder = tmp_path_factory.mktemp("neighbours")
     models = models_of(
@@ -68,7 +71,7 @@ def server(packed_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         pre=(Step(Path(trap.__file__), "Trap", {}),),
     )
     repository = folder / "repository"
-    write_models(models, repository, {})
+    write_models(with_queue(models, request.param), repository, {})
     for model in GRAPHS.values():
         join_requests(repository / model)
     shutil.copytree(repository / HEAD, repository / f"{HEAD}_joined")
