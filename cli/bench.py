@@ -79,6 +79,7 @@ def bench(names: tuple[str, ...], html: Path | None, **options: Any) -> None:
     both are measured. Exit status 1 when a request failed or an answer changed.
     """
     from tbgen.cli.show_bench import print_report
+    from tbgen.export.files import write_whole
     from tbgen.server.bench.page import check_packages, page_from_report
     from tbgen.server.bench.report import json_from_report
 
@@ -86,7 +87,7 @@ def bench(names: tuple[str, ...], html: Path | None, **options: Any) -> None:
         check_packages()
     found = _measured(names, options)
     if html:
-        html.write_text(page_from_report(found), encoding="utf-8")
+        write_whole(html, page_from_report(found).encode("utf-8"))
         notes().print(f"Page: {html}")
     report(json_from_report(found), lambda: print_report(found))
     sys.exit(bool(found.wrong))

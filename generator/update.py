@@ -149,6 +149,8 @@ def apply(update: Update, *, force: bool = False) -> list[str]:
         for model in update.models
         if model in written or len({text_of(folder / model / MODEL_RECORD) for folder in records}) > 1
     ]
+    for model in changed:
+        _keep_modes(update.repository / model, update.staging / model)
     publish(update.staging, update.repository, changed, partial(_refuse_changed, update, changed))
     return changed
 
@@ -165,6 +167,14 @@ def _keep(standing: Path, staged: Path) -> None:
         os.link(standing, staged, follow_symlinks=False)
     except OSError:  # a file system without hard links, or a file of another user
         shutil.copy2(standing, staged, follow_symlinks=False)
+
+
+def _keep_modes(standing: Path, staged: Path) -> None:
+    """Let the folders of a model be as open or closed as those in whose place they come."""
+    for folder in (standing, *standing.rglob("*")) if standing.exists() else ():
+        new = staged / folder.relative_to(standing)
+        if new.is_dir() and not (new.is_symlink() or folder.is_symlink()):
+            shutil.copymode(folder, new)
 
 
 def _refuse_changed(update: Update, models: Collection[str]) -> None:

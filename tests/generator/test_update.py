@@ -1,5 +1,6 @@
 import json
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -181,12 +182,14 @@ def test_nothing_of_a_persons_is_lost(force: bool, repository: Path) -> None:
     as_an_older_tbgen_wrote_it(model, "config.pbtxt", "old")
     for name, target in LINKS.items():
         (model / name).symlink_to(target)
+    (model / "1").chmod(0o700)
     for name in ("3/deep", "1/.hidden"):
         (model / name).mkdir(parents=True)
     for name in ("1/tbgen.json", "1/config.pbtxt", "1/vendor/mine.py", ".hidden"):
         (model / name).write_text("mine", encoding="utf-8")
     assert updated(repository, force=force) == ["shop_onnx_bls"]
     assert {name: str((model / name).readlink()) for name in LINKS} == LINKS
+    assert stat.S_IMODE((model / "1").stat().st_mode) == 0o700
     assert list((model / "3" / "deep").iterdir()) == list((model / "1" / ".hidden").iterdir()) == []
     for name in ("1/tbgen.json", "1/config.pbtxt", "1/vendor/mine.py", ".hidden"):
         assert (model / name).read_text(encoding="utf-8") == "mine"
