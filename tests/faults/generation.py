@@ -133,7 +133,8 @@ class Run:
         """Kill it then, if it is still at work; whether it was."""
         self.process.join(seconds)
         self.process.kill()
-        return self.result() is None
+        self.process.join()
+        return self.process.exitcode == -signal.SIGKILL
 
 
 def contents(home: Path) -> dict[str, dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,23 +91,31 @@ def newest(found: Contents) -> list[Any]:
 
 
 def killed_at_moments(writer: str, home: Path, count: int, work: Path) -> Iterator[str]:
-    """Kill a writer at so many moments, evenly over all that it has; what it says of each."""
+    """Kill a writer at so many moments, evenly over all that it has, or else over its time; what it says of each."""
     before = contents(home)
     whole = copied(home, work / "whole")
+    began = time.monotonic()
     moments, complaint = Run(writer, whole).result() or (0, "killed")
+    took = time.monotonic() - began
     assert (complaint, hidden(whole)) == ("", set())
     after = contents(whole)
     assert after != before
     for number in range(count):
         place = copied(home, work / "killed")
-        last = 1 + round(number * (moments - 1) / (count - 1))
-        assert Run(writer, place, last=last).result() is None
+        if number < moments:
+            last = 1 + round(number * (moments - 1) / (min(count, moments) - 1))
+            assert Run(writer, place, last=last).result() is None
+            said = f"{writer} killed at {last} of {moments}"
+        else:
+            seconds = took * (number - moments) / (count - moments)
+            killed = Run(writer, place).killed_after(seconds)
+            said = f"{writer} {'killed' if killed else 'done'} after {seconds:.2f} of {took:.2f} s"
         assert_whole(contents(place), before, after)
         assert Run(writer, place).result() is not None
         assert newest(contents(place)) == newest(after)
         assert hidden(place) == set()
         shutil.rmtree(place)
-        yield f"{writer} killed at {last} of {moments}"
+        yield said
 
 
 @pytest.mark.parametrize("writer", WRITERS)
