@@ -18,6 +18,7 @@ from tbgen.export.scratch import scratch
 from tbgen.generator.request import PLATFORMS as PLATFORMS
 
 _PACKAGE = "tokenizers"
+_WHEELS = Path(__file__).with_name("wheels.txt")
 _OTHER_NAMES = {"AMD64": "x86_64", "arm64": "aarch64"}  # as Windows and macOS say it
 NOTICE = """{name} {version}
 Copyright The HuggingFace Inc. team, https://github.com/huggingface/tokenizers
@@ -78,18 +79,35 @@ def _is_built_for(installed: Distribution, platform: str) -> bool:
 
 
 def _downloaded_wheel(version: str, platform: str, folder: Path) -> Path:
-    """The wheel of another platform, fetched by pip from wherever pip is set up to fetch. Raises UserError."""
+    """The wheel of another platform, fetched by pip from wherever pip is set up to fetch, and only the one whose hash
+    is known. Raises UserError.
+    """
+    line = next((line for line in _known_wheels() if line.startswith(f"{_PACKAGE}=={version} ")), None)
+    if line is None:
+        known = ", ".join(each.partition(" ")[0].rpartition("=")[2] for each in _known_wheels())
+        raise UserError(
+            f"the hash of {_PACKAGE} {version} for {platform} is not known here; install one of {known}, or use "
+            "--no-vendor and install it where Triton runs"
+        )
+    (folder / "requirement.txt").write_text(line, encoding="utf-8")
     target = ("--platform", f"manylinux2014_{platform}", "--implementation", "cp", "--python-version", "3.10")
-    what = ("--only-binary=:all:", "--no-deps", "--abi", "abi3", *target, f"{_PACKAGE}=={version}")
+    what = ("--only-binary=:all:", "--no-deps", "--abi", "abi3", *target)
+    what += ("--require-hashes", "--requirement", str(folder / "requirement.txt"))
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--dest", str(folder), *what]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
-        last = (done.stderr.strip() or "pip gave no reason").splitlines()[-1]
+        said = (done.stderr.strip() or "pip gave no reason").splitlines()
+        reason = next((line for line in said if "DO NOT MATCH" in line), said[-1])
         raise UserError(
-            f"{_PACKAGE} {version} for {platform} could not be downloaded ({last}); try again where pip reaches it, or "
-            "use --no-vendor and install it where Triton runs"
+            f"{_PACKAGE} {version} for {platform} could not be downloaded ({reason}); try again where pip reaches it, "
+            "or leave it out (--no-vendor)"
         )
     return next(folder.glob("*.whl"))
+
+
+def _known_wheels() -> list[str]:
+    """The lines of wheels.txt, the oldest version first."""
+    return [line for line in _WHEELS.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
 
 
 def _copy_package(source: Distribution, folder: Path) -> None:
