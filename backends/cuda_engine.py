@@ -21,7 +21,7 @@ class CudaEngine(OwnProcessEngine):
         folder: the version folder.
         file: name of the ONNX file there.
         lengths: the input that takes the rows' lengths, INT32 (rows), for a file that takes its tokens flat; none: it
-            takes (rows, length). Flat tokens are sent without padding.
+            takes (rows, length). Flat tokens are sent without padding, with a mask if the file takes one.
         cuda: settings of the CUDA provider.
         graph_tokens: most tokens of a run that is recorded as a CUDA graph; 0: none is. For flat tokens.
         longest: most tokens of a text.
@@ -49,6 +49,7 @@ class CudaEngine(OwnProcessEngine):
         recording = bool(self.graph_tokens) and device >= 0
         more = {"enable_cuda_graph": "1"} if recording else {}
         self.session = cuda_session(self.file, device, {**self.cuda, **more})
+        self.taken = {each.name for each in self.session.get_inputs()}
         if recording:
             self.graphs = CudaGraphs(
                 self.session, self.lengths, most=self.graph_tokens, longest=self.longest, device=device
@@ -57,7 +58,7 @@ class CudaEngine(OwnProcessEngine):
     def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:  # noqa: ARG002
         """One run of the session."""
         if self.lengths:
-            tensors = packed(tensors, self.lengths)
+            tensors = {name: array for name, array in packed(tensors, self.lengths).items() if name in self.taken}
         done = self.graphs.run(tensors) if self.graphs else None
         if done is not None:
             return done

@@ -61,11 +61,13 @@ def onnx_watch(model: Path, *, optimize: bool = True) -> Watch:
 def _watch_of_session(session: Any) -> Watch:
     """A session as a function; a packed graph takes padded rows, too."""
     every = [output.name for output in session.get_outputs()]
-    packed = any(node.name == LENGTHS for node in session.get_inputs())
+    taken = {node.name for node in session.get_inputs()}
+    flat = flat_tensors if "attention_mask" in taken else _real_tensors
 
     def run(inputs: Tensors, names: Sequence[str] | None) -> Tensors:
         wanted = every if names is None else list(names)
-        return dict(zip(wanted, session.run(wanted, flat_tensors(inputs) if packed else inputs), strict=True))
+        given = flat(inputs) if LENGTHS in taken else inputs
+        return dict(zip(wanted, session.run(wanted, given), strict=True))
 
     return run
 
@@ -94,6 +96,13 @@ def flat_tensors(tensors: Tensors) -> Tensors:
     rows, width = next(iter(tensors.values())).shape
     flat = {name: tensor.reshape(-1) for name, tensor in tensors.items()}
     return flat | {LENGTHS: np.full(rows, width, dtype=np.int32)}
+
+
+def _real_tensors(tensors: Tensors) -> Tensors:
+    """The same without padding, for a packed graph that takes no mask, with the rows' lengths."""
+    real = tensors["attention_mask"] > 0
+    flat = {name: tensor[real] for name, tensor in tensors.items() if name != "attention_mask"}
+    return flat | {LENGTHS: real.sum(axis=1, dtype=np.int32)}
 
 
 def runtime_errors(onnxruntime: Any) -> tuple[type[Exception], ...]:

@@ -6,6 +6,7 @@ but the attention's kernels is what a GPU will run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,18 +97,25 @@ def twin_of(model: Any) -> Any:
     """A loaded model with such attention spelled out; its tensors keep their names. Others are given as they are."""
     if not needs_gpu(model.graph):
         return model
-    onnx = require("onnx", extra="onnx")
-    require("onnx.inliner", extra="onnx")
     for node in model.graph.node:
         if node.op_type in GPU_ALONE:
             node.domain = _DOMAIN
-    model.opset_import.append(onnx.helper.make_opsetid(_DOMAIN, 1))
     texts = _FUNCTIONS.replace("OPSET", str(opset_of(model))).split("<domain")[1:]
-    model.functions.extend(onnx.parser.parse_function(f"<domain{text}") for text in texts)
+    return inlined(model, _DOMAIN, [f"<domain{text}" for text in texts])
+
+
+def inlined(model: Any, domain: str, functions: Sequence[str]) -> Any:
+    """A model whose nodes of `domain` are written out as these functions, in onnx's language for graphs, say."""
+    onnx = require("onnx", extra="onnx")
+    require("onnx.inliner", extra="onnx")
+    model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
+    model.functions.extend(onnx.parser.parse_function(text) for text in functions)
     weights = [type(tensor).FromString(tensor.SerializeToString()) for tensor in model.graph.initializer]
     del model.graph.initializer[:]  # a message that goes to another language ends at 2 GiB
     spelled = onnx.inliner.inline_local_functions(model)
     spelled.graph.initializer.extend(weights)
+    for entry in [entry for entry in spelled.opset_import if entry.domain == domain]:
+        spelled.opset_import.remove(entry)
     return spelled
 
 

@@ -20,6 +20,10 @@ from tbgen.export.onnx.packed import NO_SIZE, unpacked, with_types
 from tbgen.export.tokenizers.tokenizer import TYPES
 
 VARLEN = "PackedMultiHeadAttention"  # of com.microsoft, as it is traced: query, key and value apart
+_OWN, _NAMED = "tbgen", "Named"  # an operator without a computation, whose result is to have a name
+# What the layers get of the arithmetic on inputs: also the packed token_type_ids, where the model has such.
+IDS, TYPES_OF_TOKENS, POSITIONS = "packed/input_ids", f"packed/{TYPES}", "packed/position_ids"
+FIRST, OFFSET, CUMULATIVE = "packed/first", "packed/token_offset", "packed/cumulative"
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class VarlenPacking:
 
     place: (tokens,) of each among the elements. starts: (rows,) the element that begins each. counted: (elements,) the
     real tokens up to each. cumulative: (rows + 1,) those before each row, and all. of_operator: what attention takes
-    as token_offset, see `_token_offset`, and cumulative_sequence_length.
+    as token_offset, see `_token_offset`, and cumulative_sequence_length. first: (rows,) the token that begins each.
     """
 
     rows: Any
@@ -39,10 +43,7 @@ class VarlenPacking:
     cumulative: Any
     of_operator: tuple[Any, Any]
 
-    @property
-    def first(self) -> Any:
-        """(rows,) the token that begins each row."""
-        return self.cumulative[:-1]
+    first: Any
 
     @property
     def slot(self) -> Any:
@@ -76,9 +77,12 @@ def varlen_module(model: Any, checkpoint: Checkpoint) -> Any:
             starts = (widths.cumsum(0) - widths).clamp(min=0, max=mask.shape[0] - 1)
             size = _size_of_all(widths, mask, starts)
             packing = self.model.packing = _packing_of(widths, mask, starts)
-            positions = _positions(named["input_ids"] + nothing, starts, padding_idx).index_select(0, packing.place)
-            taken = {name: flat.reshape(size).index_select(0, packing.place)[None] for name, flat in named.items()}
-            answer = self.model(**with_types(taken, typed), position_ids=positions[None])
+            named = {name: flat.reshape(size) for name, flat in named.items()} | {
+                "position_ids": _positions(named["input_ids"] + nothing, starts, padding_idx)
+            }
+            taken = {name: flat.index_select(0, packing.place) for name, flat in named.items()}
+            taken = {name: _named(tokens, f"packed/{name}")[None] for name, tokens in taken.items()}
+            answer = self.model(**with_types(taken, typed))
             fields = row.outputs.values()
             if not row.per_token:
                 return tuple(answer[field] for field in fields)
@@ -108,7 +112,8 @@ def _packing_of(widths: Any, mask: Any, starts: Any) -> VarlenPacking:
         starts=starts,
         counted=counted,
         cumulative=cumulative,
-        of_operator=(_token_offset(cumulative, rows), cumulative.int()),
+        of_operator=(_named(_token_offset(cumulative, rows), OFFSET), _named(cumulative.int(), CUMULATIVE)),
+        first=_named(cumulative[:-1], FIRST),
     )
 
 
@@ -141,6 +146,40 @@ def _sums_in_rows(numbers: Any, starts: Any) -> Any:
     before = (numbers.cumsum(0) - numbers).index_select(0, starts)
     of_row = before - torch.cat([torch.zeros(1, dtype=torch.long), before[:-1]])
     return numbers.scatter(0, starts, numbers.index_select(0, starts) - of_row).cumsum(0)
+
+
+def _named(tensor: Any, name: str) -> Any:
+    """The tensor, to be named so in the graph, see `name_tensors`."""
+    torch = require("torch", extra="onnx")
+
+    class Named(torch.autograd.Function):  # type: ignore[misc, name-defined]
+        @staticmethod
+        def forward(_: Any, given: Any) -> Any:
+            return given.clone()
+
+        @staticmethod
+        def symbolic(graph: Any, given: Any) -> Any:
+            made = graph.op(f"{_OWN}::{_NAMED}", given, name_s=name)
+            made.setType(given.type())
+            return made
+
+    return Named.apply(tensor)
+
+
+def name_tensors(model: Any) -> None:
+    """Give the tensors of a traced graph the names that were asked for."""
+    graph = model.graph
+    asked = {node.input[0]: node for node in graph.node if node.op_type == _NAMED}
+    new = {name: node.attribute[0].s.decode() for name, node in asked.items()}
+    new |= {node.output[0]: new[name] for name, node in asked.items()}
+    for node in asked.values():
+        graph.node.remove(node)
+    for node in graph.node:
+        node.input[:] = [new.get(name, name) for name in node.input]
+        node.output[:] = [new.get(name, name) for name in node.output]
+    del graph.value_info[:]
+    for entry in [entry for entry in model.opset_import if entry.domain == _OWN]:
+        model.opset_import.remove(entry)
 
 
 def varlen_attention_of(model: Any) -> Callable[..., tuple[Any, None]]:

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import require
+from tbgen.export.families import padding_idx_of
 from tbgen.export.onnx.fusion import optimized
 from tbgen.export.onnx.graph_file import MICROSOFT, load_graph, save_graph
-from tbgen.export.onnx.varlen import VARLEN
+from tbgen.export.onnx.varlen import VARLEN, name_tensors
 from tbgen.export.precision.eight_bits import read_weights_themselves
 
 ATTENTION = ("PackedAttention", VARLEN)
 _AXIS = "first_axis"
+UNCOUNTED = "tbgen.uncounted"  # of the file's properties: the token id that positions leave out, if there is one
 # Operators that do the same on (tokens, width) as on (1, tokens, width).
 _NORMS = ("LayerNormalization", "SkipLayerNormalization")
 _ACTIVATIONS = ("BiasGelu", "Div", "Erf", "FastGelu", "Gelu", "Mul", "Pow", "Relu", "Sigmoid", "Tanh")
@@ -26,13 +28,16 @@ _OF_ROWS = ("Add", "Cast", "MatMul", *_NORMS, *_ACTIVATIONS)
 def fuse_varlen(source: Path, target: Path, config: dict[str, Any]) -> None:
     """Write `source` with the operators that ONNX Runtime has for CUDA to `target`."""
     model = load_graph(source)
+    name_tensors(model)
     read_weights_themselves(model.graph)
     _merge_projections(model.graph)
-    _drop_unread(model.graph)
+    drop_unread(model.graph)
     save_graph(model, target)
     fused = optimized(target, config, attention=False)
     _drop_axis(fused.graph)
-    _drop_unread(fused.graph)
+    drop_unread(fused.graph)
+    if (uncounted := padding_idx_of(config)) is not None:
+        fused.metadata_props.add(key=UNCOUNTED, value=str(uncounted))
     save_graph(fused, target)
 
 
@@ -157,7 +162,7 @@ def _replace_nodes(graph: Any, nodes: list[Any]) -> None:
     graph.node.extend(copies)
 
 
-def _drop_unread(graph: Any) -> None:
+def drop_unread(graph: Any) -> None:
     """Take out what no output of the graph needs."""
     needed = {output.name for output in graph.output}
     kept: list[Any] = []

@@ -49,14 +49,23 @@ class EngineModel:
         return self.role.model
 
 
+def _files_as_exported(exported: Exported) -> tuple[tuple[Path, ...], dict[str, Any]]:
+    """The export's files, and no settings for them."""
+    return exported.files, {}
+
+
 @dataclass(frozen=True)
 class OwnProcess:
-    """How `--graph single` runs an engine's file: by a step, whose `setting` names the file, and which packages."""
+    """How `--graph single` runs an engine's file: by a step, whose `setting` names the file, and which packages.
+
+    prepare: the files that it runs in an export's place, of the same names, and settings that they need.
+    """
 
     file: str = "local_engine.py"
     step: str = "LocalEngine"
     setting: str = "file"
     imports: tuple[str, ...] = ("onnxruntime",)
+    prepare: Callable[[Exported], tuple[tuple[Path, ...], dict[str, Any]]] = _files_as_exported
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ class Engine:
             where there is no GPU.
         bounds: what it is held to against PyTorch; None: its precision's.
     In Triton:
-        backend, platform, instances: as a config says them; KIND_GPU: it runs nowhere else.
+        backend, platform, instances: as a config says them; KIND_GPU: it runs nowhere else. rows: of a batch, at most.
         device: what it is served on, by `on`.
         gpu: the fields that are others where it is served on GPUs, as measured there (docs/gpu.md); None: it is not.
         configure: what more its config says.
@@ -153,6 +162,7 @@ class Engine:
     twin: bool = False
     bounds: Precision | None = None
     instances: str = "KIND_AUTO"
+    rows: int = 32
     configure: Callable[[ModelConfig, EngineModel], None] = _as_it_is
     device: str = CPU
     gpu: Mapping[str, Any] | None = field(default_factory=dict)

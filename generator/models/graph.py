@@ -23,7 +23,6 @@ from tbgen.generator.role import ENGINE, FRONT, POSTPROCESS, TOKENIZER, Role
 from tbgen.generator.steps.plain import plain
 
 _ROW_GRAPHS = ("bls", "single")  # of those in EACH_GRAPH
-_ENGINE_BATCH = 32
 _BLS_BATCH = 128
 _PAD_TO_MULTIPLE_OF = 8
 # In the packed layout only attention is padded. What a padded token costs beside a real one grows as layers get narrow:
@@ -228,7 +227,7 @@ def _engine_model(role: Role, exported: Exported, engine: Engine) -> EngineModel
     if length and not exported.made.profiles:  # a file that takes any: its config lets in what the tokenizer gives
         inputs = {tensor: (data_type, [length]) for tensor, (data_type, _) in inputs.items()}
     script = engine.builder.script(role.model, exported, engine) if engine.builder else ""
-    rows = most_rows(exported, _ENGINE_BATCH)
+    rows = most_rows(exported, engine.rows)
     return EngineModel(role, engine, exported, inputs, _triton_tensors(exported.outputs), rows, script)
 
 
@@ -284,7 +283,8 @@ def _own_process_step(engine: EngineModel, tokenizer: Mapping[str, Any]) -> Step
     settings = {key: value for key, value in _engine_step(engine, tokenizer).settings.items() if key != "model"}
     settings = {own.setting: exported.model.name, **settings} | ({"lengths": LENGTHS} if exported.packed else {})
     settings |= {"cuda": dict(engine.engine.cuda)} if engine.engine.device == GPU and engine.engine.cuda else {}
-    return Step(own.file, own.step, settings, exported.files)
+    files, needed = own.prepare(exported)
+    return Step(own.file, own.step, settings | needed, files)
 
 
 def length_buckets(exported: Exported) -> list[int]:

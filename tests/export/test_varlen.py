@@ -21,11 +21,12 @@ from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.layout import LENGTHS
 from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.onnx.recordable import write_recordable
 from tbgen.export.onnx.trace import write_graph
 from tbgen.export.onnx.twin import GPU_ALONE, write_twin
 from tbgen.export.onnx.varlen_fusion import fuse_varlen
 from tbgen.export.parity.parity import engine_run, torch_run
-from tbgen.export.precision.half import half_watch
+from tbgen.export.precision.half import half_run, half_watch
 from tbgen.export.run import onnx_run, runtime_errors
 from tbgen.generator.presets import SAMPLES
 from tests.export import checkpoints
@@ -122,6 +123,29 @@ def test_a_row_that_begins_with_a_masked_token_fails_the_run(twin: Path) -> None
     mask[7] = 0
     with pytest.raises(runtime_errors(onnxruntime), match="Reshape"):
         run(twin, [7, 13], attention_mask=mask)
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "albert"])
+def test_the_file_without_a_mask_gives_the_same_answers(family: str, tmp_path: Path) -> None:
+    checkpoint = checkpoint_from_folder(checkpoints.checkpoint(tmp_path / family, family))
+    made = onnx_from_checkpoint(checkpoint, tmp_path / "made", texts=["금리는 동결"], **FOR_GPUS)  # type: ignore[arg-type]
+    flat, again = tmp_path / "flat.onnx", tmp_path / "again.onnx"
+    for source, target in ((made.model, flat), (flat, again)):
+        assert write_recordable(source, target, longest=made.max_length)
+    assert flat.read_bytes() == again.read_bytes()
+    assert "attention_mask" not in {entry.name for entry in onnx.load(flat).graph.input}
+    assert not {node.op_type for node in onnx.load(flat).graph.node} & {"NonZero", "If", "Loop"}
+    twins = [half_run(file) for file in (made.model, flat)]
+    for rows, width in [(1, 3), (5, 17), (9, 40)]:
+        inputs = {name: tensor.reshape(rows, width) for name, tensor in tokens(checkpoint, [width] * rows).items()}
+        first, second = (twin(inputs)["outputs"] for twin in twins)
+        np.testing.assert_allclose(second, first, atol=2e-3)
+
+
+def test_a_file_along_the_tokens_needs_its_mask(tmp_path: Path) -> None:
+    checkpoint = checkpoint_from_folder(checkpoints.checkpoint(tmp_path / "bert", "bert", HEADS[1]))
+    made = onnx_from_checkpoint(checkpoint, tmp_path / "made", texts=["금리는 동결"], **FOR_GPUS)  # type: ignore[arg-type]
+    assert not write_recordable(made.model, tmp_path / "flat.onnx", longest=made.max_length)
 
 
 @pytest.fixture(scope="module")

@@ -72,6 +72,19 @@ def test_run_answers_in_each_graph_and_says_which_models_stood_for_their_files(s
     assert f"m_onnx_cuda_single: {STANDS}" in " ".join(done.output.split())
 
 
+def test_single_has_a_file_whose_runs_can_be_recorded(scaffolded: tuple[Path, str]) -> None:
+    folder = scaffolded[0] / "m_onnx_cuda_single" / "1"
+    assert [entry.name for entry in onnx.load(folder / "model.onnx").graph.input] == [
+        "input_ids",
+        "token_type_ids",
+        "item_lengths",
+    ]
+    steps = json.loads((folder / "steps.json").read_text(encoding="utf-8"))["steps"]
+    settings = next(step["settings"] for step in steps if step["class"] == "CudaEngine")
+    assert (settings["graph_tokens"], settings["longest"], settings["max_batch_size"]) == (1024, 40, 128)
+    assert "as tbgen writes them" in tbgen("diff", "m_onnx_cuda_single", "-r", scaffolded[0]).output
+
+
 def test_verify_runs_the_twin_and_says_so(scaffolded: tuple[Path, str], tmp_path: Path) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_text("주가가 급락\n배당금이 들어왔다\n", encoding="utf-8")
