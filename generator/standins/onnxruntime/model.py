@@ -211,7 +211,8 @@ def _takes_gpu(config: Json, folder: Path, kind: str) -> bool:
     if file.is_file() and "KIND_GPU" in file.read_text(encoding="utf-8"):
         raise ValueError(
             f"unable to load model '{config['name']}': it is for GPUs, and onnxruntime {onnxruntime.__version__} has "
-            "no CUDA; pip uninstall onnxruntime, then pip install 'tbgen[gpu]', or scaffold the model with --device cpu"
+            "no CUDA; pip uninstall onnxruntime onnxruntime-gpu, then pip install 'tbgen[gpu]', or scaffold it with "
+            "--device cpu"
         )
     return False
 
