@@ -56,6 +56,7 @@ _REFUSED = {
     errno.EACCES: "mend its permissions, or name another place",
     errno.EPERM: "mend its permissions, or name another place",
     errno.EROFS: "name a place that can be written",
+    errno.EXDEV: "it is a mount, or of a layer of a container's image; name a place that is neither",
     errno.ENOTDIR: "a part of the path is a file; name another place",
     errno.EISDIR: "name a file",
     errno.ENAMETOOLONG: "choose a shorter name",

@@ -62,6 +62,17 @@ def sweep_folders(parent: Path, prefix: str) -> None:
             remove_folder(left)
 
 
+@contextmanager
+def alone_in(repository: Path) -> Iterator[None]:
+    """Wait until no other run puts models into a repository, and let none begin in the block."""
+    folder = os.open(repository, os.O_RDONLY)
+    try:
+        _lock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def abandoned(parent: Path, prefix: str) -> Iterator[Path]:
     """The temporary folders under a prefix whose runs are gone, each locked while it is looked at."""
     for folder in sorted(parent.glob(f"{glob.escape(prefix)}*")):

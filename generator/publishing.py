@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +12,7 @@ from pathlib import Path
 from tbgen.export.errors import UserError
 from tbgen.export.exchange import put_in_place
 from tbgen.export.interrupt import interrupted_once
-from tbgen.export.scratch import JOURNAL, abandoned, beside, prefix_beside, remove_folder
+from tbgen.export.scratch import JOURNAL, abandoned, alone_in, beside, prefix_beside, remove_folder
 from tbgen.generator.repository import entries_of
 
 _ASIDE = ".replaced"  # in a staging folder: the models that stood in the repository, where they were renamed away first
@@ -69,7 +67,7 @@ def publish(
     """
     models = tuple(names)
     repository.mkdir(parents=True, exist_ok=True)
-    with _alone_in(repository):
+    with alone_in(repository):
         _refuse_links(repository, models)
         still_right()
         (staging / _ASIDE).mkdir()
@@ -99,23 +97,11 @@ def finish_interrupted(repository: Path) -> tuple[str, ...]:
     return tuple(moved)
 
 
-@contextmanager
-def _alone_in(repository: Path) -> Iterator[None]:
-    """Wait until no other run puts models into the repository, and let none begin in the block."""
-    folder = os.open(repository, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
 def _settle(staging: Path, repository: Path) -> list[str]:
     """Do what the journal of a staging folder says and is not done yet; the models that came or went."""
     if not ((staging / JOURNAL).exists() and repository.is_dir()):
         return []
-    with _alone_in(repository):
+    with alone_in(repository):
         journal = _read_journal(staging)
         if journal is None:  # not of a kill: it is written whole
             moved = _put_back_aside(staging, repository)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from tbgen.export.errors import UserError
-from tbgen.export.scratch import sweep_folders, temporary_folder
+from tbgen.export.scratch import alone_in, sweep_folders, temporary_folder
 from tbgen.generator.check.model import CONFIG
 from tbgen.generator.originals import text_of
 from tbgen.generator.repository import MODEL_RECORD, sha256_of
@@ -49,6 +49,7 @@ class FolderStore(Store):
         for place in (self.root.parent, self.root):
             sweep_folders(place, _STAGING)
         self.stack = ExitStack()
+        self.stack.enter_context(alone_in(self.root))  # before it is looked at: two would give one number twice
         self.staging = self.stack.enter_context(temporary_folder(self.root.parent if near else self.root, _STAGING))
         return self
 

@@ -94,8 +94,9 @@ def killed_at_moments(writer: str, home: Path, count: int, work: Path) -> Iterat
     """Kill a writer at so many moments, evenly over all that it has, or else over its time; what it says of each."""
     before = contents(home)
     whole = copied(home, work / "whole")
-    began = time.monotonic()
     moments, complaint = Run(writer, whole).result() or (0, "killed")
+    began = time.monotonic()
+    Run(writer, copied(home, work / "timed")).result()
     took = time.monotonic() - began
     assert (complaint, hidden(whole)) == ("", set())
     after = contents(whole)
@@ -131,7 +132,10 @@ def test_killed_at_many_moments(writer: str, homes: dict[str, Path], tmp_path: P
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.soak)])
-@pytest.mark.parametrize("writers", [("updated", "updated"), ("scaffolded", "scaffolded"), ("exported", "exported")])
+@pytest.mark.parametrize(
+    "writers",
+    [("updated", "updated"), ("scaffolded", "scaffolded"), ("exported", "exported"), ("deployed", "deployed")],
+)
 def test_two_at_once(writers: tuple[str, str], times: int, homes: dict[str, Path], tmp_path: Path) -> None:
     """The second waits for its turn, or is told that what it compared has changed: never a mix, no edit lost."""
     home = homes[writers[0]]

@@ -200,6 +200,7 @@ def test_what_a_killed_deployment_left_goes_with_the_next(tmp_path: Path) -> Non
     assert subprocess.run([sys.executable, "-c", code, tmp_path / "target"], check=False).returncode == -signal.SIGKILL
     with FolderStore(tmp_path / "target") as living:
         assert [*tmp_path.glob(".tbgen-*")] == [living.staging]
-        copied(source, tmp_path / "target")
+        (tmp_path / "other").mkdir()
+        copied(source, tmp_path / "other")
         assert living.staging.is_dir()
     assert not [*tmp_path.glob(".tbgen-*")]
