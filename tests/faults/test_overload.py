@@ -121,6 +121,17 @@ def test_what_would_wait_too_long_is_refused_at_once(asking: tuple[Asking, Gate]
     wait_until(lambda: status_over_http(model) == 200)
 
 
+def test_what_waits_is_answered_before_the_server_ends(asking: tuple[Asking, Gate]) -> None:
+    model, gate = asking
+    accepted = crowd(model, gate)
+    stop = threading.Thread(target=model.server.stop)
+    stop.start()
+    wait_until(lambda: not model.client.is_model_ready(model.model))
+    gate.lets(ALL)
+    assert {label(answers.get(timeout=FOREVER)) for answers in accepted} == {"긍정"}
+    stop.join()
+
+
 RUN = {"python": [sys.executable], "python-async": [sys.executable], "javascript": ["node"], "go": ["go", "run"]}
 
 
@@ -165,13 +176,9 @@ def test_at_three_times_what_it_answers(graph: str, limit: str, tmp_path: Path) 
         with memory_watched(server, memory):
             found = load(server.http_url, requests, clients=2000, seconds=OVERLOAD_SECONDS, rate=rate)
         after = load(server.http_url, requests, clients=1, seconds=5)
-    print(
-        f"\n{graph}, queue {limit}, {rate:.0f} requests/s of {rate / 3:.0f}, {OVERLOAD_SECONDS:g} s: {found['answered']} "
-        f"answered, p50 {found['p50_ms']:.0f} ms, p99 {found['p99_ms']:.0f}; {found['refused']} refused, p50 "
-        f"{found['refused_p50_ms']:.1f} ms, p99 {found['refused_p99_ms']:.1f}; {found['unsent']} never sent; the last "
-        f"answer {found['after_seconds']:.1f} s after the last request, then alone p50 {after['p50_ms']:.0f} ms; resident "
-        f"{memory[0]:.0f} MB, {max(memory):.0f} at most"
-    )
+    figures = {key: round(value, 1) for key, value in found.items()}
+    print(f"\n{graph}, queue {limit}, {rate:.0f} requests/s of {rate / 3:.0f} for {OVERLOAD_SECONDS:g} s: {figures}")
+    print(f"then alone p50 {after['p50_ms']:.0f} ms; resident {memory[0]:.0f} MB, {max(memory):.0f} at most")
 
 
 @contextmanager
