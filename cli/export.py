@@ -47,7 +47,11 @@ export.add_command(tensorrt)
     type=click.Choice(["fp32", "fp16", "int8"]),
     help="[default: fp32, or as a ready ONNX file is]",
 )
-@click.option("--optimize", is_flag=True, help="Fuse layers to operators that only ONNX Runtime can read.")
+@click.option(
+    "--optimize",
+    is_flag=True,
+    help="Fuse layers to operators that only ONNX Runtime can read, with --layout packed only on GPUs.",
+)
 @click.option("--keep-fp32", multiple=True, help="Beginning of the names of nodes that stay in FP32; repeatable.")
 @text_options(OWN_SENTENCES)
 @click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: the precision's]")
@@ -119,7 +123,8 @@ def _rows_of(exported: Exported) -> list[tuple[str, str]]:
                 f"against {parity.get('against', 'PyTorch')}",
                 f"largest difference {parity['max_abs']:.1e} in {parity['texts']} texts "
                 f"(tolerance {parity['tolerance']:.0e}), "
-                f"{parity['flips']} of {parity['decisions']} decisions differ",
+                f"{parity['flips']} of {parity['decisions']} decisions differ"
+                + (", of its twin in standard operators: there is no GPU here" if made.twin else ""),
             ),
             *([("answers", agreement_text(parity["answers"]))] if parity.get("answers") else []),
         ]
