@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tbgen.backends.cuda import driver
-from tbgen.backends.cuda_session import CUDA, cuda_session
+from tbgen.backends.cuda_session import CUDA, CudaProviderError, cuda_session
 from tbgen.backends.plan import PlanError
 from tbgen.export.errors import UserError, require
 from tbgen.export.layout import LENGTHS
@@ -33,8 +33,12 @@ def cuda_here() -> bool:
 
 
 def gpu_run(model: Path) -> Run:
-    """ONNX Runtime on the first GPU. Raises as cuda_session does."""
-    run = _watch_of_session(cuda_session(model, 0, NORMS_IN_FP32))
+    """ONNX Runtime on the first GPU. Raises UserError where it does not get it, or cannot load the file."""
+    errors: tuple[type[Exception], ...] = (CudaProviderError, *runtime_errors(require("onnxruntime", extra="onnx")))
+    try:
+        run = _watch_of_session(cuda_session(model, 0, NORMS_IN_FP32))
+    except errors as error:
+        raise UserError(f"{str(model)!r} does not run on the GPU here: {first_line(error)}") from error
     return lambda inputs: run(inputs, None)
 
 

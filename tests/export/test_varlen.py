@@ -27,7 +27,7 @@ from tbgen.export.onnx.twin import GPU_ALONE, write_twin
 from tbgen.export.onnx.varlen_fusion import fuse_varlen
 from tbgen.export.parity.parity import engine_run, torch_run
 from tbgen.export.precision.half import half_run, half_watch
-from tbgen.export.run import onnx_run, runtime_errors
+from tbgen.export.run import cuda_here, gpu_run, onnx_run, runtime_errors
 from tbgen.generator.presets import SAMPLES
 from tests.export import checkpoints
 from tests.export.test_packed import PACKABLE, run, tokens
@@ -195,3 +195,9 @@ def test_the_twin_keeps_the_names_of_tensors(trained: Exported) -> None:
     inputs = {"input_ids": ids, "attention_mask": ids * 0 + 1, "token_type_ids": ids * 0}
     assert {tensor.shape for tensor in watch(inputs, attention).values()} == {(4, 128)}
     assert np.isfinite(engine_run(trained)(inputs)["outputs"]).all()
+
+
+@pytest.mark.skipif(cuda_here(), reason="there is a GPU")
+def test_a_gpu_that_onnxruntime_does_not_get_is_a_sentence(trained: Exported) -> None:
+    with pytest.raises(UserError, match="does not run on the GPU here: this model runs on a GPU, and onnxruntime"):
+        gpu_run(trained.model)
