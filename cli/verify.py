@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tbgen.generator.texts import TextFile
     from tbgen.server.client.address import Address
-    from tbgen.server.verify.verify import Scaffold, Verification
+    from tbgen.server.verify.verify import Reference, Scaffold, Verification
 
 
 @click.command()
@@ -96,15 +96,7 @@ def _compare(
     """The comparisons, as they come; where an engine file does not hold, `advise` gets what finds the reason."""
     from tbgen.export.parity.sentences import gate_texts
     from tbgen.generator.corpus import verification_texts
-    from tbgen.server.bench.gpu import Gpus
-    from tbgen.server.verify.verify import (
-        CannotRun,
-        engine_advice,
-        reference_of,
-        scaffold_named,
-        verify_engine,
-        verify_front,
-    )
+    from tbgen.server.verify.verify import CannotRun, engine_advice, reference_of, scaffold_named, verify_engine
 
     models = scaffold_named(name, repository)
     own = file.full_texts() if file else verification_texts()
@@ -121,12 +113,25 @@ def _compare(
         yield compared
     except CannotRun as error:
         notes().print(error.message, style="yellow")
+    yield from _compare_fronts(models, asked, address, reference, tell)
+
+
+def _compare_fronts(
+    models: Scaffold, asked: list[str], address: Address | None, reference: Reference, tell: Tell
+) -> Iterator[Verification]:
+    """The comparisons of what is served, as they come."""
+    from tbgen.generator.local.models import LocalModels
+    from tbgen.server.bench.gpu import Gpus
+    from tbgen.server.client.connection import Connection
+    from tbgen.server.verify.verify import verify_front
+
     with contextlib.ExitStack() as stack:
-        if address is None:
+        if address is None and not models.stood_for:
             tell("Starting Triton")
-        connection = stack.enter_context(_connection(models, address, stack))
+        server = _server_of(models, address, stack)
+        connection: Any = stack.enter_context(Connection(server) if server else LocalModels(models.repository))
         for front in models.fronts:
-            gpus = Gpus(connection.address)
+            gpus = Gpus(server)
 
             def said(front: str, done: int, of: int, gpus: Gpus = gpus) -> None:
                 tell(f"Comparing {front}: {done} of {of} texts", done / of)
@@ -135,18 +140,14 @@ def _compare(
             yield replace(verify_front(models, front, asked, connection, reference, said), gpu=gpus.use())
 
 
-def _connection(
-    models: Scaffold, address: Address | None, stack: contextlib.ExitStack
-) -> contextlib.AbstractContextManager[Any]:
-    """Who is asked: the server there, one that is started, or for models that no server here could load their files."""
-    from tbgen.generator.local.models import LocalModels
+def _server_of(models: Scaffold, address: Address | None, stack: contextlib.ExitStack) -> Address | None:
+    """The server there, or one that is started; None for models whose files no server here could load."""
     from tbgen.generator.local.twin import STANDS_FOR_FILE
-    from tbgen.server.client.connection import Connection
 
     if address is None and models.stood_for:
         notes().print(f"Nothing is served, the graphs are run without Triton: {STANDS_FOR_FILE}", style="yellow")
-        return LocalModels(models.repository)
-    return Connection(address or stack.enter_context(_served(models.repository)))
+        return None
+    return address or stack.enter_context(_served(models.repository))
 
 
 @contextlib.contextmanager

@@ -27,16 +27,16 @@ class Gpus:
     """The GPUs that a server has: as NVML sees them where it is on this machine and nvidia-ml-py is here, else Triton.
 
     Args:
-        address: of the server.
+        address: of the server; None: none is asked.
         metrics: address of its metrics page, if that is at hand.
     """
 
-    def __init__(self, address: Address, metrics: str | None = None) -> None:
+    def __init__(self, address: Address | None, metrics: str | None = None) -> None:
         self.metrics = metrics
         self.seen: list[GpuUse] = []
         self.handles: Sequence[object] = ()
         with contextlib.suppress(Exception):  # no package, no driver, no GPU: then Triton may tell
-            if address.place.rpartition(":")[0] in _HERE:
+            if address and address.place.rpartition(":")[0] in _HERE:
                 import pynvml
 
                 pynvml.nvmlInit()
