@@ -37,6 +37,7 @@ def cuda_session(file: Path, device: int, settings: Mapping[str, str]) -> Any:
         )
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # NVIDIA's packages, which lie where no loader looks; those of the system else
+    options.intra_op_num_threads = 1  # what is left to the CPU is arithmetic on lengths
     provider = (CUDA, {**settings, "device_id": str(device)})
     session = onnxruntime.InferenceSession(str(file), options, providers=[provider, _CPU])
     if session.get_providers()[0] != CUDA:

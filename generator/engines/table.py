@@ -30,12 +30,12 @@ _BY_TENSORRT: dict[str, Any] = {
     "graph": "ensemble",
 }
 # ONNX Runtime on a GPU (docs/gpu.md). A call costs what 1,000 (kcbert-large) to 2,000 tokens (-base) cost: launching is
-# the limit of a text alone. Beyond 8,192 tokens a batch gains little and waits long. One tokenizer or BLS model leaves
-# the GPU idle (measured with TensorRT 8.5). The arena's growth made no difference in time: it takes what it needs.
+# the limit of a text alone. Beyond 8,192 tokens a batch gains little and waits long. One tokenizer, BLS or single model
+# leaves the GPU idle. The arena's growth made no difference in time: it takes what it needs.
 _BY_CUDA: dict[str, Any] = {
     "own_tokenizer": True,
     "calls": {"call_tokens": 1000, "max_tokens": 8192},
-    "copies": {"tokenizer": 2, "bls": 2},
+    "copies": {"tokenizer": 2, "bls": 2, "single": 2},
     "cuda": {"arena_extend_strategy": "kSameAsRequested"},
     "configure": cuda_options,
     "own_process": OwnProcess("cuda_engine.py", "CudaEngine"),
