@@ -129,3 +129,10 @@ def test_the_plain_tokenizer_gives_what_the_one_with_all_settings_gives(word_tok
         np.testing.assert_array_equal(plain(input_text=texts)[name], array)
     with pytest.raises(ValueError, match="input_text of item 0: 92 tokens; the model takes at most 64"):
         plain(input_text=column("d " * 90), truncation="do_not_truncate")
+
+
+def test_a_query_read_anew_with_each_of_its_texts_is_not_read_beyond_the_memory(word_tokenizer: Path) -> None:
+    step = Tokenizer(word_tokenizer, max_length=64, texts=["input_text", "text_pair"])
+    query = np.array([["a" * 100_000]], dtype=object).repeat(160, axis=0)
+    with pytest.raises(ValueError, match="16000160 characters to read in all; at most 16000000 are"):
+        step(input_text=query, text_pair=column(*"b" * 160))

@@ -15,6 +15,8 @@ Tensors = dict[str, np.ndarray]
 KEEP_ALL = "do_not_truncate"
 PARALLEL_FROM = 1024  # characters of a batch; for fewer, waking the library's threads costs more than it saves
 
+MOST_CHARACTERS = 16_000_000  # of a batch: each takes up to 150 bytes, and a query is read anew with each of its texts
+
 
 class Tokenizer:
     """Encodes each text with the tokenizer.json beside this file.
@@ -80,7 +82,10 @@ class Tokenizer:
         if truncation is not None:
             self.truncate(truncation)
         try:
-            if sum(map(self.characters, batch)) < PARALLEL_FROM:
+            characters = sum(map(self.characters, batch))
+            if characters > MOST_CHARACTERS:
+                raise ValueError(f"{characters} characters to read in all; at most {MOST_CHARACTERS} are")
+            if characters < PARALLEL_FROM:
                 return [self.encode([each])[0] for each in batch]
             return list(self.encode(batch))
         finally:
