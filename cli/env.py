@@ -99,5 +99,7 @@ def _active_prefix() -> Path:
 
 def _listed(requirements: Path) -> list[str]:
     """The packages of a requirements file, one a line."""
-    lines = requirements.read_text(encoding="utf-8").splitlines()
+    from tbgen.export.reading import text_from_file
+
+    lines = text_from_file(requirements).splitlines()
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

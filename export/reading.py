@@ -17,6 +17,7 @@ from tbgen.export.errors import UserError
 
 _LARGEST = 512 << 20  # bytes of a file that is read whole; the tokenizer.json of 250,000 words has 17 MB
 _AGAIN = "copy it again"
+FETCH_AGAIN = "export or fetch it again"
 
 
 def text_from_file(path: Path) -> str:
@@ -54,7 +55,8 @@ def json_from_text(text: str, shown: str) -> Any:
         if "\\u" in text:  # as in "\ud800", which no file takes
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{shown} is not JSON: {error}") from error
+        why = str(error).partition("; use ")[0]  # numbers of thousands of digits, which Python could be told to read
+        raise UserError(f"{shown} is not JSON: {why}") from error
     return value
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from tbgen.backends.cuda import driver
 from tbgen.backends.cuda_session import CUDA, CudaProviderError, cuda_session
 from tbgen.backends.plan import PlanError
-from tbgen.export.errors import UserError, require
+from tbgen.export.errors import require
 from tbgen.export.layout import LENGTHS
+from tbgen.export.reading import FETCH_AGAIN, library_reading
 
 Tensors = dict[str, np.ndarray]
 Run = Callable[[Tensors], Tensors]
@@ -55,10 +56,8 @@ def onnx_watch(model: Path, *, optimize: bool = True) -> Watch:
     options.log_severity_level = 4  # it would print its errors beside raising them
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
+    with library_reading(f"ONNX Runtime cannot load {str(model)!r}", FETCH_AGAIN):
         session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    except runtime_errors(onnxruntime) as error:
-        raise UserError(f"ONNX Runtime cannot load {str(model)!r}: {first_line(error)}") from error
     return _watch_of_session(session)
 
 

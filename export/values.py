@@ -27,6 +27,7 @@ class Rule:
         return Rule(f"{self.what} or null", self.fits, optional=True)
 
 
+_LONGEST_NAME = 255  # bytes
 Rules = Mapping[str, Rule]
 A_TEXT = Rule("a text", lambda value: isinstance(value, str))
 A_SWITCH = Rule("true or false", lambda value: type(value) is bool)
@@ -34,7 +35,12 @@ A_NUMBER = Rule("a number", lambda value: type(value) in (int, float))
 AN_OBJECT = Rule("an object", lambda value: isinstance(value, dict))
 FILE_NAME = Rule(
     "the name of a file beside it",
-    lambda value: isinstance(value, str) and value not in ("", ".", "..") and not {"/", "\\", "\0"} & set(value),
+    lambda value: (
+        isinstance(value, str)
+        and value not in ("", ".", "..")
+        and not {"/", "\\", "\0"} & set(value)
+        and len(value.encode()) <= _LONGEST_NAME
+    ),
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from tbgen.export import sources
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.export.reading import text_from_file
 from tbgen.export.sources import HUB_NAME
 from tbgen.generator.graphs import AUTO
 from tbgen.generator.names import literal
@@ -54,10 +55,10 @@ class Recipe:
 def recipe_from_file(file: Path) -> Recipe:
     """Read and check a recipe. Raises UserError, with the key that is wrong."""
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(text_from_file(file))
     except FileNotFoundError:
         raise UserError(f"no recipe at {str(file)!r}; `tbgen init` writes one") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{str(file)!r} is not TOML: {error}") from error
     _check_keys(file, values)
     folder = file.parent
@@ -77,8 +78,11 @@ def _check_keys(file: Path, values: Mapping[str, Any]) -> None:
             raise NoSuchName("key", key, list(RECIPE_KEYS))
         if type(value) is not RECIPE_KEYS[key]:
             raise UserError(f"{key} in {str(file)!r} must be {_KINDS[RECIPE_KEYS[key]]}, not {value!r}")
-        if isinstance(value, list) and not all(isinstance(each, str) for each in value):
-            raise UserError(f"{key} in {str(file)!r} must be a list of strings, not {value!r}")
+        texts = [value] if isinstance(value, str) else [*value.values()] if isinstance(value, dict) else value
+        if isinstance(texts, list) and not all(isinstance(each, str) for each in texts):
+            raise UserError(f"{key} in {str(file)!r} must be {_KINDS[type(value)]} of strings, not {value!r}")
+        if isinstance(texts, list) and any("\0" in each for each in texts):
+            raise UserError(f"{key} in {str(file)!r} holds a zero byte, which no name has: {value!r}")
     if "name" not in values:
         raise UserError(f'{str(file)!r} does not say the name of the models: name = "kcbert"')
     if values.get("engines") == []:

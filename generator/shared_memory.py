@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf import text_format
 
+from tbgen.export.errors import UserError
 from tbgen.generator.data_types import NUMPY
-from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_text
+from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_file
 
 _SPARE = 64 << 20  # bytes, for the server and for what is not foreseen: a container's default
 _REGION = 1 << 20  # each instance begins with so many, and grows
@@ -38,8 +38,8 @@ def shared_memory_mib(repository: Path) -> int:
 def _python(file: Path) -> Iterable[tuple[ModelConfig, list[dict[str, Any]]]]:
     """A model's config and steps, where it is a Python model; nothing for what cannot be read, as none is served."""
     try:
-        config = config_from_text(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, text_format.ParseError):
+        config = config_from_file(file)
+    except (OSError, UserError):
         return
     if config.backend in PYTHON_BACKENDS:
         yield config, [step for steps in file.parent.glob("*/steps.json") for step in _steps(steps)]

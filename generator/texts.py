@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.export.reading import json_from_text
 
 STANDARD_INPUT = Path("-")
 _COLUMNS = ("input_text", "text", "sentence", "kor_sentence", "document")  # those that are the text if none is named
@@ -71,10 +71,7 @@ class TextFile:
 
     def parsed(self, number: int, line: str) -> Row:
         """A line of JSON. Raises UserError."""
-        try:
-            value: Row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"line {number} of {self.name} is no JSON: {error}") from error
+        value: Row = json_from_text(line, f"line {number} of {self.name}")
         if not isinstance(value, str | dict):
             raise UserError(f"line {number} of {self.name} is neither a JSON object nor a JSON string: {line}")
         return value

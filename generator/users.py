@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
-from google.protobuf import text_format
-
 from tbgen.export.errors import UserError
-from tbgen.generator.models.config import config_from_text
+from tbgen.generator.models.config import config_from_file
 from tbgen.generator.repository import read_record
 from tbgen.generator.request import deciding
 from tbgen.generator.role import written_models
+from tbgen.generator.steps.load import listing
 
 ANSWER = deciding("answers")
 _CALLEES = ("model", "callee")  # settings of a step that name the Triton model that it calls
@@ -55,11 +53,11 @@ def called_by(folder: Path) -> set[str]:
     """The models that an ensemble, or a model of steps, calls; none where its files cannot be read."""
     names: set[str] = set()
     try:
-        config = config_from_text((folder / "config.pbtxt").read_text(encoding="utf-8"))
+        config = config_from_file(folder / "config.pbtxt")
         names |= {step.model_name for step in config.ensemble_scheduling.step}
         for file in folder.glob("*/steps.json"):
-            rows = json.loads(file.read_text(encoding="utf-8"))["steps"]
-            names |= {row["settings"][key] for row in rows for key in _CALLEES if key in row["settings"]}
-    except (OSError, ValueError, KeyError, TypeError, text_format.ParseError):
+            settings = [row["settings"] for row in listing(file.parent)["steps"]]
+            names |= {str(each[key]) for each in settings for key in _CALLEES if key in each}
+    except (OSError, UserError):
         return names
     return names

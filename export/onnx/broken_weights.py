@@ -10,6 +10,7 @@ import numpy as np
 
 from tbgen.export.checkpoint.weights import broken_sentence
 from tbgen.export.errors import UserError, require
+from tbgen.export.reading import FETCH_AGAIN, library_reading
 
 
 def refuse_broken_weights(file: Path, shown: str) -> None:
@@ -24,14 +25,9 @@ def broken_weights(file: Path) -> list[str]:
     Minus infinity alone or among zeros is a mask, which graphs hold as a constant; it means what it says.
     """
     onnx = require("onnx", extra="onnx")
-    try:
+    with library_reading(f"the weights of {str(file)!r} cannot be read", FETCH_AGAIN):
         graph = onnx.load(str(file), load_external_data=False).graph
         return sorted(tensor.name for tensor in _tensors(graph) if _is_broken(onnx, tensor, file.parent))
-    except (
-        *(OSError, ValueError, onnx.checker.ValidationError),
-        require("google.protobuf.message", extra="onnx").DecodeError,
-    ) as error:
-        raise UserError(f"the weights of {str(file)!r} cannot be read ({error}); export or fetch it again") from error
 
 
 def _tensors(graph: Any) -> Iterator[Any]:

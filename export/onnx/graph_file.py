@@ -51,4 +51,4 @@ def move_graph(source: Path, target: Path) -> None:
 
 def opset_of(model: Any) -> int:
     """The version of the standard operator set that a model uses."""
-    return int(next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}))
+    return int(next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 1))

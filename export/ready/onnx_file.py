@@ -22,10 +22,11 @@ from tbgen.export.precision.drift import advice
 from tbgen.export.precision.precision import precision_named
 from tbgen.export.precision.samples import Samples
 from tbgen.export.provenance import Provenance
+from tbgen.export.reading import FETCH_AGAIN, library_reading
 from tbgen.export.ready.adapt import adapt, engine_names, fix_widths, graph_inputs, name_nodes, names_from_words
 from tbgen.export.ready.companions import companions_from_folder, ready_export, write_companions
 from tbgen.export.ready.tryout import try_out
-from tbgen.export.run import first_line, onnx_run, runtime_errors
+from tbgen.export.run import onnx_run, runtime_errors
 from tbgen.export.tasks.table import graph_of_export
 
 _QUANTIZED = {"DynamicQuantizeLinear", "DequantizeLinear", "MatMulInteger", "QLinearMatMul", "QGemm"}
@@ -87,14 +88,9 @@ def read_graph(model: Path) -> Any:
     onnx = require("onnx", extra="onnx")
     if not model.is_file():
         raise UserError(f"no ONNX file {str(model)!r}")
-    try:
+    with library_reading(f"{str(model)!r} is no whole ONNX file", FETCH_AGAIN):
         graph = onnx.load(str(model), load_external_data=False)
         onnx.checker.check_model(str(model))
-    except (
-        onnx.onnx_cpp2py_export.checker.ValidationError,
-        require("google.protobuf.message", extra="onnx").DecodeError,
-    ) as error:
-        raise UserError(f"{str(model)!r} is no whole ONNX file: {first_line(error)}") from error
     return graph
 
 
@@ -145,10 +141,8 @@ def _adapted_copy(
     """
     shown = str(model)
     names = engine_names(graph.graph, beside.row, rename, repr(shown))
-    try:
+    with library_reading(f"{shown!r} is no whole ONNX file", FETCH_AGAIN):  # the one beside it may be too short
         whole = load_graph(model)
-    except ValueError as error:  # the file beside it is too short
-        raise UserError(f"{shown!r} is no whole ONNX file: {first_line(error)}") from error
     if adapt(whole, names, repr(shown)) or weight_files(graph, model):
         save_graph(whole, target)
     else:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError, require
+from tbgen.export.reading import library_reading
 
 SAVE_AGAIN = "save it again with tokenizer.save_pretrained(folder)"
 
@@ -14,16 +15,11 @@ SAVE_AGAIN = "save it again with tokenizer.save_pretrained(folder)"
 def auto_tokenizer(folder: Path, config: Mapping[str, Any]) -> Any:
     """transformers' own tokenizer of a folder, `config` its model's. Raises UserError for one that it cannot load."""
     transformers = require("transformers", extra="onnx")
-    try:
+    what = f"transformers {transformers.__version__} cannot load the tokenizer of {str(folder)!r}"
+    with library_reading(what, SAVE_AGAIN):
         return transformers.AutoTokenizer.from_pretrained(
             folder, config=_config(config), local_files_only=True, trust_remote_code=False
         )
-    except Exception as error:  # tokenizers raises nothing narrower, and each class fails in its own way
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
-            f"transformers {transformers.__version__} cannot load the tokenizer of {str(folder)!r} ({lines[0]}); "
-            f"{SAVE_AGAIN}"
-        ) from error
 
 
 def python_only(folder: Path, name: str) -> UserError:

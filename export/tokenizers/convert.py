@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError, require
-from tbgen.export.reading import read_json_if_there
+from tbgen.export.reading import bytes_from_file, library_reading, read_json_if_there
 from tbgen.export.tokenizers.auto_tokenizer import auto_tokenizer, class_of_tokenizer, python_only
 
 Piece = tuple[str, float]
@@ -91,7 +91,8 @@ def tokenizer_from_slow(folder: Path, config: Mapping[str, Any]) -> tuple[Any, d
     row = _SENTENCEPIECE.get(family)
     model = next((folder / name for name in row.files if (folder / name).is_file()), None) if row else None
     if row and model:
-        return _tokenizer_from_sentencepiece(model, row), row.special
+        with library_reading(f"{str(model)!r} makes no tokenizer", _SAVE_FAST):
+            return _tokenizer_from_sentencepiece(model, row), row.special
     return _tokenizer_from_vocabulary(folder, config)
 
 
@@ -100,7 +101,9 @@ def _tokenizer_from_vocabulary(folder: Path, config: Mapping[str, Any]) -> tuple
     _refuse_python_only(folder, config)
     _refuse_empty(folder)
     made = auto_tokenizer(folder, config)
-    rust, tokenizers = made.backend_tokenizer, require("tokenizers", extra="onnx")
+    rust, tokenizers = getattr(made, "backend_tokenizer", None), require("tokenizers", extra="onnx")
+    if rust is None:
+        raise python_only(folder, type(made).__name__)
     if type(rust.model).__name__ == "WordPiece":
         if rust.model.token_to_id(rust.model.unk_token) is None:  # it would fail at the first unknown word
             raise UserError(f"vocab.txt in {str(folder)!r} has no line {rust.model.unk_token}; copy it again")
@@ -127,7 +130,7 @@ def _refuse_python_only(folder: Path, config: Mapping[str, Any]) -> None:
     settings = read_json_if_there(folder, "tokenizer_config.json")
     kind = class_of_tokenizer(settings, config)
     rust = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedTokenizerFast)
-    if not rust or "AutoTokenizer" in settings.get("auto_map", {}):
+    if not rust or "AutoTokenizer" in (settings.get("auto_map") or {}):
         raise python_only(folder, str(settings.get("tokenizer_class")))
 
 
@@ -199,7 +202,7 @@ def _read_proto(path: Path) -> Any:
     errors = require("google.protobuf.message", extra="onnx")
     proto = messages.ModelProto()
     try:
-        proto.ParseFromString(path.read_bytes())
+        proto.ParseFromString(bytes_from_file(path))
     except errors.DecodeError as error:
         raise UserError(f"{str(path)!r} is no SentencePiece model: {error}") from error
     if not proto.pieces:

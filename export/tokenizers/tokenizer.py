@@ -9,9 +9,10 @@ from typing import Any
 
 from tbgen.export.errors import UserError, require
 from tbgen.export.files import copy_files, write_json
-from tbgen.export.reading import read_json_if_there
+from tbgen.export.reading import library_reading, read_json_if_there
 from tbgen.export.tokenizers.auto_tokenizer import SAVE_AGAIN, auto_tokenizer, class_of_tokenizer, python_only
 from tbgen.export.tokenizers.convert import tokenizer_from_slow
+from tbgen.export.tokenizers.settings_rules import check_tokenizer_files
 
 # What transformers can make a tokenizer.json of: the files of a slow tokenizer, all of a row.
 _SLOW = (
@@ -79,6 +80,7 @@ def reading_of_tokenizer(folder: Path, config: Mapping[str, Any], *, lower_case:
     text before. Raises UserError for files that transformers cannot read, and when nothing says how to pad.
     """
     check_tokenizer(folder)
+    check_tokenizer_files(folder)
     slow = not (folder / "tokenizer.json").is_file()
     tokenizer, tokens, settings = (_slow if slow else _fast)(folder, config)
     limit = settings["model_max_length"]
@@ -154,12 +156,9 @@ def write_tokenizer(reading: TokenizerReading, target: Path) -> None:
 def tokenizer_from_file(path: Path) -> Any:
     """The tokenizer in a tokenizer.json. Raises UserError for a damaged one, and for one of a newer library."""
     tokenizers = require("tokenizers", extra="onnx")
-    try:
+    what = f"{path.name} holds no tokenizer that tokenizers {tokenizers.__version__} can read"
+    with library_reading(what, SAVE_AGAIN):
         return tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises nothing narrower
-        raise UserError(
-            f"{path.name} holds no tokenizer that tokenizers {tokenizers.__version__} can read ({error}); {SAVE_AGAIN}"
-        ) from error
 
 
 def check_vocabulary(tokenizer: Any, rows: int) -> None:

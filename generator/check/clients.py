@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from tritonclient.grpc.model_config_pb2 import DataType
 
+from tbgen.export.reading import bytes_from_file
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.rules.core.requests import no_text_file, other_shape
@@ -17,11 +18,11 @@ def _labels(model: Model) -> Iterator[Finding]:
     for index, output in enumerate(model.config.output):
         if not output.label_filename:
             continue
-        file, where = model.folder / output.label_filename, f"output[{index}].label_filename"
+        file, where = model.folder / output.label_filename.lstrip("/"), f"output[{index}].label_filename"
         if not file.is_file():
             yield model.refused(where, no_text_file(file), f"put {output.label_filename} into the folder {model.name}")
             continue
-        lines, classes = len(file.read_bytes().splitlines()), math.prod(output.dims)
+        lines, classes = len(bytes_from_file(file).splitlines()), math.prod(output.dims)
         if classes > 0 and lines != classes:
             short = f"answers no name for the classes from {lines} on" if lines < classes else "never answers the last"
             yield model.finding(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -146,7 +147,7 @@ class Model:
 
     def file(self, path: Path, line: int | None = None) -> Place:
         """A place in a file of the model."""
-        return Place(f"{self.name}/{path.relative_to(self.folder)}", line)
+        return Place(f"{self.name}/{os.path.relpath(path, self.folder)}", line)  # a name may lead out of the folder
 
     def found(self, problems: Iterable[Problem]) -> Iterator[Finding]:
         """What a rulebook finds, as findings on this model."""

@@ -6,6 +6,7 @@ import ast
 import sys
 from collections.abc import Iterator
 
+from tbgen.export.reading import bytes_from_file
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.python_source import (
@@ -137,7 +138,7 @@ def _syntax_of_the_release(model: Model, repository: Repository) -> Iterator[Fin
         return
     for file in (file for source in model.sources for file in source.trees):
         try:
-            ast.parse(file.read_bytes(), str(file), feature_version=release.python)
+            ast.parse(bytes_from_file(file), str(file), feature_version=release.python)
         except SyntaxError as error:
             says = f"SyntaxError: {error.msg} ({file.name}, line {error.lineno})"
             mend = f"write it for Python {release.python[0]}.{release.python[1]}, which runs in Triton {release.name}"

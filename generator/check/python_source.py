@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tbgen.export.reading import bytes_from_file
+
 STEPS = "steps.json"
 
 
@@ -19,7 +21,7 @@ class PythonSource:
     folder: Path
     entry: Path
     trees: dict[Path, ast.Module] = field(default_factory=dict)
-    errors: dict[Path, SyntaxError | ValueError] = field(default_factory=dict)
+    errors: dict[Path, Exception] = field(default_factory=dict)
     steps: list[dict[str, Any]] | None = None
     steps_error: str = ""
 
@@ -57,8 +59,8 @@ def _read_source(source: PythonSource) -> PythonSource:
         if file in source.trees or file in source.errors or not file.is_file():
             continue
         try:
-            source.trees[file] = ast.parse(file.read_bytes(), str(file))
-        except (SyntaxError, ValueError) as error:
+            source.trees[file] = ast.parse(bytes_from_file(file), str(file))
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             source.errors[file] = error
         else:
             waiting += [
@@ -70,10 +72,10 @@ def _read_source(source: PythonSource) -> PythonSource:
 def _read_steps(source: PythonSource, file: Path) -> None:
     """The list of steps.json, if it is of the form that model.py reads."""
     try:
-        listed = json.loads(file.read_bytes().decode("utf-8"))["steps"]
+        listed = json.loads(bytes_from_file(file).decode("utf-8"))["steps"]
         for step in listed:
-            step["file"], step["class"], step["settings"].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+            (source.folder / step["file"]).stem, step["class"].strip(), step["settings"].items()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         source.steps_error = f"{type(error).__name__}: {error}"
     else:
         source.steps = listed

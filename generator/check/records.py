@@ -42,9 +42,7 @@ def _is_a_record(model: Model, _: Repository) -> Iterator[Finding]:
     file = model.folder / MODEL_RECORD
     if file.is_file() and read_record(model.folder) is None:
         says = f"{MODEL_RECORD} is no record of tbgen's: its commands take the model for another's"
-        yield model.advice(
-            model.file(file), says, "write the model anew with tbgen scaffold --force, or remove the file"
-        )
+        yield model.advice(model.file(file), says, "let tbgen scaffold --force write it, or remove the file")
 
 
 def _record_of_front(model: Model, repository: Repository) -> dict[str, Any] | None:

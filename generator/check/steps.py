@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tbgen.export.reading import bytes_from_file
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.python_source import STEPS, PythonSource, class_named, defines, method_named
@@ -66,12 +67,19 @@ def _step_findings(model: Model, source: PythonSource, step: dict[str, Any]) -> 
         yield from _asset_findings(model, source, file, constructor)
 
 
-def _constructors(source: PythonSource, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
-    """The constructor of a class, and those of its bases as far as each hands on what it does not know."""
+def _constructors(
+    source: PythonSource, cls: ast.ClassDef, above: tuple[ast.ClassDef, ...] = ()
+) -> list[tuple[str, ast.FunctionDef]]:
+    """The constructor of a class, and those of its bases as far as each hands on what it does not know.
+
+    `above`: the classes that led here, for one that is derived from itself in the end.
+    """
+    if cls in above:
+        return []
     constructor = method_named(cls, "__init__")
     if not isinstance(constructor, ast.FunctionDef):
-        return _bases(source, cls)
-    return [(cls.name, constructor), *(_bases(source, cls) if _hands_on(constructor) else [])]
+        return _bases(source, cls, above)
+    return [(cls.name, constructor), *(_bases(source, cls, above) if _hands_on(constructor) else [])]
 
 
 def _hands_on(constructor: ast.FunctionDef) -> bool:
@@ -85,11 +93,13 @@ def _hands_on(constructor: ast.FunctionDef) -> bool:
     return len(names) == 1 and given == [{None}]
 
 
-def _bases(source: PythonSource, cls: ast.ClassDef) -> list[tuple[str, ast.FunctionDef]]:
+def _bases(
+    source: PythonSource, cls: ast.ClassDef, above: tuple[ast.ClassDef, ...]
+) -> list[tuple[str, ast.FunctionDef]]:
     """The constructors of the bases that the model's files define."""
     names = [base.id for base in cls.bases if isinstance(base, ast.Name)]
     found = (base for name in names for base in (*_classes_as(source, name), *_classes_named(source, name)))
-    return [row for base in found for row in _constructors(source, base)]
+    return [row for base in found for row in _constructors(source, base, (*above, cls))]
 
 
 def _classes_named(source: PythonSource, name: str) -> list[ast.ClassDef]:
@@ -158,7 +168,7 @@ def _assets_of(constructor: ast.FunctionDef) -> Iterator[tuple[str, int]]:
 def place_of(model: Model, source: PythonSource, written: str) -> Place:
     """The first line of steps.json that holds a text."""
     file = source.folder / STEPS
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = bytes_from_file(file).decode("utf-8", errors="replace").splitlines()
     return model.file(file, next((number for number, line in enumerate(lines, 1) if written in line), None))
 
 

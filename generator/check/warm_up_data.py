@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tritonclient.grpc.model_config_pb2 import DataType, ModelWarmup
 
+from tbgen.export.reading import bytes_from_file
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.onnx_file import OnnxFile
@@ -48,7 +49,7 @@ def data_of_an_input(
     elif kind == "input_data_file":
         yield from _file_of_an_input(model, sample, name, data, where)
     elif data.data_type == DataType.TYPE_STRING:
-        yield from _refused_by_the_steps(model, name, [b""] * math.prod(data.dims), where)
+        yield from _refused_by_the_steps(model, name, [b""], where)
     elif kind == "random_data" and DataType.Name(data.data_type) in _IDS and model.config.backend == "onnxruntime":
         rows, mend = table_rows(model).get(name), "write the ids into a file and name it by input_data_file"
         if rows:
@@ -99,7 +100,7 @@ def _values(model: Model, sample: ModelWarmup, name: str, data: ModelWarmup.Inpu
 def _framed_texts(model: Model, name: str, file: Path, count: int) -> Iterator[Finding]:
     """Each text is preceded by its length, 4 bytes, little-endian."""
     about = f"inference input '{name}' for model '{model.name}'"
-    content, texts, problem = file.read_bytes(), list[bytes](), ""
+    content, texts, problem = bytes_from_file(file), list[bytes](), ""
     while content and not problem:
         size, rest = int.from_bytes(content[:_LENGTH], "little"), len(content) - _LENGTH
         texts.append(content[_LENGTH : _LENGTH + size])

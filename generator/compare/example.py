@@ -15,8 +15,10 @@ import numpy as np
 from tritonclient.utils import triton_to_np_dtype
 
 from tbgen.export.errors import UserError
-from tbgen.generator.models.config import ModelConfig, TensorSpecs, config_from_text
+from tbgen.export.reading import json_from_file
+from tbgen.generator.models.config import ModelConfig, TensorSpecs, config_from_file
 from tbgen.generator.repository import read_record
+from tbgen.generator.steps.load import listing
 
 Item = dict[str, Any]  # input -> a text, a number, or a list of them
 
@@ -122,12 +124,13 @@ def mask_example(folder: Path, masks: Collection[int]) -> Item:
     for part in (folder, *parts_of(folder)):
         for file in sorted(part.glob("*/steps.json")):
             try:
-                steps = json.loads(file.read_text(encoding="utf-8"))["steps"]
-                named = {step["settings"]["mask_id"] for step in steps if "mask_id" in step["settings"]}
-                tokens = json.loads((file.parent / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
-            except (OSError, ValueError, KeyError, TypeError):
+                settings = [step["settings"] for step in listing(file.parent)["steps"]]
+                tokens = json_from_file(file.parent / "tokenizer.json")["added_tokens"]
+                wanted = [*masks, *(each["mask_id"] for each in settings if "mask_id" in each)]
+                found = [token["content"] for token in tokens if token["id"] in wanted]
+            except (OSError, UserError, KeyError, TypeError):
                 continue
-            for token in (token["content"] for token in tokens if token["id"] in {*masks, *named}):
+            for token in found[:1]:
                 return {MAIN: f"{token} {ANY}"}
     return {}
 
@@ -140,9 +143,7 @@ def parts_of(folder: Path) -> list[Path]:
 
 def config_in(folder: Path) -> ModelConfig | None:
     """A folder's config; None when there is none that can be read."""
-    from google.protobuf.text_format import ParseError
-
     try:
-        return config_from_text((folder / "config.pbtxt").read_text(encoding="utf-8"))
-    except (OSError, ValueError, ParseError):
+        return config_from_file(folder / "config.pbtxt")
+    except (OSError, UserError):
         return None

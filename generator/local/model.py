@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from google.protobuf import json_format, text_format
+from google.protobuf import json_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelInstanceGroup
 
 import tbgen.backends
@@ -21,7 +21,7 @@ from tbgen.export.run import Tensors, cuda_here
 from tbgen.generator.data_types import data_type_of
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_tensors import Tensor, sent
-from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_text, values_from_config
+from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_file, values_from_config
 from tbgen.generator.rules.core import requests
 from tbgen.generator.rules.core.complete import complete_backend, versions_of
 from tbgen.generator.rules.core.config import problems
@@ -73,10 +73,7 @@ class LoadedModel:
 def model_config(folder: Path) -> ModelConfig:
     """The configuration of a model folder as Triton's core completes it. Raises UserError where the core refuses it."""
     file = folder / "config.pbtxt"
-    try:
-        config = config_from_text(file.read_text(encoding="utf-8"))
-    except text_format.ParseError as error:
-        raise UserError(f"{file} is no configuration of a model: {error}") from error
+    config = config_from_file(file)
     complete_backend(config, folder, _folders_of(folder))
     for problem in problems(config):
         if problem.effect == "refused":

@@ -16,6 +16,7 @@ import numpy as np
 from google.protobuf import json_format
 
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.export.reading import library_reading
 from tbgen.export.run import Tensors
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.local import backend_utils as utils
@@ -92,7 +93,8 @@ class LocalModels:
                 own = version_folder(self.repository / name, config, version)
                 folder = runnable_folder(own, Path(self.scratch.enter_context(TemporaryDirectory())))
                 self.stood_for += [name] if folder != own else []
-                self.loaded[key] = load_model(config, folder, self.module)
+                with library_reading(f"model {name!r} does not load", "mend its files, or write it anew"):
+                    self.loaded[key] = load_model(config, folder, self.module)
             return self.loaded[key]
 
     def infer(

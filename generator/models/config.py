@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfig
 from tritonclient.grpc.model_config_pb2 import ModelDynamicBatching, ModelInstanceGroup
 
+from tbgen.export.errors import UserError
+from tbgen.export.reading import text_from_file
 from tbgen.generator.steps.chain import chain_tensors
 
 SHARED_BACKEND = "tbgen"  # the Python-based backend that holds the code of the steps once
@@ -81,9 +84,17 @@ def text_from_config(config: ModelConfig) -> str:
     return text_format.MessageToString(config)
 
 
-def config_from_text(text: str) -> ModelConfig:
-    """The message of a config.pbtxt. Raises text_format.ParseError."""
-    return text_format.Parse(text, ModelConfig())
+def config_from_text(text: str, shown: str = "a config.pbtxt") -> ModelConfig:
+    """The message of a config.pbtxt. Raises UserError."""
+    try:
+        return text_format.Parse(text, ModelConfig())
+    except (text_format.ParseError, ValueError, RecursionError) as error:
+        raise UserError(f"{shown} is no configuration of a model: {error}") from error
+
+
+def config_from_file(file: Path) -> ModelConfig:
+    """The message in a config.pbtxt's file. Raises UserError, and OSError."""
+    return config_from_text(text_from_file(file), str(file))
 
 
 def values_from_config(message: Any) -> dict[str, Any]:

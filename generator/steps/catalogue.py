@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tbgen.backends
-from tbgen.generator.steps.plugins import package_steps, syntax_tree
+from tbgen.export.reading import tree_from_file
+from tbgen.generator.steps.plugins import package_steps
 
 STEP_FOLDER = Path(next(iter(tbgen.backends.__path__)))
 
@@ -41,7 +42,7 @@ def _steps_of(file: Path, origin: str) -> list[CatalogueStep]:
     """The classes of a file that are steps; it is read, not run."""
     there: dict[str, ast.ClassDef] = {}
     for each in reversed(with_neighbours(file)):
-        imports = [node for node in syntax_tree(each).body if isinstance(node, ast.ImportFrom)]
+        imports = [node for node in tree_from_file(each).body if isinstance(node, ast.ImportFrom)]
         aliases = {alias.asname: alias.name for node in imports for alias in node.names if alias.asname}
         there |= {name: there[imported] for name, imported in aliases.items() if imported in there}
         there |= {node.name: node for node in _classes_in(each)}
@@ -59,7 +60,7 @@ def with_neighbours(file: Path) -> list[Path]:
     """
     files = [file]
     for each in files if file.parent == STEP_FOLDER else ():  # grows as it goes
-        nodes = [node for node in ast.walk(syntax_tree(each)) if isinstance(node, ast.ImportFrom) and node.level]
+        nodes = [node for node in ast.walk(tree_from_file(each)) if isinstance(node, ast.ImportFrom) and node.level]
         beside = (file.with_name(f"{node.module}.py") for node in nodes)
         files += dict.fromkeys(path for path in beside if path not in files)
     return files
@@ -67,13 +68,16 @@ def with_neighbours(file: Path) -> list[Path]:
 
 def _classes_in(file: Path) -> list[ast.ClassDef]:
     """The classes at a file's top level."""
-    return [node for node in syntax_tree(file).body if isinstance(node, ast.ClassDef)]
+    return [node for node in tree_from_file(file).body if isinstance(node, ast.ClassDef)]
 
 
 def _lineage(node: ast.ClassDef, there: Mapping[str, ast.ClassDef]) -> list[ast.ClassDef]:
-    """A class and those it is derived from, as far as the files define them."""
-    bases = [there[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in there]
-    return [node, *(each for base in bases if base is not node for each in _lineage(base, there))]
+    """A class and those it is derived from, as far as the files define them, each once."""
+    found = [node]
+    for each in found:  # grows as it goes
+        bases = (there[base.id] for base in each.bases if isinstance(base, ast.Name) and base.id in there)
+        found += [base for base in bases if base not in found]
+    return found
 
 
 def _is_step(classes: Sequence[ast.ClassDef]) -> bool:

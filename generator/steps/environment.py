@@ -10,12 +10,10 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from google.protobuf import text_format
-
 from tbgen.export.errors import UserError
 from tbgen.export.files import write_whole
 from tbgen.export.scratch import scratch, temporary_folder
-from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_text, text_from_config
+from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_file, text_from_config
 
 _ARCHIVE = "env.tar.gz"
 _KEY, _PLACE = "EXECUTION_ENV_PATH", f"$$TRITON_MODEL_DIRECTORY/{_ARCHIVE}"
@@ -91,10 +89,7 @@ def python_config_of(model: Path) -> ModelConfig:
     file = model / "config.pbtxt"
     if not file.is_file():
         raise UserError(f"no model at {str(model)!r}: it has no config.pbtxt")
-    try:
-        config = config_from_text(file.read_text(encoding="utf-8"))
-    except text_format.ParseError as error:
-        raise UserError(f"{str(file)!r} cannot be read: {error}") from error
+    config = config_from_file(file)
     if config.backend not in PYTHON_BACKENDS:
         raise UserError(
             f"{model.name!r} runs on {config.backend or config.platform!r}; only Python models have packages"

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tbgen.export.errors import UserError
+from tbgen.export.reading import json_from_text, text_from_file
+from tbgen.export.values import A_SWITCH, A_TEXT, AN_OBJECT, damage_of, list_of, object_with
 from tbgen.generator.steps.catalogue import STEP_FOLDER
+
+_STEPS_FILE = "steps.json"
+_STEP = object_with({"file": A_TEXT, "class": A_TEXT, "settings": AN_OBJECT})
+_RULES = {"steps": list_of(_STEP)}
+_MAY_LACK = {"parameters_elsewhere": list_of(A_TEXT), "cached": A_SWITCH}
 
 
 def listing(folder: Path) -> dict[str, Any]:
     """What folder/steps.json says.
 
     `steps`; `parameters_elsewhere`, those that other models of its ensemble take; `cached`: Triton keeps the answers.
+    Raises UserError.
     """
-    listed: dict[str, Any] = json.loads((folder / "steps.json").read_text(encoding="utf-8"))
+    file = folder / _STEPS_FILE
+    if not file.is_file():
+        raise UserError(f"no {_STEPS_FILE} in {str(folder)!r}; it lists the steps of a model")
+    return listing_from_text(text_from_file(file), repr(str(file)))
+
+
+def listing_from_text(text: str, shown: str) -> dict[str, Any]:
+    """The same of a steps.json's text. Raises UserError."""
+    listed: dict[str, Any] = json_from_text(text, shown)
+    if damage := damage_of(listed, _RULES, _MAY_LACK):
+        raise UserError(f"{shown} is no list of steps ({damage}); write the model anew with tbgen scaffold")
     return listed
 
 

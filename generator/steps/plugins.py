@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.export.reading import tree_from_file
 from tbgen.export.tasks.task import Step
 
 _ENTRY_POINTS = "tbgen.steps"
@@ -98,23 +99,15 @@ def classes_of(file: Path) -> dict[str, bool]:
     """The classes of a Python file -> whether each can be called, as a step can. Raises UserError."""
     return {
         node.name: any(isinstance(item, ast.FunctionDef) and item.name == "__call__" for item in node.body)
-        for node in syntax_tree(file).body
+        for node in tree_from_file(file).body
         if isinstance(node, ast.ClassDef)
     }
-
-
-def syntax_tree(file: Path) -> ast.Module:
-    """A Python file's syntax tree. Raises UserError."""
-    try:
-        return ast.parse(file.read_bytes())
-    except SyntaxError as error:
-        raise UserError(f"{str(file)!r} is not Python: {error.msg} in line {error.lineno}") from error
 
 
 def extra_imports(file: Path) -> list[str]:
     """The packages that a step file imports beyond what a server has; they must be there, or come along."""
     names: set[str] = set()
-    for node in ast.walk(syntax_tree(file)):
+    for node in ast.walk(tree_from_file(file)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

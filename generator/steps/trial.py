@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,8 @@ def construct_step(step: Step, folder: Path) -> Any:
     name = f"{step.file}:{step.name}"
     try:
         made = step_from_file(Path(step.file), step.name)(folder, **step.settings)
-    except (ImportError, OSError, TypeError, ValueError, KeyError, AttributeError) as error:
-        raise UserError(f"{name} cannot be constructed: {type(error).__name__}: {error}") from error
+    except Exception as error:  # a person's own code raises what it likes
+        raise UserError(f"{name} cannot be constructed: {_failure(error)}") from error
     for side in ("inputs", "outputs"):
         _check_specs(name, side, getattr(made, side, None))
     _check_rules(name, getattr(made, "parameters", {}))
@@ -95,14 +96,22 @@ def _called(name: str, step: Any, given: Tensors) -> Tensors:
         answer = step(**given)
     except ValueError as error:
         raise UserError(f"{name} refuses the example, as a client's mistake: {error}") from error
+    except Exception as error:  # as above
+        raise UserError(f"{name} fails on the example: {_failure(error)}") from error
     sometimes = set(getattr(step, "on_request", ()))
     if not isinstance(answer, Mapping) or {*answer, *sometimes} != set(step.outputs):
-        gave = ", ".join(answer) if isinstance(answer, Mapping) else type(answer).__name__
+        gave = ", ".join(map(str, answer)) if isinstance(answer, Mapping) else type(answer).__name__
         raise UserError(f"{name} says that it gives {', '.join(step.outputs)}; its call gave {gave or 'nothing'}")
     items = len(next(iter(given.values())))
     for tensor, (data_type, dims) in ((key, spec) for key, spec in step.outputs.items() if key in answer):
         _check_array(name, tensor, answer[tensor], data_type, [items, *dims])
     return dict(answer)
+
+
+def _failure(error: Exception) -> str:
+    """What a person's own code raised, and in which line."""
+    line = traceback.extract_tb(error.__traceback__)[-1].lineno
+    return f"{type(error).__name__}: {error} (line {line})"
 
 
 def _check_array(name: str, tensor: str, array: Any, data_type: str, shape: list[int]) -> None:

@@ -14,6 +14,7 @@ from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.export.reading import tree_from_file
 from tbgen.export.scratch import scratch
 from tbgen.generator.request import PLATFORMS as PLATFORMS
 
@@ -48,7 +49,7 @@ def vendor_into(folders: Sequence[Path], platform: str) -> None:
 def uses_tokenizers(file: Path) -> bool:
     """Whether a Python file imports the package."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    for node in ast.walk(tree_from_file(file)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import PYTHON_BACKENDS
+from tbgen.generator.steps.load import listing
 from tbgen.server.bench.statistics import Snapshot
 from tbgen.server.client.connection import Connection, JsonObject
 
@@ -118,7 +118,7 @@ def instances(config: JsonObject) -> int:
 def _steps_of(repository: Path | None, model: str) -> list[dict[str, Any]] | None:
     """The rows of a model's steps.json; None when there is no such file at hand."""
     file = steps_file(repository, model)
-    return json.loads(file.read_text(encoding="utf-8"))["steps"] if file else None
+    return listing(file.parent)["steps"] if file else None
 
 
 def steps_file(repository: Path | None, model: str) -> Path | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.export.reading import text_from_file
 from tbgen.generator.models.config import PYTHON_BACKENDS
+from tbgen.generator.steps.load import listing_from_text
 from tbgen.server.client.smoke import smoke
 from tbgen.server.deploy.live import Live
 from tbgen.server.deploy.release import (
@@ -96,11 +97,12 @@ def _other_meaning(change: Change) -> str | None:
     steps = change.release.versioned.get("steps.json")
     if steps is None or change.standing.steps is None:
         return None
-    return "labels" if _labels_of(steps.read_text(encoding="utf-8")) != _labels_of(change.standing.steps) else None
+    return "labels" if _labels_of(text_from_file(steps)) != _labels_of(change.standing.steps) else None
 
 
 def _labels_of(steps: str) -> list[object]:
-    return [step.get("settings", {}).get("labels") for step in json.loads(steps)["steps"]]
+    """The labels that each step of a steps.json has. Raises UserError."""
+    return [step["settings"].get("labels") for step in listing_from_text(steps, "a steps.json")["steps"]]
 
 
 def deploy(

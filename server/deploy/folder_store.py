@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.export.reading import text_from_file
 from tbgen.export.scratch import alone_in, sweep_folders, temporary_folder
 from tbgen.generator.check.model import CONFIG
 from tbgen.generator.originals import text_of
@@ -62,7 +63,7 @@ class FolderStore(Store):
         if not folder.is_dir():
             return TargetModel()
         versions, versioned, shared = version_files(folder)
-        config = shared[CONFIG].read_text(encoding="utf-8") if CONFIG in shared else None
+        config = text_from_file(shared[CONFIG]) if CONFIG in shared else None
         steps = text_of(versioned["steps.json"]) if "steps.json" in versioned else None
         return TargetModel(versions, config, hashes_of(versioned), hashes_of(shared, but=UNCOMPARED), steps)
 
@@ -107,7 +108,7 @@ class FolderStore(Store):
     def prune(self, folder: Path, keep: int, undo: list[Undo]) -> None:
         """Remove old versions, so that with one more there are `keep`; none where several are served."""
         config = folder / CONFIG
-        if config.is_file() and serves_several(config_of(folder.name, config.read_text(encoding="utf-8"))):
+        if config.is_file() and serves_several(config_of(folder.name, text_from_file(config))):
             return
         for version in versions_among(each.name for each in folder.iterdir())[: 1 - keep]:
             gone, place = self.remove(folder / str(version)), folder / str(version)

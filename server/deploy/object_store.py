@@ -8,6 +8,9 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tbgen.export.errors import UserError
+from tbgen.export.reading import json_from_text
+from tbgen.export.values import A_TEXT, damage_of, object_of
 from tbgen.generator.check.model import CONFIG
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, text_from_config
 from tbgen.server.deploy.release import (
@@ -58,7 +61,7 @@ class ObjectStore(Store):
     def standing(self, model: str) -> TargetModel:
         """What the target holds of a model; hashes only of what a deployment put there."""
         config = self.read(model, CONFIG)
-        deployed = json.loads(self.read(model, DEPLOYED) or "{}")
+        deployed = _record_from_text(self.read(model, DEPLOYED) or "{}")
         versions = self.versions(model)
         steps = self.read(model, f"{versions[-1]}/steps.json") if versions else None
         return TargetModel(versions, config, deployed.get("files", {}), deployed.get("shared", {}), steps)
@@ -161,6 +164,15 @@ def _pinned_text(config: ModelConfig, version: int) -> str:
     copy = any_version(config)
     copy.version_policy.specific.versions.append(version)
     return text_from_config(copy)
+
+
+def _record_from_text(text: str) -> dict[str, dict[str, str]]:
+    """What a deployment left of itself; nothing where it cannot be read, so that all files count as others."""
+    try:
+        record = json_from_text(text, DEPLOYED)
+    except UserError:
+        return {}
+    return {} if damage_of(record, {}, dict.fromkeys(("files", "shared"), object_of(A_TEXT))) else record
 
 
 def _named_text(config: ModelConfig, version: int) -> str:

@@ -8,9 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from google.protobuf import text_format
-
 from tbgen.export.errors import UserError
+from tbgen.export.reading import text_from_file
 from tbgen.generator.check.model import CONFIG
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_text
 from tbgen.generator.repository import MODEL_RECORD, NoModels, sha256_of
@@ -38,7 +37,7 @@ class ModelVersion:
     @property
     def config(self) -> ModelConfig:
         """Its config.pbtxt. Raises UserError."""
-        return config_of(self.name, self.shared[CONFIG].read_text(encoding="utf-8"))
+        return config_of(self.name, text_from_file(self.shared[CONFIG]))
 
     def hashes(self) -> dict[str, str]:
         """Relative name -> SHA-256 of the version's files."""
@@ -177,10 +176,7 @@ def versions_among(names: Iterable[str]) -> tuple[int, ...]:
 
 def config_of(model: str, text: str) -> ModelConfig:
     """A config.pbtxt as a message. Raises UserError."""
-    try:
-        return config_from_text(text)
-    except text_format.ParseError as error:
-        raise UserError(f"the {CONFIG} of {model!r} cannot be read: {error}") from error
+    return config_from_text(text, f"the {CONFIG} of {model!r}")
 
 
 def any_version(config: ModelConfig) -> ModelConfig:

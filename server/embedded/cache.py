@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from google.protobuf import text_format
-
-from tbgen.generator.models.config import CACHE_BYTES, config_from_text
+from tbgen.export.errors import UserError
+from tbgen.generator.models.config import CACHE_BYTES, config_from_file
 
 
 def cache_arguments(repository: Path, size: int | None = None) -> tuple[str, ...]:
@@ -21,8 +20,8 @@ def models_that_ask(repository: Path) -> list[str]:
     names = []
     for file in sorted(repository.glob("*/config.pbtxt")):
         try:
-            asks = config_from_text(file.read_text(encoding="utf-8")).response_cache.enable
-        except (text_format.ParseError, ValueError):
+            asks = config_from_file(file).response_cache.enable
+        except (OSError, UserError):
             continue
         if asks:
             names.append(file.parent.name)

@@ -12,8 +12,9 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelDynamicBatching
 
 from tbgen.generator.engines.engine import Engine
 from tbgen.generator.engines.table import engine_of_settings
-from tbgen.generator.models.config import PYTHON_BACKENDS, config_from_text, text_from_config
+from tbgen.generator.models.config import PYTHON_BACKENDS, config_from_file, text_from_config
 from tbgen.generator.repository import read_record
+from tbgen.generator.steps.load import listing
 from tbgen.server.bench.parts import Front, steps_file
 
 _DELAYS = (0, 200, 1000, 4000)  # microseconds
@@ -43,8 +44,8 @@ class Draft:
     steps: dict[str, dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.configs = {name: config_from_text(text) for name, text in self.texts("config.pbtxt").items()}
-        self.steps = {name: json.loads(text) for name, text in self.texts("steps.json").items()}
+        self.configs = {name: config_from_file(file) for name, file in self.files("config.pbtxt").items()}
+        self.steps = {name: listing(file.parent) for name, file in self.files("steps.json").items()}
 
     @property
     def engine(self) -> Engine | None:
@@ -62,9 +63,10 @@ class Draft:
         file = self.repository / model / name
         return file if file.exists() else None
 
-    def texts(self, name: str) -> dict[str, str]:
+    def files(self, name: str) -> dict[str, Path]:
+        """The file of that name of each model that has one."""
         paths = {model: self.path(model, name) for model in self.models}
-        return {model: path.read_text(encoding="utf-8") for model, path in paths.items() if path}
+        return {model: path for model, path in paths.items() if path}
 
     def engines(self) -> list[ModelConfig]:
         return [
@@ -87,11 +89,11 @@ class Draft:
         found = {}
         for model, config in self.configs.items():
             path = self.path(model, "config.pbtxt")
-            if path and config_from_text(path.read_text(encoding="utf-8")) != config:
+            if path and config_from_file(path) != config:
                 found[path.relative_to(self.repository)] = text_from_config(config)
         for model, listed in self.steps.items():
             path = self.path(model, "steps.json")
-            if path and json.loads(path.read_text(encoding="utf-8")) != listed:
+            if path and listing(path.parent) != listed:
                 text = json.dumps(listed, ensure_ascii=False, indent=2) + "\n"
                 found[path.relative_to(self.repository)] = text
         return found

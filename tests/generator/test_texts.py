@@ -59,7 +59,7 @@ def test_the_column_can_be_named(tmp_path: Path) -> None:
         ("a.csv", "x,y\n1,2\n", None, "has the columns x, y; name the one with the text: --column NAME"),
         ("a.csv", "text\n1\n", "body", "no column 'body'. Columns: text"),
         ("a.csv", "text\n" + "a" * 200_000, None, "is no CSV file: field larger than field limit"),
-        ("a.jsonl", '{"text": "a"}\n{"text"\n', None, "line 2 of .* is no JSON: "),
+        ("a.jsonl", '{"text": "a"}\n{"text"\n', None, "line 2 of .* is not JSON: "),
         ("a.jsonl", "[1]\n", None, "line 1 of .* is neither a JSON object nor a JSON string: "),
         ("a.jsonl", '{"text": 1}\n', None, "'text' of row 1 of .* is no text: 1"),
     ],

@@ -1,0 +1,177 @@
+"""Every reader of a file from outside: the files that are damaged, how, and what reads them."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+import onnx
+from click.testing import CliRunner
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from tbgen.cli.main import main
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
+from tbgen.export.checkpoint.pytorch import model_from_checkpoint
+from tbgen.export.ready.companions import companions_from_folder
+from tbgen.export.ready.onnx_file import export_from_onnx
+from tbgen.export.sources import Source
+from tbgen.generator.recipe import recipe_from_file
+from tbgen.generator.resolve import resolve
+from tbgen.generator.scaffold import Request, scaffold
+from tbgen.generator.texts import TextFile
+from tbgen.generator.update import requests_from_records
+from tests.faults import damage
+
+Damage = Callable[[bytes, random.Random], bytes]
+Read = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader: the files that are damaged, below a folder of `make`'s, how, and what reads them."""
+
+    make: str
+    files: tuple[str, ...]
+    damage: Damage
+    read: Read
+
+
+def _command(*words: str) -> Read:
+    """A command of tbgen's, its words with {} for the folder."""
+
+    def read(folder: Path) -> None:
+        done = CliRunner().invoke(main, [word.replace("{}", str(folder)) for word in words])
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        if done.exit_code:
+            lines = [line for line in done.output.splitlines() if line.strip()]
+            raise click.ClickException(lines[-1] if lines else "no sentence")
+
+    return read
+
+
+def _load(folder: Path) -> None:
+    model_from_checkpoint(checkpoint_from_folder(folder))
+
+
+def _companions(folder: Path) -> None:
+    companions_from_folder(folder)
+    _load(folder)
+
+
+def _state(folder: Path) -> None:
+    model_from_checkpoint(Source(str(folder / "model.pt"), tokenizer=folder).checkpoint())
+
+
+def _ready(folder: Path) -> None:
+    shutil.rmtree(folder / "taken", ignore_errors=True)
+    export_from_onnx(folder / "model.onnx", folder, folder / "taken")
+
+
+def _scaffold(folder: Path) -> None:
+    shutil.rmtree(folder / "models", ignore_errors=True)
+    scaffold(Request("m", folder, vendor=False, graph="both"), folder / "models", comparing=False)
+
+
+def _records(folder: Path) -> None:
+    for name in ("m", "m_onnx", "m_tokenizer"):
+        for request, _ in requests_from_records(folder, name, None):
+            resolve(request)
+
+
+def _recipe(folder: Path) -> None:
+    for request in recipe_from_file(folder / "tbgen.toml").requests:
+        resolve(request)
+
+
+def _texts(name: str, folder: Path) -> None:
+    list(TextFile(folder / name).texts())
+
+
+def _each(*reads: Read) -> Read:
+    """One after the other, whatever each refuses."""
+
+    def read(folder: Path) -> None:
+        refused: list[click.ClickException] = []
+        for one in reads:
+            try:
+                one(folder)
+            except click.ClickException as error:
+                refused.append(error)
+        if refused:
+            raise refused[0]
+
+    return read
+
+
+def _config_damage(content: bytes, chance: random.Random) -> bytes:
+    """A config.pbtxt with other fields, lines or bytes."""
+    if chance.random() < 0.4:
+        return damage.text_damage(content, chance)
+    config = text_format.Parse(content.decode("utf-8"), ModelConfig())
+    damage.message_damage(config, chance)
+    return text_format.MessageToString(config).encode("utf-8", "surrogatepass")
+
+
+def _onnx_damage(content: bytes, chance: random.Random) -> bytes:
+    """An ONNX file with other fields or bytes."""
+    if chance.random() < 0.4:
+        return damage.byte_damage(content, chance)
+    model = onnx.ModelProto.FromString(content)
+    damage.message_damage(model.graph if chance.random() < 0.7 else model, chance)
+    return model.SerializeToString()
+
+
+_CHECK = _command("check", "{}", "--weights")
+_RUN = _each(*(_command("run", f"m_onnx_{graph}", "좋다", "-r", "{}") for graph in ("bls", "ensemble")))
+_MODELS = _each(
+    _CHECK,
+    _RUN,
+    _command("client", "m_onnx_bls", "--lang", "curl", "-r", "{}"),
+    _command("deploy", "copy", "{}", "{}/../target", "--no-server", "--dry-run"),
+    _records,
+)
+READERS = {
+    "config.json": Reader("bert", ("config.json",), damage.json_damage, _companions),
+    "tokenizer files": Reader("bert", ("tokenizer.json", "tokenizer_config.json"), damage.json_damage, _load),
+    "slow tokenizer files": Reader("slow", ("tokenizer_config.json", "vocab.txt"), damage.text_damage, _load),
+    "sentence-transformers": Reader(
+        "sentence",
+        (
+            *("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"),
+            *("1_Pooling/config.json", "2_Dense/config.json"),
+        ),
+        damage.json_damage,
+        _load,
+    ),
+    "weights index": Reader("shards", ("model.safetensors.index.json",), damage.json_damage, _load),
+    "safetensors": Reader("bert", ("model.safetensors",), damage.safetensors_damage, _load),
+    "pickles": Reader("pickle", ("pytorch_model.bin",), damage.pickle_damage, _load),
+    "pickle of a module": Reader("sentence", ("2_Dense/pytorch_model.bin",), damage.pickle_damage, _load),
+    "state dict": Reader("state", ("model.pt",), damage.pickle_damage, _state),
+    "ONNX": Reader("export", ("model.onnx",), _onnx_damage, _ready),
+    "export.json": Reader("export", ("export.json",), damage.json_damage, _scaffold),
+    "config.pbtxt": Reader(
+        "models",
+        ("m_onnx/config.pbtxt", "m_onnx_bls/config.pbtxt", "m_onnx_ensemble/config.pbtxt", "m_tokenizer/config.pbtxt"),
+        _config_damage,
+        _MODELS,
+    ),
+    "tbgen.json": Reader("models", ("m_onnx/tbgen.json", "m_onnx_bls/tbgen.json"), damage.json_damage, _MODELS),
+    "steps.json": Reader(
+        "models", ("m_onnx_bls/1/steps.json", "m_tokenizer/1/steps.json"), damage.json_damage, _MODELS
+    ),
+    "a model's files": Reader(
+        "models", ("m_onnx/1/model.onnx", "m_tokenizer/1/tokenizer.json"), damage.byte_damage, _each(_CHECK, _RUN)
+    ),
+    "recipe": Reader("recipe", ("tbgen.toml",), damage.text_damage, _recipe),
+    "jsonl": Reader("texts", ("texts.jsonl",), damage.json_damage, partial(_texts, "texts.jsonl")),
+    "csv": Reader("texts", ("texts.csv",), damage.byte_damage, partial(_texts, "texts.csv")),
+    "steps of one's own": Reader("steps", ("own.py",), damage.text_damage, _command("step", "test", "{}/own.py")),
+}

@@ -1,0 +1,199 @@
+"""Files from outside that are damaged or hostile: each command says in one sentence what is wrong, and runs nothing."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from tbgen.cli.main import main
+from tbgen.export.errors import UserError
+from tbgen.export.reading import json_from_text, text_from_file, tree_from_file
+from tbgen.generator.check.check import check_repository
+from tbgen.generator.originals import unpack_texts
+from tbgen.generator.steps.catalogue import steps_here
+from tests.faults.damage import Hostile
+from tests.faults.reader_files import make
+from tests.faults.reader_fuzz import fuzz, tries
+from tests.faults.readers import READERS
+
+SEED, COUNT = 1, 2_000
+
+
+def said(*words: object) -> str:
+    """The one sentence with which a command refuses, which is no traceback."""
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    assert isinstance(done.exception, SystemExit), done.exception
+    (line,) = [line for line in done.output.splitlines() if line.startswith("Error: ")]
+    return line.removeprefix("Error: ")
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make("bert", tmp_path_factory.mktemp("readers"))
+
+
+@pytest.fixture
+def folder(bert: Path, tmp_path: Path) -> Path:
+    """A checkpoint's folder to be damaged."""
+    return Path(shutil.copytree(bert, tmp_path / "checkpoint"))
+
+
+def put(file: Path, **values: Any) -> None:
+    """Give keys of a JSON file these values."""
+    file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), **values}), encoding="utf-8")
+
+
+@pytest.mark.parametrize("also", [{}, {"sentence_transformers": {"version": "4.1.0"}}])  # a CrossEncoder too
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"id2label": {"a": "b"}}, 'says id2label: {"a": "b"}; it must be an object of the classes by number'),
+        ({"id2label": 5}, "says id2label: 5; it must be an object"),
+        ({"id2label": {"9" * 5000: "b"}}, "says id2label: "),
+        ({"max_position_embeddings": "x"}, 'says max_position_embeddings: "x"; it must be a whole number'),
+        ({"max_position_embeddings": 10**12}, "must be a whole number from 1 on, at most 10,000,000"),
+        ({"num_hidden_layers": 10**9}, "must be a whole number from 1 on, at most 1,000"),
+        ({"architectures": [5]}, "says architectures: [5]; it must be a list of class names"),
+        ({"vocab_size": None}, "says vocab_size: null; it must be a whole number"),
+        ({"vocab_size": 9_000_000}, "describes a model of"),
+        ({"num_attention_heads": 3}, "the width must be a whole multiple of the heads"),
+        ({"num_labels": 10**12, "id2label": None}, "says num_labels: 1000000000000; it must be a whole number"),
+    ],
+)
+def test_config_json(folder: Path, tmp_path: Path, values: dict[str, Any], sentence: str, also: dict[str, Any]) -> None:
+    put(folder / "config.json", **values, **also)
+    assert sentence in said("export", "onnx", "--source", folder, "-o", tmp_path / "out")
+
+
+def test_config_json_beside_an_engine_file(folder: Path, tmp_path: Path) -> None:
+    put(folder / "config.json", max_position_embeddings="x")
+    (folder / "model.onnx").write_bytes(b"\x08\x07")
+    sentence = said("export", "onnx", "--source", folder / "model.onnx", "-o", tmp_path / "out")
+    assert 'says max_position_embeddings: "x"' in sentence
+
+
+@pytest.mark.parametrize("place", ["../../etc/passwd", "/etc/passwd", "a/b", "..", "", 5, None])
+def test_weights_lie_in_the_folder_that_their_index_is_in(folder: Path, tmp_path: Path, place: Any) -> None:
+    (folder / "model.safetensors").unlink()
+    put(folder / "config.json")
+    index = {"weight_map": {"a": place}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    sentence = said("export", "onnx", "--source", folder, "-o", tmp_path / "out")
+    assert "it must be an object, each value the name of a file beside it" in sentence
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt"])
+@pytest.mark.parametrize("what", [Hostile(), {"a": Hostile()}, {"a": 5}, []])
+def test_a_pickle_is_not_run_and_nobody_is_told_to(folder: Path, tmp_path: Path, name: str, what: Any) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_bytes(pickle.dumps(what))
+    source = ("--source", folder) if name.endswith("bin") else ("--source", folder / name, "--tokenizer", folder)
+    sentence = said("export", "onnx", *source, "-o", tmp_path / "out")
+    assert "weights_only" not in sentence
+    assert "holds no plain state dict" in sentence or "holds no dict of tensors" in sentence
+
+
+def test_a_pickle_larger_than_its_file_is_not_unpacked(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"bert.embeddings.word_embeddings.weight": torch.zeros(1).expand(10**10)}, folder / "pytorch_model.bin")
+    assert "and not all its numbers" in said("export", "onnx", "--source", folder, "-o", tmp_path / "out")
+
+
+def test_weights_of_a_module(tmp_path: Path) -> None:
+    folder = make("sentence", tmp_path)
+    file = folder / "2_Dense" / "pytorch_model.bin"
+    file.write_bytes(file.read_bytes()[:200])
+    assert "2_Dense/pytorch_model.bin cannot be read" in said(
+        "export", "onnx", "--source", folder, "-o", tmp_path / "o"
+    )
+
+
+def test_a_label_file_outside_of_the_model(sample_repository: Path, tmp_path: Path) -> None:
+    repository = Path(shutil.copytree(sample_repository, tmp_path / "models"))
+    file = repository / "kcbert_onnx" / "config.pbtxt"
+    for place in ("/etc/passwd", "../../../../../../../../etc/passwd"):
+        text = file.read_text(encoding="utf-8").replace("output {", f'output {{\n  label_filename: "{place}"', 1)
+        (tmp_path / "text").write_text(text, encoding="utf-8")
+        shutil.copyfile(tmp_path / "text", file)
+        assert any("passwd" in finding.place.file + finding.says for finding in check_repository(repository))
+        shutil.copyfile(sample_repository / "kcbert_onnx" / "config.pbtxt", file)
+
+
+@pytest.mark.parametrize("values", [{"files": 5}, {"settings": []}, {"name": None}, {"export": {"labels": 5}}])
+def test_a_record_of_odd_types(sample_repository: Path, tmp_path: Path, values: dict[str, Any]) -> None:
+    repository = Path(shutil.copytree(sample_repository, tmp_path / "models"))
+    for model in repository.iterdir():
+        put(model / "tbgen.json", **values)
+    assert all("no record of tbgen's" in finding.says for finding in check_repository(repository))
+    assert "holds no model that tbgen wrote" in said("update", "kcbert", "-r", repository)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"name: 5", b"[[[[", b'name: "\\377"'])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "kcbert_onnx_bls", "글", "-r", "{}"),
+        ("client", "kcbert_onnx_bls", "-r", "{}"),
+        ("deploy", "copy", "{}", "{}/../target", "--no-server"),
+        ("env", "pack", "kcbert_onnx_bls", "-p", "numpy", "-r", "{}"),
+    ],
+)
+def test_a_config_that_is_none(sample_repository: Path, tmp_path: Path, words: tuple[str, ...], content: bytes) -> None:
+    repository = Path(shutil.copytree(sample_repository, tmp_path / "models"))
+    (tmp_path / "target").mkdir()
+    (repository / "kcbert_onnx_bls" / "config.pbtxt").write_bytes(content)
+    sentence = said(*(word.replace("{}", str(repository)) for word in words))
+    assert "is not UTF-8" in sentence or "is no configuration of a model" in sentence
+
+
+def test_two_deployments_at_once(sample_repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    words = ["deploy", "copy", str(sample_repository), str(tmp_path / "target"), "--no-server", "--json"]
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(lambda: CliRunner().invoke(main, words)) for _ in range(2)]
+    assert all(done.result().exception is None or isinstance(done.result().exception, SystemExit) for done in both)
+    assert 0 in [done.result().exit_code for done in both]
+
+
+def test_texts_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a\xffb")
+    with pytest.raises(UserError, match=r"is not UTF-8 \(byte 2 is 0xff\)"):
+        text_from_file(tmp_path / "a")
+    for text in ("[" * 100_000, "1" * 5000, '"\\ud800"', ""):
+        with pytest.raises(UserError, match="here is not JSON"):
+            json_from_text(text, "here")
+    for code in ("a = (", "a\0", "-" * 100_000 + "1", "(" * 100_000):
+        (tmp_path / "a.py").write_text(code, encoding="utf-8")
+        with pytest.raises(UserError, match="is not Python"):
+            tree_from_file(tmp_path / "a.py")
+
+
+def test_classes_that_are_derived_from_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("class A(B): pass\nclass B(A): pass\n", encoding="utf-8")
+    assert not [row for row in steps_here(tmp_path) if row.place.endswith(("A", "B")) and "a.py" in row.place]
+
+
+def test_packed_texts_are_not_unpacked_without_end() -> None:
+    assert unpack_texts("QlpoOTFBWSZTWQ==") == unpack_texts("no base64") == {}
+
+
+@pytest.mark.parametrize("name", ["jsonl", "csv", "recipe", "config.json", "safetensors", "pickles", "config.pbtxt"])
+def test_a_few_tries_of_the_fuzzer(name: str, tmp_path: Path) -> None:
+    outcomes = [*tries(READERS[name], make(READERS[name].make, tmp_path), range(12), SEED)]
+    assert [row for row in outcomes if row[1] not in ("taken", "refused")] == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", READERS)
+def test_two_thousand(name: str, tmp_path: Path) -> None:
+    figures = fuzz(name, COUNT, tmp_path, SEED)
+    print(f"\n{name}: {figures.taken} taken, {figures.refused} refused, {figures.bad}")
+    assert figures.good
