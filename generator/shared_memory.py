@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from tbgen.export.errors import UserError
 from tbgen.generator.data_types import NUMPY
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_file
+from tbgen.generator.steps.load import listing
 
 _SPARE = 64 << 20  # bytes, for the server and for what is not foreseen: a container's default
 _REGION = 1 << 20  # each instance begins with so many, and grows
@@ -46,9 +46,11 @@ def _python(file: Path) -> Iterable[tuple[ModelConfig, list[dict[str, Any]]]]:
 
 
 def _steps(file: Path) -> list[dict[str, Any]]:
-    """The steps of a version folder, those with settings."""
-    listed = json.loads(file.read_text(encoding="utf-8"))["steps"]
-    return [step for step in listed if "settings" in step]
+    """The steps of a version folder; none of a list that cannot be read."""
+    try:
+        return list(listing(file.parent)["steps"])
+    except UserError:
+        return []
 
 
 def _instances(config: ModelConfig) -> int:

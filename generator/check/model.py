@@ -16,12 +16,13 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from tbgen.backends.plan import Plan
 from tbgen.export.exported import specs
+from tbgen.export.reading import bytes_from_file
 from tbgen.export.tensorrt.profiles import profiles_of
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.lines import Lines
 from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile, OnnxTensor, read_onnx
 from tbgen.generator.check.python_source import PythonSource, sources_in
-from tbgen.generator.models.config import values_from_config
+from tbgen.generator.models.config import parse_config, values_from_config
 from tbgen.generator.releases import Release
 from tbgen.generator.repository import read_record
 from tbgen.generator.rules import onnxruntime, tensorrt
@@ -203,10 +204,10 @@ def read_model(folder: Path) -> Model:
     file = folder / CONFIG
     model = Model(folder)
     if file.is_file():
-        model.text = file.read_text(encoding="utf-8", errors="backslashreplace")
+        model.text = bytes_from_file(file).decode("utf-8", errors="backslashreplace")
         model.lines = Lines(model.text)
         try:
-            text_format.Parse(model.text, model.config)
+            parse_config(model.text, model.config)
         except text_format.ParseError as error:
             model.parse_error = error
             model.config = ModelConfig()

@@ -150,6 +150,8 @@ class LocalModels:
             tensors = self.answer(name, version, inputs, request.parameters(), request.requested_output_names())
         except Refusal as error:
             return InferenceResponse(error=TritonError(_bls_message(name, error)))
+        except UserError as error:  # it does not load
+            return InferenceResponse(error=TritonError(_bls_message(name, Refusal(error.message))))
         return InferenceResponse([Tensor(key, array) for key, array in tensors.items()])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,30 @@ def text_from_config(config: ModelConfig) -> str:
 def config_from_text(text: str, shown: str = "a config.pbtxt") -> ModelConfig:
     """The message of a config.pbtxt. Raises UserError."""
     try:
-        return text_format.Parse(text, ModelConfig())
+        return parse_config(text, ModelConfig())
     except (text_format.ParseError, ValueError, RecursionError) as error:
         raise UserError(f"{shown} is no configuration of a model: {error}") from error
+
+
+def parse_config(text: str, config: ModelConfig) -> ModelConfig:
+    """Read a text into a message, and give it back. Raises text_format.ParseError, for an enum's number too that has no
+    name.
+    """
+    text_format.Parse(text, config)
+    if found := next(_unnamed(config), None):
+        raise text_format.ParseError(f'Enum type "{found[0].full_name}" has no value numbered {found[1]}.')
+    return config
+
+
+def _unnamed(message: Any) -> Iterator[tuple[Any, int]]:
+    """The enums of a message and of those within it whose number has no name."""
+    for field, value in message.ListFields():
+        values = value if field.is_repeated else [value]
+        if field.enum_type:
+            yield from ((field.enum_type, each) for each in values if each not in field.enum_type.values_by_number)
+        elif field.message_type and not field.message_type.GetOptions().map_entry:
+            for each in values:
+                yield from _unnamed(each)
 
 
 def config_from_file(file: Path) -> ModelConfig:

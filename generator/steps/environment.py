@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tbgen.export.errors import UserError
 from tbgen.export.files import write_whole
+from tbgen.export.reading import text_from_file
 from tbgen.export.scratch import scratch, temporary_folder
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_file, text_from_config
 
@@ -110,7 +111,7 @@ def bring_environment(model: Path, archive: Path) -> None:
         (folder / _ARCHIVE).replace(place)
     if _KEY not in config.parameters or config.parameters[_KEY].string_value != _PLACE:
         file = model / "config.pbtxt"
-        write_whole(file, _naming_archive(file.read_text(encoding="utf-8"), config).encode("utf-8"))
+        write_whole(file, _naming_archive(text_from_file(file), config).encode("utf-8"))
 
 
 def _naming_archive(text: str, config: ModelConfig) -> str:

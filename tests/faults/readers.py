@@ -81,8 +81,7 @@ def _scaffold(folder: Path) -> None:
 
 def _records(folder: Path) -> None:
     for name in ("m", "m_onnx", "m_tokenizer"):
-        for request, _ in requests_from_records(folder, name, None):
-            resolve(request)
+        requests_from_records(folder, name, None)
 
 
 def _recipe(folder: Path) -> None:
