@@ -19,7 +19,8 @@ from .clients import GoneError
 pb_utils: Any = sys.modules.get("triton_python_backend_utils")  # as model.py has it; outside Triton there is none
 _LEAST, _MOST = 32, 1024  # items that may wait in any case, and at most
 _FULL = 32  # items that, handed over at once, say that more may wait behind them
-_PAUSE = 1.0  # seconds for which a queue that was found empty is left alone: each answer from it costs a message
+# Seconds of a look at what waits, and between two: each answer from the queue costs a message.
+_LOOK, _PAUSE = 0.1, 1.0
 
 
 class HeldRequest:
@@ -53,7 +54,7 @@ class RequestQueue:
         run: one response for each request.
         refusal: the response to a request that is refused.
         seconds: how long requests may have to wait, by what the items before them take; `_LEAST` items may in any case.
-        items: most items that Triton hands over at once.
+        items: as many as Triton hands over at once when enough wait.
     """
 
     def __init__(self, run: Callable[..., list[Any]], refusal: Callable[..., Any], seconds: float, items: int) -> None:
@@ -62,6 +63,7 @@ class RequestQueue:
         self.ahead = 0  # items that wait, or that the thread is at
         self.cost = 1e-3  # seconds of an item, a running mean
         self.look = 0.0  # when to see again whether more waits
+        self.began = 0.0  # when it was seen that some does, or must not
         self.ended = False
         self.changed = threading.Condition()
         self.thread = threading.Thread(target=self.work, daemon=True)
@@ -69,6 +71,9 @@ class RequestQueue:
 
     def responses(self, requests: Sequence[Any]) -> list[Any]:
         """One response for each request; None for one that is answered later."""
+        if self.ahead and time.monotonic() > self.began + _LOOK and self.ahead * self.cost < self.seconds / 4:
+            with self.changed:  # little waits: it may do so in Triton
+                self.changed.wait_for(lambda: not self.ahead)
         if not self.ahead and (time.monotonic() < self.look or sum(map(_items, requests)) < min(self.items, _FULL)):
             return self.timed(requests)
         try:
@@ -77,13 +82,15 @@ class RequestQueue:
             self.look = float("inf")
             return self.timed(requests)
         with self.changed:
+            self.began = self.began if self.ahead else time.monotonic()
             responses = [self.put(request) for request in requests]
-            self.changed.notify()
+            self.changed.notify_all()
         return responses
 
     def put(self, request: Any) -> Any:
         """Let a request wait; or the response to it, when it is refused or cannot be read."""
         if self.waiting and self.ahead >= min(_MOST, max(_LEAST, self.seconds / self.cost)):
+            self.began = time.monotonic()
             says = f"more is asked than it answers, the wait would be over {self.seconds:g} s: ask again later"
             return self.refusal(request, GoneError(says, "UNAVAILABLE"))
         try:
@@ -97,11 +104,16 @@ class RequestQueue:
     def work(self) -> None:
         """Run what waits, some items at a time, until the end."""
         while taken := self.taken():
-            for held, response in zip(taken, self.timed(taken), strict=True):
+            try:
+                responses = self.timed(taken)
+            except BaseException as error:  # noqa: BLE001 - the thread must go on, and nobody wait for ever
+                responses = [self.refusal(held, error) for held in taken]
+            for held, response in zip(taken, responses, strict=True):
                 held.answer(response)
             with self.changed:
                 self.ahead -= sum(held.items for held in taken)
                 self.look = time.monotonic() + _PAUSE
+                self.changed.notify_all()
 
     def taken(self) -> list[HeldRequest]:
         """The requests of the next run, once there are any; none at the end."""
@@ -126,7 +138,7 @@ class RequestQueue:
         """Answer what waits, and stop."""
         with self.changed:
             self.ended = True
-            self.changed.notify()
+            self.changed.notify_all()
         self.thread.join()
 
 

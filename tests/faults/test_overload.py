@@ -132,6 +132,18 @@ def test_what_waits_is_answered_before_the_server_ends(asking: tuple[Asking, Gat
     stop.join()
 
 
+@pytest.mark.parametrize("graph", ["bls", "single"])
+def test_crowds_within_the_limit_are_all_answered(graph: str, packed_export: Path, tmp_path: Path) -> None:
+    """Again and again: through the queue, past it when little waits, and back."""
+    scaffold(Request("kcbert", packed_export, graph=graph, queue="600"), tmp_path / "models", comparing=False)
+    texts = {"오늘도 상한가 갔다": "긍정", "또 물렸네": "부정"}
+    with serving(tmp_path / "models") as server:
+        model = Asking(server, f"kcbert_onnx_{graph}")
+        for _ in range(5):
+            asked = [(wanted, model.send([text])[1]) for text, wanted in texts.items() for _ in range(60)]
+            assert all(label(answers.get(timeout=FOREVER)) == wanted for wanted, answers in asked)
+
+
 RUN = {"python": [sys.executable], "python-async": [sys.executable], "javascript": ["node"], "go": ["go", "run"]}
 
 

@@ -65,7 +65,8 @@ class TritonPythonModel:
         self.queue: Any = None  # requests wait in Triton, however many
         if "queue" in listed:
             file = importlib.import_module(".request_queue", __package__)
-            self.queue = file.RequestQueue(self.run, self.response, listed["queue"], config["max_batch_size"])
+            sizes = config.get("dynamic_batching", {}).get("preferred_batch_size") or [config["max_batch_size"]]
+            self.queue = file.RequestQueue(self.run, self.response, listed["queue"], max(sizes))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response for each request, in order; None for one that waits and is answered later."""
