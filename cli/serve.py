@@ -128,6 +128,12 @@ def _print_server(server: EmbeddedServer) -> None:
         front = min(takers, key=lambda name: name not in fronts)
         url = "" if server.ports["gRPC"] == 8001 else f" --url grpc://{server.grpc_url}"
         out.print(f"Ask it: tbgen infer {shlex.quote(front)}{url} TEXT")
+    if server.open_to_others:
+        out.print(
+            f"{server.host} is open to other machines, without a password: one request of theirs can end this Triton"
+            " (docs/reliability.md); let only those reach it that you trust",
+            style="yellow",
+        )
     out.print("Stop it: Ctrl-C")
     _ask(server)
 

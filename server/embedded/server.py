@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import ipaddress
 import json
 import os
 import secrets
@@ -100,6 +101,11 @@ class EmbeddedServer:
     def metrics_url(self) -> str:
         """The page that Prometheus reads."""
         return f"http://{self.url('metrics')}/metrics"
+
+    @property
+    def open_to_others(self) -> bool:
+        """Whether other machines reach its ports."""
+        return not ipaddress.ip_address(socket.gethostbyname(self.host)).is_loopback
 
     @property
     def polls(self) -> bool:

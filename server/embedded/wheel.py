@@ -20,6 +20,19 @@ from tbgen.generator.local.model import GENERATOR, STANDINS
 from tbgen.generator.models.shared_backend import write_backend
 
 _UTF8 = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}  # else Korean labels fail in the stub
+# A model's process would outlive a tritonserver that is killed, with its memory, for ever.
+_END_WITH_TRITON = """
+import os, select, signal, threading
+
+def _end_with_triton(triton):
+    select.select([triton], [], [])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+try:
+    threading.Thread(target=_end_with_triton, args=(os.pidfd_open(os.getppid()),), daemon=True).start()
+except OSError:  # Linux before 5.3
+    pass
+"""
 # Weights in pages of 2 MB where the kernel gives them when asked (THP "madvise"): fewer misses of the TLB.
 LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
@@ -100,6 +113,8 @@ def assemble_backends(wheel: Wheel, folder: Path) -> None:
     """Lay out a backend directory: Triton's Python backend with its stub, one for each of our engines, the steps'."""
     write_backend(folder)
     python = shutil.copytree(wheel.backend, folder / "python", ignore=shutil.ignore_patterns("__pycache__"))
+    with (python / "triton_python_backend_utils.py").open("a", encoding="utf-8") as imported_by_all:
+        imported_by_all.write(_END_WITH_TRITON)
     shutil.copy2(wheel.stub, python)
     for engine in STANDINS.iterdir():
         if (engine / "model.py").exists():
