@@ -43,6 +43,7 @@ COMMANDS = {
     "bench": ("tbgen.cli.bench:bench", "Measure a served model: throughput, latency, where the time goes."),
     "tune": ("tbgen.cli.tune:tune", "Search for the settings that serve your texts fastest here."),
     "doctor": ("tbgen.cli.doctor:doctor", "Tell what of this machine is there, works, or is missing."),
+    "sbom": ("tbgen.cli.sbom:sbom", "Print what a model repository is made of, as CycloneDX says it."),
     "step": ("tbgen.cli.step:step", "Write, list and try steps of your own."),
     "completion": ("tbgen.cli.completion:completion", "Print what completes commands and names in your shell."),
 }

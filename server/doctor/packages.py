@@ -24,6 +24,7 @@ EXTRAS = {
     "s3": "tbgen deploy copy to s3://",
     "gs": "tbgen deploy copy to gs://",
     "conda": "tbgen env pack --conda",
+    "sbom": "tbgen sbom",
 }
 
 
