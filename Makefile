@@ -6,9 +6,12 @@ STAMP := $(VENV)/.installed
 # Much of a test is waiting for a server to start: two at once. A file's tests stay together, in the files' order.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Each package is one whose hash is known, but torch, whose build differs by machine; tbgen is built by the setuptools among them.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TORCH := torch==2.13.0
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test test-long soak fidelity check types bench peers clean model_repository
+.PHONY: demo test test-long soak fidelity check types bench peers sbom clean model_repository
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -51,8 +54,16 @@ peers: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) --only-binary=:all: --require-hashes --no-deps --requirement constraints.txt
+	$(INSTALL) $(TORCH)
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	touch $(STAMP)
+
+# What tbgen is made of and runs with, as CycloneDX says it.
+sbom: $(STAMP)
+	mkdir -p build
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/tbgen.cdx.json $(BIN)/python
 
 clean:
 	rm -rf $(VENV) build *.egg-info
