@@ -14,11 +14,11 @@ from tbgen.cli.main import COMMANDS, main
 from tbgen.cli.old_spellings import NEW_SPELLINGS
 
 # An argument where the repository is the subject of the command, an option elsewhere.
-SUBJECT = {"serve", "check", "deploy copy"}
+SUBJECT = {"serve", "check", "deploy copy", "sbom"}
 REPOSITORY = {"run", "client", "verify", "bench", "tune", "diff", "update", "env pack", "scaffold", "init", "probe"}
 URL = {"infer", "probe", "check", "deploy copy", "bench", "tune", "verify", "client"}
 TEXT = {"infer", "run", "bench", "tune", "verify", "export onnx", "export tensorrt"}
-WITHOUT_JSON = {"client", "completion"}  # what they print is a program
+WITHOUT_JSON = {"client", "completion", "sbom"}  # what they print is a program, or JSON
 QUIET = {
     "scaffold",
     "export onnx",
