@@ -29,6 +29,10 @@ from tbgen.generator.repository import refuse_empty_repository
 from tbgen.generator.role import written_models
 
 
+class _Decoupled(UserError):
+    """A model cannot be asked here, whatever its files hold."""
+
+
 class LocalModels:
     """The models of a repository, each loaded when it is first asked; a context manager with a Connection's methods.
 
@@ -116,7 +120,7 @@ class LocalModels:
             raise Refusal(f"Model '{name}' is not ready.")
         config = self.message(name)
         if config.model_transaction_policy.decoupled:
-            raise UserError(
+            raise _Decoupled(
                 f"model {name!r} is decoupled: it answers a request with any number of responses, and without Triton a "
                 "request has one; start it with `tbgen serve`, and ask it by gRPC's streaming calls"
             )
@@ -150,6 +154,8 @@ class LocalModels:
             tensors = self.answer(name, version, inputs, request.parameters(), request.requested_output_names())
         except Refusal as error:
             return InferenceResponse(error=TritonError(_bls_message(name, error)))
+        except _Decoupled:
+            raise
         except UserError as error:  # it does not load
             return InferenceResponse(error=TritonError(_bls_message(name, Refusal(error.message))))
         return InferenceResponse([Tensor(key, array) for key, array in tensors.items()])
