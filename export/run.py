@@ -11,7 +11,7 @@ import numpy as np
 from tbgen.backends.cuda import driver
 from tbgen.backends.cuda_session import CUDA, CudaProviderError, cuda_session
 from tbgen.backends.plan import PlanError
-from tbgen.export.errors import require
+from tbgen.export.errors import UserError, require
 from tbgen.export.layout import LENGTHS
 from tbgen.export.reading import FETCH_AGAIN, library_reading
 

@@ -91,9 +91,9 @@ def _downloaded_wheel(version: str, platform: str, folder: Path) -> Path:
             "--no-vendor and install it where Triton runs"
         )
     (folder / "requirement.txt").write_text(line, encoding="utf-8")
-    target = ("--platform", f"manylinux2014_{platform}", "--implementation", "cp", "--python-version", "3.10")
-    what = ("--only-binary=:all:", "--no-deps", "--abi", "abi3", *target)
-    what += ("--require-hashes", "--requirement", str(folder / "requirement.txt"))
+    target = ["--platform", f"manylinux2014_{platform}", "--implementation", "cp", "--python-version", "3.10"]
+    what = ["--only-binary=:all:", "--no-deps", "--abi", "abi3", *target, "--require-hashes"]
+    what += ["--requirement", str(folder / "requirement.txt")]
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--dest", str(folder), *what]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
