@@ -9,7 +9,7 @@ from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.onnx_file import Node, OnnxFile
 from tbgen.generator.check.onnx_graph import onnx_graphs
-from tbgen.generator.check.python_source import STEPS, PythonSource
+from tbgen.generator.check.python_source import STEPS, PythonSource, settings_to_check
 from tbgen.generator.check.steps import place_of, steps_of
 from tbgen.generator.rules.core.requests import too_many_rows
 from tbgen.generator.rules.onnxruntime import out_of_bounds
@@ -92,7 +92,7 @@ def _longest_length(settings: dict[str, Any]) -> int:
 
 def _engines_behind(model: Model, source: PythonSource, repository: Repository) -> list[Model]:
     """The engines that get a Python model's tokens: those it calls, those behind it in an ensemble."""
-    names = {str(step["settings"]["model"]) for step in source.steps or () if "model" in step["settings"]}
+    names = {settings["model"] for settings in map(settings_to_check, source.steps or ()) if "model" in settings}
     for ensemble in repository.callers(model.name):
         steps = ensemble.config.ensemble_scheduling.step
         given = {tensor for step in steps if step.model_name == model.name for tensor in step.output_map.values()}
@@ -104,7 +104,7 @@ def _engine_is_there(model: Model, repository: Repository) -> Iterator[Finding]:
     """A model that a step calls is in the repository, and takes as many rows as the step sends."""
     for source, _, settings in steps_of(model):
         name = settings.get("model")
-        if not isinstance(name, str):
+        if name is None:
             continue
         place, engine = place_of(model, source, f'"{name}"'), repository.models.get(name)
         if engine is None:
@@ -126,7 +126,7 @@ def _labels_for_each_class(model: Model, repository: Repository) -> Iterator[Fin
 
 def _classes_of(model: Model, source: PythonSource, repository: Repository) -> set[int]:
     """The sizes of the last dims of the floating-point tensors that come from an engine, where they are fixed."""
-    calls = [step["settings"] for step in source.steps or () if "model" in step["settings"]]
+    calls = [settings for settings in map(settings_to_check, source.steps or ()) if "model" in settings]
     given = {dims[-1] for call in calls for _, dims in (call.get("outputs") or {}).values() if dims}
     called = [repository.models[call["model"]] for call in calls if call["model"] in repository.models]
     given |= {tensor.dims[-1] for engine in called for tensor in engine.completed.output if tensor.dims}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.reading import bytes_from_file
+from tbgen.export.values import A_TEXT, Rule, list_of, object_of, whole
 
 STEPS = "steps.json"
 
@@ -24,6 +25,23 @@ class PythonSource:
     errors: dict[Path, Exception] = field(default_factory=dict)
     steps: list[dict[str, Any]] | None = None
     steps_error: str = ""
+
+
+_DIMS = list_of(whole(-1))
+_TENSOR = Rule("type and dims", lambda value: isinstance(value, list) and len(value) == 2 and _DIMS.fits(value[1]))
+# Settings that rules look at; a value of another type is of a person's own step, or fails in the constructor.
+_SETTINGS = {
+    **dict.fromkeys(("model", "callee"), A_TEXT),
+    **dict.fromkeys(("max_length", "max_batch_size"), whole(0)),
+    "buckets": list_of(whole(0)),
+    "labels": list_of(A_TEXT),
+    **dict.fromkeys(("inputs", "outputs"), object_of(_TENSOR)),
+}
+
+
+def settings_to_check(step: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a step that rules may look at."""
+    return {key: value for key, value in step["settings"].items() if key not in _SETTINGS or _SETTINGS[key].fits(value)}
 
 
 @dataclass(frozen=True)

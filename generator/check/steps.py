@@ -11,7 +11,14 @@ from typing import Any
 from tbgen.export.reading import bytes_from_file
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import Model
-from tbgen.generator.check.python_source import STEPS, PythonSource, class_named, defines, method_named
+from tbgen.generator.check.python_source import (
+    STEPS,
+    PythonSource,
+    class_named,
+    defines,
+    method_named,
+    settings_to_check,
+)
 
 
 def _listed(model: Model) -> Iterator[Finding]:
@@ -35,7 +42,7 @@ def steps_of(model: Model) -> Iterator[tuple[PythonSource, dict[str, Any], dict[
     """The steps of each version, and their settings."""
     for source in model.sources:
         for step in source.steps or ():
-            yield source, step, step["settings"]
+            yield source, step, settings_to_check(step)
 
 
 def _steps(model: Model) -> Iterator[Finding]:
