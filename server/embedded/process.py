@@ -26,6 +26,7 @@ if os.getppid() != int(sys.argv[1]):
     sys.exit(1)
 os.execv(sys.argv[2], sys.argv[2:])
 """
+PIPE = "TBGEN_PIPE"  # the variable that names a pipe's ends to what the server starts: wheel.py
 _TICK = 0.05  # seconds between two looks
 
 
@@ -45,17 +46,22 @@ class ServerProcess:
         folder: Path,
         lock: int | None = None,
     ) -> None:
-        with log.open("ab") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command],
-                env=dict(environment),
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=() if lock is None else (lock,),
-            )
+        pipe = os.pipe()  # whose writing end the server holds for as long as it lives
+        try:
+            with log.open("ab") as output:
+                self.popen = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command],
+                    env={**environment, PIPE: " ".join(map(str, pipe))},
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=pipe if lock is None else (*pipe, lock),
+                )
+        finally:
+            for end in pipe:
+                os.close(end)
 
     @property
     def pid(self) -> int:

@@ -18,20 +18,26 @@ from pathlib import Path
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.generator.local.model import GENERATOR, STANDINS
 from tbgen.generator.models.shared_backend import write_backend
+from tbgen.server.embedded.process import PIPE
 
 _UTF8 = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}  # else Korean labels fail in the stub
-# A model's process would outlive a tritonserver that is killed, with its memory, for ever.
-_END_WITH_TRITON = """
-import os, select, signal, threading
+# A model's process would outlive a tritonserver that is killed, with its memory, for ever: it may hang in C++ with
+# Python's lock, so that no thread of Python's could end it. The kernel does, when nobody holds a pipe's other end.
+_END_WITH_TRITON = f"""
+import fcntl, os, select, signal
 
-def _end_with_triton(triton):
-    select.select([triton], [], [])
-    os.kill(os.getpid(), signal.SIGKILL)
+def _end_with_triton(reading, writing):
+    own = os.open(f"/proc/self/fd/{{reading}}", os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    os.close(writing)
+    look = select.poll()
+    look.register(own, 0)
+    if look.poll(0):  # it is gone already
+        os.kill(os.getpid(), signal.SIGKILL)
 
-try:
-    threading.Thread(target=_end_with_triton, args=(os.pidfd_open(os.getppid()),), daemon=True).start()
-except OSError:  # Linux before 5.3
-    pass
+_end_with_triton(*map(int, os.environ["{PIPE}"].split()))
 """
 # Weights in pages of 2 MB where the kernel gives them when asked (THP "madvise"): fewer misses of the TLB.
 LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
