@@ -21,6 +21,7 @@ from typing import Any
 import click
 import torch
 
+from tbgen.cli.main import _REFUSED
 from tests.faults.reader_files import make
 from tests.faults.readers import READERS, Read, Reader
 
@@ -79,6 +80,10 @@ def _outcome(read: Read, folder: Path) -> tuple[str, str]:
         read(folder)
     except click.ClickException as error:
         return "refused", error.message
+    except OSError as error:
+        if error.errno in _REFUSED:  # for which every command has a sentence
+            return "refused", str(error.strerror)
+        return "traceback", traceback.format_exc(limit=-4)
     except Hang:
         return "hang", traceback.format_exc(limit=-4)
     except BaseException:  # noqa: BLE001, what is looked for is whatever else is raised
