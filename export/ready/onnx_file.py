@@ -30,6 +30,7 @@ from tbgen.export.run import onnx_run, runtime_errors
 from tbgen.export.tasks.table import graph_of_export
 
 _QUANTIZED = {"DynamicQuantizeLinear", "DequantizeLinear", "MatMulInteger", "QLinearMatMul", "QGemm"}
+_LONGEST = 1_000_000  # tokens of a fixed length
 _OWN = "its FP32 file"  # what a converted file is held against: there is no checkpoint
 
 
@@ -173,6 +174,8 @@ def _check_batch(inputs: dict[str, TensorSpec], shown: str) -> None:
                 f"{shown!r} takes {name} as {list(spec.shape)}; it must be (batch, sequence), the batch open: export "
                 "it with a dynamic batch axis"
             )
+        if isinstance(spec.shape[1], int) and not 0 <= spec.shape[1] <= _LONGEST:
+            raise UserError(f"{shown!r} takes {name} of {spec.shape[1]} tokens, which no text has; export it again")
 
 
 def _converted(

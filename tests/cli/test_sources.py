@@ -178,8 +178,8 @@ def test_one_sentence_for_a_source_that_cannot_be_had(
 @pytest.mark.parametrize(
     ("spoil", "words", "sentence"),
     [
-        ("truncated", [], "'model.onnx' is no whole ONNX file: "),
-        ("corrupt", [], "'model.onnx' is no whole ONNX file: "),
+        ("truncated", [], "'model.onnx' is no whole ONNX file ("),
+        ("corrupt", [], "'model.onnx' is no whole ONNX file ("),
         ("names", [], "takes ids, attention_mask, token_type_ids; it must take input_ids and attention_mask"),
         ("nothing", ["--label", "a", "--label", "b"], "gives 3 numbers a text, there are 2 labels (a, b); name them"),
         ("tokenizer", [], "tokenizer.json holds no tokenizer that tokenizers "),
