@@ -107,7 +107,10 @@ def test_a_setfit_model_serves_its_vectors_alone(copy: Path) -> None:
     ("name", "sentence"),
     [
         ("model.safetensors", "name its folder, with config.json and the tokenizer in it"),
-        ("epoch=3.ckpt", r"a checkpoint of Lightning; write its state dict, torch.save\(torch.load\(file, weights"),
+        (
+            "epoch=3.ckpt",
+            r"a checkpoint of Lightning; write its state dict where it was trained, torch.save\(Model.load",
+        ),
         ("model.gguf", "GGUF is llama.cpp's form"),
         ("tf_model.h5", "reads no TensorFlow weights"),
         ("flax_model.msgpack", "reads no Flax weights"),

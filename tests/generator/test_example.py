@@ -76,7 +76,7 @@ def test_what_reads_the_logits_of_masks_is_sent_one(tmp_path: Path) -> None:
     """A head of someone else's, which says nothing itself."""
     files = {
         "tbgen.json": {"export": {"task": "fill-mask", "special": {"mask": 4}}},
-        "1/steps.json": {"steps": [{"settings": {}}]},
+        "1/steps.json": {"steps": [{"file": "head.py", "class": "Head", "settings": {}}]},
         "1/tokenizer.json": {"added_tokens": [{"id": 0, "content": "[PAD]"}, {"id": 4, "content": "[MASK]"}]},
     }
     for name, content in files.items():

@@ -39,7 +39,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ({"engine": "onnxx"}, "no engine 'onnxx'. Engines: onnx, onnx_fp16, onnx_int8"),
+        ({"engine": "onnxx"}, "no engine 'onnxx'. Engines: onnx, onnx_cuda, onnx_fp16, onnx_int8"),
         ({"graph": "ensembel"}, "no graph 'ensembel'. Graphs: auto, bls, both, ensemble"),
         ({"steps": "kopy"}, "no form 'kopy'"),
         ({"platform": "arm"}, "no platform 'arm'"),

@@ -89,9 +89,12 @@ def test_the_two_lines_bring_it_into_an_existing_triton(scaffolded: Path, readme
     (existing / "other" / "config.pbtxt").write_text('backend: "python"\n', encoding="utf-8")
     explicit = ("--model-control-mode=explicit",)
     with serving(existing, extra_arguments=explicit) as server:
+        key = " ".join(
+            f"-H '{name}: {value}'" for name, value in server.headers("http").items()
+        )  # the embedded server's
         for line in (
             copy.replace("/path/to/triton/model_repository/", f"{existing}/"),
-            load.replace("localhost:8000", server.http_url),
+            load.replace("localhost:8000", server.http_url).replace("curl ", f"curl {key} "),
         ):
             subprocess.run(["bash", "-ec", line], cwd=scaffolded, check=True, capture_output=True)
         ready = {model.name for model in server.models() if model.state == "READY"}
