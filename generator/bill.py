@@ -109,7 +109,7 @@ def _linked(listed: Path, owner: str) -> list[Any]:
         return []
     said = json.loads(listed.read_text(encoding="utf-8"))["components"]
     said = [{key: value for key, value in each.items() if key != "author"} for each in said]  # CycloneDX 1.6 has none
-    components = sorted(Bom.from_json({"components": said}).components)  # type: ignore[attr-defined]  # a decorator's
+    components = sorted(Bom.from_json({"components": said}).components)
     for number, component in enumerate(components):
         component.bom_ref.value = f"{owner}/{number}"
     return components
