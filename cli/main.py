@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import importlib
 import inspect
+import io
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -100,6 +102,8 @@ class _LazyGroup(click.Group):
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run the program; a Ctrl-C while it cleans up after another changes nothing, until it has ended."""
         interrupt_once()
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a name may hold what no UTF-8 has
+            sys.stdout.reconfigure(errors="backslashreplace")
         return super().main(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:

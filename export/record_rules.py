@@ -63,6 +63,7 @@ _PARITY = Rule(
     f"an object, empty or with {', '.join(_FIGURES)}",
     lambda value: value == {} or object_with(dict.fromkeys(_FIGURES, A_NUMBER)).fits(value),
 )
+_READING = ("split_special_tokens", "lower_case", "token_types")
 EXPORT_RULES = {
     "model": FILE_NAME,
     "weights": FILE_NAME.or_none(),
@@ -82,5 +83,8 @@ EXPORT_RULES = {
 }
 EXPORT_MAY_LACK = {
     "format": whole(0),
-    "reading": object_with({}, may_lack=dict.fromkeys(("split_special_tokens", "lower_case", "token_types"), A_SWITCH)),
+    "reading": Rule(
+        f"an object of switches, of {', '.join(_READING)}",
+        lambda value: object_of(A_SWITCH).fits(value) and value.keys() <= {*_READING},
+    ),
 }

@@ -141,6 +141,7 @@ def check_export(engine: Engine, exported: Exported) -> None:
 
 
 def runner_of(made: Provenance) -> str:
-    """The first engine that runs such a file."""
+    """The first engine that runs such a file; a word that is none where no engine does."""
     kind = (made.format, made.precision, made.for_gpus)
-    return made.engine or next(row.name for row in ENGINES.values() if (row.format, row.precision, row.twin) == kind)
+    rows = (row.name for row in ENGINES.values() if (row.format, row.precision, row.twin) == kind)
+    return made.engine or next(rows, "none")
