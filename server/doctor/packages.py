@@ -5,7 +5,9 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from importlib.machinery import PathFinder
+from importlib.metadata import PackageNotFoundError, distributions, requires, version
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
@@ -77,8 +79,17 @@ def _part(name: str, here: str, needed: list[Requirement], enables: str, package
 def installed_version(name: str) -> str:
     """The version of an installed package, for onnxruntime of whichever build of it is there; empty without one."""
     if name == "onnxruntime":
-        name = next(iter(packages_distributions().get(name, ())), name)
+        name = next(iter(packages_of_module(name)), name)
     try:
         return version(name)
     except PackageNotFoundError:
         return ""
+
+
+def packages_of_module(name: str) -> list[str]:
+    """The packages that put a module into the folder that it is imported from; what others have of that name is hidden."""
+    spec = PathFinder.find_spec(name)
+    if spec is None or spec.origin is None:
+        return []
+    there = distributions(path=[str(Path(spec.origin).parents[1])])
+    return sorted({each.name for each in there if any(file.parts[0] == name for file in each.files or ())})

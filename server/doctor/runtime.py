@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 
 from tbgen.server.doctor.devices import CUDA_PACKAGES
+from tbgen.server.doctor.packages import packages_of_module
 from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart
 from tbgen.server.doctor.questions import Reply, ask
 
@@ -22,7 +23,7 @@ _LIBRARIES = {_CUDA: f"{CUDA_PACKAGES}, or set LD_LIBRARY_PATH to the folders th
 
 def runtime_parts(*, gpu: bool) -> Iterator[MachinePart]:
     """ONNX Runtime and its providers; `gpu`: whether NVIDIA's driver has one here."""
-    installed = sorted(set(packages_distributions().get("onnxruntime", ())))
+    installed = packages_of_module("onnxruntime")
     found = ask("onnxruntime")
     yield _build(installed, found)
     if found.value is None:

@@ -65,15 +65,33 @@ def test_a_source_tree_that_no_pip_has_installed_has_no_extras(monkeypatch: pyte
     assert [part.name for part in packages.package_parts()] == ["Python", "tritonclient"]
 
 
+def installed(folder: Path, *names: str) -> None:
+    """What pip leaves of packages that each bring a module onnxruntime, version 1.9."""
+    (folder / "onnxruntime").mkdir(parents=True)
+    (folder / "onnxruntime" / "__init__.py").touch()
+    for name in names:
+        told = folder / f"{name.replace('-', '_')}-1.9.dist-info"
+        told.mkdir()
+        (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.9\n", encoding="utf-8")
+        (told / "RECORD").write_text("onnxruntime/__init__.py,,\n", encoding="utf-8")
+
+
 class TestOnnxRuntime:
-    def test_two_builds_in_one_module_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        both = {"onnxruntime": ["onnxruntime", "onnxruntime-gpu", "onnxruntime"]}
-        monkeypatch.setattr(runtime, "packages_distributions", lambda: both)
-        monkeypatch.setattr(runtime, "version", lambda _: "1.32.0")
+    def test_two_builds_in_one_module_are_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        installed(tmp_path, "onnxruntime", "onnxruntime-gpu")
+        monkeypatch.syspath_prepend(tmp_path)
         part = next(runtime.runtime_parts(gpu=False))
         assert part.state == BROKEN
-        assert "onnxruntime 1.32.0 and onnxruntime-gpu 1.32.0 are installed into one module" in part.says
+        assert "onnxruntime 1.9 and onnxruntime-gpu 1.9 are installed into one module" in part.says
         assert part.mend.startswith("pip uninstall -y onnxruntime onnxruntime-gpu, then install one")
+
+    def test_a_build_in_a_folder_that_another_hides_is_none(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        installed(tmp_path / "venv", "onnxruntime")
+        installed(tmp_path / "system", "onnxruntime-gpu")
+        monkeypatch.setattr(sys, "path", [str(tmp_path / "venv"), str(tmp_path / "system"), *sys.path])
+        assert packages.packages_of_module("onnxruntime") == ["onnxruntime"]
 
     @pytest.mark.parametrize(("gpu", "state"), [(True, BROKEN), (False, MISSING)])
     def test_a_provider_that_does_not_load_is_broken_where_a_gpu_is(
