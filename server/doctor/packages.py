@@ -87,7 +87,7 @@ def installed_version(name: str) -> str:
 
 
 def packages_of_module(name: str) -> list[str]:
-    """The packages that put a module into the folder that it is imported from; what others have of that name is hidden."""
+    """The packages that put a module into the folder that it is imported from; what others have is hidden."""
     spec = PathFinder.find_spec(name)
     if spec is None or spec.origin is None:
         return []
