@@ -85,6 +85,8 @@ def _checked_class(file: Path, name: str) -> str:
     """The named class of a file, or its only step where none is named. Raises UserError."""
     if not file.is_file():
         raise UserError(f"no step file {str(file)!r}; write one with: tbgen step new {file.stem} --pre")
+    if "." in file.stem:
+        raise UserError(f"{str(file)!r} has a dot in its name, and is no module that a model can import; rename it")
     classes = classes_of(file)
     if name in classes:
         return name

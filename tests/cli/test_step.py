@@ -44,6 +44,13 @@ def test_a_name_that_is_none_is_a_sentence(here: Path) -> None:
     assert list(here.iterdir()) == []
 
 
+def test_a_file_that_no_model_can_import_is_a_sentence(here: Path) -> None:
+    tbgen("step", "new", "clean")
+    (here / "clean.py").rename(here / "my.clean.py")
+    code, output = tbgen("step", "test", "my.clean.py:Clean")
+    assert (code, output.startswith("Error: 'my.clean.py' has a dot in its name")) == (1, True)
+
+
 @pytest.mark.usefixtures("here")
 def test_built_in_and_local_steps_are_listed() -> None:
     tbgen("step", "new", "clean")
