@@ -12,6 +12,7 @@ import click
 from tbgen.cli.options import REPOSITORY, header_option, json_option, url_option
 from tbgen.cli.repository import ModelRepository
 from tbgen.cli.show import output, report, say_answered
+from tbgen.export.errors import UserError
 
 if TYPE_CHECKING:
     from tbgen.export.tensorrt.rtx import RtxReading
@@ -64,6 +65,8 @@ def check(
         raise click.UsageError("--url and --header are for the server of --live; add --live")
     if shapes and not tensorrt:
         raise click.UsageError("--shape is what --tensorrt builds for; add --tensorrt")
+    if tensorrt and not repository.exists():
+        raise UserError(f"no file or folder {str(repository)!r}; --tensorrt reads an ONNX file, or a repository's")
     if repository.is_file():
         if not tensorrt or live or release or weights:
             raise click.UsageError(f"{str(repository)!r} is a file: it is read by --tensorrt alone")

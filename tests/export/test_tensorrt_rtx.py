@@ -38,6 +38,8 @@ def test_without_the_package_its_extra_is_named(exported: Exported) -> None:
 def test_what_needs_the_option_says_so(exported: Exported) -> None:
     alone = CliRunner().invoke(main, ["check", str(exported.model)])
     assert (alone.exit_code, "is a file: it is read by --tensorrt alone" in alone.output) == (2, True)
+    none = CliRunner().invoke(main, ["check", "--tensorrt", "missing.onnx"])
+    assert (none.exit_code, "Error: no file or folder 'missing.onnx'; --tensorrt reads" in none.output) == (1, True)
     shape = CliRunner().invoke(main, ["check", "--shape", "1x32", str(exported.folder)])
     assert (shape.exit_code, "--shape is what --tensorrt builds for" in shape.output) == (2, True)
 
