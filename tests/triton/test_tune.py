@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -80,6 +81,14 @@ def test_a_knob_edits_what_it_says(
     assert KNOBS[knob].now(new) == value
     came = diff(kcbert_server.repository, new.edits())[edited][1]
     assert line in [text.rstrip(",") for text in came]
+
+
+def test_no_knob_touches_how_long_requests_may_wait(kcbert_server: EmbeddedServer) -> None:
+    draft = draft_of(kcbert_server, BLS)
+    turned = {name: knob.values(draft)[-1] for name, knob in KNOBS.items() if knob.now(draft) is not None}
+    place = Path(BLS) / "1" / "steps.json"
+    before, after = (kcbert_server.repository / place).read_text(encoding="utf-8"), turn_knobs(draft, turned).edits()
+    assert json.loads(after[place])["queue"] == json.loads(before)["queue"] == 4
 
 
 def test_the_padding_of_a_batch_is_a_knob_of_the_padded_layout(padded_server: EmbeddedServer) -> None:
