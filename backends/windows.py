@@ -16,6 +16,7 @@ from .item_rows import place_of_row
 Specs = dict[str, tuple[str, list[int]]]
 NUMPY = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64}
 EXTRAS: Specs = {"offsets": ("TYPE_INT32", [-1, 2]), "tokenized_text": ("TYPE_STRING", [1])}
+MOST_CHARACTERS = 16_000_000  # of a batch, a query with each of its texts: their tokens take some 200 bytes each
 
 
 class Windows:
@@ -75,6 +76,7 @@ class Windows:
         token and the whole word around it lie, in characters. Raises ValueError.
         """
         texts = question[:, 0].tolist(), context[:, 0].tolist()
+        check_characters(*texts)
         self.check(*texts)
         encodings = self.encodings(*texts)
         row_item = np.repeat(np.arange(len(encodings)), [1 + len(e.overflowing) for e in encodings])
@@ -185,6 +187,7 @@ class TextWindows:
         """
         columns = [texts[name][:, 0].tolist() for name in self.texts]
         columns = [list(map(str.lower, column)) for column in columns] if self.lower_case else columns
+        check_characters(*columns)
         batch = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
         whole = self.tokenizer.encode_batch(batch)
         sides = [self.side(encoding) for encoding in whole]
@@ -250,6 +253,13 @@ class TextWindows:
             return list(self.tokenizer.encode_batch(batch))
         finally:
             self.tokenizer.no_truncation()
+
+
+def check_characters(*columns: Sequence[str]) -> None:
+    """Raise ValueError for more text than its tokens find memory for, which are counted before they are cut."""
+    characters = sum(len(text) for column in columns for text in column)
+    if characters > MOST_CHARACTERS:
+        raise ValueError(f"{characters} characters in all; at most {MOST_CHARACTERS} are cut into windows")
 
 
 def own_tokens(windows: Sequence[Any], side: int, stride: int) -> Iterator[list[int]]:

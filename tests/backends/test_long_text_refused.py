@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tbgen.backends.windows import TextWindows
+from tbgen.backends.windows import TextWindows, Windows
 from tbgen.export.errors import UserError
 from tbgen.export.tasks.table import TASKS
 from tbgen.export.tasks.task import Task
@@ -28,6 +28,17 @@ def test_a_text_of_too_many_windows_and_a_pair_without_room_are_refused(word_tok
     pairs = TextWindows(word_tokenizer, max_length=10, buckets=[10], stride=2, texts=("query", "text"), cut="second")
     with pytest.raises(ValueError, match="query and text of item 0: 15 tokens, of which 5 can be cut into windows"):
         pairs(query=column("a " * 7), text=column("b " * 5))
+
+
+def test_more_characters_than_memory_is_there_for_are_refused(word_tokenizer: Path) -> None:
+    text = "a" * 8_000_000
+    refused = pytest.raises(ValueError, match="16000001 characters in all; at most 16000000 are cut into windows")
+    with refused:
+        TextWindows(word_tokenizer, max_length=10, buckets=[10], stride=2)(input_text=column(text, text, "a"))
+    with refused:
+        Windows(word_tokenizer, max_length=10, buckets=[10], stride=2)(
+            question=column(text), context=column(text + "a")
+        )
 
 
 @pytest.mark.parametrize(
