@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.export.interrupt import interrupt_once
+from tbgen.export.interrupt import INTERRUPTS, interrupt_once
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -100,8 +100,8 @@ class _LazyGroup(click.Group):
         return items + click.Command.shell_complete(self, ctx, incomplete)
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        """Run the program; a Ctrl-C while it cleans up after another changes nothing, until it has ended."""
-        interrupt_once()
+        """Run the program; a Ctrl-C or SIGTERM while it cleans up after another changes nothing, until it has ended."""
+        interrupt_once(*INTERRUPTS)
         if isinstance(sys.stdout, io.TextIOWrapper):  # a name may hold what no UTF-8 has
             sys.stdout.reconfigure(errors="backslashreplace")
         return super().main(*args, **settings)

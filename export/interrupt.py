@@ -1,4 +1,4 @@
-"""Ctrl-C: the first raises KeyboardInterrupt, and those that come while it is cleaned up after change nothing."""
+"""Ctrl-C and its like: the first raises KeyboardInterrupt; what comes while it is cleaned up after changes nothing."""
 
 from __future__ import annotations
 
@@ -15,27 +15,34 @@ class Interrupted(KeyboardInterrupt):
     """Unlike Python's own, one can be asked whether it is still on its way: it is gone once it was handled, or lost."""
 
 
+# Ctrl-C, the end that an operator or a supervisor asks for, a closed terminal -> what Python does on them by itself.
+_USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+INTERRUPTS = tuple(_USUAL)
+
 _underway: list[weakref.ref[Interrupted]] = []  # the last one that was raised
 
 
-def interrupt_once() -> bool:
-    """Let Ctrl-C interrupt once, from here on; False where it is left alone: in a thread, or if it is not Python's."""
+def interrupt_once(*signals: int) -> list[int]:
+    """Let each of these signals interrupt once, from here on; those of which it is so.
+
+    Left alone are all in a thread, and one that a program handles itself or that its parent lets it ignore (nohup).
+    """
     main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return False
-    signal.signal(signal.SIGINT, _interrupt)
-    return True
+    ours = [each for each in signals if main and signal.getsignal(each) == _USUAL[each]]
+    for each in ours:
+        signal.signal(each, _interrupt)
+    return ours
 
 
 @contextmanager
 def interrupted_once() -> Iterator[None]:
     """Let Ctrl-C interrupt once, in the block."""
-    mine = interrupt_once()
+    ours = interrupt_once(signal.SIGINT)
     try:
         yield
     finally:
-        if mine:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in ours:
+            signal.signal(each, _USUAL[each])
 
 
 def _interrupt(*_: Any) -> None:
@@ -43,7 +50,8 @@ def _interrupt(*_: Any) -> None:
     if any(each() is not None for each in _underway):
         return
     if not _underway:  # while Python ends, after the clean-up, an exception would end it otherwise, if not crash it
-        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+        for each in (each for each in _USUAL if signal.getsignal(each) == _interrupt):
+            atexit.register(signal.signal, each, signal.SIG_IGN)
     raise _new()
 
 

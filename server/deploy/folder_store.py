@@ -68,7 +68,7 @@ class FolderStore(Store):
         return TargetModel(versions, config, hashes_of(versioned), hashes_of(shared, but=UNCOMPARED), steps)
 
     def publish(self, release: ModelVersion, version: int, keep: int, undo: list[Undo]) -> None:
-        """The record, the new version, its shared files; the oldest versions go first.
+        """The record, the new version, its shared files; the oldest versions go first; each is in `undo` before.
 
         A record is not compared, so it comes before what is: after a kill in between the next deployment goes on.
         """
@@ -77,15 +77,15 @@ class FolderStore(Store):
         if not folder.exists():
             _write_files(new / str(version), release.versioned)
             _write_files(new, release.shared)
-            new.rename(folder)
             undo.append(partial(self.remove, folder))
+            new.rename(folder)
             return
         _write_files(new, release.versioned)
         if MODEL_RECORD in release.shared:
             self.replace_shared(folder, MODEL_RECORD, release.shared[MODEL_RECORD], undo)
         self.prune(folder, keep, undo)
-        new.rename(folder / str(version))
         undo.append(partial(self.remove, folder / str(version)))
+        new.rename(folder / str(version))
         for name, file in sorted(release.shared.items(), key=lambda item: (item[0] == CONFIG, item[0])):
             self.replace_shared(folder, name, file, undo)
 
@@ -102,8 +102,8 @@ class FolderStore(Store):
             before.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(target, before)
         _write_files(self.staging, {"next": file})
+        undo.append(partial(before.replace, target) if there else partial(self.remove, target))
         (self.staging / "next").replace(target)
-        undo.append(partial(before.replace, target) if there else target.rmdir if file.is_dir() else target.unlink)
 
     def prune(self, folder: Path, keep: int, undo: list[Undo]) -> None:
         """Remove old versions, so that with one more there are `keep`; none where several are served."""
@@ -111,12 +111,19 @@ class FolderStore(Store):
         if config.is_file() and serves_several(config_of(folder.name, text_from_file(config))):
             return
         for version in versions_among(each.name for each in folder.iterdir())[: 1 - keep]:
-            gone, place = self.remove(folder / str(version)), folder / str(version)
-            undo.append(partial(gone.rename, place))
+            place, gone = folder / str(version), self.staging / f"{folder.name}-{version}-gone"
+            undo.append(partial(_move, gone, place))
+            _move(place, gone)
 
-    def remove(self, folder: Path) -> Path:
-        """Take a folder away in one rename, and say where to."""
-        return folder.rename(Path(tempfile.mkdtemp(dir=self.staging)) / "gone")
+    def remove(self, entry: Path) -> None:
+        """Take a file or a folder away in one rename."""
+        _move(entry, Path(tempfile.mkdtemp(dir=self.staging)) / "gone")
+
+
+def _move(entry: Path, place: Path) -> None:
+    """Rename what is there; a step that was interrupted may not have put it there."""
+    if entry.exists():
+        entry.rename(place)
 
 
 def _refuse_link(entry: Path) -> None:

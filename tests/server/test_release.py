@@ -11,6 +11,7 @@ from tbgen.generator.check.model import CONFIG
 from tbgen.server.deploy.deploy import deploy, deployment_plan
 from tbgen.server.deploy.folder_store import FolderStore
 from tbgen.server.deploy.release import check_config, config_of, model_versions
+from tests.export.stopped import Stopped
 from tests.triton.counting import TENSORS, write_counting
 
 OLD = config_of("m", TENSORS)
@@ -184,6 +185,23 @@ def test_links_in_the_target_are_neither_replaced_nor_followed(tmp_path: Path) -
     (target / "count").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="target/count is a link to"):
         copied(source, target)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_was_copied_is_taken_back_when_a_signal_ends_it(number: signal.Signals, tmp_path: Path) -> None:
+    source, target = write_counting(tmp_path / "source", 1), tmp_path / "target"
+    target.mkdir()
+    command = ("deploy", "copy", str(source), str(target), "--no-server", "--json")
+    with Stopped("tbgen.server.deploy.folder_store:_write_files", *command) as run:
+        for _ in range(2):
+            run.reaches("_write_files")
+            run.goes_on()
+        run.reaches("_write_files")  # of the second model
+        assert [each.name for each in target.iterdir()] == ["count"]
+        run.process.send_signal(number)
+        assert run.ends() == (1, "Error: interrupted; nothing half-written was left")
+    assert [*target.iterdir()] == []
+    assert not [*tmp_path.glob(".tbgen-*")]
 
 
 def test_what_a_killed_deployment_left_goes_with_the_next(tmp_path: Path) -> None:
