@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import re
 from types import ModuleType
 
 import click
 
+_LONGEST_WORD, _LONGEST = 300, 4000  # characters
+_LONG_WORD = re.compile(rf"\S{{{_LONGEST_WORD + 1},}}")
+
 
 class UserError(click.ClickException):
-    """What is wrong, what there is, what to do: one sentence a person can act on."""
+    """What is wrong, what there is, what to do: one sentence a person can act on, whatever it quotes."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_cut(_LONG_WORD.sub(lambda word: _cut(word[0], _LONGEST_WORD), message), _LONGEST))
+
+
+def _cut(text: str, most: int) -> str:
+    """The text without its middle where it is too long: it says at its end what to do."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 3 :]}"
 
 
 class MissingExtra(UserError):

@@ -163,6 +163,15 @@ def test_two_deployments_at_once(sample_repository: Path, tmp_path: Path) -> Non
     assert 0 in [done.result().exit_code for done in both]
 
 
+def test_a_sentence_quotes_long_values_in_part() -> None:
+    path = "/" + "a" * 250
+    assert UserError(f"no {path!r}; write it").message == f"no {path!r}; write it"
+    assert UserError(f"no {'x' * 5000!r}; write it").message == f"no '{'x' * 149}...{'x' * 98}'; write it"
+    said = UserError(f"no class {'x ' * 5000}; write it").message
+    assert len(said) < 4000
+    assert said.endswith("; write it")
+
+
 def test_texts_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a\xffb")
     with pytest.raises(UserError, match=r"is not UTF-8 \(byte 2 is 0xff\)"):
