@@ -103,7 +103,8 @@ def test_threads_with_texts_of_unequal_length_are_all_answered_right(
         parts = list(pool.map(ask, [chosen[start::8] for start in range(8)]))
     for start, part in enumerate(parts):
         np.testing.assert_allclose(part, probabilities[chosen[start::8]], atol=1e-4)
-    wait_until(lambda: statistics(kcbert_server, front)[0] - before[0] == 64)  # counted behind the answers
+    # Counted behind the answers; those to other tests may be as well.
+    wait_until(lambda: statistics(kcbert_server, front)[0] - before[0] >= 64)
 
 
 @pytest.mark.parametrize(("front", "joining"), [(FRONTS[0], "kcbert_tokenizer"), (FRONTS[1], FRONTS[1])])
