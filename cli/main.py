@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tbgen.export.errors import UserError
 from tbgen.export.interrupt import INTERRUPTS, interrupt_once
 
 if TYPE_CHECKING:
@@ -117,16 +118,16 @@ class _LazyGroup(click.Group):
                 raise click.UsageError(said, error.ctx) from error
             raise
         except KeyboardInterrupt as error:
-            raise click.ClickException("interrupted; nothing half-written was left") from error
+            raise UserError("interrupted; nothing half-written was left") from error
         except shutil.Error as error:  # of copying a folder: source, target and reason of each file
             _, target, reason = error.args[0][0]
-            raise click.ClickException(f"cannot copy to {target!r}: {reason}") from error
+            raise UserError(f"cannot copy to {target!r}: {reason}") from error
         except OSError as error:
             if error.errno not in _REFUSED:
                 raise
             place = error.filename2 or error.filename
             where = f"{str(place)!r}: " if place else ""
-            raise click.ClickException(f"{where}{error.strerror}; {_REFUSED[error.errno]}") from error
+            raise UserError(f"{where}{error.strerror}; {_REFUSED[error.errno]}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
