@@ -22,6 +22,20 @@ _NOT_IN_JSON = ("FP16", "BF16")
 _MADE_OF: dict[tuple[str | int, ...], str] = {("BYTES", 1): "text", ("BYTES", -1): "texts"}  # by type and dims
 URL = "http://localhost:8000"
 
+# What every client does with an item, which changes nothing on a server: it may be sent again where no answer came.
+# 3 s of waits outlast a server's fall out of its load balancer, and half a budget of 50 the 16 requests that a client
+# has in flight; one repeated attempt for ten answers is what gRPC's retryThrottling grants too.
+DEADLINE = 30  # seconds
+_RULE = {
+    "attempts": "5",
+    "first_wait": "0.2",
+    "first_wait_ms": "200",
+    "deadline": str(DEADLINE),
+    "budget": "50",
+    "no_answer": "502, 503",
+    "no_answer_curl": "22:502 | 22:503",  # curl's exit status before the server's
+}
+
 
 class _ClientTemplate(Template):
     """A template whose placeholders are @{name}: $ belongs to shell and JavaScript."""
@@ -56,7 +70,7 @@ def client_code(config: ModelConfig, language: str, *, url: str = URL) -> str:
     rows = [[each.name, each.kind, each.made_of] for each in inputs]
     given = [[tensor.name, list(tensor.dims) == [1]] for tensor in outputs]
     inputs_written = [", ".join(map(literal, row)) for row in rows]
-    values = {
+    values = _RULE | {
         "model": config.name,
         "url": literal(url),
         "usage": _usage(inputs),
@@ -109,10 +123,11 @@ def _usage(inputs: list[ClientInput]) -> str:
 
 def _shell(inputs: list[ClientInput], outputs: list[str], batch: list[int]) -> str:
     """The last lines of the shell script: one request a text, or one request of all arguments."""
-    wanted = ",".join(f'{{"name":{_in_document(name)}}}' for name in outputs)
+    names = ",".join(f'{{"name":{_in_document(name)}}}' for name in outputs)
+    wanted = f'"outputs":[{names}],"parameters":{{"timeout":{DEADLINE * 10**6}}}'
     if len(inputs) == 1 and inputs[0].made_of == "text":
         tensor = _shell_tensor(inputs[0], batch, '"1"', '$(quoted "$text")')
-        return f'for text in "$@"; do\n  ask <<END\n{{"inputs":[{tensor}],"outputs":[{wanted}]}}\nEND\ndone'
+        return f'for text in "$@"; do\n  ask <<END\n{{"inputs":[{tensor}],{wanted}}}\nEND\ndone'
     lines, tensors = [], []
     for number, each in enumerate(inputs, 1):
         if each.made_of == "text":
@@ -123,7 +138,7 @@ def _shell(inputs: list[ClientInput], outputs: list[str], batch: list[int]) -> s
             lines.append(f"commas{number}=${{{number}//[!,]/}}")
             data = f'$(printf "%s" "${{{number}}}" | sed "s/^ *\\[//; s/\\] *$//")'
             tensors.append(_shell_tensor(each, batch, f"$((${{#commas{number}}} + 1))", data))
-    body = f'ask <<END\n{{"inputs":[{",".join(tensors)}],"outputs":[{wanted}]}}\nEND'
+    body = f'ask <<END\n{{"inputs":[{",".join(tensors)}],{wanted}}}\nEND'
     return "\n".join([*lines, body])
 
 

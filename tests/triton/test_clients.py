@@ -84,11 +84,17 @@ def run_client(
     server: EmbeddedServer, model: str, language: str, folder: Path, *values: str
 ) -> subprocess.CompletedProcess[str]:
     """Write a client with `tbgen client` and run it."""
+    file = written_client(server, model, language, folder)
+    return subprocess.run([*RUN[language], file, *values], capture_output=True, text=True, check=False)
+
+
+def written_client(server: EmbeddedServer, model: str, language: str, folder: Path) -> Path:
+    """The file that `tbgen client` writes."""
     file = folder / f"client{ENDINGS[language]}"
     command = ["client", model, "--lang", language, "-r", str(server.repository), "--url", server.http_url]
     written = CliRunner().invoke(main, [*command, "-o", str(file)])
     assert written.exit_code == 0, written.output
-    return subprocess.run([*RUN[language], file, *values], capture_output=True, text=True, check=False)
+    return file
 
 
 def plain(body: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,135 @@
+"""What written clients do where no answer comes: HAProxy stands before the real server and refuses, closes, waits."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tbgen.server.embedded.ports import free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tests.haproxy import NEEDS_HAPROXY, Proxy, proxying
+from tests.triton.test_clients import LANGUAGES, RUN, written_client
+
+pytestmark = NEEDS_HAPROXY
+KEEPING = [each for each in LANGUAGES if each.values != ("curl",)]
+FRONT = "kcbert_onnx_bls"
+CONFIG = """
+global
+  stats socket {socket} level admin
+  set-var proc.requests int(0)
+defaults
+  mode http
+  timeout client 300s
+  timeout server 300s
+  timeout connect 300s
+  timeout tarpit 300s
+listen triton
+  bind {address}
+  http-request set-var(proc.requests) var(proc.requests),add(1)
+  {rules}
+  server one {server}
+"""
+REFUSED = 'status {} content-type application/json string \'{{"error":"ask again later"}}\''
+
+
+@contextmanager
+def before(server: EmbeddedServer, folder: Path, *rules: str) -> Iterator[tuple[str, Proxy]]:
+    """HAProxy with these rules before a server: its address, and its socket."""
+    address, file = f"127.0.0.1:{free_ports(1)[0]}", folder / "haproxy.cfg"
+    lines = "\n  ".join(f"http-request {rule}" for rule in rules)
+    values = {"socket": folder / "admin", "address": address, "rules": lines, "server": server.http_url}
+    file.write_text(CONFIG.format(**values), encoding="utf-8")
+    with proxying(file, folder / "admin") as proxy:
+        yield address, proxy
+
+
+def asked(file: Path, language: str, address: str, *texts: str) -> subprocess.CompletedProcess[str]:
+    """What the client says, and how it ends."""
+    command = [*RUN[language], file, "--url", address, *(texts or ("좋다",))]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def requests(proxy: Proxy) -> int:
+    """How many have reached the proxy."""
+    return int(proxy.says("get var proc.requests").split("<")[-1].rstrip(">\n"))
+
+
+def edited(file: Path, name: str, value: str) -> None:
+    """Give one of the constants at the top of a client another value, as its owner may."""
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    number = next(i for i, line in enumerate(lines) if name in line.lower().replace("_", "") and "=" in line)
+    before, _, after = lines[number].partition("=")
+    old = after.split()[0].rstrip(";")
+    lines[number] = f"{before}={after.replace(old, value, 1)}"
+    file.write_text("".join(lines), encoding="utf-8")
+
+
+def impatient_client(server: EmbeddedServer, language: str, folder: Path) -> Path:
+    """A written client that waits 20 ms before the second attempt."""
+    file = written_client(server, FRONT, language, folder)
+    edited(file, "firstwait", "0.02" if language.startswith("python") else "20")
+    return file
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_item_is_sent_again_until_it_is_answered(
+    kcbert_server: EmbeddedServer, tmp_path: Path, language: str
+) -> None:
+    unanswered = (
+        f"return {REFUSED.format(503)} if {{ var(proc.requests) -m int 1 }}",
+        "reject if { var(proc.requests) -m int 2 }",
+        "return status 502 if { var(proc.requests) -m int 3 }",
+    )
+    file = impatient_client(kcbert_server, language, tmp_path)
+    with before(kcbert_server, tmp_path, *unanswered) as (address, proxy):
+        done = asked(file, language, address)
+        assert (done.returncode, requests(proxy)) == (0, 4), done.stderr
+    assert "label" in done.stdout
+    assert "ask again later" not in done.stdout
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("status", "attempts"), [(503, 5), (400, 1)])
+def test_it_stops_at_the_stated_number_and_says_the_servers_sentence(
+    kcbert_server: EmbeddedServer, tmp_path: Path, language: str, status: int, attempts: int
+) -> None:
+    file = impatient_client(kcbert_server, language, tmp_path)
+    with before(kcbert_server, tmp_path, f"return {REFUSED.format(status)}") as (address, proxy):
+        done = asked(file, language, address)
+        assert requests(proxy) == attempts
+    assert done.returncode != 0
+    assert "ask again later" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("language", KEEPING)
+def test_what_is_sent_again_has_a_budget(kcbert_server: EmbeddedServer, tmp_path: Path, language: str) -> None:
+    file = written_client(kcbert_server, FRONT, language, tmp_path)
+    edited(file, "budget", "1")
+    with before(kcbert_server, tmp_path, f"return {REFUSED.format(503)}") as (address, proxy):
+        assert asked(file, language, address).returncode != 0
+        assert requests(proxy) == 2
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_one_waits_longer_than_the_deadline(kcbert_server: EmbeddedServer, tmp_path: Path, language: str) -> None:
+    file = written_client(kcbert_server, FRONT, language, tmp_path)
+    edited(file, "deadline", "1")
+    with before(kcbert_server, tmp_path, "tarpit") as (address, proxy):
+        done = asked(file, language, address)
+        assert requests(proxy) == 1
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize("language", KEEPING)
+def test_connections_are_kept(kcbert_server: EmbeddedServer, tmp_path: Path, language: str) -> None:
+    file = written_client(kcbert_server, FRONT, language, tmp_path)
+    with before(kcbert_server, tmp_path) as (address, proxy):
+        done = asked(file, language, address, *["좋다"] * 64)
+        assert (done.returncode, requests(proxy)) == (0, 64), done.stderr
+        at_once = 1 if language in ("python", "go") else 16
+        assert int(proxy.stat("triton", "FRONTEND")["conn_tot"]) <= at_once
