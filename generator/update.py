@@ -40,8 +40,8 @@ from tbgen.generator.role import WrittenModel, written_models
 from tbgen.generator.scaffold import expected_models, write_composition
 from tbgen.generator.steps.plugins import with_step_files
 
-_OWN = ("own", "namesake")  # what tbgen never wrote
-KEPT = ("edited", "conflict", *_OWN)  # what an update leaves alone
+OWN = ("own", "namesake")  # what tbgen never wrote
+KEPT = ("edited", "conflict", *OWN)  # what an update leaves alone
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,10 @@ def apply(update: Update, *, force: bool = False) -> list[str]:
 
     Edited files are kept as they stand; with `force` only those that tbgen never wrote.
     """
-    kept = [change for change in update.changes if change.state in (_OWN if force else KEPT)]
+    kept = [change for change in update.changes if change.state in (OWN if force else KEPT)]
     written = {change.model for change in update.changes if change.state != "same" and change not in kept}
     for change in kept:
-        _keep(update.repository / change.model / change.name, update.staging / change.model / change.name)
+        keep_entry(update.repository / change.model / change.name, update.staging / change.model / change.name)
     for model in update.models:
         leave_out_of_record(
             update.staging / model, [each.name for each in kept if (each.model, each.state) == (model, "namesake")]
@@ -155,7 +155,7 @@ def apply(update: Update, *, force: bool = False) -> list[str]:
     return changed
 
 
-def _keep(standing: Path, staged: Path) -> None:
+def keep_entry(standing: Path, staged: Path) -> None:
     """Put what a person has in a model into the one that takes its place, as it is: the same file, the same link."""
     if os.path.lexists(staged):
         remove_entry(staged)

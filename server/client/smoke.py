@@ -29,7 +29,7 @@ def smoke(connection: Connection, models: Iterable[Path], on_skip: OnSkip = lamb
         try:
             item = example_item(config, folder)
         except NoExampleError as error:
-            if _is_front(config, folder):
+            if is_front(config, folder):
                 on_skip(folder.name, error.message)
             continue
         if item:
@@ -38,7 +38,7 @@ def smoke(connection: Connection, models: Iterable[Path], on_skip: OnSkip = lamb
     return asked
 
 
-def _is_front(config: JsonObject, folder: Path) -> bool:
+def is_front(config: JsonObject, folder: Path) -> bool:
     """Whether clients ask a model: an ensemble, or a Python model that is part of none."""
     if config.get("backend", "") not in (*PYTHON_BACKENDS, ""):
         return False
@@ -58,10 +58,11 @@ def check_answer(model: str, item: dict[str, np.ndarray], outputs: dict[str, np.
 
 def _sent(item: dict[str, np.ndarray]) -> Any:
     """An item as a person reads it: the one text, or the values by name."""
-    values = {name: [_shown(each) for each in array.ravel()] for name, array in item.items()}
+    values = {name: [plain_value(each) for each in array.ravel()] for name, array in item.items()}
     plain = {name: value[0] if len(value) == 1 else value for name, value in values.items()}
     return next(iter(plain.values())) if len(plain) == 1 else plain
 
 
-def _shown(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A value of a tensor as JSON has it."""
     return value.decode("utf-8") if isinstance(value, bytes) else value.item()
