@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tbgen.generator.recipe import Recipe
     from tbgen.generator.scaffold import Scaffolded
 
-_USER = 1000  # triton-server, in NVIDIA's containers
 _BACKEND_NOTE = (
     "These models hold no code: `tbgen install-backends DIR` puts it into DIR, a server's backend directory "
     "(`tbgen serve` has it; for the container add -v DIR/tbgen:/opt/tritonserver/backends/tbgen:ro)."
@@ -228,13 +227,15 @@ def _launch_line(repository: Path, request: Request, build: Build | None) -> str
     from tbgen.generator.models.config import CACHE_ARGUMENT
     from tbgen.generator.releases import RELEASES
     from tbgen.generator.shared_memory import shared_memory_mib
+    from tbgen.server.deploy.launch import ENVIRONMENT, GRPC, HTTP, MODELS, STOCK_IMAGE, USER
 
     release = (build.triton or "RELEASE") if build else max(RELEASES)
     gpus = "--gpus all " if request.device == GPU else ""
+    ports = " ".join(f"-p 127.0.0.1:{port}:{port}" for port in (HTTP, GRPC))
     return (
-        f"docker run --rm {gpus}--user {os.getuid() or _USER}:{os.getgid() or _USER} "
-        f"--shm-size={shared_memory_mib(repository)}m -p 127.0.0.1:8000:8000 -p 127.0.0.1:8001:8001 "
-        "-e PYTHONUTF8=1 -e LANG=C.UTF-8 -e LC_ALL=C.UTF-8 "
-        f"-v {shlex.quote(f'{repository.resolve()}:/models:ro')} nvcr.io/nvidia/tritonserver:{release}-py3 "
-        "tritonserver --model-repository=/models" + (f" {CACHE_ARGUMENT}" if request.cache else "")
+        f"docker run --rm {gpus}--user {os.getuid() or USER}:{os.getgid() or USER} "
+        f"--shm-size={shared_memory_mib(repository)}m {ports} "
+        f"{' '.join(f'-e {name}={value}' for name, value in ENVIRONMENT.items())} "
+        f"-v {shlex.quote(f'{repository.resolve()}:{MODELS}:ro')} {STOCK_IMAGE.format(release)} "
+        f"tritonserver --model-repository={MODELS}" + (f" {CACHE_ARGUMENT}" if request.cache else "")
     )

@@ -13,14 +13,15 @@ from pathlib import Path
 
 # Runs in the child before the server: ask the kernel for SIGKILL when the thread that started it dies, then become it.
 # SIGTERM would let Triton serve on for 30 s, for as long as a client keeps a connection.
-# Its threads get stacks of 1 GiB, of which they use what they need: Triton's JSON parser calls itself for each bracket,
+# Its threads get large stacks, of which they use what they need: Triton's JSON parser calls itself for each bracket,
 # and 50,000 of them end it on the 8 MiB of a shell.
-_LAUNCH = """
+STACK = 1 << 30  # bytes
+_LAUNCH = f"""
 import ctypes, os, resource, signal, sys
 _, most = resource.getrlimit(resource.RLIMIT_STACK)
 with open("/proc/sys/vm/overcommit_memory") as file:
-    if file.read().strip() != "2" and (most == resource.RLIM_INFINITY or most >= 1 << 30):
-        resource.setrlimit(resource.RLIMIT_STACK, (1 << 30, most))
+    if file.read().strip() != "2" and (most == resource.RLIM_INFINITY or most >= {STACK}):
+        resource.setrlimit(resource.RLIMIT_STACK, ({STACK}, most))
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 if os.getppid() != int(sys.argv[1]):
     sys.exit(1)

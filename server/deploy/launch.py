@@ -1,0 +1,27 @@
+"""How tritonserver is started in NVIDIA's container: for the printed line, images, Compose and Kubernetes alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tbgen.server.embedded.process import STACK
+
+STOCK_IMAGE = "nvcr.io/nvidia/tritonserver:{}-py3"  # of a release
+BUILDER_IMAGE = "nvcr.io/nvidia/tensorrt:{}-py3"  # with trtexec, of the same release
+USER = 1000  # triton-server, in NVIDIA's containers
+HTTP, GRPC, METRICS = 8000, 8001, 8002
+MODELS = "/models"
+ENVIRONMENT = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+EXIT_SECONDS = 30  # for requests in flight; Triton waits as long for connections that are idle
+POLL_SECONDS = 30  # between two looks at a repository that changes under a server
+
+
+def server_command(repository: str, *more: str, polled: bool = False) -> list[str]:
+    """tritonserver's command line on a repository. polled: it may change, which else would not be seen."""
+    control = ("--model-control-mode=poll", f"--repository-poll-secs={POLL_SECONDS}") if polled else ()
+    return ["tritonserver", f"--model-repository={repository}", *control, f"--exit-timeout-secs={EXIT_SECONDS}", *more]
+
+
+def with_stack(command: Iterable[str]) -> list[str]:
+    """A command whose threads get a stack of that size, where no setting gives it: by the shell, as far as allowed."""
+    return ["/bin/sh", "-c", 'ulimit -s "$0" || true; exec "$@"', str(STACK >> 10), *command]
