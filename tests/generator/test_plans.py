@@ -198,21 +198,30 @@ def test_a_script_is_not_written_around_a_file_of_other_types(
 
 
 def test_the_script_runs_and_moves_the_plan_to_its_place(half_export: Path, tmp_path: Path) -> None:
-    """With a program named docker that writes what trtexec would: the shell's part is real."""
+    """With a docker that runs it here, and a trtexec that writes a file: the shell's part is real."""
     request = Request("kcbert", half_export, engine="trt_fp16", graph="bls", build_script="26.07")
     scaffold(request, tmp_path / "models")
     engine = tmp_path / "models" / "kcbert_trt_fp16"
-    docker = tmp_path / "bin" / "docker"
-    docker.parent.mkdir()
-    docker.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > said\nprintf plan > build/model.plan\n', encoding="utf-8")
-    docker.chmod(0o755)
-    path = {"PATH": f"{docker.parent}:{os.environ['PATH']}"}
+    said = tmp_path / "said"
+    write_program(tmp_path / "container" / "trtexec", f'printf "%s\\n" "$@" >> {said}; printf plan > build/model.plan')
+    write_program(
+        tmp_path / "bin" / "docker",
+        f'printf "%s\\n" "$@" > {said}; PATH="{tmp_path}/container:$PATH" exec sh build/build.sh',
+    )
+    path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     subprocess.run([engine / "build" / "build.sh"], check=True, env=path, cwd=tmp_path)
     assert (engine / "1" / "model.plan").read_bytes() == b"plan"
-    said = (engine / "said").read_text(encoding="utf-8").splitlines()
-    assert f"{engine}:/model" in said
-    assert "--onnx=/model/build/model.onnx" in said
-    assert sum(word.startswith("--minShapes=") for word in said) == 4
+    words = said.read_text(encoding="utf-8").splitlines()
+    assert f"{engine}:/model" in words
+    assert "/model/build/build.sh" in words
+    assert "--onnx=build/model.onnx" in words
+    assert sum(word.startswith("--minShapes=") for word in words) == 4
+
+
+def write_program(file: Path, does: str) -> None:
+    file.parent.mkdir()
+    file.write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+    file.chmod(0o755)
 
 
 def test_the_record_of_a_plan_says_what_built_it(sample_export: Path, tmp_path: Path) -> None:
