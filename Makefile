@@ -11,12 +11,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test test-long soak fidelity check types bench peers sbom clean model_repository
+.PHONY: demo test test-long soak fidelity check types tools bench peers sbom clean model_repository
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
-test: $(STAMP)
+test: $(STAMP) tools
 	$(PYTEST)
 
 # What repeats at length what quicker tests hold.
@@ -32,7 +32,7 @@ soak: $(STAMP)
 fidelity: $(STAMP)
 	$(BIN)/python -m tests.fidelity
 
-check: $(STAMP)
+check: $(STAMP) tools
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(MAKE) --no-print-directory types
@@ -59,6 +59,15 @@ $(STAMP): pyproject.toml constraints.txt
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
 	touch $(STAMP)
+
+# helm, kubectl and KServe's types, which tests hold written manifests against: tests/tools.py.
+TOOLS := build/tools
+tools: $(TOOLS)/.unpacked
+
+$(TOOLS)/.unpacked: tests/tools.txt tests/tools.py | $(STAMP)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --only-binary=:all: --require-hashes --no-deps --dest $(TOOLS) --requirement tests/tools.txt
+	$(BIN)/python -m tests.tools $(TOOLS)
+	touch $@
 
 # What tbgen is made of and runs with, as CycloneDX says it.
 sbom: $(STAMP)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tbgen.cli.deployments import deployment_commands
 from tbgen.cli.options import header_option, json_option, quiet_option, repository_argument, url_option
 from tbgen.cli.show import has_flag, notes, output, print_json, say_answered
 
@@ -118,3 +119,7 @@ def _plan_table(plan: Sequence[dict[str, Any]]) -> Table:
         there, comes = row["newest_there"] or "none", row["new_version"] or "stays"
         table.add_row(row["model"], str(there), str(comes), row["config"])
     return table
+
+
+for _each in deployment_commands():
+    deploy.add_command(_each)

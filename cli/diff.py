@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     RequestedModels = list[tuple[Request, tuple[str, ...] | None]]
 
 # What each state of a file means to a person: (colour, words).
-_WORDS = {
+STATE_WORDS = {
     "new": ("green", "new"),
     "missing": ("green", "not there; tbgen writes it"),
     "updated": ("green", "tbgen writes another now"),
@@ -158,7 +158,7 @@ def print_update(update: Update, *, force: bool = False) -> None:
     if not changes:
         out.print(f"{', '.join(update.models)}: as tbgen writes them")
     for path, state in _rows(changes):
-        colour, words = _WORDS[state]
+        colour, words = STATE_WORDS[state]
         out.print(Text(f"{path}: {words.replace('kept', 'replaced') if force else words}", style=colour))
     for change in changes:
         if change.state in ("edited", "conflict", "namesake"):

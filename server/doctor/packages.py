@@ -25,6 +25,7 @@ EXTRAS = {
     "report": "pages and plots of tbgen bench",
     "s3": "tbgen deploy copy to s3://",
     "gs": "tbgen deploy copy to gs://",
+    "deploy": "tbgen deploy compose, kubernetes, helm, kserve",
     "conda": "tbgen env pack --conda",
     "sbom": "tbgen sbom",
 }

@@ -1,0 +1,80 @@
+"""The folder of `tbgen deploy compose`: a server on one machine, and its probe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tbgen.export.errors import UserError
+from tbgen.generator.engines.engine import BUILD
+from tbgen.generator.models.config import CACHE_ARGUMENT
+from tbgen.server.deploy.documents import Document, yaml_from
+from tbgen.server.deploy.fleet import Fleet
+from tbgen.server.deploy.kubernetes.files import PROGRAM
+from tbgen.server.deploy.kubernetes.objects import probe_files
+from tbgen.server.deploy.kubernetes.pod import PORTS, PROBE, PROBE_SECONDS
+from tbgen.server.deploy.launch import ENVIRONMENT, EXIT_SECONDS, MODELS, USER, server_command
+from tbgen.server.embedded.process import STACK
+
+_CREDENTIALS = {
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"),
+    "gs": ("GOOGLE_APPLICATION_CREDENTIALS",),
+}
+
+
+def compose_files(fleet: Fleet, _: str = "") -> dict[str, str]:
+    """The text of each file, by name. Raises UserError for what one machine has no way to do."""
+    if fleet.models and not fleet.models.bucket:
+        raise UserError(f"{fleet.models} is a volume of a cluster; without --models the repository's folder is served")
+    if fleet.plans:
+        raise UserError(
+            f"the plan of {fleet.plans[0]} is not built yet; build it on this machine first: "
+            f"sh {fleet.repository / fleet.plans[0] / BUILD}"
+        )
+    composed = {"name": fleet.name, "services": {"triton": _service(fleet)}}
+    probe = probe_files(fleet, PROGRAM.read_text(encoding="utf-8"))
+    return {"compose.yaml": yaml_from([composed]), **{f"probe/{name}": text for name, text in probe.items()}}
+
+
+def _service(fleet: Fleet) -> Document:
+    """The service of tritonserver."""
+    models, sizes = fleet.models, fleet.sizes
+    more = [CACHE_ARGUMENT] if fleet.cached else []
+    service: Document = {
+        "image": fleet.image,
+        "command": server_command(str(models or MODELS), *more, polled=models is not None),
+        "user": f"{USER}:{USER}",
+        "environment": {**ENVIRONMENT, **dict.fromkeys(_CREDENTIALS[models.scheme] if models else ())},
+        "ports": [f"127.0.0.1:{port}:{port}" for port in PORTS.values()],
+        "volumes": [_bound("./probe", PROBE)],
+        "shm_size": f"{sizes.shared_memory}m",
+        "ulimits": {"stack": STACK},
+        "read_only": True,
+        "tmpfs": ["/tmp"],
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "healthcheck": {
+            "test": ["CMD", "python3", f"{PROBE}/probe.py"],
+            "interval": f"{2 * PROBE_SECONDS}s",
+            "timeout": f"{PROBE_SECONDS}s",
+            "retries": 2,
+            "start_period": f"{sizes.startup}s",
+        },
+        "stop_grace_period": f"{EXIT_SECONDS + 15}s",
+        "restart": "unless-stopped",
+        "deploy": {"resources": _resources(fleet)},
+    }
+    if not models and fleet.in_stock_image:
+        service["volumes"].append(_bound(str(fleet.repository.resolve()).replace("$", "$$"), MODELS))
+    return service
+
+
+def _bound(source: str, target: str) -> Document:
+    """A folder of this machine, as the container reads it."""
+    return {"type": "bind", "source": source, "target": target, "read_only": True}
+
+
+def _resources(fleet: Fleet) -> dict[str, Any]:
+    """Memory at most, and the GPU."""
+    limits = {"limits": {"memory": f"{fleet.sizes.memory}M"}}
+    devices = [{"driver": "nvidia", "count": fleet.sizes.gpus, "capabilities": ["gpu"]}]
+    return {**limits, "reservations": {"devices": devices}} if fleet.sizes.gpus else limits

@@ -1,0 +1,169 @@
+"""Servers of a repository as they shall run, each value computed here once, with what it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tbgen.export.errors import UserError
+from tbgen.generator.check.check import check_repository
+from tbgen.generator.engines.engine import BUILD
+from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_file
+from tbgen.generator.releases import RELEASES, release_named
+from tbgen.generator.role import written_models
+from tbgen.server.deploy.launch import EXIT_SECONDS, STOCK_IMAGE, USER
+from tbgen.server.deploy.places import ModelsPlace, image_from_text, label_from_name, models_from_text
+from tbgen.server.deploy.questions import questions_of
+from tbgen.server.deploy.sizes import Sizes, sizes_of
+
+DRAIN_SECONDS = 15  # between a pod's being taken out of its Services and SIGTERM: proxies and clients learn of it
+GRACE_SECONDS = DRAIN_SECONDS + EXIT_SECONDS + 15  # until what is left is killed
+QUEUE_MILLISECONDS = 50  # that a request may wait, on average, before there are more servers
+MOST_TIMES = 4  # as many servers as there are at first, at most
+LONGEST_SUFFIX = "-headless"  # of the names of what is made
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person says of a fleet; None: as the repository, or the rules, say it."""
+
+    name: str | None = None
+    release: str | None = None
+    image: str | None = None
+    models: str | None = None
+    replicas: int = 2
+    cpus: int | None = None
+    memory: int | None = None
+    canary_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Servers of a repository.
+
+    image: what runs. models: where it finds them; None: in the image, or in the folder itself. canary_of: the
+    fleet whose requests these servers get a share of. plans: the models whose plans are built where they are served.
+    questions: by which models are asked whether they live.
+    """
+
+    name: str
+    release: str
+    image: str
+    models: ModelsPlace | None
+    repository: Path
+    replicas: int
+    canary_of: str | None
+    sizes: Sizes
+    plans: tuple[str, ...]
+    cached: bool
+    questions: Mapping[str, Any]
+
+    @property
+    def in_stock_image(self) -> bool:
+        """Whether NVIDIA's image runs, which holds no models."""
+        return self.image == STOCK_IMAGE.format(self.release)
+
+    def table(self) -> list[tuple[str, str, str]]:
+        """Each computed value: its name, itself, where it comes from."""
+        sizes = self.sizes
+        return [
+            (
+                "Triton",
+                self.release,
+                "--triton, else the release whose TensorRT builds the plans, else the newest known",
+            ),
+            ("image", self.image, "NVIDIA's of that release" if self.in_stock_image else "--image"),
+            ("models", str(self.models or "the repository"), "--models, else in the image or the folder itself"),
+            ("servers", str(self.replicas), "--replicas"),
+            ("user", str(USER), "`triton-server` in NVIDIA's containers"),
+            (
+                "shared memory",
+                f"{sizes.shared_memory} MiB",
+                "the rule of docs/deploy.md, as the line that scaffold prints",
+            ),
+            ("memory", f"{sizes.memory} MiB", "the rule of docs/kubernetes.md, shared memory in it; or --memory"),
+            ("CPUs", str(sizes.cpus), "the threads that the configs name, else 2; or --cpus"),
+            ("GPUs", str(sizes.gpus), "1 where a config has instances of KIND_GPU"),
+            (
+                "time to start",
+                f"{sizes.startup} s",
+                f"120 s, 60 for each GiB of {sizes.files} MiB, 1800 where TensorRT builds",
+            ),
+            ("time to drain", f"{DRAIN_SECONDS} s", "fixed: endpoints are told of a pod's end within a few seconds"),
+            ("time to end", f"{EXIT_SECONDS} s", "tritonserver's --exit-timeout-secs"),
+            ("time until killed", f"{GRACE_SECONDS} s", "to drain, to end, and 15 s"),
+            ("response cache", "yes" if self.cached else "no", "response_cache in the configs"),
+            ("asked by the probe", ", ".join(self.questions), "the models that clients ask"),
+        ]
+
+
+def fleet_of(repository: Path, wishes: Wishes) -> Fleet:
+    """The fleet that a person wants of a repository. Raises UserError for what no cluster, or not this image, takes."""
+    plans = tuple(sorted(file.parent.parent.name for file in repository.glob(f"*/{BUILD}") if _is_to_build(file)))
+    release = release_named(wishes.release or _builders_release(repository, plans) or max(RELEASES)).name
+    _check_served(repository, release, plans)
+    name = label_from_name(wishes.name or _name_of(repository), LONGEST_SUFFIX)
+    models = models_from_text(wishes.models) if wishes.models else None
+    if models and models.bucket and plans:
+        raise UserError(
+            f"the plan of {plans[0]} is built where it is served, into its folder, which {models} is not; bring the "
+            "models in an image or on a volume (pvc://CLAIM), or build the plan first"
+        )
+    configs = {file.parent.name: config_from_file(file) for file in sorted(repository.glob("*/config.pbtxt"))}
+    _refuse_shared_code(configs)
+    return Fleet(
+        name=name,
+        release=release,
+        image=image_from_text(wishes.image) if wishes.image else STOCK_IMAGE.format(release),
+        models=models,
+        repository=repository,
+        replicas=wishes.replicas,
+        canary_of=wishes.canary_of and label_from_name(wishes.canary_of, LONGEST_SUFFIX),
+        sizes=sizes_of(repository, configs, cpus=wishes.cpus, memory=wishes.memory),
+        plans=plans,
+        cached=any(config.response_cache.enable for config in configs.values()),
+        questions=questions_of(repository, configs),
+    )
+
+
+def _is_to_build(script: Path) -> bool:
+    """Whether the file that a script builds is not there yet."""
+    return not any((script.parents[1] / "1").glob("*.plan"))
+
+
+def _builders_release(repository: Path, plans: tuple[str, ...]) -> str | None:
+    """The release whose TensorRT builds the plans, as their models' records say."""
+    written = written_models(repository)
+    return next((written[model].settings.get("build_script") for model in plans if model in written), None)
+
+
+def _check_served(repository: Path, release: str, plans: tuple[str, ...]) -> None:
+    """Raise UserError for a repository that this release does not serve, plans that are still to be built apart."""
+    for finding in check_repository(repository, release=release):
+        if finding.severity == "error" and finding.model not in plans:
+            raise UserError(
+                f"Triton {release} does not serve {finding.model}: {finding.says.rstrip('.')} ({finding.place}); "
+                f"{finding.mend}, or name another release with --triton"
+            )
+
+
+def _refuse_shared_code(configs: Mapping[str, ModelConfig]) -> None:
+    """Raise UserError for models whose code lies in a backend that no stock container has."""
+    shared = [name for name, config in configs.items() if config.backend == SHARED_BACKEND]
+    if shared:
+        raise UserError(
+            f"{shared[0]} holds no code (--steps backend), and NVIDIA's container has none of it; write it with "
+            "--steps copy"
+        )
+
+
+def _name_of(repository: Path) -> str:
+    """The name that scaffold was given, where there is one. Raises UserError."""
+    names = sorted({model.role.name for model in written_models(repository).values()})
+    if len(names) != 1:
+        raise UserError(
+            f"{str(repository)!r} holds models of {', '.join(names) or 'no name'}; name the servers: --name NAME"
+        )
+    return names[0]

@@ -1,0 +1,110 @@
+"""What Kubernetes is asked for around the pods of a fleet: files of objects, by name."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+from tbgen.server.deploy.documents import Document
+from tbgen.server.deploy.fleet import LONGEST_SUFFIX, Fleet
+from tbgen.server.deploy.kubernetes.pod import PORTS, pod_spec
+
+_NAME, _PART = "app.kubernetes.io/name", "app.kubernetes.io/component"
+_DNS = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+
+
+def server_files(fleet: Fleet, v: SimpleNamespace, probe: dict[str, str]) -> dict[str, list[Document]]:
+    """The objects that every fleet has, by file. probe: the files of the probe, by name."""
+    return {
+        "account.yaml": [made("v1", "ServiceAccount", v, v.name, automountServiceAccountToken=False)],
+        "probe.yaml": [made("v1", "ConfigMap", v, f"{v.name}-probe", data=probe)],
+        "deployment.yaml": [_deployment(fleet, v)],
+        "services.yaml": [_service(v), _headless(v)],
+        "disruption.yaml": [_disruption(v)],
+        "network.yaml": [_network(fleet, v)],
+    }
+
+
+def probe_files(fleet: Fleet, program: str) -> dict[str, str]:
+    """The probe's files, by name."""
+    return {
+        "probe.py": program,
+        "questions.json": json.dumps(dict(fleet.questions), ensure_ascii=False, indent=1) + "\n",
+    }
+
+
+def _asked(name: str) -> Document:
+    """The label of the pods that a Service sends requests to: those of a canary have that of its elder, too."""
+    return {f"asked-as-{name}": "true"}
+
+
+def labels_of(v: SimpleNamespace) -> dict[str, str]:
+    """What the pods of the servers are known by."""
+    return {_NAME: v.name, _PART: "server"}
+
+
+def made(version: str, kind: str, v: SimpleNamespace, name: str, **rest: Any) -> Document:
+    """An object with its name and labels."""
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": labels_of(v)}, **rest}
+
+
+def _deployment(fleet: Fleet, v: SimpleNamespace) -> Document:
+    """The servers. A new one is ready before an old one goes, and that one ends what it has begun."""
+    labels = labels_of(v)
+    asked = {**_asked(v.name), **(_asked(v.canaryOf) if fleet.canary_of else {})}
+    annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORTS["metrics"])}
+    spec = {
+        "replicas": v.replicas,
+        "revisionHistoryLimit": 3,
+        "minReadySeconds": 5,
+        "progressDeadlineSeconds": v.deadlineSeconds,
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "selector": {"matchLabels": labels},
+        "template": {
+            "metadata": {"labels": {**labels, **asked}, "annotations": annotations},
+            "spec": pod_spec(fleet, v, labels),
+        },
+    }
+    return made("apps/v1", "Deployment", v, v.name, spec=spec)
+
+
+def _service(v: SimpleNamespace) -> Document:
+    """HTTP: each connection goes to one of the servers."""
+    return made(
+        "v1", "Service", v, v.name, spec={"type": "ClusterIP", "selector": _asked(v.name), "ports": [_port("http")]}
+    )
+
+
+def _headless(v: SimpleNamespace) -> Document:
+    """gRPC: the name has the address of each server, among which a client shares its requests out itself."""
+    spec = {"clusterIP": "None", "selector": _asked(v.name), "ports": [_port("grpc"), _port("http")]}
+    return made("v1", "Service", v, f"{v.name}{LONGEST_SUFFIX}", spec=spec)
+
+
+def _port(name: str) -> Document:
+    return {"name": name, "port": PORTS[name], "targetPort": name}
+
+
+def _disruption(v: SimpleNamespace) -> Document:
+    """Nodes are emptied of one server at a time."""
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": labels_of(v)}}
+    return made("policy/v1", "PodDisruptionBudget", v, v.name, spec=spec)
+
+
+def _network(fleet: Fleet, v: SimpleNamespace) -> Document:
+    """Who may ask: pods of the namespace; metrics: Prometheus. Whom a server asks: its bucket, else nobody."""
+    namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": v.monitoringNamespace}}}
+    asked = [{"port": PORTS[name]} for name in ("http", "grpc")]
+    spec = {
+        "podSelector": {"matchLabels": labels_of(v)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [
+            {"from": [{"podSelector": {}}], "ports": asked},
+            {"from": [namespace], "ports": [{"port": PORTS["metrics"]}]},
+        ],
+        "egress": [{"ports": _DNS}, {"ports": [{"port": fleet.models.port}]}]
+        if fleet.models and fleet.models.bucket
+        else [],
+    }
+    return made("networking.k8s.io/v1", "NetworkPolicy", v, v.name, spec=spec)

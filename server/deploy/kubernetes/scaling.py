@@ -1,0 +1,93 @@
+"""As many servers as keep requests from waiting: by the time in Triton's queues, and by the CPUs that work."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from tbgen.server.deploy.documents import Document
+from tbgen.server.deploy.fleet import Fleet
+from tbgen.server.deploy.kubernetes.objects import labels_of, made
+
+METRIC = "triton_queue_milliseconds"  # as the Prometheus adapter names it
+BUSY = 85  # per cent of the CPUs that were asked for
+_WINDOW = "2m"  # over which waits are averaged
+# More at once, fewer slowly: a server that starts takes minutes.
+BEHAVIOR: Document = {
+    "scaleUp": {"policies": [{"type": "Percent", "value": 100, "periodSeconds": 60}]},
+    "scaleDown": {"stabilizationWindowSeconds": 300, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]},
+}
+
+
+def wait_query(fleet: Fleet, matchers: str, by: str = "") -> str:
+    """Milliseconds that a request waits on average, in PromQL: in all models' queues, for each that a front model
+    answers. matchers: of labels, as within braces.
+    """
+    names = "|".join(fleet.questions)
+    waits = f"sum(rate(nv_inference_queue_duration_us{{{matchers}}}[{_WINDOW}])){by}"
+    answers = f'sum(rate(nv_inference_request_success{{{matchers},model=~"{names}"}}[{_WINDOW}])){by}'
+    return f"{waits} / 1000 / ({answers} > 0)"
+
+
+def autoscalers(fleet: Fleet, v: SimpleNamespace) -> dict[str, Document]:
+    """An object for each way to scale the servers, by its name among AUTOSCALERS."""
+    return {"hpa": _horizontal(fleet, v), "keda": _scaled(fleet, v)}
+
+
+def pod_monitor(v: SimpleNamespace) -> Document:
+    """What the Prometheus operator needs to read the servers' metrics."""
+    spec = {
+        "selector": {"matchLabels": labels_of(v)},
+        "podMetricsEndpoints": [{"port": "metrics", "interval": "15s"}],
+    }
+    return made("monitoring.coreos.com/v1", "PodMonitor", v, v.name, spec=spec)
+
+
+def adapter_rules(fleet: Fleet) -> Document:
+    """What the Prometheus adapter's configuration must say, so that the HPA finds its metric."""
+    return {
+        "rules": [
+            {
+                "seriesQuery": 'nv_inference_queue_duration_us{namespace!="",pod!=""}',
+                "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
+                "name": {"as": METRIC},
+                "metricsQuery": wait_query(fleet, "<<.LabelMatchers>>", " by (<<.GroupBy>>)"),
+            }
+        ]
+    }
+
+
+def _horizontal(fleet: Fleet, v: SimpleNamespace) -> Document:
+    """Kubernetes' own autoscaler, which asks the Prometheus adapter for the wait."""
+    wait = {"metric": {"name": METRIC}, "target": {"type": "AverageValue", "averageValue": v.queueMilliseconds}}
+    busy = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": BUSY}}
+    metrics: list[Document] = [{"type": "Pods", "pods": wait}]
+    metrics += [] if fleet.sizes.gpus else [{"type": "Resource", "resource": busy}]
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": v.name},
+        "minReplicas": v.replicas,
+        "maxReplicas": v.maxReplicas,
+        "metrics": metrics,
+        "behavior": BEHAVIOR,
+    }
+    return made("autoscaling/v2", "HorizontalPodAutoscaler", v, v.name, spec=spec)
+
+
+def _scaled(fleet: Fleet, v: SimpleNamespace) -> Document:
+    """KEDA's, which asks Prometheus itself."""
+    metadata = {
+        "serverAddress": v.prometheus,
+        "query": wait_query(fleet, f'pod=~"{v.name}-.+"'),
+        "threshold": v.queueMilliseconds,
+        "ignoreNullValues": "true",
+    }
+    # a mean, which KEDA's default would share out among the servers
+    triggers: list[Document] = [{"type": "prometheus", "metricType": "Value", "metadata": metadata}]
+    busy = {"type": "cpu", "metricType": "Utilization", "metadata": {"value": str(BUSY)}}
+    spec = {
+        "scaleTargetRef": {"name": v.name},
+        "minReplicaCount": v.replicas,
+        "maxReplicaCount": v.maxReplicas,
+        "advanced": {"horizontalPodAutoscalerConfig": {"behavior": BEHAVIOR}},
+        "triggers": triggers + ([] if fleet.sizes.gpus else [busy]),
+    }
+    return made("keda.sh/v1alpha1", "ScaledObject", v, v.name, spec=spec)

@@ -1,0 +1,70 @@
+"""Table of what `tbgen deploy` writes files for: a row and a folder each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tbgen.export.errors import UserError
+from tbgen.server.deploy.compose.files import compose_files
+from tbgen.server.deploy.files import Written, write_files
+from tbgen.server.deploy.fleet import Fleet, Wishes, fleet_of
+from tbgen.server.deploy.helm.chart import chart_files
+from tbgen.server.deploy.image.containerfile import image_files
+from tbgen.server.deploy.kserve.files import kserve_files
+from tbgen.server.deploy.kubernetes.files import kubernetes_files
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One kind of deployment.
+
+    files: the text of each file, by name, of a fleet and the name of its autoscaler. pulls: its image and models come
+    from elsewhere, and must be said. start: the command that puts it to work, of the folder.
+    """
+
+    files: Callable[[Fleet, str], Mapping[str, str]]
+    start: str
+    pulls: bool = True
+
+
+DEPLOYMENTS = {
+    "image": Deployment(
+        image_files, "podman build -f {folder}/Containerfile -t REGISTRY/{name}:TAG {repository}", pulls=False
+    ),
+    "compose": Deployment(compose_files, "docker compose -f {folder}/compose.yaml up --wait", pulls=False),
+    "kubernetes": Deployment(kubernetes_files, "kubectl apply -k {folder}"),
+    "kserve": Deployment(kserve_files, "kubectl apply -k {folder}"),
+    "helm": Deployment(chart_files, "helm install {name} {folder}"),
+}
+_README = """# {name}: servers of {models}, for {kind}
+
+Written by `tbgen deploy {kind}`, which writes it anew with what has changed and keeps what you edit here. Start:
+`{start}`. What it all does, and what was tried: docs/kubernetes.md of tbgen.
+
+| value | here | where it comes from |
+|---|---|---|
+{rows}
+"""
+
+
+def write_deployment(
+    kind: str, repository: Path, folder: Path, wishes: Wishes, *, autoscaler: str = "none", force: bool = False
+) -> tuple[str, list[Written]]:
+    """Write the files of a kind of deployment into a folder; how it is started, and what became of each file.
+
+    Raises UserError; then nothing was written.
+    """
+    deployment = DEPLOYMENTS[kind]
+    if deployment.pulls and not (wishes.image or wishes.models):
+        raise UserError(
+            "a cluster has to find the models: bring them in an image (tbgen deploy image) and name it, --image "
+            "REGISTRY/NAME:TAG, or say where they lie, --models s3://BUCKET/PATH, gs://BUCKET/PATH or pvc://CLAIM/PATH"
+        )
+    fleet = fleet_of(repository, wishes)
+    start = deployment.start.format(folder=folder, name=fleet.name, repository=repository)
+    rows = "\n".join(f"| {name} | {value} | {source} |" for name, value, source in fleet.table())
+    models = ", ".join(f"`{name}`" for name in fleet.questions)
+    readme = _README.format(name=fleet.name, models=models, kind=kind, start=start, rows=rows)
+    return start, write_files(folder, kind, {"README.md": readme, **deployment.files(fleet, autoscaler)}, force=force)

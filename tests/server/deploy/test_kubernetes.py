@@ -1,0 +1,141 @@
+"""What `tbgen deploy kubernetes` writes, held against the schemas of Kubernetes, KEDA and the Prometheus operator, and
+read by the real kubectl.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tbgen.generator.scaffold import Request, scaffold
+from tbgen.generator.shared_memory import shared_memory_mib
+from tests.server.deploy.fleets import IMAGE, documents, of_kind, on_gpu, written
+from tests.tools import tool
+
+# Kinds that others define -> the package that has their schemas.
+OTHERS = {"ScaledObject": "cloudcoil.models.keda.v1alpha1", "PodMonitor": "cloudcoil.models.prometheus_operator.v1"}
+WAYS = {
+    "image": IMAGE,
+    "bucket": ("--models", "s3://models/nlp"),
+    "own store": ("--models", "s3://http://minio.storage:9000/models/nlp", "--autoscaler", "hpa"),
+    "volume": ("--models", "pvc://models/nlp", "--autoscaler", "keda"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_object_is_one_by_its_schema(sample_repository: Path, tmp_path: Path, way: str) -> None:
+    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *WAYS[way])
+    for each in documents(folder):
+        if each["kind"] in OTHERS:
+            model: Any = getattr(importlib.import_module(OTHERS[each["kind"]]), each["kind"])
+            known = json.loads(model.model_validate(each).model_dump_json(by_alias=True, exclude_unset=True))
+            assert known == each  # nothing was left out as unknown
+        else:
+            for version in ("1.31", "1.33", "1.37"):
+                kubernetes_validate.validate(each, version, strict=True)
+
+
+def kubectl(*arguments: str | Path) -> str:
+    """What kubectl says; without a cluster it reads files all the same."""
+    environment = {**os.environ, "KUBECONFIG": os.devnull}
+    done = subprocess.run([tool("kubectl"), *arguments], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_kubectl_builds_the_kustomization(sample_repository: Path, tmp_path: Path) -> None:
+    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE, "--autoscaler", "hpa")
+    built = list(yaml.safe_load_all(kubectl("kustomize", folder)))
+    assert sorted(built, key=_name) == sorted(documents(folder), key=_name)
+
+
+def _name(document: dict[str, Any]) -> tuple[str, str]:
+    return document["kind"], document["metadata"]["name"]
+
+
+def test_kubectl_reads_the_deployment_into_its_own_types(sample_repository: Path, tmp_path: Path) -> None:
+    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE)
+    read = kubectl("set", "env", "--local", "-f", folder / "deployment.yaml", "TRIED=1", "-o", "yaml")
+    pod = yaml.safe_load(read)["spec"]["template"]["spec"]
+    assert pod["containers"][0]["env"].pop() == {"name": "TRIED", "value": "1"}
+    assert pod == of_kind(folder, "Deployment")["spec"]["template"]["spec"]
+
+
+def test_a_server_of_the_sample(sample_repository: Path, tmp_path: Path) -> None:
+    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE)
+    pod = of_kind(folder, "Deployment")["spec"]["template"]["spec"]
+    server = pod["containers"][0]
+    assert server["image"] == IMAGE[1]
+    assert "--model-repository=/models" in server["args"]
+    shared = next(each["emptyDir"] for each in pod["volumes"] if each["name"] == "shared-memory")
+    assert shared == {"medium": "Memory", "sizeLimit": f"{shared_memory_mib(sample_repository)}Mi"}
+    assert server["securityContext"]["readOnlyRootFilesystem"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    ends = next(int(each.split("=")[1]) for each in server["args"] if each.startswith("--exit-timeout-secs="))
+    drains = server["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["terminationGracePeriodSeconds"] > drains + ends
+    assert "nvidia.com/gpu" not in server["resources"]["limits"]
+    questions = json.loads(of_kind(folder, "ConfigMap")["data"]["questions.json"])
+    assert [*questions] == ["kcbert_onnx_bls", "kcbert_onnx_ensemble"]
+
+
+def test_an_engine_on_a_gpu_asks_for_one(sample_repository: Path, tmp_path: Path) -> None:
+    repository = on_gpu(sample_repository, tmp_path / "models")
+    folder = written("kubernetes", repository, tmp_path / "kcbert", *IMAGE, "--autoscaler", "hpa")
+    pod = of_kind(folder, "Deployment")["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    metrics = of_kind(folder, "HorizontalPodAutoscaler")["spec"]["metrics"]
+    assert [each["type"] for each in metrics] == ["Pods"]  # its CPUs say nothing of what a GPU has to do
+
+
+def test_a_plan_is_built_where_it_is_served(sample_export: Path, tmp_path: Path) -> None:
+    request = Request("kcbert", sample_export, engine="trt_fp16", graph="bls", build_script="24.04")
+    scaffold(request, tmp_path / "models")
+    folder = written("kubernetes", tmp_path / "models", tmp_path / "kcbert", *IMAGE)
+    pod = of_kind(folder, "Deployment")["spec"]["template"]["spec"]
+    copy, build = pod["initContainers"]
+    assert copy["image"] == IMAGE[1]
+    assert build["image"] == "nvcr.io/nvidia/tensorrt:24.04-py3"
+    assert build["command"] == ["sh", "/built/kcbert_trt_fp16/build/build.sh"]
+    assert build["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert {"name": "built", "mountPath": "/models", "readOnly": True} in pod["containers"][0]["volumeMounts"]
+
+
+def test_a_bucket_is_the_only_place_that_its_servers_reach(sample_repository: Path, tmp_path: Path) -> None:
+    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *WAYS["own store"])
+    ports = [each["port"] for rule in of_kind(folder, "NetworkPolicy")["spec"]["egress"] for each in rule["ports"]]
+    assert ports == [53, 53, 9000]
+    server = of_kind(folder, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert "--model-control-mode=poll" in server["args"]
+    assert server["envFrom"] == [{"secretRef": {"name": "kcbert-bucket", "optional": True}}]
+
+
+def test_a_canary_gets_a_share_of_the_requests_of_its_elder(sample_repository: Path, tmp_path: Path) -> None:
+    elder = written("kubernetes", sample_repository, tmp_path / "elder", *IMAGE)
+    options = ("--name", "kcbert-canary", "--canary-of", "kcbert", "--replicas", "1")
+    canary = written("kubernetes", sample_repository, tmp_path / "canary", "--image", "ghcr.io/you/kcbert:2", *options)
+    labels = of_kind(canary, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    for folder in (elder, canary):
+        assert of_kind(folder, "Service")["spec"]["selector"].items() <= labels.items()
+    own = of_kind(elder, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert not of_kind(canary, "Service")["spec"]["selector"].items() <= own.items()
+    assert not of_kind(canary, "Deployment")["spec"]["selector"]["matchLabels"].items() <= own.items()
+
+
+def test_an_autoscaler_alone_sets_the_number(sample_repository: Path, tmp_path: Path) -> None:
+    fixed = written("kubernetes", sample_repository, tmp_path / "fixed", *IMAGE)
+    assert of_kind(fixed, "Deployment")["spec"]["replicas"] == 2
+    scaled = written("kubernetes", sample_repository, tmp_path / "scaled", *IMAGE, "--autoscaler", "keda")
+    assert "replicas" not in of_kind(scaled, "Deployment")["spec"]
+    trigger = of_kind(scaled, "ScaledObject")["spec"]["triggers"][0]
+    assert trigger["metricType"] == "Value"  # a mean wait is not shared out among servers
+    assert re.search(r'model=~"kcbert_onnx_bls\|kcbert_onnx_ensemble"', trigger["metadata"]["query"])
