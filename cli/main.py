@@ -41,6 +41,7 @@ COMMANDS = {
     "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),
     "probe": ("tbgen.cli.probe:probe", "Ask a running server's models a text each: do they answer?"),
     "run": ("tbgen.cli.run:run", "Run a model of a repository without Triton."),
+    "show": ("tbgen.cli.show_pipeline:show", "Draw what a request to a model runs through."),
     "client": ("tbgen.cli.client:client", "Write a client for a model, in the language of your choice."),
     "verify": ("tbgen.cli.verify:verify", "Hold the engine and the served graphs against PyTorch."),
     "bench": ("tbgen.cli.bench:bench", "Measure a served model: throughput, latency, where the time goes."),

@@ -15,7 +15,20 @@ from tbgen.cli.old_spellings import NEW_SPELLINGS
 
 # An argument where the repository is the subject of the command, an option elsewhere.
 SUBJECT = {"serve", "check", "deploy copy", "sbom"}
-REPOSITORY = {"run", "client", "verify", "bench", "tune", "diff", "update", "env pack", "scaffold", "init", "probe"}
+REPOSITORY = {
+    "run",
+    "client",
+    "verify",
+    "bench",
+    "tune",
+    "diff",
+    "update",
+    "env pack",
+    "scaffold",
+    "init",
+    "probe",
+    "show",
+}
 URL = {"infer", "probe", "check", "deploy copy", "bench", "tune", "verify", "client"}
 TEXT = {"infer", "run", "bench", "tune", "verify", "export onnx", "export tensorrt"}
 WITHOUT_JSON = {"client", "completion", "sbom"}  # what they print is a program, or JSON
