@@ -51,10 +51,7 @@ class Connection:
             return self.module.InferenceServerClient(
                 place, ssl=ssl, connection_timeout=self.seconds, network_timeout=self.seconds
             )
-        # gRPC would send even local calls to the proxy that http_proxy names.
-        local = place.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
-        options = [*_UNLIMITED_MESSAGES, ("grpc.enable_http_proxy", int(not local))]
-        return self.module.InferenceServerClient(place, ssl=ssl, channel_args=options)
+        return self.module.InferenceServerClient(place, ssl=ssl, channel_args=channel_options(place))
 
     def __enter__(self) -> Connection:
         return self
@@ -133,6 +130,17 @@ class Connection:
                 raise UserError(
                     f"Triton at {self.address} {what}: {message}; send it with --header NAME=VALUE"
                 ) from error
-            if error.status() in UNREACHABLE and not any(words in message for words in _OF_A_MODEL):
+            if error.status() in UNREACHABLE and not is_of_a_model(message):
                 raise UserError(nobody(str(self.address), message)) from error
             raise UserError(f"Triton at {self.address} {what}: {message}") from error
+
+
+def channel_options(place: str) -> list[tuple[str, int]]:
+    """Of gRPC's channel to HOST:PORT: it would send even local calls to the proxy that http_proxy names."""
+    local = place.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
+    return [*_UNLIMITED_MESSAGES, ("grpc.enable_http_proxy", int(not local))]
+
+
+def is_of_a_model(message: str) -> bool:
+    """Whether a server that is there said it, of a model that is not ready or has too much to do."""
+    return any(words in message for words in _OF_A_MODEL)
