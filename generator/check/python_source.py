@@ -6,6 +6,7 @@ import ast
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def _read_source(source: PythonSource) -> PythonSource:
         if file in source.trees or file in source.errors or not file.is_file():
             continue
         try:
-            source.trees[file] = ast.parse(bytes_from_file(file), str(file))
+            source.trees[file] = _tree_of(bytes_from_file(file))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             source.errors[file] = error
         else:
@@ -85,6 +86,12 @@ def _read_source(source: PythonSource) -> PythonSource:
                 beside for found in imports_of(file, source.trees[file]) if (beside := beside_of(source, found))
             ]
     return source
+
+
+@lru_cache(maxsize=64)
+def _tree_of(content: bytes) -> ast.Module:
+    """The syntax tree of a file, which lies in several models. Raises what `ast.parse` does."""
+    return ast.parse(content)
 
 
 def _read_steps(source: PythonSource, file: Path) -> None:
@@ -99,8 +106,13 @@ def _read_steps(source: PythonSource, file: Path) -> None:
         source.steps = listed
 
 
-def imports_of(file: Path, tree: ast.Module) -> Iterator[Imported]:
+@lru_cache(maxsize=64)
+def imports_of(file: Path, tree: ast.Module) -> tuple[Imported, ...]:
     """All imports of a file; those in a try, or for type checkers only, may fail."""
+    return tuple(_imports_of(file, tree))
+
+
+def _imports_of(file: Path, tree: ast.Module) -> Iterator[Imported]:
     guarded = {
         id(inner)
         for node in ast.walk(tree)
