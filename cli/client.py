@@ -8,7 +8,7 @@ import click
 
 from tbgen.cli.options import repository_option, url_option
 from tbgen.cli.show import say
-from tbgen.generator.client_code import LANGUAGES, URL
+from tbgen.generator.client_code import LANGUAGES
 
 
 @click.command()
@@ -18,22 +18,23 @@ from tbgen.generator.client_code import LANGUAGES, URL
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write; else it is printed."
 )
-@url_option(f"Clients speak HTTP, which HOST:PORT and PORT mean here. Default: {URL}.")
+@url_option("HOST:PORT and PORT mean what the client speaks: HTTP, or gRPC. Default: this machine's.")
 @click.option("--force", is_flag=True, help="Replace the file.")
 def client(name: str, language: str, repository: Path, output: Path | None, url: str | None, force: bool) -> None:
     """It knows inputs and outputs of the model NAME from its config.pbtxt, and its --url takes what this one does."""
     from tbgen.export.errors import UserError
     from tbgen.export.files import write_whole
-    from tbgen.generator.client_code import client_code
+    from tbgen.generator.client_code import client_code, client_protocol
     from tbgen.generator.local.models import LocalModels
     from tbgen.server.client.address import address_from_url
     from tbgen.server.client.client import front_model
 
-    address = address_from_url(URL if url is None else url, protocol="http")
-    if address.protocol != "http":
-        raise UserError(f"the clients speak HTTP, not gRPC: write --url http://HOST:PORT instead of {url}")
+    speaks = client_protocol(language)
+    address = url and str(address_from_url(url, protocol=speaks.lower()))
+    if address and not address.startswith(speaks.lower()):
+        raise UserError(f"the {language} client speaks {speaks}: write --url {speaks.lower()}://HOST:PORT, not {url}")
     with LocalModels(repository) as models:
-        code = client_code(models.message(front_model(models, name)), language, url=str(address))
+        code = client_code(models.message(front_model(models, name)), language, url=address)
     if output is None:
         say(code.rstrip("\n"))
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -17,10 +18,17 @@ from tbgen.generator.models.config import ModelConfig
 from tbgen.generator.names import ADDRESS_WORD, CUT_AT_ZERO, NAME_MEND, NOT_IN_ADDRESS, ZERO, literal
 
 _TEMPLATES = Path(__file__).with_name("clients")
-LANGUAGES = {"python": ".py", "python-async": ".py", "curl": ".sh", "javascript": ".mjs", "go": ".go"}
+LANGUAGES = {
+    "python": ".py",
+    "python-async": ".py",
+    "python-grpc": ".py",
+    "curl": ".sh",
+    "javascript": ".mjs",
+    "go": ".go",
+}
 _NOT_IN_JSON = ("FP16", "BF16")
 _MADE_OF: dict[tuple[str | int, ...], str] = {("BYTES", 1): "text", ("BYTES", -1): "texts"}  # by type and dims
-URL = "http://localhost:8000"
+_URLS = {"HTTP": "http://localhost:8000", "gRPC": "grpc://localhost:8001"}
 
 # What every client does with an item, which changes nothing on a server: it may be sent again where no answer came.
 # 3 s of waits outlast a server's fall out of its load balancer, and half a budget of 50 the 16 requests that a client
@@ -54,10 +62,16 @@ class ClientInput:
     axes: int
 
 
-def client_code(config: ModelConfig, language: str, *, url: str = URL) -> str:
+def client_protocol(language: str) -> str:
+    """HTTP or gRPC."""
+    return "gRPC" if language.endswith("grpc") else "HTTP"
+
+
+def client_code(config: ModelConfig, language: str, *, url: str | None = None) -> str:
     """The source of a client for the model. Raises NoSuchName, UserError (JSON cannot carry what the model takes)."""
     if language not in LANGUAGES:
         raise NoSuchName("language", language, list(LANGUAGES))
+    protocol = client_protocol(language)
     _check_names(config)
     inputs = [_input_of(tensor) for tensor in config.input if not tensor.optional]
     binary = language.startswith("python")
@@ -72,7 +86,9 @@ def client_code(config: ModelConfig, language: str, *, url: str = URL) -> str:
     inputs_written = [", ".join(map(literal, row)) for row in rows]
     values = _RULE | {
         "model": config.name,
-        "url": literal(url),
+        "protocol": protocol,
+        "scheme": protocol.lower(),
+        "url": literal(url or _URLS[protocol]),
         "usage": _usage(inputs),
         "batch": json.dumps(batch),
         "inputs": f"[{', '.join(f'({row})' for row in inputs_written)}]",
@@ -82,10 +98,16 @@ def client_code(config: ModelConfig, language: str, *, url: str = URL) -> str:
         "batch_go": ", ".join(map(str, batch)),
         "inputs_go": "\n".join(f"\t{{{row}}}," for row in inputs_written),
         "outputs_go": ", ".join(f"{{{literal(name)}}}" for name, _ in given),
-        "url_shell": shlex.quote(url),
+        "url_shell": shlex.quote(url or _URLS[protocol]),
         "shell": _shell(inputs, [name for name, _ in given], batch) if language == "curl" else "",
     }
-    return _ClientTemplate((_TEMPLATES / f"{language}.txt").read_text(encoding="utf-8")).substitute(values)
+    parts = _filled("python-parts", values).rstrip("\n") if binary else ""
+    return _filled(language, {**values, "python_parts": parts})
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    """A template with its values."""
+    return _ClientTemplate((_TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")).substitute(values)
 
 
 def _check_names(config: ModelConfig) -> None:

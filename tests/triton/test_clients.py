@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from tbgen.cli.main import main
 from tbgen.export.errors import UserError
 from tbgen.generator.client_code import LANGUAGES as ENDINGS
-from tbgen.generator.client_code import client_code
+from tbgen.generator.client_code import client_code, client_protocol
 from tbgen.generator.models.config import config_from_text
 from tbgen.server.client.client import infer
 from tbgen.server.embedded.server import EmbeddedServer
@@ -25,6 +25,7 @@ from tests.serving import serving
 RUN = {
     "python": [sys.executable],
     "python-async": [sys.executable],
+    "python-grpc": [sys.executable],
     "javascript": ["node"],
     "curl": ["bash"],
     "go": ["go", "run"],
@@ -89,9 +90,19 @@ def run_client(
 
 
 def written_client(server: EmbeddedServer, model: str, language: str, folder: Path) -> Path:
+    """A client of a server."""
+    return client_file(server.repository, model, language, folder, "--url", url_of(server, language))
+
+
+def url_of(server: EmbeddedServer, language: str) -> str:
+    """Where a server speaks what the client of a language does."""
+    return server.grpc_url if client_protocol(language) == "gRPC" else server.http_url
+
+
+def client_file(repository: Path, model: str, language: str, folder: Path, *options: str) -> Path:
     """The file that `tbgen client` writes."""
-    file = folder / f"client{ENDINGS[language]}"
-    command = ["client", model, "--lang", language, "-r", str(server.repository), "--url", server.http_url]
+    file = folder / f"{language.replace('-', '_')}_client{ENDINGS[language]}"
+    command = ["client", model, "--lang", language, "-r", str(repository), *options]
     written = CliRunner().invoke(main, [*command, "-o", str(file)])
     assert written.exit_code == 0, written.output
     return file
@@ -134,13 +145,17 @@ def test_a_list_takes_the_rest(echo: EmbeddedServer, tmp_path: Path, language: s
 def test_url_takes_the_forms_of_the_commands(echo: EmbeddedServer, tmp_path: Path, language: str) -> None:
     def said(url: str) -> str:
         done = run_client(echo, "pair", language, tmp_path, "--url", url, "언제?", "내일")
-        tmp_path.joinpath(f"client{ENDINGS[language]}").unlink()
+        next(tmp_path.iterdir()).unlink()
         return done.stdout + done.stderr
 
-    for url in (f"http://{echo.http_url}/", echo.http_url, str(echo.ports["HTTP"])):
+    here, (own, other) = url_of(echo, language), ("HTTP", "gRPC")
+    if client_protocol(language) == "gRPC":
+        own, other = other, own
+    for url in (f"{own.lower()}://{here}/", here, here.rpartition(":")[2]):
         assert "언제?" in said(url)
-    refused = said(f"grpc://{echo.grpc_url}").removesuffix("exit status 1\n")  # which `go run` adds
-    assert refused.endswith(f"this client speaks HTTP: write http://HOST:PORT instead of grpc://{echo.grpc_url}\n")
+    refused = said(f"{other.lower()}://{here}").removesuffix("exit status 1\n")  # which `go run` adds
+    sentence = f"this client speaks {own}: write {own.lower()}://HOST:PORT instead of {other.lower()}://{here}\n"
+    assert refused.endswith(sentence)
     assert refused.count("\n") == 1
 
 
@@ -195,9 +210,10 @@ def test_a_file_is_not_replaced_unasked(echo: EmbeddedServer, tmp_path: Path) ->
     assert "--force replaces it" in CliRunner().invoke(main, command).output
 
 
-def test_a_client_is_not_written_for_grpc(echo: EmbeddedServer) -> None:
-    done = CliRunner().invoke(main, ["client", "pair", "-r", str(echo.repository), "--url", "grpc://triton:8001"])
-    assert (done.exit_code, done.output) == (
-        1,
-        "Error: the clients speak HTTP, not gRPC: write --url http://HOST:PORT instead of grpc://triton:8001\n",
+@pytest.mark.parametrize(("language", "url"), [("go", "grpc://triton:8001"), ("python-grpc", "http://triton:8000")])
+def test_a_client_is_not_written_for_another_protocol(echo: EmbeddedServer, language: str, url: str) -> None:
+    command = ["client", "pair", "-r", str(echo.repository), "--url", url, "--lang", language]
+    speaks = client_protocol(language)
+    assert CliRunner().invoke(main, command).output == (
+        f"Error: the {language} client speaks {speaks}: write --url {speaks.lower()}://HOST:PORT, not {url}\n"
     )
