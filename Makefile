@@ -1,4 +1,4 @@
-# make demo: the whole road once. make test: the test suite; make test-long: what repeats it at length. make soak: faults, overload and hostile input at length. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make bench: the figures; make peers: beside others.
+# make demo: the whole road once. make test: the test suite; make test-long: what repeats it at length. make soak: faults, overload and hostile input at length. make fleet: several servers at length. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make bench: the figures; make peers: beside others.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test test-long soak fidelity check types tools bench peers sbom clean model_repository
+.PHONY: demo test test-long soak fleet fidelity check types tools bench peers sbom clean model_repository
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -27,6 +27,10 @@ test-long: $(STAMP)
 TESTS ?= tests/faults
 soak: $(STAMP)
 	$(BIN)/python -m pytest -n 0 -s -m soak $(TESTS)
+
+# Several servers behind HAProxy, at length, with their figures: docs/fleet.md.
+fleet: $(STAMP)
+	$(BIN)/python -m pytest -n 0 -s -m soak tests/fleet
 
 # All of tests/fidelity/, of which `make test` asks a part; writes docs/fidelity.md.
 fidelity: $(STAMP)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tbgen.cli.deploy_haproxy import haproxy
 from tbgen.cli.deployments import deployment_commands
 from tbgen.cli.options import header_option, json_option, quiet_option, repository_argument, url_option
 from tbgen.cli.show import has_flag, notes, output, print_json, say_answered
@@ -121,5 +122,5 @@ def _plan_table(plan: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-for _each in deployment_commands():
+for _each in (haproxy, *deployment_commands()):
     deploy.add_command(_each)

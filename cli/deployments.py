@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tbgen.cli.diff import STATE_WORDS
 from tbgen.cli.options import POSITIVE, json_option, repository_argument
 from tbgen.cli.show import report, say
+
+if TYPE_CHECKING:
+    from tbgen.server.deploy.files import Written
 
 _CLUSTER = ("image", "models", "cpus", "memory", "replicas", "autoscaler", "canary_of")
 # The commands, by the rows of server/deploy/table.py: what their help says, and which options they have beside a name.
@@ -45,6 +48,18 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "canary_of": click.option("--canary-of", metavar="NAME", help="Servers whose requests these shall get a share of."),
 }
+
+
+def report_written(output: Path, written: Sequence[Written], start: str, *, force: bool, more: str = "") -> None:
+    """Say what was written into a folder, what a person's edits have kept, and how it is started."""
+
+    def draw() -> None:
+        for each in written:
+            if each.state in (("own", "namesake") if force else ("edited", "conflict", "own", "namesake")):
+                say(f"{output / each.name}: {STATE_WORDS[each.state][1]}", note=True)
+        say(f"Written: {output}.{more} Start: {start}")
+
+    report({"folder": output, "start": start, "files": [asdict(each) for each in written]}, draw)
 
 
 def deployment_commands() -> list[click.Command]:
@@ -81,13 +96,7 @@ def _command(kind: str, words: str, options: tuple[str, ...]) -> click.Command:
             kind, repository, output, Wishes(**wishes), autoscaler=autoscaler, force=force
         )
 
-        def draw() -> None:
-            for each in written:
-                if each.state in (("own", "namesake") if force else ("edited", "conflict", "own", "namesake")):
-                    say(f"{output / each.name}: {STATE_WORDS[each.state][1]}", note=True)
-            say(f"Written: {output}. Its README.md has each value and its source. Start: {start}")
-
-        report({"folder": output, "start": start, "files": [asdict(each) for each in written]}, draw)
+        report_written(output, written, start, force=force, more=" Its README.md has each value and its source.")
 
     for option in reversed(options):
         write = _OPTIONS[option](write)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,10 @@ NEEDS_HAPROXY = pytest.mark.skipif(not shutil.which("haproxy"), reason="no hapro
 
 @dataclass(frozen=True)
 class Proxy:
-    """A running HAProxy: what its socket says."""
+    """A running HAProxy: what its socket says, and its master process."""
 
     socket: Path
+    process: subprocess.Popen[bytes]
 
     def says(self, command: str) -> str:
         """The answer to a command of its runtime API."""
@@ -38,14 +40,15 @@ class Proxy:
 
 
 @contextmanager
-def proxying(file: Path, admin: Path) -> Iterator[Proxy]:
-    """HAProxy on a configuration file that names the socket `admin`; ready when it listens there."""
+def proxying(file: Path, admin: Path, environment: Mapping[str, str] | None = None) -> Iterator[Proxy]:
+    """HAProxy on a configuration file, whose socket is `admin`; ready when it listens there."""
+    variables = {**os.environ, **(environment or {}), "HAPROXY_ADMIN": str(admin)}
     with file.with_suffix(".log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(["haproxy", "-W", "-f", file], stdout=log, stderr=log, cwd=file.parent)
+        process = subprocess.Popen(["haproxy", "-W", "-f", file], stdout=log, stderr=log, env=variables)
     try:
         wait_until(lambda: _listens(admin) or process.poll() is not None)
         assert process.poll() is None, file.with_suffix(".log").read_text(encoding="utf-8")
-        yield Proxy(admin)
+        yield Proxy(admin, process)
     finally:
         process.terminate()
         process.wait()

@@ -10,11 +10,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from tbgen.cli.deploy import deploy
 from tbgen.cli.main import COMMANDS, main
 from tbgen.cli.old_spellings import NEW_SPELLINGS
 
 # An argument where the repository is the subject of the command, an option elsewhere.
-SUBJECT = {"serve", "check", "deploy copy", "sbom"}
+SUBJECT = {"serve", "check", "sbom", *(f"deploy {name}" for name in deploy.commands)}
 REPOSITORY = {
     "run",
     "client",

@@ -49,9 +49,7 @@ class Served:
 
     def processes(self) -> dict[str, int]:
         """Model -> a process of its, by what Triton runs now."""
-        stubs = Stubs(self.triton)
-        stubs.look()
-        return {folder.parent.name: number for number, folder in stubs.running.items()}
+        return processes_of(self.triton)
 
     def says(self, *texts: str) -> int:
         """How often one of the texts stands in the log."""
@@ -73,6 +71,13 @@ class Served:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+
+def processes_of(triton: int) -> dict[str, int]:
+    """Model -> a process of its, by what a tritonserver runs now."""
+    stubs = Stubs(triton)
+    stubs.look()
+    return {folder.parent.name: number for number, folder in stubs.running.items()}
 
 
 def kill(process: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,10 +88,10 @@ class Asker:
 
 
 class Load:
-    """Two threads for each model that ask one."""
+    """Two threads for each model, which ask it."""
 
-    def __init__(self) -> None:
-        self.askers = [Asker(model) for model in ("count", "count_ensemble") * 2]
+    def __init__(self, models: Sequence[str]) -> None:
+        self.askers = [Asker(model) for model in (*models, *models)]
 
     def answered_with(self, number: float) -> None:
         """Wait until every thread got that number 25 times on end. No request may fail."""
@@ -104,9 +104,9 @@ class Load:
 
 
 @contextmanager
-def under_load(url: str) -> Iterator[Load]:
-    """Threads that ask both models while the block runs."""
-    load = Load()
+def under_load(url: str, models: Sequence[str] = ("count", "count_ensemble")) -> Iterator[Load]:
+    """Threads that ask the models while the block runs."""
+    load = Load(models)
     threads = [threading.Thread(target=asker.ask_on, args=(url,)) for asker in load.askers]
     for thread in threads:
         thread.start()

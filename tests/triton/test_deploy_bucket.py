@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 
 
 @contextmanager
-def moto(patch: pytest.MonkeyPatch) -> Iterator[str]:
+def moto(patch: pytest.MonkeyPatch, host: str = "127.0.0.1") -> Iterator[str]:
     """The address of an empty bucket in moto's S3 server, as tritonserver writes it."""
     import boto3
     from moto.server import ThreadedMotoServer
@@ -33,7 +33,7 @@ def moto(patch: pytest.MonkeyPatch) -> Iterator[str]:
         patch.setenv(name, "test")
     patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", port=free_ports(1)[0], verbose=False)
+    server = ThreadedMotoServer(host, port=free_ports(1)[0], verbose=False)
     server.start()
     address = "http://{}:{}".format(*server.get_host_and_port())
     boto3.client("s3", endpoint_url=address).create_bucket(Bucket="models")

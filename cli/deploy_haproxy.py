@@ -1,0 +1,43 @@
+"""`tbgen deploy haproxy`: the load balancer before several servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tbgen.cli.deployments import report_written
+from tbgen.cli.options import json_option, repository_argument
+
+
+@click.command()
+@repository_argument
+@click.option(
+    "--server",
+    "servers",
+    metavar="HOST[:PORT:PORT]",
+    multiple=True,
+    required=True,
+    help="A server, with its ports of HTTP and gRPC, by default 8000 and 8001; repeatable.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("deploy/haproxy"),
+    show_default=True,
+    help="Folder to write into.",
+)
+@click.option("--force", is_flag=True, help="Replace edited files too.")
+@json_option
+def haproxy(repository: Path, servers: tuple[str, ...], output: Path, force: bool) -> None:
+    """Write HAProxy's configuration for several servers of REPOSITORY.
+
+    Requests to the models that clients ask go to the server with the fewest; which lives, it asks by a text. What could
+    end Triton, and all other APIs, stop there. Written again with other servers, it keeps what you edited.
+    """
+    from tbgen.server.deploy.files import write_files
+    from tbgen.server.deploy.haproxy.files import HAPROXY_CONFIG, haproxy_files
+
+    written = write_files(output, "haproxy", haproxy_files(repository, servers), force=force)
+    report_written(output, written, f"haproxy -W -f {output / HAPROXY_CONFIG}", force=force)

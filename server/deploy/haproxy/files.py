@@ -1,0 +1,103 @@
+"""HAProxy before several servers of one repository: its configuration, and the Lua that reads requests.
+
+HAProxy's language has no library of typed objects that is kept, so the configuration is a template.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from tbgen.export.errors import UserError
+from tbgen.generator.client_code import DEADLINE
+from tbgen.generator.models.config import ModelConfig, config_from_file, values_from_config
+from tbgen.generator.names import ADDRESS_WORD, NAME_MEND, NOT_IN_ADDRESS
+from tbgen.generator.repository import refuse_empty_repository
+from tbgen.server.client.smoke import is_front
+from tbgen.server.deploy.questions import questions_of
+
+HAPROXY_CONFIG, _LUA = "haproxy.cfg", "requests.lua"
+_FOLDER = Path(__file__).parent
+_TEXT = 4096  # bytes of a text in a full batch
+_LEAST, _MOST = 64 << 10, 1 << 20  # bytes of a body: room for a long text, and what HAProxy keeps of each request
+_HEADERS = 16 << 10  # what HAProxy keeps beside a body
+_QUEUE = 4  # seconds that a request waits for a server, as for a model's turn by default
+_COMPUTE = 2  # seconds for the answer to a probe whose turn has come
+_CHECK = (
+    "  http-check connect\n"
+    "  http-check send meth POST uri /v2/models/{name}/infer ver HTTP/1.1 hdr Host triton "
+    "hdr Content-Type application/json body '{body}'\n"
+    "  http-check expect rstring '\"outputs\":|ask again later'"
+)
+
+
+@dataclass(frozen=True)
+class ServerPlace:
+    """A server behind HAProxy: its host, and its ports of HTTP and gRPC."""
+
+    host: str
+    http: int
+    grpc: int
+
+
+def server_place(text: str) -> ServerPlace:
+    """The server that HOST or HOST:PORT:PORT names, by default on ports 8000 and 8001. Raises UserError."""
+    match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}):(\d{1,5}))?", text)
+    place = match and ServerPlace(match[1], int(match[2] or 8000), int(match[3] or 8001))
+    if not place or not all(0 < port < 1 << 16 for port in (place.http, place.grpc)) or place.http == place.grpc:
+        raise UserError(
+            f"{text!r} is no server: write HOST, whose ports are 8000 and 8001, or HOST:PORT:PORT, that of HTTP first"
+        )
+    return place
+
+
+def haproxy_files(repository: Path, servers: Sequence[str]) -> dict[str, str]:
+    """The files by name, for servers as `server_place` reads them. Raises UserError."""
+    refuse_empty_repository(repository)
+    places = [server_place(text) for text in servers]
+    if twice := next((text for text in servers if list(servers).count(text) > 1), None):
+        raise UserError(f"the server {twice} is named twice; name each once")
+    configs = {file.parent.name: config_from_file(file) for file in sorted(repository.glob("*/config.pbtxt"))}
+    fronts = {
+        name: config for name, config in configs.items() if is_front(values_from_config(config), repository / name)
+    }
+    if bad := [name for name in fronts if not ADDRESS_WORD.fullmatch(name)]:
+        raise UserError(f"model {bad[0]!r} is not asked over HTTP: {NOT_IN_ADDRESS}; {NAME_MEND}")
+    values = _values(places, fronts, questions_of(repository, configs))
+    template = Template((_FOLDER / f"{HAPROXY_CONFIG}.txt").read_text(encoding="utf-8"))
+    return {HAPROXY_CONFIG: template.substitute(values), _LUA: (_FOLDER / _LUA).read_text(encoding="utf-8")}
+
+
+def _values(
+    servers: Sequence[ServerPlace], fronts: Mapping[str, ModelConfig], questions: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the template is filled with."""
+    rows = max(max(config.max_batch_size, 1) for config in fronts.values())
+    body = min(max(_LEAST, rows * _TEXT), _MOST)
+    numbered = list(enumerate(servers, 1))
+    return {
+        "count": f"{len(servers)} server{'s' * (len(servers) > 1)}",
+        "body": body,
+        "buffer": body + _HEADERS,
+        "deadline": DEADLINE,
+        "queue": _QUEUE,
+        "probe": _QUEUE + _COMPUTE,
+        "names": f"({'|'.join(re.escape(name) for name in fronts)})",
+        "words": " ".join(fronts),
+        "checks": "\n".join(_CHECK.format(name=name, body=_quoted(body)) for name, body in questions.items()),
+        "connections": 2 * rows,
+        "http_servers": "\n".join(f"  server triton{i} {each.host}:{each.http}" for i, each in numbered),
+        "grpc_servers": "\n".join(
+            f"  server triton{i} {each.host}:{each.grpc} track http/triton{i}" for i, each in numbered
+        ),
+    }
+
+
+def _quoted(question: Any) -> str:
+    """A request in JSON, between the single quotes of HAProxy, in which nothing ends them."""
+    return json.dumps(question).replace("'", "\\u0027")
