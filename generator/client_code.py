@@ -30,9 +30,8 @@ _NOT_IN_JSON = ("FP16", "BF16")
 _MADE_OF: dict[tuple[str | int, ...], str] = {("BYTES", 1): "text", ("BYTES", -1): "texts"}  # by type and dims
 _URLS = {"HTTP": "http://localhost:8000", "gRPC": "grpc://localhost:8001"}
 
-# What every client does with an item, which changes nothing on a server: it may be sent again where no answer came.
-# 3 s of waits outlast a server's fall out of its load balancer, and half a budget of 50 the 16 requests that a client
-# has in flight; one repeated attempt for ten answers is what gRPC's retryThrottling grants too.
+# What every client does with an item: it changes nothing on a server, so it may be sent again where no answer came. The
+# waits outlast the second within which a load balancer leaves out a dead server; the budget is gRPC's retryThrottling.
 DEADLINE = 30  # seconds
 _RULE = {
     "attempts": "5",

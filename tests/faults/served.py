@@ -102,6 +102,7 @@ class Clients:
     port: int
     models: Sequence[str]
     each: int = 2
+    host: str = "127.0.0.1"
     asked: list[Question] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -126,7 +127,7 @@ class Clients:
         return [each for each in [*self.asked] if each.status != 200]
 
     def _ask_on(self, model: str) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=FOREVER)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=FOREVER)
         number = 0
         while not self.over.is_set():
             number += 1

@@ -187,9 +187,9 @@ instance_group { kind: KIND_CPU count: 1 }
 """
 
 
-def rate(port: int, models: list[str], name: str, *, seconds: float = 10.0) -> float:
+def rate(host: str, port: int, models: list[str], name: str, *, seconds: float = 10.0) -> float:
     """Answers a second to 16 clients."""
-    with Clients(port, models, each=16 // len(models)) as clients:
+    with Clients(port, models, each=16 // len(models), host=host) as clients:
         before, began = len(clients.asked), time.monotonic()
         time.sleep(seconds)
         answers, took = len(clients.asked) - before, time.monotonic() - began
@@ -200,13 +200,14 @@ def rate(port: int, models: list[str], name: str, *, seconds: float = 10.0) -> f
 
 def with_each_count(found: Fleet, models: list[str], what: str) -> list[float]:
     """Answers a second of one, two and three servers."""
+    rate(found.members[0].place.host, 8000, models, f"{what}, one without HAProxy")
     rates = []
     for count in (1, 2, 3):
         members = found.members[:count]
         found.write(members)
         found.reload()
         wait_until(lambda members=members: all(map(found.up, members)))  # type: ignore[misc]
-        rates.append(rate(found.port, models, f"{what}, {count} behind HAProxy"))
+        rates.append(rate("127.0.0.1", found.port, models, f"{what}, {count} behind HAProxy"))
     return rates
 
 
