@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test test-long soak fleet fidelity check types tools bench peers sbom clean model_repository
+.PHONY: demo test test-long soak fleet fidelity check types tools checkov bench peers sbom clean model_repository
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -72,6 +72,18 @@ $(TOOLS)/.unpacked: tests/tools.txt tests/tools.py | $(STAMP)
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --only-binary=:all: --require-hashes --no-deps --dest $(TOOLS) --requirement tests/tools.txt
 	$(BIN)/python -m tests.tools $(TOOLS)
 	touch $@
+
+# Security rules on what `tbgen deploy` writes; those left out are answered in docs/kubernetes.md.
+CHECKED := build/checked
+checkov: $(STAMP) tools model_repository
+	$(PYTHON) -m venv build/checkov
+	build/checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30
+	$(BIN)/tbgen deploy image -o $(CHECKED)/image
+	$(BIN)/tbgen deploy kubernetes -o $(CHECKED)/kubernetes --image ghcr.io/you/kcbert:1 --autoscaler hpa
+	$(BIN)/tbgen deploy helm -o $(CHECKED)/helm --image ghcr.io/you/kcbert:1
+	mkdir -p $(CHECKED)/docker && cp $(CHECKED)/image/Containerfile $(CHECKED)/docker/Dockerfile
+	PATH=$(CURDIR)/$(TOOLS):$$PATH build/checkov/bin/checkov --quiet --compact --skip-download --framework kubernetes helm dockerfile \
+	  --skip-check CKV_K8S_21,CKV_K8S_11,CKV_K8S_43,CKV_K8S_15,CKV_K8S_40,CKV_DOCKER_2 -d $(CHECKED)
 
 # What tbgen is made of and runs with, as CycloneDX says it.
 sbom: $(STAMP)

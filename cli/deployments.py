@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from tbgen.cli.diff import STATE_WORDS
 from tbgen.cli.options import POSITIVE, json_option, repository_argument
@@ -89,9 +90,14 @@ def _command(kind: str, words: str, options: tuple[str, ...]) -> click.Command:
     @repository_argument
     @json_option
     def write(repository: Path, output: Path, force: bool, autoscaler: str = "none", **wishes: Any) -> None:
+        from tbgen.generator.recipe import RECIPE_FILE, recipe_from_file
         from tbgen.server.deploy.fleet import Wishes
         from tbgen.server.deploy.table import write_deployment
 
+        said = click.get_current_context().get_parameter_source("repository")
+        if said is ParameterSource.DEFAULT and Path(RECIPE_FILE).is_file():
+            recipe = recipe_from_file(Path(RECIPE_FILE))
+            repository, wishes["name"] = recipe.repository, wishes["name"] or recipe.name
         start, written = write_deployment(
             kind, repository, output, Wishes(**wishes), autoscaler=autoscaler, force=force
         )

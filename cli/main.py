@@ -32,7 +32,7 @@ COMMANDS = {
     "diff": ("tbgen.cli.diff:diff", "Show what an update of written models would change."),
     "update": ("tbgen.cli.update:update", "Write models anew; edited files are kept and shown."),
     "env": ("tbgen.cli.env:env", "Bring along packages that a model's steps need."),
-    "deploy": ("tbgen.cli.deploy:deploy", "Put models into the repository of a running server."),
+    "deploy": ("tbgen.cli.deploy:deploy", "Bring models to servers: copies, images, Compose, Kubernetes."),
     "install-backends": (
         "tbgen.cli.install_backends:install_backends",
         "Put the code of the steps into a server's backend directory.",

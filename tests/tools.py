@@ -23,7 +23,7 @@ _PROGRAMS = {"helm": "helm/helm", "kubectl": "kubectl/kubectl"}  # name -> where
 def tool(name: str) -> str:
     """The path of a program; without it the test is skipped."""
     found = shutil.which(name, path=TOOLS) or shutil.which(name)
-    return found or pytest.skip(f"there is no {name}; `make tools` brings it")
+    return found or pytest.skip(f"there is no {name}; `make tools`, or .ci/run, brings it")
 
 
 def kserve_wheel() -> Path:

@@ -13,12 +13,14 @@ from tbgen.generator.engines.engine import BUILD
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_file
 from tbgen.generator.releases import RELEASES, release_named
 from tbgen.generator.role import written_models
-from tbgen.server.deploy.launch import EXIT_SECONDS, STOCK_IMAGE, USER
+from tbgen.server.deploy.launch import EXIT_SECONDS, GRPC, HTTP, METRICS, PROXY_IMAGE, STOCK_IMAGE, USER
 from tbgen.server.deploy.places import ModelsPlace, image_from_text, label_from_name, models_from_text
 from tbgen.server.deploy.questions import questions_of
 from tbgen.server.deploy.sizes import Sizes, sizes_of
+from tbgen.server.embedded.process import STACK
 
 DRAIN_SECONDS = 15  # between a pod's being taken out of its Services and SIGTERM: proxies and clients learn of it
+EDGE_DRAIN_SECONDS = 5  # before a proxy closes its connections, whose clients then go elsewhere
 GRACE_SECONDS = DRAIN_SECONDS + EXIT_SECONDS + 15  # until what is left is killed
 QUEUE_MILLISECONDS = 50  # that a request may wait, on average, before there are more servers
 MOST_TIMES = 4  # as many servers as there are at first, at most
@@ -40,8 +42,8 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """Servers of a repository.
+class Servers:
+    """Servers of one repository.
 
     image: what runs. models: where it finds them; None: in the image, or in the folder itself. canary_of: the
     fleet whose requests these servers get a share of. plans: the models whose plans are built where they are served.
@@ -65,6 +67,11 @@ class Fleet:
         """Whether NVIDIA's image runs, which holds no models."""
         return self.image == STOCK_IMAGE.format(self.release)
 
+    @property
+    def polled(self) -> bool:
+        """Whether the models lie where they may change under a server."""
+        return self.models is not None and not self.plans
+
     def table(self) -> list[tuple[str, str, str]]:
         """Each computed value: its name, itself, where it comes from."""
         sizes = self.sizes
@@ -77,6 +84,14 @@ class Fleet:
             ("image", self.image, "NVIDIA's of that release" if self.in_stock_image else "--image"),
             ("models", str(self.models or "the repository"), "--models, else in the image or the folder itself"),
             ("servers", str(self.replicas), "--replicas"),
+            (
+                "model control",
+                "poll" if self.polled else "none",
+                "poll where others put models into a bucket or volume",
+            ),
+            ("proxy", PROXY_IMAGE, "HAProxy of the line that tests run"),
+            ("ports", f"{HTTP}, {GRPC}; {METRICS} of metrics", "Triton's own; the proxy takes them over"),
+            ("stack", f"{STACK >> 20} MiB a thread", "docs/reliability.md, nested brackets"),
             ("user", str(USER), "`triton-server` in NVIDIA's containers"),
             (
                 "shared memory",
@@ -99,7 +114,7 @@ class Fleet:
         ]
 
 
-def fleet_of(repository: Path, wishes: Wishes) -> Fleet:
+def fleet_of(repository: Path, wishes: Wishes) -> Servers:
     """The fleet that a person wants of a repository. Raises UserError for what no cluster, or not this image, takes."""
     plans = tuple(sorted(file.parent.parent.name for file in repository.glob(f"*/{BUILD}") if _is_to_build(file)))
     release = release_named(wishes.release or _builders_release(repository, plans) or max(RELEASES)).name
@@ -113,7 +128,7 @@ def fleet_of(repository: Path, wishes: Wishes) -> Fleet:
         )
     configs = {file.parent.name: config_from_file(file) for file in sorted(repository.glob("*/config.pbtxt"))}
     _refuse_shared_code(configs)
-    return Fleet(
+    return Servers(
         name=name,
         release=release,
         image=image_from_text(wishes.image) if wishes.image else STOCK_IMAGE.format(release),

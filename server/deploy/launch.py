@@ -8,6 +8,7 @@ from tbgen.server.embedded.process import STACK
 
 STOCK_IMAGE = "nvcr.io/nvidia/tritonserver:{}-py3"  # of a release
 BUILDER_IMAGE = "nvcr.io/nvidia/tensorrt:{}-py3"  # with trtexec, of the same release
+PROXY_IMAGE = "docker.io/library/haproxy:2.6"  # the line that tests run
 USER = 1000  # triton-server, in NVIDIA's containers
 HTTP, GRPC, METRICS = 8000, 8001, 8002
 MODELS = "/models"

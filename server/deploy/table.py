@@ -9,7 +9,7 @@ from pathlib import Path
 from tbgen.export.errors import UserError
 from tbgen.server.deploy.compose.files import compose_files
 from tbgen.server.deploy.files import Written, write_files
-from tbgen.server.deploy.fleet import Fleet, Wishes, fleet_of
+from tbgen.server.deploy.fleet import Servers, Wishes, fleet_of
 from tbgen.server.deploy.helm.chart import chart_files
 from tbgen.server.deploy.image.containerfile import image_files
 from tbgen.server.deploy.kserve.files import kserve_files
@@ -24,7 +24,7 @@ class Deployment:
     from elsewhere, and must be said. start: the command that puts it to work, of the folder.
     """
 
-    files: Callable[[Fleet, str], Mapping[str, str]]
+    files: Callable[[Servers, str], Mapping[str, str]]
     start: str
     pulls: bool = True
 

@@ -8,20 +8,39 @@ from tbgen.export.errors import UserError
 from tbgen.generator.engines.engine import BUILD
 from tbgen.generator.models.config import CACHE_ARGUMENT
 from tbgen.server.deploy.documents import Document, yaml_from
-from tbgen.server.deploy.fleet import Fleet
-from tbgen.server.deploy.kubernetes.files import PROGRAM
+from tbgen.server.deploy.fleet import Servers
+from tbgen.server.deploy.kubernetes.edge import (
+    EDGE,
+    EDGE_PORTS,
+    EDGE_USER,
+    SOCKETS,
+    edge_command,
+    edge_environment,
+    edge_files,
+)
 from tbgen.server.deploy.kubernetes.objects import probe_files
-from tbgen.server.deploy.kubernetes.pod import PORTS, PROBE, PROBE_SECONDS
-from tbgen.server.deploy.launch import ENVIRONMENT, EXIT_SECONDS, MODELS, USER, server_command
+from tbgen.server.deploy.kubernetes.pod import PROBE, PROBE_SECONDS
+from tbgen.server.deploy.launch import (
+    ENVIRONMENT,
+    EXIT_SECONDS,
+    GRPC,
+    HTTP,
+    METRICS,
+    MODELS,
+    PROXY_IMAGE,
+    USER,
+    server_command,
+)
 from tbgen.server.embedded.process import STACK
 
+_LOCKED = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
 _CREDENTIALS = {
     "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"),
     "gs": ("GOOGLE_APPLICATION_CREDENTIALS",),
 }
 
 
-def compose_files(fleet: Fleet, _: str = "") -> dict[str, str]:
+def compose_files(fleet: Servers, _: str = "") -> dict[str, str]:
     """The text of each file, by name. Raises UserError for what one machine has no way to do."""
     if fleet.models and not fleet.models.bucket:
         raise UserError(f"{fleet.models} is a volume of a cluster; without --models the repository's folder is served")
@@ -30,28 +49,27 @@ def compose_files(fleet: Fleet, _: str = "") -> dict[str, str]:
             f"the plan of {fleet.plans[0]} is not built yet; build it on this machine first: "
             f"sh {fleet.repository / fleet.plans[0] / BUILD}"
         )
-    composed = {"name": fleet.name, "services": {"triton": _service(fleet)}}
-    probe = probe_files(fleet, PROGRAM.read_text(encoding="utf-8"))
-    return {"compose.yaml": yaml_from([composed]), **{f"probe/{name}": text for name, text in probe.items()}}
+    composed = {"name": fleet.name, "services": {"triton": _server(fleet), "edge": _edge()}}
+    brought = {"probe": probe_files(fleet), "edge": edge_files(fleet, "triton")}
+    files = {f"{folder}/{name}": text for folder, texts in brought.items() for name, text in texts.items()}
+    return {"compose.yaml": yaml_from([composed]), **files}
 
 
-def _service(fleet: Fleet) -> Document:
+def _server(fleet: Servers) -> Document:
     """The service of tritonserver."""
     models, sizes = fleet.models, fleet.sizes
     more = [CACHE_ARGUMENT] if fleet.cached else []
     service: Document = {
         "image": fleet.image,
-        "command": server_command(str(models or MODELS), *more, polled=models is not None),
+        "command": server_command(str(models or MODELS), *more, polled=fleet.polled),
         "user": f"{USER}:{USER}",
         "environment": {**ENVIRONMENT, **dict.fromkeys(_CREDENTIALS[models.scheme] if models else ())},
-        "ports": [f"127.0.0.1:{port}:{port}" for port in PORTS.values()],
+        "ports": [f"127.0.0.1:{METRICS}:{METRICS}"],
         "volumes": [_bound("./probe", PROBE)],
         "shm_size": f"{sizes.shared_memory}m",
         "ulimits": {"stack": STACK},
-        "read_only": True,
         "tmpfs": ["/tmp"],
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"],
+        **_LOCKED,
         "healthcheck": {
             "test": ["CMD", "python3", f"{PROBE}/probe.py"],
             "interval": f"{2 * PROBE_SECONDS}s",
@@ -68,12 +86,28 @@ def _service(fleet: Fleet) -> Document:
     return service
 
 
+def _edge() -> Document:
+    """The proxy before it, which alone is reached from this machine."""
+    return {
+        "image": PROXY_IMAGE,
+        "command": edge_command(),
+        "user": f"{EDGE_USER}:{EDGE_USER}",
+        "environment": edge_environment(HTTP, GRPC, EDGE_PORTS["edge-metrics"]),
+        "ports": [f"127.0.0.1:{port}:{port}" for port in (HTTP, GRPC)],
+        "volumes": [_bound("./edge", EDGE)],
+        "tmpfs": [f"{SOCKETS}:mode=1777"],
+        **_LOCKED,
+        "depends_on": {"triton": {"condition": "service_healthy", "restart": True}},
+        "restart": "unless-stopped",
+    }
+
+
 def _bound(source: str, target: str) -> Document:
     """A folder of this machine, as the container reads it."""
     return {"type": "bind", "source": source, "target": target, "read_only": True}
 
 
-def _resources(fleet: Fleet) -> dict[str, Any]:
+def _resources(fleet: Servers) -> dict[str, Any]:
     """Memory at most, and the GPU."""
     limits = {"limits": {"memory": f"{fleet.sizes.memory}M"}}
     devices = [{"driver": "nvidia", "count": fleet.sizes.gpus, "capabilities": ["gpu"]}]

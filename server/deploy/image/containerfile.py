@@ -7,11 +7,11 @@ import json
 from tbgen.export.errors import UserError
 from tbgen.generator.models.config import CACHE_ARGUMENT
 from tbgen.generator.names import ADDRESS_WORD, NAME_MEND
-from tbgen.server.deploy.fleet import Fleet
+from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.launch import ENVIRONMENT, MODELS, STOCK_IMAGE, USER, server_command
 
 
-def image_files(fleet: Fleet, _: str = "") -> dict[str, str]:
+def image_files(fleet: Servers, _: str = "") -> dict[str, str]:
     """The text of each file, by name. Raises UserError for models that the image's user could not read."""
     folders = sorted(file.parent for file in fleet.repository.glob("*/config.pbtxt"))
     if odd := next((folder.name for folder in folders if not ADDRESS_WORD.fullmatch(folder.name)), None):

@@ -6,37 +6,40 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from tbgen.server.deploy.documents import Document, check_documents
-from tbgen.server.deploy.fleet import Fleet
-from tbgen.server.deploy.kubernetes.files import PROGRAM, with_kustomization
+from tbgen.server.deploy.fleet import Servers
+from tbgen.server.deploy.kubernetes.edge import EDGE_PORTS, edge_files
+from tbgen.server.deploy.kubernetes.files import with_kustomization
 from tbgen.server.deploy.kubernetes.objects import labels_of, made, probe_files, server_files
-from tbgen.server.deploy.kubernetes.pod import PORTS, pod_spec
+from tbgen.server.deploy.kubernetes.pod import pod_spec
 from tbgen.server.deploy.kubernetes.scaling import BEHAVIOR, BUSY, wait_query
 from tbgen.server.deploy.kubernetes.values import plain_fleet
-from tbgen.server.deploy.launch import MODELS
+from tbgen.server.deploy.launch import METRICS, MODELS
 
 _FORMAT = {"name": "triton", "version": "2"}
+_PORTS = [{"name": name, "containerPort": port} for name, port in (*EDGE_PORTS.items(), ("metrics", METRICS))]
 _BROUGHT = "/mnt/models"  # where KServe puts models
 _CONTAINER = "kserve-container"  # by which KServe knows the one that serves
 _RUNTIME_KEYS = ("containers", "volumes", "tolerations")  # of a pod, those that a ServingRuntime has
-_SHARED = ("account.yaml", "probe.yaml", "disruption.yaml", "network.yaml")
+_SHARED = ("account.yaml", "probe.yaml", "edge.yaml", "disruption.yaml", "network.yaml")
 
 
-def kserve_files(fleet: Fleet, autoscaler: str) -> dict[str, str]:
+def kserve_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
     """The text of each file, by name."""
     brought = fleet.models is not None and not fleet.plans  # by KServe, before the server starts
     alone = replace(fleet, models=None) if brought else fleet
     v = plain_fleet(alone, autoscaler)
     pod = pod_spec(alone, v, labels_of(v), repository=_BROUGHT if brought else MODELS)
-    pod["containers"][0]["name"] = _CONTAINER
+    pod["containers"][0] |= {"name": _CONTAINER, "ports": _PORTS}
+    pod["containers"][1].pop("ports")  # KServe's Service leads to those of the first container
     objects = _around(fleet, plain_fleet(fleet, autoscaler))
     objects["runtime.yaml"] = [_runtime(v, pod)]
     objects["service.yaml"] = [_service(fleet, v, pod, autoscaler, str(fleet.models) if brought else "")]
     return with_kustomization(objects)
 
 
-def _around(fleet: Fleet, v: SimpleNamespace) -> dict[str, list[Document]]:
+def _around(fleet: Servers, v: SimpleNamespace) -> dict[str, list[Document]]:
     """The objects of Kubernetes' own, held against its schemas, by file."""
-    files = server_files(fleet, v, probe_files(fleet, PROGRAM.read_text(encoding="utf-8")))
+    files = server_files(fleet, v, probe_files(fleet), edge_files(fleet))
     objects = {name: files[name] for name in _SHARED}
     objects["network.yaml"][0]["spec"]["ingress"][0].pop("from")  # a gateway asks, whose namespace is not known
     check_documents(document for documents in objects.values() for document in documents)
@@ -45,7 +48,7 @@ def _around(fleet: Fleet, v: SimpleNamespace) -> dict[str, list[Document]]:
 
 def _runtime(v: SimpleNamespace, pod: Document) -> Document:
     """Triton, as KServe starts it."""
-    port = str(PORTS["metrics"])
+    port = str(METRICS)
     spec = {
         "annotations": {"prometheus.kserve.io/port": port, "prometheus.kserve.io/path": "/metrics"},
         "supportedModelFormats": [_FORMAT],
@@ -56,7 +59,7 @@ def _runtime(v: SimpleNamespace, pod: Document) -> Document:
     return made("serving.kserve.io/v1alpha1", "ServingRuntime", v, v.name, spec=spec)
 
 
-def _service(fleet: Fleet, v: SimpleNamespace, pod: Document, autoscaler: str, place: str) -> Document:
+def _service(fleet: Servers, v: SimpleNamespace, pod: Document, autoscaler: str, place: str) -> Document:
     """The models, served by that runtime. place: from which KServe brings them, empty where it need not."""
     scaled = autoscaler != "none"
     predictor = {
@@ -79,14 +82,14 @@ def _service(fleet: Fleet, v: SimpleNamespace, pod: Document, autoscaler: str, p
     return service
 
 
-def _by_wait(fleet: Fleet, v: SimpleNamespace) -> Document:
+def _by_wait(fleet: Servers, v: SimpleNamespace) -> Document:
     """KEDA asks Prometheus how long requests wait."""
     metric = {"backend": "prometheus", "serverAddress": v.prometheus, "query": wait_query(fleet, f'pod=~"{v.name}-.+"')}
     external = {"metric": metric, "target": {"type": "Value", "value": v.queueMilliseconds}}
     return {"autoScaling": {"metrics": [{"type": "External", "external": external}], "behavior": BEHAVIOR}}
 
 
-def _by_cpus(_: Fleet, __: SimpleNamespace) -> Document:
+def _by_cpus(_: Servers, __: SimpleNamespace) -> Document:
     """KServe's HPA knows CPUs and memory alone."""
     return {"scaleMetric": "cpu", "scaleTarget": BUSY}
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from tbgen.server.deploy.documents import Document, check_documents, yaml_from
-from tbgen.server.deploy.fleet import Fleet
+from tbgen.server.deploy.fleet import Servers
+from tbgen.server.deploy.kubernetes.edge import edge_files
 from tbgen.server.deploy.kubernetes.objects import probe_files, server_files
 from tbgen.server.deploy.kubernetes.scaling import adapter_rules, autoscalers, pod_monitor
 from tbgen.server.deploy.kubernetes.values import plain_fleet
 
-PROGRAM = Path(__file__).parents[1] / "probe.py"
 
-
-def kubernetes_files(fleet: Fleet, autoscaler: str) -> dict[str, str]:
+def kubernetes_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
     """The text of each file, by name."""
     objects = kubernetes_objects(fleet, autoscaler)
     texts = with_kustomization(objects)
@@ -32,10 +30,10 @@ def with_kustomization(objects: Mapping[str, list[Document]]) -> dict[str, str]:
     return {name: yaml_from(documents) for name, documents in {**objects, "kustomization.yaml": [listed]}.items()}
 
 
-def kubernetes_objects(fleet: Fleet, autoscaler: str) -> dict[str, list[Document]]:
+def kubernetes_objects(fleet: Servers, autoscaler: str) -> dict[str, list[Document]]:
     """The objects, held against Kubernetes' schemas, by file."""
     v = plain_fleet(fleet, autoscaler)
-    objects = server_files(fleet, v, probe_files(fleet, PROGRAM.read_text(encoding="utf-8")))
+    objects = server_files(fleet, v, probe_files(fleet), edge_files(fleet))
     if autoscaler != "none":
         objects |= {"autoscaler.yaml": [autoscalers(fleet, v)[autoscaler]], "monitoring.yaml": [pod_monitor(v)]}
         del objects["deployment.yaml"][0]["spec"]["replicas"]  # the autoscaler's, which an apply must not take back

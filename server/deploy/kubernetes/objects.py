@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from tbgen.server.deploy.documents import Document
-from tbgen.server.deploy.fleet import LONGEST_SUFFIX, Fleet
-from tbgen.server.deploy.kubernetes.pod import PORTS, pod_spec
+from tbgen.server.deploy.fleet import LONGEST_SUFFIX, Servers
+from tbgen.server.deploy.kubernetes.edge import EDGE_PORTS, digest_of
+from tbgen.server.deploy.kubernetes.pod import pod_spec
+from tbgen.server.deploy.launch import GRPC, HTTP, METRICS
 
 _NAME, _PART = "app.kubernetes.io/name", "app.kubernetes.io/component"
+_PROGRAM = Path(__file__).parents[1] / "probe.py"
 _DNS = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
 
 
-def server_files(fleet: Fleet, v: SimpleNamespace, probe: dict[str, str]) -> dict[str, list[Document]]:
-    """The objects that every fleet has, by file. probe: the files of the probe, by name."""
+def server_files(
+    fleet: Servers, v: SimpleNamespace, probe: dict[str, str], edge: dict[str, str]
+) -> dict[str, list[Document]]:
+    """The objects that every fleet has, by file. probe, edge: the files of the probe and of the proxy, by name."""
     return {
         "account.yaml": [made("v1", "ServiceAccount", v, v.name, automountServiceAccountToken=False)],
         "probe.yaml": [made("v1", "ConfigMap", v, f"{v.name}-probe", data=probe)],
-        "deployment.yaml": [_deployment(fleet, v)],
+        "edge.yaml": [made("v1", "ConfigMap", v, f"{v.name}-edge", data=edge)],
+        "deployment.yaml": [_deployment(fleet, v, digest_of(edge.values()))],
         "services.yaml": [_service(v), _headless(v)],
         "disruption.yaml": [_disruption(v)],
         "network.yaml": [_network(fleet, v)],
     }
 
 
-def probe_files(fleet: Fleet, program: str) -> dict[str, str]:
+def probe_files(fleet: Servers) -> dict[str, str]:
     """The probe's files, by name."""
     return {
-        "probe.py": program,
+        "probe.py": _PROGRAM.read_text(encoding="utf-8"),
         "questions.json": json.dumps(dict(fleet.questions), ensure_ascii=False, indent=1) + "\n",
     }
 
@@ -49,11 +56,11 @@ def made(version: str, kind: str, v: SimpleNamespace, name: str, **rest: Any) ->
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": labels_of(v)}, **rest}
 
 
-def _deployment(fleet: Fleet, v: SimpleNamespace) -> Document:
+def _deployment(fleet: Servers, v: SimpleNamespace, edge: str) -> Document:
     """The servers. A new one is ready before an old one goes, and that one ends what it has begun."""
     labels = labels_of(v)
     asked = {**_asked(v.name), **(_asked(v.canaryOf) if fleet.canary_of else {})}
-    annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORTS["metrics"])}
+    annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS), "edge-sha256": edge}
     spec = {
         "replicas": v.replicas,
         "revisionHistoryLimit": 3,
@@ -83,7 +90,7 @@ def _headless(v: SimpleNamespace) -> Document:
 
 
 def _port(name: str) -> Document:
-    return {"name": name, "port": PORTS[name], "targetPort": name}
+    return {"name": name, "port": {"http": HTTP, "grpc": GRPC}[name], "targetPort": f"edge-{name}"}
 
 
 def _disruption(v: SimpleNamespace) -> Document:
@@ -92,16 +99,17 @@ def _disruption(v: SimpleNamespace) -> Document:
     return made("policy/v1", "PodDisruptionBudget", v, v.name, spec=spec)
 
 
-def _network(fleet: Fleet, v: SimpleNamespace) -> Document:
+def _network(fleet: Servers, v: SimpleNamespace) -> Document:
     """Who may ask: pods of the namespace; metrics: Prometheus. Whom a server asks: its bucket, else nobody."""
     namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": v.monitoringNamespace}}}
-    asked = [{"port": PORTS[name]} for name in ("http", "grpc")]
+    asked = [{"port": EDGE_PORTS[name]} for name in ("edge-http", "edge-grpc")]
+    measured = [{"port": METRICS}, {"port": EDGE_PORTS["edge-metrics"]}]
     spec = {
         "podSelector": {"matchLabels": labels_of(v)},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
             {"from": [{"podSelector": {}}], "ports": asked},
-            {"from": [namespace], "ports": [{"port": PORTS["metrics"]}]},
+            {"from": [namespace], "ports": measured},
         ],
         "egress": [{"ports": _DNS}, {"ports": [{"port": fleet.models.port}]}]
         if fleet.models and fleet.models.bucket

@@ -8,12 +8,12 @@ from typing import Any
 from tbgen.generator.engines.engine import BUILD
 from tbgen.generator.models.config import CACHE_ARGUMENT
 from tbgen.server.deploy.documents import Document
-from tbgen.server.deploy.fleet import Fleet
+from tbgen.server.deploy.fleet import Servers
+from tbgen.server.deploy.kubernetes.edge import edge_container, edge_volumes
 from tbgen.server.deploy.kubernetes.values import LOOK_SECONDS
 from tbgen.server.deploy.launch import (
     BUILDER_IMAGE,
     ENVIRONMENT,
-    GRPC,
     HTTP,
     METRICS,
     MODELS,
@@ -22,8 +22,8 @@ from tbgen.server.deploy.launch import (
     with_stack,
 )
 
-PORTS = {"http": HTTP, "grpc": GRPC, "metrics": METRICS}
-_READY = "/v2/health/ready"
+_ADDRESSES = ("--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=0.0.0.0")  # the proxy asks
+_READY = ["curl", "-fsS", "--max-time", "2", f"http://127.0.0.1:{HTTP}/v2/health/ready"]
 PROBE = "/probe"
 PROBE_SECONDS = 10  # for the whole of a probe
 _LOCKED = {
@@ -33,7 +33,7 @@ _LOCKED = {
 }
 
 
-def pod_spec(fleet: Fleet, v: SimpleNamespace, labels: dict[str, str], *, repository: str = MODELS) -> Document:
+def pod_spec(fleet: Servers, v: SimpleNamespace, labels: dict[str, str], *, repository: str = MODELS) -> Document:
     """The spec of a server's pod. repository: where its models lie, if they come from no bucket or volume."""
     spec: Document = {
         "serviceAccountName": v.name,
@@ -48,7 +48,7 @@ def pod_spec(fleet: Fleet, v: SimpleNamespace, labels: dict[str, str], *, reposi
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "topologySpreadConstraints": [_spread(key, labels) for key in _TOPOLOGY],
-        "containers": [_server(fleet, v, repository)],
+        "containers": [_server(fleet, v, repository), edge_container(v, _LOCKED)],
         "volumes": _volumes(fleet, v),
     }
     if fleet.plans:
@@ -72,18 +72,18 @@ def _spread(key: str, labels: dict[str, str]) -> Document:
     }
 
 
-def _server(fleet: Fleet, v: SimpleNamespace, repository: str) -> Document:
+def _server(fleet: Servers, v: SimpleNamespace, repository: str) -> Document:
     """The container of tritonserver."""
     bucket = bool(fleet.models and fleet.models.bucket)
     place = v.models if bucket else _folder(fleet) or repository
-    more = [CACHE_ARGUMENT] if fleet.cached else []
+    more = [*_ADDRESSES, *([CACHE_ARGUMENT] if fleet.cached else [])]
     container: Document = {
         "name": "triton",
         "image": v.image,
         "imagePullPolicy": "IfNotPresent",
-        "args": with_stack(server_command(place, *more, polled=fleet.models is not None and not fleet.plans)),
+        "args": with_stack(server_command(place, *more, polled=fleet.polled)),
         "env": [{"name": name, "value": value} for name, value in ENVIRONMENT.items()],
-        "ports": [{"name": name, "containerPort": port} for name, port in PORTS.items()],
+        "ports": [{"name": "metrics", "containerPort": METRICS}],
         "startupProbe": _asked_ready(v.startupTries),
         "readinessProbe": _asked_ready(3),
         "livenessProbe": {
@@ -102,17 +102,17 @@ def _server(fleet: Fleet, v: SimpleNamespace, repository: str) -> Document:
     return container
 
 
-def _folder(fleet: Fleet) -> str:
+def _folder(fleet: Servers) -> str:
     """Where the models of a volume lie in a server's container; empty where they come from none."""
     return f"{MODELS}/{fleet.models.claim[1]}".rstrip("/") if fleet.models and not fleet.plans else ""
 
 
 def _asked_ready(tries: Any) -> Document:
     """Triton's own readiness: all models are loaded."""
-    return {"httpGet": {"path": _READY, "port": "http"}, "periodSeconds": LOOK_SECONDS, "failureThreshold": tries}
+    return {"exec": {"command": _READY}, "periodSeconds": LOOK_SECONDS, "timeoutSeconds": 3, "failureThreshold": tries}
 
 
-def _resources(fleet: Fleet, v: SimpleNamespace) -> Document:
+def _resources(fleet: Servers, v: SimpleNamespace) -> Document:
     """CPUs without a limit, which would only stop them while others are idle; the rest as sure as it is bounded."""
     gpus = {"nvidia.com/gpu": fleet.sizes.gpus} if fleet.sizes.gpus else {}
     return {
@@ -121,7 +121,7 @@ def _resources(fleet: Fleet, v: SimpleNamespace) -> Document:
     }
 
 
-def _mounts(fleet: Fleet) -> list[Document]:
+def _mounts(fleet: Servers) -> list[Document]:
     """What a server sees beside its image."""
     models = fleet.plans or (fleet.models and not fleet.models.bucket)
     return [
@@ -132,12 +132,13 @@ def _mounts(fleet: Fleet) -> list[Document]:
     ]
 
 
-def _volumes(fleet: Fleet, v: SimpleNamespace) -> list[Document]:
+def _volumes(fleet: Servers, v: SimpleNamespace) -> list[Document]:
     """Memory for tensors, room for temporary files, the probe, and the models where they come from a volume."""
     volumes: list[Document] = [
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": v.sharedMemory}},
         {"name": "temporary", "emptyDir": {"sizeLimit": v.temporary}},
         {"name": "probe", "configMap": {"name": f"{v.name}-probe"}},
+        *edge_volumes(v),
     ]
     if fleet.models and not fleet.models.bucket:
         volumes.append({"name": "models", "persistentVolumeClaim": {"claimName": v.claim, "readOnly": True}})
@@ -149,7 +150,7 @@ def _volumes(fleet: Fleet, v: SimpleNamespace) -> list[Document]:
 _PLANS = 3  # times the repository: itself, the plans, and what trtexec writes on the way
 
 
-def _copy(fleet: Fleet, v: SimpleNamespace) -> Document:
+def _copy(fleet: Servers, v: SimpleNamespace) -> Document:
     """Brings the models to where their plans are built."""
     folder = fleet.models.claim[1] if fleet.models else ""
     source = f"{'/source' if fleet.models else MODELS}/{folder}".rstrip("/")
@@ -165,7 +166,7 @@ def _copy(fleet: Fleet, v: SimpleNamespace) -> Document:
     }
 
 
-def _build(fleet: Fleet, v: SimpleNamespace, model: str) -> Document:
+def _build(fleet: Servers, v: SimpleNamespace, model: str) -> Document:
     """Builds the plan of a model on the GPU that will serve it, by the script that stands in the model."""
     return {
         "name": f"plan-{fleet.plans.index(model)}",

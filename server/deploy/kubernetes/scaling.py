@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from tbgen.server.deploy.documents import Document
-from tbgen.server.deploy.fleet import Fleet
+from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.kubernetes.objects import labels_of, made
 
 METRIC = "triton_queue_milliseconds"  # as the Prometheus adapter names it
@@ -18,7 +18,7 @@ BEHAVIOR: Document = {
 }
 
 
-def wait_query(fleet: Fleet, matchers: str, by: str = "") -> str:
+def wait_query(fleet: Servers, matchers: str, by: str = "") -> str:
     """Milliseconds that a request waits on average, in PromQL: in all models' queues, for each that a front model
     answers. matchers: of labels, as within braces.
     """
@@ -28,7 +28,7 @@ def wait_query(fleet: Fleet, matchers: str, by: str = "") -> str:
     return f"{waits} / 1000 / ({answers} > 0)"
 
 
-def autoscalers(fleet: Fleet, v: SimpleNamespace) -> dict[str, Document]:
+def autoscalers(fleet: Servers, v: SimpleNamespace) -> dict[str, Document]:
     """An object for each way to scale the servers, by its name among AUTOSCALERS."""
     return {"hpa": _horizontal(fleet, v), "keda": _scaled(fleet, v)}
 
@@ -37,12 +37,12 @@ def pod_monitor(v: SimpleNamespace) -> Document:
     """What the Prometheus operator needs to read the servers' metrics."""
     spec = {
         "selector": {"matchLabels": labels_of(v)},
-        "podMetricsEndpoints": [{"port": "metrics", "interval": "15s"}],
+        "podMetricsEndpoints": [{"port": name, "interval": "15s"} for name in ("metrics", "edge-metrics")],
     }
     return made("monitoring.coreos.com/v1", "PodMonitor", v, v.name, spec=spec)
 
 
-def adapter_rules(fleet: Fleet) -> Document:
+def adapter_rules(fleet: Servers) -> Document:
     """What the Prometheus adapter's configuration must say, so that the HPA finds its metric."""
     return {
         "rules": [
@@ -56,7 +56,7 @@ def adapter_rules(fleet: Fleet) -> Document:
     }
 
 
-def _horizontal(fleet: Fleet, v: SimpleNamespace) -> Document:
+def _horizontal(fleet: Servers, v: SimpleNamespace) -> Document:
     """Kubernetes' own autoscaler, which asks the Prometheus adapter for the wait."""
     wait = {"metric": {"name": METRIC}, "target": {"type": "AverageValue", "averageValue": v.queueMilliseconds}}
     busy = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": BUSY}}
@@ -72,7 +72,7 @@ def _horizontal(fleet: Fleet, v: SimpleNamespace) -> Document:
     return made("autoscaling/v2", "HorizontalPodAutoscaler", v, v.name, spec=spec)
 
 
-def _scaled(fleet: Fleet, v: SimpleNamespace) -> Document:
+def _scaled(fleet: Servers, v: SimpleNamespace) -> Document:
     """KEDA's, which asks Prometheus itself."""
     metadata = {
         "serverAddress": v.prometheus,

@@ -6,7 +6,15 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-from tbgen.server.deploy.fleet import DRAIN_SECONDS, GRACE_SECONDS, MOST_TIMES, QUEUE_MILLISECONDS, Fleet
+from tbgen.server.deploy.fleet import (
+    DRAIN_SECONDS,
+    EDGE_DRAIN_SECONDS,
+    GRACE_SECONDS,
+    MOST_TIMES,
+    QUEUE_MILLISECONDS,
+    Servers,
+)
+from tbgen.server.deploy.launch import PROXY_IMAGE
 
 AUTOSCALERS = ("none", "hpa", "keda")
 OPEN, CLOSE = "⟦", "⟧"  # around what Helm is to put in
@@ -14,13 +22,14 @@ LOOK_SECONDS = 5  # between two looks at readiness
 _SPARE = 1024  # MiB in /tmp, for environments that Triton unpacks
 
 
-def fleet_values(fleet: Fleet, autoscaler: str = "none") -> dict[str, tuple[Any, str]]:
+def fleet_values(fleet: Servers, autoscaler: str = "none") -> dict[str, tuple[Any, str]]:
     """Each value and what it is, in the order in which a person reads them."""
     sizes = fleet.sizes
     temporary = _SPARE + (sizes.files if fleet.models and fleet.models.bucket else 0)
     values: dict[str, tuple[Any, str]] = {
         "image": (fleet.image, "The image of the servers."),
         "replicas": (fleet.replicas, "Servers, or at least as many where they are scaled."),
+        "edgeImage": (PROXY_IMAGE, "The image of the proxy before each server."),
         "cpu": (str(sizes.cpus), "CPUs that a server is sure of; it may take more that is idle."),
         "memory": (_quantity(sizes.memory), "Memory of a server, shared memory in it."),
         "sharedMemory": (
@@ -37,6 +46,7 @@ def fleet_values(fleet: Fleet, autoscaler: str = "none") -> dict[str, tuple[Any,
             "Seconds after which a rollout that stands still has failed.",
         ),
         "drainSeconds": (DRAIN_SECONDS, "Seconds between a pod's leaving its Services and SIGTERM."),
+        "edgeDrainSeconds": (EDGE_DRAIN_SECONDS, "Seconds between that and its proxy's closing its connections."),
         "graceSeconds": (GRACE_SECONDS, "Seconds from there until it is killed."),
         "autoscaler": (autoscaler, f"What sets the number of servers: {', '.join(AUTOSCALERS)}."),
         "maxReplicas": (fleet.replicas * MOST_TIMES, "Servers at most, where they are scaled."),
@@ -58,13 +68,13 @@ def _quantity(mib: int) -> str:
     return f"{mib >> 10}Gi" if mib % 1024 == 0 else f"{mib}Mi"
 
 
-def plain_fleet(fleet: Fleet, autoscaler: str) -> SimpleNamespace:
+def plain_fleet(fleet: Servers, autoscaler: str) -> SimpleNamespace:
     """The values themselves, and the name of what is made."""
     said = {key: value for key, (value, _) in fleet_values(fleet, autoscaler).items()}
     return SimpleNamespace(name=fleet.name, **said)
 
 
-def chart_fleet(fleet: Fleet) -> SimpleNamespace:
+def chart_fleet(fleet: Servers) -> SimpleNamespace:
     """The values as a chart's templates have them."""
     said = {key: f"{OPEN}.Values.{key}{CLOSE}" for key in fleet_values(fleet)}
     return SimpleNamespace(name=f"{OPEN}.Release.Name{CLOSE}", **said)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import onnx
 import pytest
+from click.testing import CliRunner
 from compose_spec import PyCompose
 
 from tbgen.cli.deployments import _KINDS
+from tbgen.cli.main import main
 from tbgen.server.deploy.table import DEPLOYMENTS
-from tests.server.deploy.fleets import IMAGE, deploy, written
+from tests.server.deploy.fleets import IMAGE, deploy, of_kind, written
 
 
 def test_each_row_has_a_command() -> None:
@@ -101,6 +103,17 @@ def test_edits_are_kept_and_the_rest_is_written_anew(sample_repository: Path, tm
     written("kubernetes", sample_repository, folder, *IMAGE, "--force")
     assert "type: ClusterIP" in (folder / "services.yaml").read_text(encoding="utf-8")
     assert (folder / "ingress.yaml").exists()
+
+
+def test_a_recipe_says_what_is_deployed(
+    sample_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = f'name = "shop"\nrepository = "{sample_repository}"\n'
+    (tmp_path / "tbgen.toml").write_text(recipe, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["deploy", "kubernetes", *IMAGE])
+    assert done.exit_code == 0, done.output
+    assert of_kind(tmp_path / "deploy" / "kubernetes", "Deployment")["metadata"]["name"] == "shop"
 
 
 def test_a_folder_of_something_else_is_left_alone(sample_repository: Path, tmp_path: Path) -> None:

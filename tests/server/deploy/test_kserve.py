@@ -111,6 +111,9 @@ def test_a_plan_is_built_before_kserve_serves_it(sample_export: Path, tmp_path: 
 def test_values_are_those_of_kubernetes(sample_repository: Path, tmp_path: Path) -> None:
     plain = written("kubernetes", sample_repository, tmp_path / "plain", *IMAGE)
     folder = written("kserve", sample_repository, tmp_path / "kserve", *IMAGE)
-    own = of_kind(folder, "ServingRuntime")["spec"]["containers"][0]
-    assert own | {"name": "triton"} == of_kind(plain, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    own = of_kind(folder, "ServingRuntime")["spec"]["containers"]
+    pod = of_kind(plain, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert own[0] | {"name": "triton", "ports": pod[0]["ports"]} == pod[0]
+    assert own[1] | {"ports": pod[1]["ports"]} == pod[1]
+    assert own[0]["ports"][0] == {"name": "edge-http", "containerPort": 8080}  # to which KServe's Service leads
     assert yaml.safe_load((folder / "probe.yaml").read_text(encoding="utf-8")) == of_kind(plain, "ConfigMap")

@@ -4,6 +4,7 @@ read by the real kubectl.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -66,7 +67,8 @@ def test_kubectl_reads_the_deployment_into_its_own_types(sample_repository: Path
     folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE)
     read = kubectl("set", "env", "--local", "-f", folder / "deployment.yaml", "TRIED=1", "-o", "yaml")
     pod = yaml.safe_load(read)["spec"]["template"]["spec"]
-    assert pod["containers"][0]["env"].pop() == {"name": "TRIED", "value": "1"}
+    for container in pod["containers"]:
+        assert container["env"].pop() == {"name": "TRIED", "value": "1"}
     assert pod == of_kind(folder, "Deployment")["spec"]["template"]["spec"]
 
 
@@ -86,6 +88,42 @@ def test_a_server_of_the_sample(sample_repository: Path, tmp_path: Path) -> None
     assert "nvidia.com/gpu" not in server["resources"]["limits"]
     questions = json.loads(of_kind(folder, "ConfigMap")["data"]["questions.json"])
     assert [*questions] == ["kcbert_onnx_bls", "kcbert_onnx_ensemble"]
+
+
+def test_nothing_reaches_triton_but_through_its_proxy(sample_repository: Path, tmp_path: Path) -> None:
+    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE)
+    server, edge = of_kind(folder, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert {"--http-address=127.0.0.1", "--grpc-address=127.0.0.1"} <= {*server["args"]}
+    ports = {each["name"]: each["containerPort"] for each in edge["ports"]}
+    services = [each for each in documents(folder) if each["kind"] == "Service"]
+    assert {each["targetPort"] for service in services for each in service["spec"]["ports"]} == {
+        "edge-http",
+        "edge-grpc",
+    }
+    allowed = {each["port"] for rule in of_kind(folder, "NetworkPolicy")["spec"]["ingress"] for each in rule["ports"]}
+    assert allowed == {*ports.values(), 8002}
+    # it closes its clients' connections, which go elsewhere, before Triton is told to end
+    assert edge["lifecycle"]["preStop"]["sleep"]["seconds"] < server["lifecycle"]["preStop"]["sleep"]["seconds"]
+
+
+def test_a_changed_proxy_is_rolled_out(sample_repository: Path, tmp_path: Path) -> None:
+    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE)
+    files = next(each["data"] for each in documents(folder) if each["metadata"]["name"] == "kcbert-edge")
+    annotations = of_kind(folder, "Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["edge-sha256"] == hashlib.sha256("".join(files.values()).encode("utf-8")).hexdigest()
+
+
+def test_the_real_haproxy_reads_the_proxys_configuration(sample_repository: Path, tmp_path: Path) -> None:
+    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE)
+    for name, text in next(
+        each["data"] for each in documents(folder) if each["metadata"]["name"] == "kcbert-edge"
+    ).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    edge = of_kind(folder, "Deployment")["spec"]["template"]["spec"]["containers"][1]
+    environment = {each["name"]: each["value"] for each in edge["env"]} | {"HAPROXY_ADMIN": str(tmp_path / "admin")}
+    words = [tool("haproxy"), "-c", "-f", tmp_path / "haproxy.cfg"]
+    done = subprocess.run(words, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_engine_on_a_gpu_asks_for_one(sample_repository: Path, tmp_path: Path) -> None:

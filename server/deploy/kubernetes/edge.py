@@ -1,0 +1,75 @@
+"""The proxy before a server, in its pod: nothing reaches Triton but what it has read, and a dead one gets nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from types import SimpleNamespace
+
+from tbgen.server.deploy.documents import Document
+from tbgen.server.deploy.fleet import Servers
+from tbgen.server.deploy.haproxy.files import HAPROXY_CONFIG, haproxy_files
+from tbgen.server.deploy.kubernetes.values import CLOSE, LOOK_SECONDS, OPEN
+
+EDGE_USER = 99  # haproxy, in that image
+EDGE_PORTS = {"edge-http": 8080, "edge-grpc": 8081, "edge-metrics": 8405}
+EDGE = "/edge"
+SOCKETS = "/run/edge"
+_MEMORY = {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1536Mi"}}  # 2,000 bodies at most
+
+
+def edge_files(fleet: Servers, host: str = "127.0.0.1") -> dict[str, str]:
+    """HAProxy's files, by name, before the one server at `host`."""
+    return haproxy_files(fleet.repository, [host])
+
+
+def edge_environment(http: int, grpc: int, metrics: int) -> dict[str, str]:
+    """What tells HAProxy where to listen."""
+    ports = {"HTTP": f":{http}", "GRPC": f":{grpc}", "METRICS": f":{metrics}"}
+    return {f"HAPROXY_{name}": value for name, value in {**ports, "ADMIN": f"{SOCKETS}/admin.sock"}.items()}
+
+
+def edge_command() -> list[str]:
+    """HAProxy's command line."""
+    return ["haproxy", "-W", "-db", "-f", f"{EDGE}/{HAPROXY_CONFIG}"]
+
+
+def edge_container(v: SimpleNamespace, locked: Document) -> Document:
+    """The container of the proxy. Its readiness is that of the server behind it, as a text that it asks tells it."""
+    return {
+        "name": "edge",
+        "image": v.edgeImage,
+        "imagePullPolicy": "IfNotPresent",
+        "args": edge_command(),
+        "env": [{"name": name, "value": value} for name, value in edge_environment(*EDGE_PORTS.values()).items()],
+        "ports": [{"name": name, "containerPort": port} for name, port in EDGE_PORTS.items()],
+        "readinessProbe": {
+            "httpGet": {"path": "/v2/health/ready", "port": EDGE_PORTS["edge-http"]},
+            "periodSeconds": LOOK_SECONDS,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {"httpGet": {"path": "/metrics", "port": EDGE_PORTS["edge-metrics"]}, "periodSeconds": 20},
+        "lifecycle": {"preStop": {"sleep": {"seconds": v.edgeDrainSeconds}}},
+        "resources": _MEMORY,
+        "securityContext": {**locked, "runAsUser": EDGE_USER, "runAsGroup": EDGE_USER},
+        "volumeMounts": [
+            {"name": "edge", "mountPath": EDGE, "readOnly": True},
+            {"name": "edge-sockets", "mountPath": SOCKETS},
+        ],
+    }
+
+
+def edge_volumes(v: SimpleNamespace) -> list[Document]:
+    """The proxy's configuration, and a place for its socket."""
+    return [
+        {"name": "edge", "configMap": {"name": f"{v.name}-edge"}},
+        {"name": "edge-sockets", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+    ]
+
+
+def digest_of(texts: Iterable[str]) -> str:
+    """The SHA-256 of files' texts in a row, also of those that a chart brings."""
+    whole = "".join(texts)
+    if whole.startswith(OPEN):
+        return f"{OPEN}print ({whole.strip(OPEN + CLOSE).replace(CLOSE + OPEN, ') (')}) | sha256sum{CLOSE}"
+    return hashlib.sha256(whole.encode("utf-8")).hexdigest()
