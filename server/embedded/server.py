@@ -165,6 +165,7 @@ class EmbeddedServer:
             )
             self.wait_until_ready(on_wait, seconds)
             self.stubs = Stubs(self.process.pid)
+            self.stubs.look()  # before a request comes, of which a process may die
         except BaseException:
             self.stop(seconds=0)
             raise

@@ -32,7 +32,7 @@ class ServerWatch:
             return self._start_again_after_its_end()
         if self.server.stubs is None:
             return False
-        died = {folder.parent.name: folder for folder in self.server.stubs.look().values()}
+        died = {folder.parent.name: folder for folder in self.server.stubs.look()}
         for model in died:
             self.server.note(f"a process of {model} died: it is loaded again")
             self.away[model] = (time.monotonic(), len(self.server.log_lines()))
@@ -48,6 +48,8 @@ class ServerWatch:
             reload(self.server, folder)
         except UserError as error:
             self.server.note(error.message)
+            if self.server.stubs:  # what dies in a load that fails is not loaded again for ever
+                self.server.stubs.whole.pop(folder, None)
         except OSError as error:  # where a server polls, the folder of another user, or on a disk that is read-only
             self.server.note(f"{folder.parent.name} cannot be loaded alone: {error.strerror or error}")
             return False
