@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 
@@ -16,19 +16,29 @@ class Client:
 
     PAUSE = 0.01  # seconds between two questions to Triton: each costs some 15 microseconds
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, request: Any, read: Callable[[Any], tuple[dict[str, Any], str]]) -> None:
         self.request = request
+        self.sender: Any = None  # of its answer, once Triton has taken the request back
         self.trace = request.trace  # of the request, for calls that belong to it
+        self.wanted = request.requested_output_names()
         self.asked = time.monotonic()
         allowed = request.timeout()  # microseconds, 0: no limit
         self.until = self.asked + allowed / 1e6 if allowed else float("inf")
-        self.left: GoneError | None = None
+        self.late = "Request timeout expired"
+        self.left: BaseException | None = None  # why it has no answer
+        self.items = 1
+        self.answer: Any = None  # its output tensors
+        try:
+            self.tensors, self.parameters = read(request)
+            self.items = len(next(iter(self.tensors.values())))
+        except Exception as error:  # noqa: BLE001 - whatever a request carries must not fail the neighbours
+            self.left = error
 
-    def gone(self) -> GoneError | None:
+    def gone(self) -> BaseException | None:
         """Why nobody waits any more; None while somebody does."""
         now = time.monotonic()
         if self.left is None and now > self.until:
-            self.left = GoneError("Request timeout expired", "UNAVAILABLE")
+            self.left = GoneError(self.late, "UNAVAILABLE")
         elif self.left is None and now > self.asked + self.PAUSE:
             self.asked = now
             if self.request.is_cancelled():
@@ -38,11 +48,3 @@ class Client:
     def timeout(self) -> int:
         """Microseconds for which the client still waits, at least 1; 0: without a limit."""
         return max(1, int((self.until - time.monotonic()) * 1e6)) if self.until < float("inf") else 0
-
-
-def clients_of_rows(clients: Sequence[Client], tensors: Mapping[str, Any]) -> Sequence[Client]:
-    """Who waits for each row: the client of the item that it belongs to, or of the text whose window it is."""
-    for owner in ("row_item", "window_text"):
-        if owner in tensors:
-            clients = [clients[index] for index in tensors[owner][:, 0]]
-    return clients

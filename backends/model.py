@@ -25,14 +25,12 @@ if not __package__:  # a server's backend is imported by its bare name; then it 
     __path__ = __spec__.submodule_search_locations = [str(Path(__file__).parent)]
     __package__ = __name__
 
-from .clients import Client, GoneError, clients_of_rows
-from .finite import refuse_broken_numbers
+from .clients import Client, GoneError
 from .meter import Meter
 from .request_parameters import parameters_from_json
 from .text_tensors import bytes_from_text, printable, text_from_bytes
 
 Tensors = dict[str, np.ndarray]
-Answer = Tensors | BaseException
 
 
 class TritonPythonModel:
@@ -63,64 +61,56 @@ class TritonPythonModel:
         self.trims = [step.trim for step in self.steps if hasattr(step, "trim") and step.outputs.keys() & self.outputs]
         self.meter = Meter(self.name, self.steps, pb_utils.MetricFamily)
         self.queue: Any = None  # requests wait in Triton, however many
-        if "queue" in listed:
+        if "queue" in listed and hasattr(pb_utils.MetricFamily, "HISTOGRAM"):  # Triton 24.08: all may answer later
             file = importlib.import_module(".request_queue", __package__)
             sizes = config.get("dynamic_batching", {}).get("preferred_batch_size") or [config["max_batch_size"]]
-            self.queue = file.RequestQueue(self.run, self.response, listed["queue"], max(sizes))
+            self.queue = file.RequestQueue(self.run, self.send, listed["queue"], max(sizes))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response for each request, in order; None for one that waits and is answered later."""
-        return self.queue.responses(requests) if self.queue else self.run(requests)
+        clients = [Client(request, self.read) for request in requests]
+        (self.queue or self.run)(clients)
+        return [None if client.sender else self.response(client) for client in clients]
 
     def finalize(self) -> None:
         """Answer what waits before the model goes."""
         if self.queue:
-            self.queue.end()
+            self.queue.thread.shutdown()
 
-    def run(self, requests: Sequence[Any]) -> list[Any]:
-        """One response for each request, in order."""
-        answers: dict[int, Answer] = {}
-        groups: dict[tuple[Any, ...], list[tuple[int, Tensors, Client]]] = defaultdict(list)
-        for index, request in enumerate(requests):
+    def run(self, clients: Sequence[Client]) -> None:
+        """Give each client its answer, or why it has none: those of equal shapes and parameters as one batch."""
+        groups: dict[tuple[Any, ...], list[Client]] = defaultdict(list)
+        for client in clients:
+            if not client.gone():
+                groups[(client.parameters, *(array.shape[1:] for array in client.tensors.values()))].append(client)
+        batches = [*groups.values()]
+        for batch in batches:
             try:
-                client, tensors, parameters = Client(request), self.read(request), self.parameters(request)
-                groups[(parameters, *(array.shape[1:] for array in tensors.values()))].append((index, tensors, client))
-            except Exception as error:  # noqa: BLE001 - whatever a request carries must not fail the neighbours
-                answers[index] = error
-        for (parameters, *_), group in groups.items():
-            indices, parts, clients = zip(*group, strict=True)
-            answers |= zip(indices, self.answers(parts, json.loads(parameters), clients), strict=True)
+                self.answer(batch)
+            except KeyboardInterrupt:
+                raise  # of a person who runs the model without Triton
+            except BaseException as error:  # noqa: BLE001 - whatever a step raises, a panic of tokenizers too
+                if len(batch) == 1:
+                    batch[0].left = batch[0].left or error
+                else:  # apart, to find the bad ones
+                    batches += [[client] for client in batch if not client.left]
         self.meter.write()
-        return [self.response(request, answers[index]) for index, request in enumerate(requests)]
 
-    def answers(self, parts: Sequence[Tensors], parameters: dict[str, Any], clients: Sequence[Client]) -> list[Answer]:
-        """Run requests of equal shapes and parameters as one batch; when that fails, apart, to find the bad ones."""
-        try:
-            answers = self.joined(parts, parameters, clients)
-        except KeyboardInterrupt:
-            raise  # of a person who runs the model without Triton
-        except BaseException as error:  # noqa: BLE001 - whatever a step raises, a panic of tokenizers too
-            if len(parts) == 1:
-                return [clients[0].left or error]
-            apart = zip(parts, clients, strict=True)
-            return [answer for part, client in apart for answer in self.answers([part], parameters, [client])]
-        return [client.left or answer for client, answer in zip(clients, answers, strict=True)]
-
-    def joined(self, parts: Sequence[Tensors], parameters: dict[str, Any], clients: Sequence[Client]) -> list[Tensors]:
-        """Join the parts along the batch axis, run the steps once, split the outputs again."""
-        rows = [len(next(iter(part.values()))) for part in parts]
+    def answer(self, clients: Sequence[Client]) -> None:
+        """Join the tensors along the batch axis, run the steps once, split the outputs again."""
+        parts = [client.tensors for client in clients]
         joined = parts[0] if len(parts) == 1 else {k: np.concatenate([part[k] for part in parts]) for k in self.inputs}
-        of_items = [client for client, count in zip(clients, rows, strict=True) for _ in range(count)]
-        done = self.run_steps(joined, parameters, of_items)
+        of_items = [client for client in clients for _ in range(client.items)]
+        done = self.run_steps(joined, json.loads(clients[0].parameters), of_items)
         given = {name: done[name] for name in self.outputs if name in done or name not in self.on_request}
         for name, array in given.items():
             if len(array) != len(of_items):
                 raise TypeError(f"a step gave {len(array)} rows of {name} for {len(of_items)} items")
-        ends = zip(rows, itertools.accumulate(rows), strict=True)
-        answers = [{name: array[end - count : end] for name, array in given.items()} for count, end in ends]
-        for trim in self.trims:
-            answers = [answer | trim(answer) for answer in answers]
-        return answers
+        ends = itertools.accumulate(client.items for client in clients)
+        for client, end in zip(clients, ends, strict=True):
+            client.answer = {name: array[end - client.items : end] for name, array in given.items()}
+            for trim in self.trims:
+                client.answer |= trim(client.answer)
 
     def run_steps(self, tensors: Tensors, parameters: dict[str, Any], clients: Sequence[Client]) -> Tensors:
         """Pass a joined batch through the steps; each takes its inputs and parameters, and adds its outputs."""
@@ -129,15 +119,20 @@ class TritonPythonModel:
             began = time.perf_counter()
             more = {name: value for name, value in parameters.items() if name in getattr(step, "parameters", ())}
             if getattr(step, "takes_clients", False):
-                more["clients"] = clients_of_rows(clients, tensors)
+                more["clients"] = clients
             given = step(**{name: tensors[name] for name in step.inputs}, **more)
             refuse_broken_numbers(given, step)
             tensors = tensors | given
+            for owner in {"row_item", "window_text"} & given.keys() - step.inputs.keys():  # of each of its rows
+                clients = [clients[index] for index in given[owner][:, 0]]
             self.meter.seconds[number] += time.perf_counter() - began
         return tensors
 
-    def read(self, request: Any) -> Tensors:
-        """The tensors of one request, as many rows in each; text as str. Raises ValueError."""
+    def read(self, request: Any) -> tuple[Tensors, str]:
+        """Its tensors, as many rows in each, text as str; its parameters, as JSON that equal requests share.
+
+        Raises ValueError.
+        """
         tensors: Tensors = {}
         for name, data_type in self.inputs.items():
             tensor = pb_utils.get_input_tensor_by_name(request, name)
@@ -145,33 +140,27 @@ class TritonPythonModel:
                 raise ValueError(f"input {name} is missing")
             array = tensor.as_numpy()
             if array.ndim < 2 or not len(array) == len(next(iter(tensors.values()), array)) > 0:
-                raise ValueError(
-                    f"{name} has no rows, or not as many as other inputs: its shape is {list(array.shape)}"
-                )
+                raise ValueError(f"{name} has no rows, or not as many as others: its shape is {list(array.shape)}")
             tensors[name] = text_from_bytes(name, array) if data_type == "TYPE_STRING" else array
-        return tensors
-
-    def parameters(self, request: Any) -> str:
-        """The checked parameters of one request, as JSON that equal requests share. Raises ValueError."""
         text = request.parameters()
         if text in ("{}", ""):  # nearly all requests: nothing is parsed for them
-            return "{}"
+            return tensors, "{}"
         if self.cached:
             raise ValueError("its answers are cached by their inputs alone: it takes no parameters")
-        return json.dumps(parameters_from_json(text, self.rules, self.elsewhere))
+        return tensors, json.dumps(parameters_from_json(text, self.rules, self.elsewhere))
 
-    def response(self, request: Any, answer: Answer) -> Any:
+    def response(self, client: Client) -> Any:
         """The outputs that were asked for; or what a client did wrong (ValueError), or what failed, which is logged."""
         codes = pb_utils.TritonError
         try:
-            if isinstance(answer, BaseException):
-                raise answer
-            wanted = request.requested_output_names()
-            sent = {name: answer[name] for name in self.outputs if name in wanted and name in answer}
-            texts = {
-                name: bytes_from_text(array) for name, array in sent.items() if self.outputs[name] == "TYPE_STRING"
-            }
-            return pb_utils.InferenceResponse([pb_utils.Tensor(*each) for each in (sent | texts).items()])
+            if client.left:
+                raise client.left
+            tensors = [
+                pb_utils.Tensor(name, bytes_from_text(array) if self.outputs[name] == "TYPE_STRING" else array)
+                for name, array in client.answer.items()
+                if name in client.wanted
+            ]
+            return pb_utils.InferenceResponse(tensors)
         except ValueError as error:
             message, code = str(error), codes.INVALID_ARG
         except GoneError as error:
@@ -180,3 +169,23 @@ class TritonPythonModel:
             pb_utils.Logger.log_error(printable("".join(traceback.format_exception(error))))
             message, code = f"{type(error).__name__}: {error}", getattr(error, "triton_code", codes.INTERNAL)
         return pb_utils.InferenceResponse(error=codes(printable(f"{self.name}: {message}"), code))
+
+    def send(self, client: Client) -> None:
+        """Answer a client that waited."""
+        try:
+            client.sender.send(self.response(client), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        except Exception as error:  # noqa: BLE001 - the others are still to be answered
+            pb_utils.Logger.log_error(f"{self.name}: an answer could not be sent: {error}")
+
+
+def refuse_broken_numbers(tensors: Tensors, step: Any = None) -> None:
+    """Raise FloatingPointError where a tensor, of a request or from a step, holds NaN or infinity."""
+    for name, array in tensors.items():
+        if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all():
+            model = getattr(step, "model", None)
+            giver = model if isinstance(model, str) else type(step).__name__
+            origin = "of the request" if step is None else f"from {giver}"
+            raise FloatingPointError(
+                f"{name} {origin} holds NaN or infinity: the engine's weights are broken (tbgen check --weights finds "
+                "them), or its data type cannot hold its numbers"
+            )

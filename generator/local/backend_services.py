@@ -13,7 +13,6 @@ class MetricKind(enum.IntEnum):
 
     COUNTER = 0
     GAUGE = 1
-    HISTOGRAM = 2
 
 
 class Level(enum.IntEnum):
@@ -43,9 +42,9 @@ class Metric:
 
 
 class MetricFamily:
-    """Metrics of one name, seen by nobody."""
+    """Metrics of one name, seen by nobody; without histograms, as before Triton 24.08, where all answer at once."""
 
-    COUNTER, GAUGE, HISTOGRAM = MetricKind
+    COUNTER, GAUGE = MetricKind
 
     def __init__(self, name: str, description: str, kind: MetricKind) -> None:
         self.name, self.description, self.kind = name, description, kind

@@ -1,8 +1,8 @@
 """Stands in for `triton_python_backend_utils` in a process without Triton: what a Python model reads and answers with.
 
 Same names, arguments and answers as the module that Triton's Python backend (2.51) gives its models; the tests run one
-model on both. Not here: decoupled models, DLPack, shared memory of GPUs, loading and unloading of models; nothing is
-ever traced or cancelled.
+model on both. Not here: decoupled models, answers that come later, histograms, DLPack, shared memory of GPUs, loading
+and unloading of models; nothing is ever traced or cancelled.
 """
 
 from __future__ import annotations

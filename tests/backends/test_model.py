@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import tbgen.backends
-from tbgen.backends.finite import NotFiniteError, refuse_broken_numbers
 from tbgen.backends.request_parameters import parameters_from_json
 from tbgen.backends.text_tensors import bytes_from_text, printable, text_from_bytes
 from tbgen.generator.local import backend_utils
@@ -162,15 +161,17 @@ def test_who_interrupts_a_run_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend_utils)
     served = importlib.import_module("tbgen.backends.model").TritonPythonModel()
-    monkeypatch.setattr(served, "joined", interrupted)
+    monkeypatch.setattr(served, "answer", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        served.answers([{}], {}, [SimpleNamespace(left=None)])
+        served.run([SimpleNamespace(gone=lambda: None, parameters="{}", tensors={})])
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
-def test_what_is_no_number_is_refused_by_name(broken: float) -> None:
+def test_what_is_no_number_is_refused_by_name(broken: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend_utils)
+    refuse = importlib.import_module("tbgen.backends.model").refuse_broken_numbers
     tensors = {"ids": np.array([[1]]), "listed": [1], "outputs": np.array([[1.0, 2.0]], np.float16)}
-    refuse_broken_numbers(tensors)
+    refuse(tensors)
     tensors["outputs"][0, 1] = broken
     givers = {
         "of the request": None,
@@ -178,8 +179,8 @@ def test_what_is_no_number_is_refused_by_name(broken: float) -> None:
         "from Path": type("Path", (), {})(),
     }
     for origin, step in givers.items():
-        with pytest.raises(NotFiniteError, match=f"outputs {origin} holds NaN or infinity: the engine's weights"):
-            refuse_broken_numbers(tensors, step)
+        with pytest.raises(FloatingPointError, match=f"outputs {origin} holds NaN or infinity: the engine's weights"):
+            refuse(tensors, step)
 
 
 def test_a_sentence_can_be_sent_whatever_it_quotes() -> None:
@@ -222,9 +223,9 @@ def test_a_step_that_gives_too_many_rows_is_named(requests: int, monkeypatch: py
     served = importlib.import_module("tbgen.backends.model").TritonPythonModel()
     served.steps, served.inputs, served.outputs = [Doubles()], {"x": "TYPE_FP32"}, {"x": "TYPE_FP32"}
     served.on_request, served.trims, served.meter = set(), [], SimpleNamespace(seconds=[0.0])
-    parts = [{"x": np.ones((1, 1), np.float32)} for _ in range(requests)]
+    client = SimpleNamespace(tensors={"x": np.ones((1, 1), np.float32)}, parameters="{}", items=1)
     with pytest.raises(TypeError, match=f"a step gave {2 * requests} rows of x for {requests} items"):
-        served.joined(parts, {}, [SimpleNamespace(left=None)] * requests)
+        served.answer([client] * requests)
 
 
 def test_a_tensor_that_the_engine_used_can_be_used_again() -> None:

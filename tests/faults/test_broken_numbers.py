@@ -73,7 +73,7 @@ def test_every_task_says_so(
             model = f"m_onnx_{graph}"
             assert asked(served, model, [item(task, GOOD)])
             for items in ([item(task, BAD)], [item(task, GOOD), item(task, BAD)]):
-                with pytest.raises(UserError, match=r"NotFiniteError: \w+ (of|from) .* holds NaN or infinity"):
+                with pytest.raises(UserError, match=r"FloatingPointError: \w+ (of|from) .* holds NaN or infinity"):
                     asked(served, model, items)
 
 
@@ -85,7 +85,7 @@ def test_commands_end_with_1(packed_export: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(
         run, ["m_onnx_bls", "좋다", "quartz", "--repository", str(tmp_path / "repository"), "--json"]
     )
-    assert (done.exit_code, "m_onnx_bls: NotFiniteError: outputs from m_onnx holds NaN" in done.stderr) == (1, True)
+    assert (done.exit_code, "m_onnx_bls: FloatingPointError: outputs from m_onnx holds NaN" in done.stderr) == (1, True)
     assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == ["좋다"]
     with serving(tmp_path / "repository") as server:
         for texts, code in ((["좋다"], 0), (["좋다", "quartz"], 1)):

@@ -117,7 +117,7 @@ def test_what_would_wait_too_long_is_refused_at_once(asking: tuple[Asking, Gate]
     assert status_over_http(model) == 503
     gate.lets(ALL)
     assert {label(answers.get(timeout=FOREVER)) for answers in accepted} == {"긍정"}
-    assert label(waits.get(timeout=FOREVER)) == "부정"
+    assert waits.get(timeout=FOREVER).message() == f"{model.model}: {REFUSED}"  # its turn came too late
     wait_until(lambda: status_over_http(model) == 200)
 
 

@@ -37,7 +37,7 @@ LISTED = {
     "HTTP 501: a sequence_id that is too long": r"http 501 .*string correlation ID cannot be longer",
     "HTTP 501: an unknown Content-Encoding": r"http 501 .*Unsupported compression type",
     "gRPC INTERNAL: the message is no protobuf": r"grpc INTERNAL Unable to parse request$",
-    "500, INTERNAL: NaN, or what overflows, sent straight to a head": r"_postprocess: NotFiniteError: ",
+    "500, INTERNAL: NaN, or what overflows, sent straight to a head": r"_postprocess: FloatingPointError: ",
 }
 
 

@@ -15,7 +15,6 @@ COMMITTED = Path(__file__).parents[2] / "model_repository"
 RUNS_STEPS = {
     "model.py",
     "clients.py",
-    "finite.py",
     "meter.py",
     "request_parameters.py",
     "text_tensors.py",
@@ -49,6 +48,11 @@ def repository(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("scaffold") / "model_repository"
     scaffold(Request("kcbert", sample_export), folder)
     return folder
+
+
+def test_what_a_bls_model_carries_is_soon_read() -> None:
+    files = (COMMITTED / "kcbert_onnx_bls" / "1").glob("*.py")
+    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 850
 
 
 def test_ensemble_and_bls_are_written_around_one_engine(repository: Path) -> None:

@@ -74,9 +74,8 @@ class TextClassification:
 
     def extras(self, answer: Tensors, outputs: np.ndarray, asked: Mapping[str, bool]) -> Tensors:
         """Logits and JSON, each if it is always given or asked for."""
-        given = {name for name in ("logits", "json") if asked.get(name) or name not in self.on_request}
-        extras = {"logits": outputs} if "logits" in given else {}
-        return extras | ({"json": self.json(answer)} if "json" in given else {})
+        extras = {"logits": lambda: outputs, "json": lambda: self.json(answer)}
+        return {name: extras[name]() for name in extras if asked.get(name) or name not in self.on_request}
 
     def json(self, answer: Tensors) -> np.ndarray:
         """(batch, 1) JSON: a list of {label, score}, best first."""

@@ -47,6 +47,7 @@ def test_a_front_model_answers(repository: Path, front: str) -> None:
 def test_parameters_reach_the_steps(repository: Path, front: str) -> None:
     with LocalModels(repository) as models:
         assert models.infer(front, text(b"x"), {"top_k": 2})["top_labels"].shape == (1, 2)
+        assert models.infer(front, text(*[b"x"] * 32))["label"].shape == (32, 1)
         with pytest.raises(UserError, match="no parameter 'top'"):
             models.infer(front, text(b"x"), {"top": 2})
 
