@@ -120,6 +120,10 @@ def fleet_of(repository: Path, wishes: Wishes) -> Servers:
     release = release_named(wishes.release or _builders_release(repository, plans) or max(RELEASES)).name
     _check_served(repository, release, plans)
     name = label_from_name(wishes.name or _name_of(repository), LONGEST_SUFFIX)
+    if wishes.canary_of == name:
+        raise UserError(
+            f"{name!r} is no canary of itself; give these servers another name, such as --name {name}-canary"
+        )
     models = models_from_text(wishes.models) if wishes.models else None
     if models and models.bucket and plans:
         raise UserError(

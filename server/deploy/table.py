@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tbgen.export.errors import UserError
+from tbgen.export.errors import UserError, require
 from tbgen.server.deploy.compose.files import compose_files
 from tbgen.server.deploy.files import Written, write_files
 from tbgen.server.deploy.fleet import Servers, Wishes, fleet_of
@@ -20,18 +20,22 @@ from tbgen.server.deploy.kubernetes.files import kubernetes_files
 class Deployment:
     """One kind of deployment.
 
-    files: the text of each file, by name, of a fleet and the name of its autoscaler. pulls: its image and models come
-    from elsewhere, and must be said. start: the command that puts it to work, of the folder.
+    files: the text of each file, by name, of servers and the name of their autoscaler. start: the command that puts it
+    to work, of the folder. pulls: its image and models come from elsewhere, and must be said. packages: that it needs.
     """
 
     files: Callable[[Servers, str], Mapping[str, str]]
     start: str
     pulls: bool = True
+    packages: tuple[str, ...] = ("yaml", "kubernetes_validate")
 
 
 DEPLOYMENTS = {
     "image": Deployment(
-        image_files, "podman build -f {folder}/Containerfile -t REGISTRY/{name}:TAG {repository}", pulls=False
+        image_files,
+        "podman build -f {folder}/Containerfile -t REGISTRY/{name}:TAG {repository}",
+        pulls=False,
+        packages=(),
     ),
     "compose": Deployment(compose_files, "docker compose -f {folder}/compose.yaml up --wait", pulls=False),
     "kubernetes": Deployment(kubernetes_files, "kubectl apply -k {folder}"),
@@ -57,6 +61,12 @@ def write_deployment(
     Raises UserError; then nothing was written.
     """
     deployment = DEPLOYMENTS[kind]
+    for package in deployment.packages:
+        require(package, extra="deploy")
+    if folder.resolve().is_relative_to(repository.resolve()):
+        raise UserError(
+            f"{str(folder)!r} lies in the model repository, where Triton takes it for a model; name another"
+        )
     if deployment.pulls and not (wishes.image or wishes.models):
         raise UserError(
             "a cluster has to find the models: bring them in an image (tbgen deploy image) and name it, --image "

@@ -25,6 +25,7 @@ WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from tbgen.cli.main 
         ("transformers", ["scaffold", "kcbert"], "onnx"),
         ("onnx", ["scaffold", "kcbert"], "onnx"),
         ("onnxruntime", ["scaffold", "kcbert"], "onnx"),
+        ("kubernetes_validate", ["deploy", "kubernetes", "--image", "ghcr.io/you/kcbert:1"], "deploy"),
         ("pytriton", ["serve", "model_repository", *PORTS], "server"),
     ],
 )

@@ -47,6 +47,8 @@ def test_each_row_has_a_command() -> None:
             "512 MiB of memory do not hold these models: a server of them takes 1408, 128 of",
         ),
         ((*IMAGE, "--triton", "9.9"), "no Triton release '9.9'"),
+        ((*IMAGE, "--canary-of", "kcbert"), "'kcbert' is no canary of itself; give these servers another name"),
+        ((*IMAGE, "--canary-of", "KcBert"), "Kubernetes takes no name 'KcBert'"),
     ],
 )
 def test_what_no_cluster_takes_is_one_sentence(
@@ -56,6 +58,12 @@ def test_what_no_cluster_takes_is_one_sentence(
     assert done.exit_code == 1
     assert sentence in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_files_do_not_go_among_the_models(sample_repository: Path) -> None:
+    done = deploy("image", sample_repository, sample_repository / "deploy")
+    assert "lies in the model repository, where Triton takes it for a model" in done.output
+    assert not (sample_repository / "deploy").exists()
 
 
 def test_an_image_that_cannot_run_the_engine_is_refused(sample_repository: Path, tmp_path: Path) -> None:
