@@ -99,6 +99,11 @@ class Servers:
                 "the rule of docs/deploy.md, as the line that scaffold prints",
             ),
             ("memory", f"{sizes.memory} MiB", "the rule of docs/kubernetes.md, shared memory in it; or --memory"),
+            (
+                "/tmp",
+                f"{sizes.temporary} MiB",
+                "1 GiB, five times the archives of packages; a bucket's models beside them",
+            ),
             ("CPUs", str(sizes.cpus), "the threads that the configs name, else 2; or --cpus"),
             ("GPUs", str(sizes.gpus), "1 where a config has instances of KIND_GPU"),
             (

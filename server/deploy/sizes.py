@@ -19,6 +19,7 @@ _PROCESS = 128  # MiB of the process of a Python model's instance, with numpy an
 _BATCHES = 512  # MiB of an engine's instance beside its weights, for its largest batch
 _LOADED = 2  # times the weights: what is read and what the runtime makes of it are there at once
 _DRIVER = 2048  # MiB of host memory that CUDA and its libraries take
+_TEMPORARY, _UNPACKED = 1024, 5  # MiB of /tmp; times an archive of packages, which Triton unpacks there
 _STEP = 128  # MiB; memory is a multiple of it
 _CPUS = 2  # where no config names its threads
 _LOAD, _LOAD_GIB, _LOAD_PLAN = (
@@ -31,12 +32,13 @@ _WEIGHTS = (".onnx", ".data", ".plan")
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of one server. MiB: shared_memory; memory, shared memory in it; files, the repository. startup: seconds."""
+    """Of one server. MiB: memory, shared_memory in it; temporary, of /tmp; files, the repository. startup: seconds."""
 
     cpus: int
     gpus: int
     memory: int
     shared_memory: int
+    temporary: int
     files: int
     startup: int
 
@@ -57,7 +59,8 @@ def sizes_of(
         )
     threads = sum(_threads(config) for config in configs.values())
     startup = _LOAD + _LOAD_GIB * math.ceil(files * _MIB / _GIB) + (_LOAD_PLAN if _builds(configs.values()) else 0)
-    return Sizes(cpus or threads or _CPUS, int(gpu), memory or needed, shared, files, startup)
+    temporary = _TEMPORARY + math.ceil(_UNPACKED * _bytes(repository.glob("*/*.tar.gz")) / _MIB)
+    return Sizes(cpus or threads or _CPUS, int(gpu), memory or needed, shared, temporary, files, startup)
 
 
 def _memory(folder: Path, config: ModelConfig) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from tbgen.export.errors import UserError, require
 from tbgen.server.deploy.compose.files import compose_files
@@ -73,7 +74,7 @@ def write_deployment(
             "REGISTRY/NAME:TAG, or say where they lie, --models s3://BUCKET/PATH, gs://BUCKET/PATH or pvc://CLAIM/PATH"
         )
     fleet = fleet_of(repository, wishes)
-    start = deployment.start.format(folder=folder, name=fleet.name, repository=repository)
+    start = deployment.start.format(folder=quote(str(folder)), name=fleet.name, repository=quote(str(repository)))
     rows = "\n".join(f"| {name} | {value} | {source} |" for name, value, source in fleet.table())
     models = ", ".join(f"`{name}`" for name in fleet.questions)
     readme = _README.format(name=fleet.name, models=models, kind=kind, start=start, rows=rows)

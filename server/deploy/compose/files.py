@@ -65,10 +65,9 @@ def _server(fleet: Servers) -> Document:
         "user": f"{USER}:{USER}",
         "environment": {**ENVIRONMENT, **dict.fromkeys(_CREDENTIALS[models.scheme] if models else ())},
         "ports": [f"127.0.0.1:{METRICS}:{METRICS}"],
-        "volumes": [_bound("./probe", PROBE)],
+        "volumes": [_bound("./probe", PROBE), {"type": "volume", "target": "/tmp"}],
         "shm_size": f"{sizes.shared_memory}m",
         "ulimits": {"stack": STACK},
-        "tmpfs": ["/tmp"],
         **_LOCKED,
         "healthcheck": {
             "test": ["CMD", "python3", f"{PROBE}/probe.py"],

@@ -19,13 +19,12 @@ from tbgen.server.deploy.launch import PROXY_IMAGE
 AUTOSCALERS = ("none", "hpa", "keda")
 OPEN, CLOSE = "⟦", "⟧"  # around what Helm is to put in
 LOOK_SECONDS = 5  # between two looks at readiness
-_SPARE = 1024  # MiB in /tmp, for environments that Triton unpacks
 
 
 def fleet_values(fleet: Servers, autoscaler: str = "none") -> dict[str, tuple[Any, str]]:
     """Each value and what it is, in the order in which a person reads them."""
     sizes = fleet.sizes
-    temporary = _SPARE + (sizes.files if fleet.models and fleet.models.bucket else 0)
+    temporary = sizes.temporary + (sizes.files if fleet.models and fleet.models.bucket else 0)
     values: dict[str, tuple[Any, str]] = {
         "image": (fleet.image, "The image of the servers."),
         "replicas": (fleet.replicas, "Servers, or at least as many where they are scaled."),
