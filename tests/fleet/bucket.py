@@ -9,7 +9,7 @@ from functools import partial
 from tbgen.server.client.connection import Connection
 from tbgen.server.embedded.process import ServerProcess
 from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
-from tests.fleet.fleet import Member
+from tests.fleet.fleet import PROTOCOLS, Member
 from tests.triton.test_deploy import MODES
 from tests.waiting import wait_until
 
@@ -34,7 +34,8 @@ class Reader(Member):
             f"--model-repository={self.bucket.replace(EVERYWHERE, self.place.gateway)}",
             f"--backend-directory={folder / 'backends'}",
             f"--backend-config=python,shm-region-prefix-name={folder.parent.name}-{self.name}",
-            *(f"--{protocol}-address={host}" for protocol in ("http", "grpc", "metrics")),
+            *(f"--{protocol}-address={host}" for protocol in PROTOCOLS),
+            *(f"--{protocol}-port={port}" for protocol, port in zip(PROTOCOLS, self.place.ports, strict=True)),
             *MODES["poll"],
         ]
         command[0] = shutil.which(command[0]) or command[0]
@@ -42,7 +43,7 @@ class Reader(Member):
         self.triton = ServerProcess(command, environment=server_environment(wheel), log=self.log, folder=folder)
 
     def wait(self) -> None:
-        with Connection(f"grpc://{self.place.host}:8001") as connection:
+        with Connection(self.grpc_url) as connection:
             wait_until(lambda: self.triton.ended() or _ready(connection, self.front))
         assert not self.triton.ended(), self.log.read_text(encoding="utf-8")
 

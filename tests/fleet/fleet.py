@@ -21,12 +21,13 @@ from tests.haproxy import Proxy, proxying
 from tests.server.test_commands import child_of
 from tests.waiting import wait_until
 
+PROTOCOLS = ("http", "grpc", "metrics")
 _SERVE = [sys.executable, "-c", "from tbgen.cli.serve import serve; serve()"]
 
 
 @dataclass
 class Member:
-    """`tbgen serve` in its place, on the ports that it has everywhere."""
+    """`tbgen serve` in its place."""
 
     name: str
     place: Place
@@ -34,9 +35,20 @@ class Member:
     log: Path
     process: subprocess.Popen[str] = field(init=False)
 
+    @property
+    def server(self) -> str:
+        """As `--server` names it."""
+        http, grpc, _ = self.place.ports
+        return f"{self.place.host}:{http}:{grpc}"
+
+    @property
+    def grpc_url(self) -> str:
+        return f"grpc://{self.place.host}:{self.place.ports[1]}"
+
     def begin(self) -> None:
         """Start it, without waiting."""
         command = [*self.place.prefix, *_SERVE, str(self.repository), "--host", self.place.host, "--no-check"]
+        command += [f"--{name}-port={port}" for name, port in zip(PROTOCOLS, self.place.ports, strict=True)]
         with self.log.open("w", encoding="utf-8") as printed:
             self.process = subprocess.Popen(command, stdout=printed, stderr=printed, text=True)
 
@@ -81,7 +93,7 @@ class Fleet:
 
     def write(self, members: Sequence[Member]) -> Path:
         """What `tbgen deploy haproxy` writes for these servers."""
-        servers = [word for each in members for word in ("--server", each.place.host)]
+        servers = [word for each in members for word in ("--server", each.server)]
         command = ["deploy", "haproxy", str(self.repository), *servers, "-o", str(self.folder / "haproxy")]
         written = CliRunner().invoke(main, command)
         assert written.exit_code == 0, written.output

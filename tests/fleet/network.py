@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tbgen.server.embedded.ports import free_ports
+
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server runs: its address, the address of this side, and the words before its command."""
+    """Where a server runs: its address, this side's, its ports (HTTP, gRPC, metrics), what runs a command there."""
 
     host: str
     gateway: str
+    ports: tuple[int, ...] = (8000, 8001, 8002)
     prefix: tuple[str, ...] = ()
 
 
@@ -26,7 +29,8 @@ def places(count: int) -> Iterator[list[Place]]:
         yield [_namespace(number, made) for number in range(count)]
     except _NoNamespace:
         first, second = divmod(os.getpid() & 0xFFFF, 256)
-        yield [Place(f"127.{first}.{second}.{number + 1}", "127.0.0.1") for number in range(count)]
+        hosts = [f"127.{first}.{second}.{number + 1}" for number in range(count)]
+        yield [Place(host, "127.0.0.1", tuple(free_ports(3, host))) for host in hosts]
     finally:
         for name in made:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
@@ -55,7 +59,7 @@ def _namespace(number: int, made: list[str]) -> Place:
         ("route", "add", "default", "via", here),
     ):
         _ip("-netns", name, *words)
-    return Place(there, here, inside)
+    return Place(there, here, prefix=inside)
 
 
 def _ip(*words: str) -> None:

@@ -101,7 +101,7 @@ def test_a_server_that_is_ready_and_has_a_dead_model_gets_no_requests(three: Fle
 
 def ready(member: Member) -> bool:
     """What Triton says of itself."""
-    connection = http.client.HTTPConnection(member.place.host, 8000)
+    connection = http.client.HTTPConnection(member.place.host, member.place.ports[0])
     connection.request("GET", "/v2/health/ready")
     with closing(connection):
         return connection.getresponse().status == 200
@@ -162,7 +162,7 @@ def test_models_are_upgraded_from_one_bucket(tmp_path: Path) -> None:
         load.answered_with(0)
         for number in range(1, 6):
             write_counting(source, number)
-            put(source, here, f"grpc://{found.members[0].place.host}:8001")
+            put(source, here, found.members[0].grpc_url)
             load.answered_with(number)  # 25 times on end: all three serve it
         sent = found.sent("grpc")
     print(
@@ -200,7 +200,8 @@ def rate(host: str, port: int, models: list[str], name: str, *, seconds: float =
 
 def with_each_count(found: Fleet, models: list[str], what: str) -> list[float]:
     """Answers a second of one, two and three servers."""
-    rate(found.members[0].place.host, 8000, models, f"{what}, one without HAProxy")
+    alone = found.members[0].place
+    rate(alone.host, alone.ports[0], models, f"{what}, one without HAProxy")
     rates = []
     for count in (1, 2, 3):
         members = found.members[:count]
