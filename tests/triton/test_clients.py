@@ -159,6 +159,24 @@ def test_url_takes_the_forms_of_the_commands(echo: EmbeddedServer, tmp_path: Pat
     assert refused.count("\n") == 1
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_no_address_or_value_is_one_sentence(tmp_path: Path, language: str) -> None:
+    config = config_from_text(CONFIG.format(batch=4, dims=-1).replace("TYPE_STRING dims: 1", "TYPE_INT64 dims: 1"))
+    config.name, file = "pair", tmp_path / f"client{ENDINGS[language]}"
+    file.write_text(client_code(config, language), encoding="utf-8")
+
+    def said(*words: str) -> str:
+        done = subprocess.run([*RUN[language], file, *words], capture_output=True, text=True, check=False)
+        lines = done.stderr.replace("exit status 1\n", "").splitlines()  # which `go run` adds
+        assert (done.returncode, done.stdout, len(lines)) == (1, "", 1), done.stderr
+        return lines[0]
+
+    for url in ("", "http://[::1", "localhost:port"):
+        assert said("--url", url, "[1]", "내일").endswith(f"HOST:PORT instead of {url}")
+    if language not in ("curl", "go"):  # curl sends what it is given; Go says likewise what JSON it could not read
+        assert said("[", "내일")
+
+
 @pytest.mark.parametrize("language", [each for each in LANGUAGES if each.values != ("python-async",)])
 def test_the_engine_takes_its_tensors_as_json(kcbert_server: EmbeddedServer, tmp_path: Path, language: str) -> None:
     row = answers(kcbert_server, "kcbert_onnx", language, tmp_path, "[2, 3]", "[1, 1]", "[0, 0]")[0]
