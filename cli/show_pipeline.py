@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +36,12 @@ def show(name: str, repository: Path, svg: Path | None) -> None:
         raise UserError(f"--svg draws one model, and {name!r} means several: {names}")
     if svg:
         svg.write_text(svg_of_pipeline(found[0]), encoding="utf-8")
-    report([asdict(each) for each in found], lambda: [_draw(each) for each in found])
+    report([asdict(each) for each in found], lambda: _draw_all(found))
+
+
+def _draw_all(pipelines: Sequence[Pipeline]) -> None:
+    for each in pipelines:
+        _draw(each)
 
 
 def _draw(pipeline: Pipeline) -> None:

@@ -13,7 +13,7 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelInstanceGroup
 from tbgen.export.errors import UserError
 from tbgen.generator.compare.example import config_in
 from tbgen.generator.engines.table import engine_steps
-from tbgen.generator.models.config import ModelConfig
+from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig
 from tbgen.generator.repository import read_record
 from tbgen.generator.steps.load import listing
 
@@ -119,8 +119,9 @@ def _between(one: ModelConfig | None, other: ModelConfig | None) -> tuple[str, .
     taken = {tensor.name: tensor for tensor in other.input} if other else {}
     if both := [tensor for name, tensor in given.items() if name in taken]:
         return _named(both)
-    engine = next((each for each in (other, one) if each and each.backend not in ("python", "tbgen")), None)
-    return _named(() if engine is None else engine.input if engine is other else engine.output)
+    if other and other.backend not in PYTHON_BACKENDS:
+        return _named(other.input)
+    return _named(one.output) if one and one.backend not in PYTHON_BACKENDS else ()
 
 
 def _named(tensors: Iterable[Any]) -> tuple[str, ...]:
