@@ -38,6 +38,7 @@ COMMANDS = {
         "Put the code of the steps into a server's backend directory.",
     ),
     "serve": ("tbgen.cli.serve:serve", "Run the embedded Triton on a model repository."),
+    "gateway": ("tbgen.cli.gateway:gateway", "Serve OpenAI's, Cohere's, TEI's endpoints and a page before a Triton."),
     "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),
     "probe": ("tbgen.cli.probe:probe", "Ask a running server's models a text each: do they answer?"),
     "run": ("tbgen.cli.run:run", "Run a model of a repository without Triton."),
@@ -53,7 +54,7 @@ COMMANDS = {
 }
 
 # Commands that run the Python files of models, or steps' files: what a stranger gave can do there what its reader can.
-_RUN_CODE = ("scaffold", "diff", "update", "serve", "run", "client", "verify", "bench", "tune", "step")
+_RUN_CODE = ("scaffold", "diff", "update", "serve", "gateway", "run", "client", "verify", "bench", "tune", "step")
 _TRUST = "Python files of steps and models run here with your rights: docs/regenerate.md says when."
 
 # What a disk refuses; other errors of the system are faults of this program and show their traceback.

@@ -28,6 +28,7 @@ EXTRAS = {
     "deploy": "tbgen deploy compose, kubernetes, helm, kserve",
     "conda": "tbgen env pack --conda",
     "sbom": "tbgen sbom",
+    "gateway": "tbgen gateway",
 }
 
 

@@ -29,8 +29,9 @@ REPOSITORY = {
     "init",
     "probe",
     "show",
+    "gateway",
 }
-URL = {"infer", "probe", "check", "deploy copy", "bench", "tune", "verify", "client"}
+URL = {"infer", "probe", "gateway", "check", "deploy copy", "bench", "tune", "verify", "client"}
 TEXT = {"infer", "run", "bench", "tune", "verify", "export onnx", "export tensorrt"}
 WITHOUT_JSON = {"client", "completion", "sbom"}  # what they print is a program, or JSON
 QUIET = {

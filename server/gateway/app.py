@@ -1,0 +1,79 @@
+"""The gateway as an ASGI application: its routes, and what starts and ends with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tbgen.server.gateway import hugging_face, openai_api, rerank_api, tei_api, typed_api
+from tbgen.server.gateway.body import json_response
+from tbgen.server.gateway.endpoint import Counters, endpoint
+from tbgen.server.gateway.gateway import Gateway
+from tbgen.server.gateway.no_answer import every_shape, openai_shape, tei_shape
+from tbgen.server.gateway.openapi import docs_page, openapi, page
+from tbgen.server.gateway.settings import GatewaySettings
+
+
+def application(settings: GatewaySettings) -> Starlette:
+    """The application of one gateway."""
+
+    @asynccontextmanager
+    async def running(app: Starlette) -> AsyncIterator[None]:
+        app.state.gateway = Gateway(settings)
+        app.state.counters = Counters()
+        try:
+            yield
+        finally:
+            await app.state.gateway.close()
+
+    return Starlette(routes=_routes(), lifespan=running, exception_handlers={HTTPException: _no_such_page})
+
+
+def _routes() -> list[Route]:
+    return [
+        Route("/", page),
+        endpoint("/", hugging_face.of_chosen, tei_shape),
+        Route("/docs", docs_page),
+        Route("/health", _health),
+        endpoint("/openapi.json", openapi, tei_shape, method="GET"),
+        endpoint("/metrics", _metrics, tei_shape, method="GET"),
+        endpoint("/v1/models", openai_api.models, openai_shape, method="GET"),
+        endpoint("/v1/models/{name}", openai_api.model, openai_shape, method="GET"),
+        endpoint("/v1/embeddings", openai_api.embeddings, openai_shape, form=openai_api.EmbeddingsForm),
+        *(
+            endpoint(path, rerank_api.rerank, every_shape, form=rerank_api.DocumentsForm)
+            for path in ("/rerank", "/v1/rerank", "/v2/rerank")
+        ),
+        endpoint("/embed", tei_api.embed, tei_shape, form=tei_api.EmbedForm),
+        endpoint("/embed_sparse", tei_api.embed_sparse, tei_shape, form=tei_api.SparseForm),
+        endpoint("/predict", tei_api.predict, tei_shape, form=tei_api.PredictForm),
+        endpoint("/similarity", tei_api.similarity, tei_shape, form=tei_api.SimilarityForm),
+        endpoint("/tokenize", tei_api.tokenize, tei_shape, form=tei_api.TokenizeForm),
+        endpoint("/info", tei_api.info, tei_shape, method="GET"),
+        endpoint("/models/{name}", typed_api.ask_model, tei_shape),
+        endpoint("/models/{name}", typed_api.describe_model, tei_shape, method="GET"),
+    ]
+
+
+async def _health(request: Request) -> Response:
+    """Whether Triton behind it is ready."""
+    ready = await request.app.state.gateway.triton.ready()
+    return await json_response({"status": "ok" if ready else "Triton is not ready"}, status=200 if ready else 503)
+
+
+async def _metrics(_: Gateway, request: Request) -> Response:
+    return Response(generate_latest(request.app.state.counters.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _no_such_page(request: Request, error: Exception) -> Response:
+    """A path or method that is not there."""
+    status = getattr(error, "status_code", 500)
+    said = f"{request.method} {request.url.path}: {getattr(error, 'detail', error)}; the endpoints are listed at /docs"
+    return await json_response(openai_shape(status, said), status=status)

@@ -1,0 +1,126 @@
+"""Hugging Face's inference API at /models/NAME: `inputs` and `parameters` of pipelines, as InferenceClient has them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pydantic import ConfigDict
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tbgen.server.gateway import tei_api
+from tbgen.server.gateway.answers import answer_from_tensors, outputs_of
+from tbgen.server.gateway.body import Form, form_of, json_response
+from tbgen.server.gateway.gateway import Gateway
+from tbgen.server.gateway.models import FrontModel
+from tbgen.server.gateway.no_answer import NoAnswer
+
+# The pipelines' names of parameters -> tbgen's; all others go by the same name, or the model refuses them.
+_NAMES = {"aggregation_strategy": "aggregation", "handle_impossible_answer": "no_answer"}
+_Answer = dict[str, Any]
+_NOTHING: _Answer = {"answer": "", "score": 0.0, "start": 0, "end": 0}
+
+
+async def pipeline(gateway: Gateway, request: Request, model: FrontModel, body: dict[str, Any]) -> Response:
+    """The answer of the task's pipeline. Raises NoAnswer."""
+    if model.task == "embedding" and not isinstance(body.get("inputs"), dict):
+        return await tei_api.embedded(gateway, request, form_of(tei_api.EmbedForm, body | {"model": model.model}))
+    form = form_of(_PipelineForm, body)
+    parameters = {_NAMES.get(name, name): value for name, value in (form.parameters or {}).items() if value is not None}
+    if model.task in ("similarity", "embedding") or (model.task == "rerank" and isinstance(form.inputs, dict)):
+        asked = form_of(tei_api.SimilarityForm, {"inputs": form.inputs}).inputs
+        scores = await tei_api.similarities(
+            gateway, request, asked.source_sentence, asked.sentences, parameters, model.model
+        )
+        return await json_response(scores)
+    if model.task not in _PIPELINES:
+        raise NoAnswer(400, f"{model.task} has no pipeline; name its inputs: {', '.join(model.inputs)}")
+    several = isinstance(form.inputs, list)
+    found = await _PIPELINES[model.task](gateway, request, model, form.inputs if several else [form.inputs], parameters)
+    return await json_response(found if several or model.task == "text-classification" else found[0])
+
+
+async def of_chosen(gateway: Gateway, request: Request) -> Response:
+    """The same of the model that is meant where none is named, as TEI has it at its root."""
+    body = await gateway.body(request)
+    return await pipeline(gateway, request, await gateway.models.any(body.pop("model", None)), body)
+
+
+class _PipelineForm(Form):
+    model_config = ConfigDict(extra="ignore", strict=True)  # `options` and the like are of the hosted service
+    inputs: Any
+    parameters: dict[str, Any] | None = None
+
+
+_Pipeline = Callable[[Gateway, Request, FrontModel, list[Any], dict[str, Any]], Awaitable[list[Any]]]
+
+
+async def _answers(
+    gateway: Gateway, request: Request, model: FrontModel, items: list[_Answer], parameters: dict[str, Any]
+) -> list[_Answer]:
+    if not all(isinstance(item, dict) for item in items):
+        raise NoAnswer(400, f"inputs takes a JSON object with {' and '.join(model.inputs)}")
+    rows = await gateway.answers(request, model, items, outputs_of(model), parameters)
+    return [answer_from_tensors(model, row) for row in rows]
+
+
+async def _text_classification(
+    gateway: Gateway, request: Request, model: FrontModel, inputs: list[Any], parameters: dict[str, Any]
+) -> list[Any]:
+    """[{label, score}] for each text."""
+    raw = parameters.pop("function_to_apply", None) == "none"
+    most = parameters.pop("top_k", None)
+    if not isinstance(most, int | None):
+        raise NoAnswer(400, "top_k takes a whole number")
+    items = [{"input_text": text} for text in inputs]
+    found = await tei_api.all_labels(gateway, request, model, items, parameters, raw)
+    return [labels[:most] for labels in found]
+
+
+async def _token_classification(
+    gateway: Gateway, request: Request, model: FrontModel, inputs: list[Any], parameters: dict[str, Any]
+) -> list[Any]:
+    """[{entity_group, score, word, start, end}] for each text."""
+    label = "entity" if parameters.get("aggregation") == "none" else "entity_group"
+    found = await _answers(gateway, request, model, [{"input_text": text} for text in inputs], parameters)
+    return [[{label: each.pop("label"), **each} for each in answer["entities"]] for answer in found]
+
+
+async def _question_answering(
+    gateway: Gateway, request: Request, model: FrontModel, inputs: list[Any], parameters: dict[str, Any]
+) -> list[Any]:
+    """{answer, score, start, end} for each question, a list of them where top_k is more than 1."""
+    found = await _answers(gateway, request, model, inputs, parameters)
+    lists = [[{"answer": each.pop("text"), **each} for each in answer["answers"]] for answer in found]
+    return lists if parameters.get("top_k", 1) > 1 else [answers[0] if answers else _NOTHING for answers in lists]
+
+
+async def _fill_mask(
+    gateway: Gateway, request: Request, model: FrontModel, inputs: list[Any], parameters: dict[str, Any]
+) -> list[Any]:
+    """[{sequence, score, token, token_str}] for each text; for several masks a list of such lists."""
+    if isinstance(parameters.get("targets"), list):
+        parameters["targets"] = " ".join(map(str, parameters["targets"]))
+    found = await _answers(gateway, request, model, [{"input_text": text} for text in inputs], parameters)
+    names = {"sequence": "text", "score": "score", "token": "id", "token_str": "token"}
+    lists = [[[{new: each[old] for new, old in names.items()} for each in mask] for mask in a["masks"]] for a in found]
+    return [masks[0] if len(masks) == 1 else masks for masks in lists]
+
+
+async def _zero_shot(
+    gateway: Gateway, request: Request, model: FrontModel, inputs: list[Any], parameters: dict[str, Any]
+) -> list[Any]:
+    """[{label, score}] for each text, of the parameters' candidate labels."""
+    labels = parameters.pop("candidate_labels", None)
+    items = [{"input_text": text, "candidate_labels": labels} for text in inputs]
+    return [answer["labels"] for answer in await _answers(gateway, request, model, items, parameters)]
+
+
+_PIPELINES: dict[str, _Pipeline] = {
+    "text-classification": _text_classification,
+    "token-classification": _token_classification,
+    "question-answering": _question_answering,
+    "fill-mask": _fill_mask,
+    "zero-shot-classification": _zero_shot,
+}

@@ -1,0 +1,194 @@
+"""The front models of a server, as clients name them: from what the server says, and from the models' own records."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tbgen.generator.engines.table import ENGINES
+from tbgen.generator.graphs import EACH_GRAPH
+from tbgen.generator.models.config import PYTHON_BACKENDS
+from tbgen.generator.role import FRONT, Role, WrittenModel, written_models
+from tbgen.server.client.connection import JsonObject
+from tbgen.server.gateway.no_answer import NoAnswer
+from tbgen.server.gateway.triton import Triton
+
+_FRESH = 5.0  # seconds for which what the server said of its models is taken for true
+# Where a name has several front models, the first of these: BLS serves mixed texts best (docs/performance.md).
+_PREFERRED = ("bls", "single", "ensemble", "bls_ensemble")
+# A tensor that only this task gives.
+_TASK_OF = {
+    "entities_count": "token-classification",
+    "answer_count": "question-answering",
+    "mask_count": "fill-mask",
+    "token_weights": "sparse-embedding",
+    "embedding": "embedding",
+    "ranking": "rerank",
+    "label_index": "text-classification",
+    "value": "text-classification",
+}
+OTHER = "other"  # of a model whose tensors are those of no task
+
+
+@dataclass(frozen=True)
+class FrontModel:
+    """A model that clients ask.
+
+    name: the name given to scaffold. model: the server's. config: as the server tells it. record: tbgen.json's, or {}.
+    folder: in the repository, or None.
+    """
+
+    name: str
+    model: str
+    graph: str
+    config: JsonObject = field(repr=False)
+    record: Mapping[str, Any] = field(repr=False)
+    folder: Path | None = None
+
+    @cached_property
+    def inputs(self) -> dict[str, tuple[str, list[int]]]:
+        """What a request must bring: name -> (data type, dims without the batch axis)."""
+        return _tensors(tensor for tensor in self.config.get("input", ()) if not tensor.get("optional"))
+
+    @cached_property
+    def outputs(self) -> dict[str, tuple[str, list[int]]]:
+        """What it can give."""
+        return _tensors(self.config.get("output", ()))
+
+    @cached_property
+    def task(self) -> str:
+        """By its tensors; by its record where two tasks have the same."""
+        if {"candidate_labels"} <= self.inputs.keys() and {"labels", "scores"} <= self.outputs.keys():
+            return "zero-shot-classification"
+        found = next((task for tensor, task in _TASK_OF.items() if tensor in self.outputs), OTHER)
+        return "similarity" if found == "rerank" and self.recorded_task == "similarity" else found
+
+    @property
+    def recorded_task(self) -> str:
+        """What it was written for; empty where nothing says so."""
+        return self.record.get("settings", {}).get("task") or self.record.get("export", {}).get("task") or ""
+
+    @property
+    def rows(self) -> int:
+        """Most items of a request; 0: its tensors have no batch axis."""
+        return int(self.config.get("max_batch_size", 0))
+
+    @property
+    def size(self) -> int:
+        """Numbers of a vector."""
+        return self.outputs["embedding"][1][-1]
+
+
+def _tensors(specs: Iterable[JsonObject]) -> dict[str, tuple[str, list[int]]]:
+    return {each["name"]: (each["data_type"], [int(size) for size in each["dims"]]) for each in specs}
+
+
+class FrontModels:
+    """The server's front models, looked at anew every few seconds while somebody asks.
+
+    Args:
+        triton: the server.
+        repository: where the models' records are, or None.
+        chosen: names of the models that are meant where a client names none.
+    """
+
+    def __init__(self, triton: Triton, repository: Path | None, chosen: Sequence[str]) -> None:
+        self.triton, self.repository, self.chosen = triton, repository, chosen
+        self.models: list[FrontModel] = []
+        self.seen = float("-inf")
+        self.looking = asyncio.Lock()
+
+    async def all(self) -> list[FrontModel]:
+        """Those that are ready, by name. Raises NoAnswer."""
+        if time.monotonic() - self.seen > _FRESH:
+            async with self.looking:
+                if time.monotonic() - self.seen > _FRESH:
+                    self.models = await self._look()
+                    self.seen = time.monotonic()
+        return self.models
+
+    async def named(self, name: str) -> FrontModel:
+        """The model that a client means. Raises NoAnswer."""
+        models = await self.all()
+        found = [each for each in models if name in (each.model, each.name)]
+        if not found:
+            known = ", ".join(dict.fromkeys(each.name for each in models)) or "none"
+            raise NoAnswer(404, f"no model {name!r} is ready. Models: {known}")
+        return min(found, key=lambda each: (each.model != name, _rank(each)))
+
+    async def for_tasks(self, *tasks: str, name: str | None = None) -> FrontModel:
+        """The model of one of the tasks that is named; else the chosen one, or the only one. Raises NoAnswer."""
+        if name:
+            model = await self.named(name)
+            if model.task not in tasks:
+                raise NoAnswer(400, f"model {name!r} does {model.task}; this asks for {' or '.join(tasks)}")
+            return model
+        chosen = [await self.named(each) for each in self.chosen]
+        fitting = [each for task in tasks for each in chosen if each.task == task]
+        if fitting:
+            return fitting[0]
+        ready = await self.all()
+        for task in tasks:
+            names = list(dict.fromkeys(each.name for each in ready if each.task == task))
+            if len(names) > 1:
+                raise NoAnswer(
+                    400, f"several models do {task}: {', '.join(names)}; start the gateway with --model NAME"
+                )
+            if names:
+                return await self.named(names[0])
+        raise NoAnswer(404, f"no model is ready that does {' or '.join(tasks)}")
+
+    async def any(self, name: str | None = None) -> FrontModel:
+        """The model that is named; else the chosen one, or the only one. Raises NoAnswer."""
+        if name or self.chosen:
+            return await self.named(name or self.chosen[0])
+        names = list(dict.fromkeys(each.name for each in await self.all()))
+        if len(names) != 1:
+            raise NoAnswer(404, f"which model is meant? Models: {', '.join(names) or 'none'}; start with --model NAME")
+        return await self.named(names[0])
+
+    async def _look(self) -> list[FrontModel]:
+        index = await self.triton.index()
+        ready = sorted({row["name"] for row in index if row.get("state") == "READY"})
+        written = await asyncio.to_thread(written_models, self.repository) if self.repository else {}
+        told = await asyncio.gather(*map(self.triton.config, ready), return_exceptions=True)
+        configs = {
+            name: each for name, each in zip(ready, told, strict=True) if isinstance(each, dict)
+        }  # others went meanwhile
+        steps = (step for config in configs.values() for step in config.get("ensemble_scheduling", {}).get("step", ()))
+        parts = {step["model_name"] for step in steps}
+        fronts = (_front(name, config, written.get(name), name in parts) for name, config in configs.items())
+        return [each for each in fronts if each]
+
+
+def _front(model: str, config: JsonObject, written: WrittenModel | None, part: bool) -> FrontModel | None:
+    """A model of the server as a front model; None where it is none."""
+    if written:
+        role = written.role
+        if role.part != FRONT:
+            return None
+        return FrontModel(role.name, model, role.graph or "", config, written.record, written.folder)
+    takes_text = any(each["data_type"] == "TYPE_STRING" for each in config.get("input", ()))
+    runs_steps = config.get("backend", "") in PYTHON_BACKENDS or config.get("platform") == "ensemble"
+    if part or not takes_text or not runs_steps:
+        return None
+    return FrontModel(*_named_parts(model), config, {})
+
+
+def _named_parts(model: str) -> tuple[str, str, str]:
+    """Name, model and graph by the model's name alone."""
+    for engine in ENGINES:
+        for graph in EACH_GRAPH:
+            last = Role("", FRONT, engine, graph).model
+            if model.endswith(f"_{last}") and len(model) > len(last) + 1:
+                return model.removesuffix(f"_{last}"), model, graph
+    return model, model, ""
+
+
+def _rank(model: FrontModel) -> tuple[int, str]:
+    return (_PREFERRED.index(model.graph) if model.graph in _PREFERRED else len(_PREFERRED)), model.model

@@ -1,0 +1,81 @@
+"""/rerank: `documents` is Cohere's and Jina's shape, `texts` is TEI's."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tbgen.server.gateway.answers import RANKED, answer_from_tensors, outputs_of
+from tbgen.server.gateway.body import Form, form_of, json_response
+from tbgen.server.gateway.gateway import Gateway
+
+
+class TextsForm(Form):
+    """TEI's shape."""
+
+    query: str
+    texts: list[str]
+    raw_scores: bool | None = Field(None, description="true: logits, false: sigmoid; else as the model was saved")
+    return_text: bool = False
+    truncate: bool | None = None
+    model: str | None = None
+
+
+class Document(Form):
+    text: str
+
+
+class DocumentsForm(Form):
+    """Cohere's and Jina's shape."""
+
+    query: str
+    documents: list[str | Document]
+    model: str | None = None
+    top_n: int | None = Field(None, ge=1)
+    return_documents: bool = False
+
+
+async def rerank(gateway: Gateway, request: Request) -> Response:
+    """The texts by how well they answer the query, best first."""
+    body = await gateway.body(request)
+    if "documents" in body:
+        return await _documents(gateway, request, form_of(DocumentsForm, body))
+    return await json_response(await ranked_texts(gateway, request, form_of(TextsForm, body)))
+
+
+async def ranked_texts(gateway: Gateway, request: Request, form: TextsForm) -> list[dict[str, Any]]:
+    """TEI's answer. Raises NoAnswer."""
+    model = await gateway.models.for_tasks(*RANKED, name=form.model)
+    parameters = truncation(form.truncate)
+    if form.raw_scores is not None:
+        parameters["sigmoid"] = not form.raw_scores
+    item = {"query": form.query, "texts": form.texts}
+    (row,) = await gateway.answers(request, model, [item], outputs_of(model), parameters)
+    found = answer_from_tensors(model, row)["results"]
+    return [each | ({"text": form.texts[each["index"]]} if form.return_text else {}) for each in found]
+
+
+async def _documents(gateway: Gateway, request: Request, form: DocumentsForm) -> Response:
+    """Cohere's answer, with what Jina's has more."""
+    model = await gateway.models.for_tasks(*RANKED, name=form.model)
+    texts = [each if isinstance(each, str) else each.text for each in form.documents]
+    item = {"query": form.query, "texts": texts}
+    (row,), tokens = await gateway.counted(request, model, [item], outputs_of(model))
+    found = [
+        {"index": each["index"], "relevance_score": each["score"]}
+        | ({"document": {"text": texts[each["index"]]}} if form.return_documents else {})
+        for each in answer_from_tensors(model, row)["results"][: form.top_n]
+    ]
+    usage = None if tokens is None else {"prompt_tokens": tokens, "total_tokens": tokens}
+    meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
+    answer = {"id": str(uuid.uuid4()), "object": "list", "model": form.model or model.name, "results": found}
+    return await json_response(answer | {"usage": usage, "meta": meta | {"tokens": {"input_tokens": tokens}}})
+
+
+def truncation(truncate: bool | None) -> dict[str, Any]:
+    """TEI's switch as a request parameter; none: what the model was written for."""
+    return {} if truncate is None else {"truncation": "longest_first" if truncate else "do_not_truncate"}

@@ -1,0 +1,45 @@
+"""Where the time of one request went, by Triton's own statistics before and after it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from tbgen.server.bench.parts import Front, callees_from_statistics, front_from_server
+from tbgen.server.bench.stages import split
+from tbgen.server.bench.statistics import Snapshot, snapshot, snapshot_difference
+from tbgen.server.client.connection import Connection
+from tbgen.server.gateway.gateway import Gateway
+from tbgen.server.gateway.models import FrontModel
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What Triton had counted when a request began; requests of others at the same time count too."""
+
+    gateway: Gateway
+    model: FrontModel
+    front: Front
+    before: Snapshot
+
+    @classmethod
+    async def begun(cls, gateway: Gateway, model: FrontModel) -> Stages:
+        """Raises UserError."""
+        return cls(gateway, model, *await asyncio.to_thread(_look, gateway, model))
+
+    async def ended(self, seconds: float) -> dict[str, Any]:
+        """Milliseconds by stage; wire: between the gateway and Triton's clock. Raises UserError."""
+        return await asyncio.to_thread(self._split, seconds)
+
+    def _split(self, seconds: float) -> dict[str, Any]:
+        with Connection(self.gateway.settings.address) as connection:
+            moved = snapshot_difference(self.before, snapshot(connection))
+            found = split(callees_from_statistics(connection, self.front, moved), moved, seconds * 1000)
+        return {"milliseconds": dict(found.stages) if found else {}, "total": seconds * 1000}
+
+
+def _look(gateway: Gateway, model: FrontModel) -> tuple[Front, Snapshot]:
+    with Connection(gateway.settings.address) as connection:
+        front = front_from_server(connection, model.model, gateway.settings.repository)
+        return front, snapshot(connection)

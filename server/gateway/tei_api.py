@@ -1,0 +1,236 @@
+"""The endpoints of Text Embeddings Inference (TEI): /embed, /predict, /similarity, /embed_sparse, /tokenize, /info.
+
+Their clients name no model: the one that does the task is meant, or the one that the gateway was started with.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tbgen.export.run import Tensors
+from tbgen.generator.compare.example import Item
+from tbgen.server.gateway.body import Form, form_of, json_response, off_loop
+from tbgen.server.gateway.gateway import Gateway
+from tbgen.server.gateway.models import FrontModel
+from tbgen.server.gateway.no_answer import NoAnswer
+from tbgen.server.gateway.rerank_api import truncation
+from tbgen.server.gateway.vectors import base64_rows, cut, have_length_one, scaled, stacked
+
+_MOST_LABELS = 1_000_000  # the largest top_k that a model takes
+
+
+class EmbedForm(Form):
+    """What /embed takes."""
+
+    inputs: str | list[str]
+    normalize: bool | None = None
+    truncate: bool | None = None
+    truncation_direction: Literal["Right", "right"] | None = None
+    prompt_name: str | None = None
+    dimensions: int | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    model: str | None = None
+
+
+class SparseForm(Form):
+    """What /embed_sparse takes."""
+
+    inputs: str | list[str]
+    truncate: bool | None = None
+    prompt_name: str | None = None
+    model: str | None = None
+
+
+class PredictForm(Form):
+    """What /predict takes: a text, a pair of texts, or a list of lists of one or two texts."""
+
+    inputs: str | list[str] | list[list[str]]
+    raw_scores: bool = False
+    truncate: bool | None = None
+    model: str | None = None
+
+
+class Sentences(Form):
+    source_sentence: str
+    sentences: list[str]
+
+
+class SimilarityForm(Form):
+    """What /similarity takes."""
+
+    inputs: Sentences
+    parameters: dict[str, Any] | None = None
+    model: str | None = None
+
+
+class TokenizeForm(Form):
+    """What /tokenize takes."""
+
+    inputs: str | list[str]
+    add_special_tokens: bool = True
+    prompt_name: str | None = None
+    model: str | None = None
+
+
+async def embed(gateway: Gateway, request: Request) -> Response:
+    """A vector for each text."""
+    return await embedded(gateway, request, form_of(EmbedForm, await gateway.body(request)))
+
+
+async def embedded(gateway: Gateway, request: Request, form: EmbedForm) -> Response:
+    """The same by a form. Raises NoAnswer."""
+    model = await gateway.models.for_tasks("embedding", name=form.model)
+    parameters = truncation(form.truncate) | ({"prompt_name": form.prompt_name} if form.prompt_name else {})
+    rows = await gateway.answers(request, model, _items(form.inputs), ["embedding"], parameters)
+    size = len(rows) * model.size
+    return await json_response(await off_loop(size, _vectors, rows, form), size=size)
+
+
+def _vectors(rows: Sequence[Tensors], form: EmbedForm) -> list[Any]:
+    """What the answers' vectors are sent as. Raises NoAnswer."""
+    vectors = stacked([row["embedding"] for row in rows])
+    if form.normalize is False and have_length_one(vectors):
+        raise NoAnswer(400, "the model makes its vectors of length 1 itself: it has none but normalized ones")
+    vectors = cut(vectors, form.dimensions)
+    vectors = vectors if form.normalize is False else scaled(vectors)
+    return base64_rows(vectors) if form.encoding_format == "base64" else [*vectors]
+
+
+async def embed_sparse(gateway: Gateway, request: Request) -> Response:
+    """The weights of each text's tokens."""
+    form = form_of(SparseForm, await gateway.body(request))
+    model = await gateway.models.for_tasks("sparse-embedding", name=form.model)
+    parameters = truncation(form.truncate) | ({"prompt_name": form.prompt_name} if form.prompt_name else {})
+    wanted = ["token_ids", "token_weights", "token_count"]
+    rows = await gateway.answers(request, model, _items(form.inputs), wanted, parameters)
+    size = 2 * sum(int(row["token_count"].item()) for row in rows)
+    return await json_response(await off_loop(size, _pairs, rows), size=size)
+
+
+def _pairs(rows: Sequence[Tensors]) -> list[list[dict[str, Any]]]:
+    """Number and weight of each token."""
+    pairs = (zip(row["token_ids"], row["token_weights"], strict=True) for row in rows)
+    counts = (int(row["token_count"].item()) for row in rows)
+    found = (itertools.islice(each, count) for each, count in zip(pairs, counts, strict=True))
+    return [[{"index": index, "value": value} for index, value in each] for each in found]
+
+
+async def predict(gateway: Gateway, request: Request) -> Response:
+    """All labels of each text, or pair of texts, best first."""
+    form = form_of(PredictForm, await gateway.body(request))
+    model = await gateway.models.for_tasks("text-classification", name=form.model)
+    inputs = form.inputs
+    pairs = [[inputs]] if isinstance(inputs, str) else [inputs] if inputs and isinstance(inputs[0], str) else inputs
+    parameters = truncation(form.truncate)
+    found = await all_labels(
+        gateway, request, model, [_pair_item(model, each) for each in pairs], parameters, form.raw_scores
+    )
+    single = not isinstance(inputs, list) or isinstance(inputs[0], str)
+    return await json_response(found[0] if single else found)
+
+
+async def all_labels(
+    gateway: Gateway, request: Request, model: FrontModel, items: Sequence[Item], parameters: dict[str, Any], raw: bool
+) -> list[list[dict[str, Any]]]:
+    """Every label of each item with its score, or its logit, best first. Raises NoAnswer."""
+    if "top_labels" not in model.outputs:
+        rows = await gateway.answers(request, model, items, ["value"], parameters)
+        labels = model.record.get("settings", {}).get("labels") or []
+        return [
+            [
+                {"score": score, "label": labels[i] if i < len(labels) else f"LABEL_{i}"}
+                for i, score in enumerate(row["value"])
+            ]
+            for row in rows
+        ]
+    parameters |= {"top_k": _MOST_LABELS, **({"threshold": 0.0} if "sigmoid" in model.outputs else {})}
+    if not raw:
+        rows = await gateway.answers(request, model, items, ["top_labels", "top_scores"], parameters)
+        return [_labels(row["top_labels"], row["top_scores"]) for row in rows]
+    parameters |= {"logits": True}
+    rows = await gateway.answers(request, model, items, ["top_labels", "logits"], parameters)
+    return [_labels(row["top_labels"], -np.sort(-row["logits"])) for row in rows]  # both rise together
+
+
+def _labels(labels: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
+    return [{"score": score, "label": label} for label, score in zip(labels, scores, strict=True)]
+
+
+async def similarity(gateway: Gateway, request: Request) -> Response:
+    """How near each sentence is to the source sentence."""
+    form = form_of(SimilarityForm, await gateway.body(request))
+    return await json_response(
+        await similarities(
+            gateway, request, form.inputs.source_sentence, form.inputs.sentences, form.parameters or {}, form.model
+        )
+    )
+
+
+async def similarities(
+    gateway: Gateway, request: Request, source: str, sentences: list[str], more: dict[str, Any], name: str | None
+) -> list[Any]:
+    """The scores in the sentences' order: a similarity model's, else cosines of an embedding model's vectors."""
+    model = await gateway.models.for_tasks("similarity", "embedding", *(("rerank",) if name else ()), name=name)
+    parameters = truncation(more.pop("truncate", None)) | more
+    if model.task != "embedding":
+        (row,) = await gateway.answers(request, model, [{"query": source, "texts": sentences}], ["scores"], parameters)
+        return list(row["scores"])
+    rows = await gateway.answers(request, model, _items([source, *sentences]), ["embedding"], parameters)
+    vectors = scaled(stacked([row["embedding"] for row in rows]))
+    return list(vectors[1:] @ vectors[0])
+
+
+async def tokenize(gateway: Gateway, request: Request) -> Response:
+    """Each text's tokens, uncut."""
+    form = form_of(TokenizeForm, await gateway.body(request))
+    model = await gateway.models.any(form.model)
+    texts = [form.inputs] if isinstance(form.inputs, str) else form.inputs
+    gateway.check_size(_items(texts))
+    return await json_response(await gateway.tokens.listed(model, texts, form.add_special_tokens, form.prompt_name))
+
+
+async def info(gateway: Gateway, request: Request) -> Response:
+    """What TEI says of its one model."""
+    model = await gateway.models.any(request.query_params.get("model"))
+    export, labels = model.record.get("export", {}), model.record.get("settings", {}).get("labels") or []
+    of_labels = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    kind: dict[str, Any] = {"embedding": {"embedding": {"pooling": "model"}}}
+    kind |= {"sparse-embedding": {"embedding": {"pooling": "splade"}}}
+    kind |= {"rerank": {"reranker": of_labels}}
+    answer = {
+        "model_id": model.name,
+        "model_sha": export.get("made", {}).get("sha256"),
+        "model_dtype": {"fp16": "float16", "int8": "int8"}.get(export.get("made", {}).get("precision", ""), "float32"),
+        "model_type": kind.get(model.task, {"classifier": of_labels}),
+        "max_concurrent_requests": gateway.settings.requests,
+        "max_input_length": export.get("max_length"),
+        "max_batch_tokens": None,
+        "max_batch_requests": model.rows or None,
+        "max_client_batch_size": gateway.settings.texts,
+        "auto_truncate": True,
+        "tokenization_workers": 1,
+        "version": version("tbgen"),
+        "sha": None,
+        "docker_label": None,
+    }
+    return await json_response(answer | {"task": model.task, "triton_model": model.model})
+
+
+def _items(inputs: str | Sequence[str]) -> list[Item]:
+    return [{"input_text": text} for text in ([inputs] if isinstance(inputs, str) else inputs)]
+
+
+def _pair_item(model: FrontModel, texts: str | Sequence[str]) -> Item:
+    """One or two texts as an item. Raises NoAnswer."""
+    wanted = [name for name in ("input_text", "text_pair") if name in model.inputs]
+    given = [texts] if isinstance(texts, str) else list(texts)
+    if len(given) != len(wanted):
+        raise NoAnswer(400, f"inputs: {len(given)} texts in a sequence; model {model.name!r} takes {len(wanted)}")
+    return dict(zip(wanted, given, strict=True))

@@ -1,0 +1,137 @@
+"""The server behind the gateway, asked over gRPC without a thread for each request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc.aio as grpc
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from tbgen.export.errors import UserError
+from tbgen.export.run import Tensors
+from tbgen.server.client.address import Address, nobody
+from tbgen.server.client.client import as_text
+from tbgen.server.client.connection import JsonObject, channel_options, is_of_a_model
+from tbgen.server.embedded.keys import headers_of
+from tbgen.server.gateway.body import off_loop
+from tbgen.server.gateway.no_answer import NoAnswer
+
+# gRPC's status of an answer -> HTTP's; what a model has too much to do for is 429, whatever its status.
+_STATUSES = {
+    "INVALID_ARGUMENT": 400,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "RESOURCE_EXHAUSTED": 413,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+    "CANCELLED": 499,
+}
+_OVERLOAD = ("ask again later", "Exceeds maximum queue size")
+_RECONNECT = 1000  # milliseconds at most until a server that was away is tried again
+_LATE = ("Request timeout expired",)
+
+
+class Triton:
+    """A Triton server. Made inside the event loop that asks it; `close` ends its channel.
+
+    Args:
+        address: of its gRPC port.
+        seconds: how long to wait for one answer.
+    """
+
+    def __init__(self, address: Address, seconds: float) -> None:
+        if address.protocol != "grpc":
+            raise UserError(f"{address} is asked over gRPC; name that port, for instance --url grpc://localhost:8001")
+        self.address, self.seconds = address, seconds
+        self.headers = dict(address.headers) or headers_of(address.place, "grpc")
+        options = [*channel_options(address.place), ("grpc.max_reconnect_backoff_ms", _RECONNECT)]
+        self.client = grpc.InferenceServerClient(address.place, ssl=address.tls, channel_args=options)
+
+    async def close(self) -> None:
+        await self.client.close()
+
+    async def index(self) -> list[JsonObject]:
+        """All versions of models that the server knows. Raises NoAnswer."""
+        with self._failures():
+            found = await self.client.get_model_repository_index(**self._options())
+        return list(found.get("models", []))
+
+    async def config(self, model: str) -> JsonObject:
+        """The model's configuration; whole numbers may be strings. Raises NoAnswer."""
+        with self._failures():
+            found = await self.client.get_model_config(model, **self._options())
+        return dict(found.get("config", found))
+
+    async def ready(self) -> bool:
+        """Whether the server is there, and its models are loaded."""
+        try:
+            with self._failures():
+                return bool(await self.client.is_server_ready(headers=self.headers, client_timeout=self.seconds))
+        except NoAnswer:
+            return False
+
+    async def infer(
+        self, model: str, tensors: Mapping[str, np.ndarray], parameters: Mapping[str, Any], outputs: Sequence[str]
+    ) -> Tensors:
+        """One request, of UTF-8 bytes (dtype object) or numbers; the outputs that are asked for, text as str.
+
+        Raises NoAnswer. Cancelled, it cancels the server's work.
+        """
+        inputs = [_input_of(name, array) for name, array in tensors.items()]
+        asked = [grpc.InferRequestedOutput(name) for name in outputs]
+        _check_parameters(parameters)
+        with self._failures():
+            result = await self.client.infer(
+                model,
+                inputs,
+                outputs=asked,
+                parameters=dict(parameters) or None,
+                headers=self.headers,
+                client_timeout=self.seconds,
+            )
+        values = sum(math.prod(output.shape) for output in result.get_response().outputs)
+        return await off_loop(values, _tensors_from_result, result)
+
+    def _options(self) -> JsonObject:
+        return {"headers": self.headers, "client_timeout": self.seconds, "as_json": True}
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Turn what the client raises into a status and the server's own words."""
+        try:
+            yield
+        except InferenceServerException as error:
+            message = error.message().strip()
+            if any(words in message for words in _OVERLOAD):
+                raise NoAnswer(429, message) from error
+            if any(words in message for words in _LATE):
+                raise NoAnswer(504, message) from error
+            code = str(error.status()).removeprefix("StatusCode.")
+            if code == "DEADLINE_EXCEEDED":
+                raise NoAnswer(504, f"Triton has not answered in {self.seconds:g} s") from error
+            if code == "UNAVAILABLE" and not is_of_a_model(message):
+                raise NoAnswer(503, nobody(str(self.address), message)) from error
+            status = 400 if error.status() is None else _STATUSES.get(code, 500)  # said by the client itself: 400
+            raise NoAnswer(status, message) from error
+
+
+def _tensors_from_result(result: Any) -> Tensors:
+    return {output.name: as_text(result.as_numpy(output.name)) for output in result.get_response().outputs}
+
+
+def _check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Raise NoAnswer for values that no request can carry."""
+    for name, value in parameters.items():
+        if not isinstance(value, (str, bool, int, float)) or (isinstance(value, int) and abs(value) >= 2**63):
+            raise NoAnswer(400, f"parameter {name} takes a text, a number, true or false")
+
+
+def _input_of(name: str, array: np.ndarray) -> Any:
+    tensor = grpc.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+    tensor.set_data_from_numpy(array)
+    return tensor

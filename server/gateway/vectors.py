@@ -1,0 +1,42 @@
+"""Vectors as clients want them: fewer numbers, length 1, base64."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+import numpy as np
+
+from tbgen.server.gateway.no_answer import NoAnswer
+
+_NEAR_ONE = 5e-3  # FP16 leaves a length of 1 so far off
+
+
+def cut(vectors: np.ndarray, dimensions: int | None) -> np.ndarray:
+    """The first so many numbers of (items, size) vectors; those of length 1 have that length again. Raises NoAnswer."""
+    size = vectors.shape[1]
+    if dimensions is None or dimensions == size:
+        return vectors
+    if not 0 < dimensions < size:
+        raise NoAnswer(400, f"dimensions: the model's vectors have {size} numbers, {dimensions} are asked for")
+    shorter = vectors[:, :dimensions]
+    return scaled(shorter) if have_length_one(vectors) else shorter
+
+
+def scaled(vectors: np.ndarray) -> np.ndarray:
+    """At length 1."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
+
+
+def have_length_one(vectors: np.ndarray) -> bool:
+    return bool(np.all(np.abs(np.linalg.norm(vectors, axis=1) - 1) < _NEAR_ONE))
+
+
+def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """(items, size) FP32, of vectors that may be FP16."""
+    return np.stack(rows).astype("<f4")
+
+
+def base64_rows(vectors: np.ndarray) -> list[str]:
+    """Each vector's FP32 numbers, little-endian, in base64."""
+    return [base64.b64encode(row.tobytes()).decode("ascii") for row in np.ascontiguousarray(vectors, dtype="<f4")]
