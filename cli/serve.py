@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -52,12 +52,23 @@ _CONTROL = {
     metavar="BYTES",
     help="Size of the response cache, 0 for none. Default: 64 MiB if a model asks for it.",
 )
+@click.option("--ui", is_flag=True, help="Start `tbgen gateway` too: a page to try the models on, and its endpoints.")
+@click.option("--ui-port", type=_PORT, default=8080, show_default=True, help="Port of that page.")
 @click.option("--log", type=click.Path(path_type=Path, dir_okay=False), help="File for the server's log.")
 @click.option("--no-check", is_flag=True, help="Start the server also where `tbgen check` finds errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the server's log while it runs.")
 @json_option
 @quiet_option
-def serve(repository: Path, mode: str, cache_size: int | None, no_check: bool, verbose: bool, **listening: Any) -> None:
+def serve(
+    repository: Path,
+    mode: str,
+    cache_size: int | None,
+    ui: bool,
+    ui_port: int,
+    no_check: bool,
+    verbose: bool,
+    **listening: Any,
+) -> None:
     """REPOSITORY is served until Ctrl-C; its default is model_repository.
 
     For development, tests and small machines: the real tritonserver, with ONNX models on this Python's onnxruntime.
@@ -69,10 +80,26 @@ def serve(repository: Path, mode: str, cache_size: int | None, no_check: bool, v
     server = EmbeddedServer(repository, extra_arguments=extra, **listening)
     if not no_check:
         _refuse_errors(repository)
-    with _stop_on_signal(), _stopping(server):
+    with _stop_on_signal(), _stopping(server), _page(server, ui_port if ui else None) as start_page:
         start(server)
-        report(_record_of(server), lambda: _print_server(server))
+        page = start_page()
+        report(_record_of(server) | ({"page": page} if page else {}), lambda: _print_server(server, page))
         _wait(server, verbose)
+
+
+@contextmanager
+def _page(server: EmbeddedServer, port: int | None) -> Iterator[Callable[[], str]]:
+    """What starts the gateway before the server and tells its address; without a port none, and empty."""
+    if port is None:
+        yield str
+        return
+    from tbgen.server.client.address import Address
+    from tbgen.server.gateway.serving import gateway_beside
+    from tbgen.server.gateway.settings import GatewaySettings
+
+    settings = GatewaySettings(Address(server.grpc_url, "grpc"), repository=server.repository)
+    with gateway_beside(settings, server.host, port) as start_page:
+        yield start_page
 
 
 def _refuse_errors(repository: Path) -> None:
@@ -109,7 +136,7 @@ def _record_of(server: EmbeddedServer) -> dict[str, Any]:
     }
 
 
-def _print_server(server: EmbeddedServer) -> None:
+def _print_server(server: EmbeddedServer, page: str) -> None:
     """Where the server listens, what it serves and keeps, how to ask it."""
     from tbgen.generator.role import FRONT, written_models
     from tbgen.server.embedded.cache import models_that_ask
@@ -118,6 +145,8 @@ def _print_server(server: EmbeddedServer) -> None:
     out.print(f"HTTP     http://{server.http_url}")
     out.print(f"gRPC     grpc://{server.grpc_url}")
     out.print(f"metrics  {server.metrics_url}")
+    if page:
+        out.print(f"page     {page}")
     out.print(_model_table(models))
     kept = ", ".join(models_that_ask(server.repository))
     if kept and any(each.startswith("--cache-config") for each in server.extra_arguments):
