@@ -6,7 +6,7 @@ Triton's dynamic batcher lets requests wait without end, and with a limit of its
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,15 +25,20 @@ class RequestQueue:
         send: sends it to a client that waited.
         seconds: in which a client must have it, by what the items before it take; `_LEAST` items may wait in any case.
         items: as many as Triton hands over at once when enough wait.
+        counts: where to count who was refused, and who waited here and how long.
     """
 
-    def __init__(self, run: Callable[..., None], send: Callable[..., None], seconds: float, items: int) -> None:
-        self.run, self.send, self.items = run, send, items
+    def __init__(
+        self, run: Callable[..., None], send: Callable[..., None], seconds: float, items: int, counts: Counter[str]
+    ) -> None:
+        self.run, self.send, self.items, self.counts = run, send, items, counts
+        counts.update(refused=0, waited=0, waited_seconds=0)
         self.seconds = 0.9 * seconds  # the rest is for the ways to the model and back
         self.late = f"more is asked than it answers, the wait would be over {seconds:g} s: ask again later"
         self.waiting: deque[Client] = deque()
         self.came = self.done = 0  # items that ever waited, and those of them that are answered
         self.cost = 1e-3  # seconds of an item, a running mean
+        self.oldest = 0.0  # when the one came that has waited longest
         self.rest = 0.0  # until when requests are run at once
         self.thread = ThreadPoolExecutor(1)
         self.last = self.thread.submit(self.work)
@@ -53,10 +58,15 @@ class RequestQueue:
     def keep(self, client: Client) -> None:
         """Let a client wait, or refuse it; a quarter of the seconds is for the run in which its turn comes."""
         ahead = self.came - self.done
+        if not ahead:
+            self.oldest = client.asked
         if ahead >= _LEAST and client.until > client.asked + self.seconds:
             client.late, client.until = self.late, client.asked + self.seconds
-        if self.waiting and ahead >= min(_MOST, max(_LEAST, self.seconds * 0.75 / self.cost)):
+        # slow first runs make an item look dear: who waits already must have done so for a while too
+        slow = ahead * self.cost > self.seconds * 0.75 and client.asked > self.oldest + self.seconds / 4
+        if self.waiting and (ahead >= _MOST or (slow and ahead >= _LEAST)):
             client.left = GoneError(self.late, "UNAVAILABLE")
+            self.counts["refused"] += 1
         else:
             client.request = client.sender = client.request.get_response_sender()
             client.trace = lambda: None  # it goes back with the request
@@ -71,6 +81,9 @@ class RequestQueue:
             while self.waiting and (not taken or items + self.waiting[0].items <= most):
                 taken.append(self.waiting.popleft())
                 items += taken[-1].items
+                self.counts["waited"] += 1
+                self.counts["waited_seconds"] += time.monotonic() - taken[-1].asked
+            self.oldest = taken[0].asked
             with suppress(BaseException):  # without an answer they are sent an error: nobody must wait for ever
                 self.timed(taken)
             for client in taken:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .meter import labels_counted
+
 Tensors = dict[str, np.ndarray]
 
 
@@ -31,6 +33,8 @@ class TextClassification:
 
     def __init__(self, folder: Path, *, labels: Sequence[str], top_k: int = 5, extras: Sequence[str] = ()) -> None:  # noqa: ARG002
         self.labels = np.array(labels, dtype=object)
+        self.counted = labels_counted(labels)
+        self.counts = dict.fromkeys(self.counted, 0)
         self.top_k = top_k
         per_class = ("TYPE_FP32", [len(labels)])
         self.inputs = {"outputs": per_class}
@@ -57,6 +61,8 @@ class TextClassification:
         """All that is always given; by logit, for the scores of two classes may round alike."""
         scores = self.scores(outputs).astype(np.float32)
         order = (-outputs).argsort(axis=1, kind="stable")[:, :top_k]
+        for best in order[:, 0].tolist():
+            self.counts[self.counted[best]] += 1
         top, names = scores[np.arange(len(order))[:, None], order], self.labels.take(order)
         return {
             "label_index": order[:, :1].astype(np.int32),

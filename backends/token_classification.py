@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer as TokenizerFile
 
+from .meter import labels_counted
 from .numerics import check_token_ids, columns_from_rows, counts_of, json_column, softmax
 
 Tensors = dict[str, np.ndarray]
@@ -73,6 +74,12 @@ class TokenClassification:
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.prefix = getattr(self.tokenizer.model, "continuing_subword_prefix", None) or ""
         self.labels = list(labels)
+        entities = [label.split("-", 1)[-1] for label in labels]
+        counted = dict(zip(unique := list(dict.fromkeys(entities)), labels_counted(unique), strict=True))
+        self.counted = {
+            name: counted[each] for label, each in zip(labels, entities, strict=True) for name in (label, each)
+        }
+        self.counts = dict.fromkeys(counted.values(), 0)
         self.aggregation = aggregation
         self.ignored = set(ignore_labels)
         self.unk_id = unk_id
@@ -117,6 +124,8 @@ class TokenClassification:
             real = np.flatnonzero(special_tokens_mask[row] == 0)
             tokens = self.tokens(text, input_ids[row, real].tolist(), offsets[row, real].tolist(), scores[row, real])
             rows.append([entity for entity in self.entities(tokens, rule) if entity.label not in self.ignored])
+        for entity in itertools.chain.from_iterable(rows):
+            self.counts[self.counted[entity.label]] += 1
         answer = {"entities_count": counts_of(rows)} | columns_from_rows(rows, COLUMNS, "entities_")
         if self.with_json or asked.get("json"):
             answer["json"] = json_column([vars(entity) for entity in row] for row in rows)

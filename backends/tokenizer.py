@@ -113,11 +113,11 @@ class Tokenizer(TextTokenizer):
 
     def trim(self, tensors: Tensors) -> Tensors:
         """One request's rows, cut to the bucket of its own longest text unless all share a common length."""
-        if self.common_length:
-            return {}
-        longest = int(tensors["attention_mask"].sum(axis=1).max(initial=1))
+        lengths = tensors["attention_mask"].sum(axis=1)
         rows, most = tensors["attention_mask"].shape
-        width = self.bucket_for(rows, longest)
+        width = most if self.common_length else self.bucket_for(rows, int(lengths.max(initial=1)))
+        self.counts["tokens"] += int(lengths.sum())  # here: an engine that is a step counts its own
+        self.counts["padded_tokens"] += rows * width
         wide = {name: tensors[name] for name in self.along_length}
         return wide if width == most else {name: np.ascontiguousarray(array[:, :width]) for name, array in wide.items()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ class Windows:
             "offsets": ("TYPE_INT32", [-1, 2]),
             "word_offsets": ("TYPE_INT32", [-1, 2]),
         }
+        self.counts = Counter(texts=0, windows=0)
 
     def __call__(self, question: np.ndarray, context: np.ndarray) -> dict[str, np.ndarray]:
         """question, context: (batch, 1) str. Gives rows of tokens, (rows, bucket), and the item that each belongs to.
@@ -81,6 +83,7 @@ class Windows:
         encodings = self.encodings(*texts)
         row_item = np.repeat(np.arange(len(encodings)), [1 + len(e.overflowing) for e in encodings])
         rows = [window for e in encodings for window in (e, *e.overflowing)]
+        self.counts.update(texts=len(encodings), windows=len(rows))
         lengths = np.array([len(row) for row in rows])
         real = np.arange(self.buckets[bisect_left(self.buckets, lengths.max())]) < lengths[:, None]
         tensors = {
@@ -178,6 +181,7 @@ class TextWindows:
         self.outputs: Specs = {name: (data_type, [-1]) for name in tensors} | row_item
         self.outputs |= {"window_text": ("TYPE_INT32", [1]), "window_own": ("TYPE_INT32", [-1])}
         self.outputs |= {name: EXTRAS[name] for name in extras}
+        self.counts = Counter(texts=0, windows=0)
 
     def __call__(self, **texts: np.ndarray) -> dict[str, np.ndarray]:
         """The named texts, each (batch, 1) str. Gives rows of tokens, (rows, bucket), each text's windows in order.
@@ -195,6 +199,7 @@ class TextWindows:
         windows = self.windows(batch, whole, sides)
         window_text = np.repeat(np.arange(len(whole), dtype=np.int32), list(map(len, windows)))
         rows = list(itertools.chain.from_iterable(windows))
+        self.counts.update(texts=len(windows), windows=len(rows))
         lengths = np.array([len(row) for row in rows])
         real = np.arange(self.buckets[bisect_left(self.buckets, lengths.max(initial=1))]) < lengths[:, None]
         own = (mask for made, side in zip(windows, sides, strict=True) for mask in own_tokens(made, side, self.stride))

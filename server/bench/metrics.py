@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tbgen.export.errors import UserError
 
 _LINE = re.compile(r"tbgen_step_(seconds|count)\{(.*)\} (\S+)")
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _SECONDS = 5.0  # to wait for the page
 
 

@@ -43,7 +43,7 @@ class MicroBatches:
         self.max_batch_size = max_batch_size
         self.buckets = list(buckets)
         self.max_tokens, self.call_tokens, self.padding_cost = max_tokens, call_tokens, padding_cost
-        self.counts: dict[str, float] = {"tokens": 0, "padded_tokens": 0}  # for the server's metrics
+        self.counts: dict[str, float] = {"calls": 0, "tokens": 0, "padded_tokens": 0}  # for the server's metrics
 
     def __call__(self, *, clients: Sequence[Any] = (), **tensors: np.ndarray) -> Tensors:
         """Token tensors (rows, length), attention_mask among them. Gives the engine's outputs, rows in order.
@@ -77,6 +77,7 @@ class MicroBatches:
         parts = [(order[start:end], widths[start]) for start, end in itertools.pairwise(cuts)]
         tokens = sum(lengths)
         padded = sum(self.tokens(len(rows), width) for rows, width in parts)
+        self.counts["calls"] += len(parts)
         self.counts["tokens"] += tokens
         self.counts["padded_tokens"] += padded if self.padding_cost == 1 else tokens
         return parts

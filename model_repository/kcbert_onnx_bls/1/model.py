@@ -64,18 +64,21 @@ class TritonPythonModel:
         if "queue" in listed and hasattr(pb_utils.MetricFamily, "HISTOGRAM"):  # Triton 24.08: all may answer later
             file = importlib.import_module(".request_queue", __package__)
             sizes = config.get("dynamic_batching", {}).get("preferred_batch_size") or [config["max_batch_size"]]
-            self.queue = file.RequestQueue(self.run, self.send, listed["queue"], max(sizes))
+            self.queue = file.RequestQueue(self.run, self.send, listed["queue"], max(sizes), self.meter.counts)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response for each request, in order; None for one that waits and is answered later."""
         clients = [Client(request, self.read) for request in requests]
         (self.queue or self.run)(clients)
-        return [None if client.sender else self.response(client) for client in clients]
+        responses = [None if client.sender else self.response(client) for client in clients]
+        self.meter.changed.set()
+        return responses
 
     def finalize(self) -> None:
         """Answer what waits before the model goes."""
         if self.queue:
             self.queue.thread.shutdown()
+        self.meter.end()
 
     def run(self, clients: Sequence[Client]) -> None:
         """Give each client its answer, or why it has none: those of equal shapes and parameters as one batch."""
@@ -94,7 +97,6 @@ class TritonPythonModel:
                     batch[0].left = batch[0].left or error
                 else:  # apart, to find the bad ones
                     batches += [[client] for client in batch if not client.left]
-        self.meter.write()
 
     def answer(self, clients: Sequence[Client]) -> None:
         """Join the tensors along the batch axis, run the steps once, split the outputs again."""
@@ -162,18 +164,22 @@ class TritonPythonModel:
             ]
             return pb_utils.InferenceResponse(tensors)
         except ValueError as error:
-            message, code = str(error), codes.INVALID_ARG
+            kind, message, code = "INVALID_ARG", str(error), codes.INVALID_ARG
         except GoneError as error:
-            message, code = error.args[0], getattr(codes, error.args[1])
+            message, kind = error.args
+            code = getattr(codes, kind)
         except BaseException as error:  # noqa: BLE001 - an answer that cannot be sent must not fail the neighbours
             pb_utils.Logger.log_error(printable("".join(traceback.format_exception(error))))
-            message, code = f"{type(error).__name__}: {error}", getattr(error, "triton_code", codes.INTERNAL)
+            kind, code = type(error).__name__, getattr(error, "triton_code", codes.INTERNAL)
+            message = f"{kind}: {error}"
+        self.meter.counts[f"errors={kind}"] += 1
         return pb_utils.InferenceResponse(error=codes(printable(f"{self.name}: {message}"), code))
 
     def send(self, client: Client) -> None:
         """Answer a client that waited."""
         try:
             client.sender.send(self.response(client), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            self.meter.changed.set()
         except Exception as error:  # noqa: BLE001 - the others are still to be answered
             pb_utils.Logger.log_error(f"{self.name}: an answer could not be sent: {error}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class Tokenizer:
         length = -1 if len(self.buckets) > 1 else self.buckets[0]
         self.outputs: dict[str, Any] = {name: (data_type, [length]) for name in tensors}
         self.parameters = {"truncation": {"type": "string", "enum": ["longest_first", KEEP_ALL]}}
+        self.counts = Counter(texts=0, truncated=0)
 
     def __call__(self, *, truncation: str | None = None, **texts: np.ndarray) -> Tensors:
         """input_text: (batch, 1) str. Gives the token tensors, each (batch, bucket). Raises ValueError."""
@@ -70,6 +72,8 @@ class Tokenizer:
         if longest > self.max_length:
             where = place(lengths.index(longest))
             raise ValueError(f"{where}: {longest} tokens; the model takes at most {self.max_length}")
+        self.counts["texts"] += len(lengths)
+        self.counts["truncated"] += sum(len(each) == self.max_length and bool(each.overflowing) for each in encodings)
         real = np.arange(self.bucket(longest)) < np.array(lengths, dtype=np.int64)[:, None]
         tensors = {"attention_mask": real.astype(self.dtype), "token_type_ids": np.zeros(real.shape, self.dtype)}
         tensors["input_ids"] = filled(real, (each.ids for each in encodings), self.pad_id, self.dtype)

@@ -2,42 +2,64 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 
 class Meter:
-    """The steps' seconds, and what they count themselves (`counts`: name -> so far), as counters on the metrics port.
+    """The seconds of a model's steps, and what they and the model count: `counts`, NAME or NAME=KIND -> so far.
 
-    A counter costs a message to the server, so they are written at most ten times a second.
+    A counter costs a message to the server, so a thread writes them, at most ten times a second.
     """
 
     PAUSE = 0.1  # seconds
 
     def __init__(self, model: str, steps: Sequence[Any], family: Any) -> None:
-        self.seconds = [0.0] * len(steps)
-        self.next = 0.0
-        self.written: dict[Any, float] = defaultdict(float)
-        times = family("tbgen_step_seconds", "time in each step of a model, summed over executions", family.COUNTER)
-        counts = family("tbgen_step_count", "what steps count", family.COUNTER)
-        self.families = times, counts
-        self.times, self.counts = [], []
-        for number, step in enumerate(steps):
-            labels = {"model": model, "step": type(step).__name__}
-            self.times.append(times.Metric(labels=labels | {"number": str(number)}))
-            for key in getattr(step, "counts", ()):
-                self.counts.append((counts.Metric(labels=labels | {"count": key}), step, key))
+        self.model, self.seconds, self.counts = model, [0.0] * len(steps), Counter[str]()
+        self.parts = [(type(step).__name__, getattr(step, "counts", {})) for step in steps] + [("model", self.counts)]
+        times = "time in each step of a model, summed over executions"
+        self.times = family("tbgen_step_seconds", times, family.COUNTER)
+        self.counters = family("tbgen_step_count", "what steps count", family.COUNTER)
+        self.written: dict[tuple[str, ...], tuple[Any, float]] = {}  # a counter's labels -> it, and its value
+        self.write()
+        self.changed, self.ended = threading.Event(), False
+        self.thread = threading.Thread(target=self.work, daemon=True)
+        self.thread.start()
+
+    def work(self) -> None:
+        """Write what changed, until the model goes."""
+        while self.changed.wait() and not self.ended:
+            self.changed.clear()
+            self.write()
+            time.sleep(self.PAUSE)
+
+    def end(self) -> None:
+        """The model goes."""
+        self.ended = True
+        self.changed.set()
+        self.thread.join()
 
     def write(self) -> None:
-        """Bring the counters up to date, if it is time."""
-        now = time.monotonic()
-        if now < self.next:
-            return
-        self.next = now + self.PAUSE
-        counted = [(metric, step.counts[key]) for metric, step, key in self.counts]
-        for metric, value in [*zip(self.times, self.seconds, strict=True), *counted]:
-            if value > self.written[metric]:
-                metric.increment(value - self.written[metric])
-                self.written[metric] = value
+        """Bring the counters up to date; one is there from its first value on, 0 too."""
+        for number, (step, counts) in enumerate(self.parts):
+            own = {"model": self.model, "step": step, "number": str(number)}
+            values = [(self.times, own, seconds) for seconds in self.seconds[number : number + 1]]
+            for key, value in [*counts.items()]:
+                name, _, kind = key.partition("=")
+                values.append((self.counters, own | {"count": name, "kind": kind}, value))
+            for family, labels, value in values:
+                key = tuple(labels.values())
+                metric, before = self.written.get(key) or (family.Metric(labels=labels), 0.0)
+                if value > before:
+                    metric.increment(value - before)
+                self.written[key] = metric, value
+
+
+def labels_counted(labels: Sequence[str]) -> list[str]:
+    """What each class is counted as: its label, or, of more than 100, the numbers of those that it is counted with."""
+    size = -(-len(labels) // 100)
+    starts = [number - number % size for number in range(len(labels))]
+    return [f"labels={f'{start}-{start + size - 1}' if size > 1 else labels[start]}" for start in starts]
