@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,8 +42,8 @@ class Model:
 
     def __init__(self, seconds: float = 600, items: int = 64) -> None:
         self.runs, self.sent, self.raises = list[int](), list[Client](), dict[int, BaseException]()
-        self.may = threading.Event()
-        self.queue = RequestQueue(self.run, self.sent.append, seconds, items)
+        self.may, self.counts = threading.Event(), Counter[str]()
+        self.queue = RequestQueue(self.run, self.sent.append, seconds, items, self.counts)
 
     def run(self, clients: list[Client]) -> None:
         self.runs.append(sum(not client.gone() for client in clients))
@@ -104,12 +105,22 @@ def test_whose_turn_comes_too_late_is_refused_then() -> None:
     model = Model(seconds=0.02, items=32)
     with model.standing():
         (late,) = model.hands_over(1)
+        wait_until(lambda: time.monotonic() > model.queue.oldest + model.queue.seconds / 4)
         (refused,) = model.hands_over(1)
         wait_until(lambda: time.monotonic() > late.until)
     assert (late.sender is None, refused.sender is None) == (False, True)
     assert late.left.args == refused.left.args
     assert late.left.args[0].startswith("more is asked than it answers, the wait would be over 0.02 s")
     assert sum(model.runs) == 32
+    assert (model.counts["waited"], model.counts["refused"]) == (33, 1)
+
+
+def test_a_slow_first_run_alone_refuses_nobody() -> None:
+    model = Model()
+    model.queue.cost = 100  # seconds, as after a run that also warmed up
+    with model.standing():
+        later = model.hands_over(64)
+    assert [client.answer for client in later] == [{}] * 64
 
 
 @pytest.mark.parametrize("seconds", [1e-300, 1e308])
