@@ -8,13 +8,14 @@ from pathlib import Path
 
 import onnx
 import pytest
+import yaml
 from click.testing import CliRunner
 from compose_spec import PyCompose
 
 from tbgen.cli.deployments import _KINDS
 from tbgen.cli.main import main
 from tbgen.server.deploy.table import DEPLOYMENTS
-from tests.server.deploy.fleets import IMAGE, deploy, of_kind, written
+from tests.server.deploy.fleets import IMAGE, deploy, of_kind, on_gpu, written
 
 
 def test_each_row_has_a_command() -> None:
@@ -142,6 +143,14 @@ def test_a_compose_file_is_one_by_its_specification(
     text = (folder / "compose.yaml").read_text(encoding="utf-8")
     PyCompose(text)
     assert ("source: " + str(sample_repository.resolve()) in text) == (not arguments)
+
+
+def test_compose_gives_an_engine_its_gpu(sample_repository: Path, tmp_path: Path) -> None:
+    folder = written("compose", on_gpu(sample_repository, tmp_path / "models"), tmp_path / "out")
+    text = (folder / "compose.yaml").read_text(encoding="utf-8")
+    PyCompose(text)
+    devices = yaml.safe_load(text)["services"]["triton"]["deploy"]["resources"]["reservations"]["devices"]
+    assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
 
 
 def test_a_containerfile_installs_nothing_and_is_not_root(sample_repository: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_every_object_is_one_by_its_schema(sample_repository: Path, tmp_path: Pa
             known = json.loads(model.model_validate(each).model_dump_json(by_alias=True, exclude_unset=True))
             assert known == each  # nothing was left out as unknown
         else:
-            for version in ("1.31", "1.33", "1.37"):
+            for version in ("1.31", "1.37"):  # beside that by which tbgen writes
                 kubernetes_validate.validate(each, version, strict=True)
 
 

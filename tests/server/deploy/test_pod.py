@@ -9,6 +9,8 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from tests.faults.served import kill, processes_of
 from tests.haproxy import NEEDS_HAPROXY
 from tests.server.deploy.pod import Pod, running_pod
@@ -81,6 +83,7 @@ def test_it_is_ready_and_ends_under_load_without_losing_a_request(sample_reposit
     assert {status for each in clients for status in each.statuses} == {200}
 
 
+@pytest.mark.long
 def test_a_dead_model_makes_it_unready_and_its_probe_fail(sample_repository: Path, tmp_path: Path) -> None:
     with running_pod(sample_repository, tmp_path) as pod:
         kill(processes_of(pod.triton.pid)["kcbert_tokenizer"])
