@@ -29,7 +29,7 @@ def smoke(connection: Connection, models: Iterable[Path], on_skip: OnSkip = lamb
         try:
             item = example_item(config, folder)
         except NoExampleError as error:
-            if is_front(config, folder):
+            if _is_front(config, folder):
                 on_skip(folder.name, error.message)
             continue
         if item:
@@ -38,7 +38,7 @@ def smoke(connection: Connection, models: Iterable[Path], on_skip: OnSkip = lamb
     return asked
 
 
-def is_front(config: JsonObject, folder: Path) -> bool:
+def _is_front(config: JsonObject, folder: Path) -> bool:
     """Whether clients ask a model: an ensemble, or a Python model that is part of none."""
     if config.get("backend", "") not in (*PYTHON_BACKENDS, ""):
         return False

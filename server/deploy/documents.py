@@ -9,7 +9,7 @@ from typing import Any
 from tbgen.export.errors import require
 
 KUBERNETES = "1.33"  # whose schemas the documents are held against; later ones have all that is used
-Document = dict[str, Any]
+YamlObject = dict[str, Any]
 _PLAIN = re.compile(r"[A-Za-z/][\w./-]*")
 _OWN_KINDS = ("keda.sh/", "monitoring.coreos.com/", "serving.kserve.io/", "kustomize.config.k8s.io/")
 _BOOLEANS = ("y", "n")  # to YAML 1.1, which Go's readers follow and PyYAML does not
@@ -38,7 +38,7 @@ def yaml_from(documents: Iterable[Mapping[str, Any]], *, head: str = "") -> str:
     return head + "---\n".join(yaml.dump(dict(each), **options) for each in documents)
 
 
-def check_documents(documents: Iterable[Document]) -> None:
+def check_documents(documents: Iterable[YamlObject]) -> None:
     """Hold Kubernetes' own kinds against its schemas, which know all fields. Raises ValueError: a bug of ours."""
     schemas = require("kubernetes_validate", extra="deploy")
     for document in documents:

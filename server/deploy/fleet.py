@@ -12,6 +12,7 @@ from tbgen.generator.check.check import check_repository
 from tbgen.generator.engines.engine import BUILD
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_file
 from tbgen.generator.releases import RELEASES, release_named
+from tbgen.generator.repository import refuse_empty_repository
 from tbgen.generator.role import written_models
 from tbgen.server.deploy.launch import EXIT_SECONDS, GRPC, HTTP, METRICS, PROXY_IMAGE, STOCK_IMAGE, USER
 from tbgen.server.deploy.places import ModelsPlace, image_from_text, label_from_name, models_from_text
@@ -121,30 +122,33 @@ class Servers:
 
 def fleet_of(repository: Path, wishes: Wishes) -> Servers:
     """The fleet that a person wants of a repository. Raises UserError for what no cluster, or not this image, takes."""
-    plans = tuple(sorted(file.parent.parent.name for file in repository.glob(f"*/{BUILD}") if _is_to_build(file)))
-    release = release_named(wishes.release or _builders_release(repository, plans) or max(RELEASES)).name
-    _check_served(repository, release, plans)
+    refuse_empty_repository(repository)
+    image = image_from_text(wishes.image) if wishes.image else None
+    models = models_from_text(wishes.models) if wishes.models else None
     name = label_from_name(wishes.name or _name_of(repository), LONGEST_SUFFIX)
-    if wishes.canary_of == name:
+    elder = label_from_name(wishes.canary_of, LONGEST_SUFFIX) if wishes.canary_of else None
+    if elder == name:
         raise UserError(
             f"{name!r} is no canary of itself; give these servers another name, such as --name {name}-canary"
         )
-    models = models_from_text(wishes.models) if wishes.models else None
+    plans = tuple(sorted(file.parent.parent.name for file in repository.glob(f"*/{BUILD}") if _is_to_build(file)))
     if models and models.bucket and plans:
         raise UserError(
             f"the plan of {plans[0]} is built where it is served, into its folder, which {models} is not; bring the "
             "models in an image or on a volume (pvc://CLAIM), or build the plan first"
         )
+    release = release_named(wishes.release or _builders_release(repository, plans) or max(RELEASES)).name
+    _check_served(repository, release, plans)
     configs = {file.parent.name: config_from_file(file) for file in sorted(repository.glob("*/config.pbtxt"))}
     _refuse_shared_code(configs)
     return Servers(
         name=name,
         release=release,
-        image=image_from_text(wishes.image) if wishes.image else STOCK_IMAGE.format(release),
+        image=image or STOCK_IMAGE.format(release),
         models=models,
         repository=repository,
         replicas=wishes.replicas,
-        canary_of=wishes.canary_of and label_from_name(wishes.canary_of, LONGEST_SUFFIX),
+        canary_of=elder,
         sizes=sizes_of(repository, configs, cpus=wishes.cpus, memory=wishes.memory),
         plans=plans,
         cached=any(config.response_cache.enable for config in configs.values()),

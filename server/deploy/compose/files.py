@@ -7,7 +7,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.generator.engines.engine import BUILD
 from tbgen.generator.models.config import CACHE_ARGUMENT
-from tbgen.server.deploy.documents import Document, yaml_from
+from tbgen.server.deploy.documents import YamlObject, yaml_from
 from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.kubernetes.edge import (
     EDGE,
@@ -55,11 +55,11 @@ def compose_files(fleet: Servers, _: str = "") -> dict[str, str]:
     return {"compose.yaml": yaml_from([composed]), **files}
 
 
-def _server(fleet: Servers) -> Document:
+def _server(fleet: Servers) -> YamlObject:
     """The service of tritonserver."""
     models, sizes = fleet.models, fleet.sizes
     more = [CACHE_ARGUMENT] if fleet.cached else []
-    service: Document = {
+    service: YamlObject = {
         "image": fleet.image,
         "command": server_command(str(models or MODELS), *more, polled=fleet.polled),
         "user": f"{USER}:{USER}",
@@ -85,7 +85,7 @@ def _server(fleet: Servers) -> Document:
     return service
 
 
-def _edge() -> Document:
+def _edge() -> YamlObject:
     """The proxy before it, which alone is reached from this machine."""
     return {
         "image": PROXY_IMAGE,
@@ -101,7 +101,7 @@ def _edge() -> Document:
     }
 
 
-def _bound(source: str, target: str) -> Document:
+def _bound(source: str, target: str) -> YamlObject:
     """A folder of this machine, as the container reads it."""
     return {"type": "bind", "source": source, "target": target, "read_only": True}
 

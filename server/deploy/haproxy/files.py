@@ -15,11 +15,10 @@ from typing import Any
 
 from tbgen.export.errors import UserError
 from tbgen.generator.client_code import DEADLINE
-from tbgen.generator.models.config import ModelConfig, config_from_file, values_from_config
+from tbgen.generator.models.config import ModelConfig, config_from_file
 from tbgen.generator.names import ADDRESS_WORD, NAME_MEND, NOT_IN_ADDRESS
 from tbgen.generator.repository import refuse_empty_repository
-from tbgen.server.client.smoke import is_front
-from tbgen.server.deploy.questions import questions_of
+from tbgen.server.deploy.questions import fronts_of, questions_of
 
 HAPROXY_CONFIG, _LUA = "haproxy.cfg", "requests.lua"
 _FOLDER = Path(__file__).parent
@@ -63,9 +62,7 @@ def haproxy_files(repository: Path, servers: Sequence[str]) -> dict[str, str]:
     if twice := next((text for text in servers if list(servers).count(text) > 1), None):
         raise UserError(f"the server {twice} is named twice; name each once")
     configs = {file.parent.name: config_from_file(file) for file in sorted(repository.glob("*/config.pbtxt"))}
-    fronts = {
-        name: config for name, config in configs.items() if is_front(values_from_config(config), repository / name)
-    }
+    fronts = {name: configs[name] for name in fronts_of(configs)}
     if bad := [name for name in fronts if not ADDRESS_WORD.fullmatch(name)]:
         raise UserError(f"model {bad[0]!r} is not asked over HTTP: {NOT_IN_ADDRESS}; {NAME_MEND}")
     values = _values(places, fronts, questions_of(repository, configs))

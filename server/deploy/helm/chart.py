@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tbgen.server.deploy.documents import Document, yaml_from
+from tbgen.server.deploy.documents import YamlObject, yaml_from
 from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.kubernetes.edge import edge_files
 from tbgen.server.deploy.kubernetes.objects import probe_files, server_files
@@ -74,7 +74,7 @@ def _templates(fleet: Servers, brought: dict[str, dict[str, str]]) -> dict[str, 
     return templates
 
 
-def _template(documents: list[Document]) -> str:
+def _template(documents: list[YamlObject]) -> str:
     """Documents in which Helm puts its values: whole ones as JSON, which YAML reads as they are, parts as text."""
     lines = []
     for line in yaml_from(documents).splitlines(keepends=True):

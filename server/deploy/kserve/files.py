@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-from tbgen.server.deploy.documents import Document, check_documents
+from tbgen.server.deploy.documents import YamlObject, check_documents
 from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.kubernetes.edge import EDGE_PORTS, edge_files
 from tbgen.server.deploy.kubernetes.files import with_kustomization
@@ -37,7 +37,7 @@ def kserve_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
     return with_kustomization(objects)
 
 
-def _around(fleet: Servers, v: SimpleNamespace) -> dict[str, list[Document]]:
+def _around(fleet: Servers, v: SimpleNamespace) -> dict[str, list[YamlObject]]:
     """The objects of Kubernetes' own, held against its schemas, by file."""
     files = server_files(fleet, v, probe_files(fleet), edge_files(fleet))
     objects = {name: files[name] for name in _SHARED}
@@ -46,7 +46,7 @@ def _around(fleet: Servers, v: SimpleNamespace) -> dict[str, list[Document]]:
     return objects
 
 
-def _runtime(v: SimpleNamespace, pod: Document) -> Document:
+def _runtime(v: SimpleNamespace, pod: YamlObject) -> YamlObject:
     """Triton, as KServe starts it."""
     port = str(METRICS)
     spec = {
@@ -59,7 +59,7 @@ def _runtime(v: SimpleNamespace, pod: Document) -> Document:
     return made("serving.kserve.io/v1alpha1", "ServingRuntime", v, v.name, spec=spec)
 
 
-def _service(fleet: Servers, v: SimpleNamespace, pod: Document, autoscaler: str, place: str) -> Document:
+def _service(fleet: Servers, v: SimpleNamespace, pod: YamlObject, autoscaler: str, place: str) -> YamlObject:
     """The models, served by that runtime. place: from which KServe brings them, empty where it need not."""
     scaled = autoscaler != "none"
     predictor = {
@@ -82,14 +82,14 @@ def _service(fleet: Servers, v: SimpleNamespace, pod: Document, autoscaler: str,
     return service
 
 
-def _by_wait(fleet: Servers, v: SimpleNamespace) -> Document:
+def _by_wait(fleet: Servers, v: SimpleNamespace) -> YamlObject:
     """KEDA asks Prometheus how long requests wait."""
     metric = {"backend": "prometheus", "serverAddress": v.prometheus, "query": wait_query(fleet, f'pod=~"{v.name}-.+"')}
     external = {"metric": metric, "target": {"type": "Value", "value": v.queueMilliseconds}}
     return {"autoScaling": {"metrics": [{"type": "External", "external": external}], "behavior": BEHAVIOR}}
 
 
-def _by_cpus(_: Servers, __: SimpleNamespace) -> Document:
+def _by_cpus(_: Servers, __: SimpleNamespace) -> YamlObject:
     """KServe's HPA knows CPUs and memory alone."""
     return {"scaleMetric": "cpu", "scaleTarget": BUSY}
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from types import SimpleNamespace
 
-from tbgen.server.deploy.documents import Document
+from tbgen.server.deploy.documents import YamlObject
 from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.haproxy.files import HAPROXY_CONFIG, haproxy_files
 from tbgen.server.deploy.kubernetes.values import CLOSE, LOOK_SECONDS, OPEN
@@ -34,7 +34,7 @@ def edge_command() -> list[str]:
     return ["haproxy", "-W", "-db", "-f", f"{EDGE}/{HAPROXY_CONFIG}"]
 
 
-def edge_container(v: SimpleNamespace, locked: Document) -> Document:
+def edge_container(v: SimpleNamespace, locked: YamlObject) -> YamlObject:
     """The container of the proxy. Its readiness is that of the server behind it, as a text that it asks tells it."""
     return {
         "name": "edge",
@@ -59,7 +59,7 @@ def edge_container(v: SimpleNamespace, locked: Document) -> Document:
     }
 
 
-def edge_volumes(v: SimpleNamespace) -> list[Document]:
+def edge_volumes(v: SimpleNamespace) -> list[YamlObject]:
     """The proxy's configuration, and a place for its socket."""
     return [
         {"name": "edge", "configMap": {"name": f"{v.name}-edge"}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tbgen.server.deploy.documents import Document, check_documents, yaml_from
+from tbgen.server.deploy.documents import YamlObject, check_documents, yaml_from
 from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.kubernetes.edge import edge_files
 from tbgen.server.deploy.kubernetes.objects import probe_files, server_files
@@ -24,13 +24,13 @@ def kubernetes_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
 _ADAPTER = "# No object: a part of the Prometheus adapter's own configuration (its chart's values: rules.custom).\n"
 
 
-def with_kustomization(objects: Mapping[str, list[Document]]) -> dict[str, str]:
+def with_kustomization(objects: Mapping[str, list[YamlObject]]) -> dict[str, str]:
     """The texts of files of objects, and of what lists them for `kubectl apply -k`."""
     listed = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [*objects]}
     return {name: yaml_from(documents) for name, documents in {**objects, "kustomization.yaml": [listed]}.items()}
 
 
-def kubernetes_objects(fleet: Servers, autoscaler: str) -> dict[str, list[Document]]:
+def kubernetes_objects(fleet: Servers, autoscaler: str) -> dict[str, list[YamlObject]]:
     """The objects, held against Kubernetes' schemas, by file."""
     v = plain_fleet(fleet, autoscaler)
     objects = server_files(fleet, v, probe_files(fleet), edge_files(fleet))

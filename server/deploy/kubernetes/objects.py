@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tbgen.server.deploy.documents import Document
+from tbgen.server.deploy.documents import YamlObject
 from tbgen.server.deploy.fleet import LONGEST_SUFFIX, Servers
 from tbgen.server.deploy.kubernetes.edge import EDGE_PORTS, digest_of
 from tbgen.server.deploy.kubernetes.pod import pod_spec
@@ -20,7 +20,7 @@ _DNS = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
 
 def server_files(
     fleet: Servers, v: SimpleNamespace, probe: dict[str, str], edge: dict[str, str]
-) -> dict[str, list[Document]]:
+) -> dict[str, list[YamlObject]]:
     """The objects that every fleet has, by file. probe, edge: the files of the probe and of the proxy, by name."""
     return {
         "account.yaml": [made("v1", "ServiceAccount", v, v.name, automountServiceAccountToken=False)],
@@ -41,7 +41,7 @@ def probe_files(fleet: Servers) -> dict[str, str]:
     }
 
 
-def _asked(name: str) -> Document:
+def _asked(name: str) -> YamlObject:
     """The label of the pods that a Service sends requests to: those of a canary have that of its elder, too."""
     return {f"asked-as-{name}": "true"}
 
@@ -51,12 +51,12 @@ def labels_of(v: SimpleNamespace) -> dict[str, str]:
     return {_NAME: v.name, _PART: "server"}
 
 
-def made(version: str, kind: str, v: SimpleNamespace, name: str, **rest: Any) -> Document:
+def made(version: str, kind: str, v: SimpleNamespace, name: str, **rest: Any) -> YamlObject:
     """An object with its name and labels."""
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": labels_of(v)}, **rest}
 
 
-def _deployment(fleet: Servers, v: SimpleNamespace, edge: str) -> Document:
+def _deployment(fleet: Servers, v: SimpleNamespace, edge: str) -> YamlObject:
     """The servers. A new one is ready before an old one goes, and that one ends what it has begun."""
     labels = labels_of(v)
     asked = {**_asked(v.name), **(_asked(v.canaryOf) if fleet.canary_of else {})}
@@ -76,30 +76,30 @@ def _deployment(fleet: Servers, v: SimpleNamespace, edge: str) -> Document:
     return made("apps/v1", "Deployment", v, v.name, spec=spec)
 
 
-def _service(v: SimpleNamespace) -> Document:
+def _service(v: SimpleNamespace) -> YamlObject:
     """HTTP: each connection goes to one of the servers."""
     return made(
         "v1", "Service", v, v.name, spec={"type": "ClusterIP", "selector": _asked(v.name), "ports": [_port("http")]}
     )
 
 
-def _headless(v: SimpleNamespace) -> Document:
+def _headless(v: SimpleNamespace) -> YamlObject:
     """gRPC: the name has the address of each server, among which a client shares its requests out itself."""
     spec = {"clusterIP": "None", "selector": _asked(v.name), "ports": [_port("grpc"), _port("http")]}
     return made("v1", "Service", v, f"{v.name}{LONGEST_SUFFIX}", spec=spec)
 
 
-def _port(name: str) -> Document:
+def _port(name: str) -> YamlObject:
     return {"name": name, "port": {"http": HTTP, "grpc": GRPC}[name], "targetPort": f"edge-{name}"}
 
 
-def _disruption(v: SimpleNamespace) -> Document:
+def _disruption(v: SimpleNamespace) -> YamlObject:
     """Nodes are emptied of one server at a time."""
     spec = {"maxUnavailable": 1, "selector": {"matchLabels": labels_of(v)}}
     return made("policy/v1", "PodDisruptionBudget", v, v.name, spec=spec)
 
 
-def _network(fleet: Servers, v: SimpleNamespace) -> Document:
+def _network(fleet: Servers, v: SimpleNamespace) -> YamlObject:
     """Who may ask: pods of the namespace; metrics: Prometheus. Whom a server asks: its bucket, else nobody."""
     namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": v.monitoringNamespace}}}
     asked = [{"port": EDGE_PORTS[name]} for name in ("edge-http", "edge-grpc")]

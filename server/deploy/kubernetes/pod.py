@@ -7,7 +7,7 @@ from typing import Any
 
 from tbgen.generator.engines.engine import BUILD
 from tbgen.generator.models.config import CACHE_ARGUMENT
-from tbgen.server.deploy.documents import Document
+from tbgen.server.deploy.documents import YamlObject
 from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.kubernetes.edge import edge_container, edge_volumes
 from tbgen.server.deploy.kubernetes.values import LOOK_SECONDS
@@ -33,9 +33,9 @@ _LOCKED = {
 }
 
 
-def pod_spec(fleet: Servers, v: SimpleNamespace, labels: dict[str, str], *, repository: str = MODELS) -> Document:
+def pod_spec(fleet: Servers, v: SimpleNamespace, labels: dict[str, str], *, repository: str = MODELS) -> YamlObject:
     """The spec of a server's pod. repository: where its models lie, if they come from no bucket or volume."""
-    spec: Document = {
+    spec: YamlObject = {
         "serviceAccountName": v.name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -61,7 +61,7 @@ def pod_spec(fleet: Servers, v: SimpleNamespace, labels: dict[str, str], *, repo
 _TOPOLOGY = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 
 
-def _spread(key: str, labels: dict[str, str]) -> Document:
+def _spread(key: str, labels: dict[str, str]) -> YamlObject:
     """As evenly over zones, or nodes, as there is room."""
     return {
         "maxSkew": 1,
@@ -72,12 +72,12 @@ def _spread(key: str, labels: dict[str, str]) -> Document:
     }
 
 
-def _server(fleet: Servers, v: SimpleNamespace, repository: str) -> Document:
+def _server(fleet: Servers, v: SimpleNamespace, repository: str) -> YamlObject:
     """The container of tritonserver."""
     bucket = bool(fleet.models and fleet.models.bucket)
     place = v.models if bucket else _folder(fleet) or repository
     more = [*_ADDRESSES, *([CACHE_ARGUMENT] if fleet.cached else [])]
-    container: Document = {
+    container: YamlObject = {
         "name": "triton",
         "image": v.image,
         "imagePullPolicy": "IfNotPresent",
@@ -107,12 +107,12 @@ def _folder(fleet: Servers) -> str:
     return f"{MODELS}/{fleet.models.claim[1]}".rstrip("/") if fleet.models and not fleet.plans else ""
 
 
-def _asked_ready(tries: Any) -> Document:
+def _asked_ready(tries: Any) -> YamlObject:
     """Triton's own readiness: all models are loaded."""
     return {"exec": {"command": _READY}, "periodSeconds": LOOK_SECONDS, "timeoutSeconds": 3, "failureThreshold": tries}
 
 
-def _resources(fleet: Servers, v: SimpleNamespace) -> Document:
+def _resources(fleet: Servers, v: SimpleNamespace) -> YamlObject:
     """CPUs without a limit, which would only stop them while others are idle; the rest as sure as it is bounded."""
     gpus = {"nvidia.com/gpu": fleet.sizes.gpus} if fleet.sizes.gpus else {}
     return {
@@ -121,7 +121,7 @@ def _resources(fleet: Servers, v: SimpleNamespace) -> Document:
     }
 
 
-def _mounts(fleet: Servers) -> list[Document]:
+def _mounts(fleet: Servers) -> list[YamlObject]:
     """What a server sees beside its image."""
     models = fleet.plans or (fleet.models and not fleet.models.bucket)
     return [
@@ -132,9 +132,9 @@ def _mounts(fleet: Servers) -> list[Document]:
     ]
 
 
-def _volumes(fleet: Servers, v: SimpleNamespace) -> list[Document]:
+def _volumes(fleet: Servers, v: SimpleNamespace) -> list[YamlObject]:
     """Memory for tensors, room for temporary files, the probe, and the models where they come from a volume."""
-    volumes: list[Document] = [
+    volumes: list[YamlObject] = [
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": v.sharedMemory}},
         {"name": "temporary", "emptyDir": {"sizeLimit": v.temporary}},
         {"name": "probe", "configMap": {"name": f"{v.name}-probe"}},
@@ -150,11 +150,11 @@ def _volumes(fleet: Servers, v: SimpleNamespace) -> list[Document]:
 _PLANS = 3  # times the repository: itself, the plans, and what trtexec writes on the way
 
 
-def _copy(fleet: Servers, v: SimpleNamespace) -> Document:
+def _copy(fleet: Servers, v: SimpleNamespace) -> YamlObject:
     """Brings the models to where their plans are built."""
     folder = fleet.models.claim[1] if fleet.models else ""
     source = f"{'/source' if fleet.models else MODELS}/{folder}".rstrip("/")
-    mounts: list[Document] = [{"name": "built", "mountPath": "/built"}]
+    mounts: list[YamlObject] = [{"name": "built", "mountPath": "/built"}]
     mounts += [{"name": "models", "mountPath": "/source", "readOnly": True}] if fleet.models else []
     return {
         "name": "models",
@@ -166,7 +166,7 @@ def _copy(fleet: Servers, v: SimpleNamespace) -> Document:
     }
 
 
-def _build(fleet: Servers, v: SimpleNamespace, model: str) -> Document:
+def _build(fleet: Servers, v: SimpleNamespace, model: str) -> YamlObject:
     """Builds the plan of a model on the GPU that will serve it, by the script that stands in the model."""
     return {
         "name": f"plan-{fleet.plans.index(model)}",

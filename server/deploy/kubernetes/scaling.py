@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from tbgen.server.deploy.documents import Document
+from tbgen.server.deploy.documents import YamlObject
 from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.kubernetes.objects import labels_of, made
 
@@ -12,7 +12,7 @@ METRIC = "triton_queue_milliseconds"  # as the Prometheus adapter names it
 BUSY = 85  # per cent of the CPUs that were asked for
 _WINDOW = "2m"  # over which waits are averaged
 # More at once, fewer slowly: a server that starts takes minutes.
-BEHAVIOR: Document = {
+BEHAVIOR: YamlObject = {
     "scaleUp": {"policies": [{"type": "Percent", "value": 100, "periodSeconds": 60}]},
     "scaleDown": {"stabilizationWindowSeconds": 300, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]},
 }
@@ -28,12 +28,12 @@ def wait_query(fleet: Servers, matchers: str, by: str = "") -> str:
     return f"{waits} / 1000 / ({answers} > 0)"
 
 
-def autoscalers(fleet: Servers, v: SimpleNamespace) -> dict[str, Document]:
+def autoscalers(fleet: Servers, v: SimpleNamespace) -> dict[str, YamlObject]:
     """An object for each way to scale the servers, by its name among AUTOSCALERS."""
     return {"hpa": _horizontal(fleet, v), "keda": _scaled(fleet, v)}
 
 
-def pod_monitor(v: SimpleNamespace) -> Document:
+def pod_monitor(v: SimpleNamespace) -> YamlObject:
     """What the Prometheus operator needs to read the servers' metrics."""
     spec = {
         "selector": {"matchLabels": labels_of(v)},
@@ -42,7 +42,7 @@ def pod_monitor(v: SimpleNamespace) -> Document:
     return made("monitoring.coreos.com/v1", "PodMonitor", v, v.name, spec=spec)
 
 
-def adapter_rules(fleet: Servers) -> Document:
+def adapter_rules(fleet: Servers) -> YamlObject:
     """What the Prometheus adapter's configuration must say, so that the HPA finds its metric."""
     return {
         "rules": [
@@ -56,11 +56,11 @@ def adapter_rules(fleet: Servers) -> Document:
     }
 
 
-def _horizontal(fleet: Servers, v: SimpleNamespace) -> Document:
+def _horizontal(fleet: Servers, v: SimpleNamespace) -> YamlObject:
     """Kubernetes' own autoscaler, which asks the Prometheus adapter for the wait."""
     wait = {"metric": {"name": METRIC}, "target": {"type": "AverageValue", "averageValue": v.queueMilliseconds}}
     busy = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": BUSY}}
-    metrics: list[Document] = [{"type": "Pods", "pods": wait}]
+    metrics: list[YamlObject] = [{"type": "Pods", "pods": wait}]
     metrics += [] if fleet.sizes.gpus else [{"type": "Resource", "resource": busy}]
     spec = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": v.name},
@@ -72,7 +72,7 @@ def _horizontal(fleet: Servers, v: SimpleNamespace) -> Document:
     return made("autoscaling/v2", "HorizontalPodAutoscaler", v, v.name, spec=spec)
 
 
-def _scaled(fleet: Servers, v: SimpleNamespace) -> Document:
+def _scaled(fleet: Servers, v: SimpleNamespace) -> YamlObject:
     """KEDA's, which asks Prometheus itself."""
     metadata = {
         "serverAddress": v.prometheus,
@@ -81,7 +81,7 @@ def _scaled(fleet: Servers, v: SimpleNamespace) -> Document:
         "ignoreNullValues": "true",
     }
     # a mean, which KEDA's default would share out among the servers
-    triggers: list[Document] = [{"type": "prometheus", "metricType": "Value", "metadata": metadata}]
+    triggers: list[YamlObject] = [{"type": "prometheus", "metricType": "Value", "metadata": metadata}]
     busy = {"type": "cpu", "metricType": "Utilization", "metadata": {"value": str(BUSY)}}
     spec = {
         "scaleTargetRef": {"name": v.name},

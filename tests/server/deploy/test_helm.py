@@ -25,6 +25,12 @@ def rendered(chart: Path, *arguments: str) -> list[dict[str, Any]]:
     return sorted(yaml.safe_load_all(done.stdout), key=_name)
 
 
+@pytest.fixture(scope="module")
+def chart(sample_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The chart of the sample in an image."""
+    return written("helm", sample_repository, tmp_path_factory.mktemp("helm") / "chart", *IMAGE)
+
+
 def _name(document: dict[str, Any]) -> tuple[str, str]:
     return document["kind"], document["metadata"]["name"]
 
@@ -47,15 +53,13 @@ def test_a_chart_renders_to_what_kubernetes_is_given(
     assert rendered(chart) == sorted(documents(plain), key=_name)
 
 
-def test_a_chart_has_nothing_for_lint_to_say(sample_repository: Path, tmp_path: Path) -> None:
-    chart = written("helm", sample_repository, tmp_path / "chart", *IMAGE)
+def test_a_chart_has_nothing_for_lint_to_say(chart: Path) -> None:
     done = helm("lint", "--strict", chart)
     assert done.returncode == 0, done.stdout
     assert "[WARNING]" not in done.stdout
 
 
-def test_values_change_what_they_say(sample_repository: Path, tmp_path: Path) -> None:
-    chart = written("helm", sample_repository, tmp_path / "chart", *IMAGE)
+def test_values_change_what_they_say(chart: Path) -> None:
     values = ("--set", "image=ghcr.io/you/kcbert:2,autoscaler=keda,maxReplicas=5", "--set-string", "cpu=7")
     found = {each["kind"]: each for each in rendered(chart, *values)}
     server = found["Deployment"]["spec"]["template"]["spec"]["containers"][0]
@@ -75,15 +79,13 @@ def test_values_change_what_they_say(sample_repository: Path, tmp_path: Path) ->
         ("gpus=1", "gpus"),
     ],
 )
-def test_values_that_are_none_are_refused(sample_repository: Path, tmp_path: Path, value: str, where: str) -> None:
-    chart = written("helm", sample_repository, tmp_path / "chart", *IMAGE)
+def test_values_that_are_none_are_refused(chart: Path, value: str, where: str) -> None:
     done = helm("template", "kcbert", chart, "--set", value)
     assert done.returncode != 0
     assert where in done.stderr
 
 
-def test_each_value_is_said_with_its_meaning(sample_repository: Path, tmp_path: Path) -> None:
-    chart = written("helm", sample_repository, tmp_path / "chart", *IMAGE)
+def test_each_value_is_said_with_its_meaning(chart: Path) -> None:
     values = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
     schema = json.loads((chart / "values.schema.json").read_text(encoding="utf-8"))
     assert schema["required"] == [*values]

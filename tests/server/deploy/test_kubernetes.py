@@ -32,6 +32,12 @@ WAYS = {
 }
 
 
+@pytest.fixture(scope="module")
+def folder(sample_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is written for the sample in an image."""
+    return written("kubernetes", sample_repository, tmp_path_factory.mktemp("kubernetes") / "kcbert", *IMAGE)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_every_object_is_one_by_its_schema(sample_repository: Path, tmp_path: Path, way: str) -> None:
     folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *WAYS[way])
@@ -63,8 +69,7 @@ def _name(document: dict[str, Any]) -> tuple[str, str]:
     return document["kind"], document["metadata"]["name"]
 
 
-def test_kubectl_reads_the_deployment_into_its_own_types(sample_repository: Path, tmp_path: Path) -> None:
-    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE)
+def test_kubectl_reads_the_deployment_into_its_own_types(folder: Path) -> None:
     read = kubectl("set", "env", "--local", "-f", folder / "deployment.yaml", "TRIED=1", "-o", "yaml")
     pod = yaml.safe_load(read)["spec"]["template"]["spec"]
     for container in pod["containers"]:
@@ -72,8 +77,7 @@ def test_kubectl_reads_the_deployment_into_its_own_types(sample_repository: Path
     assert pod == of_kind(folder, "Deployment")["spec"]["template"]["spec"]
 
 
-def test_a_server_of_the_sample(sample_repository: Path, tmp_path: Path) -> None:
-    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE)
+def test_a_server_of_the_sample(sample_repository: Path, folder: Path) -> None:
     pod = of_kind(folder, "Deployment")["spec"]["template"]["spec"]
     server = pod["containers"][0]
     assert server["image"] == IMAGE[1]
@@ -90,8 +94,7 @@ def test_a_server_of_the_sample(sample_repository: Path, tmp_path: Path) -> None
     assert [*questions] == ["kcbert_onnx_bls", "kcbert_onnx_ensemble"]
 
 
-def test_nothing_reaches_triton_but_through_its_proxy(sample_repository: Path, tmp_path: Path) -> None:
-    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE)
+def test_nothing_reaches_triton_but_through_its_proxy(folder: Path) -> None:
     server, edge = of_kind(folder, "Deployment")["spec"]["template"]["spec"]["containers"]
     assert {"--http-address=127.0.0.1", "--grpc-address=127.0.0.1"} <= {*server["args"]}
     ports = {each["name"]: each["containerPort"] for each in edge["ports"]}
@@ -106,15 +109,13 @@ def test_nothing_reaches_triton_but_through_its_proxy(sample_repository: Path, t
     assert edge["lifecycle"]["preStop"]["sleep"]["seconds"] < server["lifecycle"]["preStop"]["sleep"]["seconds"]
 
 
-def test_a_changed_proxy_is_rolled_out(sample_repository: Path, tmp_path: Path) -> None:
-    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE)
+def test_a_changed_proxy_is_rolled_out(folder: Path) -> None:
     files = next(each["data"] for each in documents(folder) if each["metadata"]["name"] == "kcbert-edge")
     annotations = of_kind(folder, "Deployment")["spec"]["template"]["metadata"]["annotations"]
     assert annotations["edge-sha256"] == hashlib.sha256("".join(files.values()).encode("utf-8")).hexdigest()
 
 
-def test_the_real_haproxy_reads_the_proxys_configuration(sample_repository: Path, tmp_path: Path) -> None:
-    folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE)
+def test_the_real_haproxy_reads_the_proxys_configuration(folder: Path, tmp_path: Path) -> None:
     for name, text in next(
         each["data"] for each in documents(folder) if each["metadata"]["name"] == "kcbert-edge"
     ).items():
@@ -169,9 +170,8 @@ def test_a_canary_gets_a_share_of_the_requests_of_its_elder(sample_repository: P
     assert not of_kind(canary, "Deployment")["spec"]["selector"]["matchLabels"].items() <= own.items()
 
 
-def test_an_autoscaler_alone_sets_the_number(sample_repository: Path, tmp_path: Path) -> None:
-    fixed = written("kubernetes", sample_repository, tmp_path / "fixed", *IMAGE)
-    assert of_kind(fixed, "Deployment")["spec"]["replicas"] == 2
+def test_an_autoscaler_alone_sets_the_number(sample_repository: Path, folder: Path, tmp_path: Path) -> None:
+    assert of_kind(folder, "Deployment")["spec"]["replicas"] == 2
     scaled = written("kubernetes", sample_repository, tmp_path / "scaled", *IMAGE, "--autoscaler", "keda")
     assert "replicas" not in of_kind(scaled, "Deployment")["spec"]
     trigger = of_kind(scaled, "ScaledObject")["spec"]["triggers"][0]
