@@ -9,7 +9,10 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
 
 from tests.faults.served import kill, processes_of
 from tests.haproxy import NEEDS_HAPROXY
@@ -17,20 +20,23 @@ from tests.server.deploy.pod import Pod, running_pod
 from tests.waiting import wait_until
 
 pytestmark = NEEDS_HAPROXY
-HTTP, TRITON, METRICS = 8080, 8000, 8002
+HTTP, GRPC, TRITON, METRICS = 8080, 8081, 8000, 8002
+TEXT = "오늘도 상한가 갔다 🔥"
 MODEL = "kcbert_onnx_bls"
-BODY = json.dumps(
-    {"inputs": [{"name": "input_text", "datatype": "BYTES", "shape": [1, 1], "data": ["오늘도 상한가 갔다 🔥"]}]}
-)
+BODY = json.dumps({"inputs": [{"name": "input_text", "datatype": "BYTES", "shape": [1, 1], "data": [TEXT]}]})
 
 
 @dataclass
 class Client:
-    """Asks without a rest over one connection, until nobody listens any more."""
+    """Asks without a rest over one connection, until nobody listens any more. answers: statuses of HTTP, outputs."""
 
     pod: Pod
-    statuses: list[int] = field(default_factory=list)
+    answers: list[object] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+
+
+class HttpClient(Client):
+    """Over HTTP."""
 
     def run(self) -> None:
         connection = http.client.HTTPConnection(self.pod.place.host, HTTP, timeout=60)
@@ -51,7 +57,7 @@ class Client:
             connection.request("POST", f"/v2/models/{MODEL}/infer", BODY, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             answer.read()
-            self.statuses.append(answer.status)
+            self.answers.append(answer.status)
             if answer.will_close:
                 connection.close()
                 return
@@ -68,11 +74,11 @@ def test_it_is_ready_and_ends_under_load_without_losing_a_request(sample_reposit
         address = f"http://127.0.0.1:{TRITON}/v2/models/{MODEL}/infer"
         assert pod.run(["curl", "-sS", "-o", "/dev/null", "--data-binary", f"@{nested}", address]) == 0
         assert pod.probe("livenessProbe") == 0  # its threads have the stack that the shell gave them
-        clients = [Client(pod) for _ in range(8)]
+        clients: list[HttpClient | GrpcClient] = [kind(pod) for kind in (HttpClient, GrpcClient) for _ in range(4)]
         threads = [threading.Thread(target=each.run) for each in clients]
         for each in threads:
             each.start()
-        wait_until(lambda: all(len(each.statuses) > 10 for each in clients))
+        wait_until(lambda: all(len(each.answers) > 10 for each in clients))
         pod.edge.send_signal(signal.SIGUSR1)  # the image's own signal, after the shorter pause
         for each in threads:
             each.join()
@@ -80,7 +86,22 @@ def test_it_is_ready_and_ends_under_load_without_losing_a_request(sample_reposit
         pod.triton.send_signal(signal.SIGTERM)
         pod.triton.wait(60)
     assert [lost for each in clients for lost in each.lost] == []
-    assert {status for each in clients for status in each.statuses} == {200}
+    assert {answer for each in clients for answer in each.answers} == {200}
+
+
+class GrpcClient(Client):
+    """Over gRPC, by Triton's own client."""
+
+    def run(self) -> None:
+        text = grpcclient.InferInput("input_text", [1, 1], "BYTES")
+        text.set_data_from_numpy(np.array([[TEXT.encode("utf-8")]], dtype=object))
+        client = grpcclient.InferenceServerClient(f"{self.pod.place.host}:{GRPC}")
+        try:
+            while True:
+                self.answers.append(client.infer(MODEL, [text]).as_numpy("label") is not None and 200)
+        except InferenceServerException as error:
+            if "failed to connect to all addresses" not in str(error):
+                self.lost.append(str(error))
 
 
 @pytest.mark.long
