@@ -15,7 +15,7 @@ from tbgen.generator.releases import RELEASES, release_named
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.generator.role import written_models
 from tbgen.server.deploy.launch import EXIT_SECONDS, GRPC, HTTP, METRICS, PROXY_IMAGE, STOCK_IMAGE, USER
-from tbgen.server.deploy.places import ModelsPlace, image_from_text, label_from_name, models_from_text
+from tbgen.server.deploy.places import ModelsPlace, image_from_text, label_from_name, models_from_text, plain_label
 from tbgen.server.deploy.questions import questions_of
 from tbgen.server.deploy.sizes import Sizes, sizes_of
 from tbgen.server.embedded.process import STACK
@@ -120,12 +120,16 @@ class Servers:
         ]
 
 
-def fleet_of(repository: Path, wishes: Wishes) -> Servers:
-    """The fleet that a person wants of a repository. Raises UserError for what no cluster, or not this image, takes."""
+def fleet_of(repository: Path, wishes: Wishes, *, cluster: bool = True) -> Servers:
+    """The fleet that a person wants of a repository. Raises UserError for what no cluster, or not this image, takes.
+
+    cluster: what is made there has the name, which is made to fit elsewhere where nobody said it.
+    """
     refuse_empty_repository(repository)
     image = image_from_text(wishes.image) if wishes.image else None
     models = models_from_text(wishes.models) if wishes.models else None
-    name = label_from_name(wishes.name or _name_of(repository), LONGEST_SUFFIX)
+    name = wishes.name or (_name_of(repository) if cluster else plain_label(_name_of(repository)))
+    name = label_from_name(name, LONGEST_SUFFIX if cluster else "")
     elder = label_from_name(wishes.canary_of, LONGEST_SUFFIX) if wishes.canary_of else None
     if elder == name:
         raise UserError(

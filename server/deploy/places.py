@@ -52,13 +52,17 @@ def label_from_name(name: str, longest_suffix: str = "") -> str:
     """The name, if Kubernetes takes it and what is made of it with suffixes. Raises UserError."""
     room = _LONGEST - len(longest_suffix)
     if not _LABEL.fullmatch(name) or len(name) > room:
-        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:room].rstrip("-")
-        instead = plain if _LABEL.fullmatch(plain) else "triton"
         raise UserError(
             f"Kubernetes takes no name {name!r}: small letters, digits and '-', a letter first, at most {room}; "
-            f"write for instance --name {instead}"
+            f"write for instance --name {plain_label(name, room)}"
         )
     return name
+
+
+def plain_label(name: str, most: int = _LONGEST) -> str:
+    """A name of at most so many letters that Kubernetes takes, as near to this one as there is."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:most].rstrip("-")
+    return plain if _LABEL.fullmatch(plain) else "triton"
 
 
 def image_from_text(text: str) -> str:

@@ -73,7 +73,7 @@ def write_deployment(
             "a cluster has to find the models: bring them in an image (tbgen deploy image) and name it, --image "
             "REGISTRY/NAME:TAG, or say where they lie, --models s3://BUCKET/PATH, gs://BUCKET/PATH or pvc://CLAIM/PATH"
         )
-    fleet = fleet_of(repository, wishes)
+    fleet = fleet_of(repository, wishes, cluster=deployment.pulls)
     start = deployment.start.format(folder=quote(str(folder)), name=fleet.name, repository=quote(str(repository)))
     rows = "\n".join(f"| {name} | {value} | {source} |" for name, value, source in fleet.table())
     models = ", ".join(f"`{name}`" for name in fleet.questions)

@@ -153,6 +153,17 @@ def test_compose_gives_an_engine_its_gpu(sample_repository: Path, tmp_path: Path
     assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
 
 
+def test_a_name_that_only_a_cluster_refuses_is_made_to_fit_elsewhere(sample_repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(sample_repository, tmp_path / "models")
+    for file in (tmp_path / "models").glob("*/tbgen.json"):
+        record = json.loads(file.read_text(encoding="utf-8")) | {"name": "Kc_Bert"}
+        file.write_text(json.dumps(record), encoding="utf-8")
+    folder = written("compose", tmp_path / "models", tmp_path / "out")
+    assert yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))["name"] == "kc-bert"
+    refused = deploy("kubernetes", tmp_path / "models", tmp_path / "none", *IMAGE)
+    assert "write for instance --name kc-bert" in refused.output
+
+
 def test_a_containerfile_installs_nothing_and_is_not_root(sample_repository: Path, tmp_path: Path) -> None:
     folder = written("image", sample_repository, tmp_path / "out", "--triton", "24.12")
     lines = (folder / "Containerfile").read_text(encoding="utf-8").splitlines()
