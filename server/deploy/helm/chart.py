@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def chart_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
         "Chart.yaml": yaml_from([about]),
         "values.yaml": said,
         "values.schema.json": json.dumps(_schema(values), indent=2) + "\n",
-        "templates/NOTES.txt": _NOTES.read_text(encoding="utf-8"),
+        "templates/NOTES.txt": _NOTES.read_text(encoding="utf-8").replace("MODELS", shlex.join(fleet.questions)),
         **{f"templates/{name}": text for name, text in _templates(fleet, brought).items()},
         **{f"{folder}/{name}": text for folder, files in brought.items() for name, text in files.items()},
     }

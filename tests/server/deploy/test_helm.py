@@ -91,3 +91,4 @@ def test_each_value_is_said_with_its_meaning(chart: Path) -> None:
     assert schema["required"] == [*values]
     notes = helm("install", "--dry-run=client", "kcbert", chart).stdout
     assert "kcbert starts 2 servers of Triton with kcbert_onnx_bls, kcbert_onnx_ensemble" in notes
+    assert "tbgen probe kcbert_onnx_bls kcbert_onnx_ensemble --url" in notes
