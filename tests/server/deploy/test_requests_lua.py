@@ -106,4 +106,5 @@ def test_every_document_is_read_as_python_reads_it(address: str) -> None:
         assert (answer.status, number, text) == (400 if is_refused(text) else 503, number, text), said
         told[answer.status == 400] += 1
     connection.close()
+    assert json.loads(said)["error"]
     assert min(told.values()) > COUNT / 10
