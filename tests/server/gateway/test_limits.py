@@ -26,6 +26,7 @@ from tbgen.server.gateway.settings import GatewaySettings
 from tests.server.gateway.running import Answered, Asked, running_gateway
 from tests.serving import serving
 from tests.triton.held import ENGINE, FRONT, Held, with_engine
+from tests.triton.test_gone_clients import LONG, cancellations, rows_in_the_end
 from tests.waiting import FOREVER, wait_until
 
 NAME = "kcbert"
@@ -35,11 +36,11 @@ BODY = {"input_text": "상한가"}
 @pytest.fixture(scope="module")
 def kcbert(sample_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """The sample's BLS model, whose engine stands when it is told to."""
-    repository = tmp_path_factory.mktemp("held")
+    folder = tmp_path_factory.mktemp("held")
     for model in (FRONT, ENGINE):
-        shutil.copytree(sample_repository / model, repository / model)
-    with_engine(repository)
-    with serving(repository) as server:
+        shutil.copytree(sample_repository / model, folder / "models" / model)
+    with_engine(folder / "models")
+    with serving(folder / "models", log=folder / "triton.log", extra_arguments=("--log-verbose=1",)) as server:
         yield server
 
 
@@ -129,16 +130,16 @@ def test_overload_of_a_model_is_429(before: GatewaySettings, held: Held, threads
 
 
 def test_a_client_that_leaves_is_no_longer_worked_for(before: GatewaySettings, held: Held) -> None:
+    before_it = cancellations(held.server)
     with running_gateway(before) as gateway:
-        data = json.dumps({"items": [{"input_text": f"{number} 상한가"} for number in range(128)]}).encode()
+        data = json.dumps({"items": [{"input_text": LONG}] * 128}).encode()
         with socket.create_connection(("127.0.0.1", gateway.port)) as client:
             head = f"POST /models/{NAME} HTTP/1.1\r\nhost: a\r\ncontent-length: {len(data)}\r\n\r\n"
             client.sendall(head.encode() + data)
             held.stands_after(0)
         wait_until(lambda: 'requests_total{path="/models/{name}",status="499"} 1.0' in gateway.get("/metrics").body)
-        held.goes_on()
-        assert gateway.post(f"/models/{NAME}", BODY).status == 200
-        assert held.rows() < 129
+        wait_until(lambda: cancellations(held.server) > before_it)
+        assert rows_in_the_end(held) < 128
 
 
 def test_sigterm_lets_what_is_in_flight_be_answered(
