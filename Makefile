@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test test-long soak fleet fidelity check types tools checkov bench peers sbom clean model_repository
+.PHONY: demo test test-long gateway-clients soak fleet fidelity check types tools checkov bench peers sbom clean model_repository
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -22,6 +22,14 @@ test: $(STAMP) tools
 # What repeats at length what quicker tests hold.
 test-long: $(STAMP)
 	$(PYTEST) -m long
+
+# LangChain's classes before the gateway, in an environment of their own beside the one of the tests.
+CLIENTS := build/gateway-clients
+gateway-clients: $(STAMP)
+	$(PYTHON) -m venv $(CLIENTS)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > $$(echo $(CLIENTS)/lib/python*/site-packages)/tests.pth
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check langchain-openai langchain-huggingface
+	$(CLIENTS)/bin/python -m pytest -n 0 -m long tests/server/gateway/test_langchain.py
 
 # The long forms of tests/faults/, one after the other, with their figures: docs/reliability.md. `make soak TESTS=tests/faults/test_x.py` picks.
 TESTS ?= tests/faults
