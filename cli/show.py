@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # each is imported where it draws, so that --help of a comman
     from rich.tree import Tree
 
 _CELLS = 5  # values of a list that a table shows
+_LINES = 10  # objects of a list
 _DIFFERENCE = {"+": "green", "-": "red", "@": "cyan"}  # colours by the first letter of a line
 
 Tell = Callable[..., None]  # what runs now, and the share of everything that is done, None where nobody knows
@@ -59,33 +60,55 @@ def report(value: Any, draw: Callable[[], object]) -> None:
         draw()
 
 
-def print_answers(rows: Iterable[dict[str, Any]]) -> None:
-    """Answers as one table; with --json as objects, each on a line as soon as it is there."""
+def print_answers(rows: Iterable[tuple[dict[str, Any], dict[str, Any]]], *, every: bool = False) -> None:
+    """Items with their answers as one table; with --json as objects, each on a line as soon as it is there.
+
+    every: a table shows all labels, not the best one alone.
+    """
     if has_flag("json"):
-        for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False))
+        for item, answer in rows:
+            click.echo(json.dumps({**item, **answer}, ensure_ascii=False))
     elif found := list(rows):
-        output().print(table_of_answers(found))
+        output().print(table_of_answers(found, every=every))
 
 
-def table_of_answers(rows: Sequence[dict[str, Any]]) -> Table:
-    """Text and single values, a column each; the lists too when the text would be alone."""
+def table_of_answers(rows: Sequence[tuple[dict[str, Any], dict[str, Any]]], *, every: bool = False) -> Table:
+    """What was asked, and each answer's single values and objects, a column each; lists where there is nothing else."""
     from rich.table import Table
     from rich.text import Text
 
-    single = [name for name, value in rows[0].items() if not isinstance(value, list)]
-    names = single if len(single) > 1 else list(rows[0])
-    table = Table(*names)
-    for row in rows:
-        table.add_row(*(Text(cell_text(row[name])) for name in names))
+    from tbgen.server.client.typed import OBJECTS
+
+    item, answer = rows[0]
+    kept = OBJECTS - ({"labels"} if not every and {"label", "softmax"} <= answer.keys() else set())
+    names = [name for name, value in answer.items() if not isinstance(value, list) or name in kept] or list(answer)
+    asked = [name for name, value in item.items() if not isinstance(value, list)] or list(item)
+    table = Table(*asked, *names)
+    for item, answer in rows:
+        table.add_row(
+            *(Text(cell_text(item[name])) for name in asked), *(Text(cell_text(answer[name])) for name in names)
+        )
     return table
 
 
 def cell_text(value: Any) -> str:
-    """A value as a table shows it: numbers with four digits, the first values of a long list."""
+    """A value as a table shows it: numbers with four digits, the first values of a long list, objects a line each."""
+    if isinstance(value, list) and value and isinstance(value[0], dict | list):
+        lines = [_line_of(each) for each in value]
+        return "\n".join([*lines[:_LINES], *(["…"] if len(lines) > _LINES else [])])
     if isinstance(value, list):
         return ", ".join([*map(cell_text, value[:_CELLS]), *(["…"] if len(value) > _CELLS else [])])
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _line_of(value: Any) -> str:
+    """An object's text, label and score, and where it stands; of what fills a mask the tokens; of numbers the first."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return ", ".join(f"{each['token']} {cell_text(each['score'])}" for each in value)
+    if not isinstance(value, dict):
+        return cell_text(value)
+    shown = [cell_text(each) or '""' for name, each in value.items() if name not in ("id", "index", "start", "end")]
+    return " ".join([*shown, *([f"[{value['start']}:{value['end']}]"] if "start" in value else [])])
 
 
 def print_named(rows: Iterable[tuple[str, Any]]) -> None:

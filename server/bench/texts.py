@@ -55,7 +55,7 @@ def text_inputs(config: Mapping[str, Any], batch: int) -> list[TextInput]:
     name, limit = config["name"], int(config.get("max_batch_size", 0))
     tensors = [tensor for tensor in config["input"] if not tensor.get("optional")]
     if others := [tensor["name"] for tensor in tensors if tensor["data_type"] != "TYPE_STRING"]:
-        raise UserError(f"model {name!r} takes {', '.join(others)}, which is not text; benchmark a front model")
+        raise UserError(f"model {name!r} takes {', '.join(others)}, which is not text, and no other input is drawn")
     if limit and batch > limit:
         raise UserError(f"model {name!r} takes at most {limit} texts a request, not {batch}; use a smaller --batch")
     return [TextInput(tensor["name"], _request_shape(tensor["dims"], bool(limit), batch)) for tensor in tensors]

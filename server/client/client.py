@@ -26,7 +26,9 @@ class Models(Protocol):
 
     def fronts(self, name: str) -> list[str]: ...
 
-    def infer(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+    def infer(
+        self, model: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any] | None = None
+    ) -> dict[str, np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def infer(name: str, texts: Iterable[str], *, url: str | None = None, seconds: f
     Raises UserError: no server, no such model, not ready, takes other inputs, refuses a text.
     """
     with Connection(url, seconds=seconds) as connection:
-        return list(answers(connection, text_model(connection, front_model(connection, name)), texts))
+        return list(answers(connection, text_model(connection.config(front_model(connection, name))), texts))
 
 
 def front_model(connection: Models, name: str) -> str:
@@ -83,17 +85,25 @@ def front_models(connection: Models, name: str) -> list[str]:
     raise NoSuchName("model", name, [model for model, state in states.items() if state == "READY"])
 
 
-def text_model(connection: Models, name: str) -> TextModel:
-    """What a request to the model must look like. Raises UserError when it takes anything but one text an item."""
-    config = connection.config(name)
+def takes_one_text(config: Mapping[str, Any]) -> bool:
+    """Whether an item of the model is one text."""
     tensors = [tensor for tensor in config["input"] if not tensor.get("optional")]
-    limit = int(config.get("max_batch_size", 0))
     dims = [int(size) for size in tensors[0]["dims"]] if tensors else []
-    item = dims if limit else dims[1:] or dims
-    if len(tensors) != 1 or tensors[0]["data_type"] != "TYPE_STRING" or item not in ([1], [-1]):
+    item = dims if int(config.get("max_batch_size", 0)) else dims[1:] or dims
+    return len(tensors) == 1 and tensors[0]["data_type"] == "TYPE_STRING" and item in ([1], [-1])
+
+
+def text_model(config: Mapping[str, Any]) -> TextModel:
+    """What a request to a model must look like. Raises UserError when it takes anything but one text an item."""
+    tensors, name = [tensor for tensor in config["input"] if not tensor.get("optional")], config["name"]
+    if not takes_one_text(config):
         takes = ", ".join(f"{tensor['name']} ({tensor['data_type'].removeprefix('TYPE_')})" for tensor in tensors)
-        raise UserError(f"model {name!r} takes {takes or 'nothing'}, not one text an item; a front model does")
-    batching = bool(limit) or len(dims) > 1
+        raise UserError(
+            f"an item of model {name!r} is {takes or 'nothing'}, not one text: name each, in `tbgen infer` and `run` by"
+            " --input NAME=VALUE, or as the columns of a .csv or JSON lines"
+        )
+    limit = int(config.get("max_batch_size", 0))
+    batching = bool(limit) or len(tensors[0]["dims"]) > 1
     outputs = {tensor["name"]: [int(size) for size in tensor["dims"]] for tensor in config["output"]}
     items = {output: sizes if limit or not batching else sizes[1:] for output, sizes in outputs.items()}
     return TextModel(
@@ -106,12 +116,15 @@ def text_model(connection: Models, name: str) -> TextModel:
     )
 
 
-def answers(connection: Models, model: TextModel, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+def answers(
+    connection: Models, model: TextModel, texts: Iterable[str], parameters: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
     """One answer a text, in order, request by request. Raises UserError."""
     remaining = iter(texts)
     while chunk := list(itertools.islice(remaining, model.rows)):
         encoded = np.array([utf8(text) for text in chunk], dtype=object)
-        outputs = connection.infer(model.name, {model.input: encoded.reshape(-1, 1) if model.batching else encoded})
+        asked = {model.input: encoded.reshape(-1, 1) if model.batching else encoded}
+        outputs = connection.infer(model.name, asked, parameters)
         given = [name for name in model.outputs if name in outputs]  # some only when a parameter asks for them
         columns = {name: _column(outputs[name], model, name) for name in given}
         for row in range(len(chunk)):

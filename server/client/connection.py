@@ -89,11 +89,13 @@ class Connection:
             config = self.client.get_model_config(model, **self.as_json())
         return config.get("config", config)
 
-    def infer(self, model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def infer(
+        self, model: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any] | None = None
+    ) -> dict[str, np.ndarray]:
         """One request: arrays of UTF-8 bytes (dtype object) or numbers in, all outputs back. Raises UserError."""
         tensors = [self.tensor(*item) for item in inputs.items()]
         with self.failures(f"refused the request to {model!r}"):
-            result = self.client.infer(model, tensors, **self.options())
+            result = self.client.infer(model, tensors, parameters=parameters, **self.options())
         response = result.get_response(**({"as_json": True} if self.protocol == "grpc" else {}))
         return {output["name"]: result.as_numpy(output["name"]) for output in response["outputs"]}
 

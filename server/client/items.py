@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.data_types import NUMPY
-from tbgen.server.client.client import plain_values, utf8
+from tbgen.server.client.client import Models, plain_values, utf8
 from tbgen.server.client.connection import JsonObject
+
+
+def item_answers(
+    models: Models, model: str, items: Iterable[Mapping[str, Any]], parameters: Mapping[str, Any]
+) -> Iterator[JsonObject]:
+    """The answer to each item, output -> value, each by a request of its own. Raises UserError."""
+    config = models.config(model)
+    for item in items:
+        yield item_from_tensors(config, models.infer(model, tensors_from_item(config, item), parameters))
 
 
 def tensors_from_item(config: JsonObject, item: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -72,7 +72,8 @@ def test_a_model_that_takes_no_text_is_refused(address: dict[str, str]) -> None:
     with pytest.raises(UserError) as error:
         infer("linear", ["ab"], **address)
     assert error.value.message == (
-        "model 'linear' takes ids (INT64), mask (INT64), not one text an item; a front model does"
+        "an item of model 'linear' is ids (INT64), mask (INT64), not one text: name each, in `tbgen infer` and `run` by"
+        " --input NAME=VALUE, or as the columns of a .csv or JSON lines"
     )
 
 

@@ -76,7 +76,7 @@ def test_no_input_is_said(server: EmbeddedServer) -> None:
 
 
 def test_lists_are_shown_where_there_is_nothing_else() -> None:
-    table = table_of_answers([{"text": "삼성전자 공시", "entities": ["삼성전자", "공시"]}])
+    table = table_of_answers([({"text": "삼성전자 공시"}, {"entities": ["삼성전자", "공시"]})])
     assert [column.header for column in table.columns] == ["text", "entities"]
 
 

@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -132,3 +134,65 @@ def test_a_benchmark_draws_items_that_can_be_answered(repository: Path, server: 
         for request in requests:
             assert connection.infer(model, request)
     assert len({request["input_text"].tobytes() for request in requests}) == 4
+
+
+# An item of each model, and what its answer is called in `tbgen infer --json`.
+ASKED: dict[str, tuple[dict[str, Any], str]] = {
+    "text-classification": ({"input_text": "오늘도 상한가 갔다 🔥", "text_pair": "급락"}, "labels"),
+    "token-classification": ({"input_text": "삼성전자 공시"}, "entities"),
+    "embedding": ({"input_text": "금리가 올랐다"}, "embedding"),
+    "fill-mask": ({"input_text": "[MASK] 상한가 [MASK]"}, "masks"),
+    "sparse-embedding": ({"input_text": "금리가 올랐다"}, "tokens"),
+    "question-answering": ({"question": "언제?", "context": "주주총회는 20일에 열린다."}, "answers"),
+    "rerank": ({"query": "금리", "texts": ["금리가 올랐다", "비가 온다"]}, "results"),
+    "similarity": ({"query": "금리", "texts": ["비가 온다"]}, "results"),
+    "zero-shot-classification": ({"input_text": "금리가 올랐다", "candidate_labels": ["경제"]}, "labels"),
+    "said": ({"title": "[MASK] 상한가", "year": 2024}, "masks"),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_infer_and_run_ask_and_answer_by_name(server: EmbeddedServer, name: str) -> None:
+    (item, answer), model = ASKED[name], f"{name}_onnx_bls"
+    commands = [["infer", model, "--url", server.grpc_url], ["run", model, "-r", str(server.repository)]]
+    inputs = [f"--input={key}={each}" for key, value in item.items() for each in np.ravel(value)]
+    line = json.dumps(item) if len(item) > 1 else item["input_text"]
+    asked = [
+        CliRunner().invoke(main, [*command, "--json", *more], input=given)
+        for command in commands
+        for more, given in ((inputs, None), ([], line))
+    ]
+    assert [done.output for done in asked] == [asked[0].output] * 4
+    assert answer in json.loads(asked[0].stdout)
+    table = CliRunner().invoke(main, commands[0], input=line, env={"COLUMNS": "200"}).stdout
+    assert answer in table
+    assert "count" not in table
+
+
+def test_several_inputs_are_columns_of_a_file_and_parameters_go_along(server: EmbeddedServer, tmp_path: Path) -> None:
+    model, file = "question-answering_onnx_bls", tmp_path / "rows.csv"
+    file.write_text("question,context\n언제?,20일에 열린다\n누가?,이사회가 정했다\n", encoding="utf-8")
+    words = ["infer", model, "--text", str(file), "--json", "--parameter", "top_k=2", "--parameter", "no_answer=true"]
+    for url in (f"grpc://{server.grpc_url}", f"http://{server.http_url}"):
+        done = CliRunner().invoke(main, [*words, "--url", url])
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [row["context"] for row in rows] == ["20일에 열린다", "이사회가 정했다"]
+        assert [len(row["answers"]) for row in rows] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["언제?"], "item of model 'question-answering_onnx_bls' is question (STRING), context (STRING), not one text"),
+        (["--input", "question=언제?"], "no value for the input 'context' of model 'question-answering_onnx_bls'"),
+        (["--input", "query=언제?"], "no input 'query'. Inputs: "),
+        (["--input", "언제?"], "'언제?' is not NAME=VALUE"),
+        (["언제?", "--input", "question=언제?"], "give TEXTs, --text or --input: one of them"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_sentence(server: EmbeddedServer, words: list[str], says: str) -> None:
+    for command in (["infer", "--url", server.grpc_url], ["run", "-r", str(server.repository)]):
+        done = CliRunner().invoke(main, [command[0], "question-answering_onnx_bls", *command[1:], *words])
+        assert done.exit_code
+        assert says in done.stderr
+        assert "front model" not in done.stderr

@@ -148,7 +148,8 @@ def test_the_command_answers_texts(repository: Path) -> None:
     done = CliRunner().invoke(main, ["run", "m_onnx_bls", "상한가", "하한가", "-r", str(repository), "--json"])
     rows = [json.loads(line) for line in done.output.splitlines()]
     assert [row["text"] for row in rows] == ["상한가", "하한가"]
-    assert set(rows[0]) == {"text", "label_index", "softmax", "label", "score", "top_labels", "top_scores"}
+    assert set(rows[0]) == {"text", "label_index", "softmax", "label", "score", "labels"}
+    assert rows[0]["labels"][0] == {"label": rows[0]["label"], "score": rows[0]["score"]}
 
 
 def test_the_command_reads_standard_input_and_draws_a_table(repository: Path) -> None:
@@ -161,7 +162,7 @@ def test_the_command_takes_inputs_and_parameters_by_name(repository: Path) -> No
     done = CliRunner().invoke(main, ["run", "m_onnx_bls", "-r", str(repository), *named])
     row = json.loads(done.output)
     assert row["text"] == "a=b"
-    assert len(row["top_labels"]) == 1
+    assert len(row["labels"]) == 1
 
 
 def test_the_engine_alone_takes_its_tensors(repository: Path) -> None:

@@ -1,0 +1,65 @@
+"""What a task's outputs mean, as plain values: a list of entities, answers or labels in place of lists of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """Outputs that together are a list of objects: its name, field -> output, and the output that counts them."""
+
+    name: str
+    fields: Mapping[str, str]
+    count: str = ""
+
+
+# By the outputs' names (docs/tasks.md), since a server does not tell a model's task.
+_LISTS = (
+    _Objects(
+        "entities", {each: f"entities_{each}" for each in ("word", "label", "score", "start", "end")}, "entities_count"
+    ),
+    _Objects("answers", {each: f"answer_{each}" for each in ("text", "score", "start", "end")}, "answer_count"),
+    _Objects(
+        "masks",
+        {"token": "tokens", "id": "token_ids", "score": "token_scores", "text": "filled_text"},
+        "mask_count",
+    ),
+    _Objects("tokens", {"token": "tokens", "id": "token_ids", "weight": "token_weights"}, "token_count"),
+    _Objects("labels", {"label": "top_labels", "score": "top_scores"}, "top_count"),
+    _Objects("labels", {"label": "labels", "score": "scores"}),
+)
+OBJECTS = {*(each.name for each in _LISTS), "results"}
+
+
+def typed_answer(item: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An item's answer, output -> value, with its lists as objects, without what fills them up; the rest as it is.
+
+    item: input -> value; of a ranking each result has its text.
+    """
+    typed = dict(answer)
+    for each in _LISTS:
+        columns = [answer.get(output) for output in each.fields.values()]
+        if all(isinstance(column, list) for column in columns) and len({len(column or ()) for column in columns}) == 1:
+            found = [_objects(each.fields, row) for row in zip(*columns, strict=True)]
+            for output in (*each.fields.values(), each.count):
+                typed.pop(output, None)
+            return typed | {each.name: found[: answer.get(each.count)]}
+    if {"scores", "ranking"} <= typed.keys():
+        scores, ranking = typed.pop("scores"), typed.pop("ranking")
+        texts = item.get("texts")
+        named = isinstance(texts, list) and len(texts) == len(scores)
+        typed["results"] = [
+            {"index": at, **({"text": texts[at]} if named else {}), "score": scores[at]}  # type: ignore[index]
+            for at in ranking
+        ]
+    return typed
+
+
+def _objects(fields: Mapping[str, str], values: tuple[Any, ...]) -> Any:
+    """One object; of lists, as each mask has them, a list of objects."""
+    if isinstance(values[0], list):
+        return [dict(zip(fields, each, strict=True)) for each in zip(*values, strict=True)]
+    return dict(zip(fields, values, strict=True))
