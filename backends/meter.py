@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +18,8 @@ class Meter:
     PAUSE = 0.1  # seconds
 
     def __init__(self, model: str, steps: Sequence[Any], family: Any) -> None:
-        self.model, self.seconds, self.counts = model, [0.0] * len(steps), Counter[str]()
+        self.model, self.seconds = model, [0.0] * len(steps)
+        self.counts: dict[str, float] = defaultdict(float)
         self.parts = [(type(step).__name__, getattr(step, "counts", {})) for step in steps] + [("model", self.counts)]
         times = "time in each step of a model, summed over executions"
         self.times = family("tbgen_step_seconds", times, family.COUNTER)

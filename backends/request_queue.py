@@ -6,7 +6,7 @@ Triton's dynamic batcher lets requests wait without end, and with a limit of its
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,7 +29,7 @@ class RequestQueue:
     """
 
     def __init__(
-        self, run: Callable[..., None], send: Callable[..., None], seconds: float, items: int, counts: Counter[str]
+        self, run: Callable[..., None], send: Callable[..., None], seconds: float, items: int, counts: dict[str, float]
     ) -> None:
         self.run, self.send, self.items, self.counts = run, send, items, counts
         counts.update(refused=0, waited=0, waited_seconds=0)

@@ -16,7 +16,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 # Ctrl-C, the end that an operator or a supervisor asks for, a closed terminal -> what Python does on them by itself.
-_USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+_USUAL: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
 INTERRUPTS = tuple(_USUAL)
 
 _underway: list[weakref.ref[Interrupted]] = []  # the last one that was raised

@@ -30,7 +30,8 @@ class Stubs:
         A dead process tells no more what it served. One that was never seen alive, since it died soon after a load, is
         taken for one of a model that has fewer than it should.
         """
-        running, dead = {}, set()
+        running: dict[int, Path] = {}
+        dead = set[int]()
         for process in _children(self.server):
             with suppress(OSError):  # gone meanwhile
                 name, _, rest = _text_of(process, "stat").rpartition(")")

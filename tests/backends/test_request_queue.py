@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,7 +42,7 @@ class Model:
 
     def __init__(self, seconds: float = 600, items: int = 64) -> None:
         self.runs, self.sent, self.raises = list[int](), list[Client](), dict[int, BaseException]()
-        self.may, self.counts = threading.Event(), Counter[str]()
+        self.may, self.counts = threading.Event(), defaultdict[str, float](float)
         self.queue = RequestQueue(self.run, self.sent.append, seconds, items, self.counts)
 
     def run(self, clients: list[Client]) -> None:
