@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from tbgen.export.errors import UserError
@@ -12,6 +13,8 @@ from tbgen.server.embedded.server import EmbeddedServer
 
 _SHORT = 10.0  # seconds: a server that lives no longer has a fault of its own,
 _TRIES = 3  # when that happens so many times in a row
+_TICK = 0.2  # seconds between two looks while a model is loaded
+_LATE = 5.0  # seconds that a load may take to end behind the end of its process
 
 
 class ServerWatch:
@@ -22,6 +25,8 @@ class ServerWatch:
         self.started = time.monotonic()
         self.short_lives = 0
         self.away: dict[str, tuple[float, int]] = {}  # model -> when its process died, at which line of the log
+        self.died: set[Path] = set()  # version folders of those that died while another was loaded
+        self.loads = ThreadPoolExecutor()
 
     def look(self) -> bool:
         """Look once, and bring back what is gone; whether the server was started again.
@@ -32,7 +37,8 @@ class ServerWatch:
             return self._start_again_after_its_end()
         if self.server.stubs is None:
             return False
-        died = {folder.parent.name: folder for folder in self.server.stubs.look()}
+        died = {folder.parent.name: folder for folder in self.died | self.server.stubs.look()}
+        self.died.clear()
         for model in died:
             self.server.note(f"a process of {model} died: it is loaded again")
             self.away[model] = (time.monotonic(), len(self.server.log_lines()))
@@ -45,14 +51,28 @@ class ServerWatch:
     def _load_again(self, folder: Path) -> bool:
         """Whether the server could be told to load a model again."""
         try:
-            reload(self.server, folder)
+            if self._ends(load := self.loads.submit(reload, self.server, folder), folder):
+                load.result()
+                return True
+            why = f"{folder.parent.name} does not come back: its process ended while it was loaded, and Triton waits on"
         except UserError as error:
-            self.server.note(error.message)
-            if self.server.stubs:  # what dies in a load that fails is not loaded again for ever
-                self.server.stubs.whole.pop(folder, None)
+            why = error.message
         except OSError as error:  # where a server polls, the folder of another user, or on a disk that is read-only
             self.server.note(f"{folder.parent.name} cannot be loaded alone: {error.strerror or error}")
             return False
+        self.server.note(why)
+        if self.server.stubs:  # what dies in a load that fails is not loaded again for ever
+            self.server.stubs.whole.pop(folder, None)
+        self.died.discard(folder)
+        return True
+
+    def _ends(self, load: Future[None], folder: Path) -> bool:
+        """Wait for a load; False where its process died in it: Triton 2.51 never ends such a load."""
+        while not wait([load], _TICK).done:
+            died = self.server.stubs.look() if self.server.stubs else set()
+            self.died |= died
+            if folder in died and not wait([load], _LATE).done:
+                return False
         return True
 
     def _say_what_is_back(self) -> None:
@@ -83,6 +103,7 @@ class ServerWatch:
         self.server.stop()
         self.server.start(keep_log=True)
         self.away.clear()
+        self.died.clear()
         self.started = time.monotonic()
         self.server.note(f"Triton is back after {self.started - began:.1f} s")
         return True

@@ -123,6 +123,17 @@ def test_a_model_that_does_not_load_again_is_said_once_with_its_reason(repositor
         assert sum("a process of measure died" in each for each in said) == 1
 
 
+def test_a_model_whose_process_dies_while_it_is_loaded_keeps_no_other_away(repository: Path) -> None:
+    with serving(repository, extra_arguments=MODES["explicit"]) as server:
+        watch = ServerWatch(server)
+        (repository / "measure" / "1" / "model.py").write_text("import os\nos._exit(3)", encoding="utf-8")
+        kill_process_of(server, "measure")
+        wait_until(lambda: watch.look() or any("measure does not come back" in each for each in server.log_lines()))
+        kill_process_of(server, "other")
+        wait_until(lambda: back(watch, "other"))
+        assert sum("a process of measure died" in each for each in server.log_lines()) == 1
+
+
 def test_a_process_that_is_ended_is_no_dead_one(repository: Path) -> None:
     with serving(repository) as server:
         assert server.process
