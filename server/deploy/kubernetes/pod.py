@@ -159,7 +159,7 @@ def _copy(fleet: Servers, v: SimpleNamespace) -> YamlObject:
     return {
         "name": "models",
         "image": v.image,
-        "command": ["cp", "-r", f"{source}/.", "/built"],
+        "command": ["cp", "-r", "--no-preserve=mode", f"{source}/.", "/built"],  # an image lets nobody write
         "resources": {"requests": {"cpu": "1", "memory": "512Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": _LOCKED,
         "volumeMounts": mounts,

@@ -19,9 +19,13 @@ import yaml
 
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.shared_memory import shared_memory_mib
+from tests.generator.test_plans import write_program
 from tests.server.deploy.fleets import IMAGE, documents, of_kind, on_gpu, written
+from tests.server.deploy.pod import here
 from tests.tools import tool
 
+# The words before a command that let root write no more than its files' modes do.
+AS_ANYBODY = [] if os.getuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 # Kinds that others define -> the package that has their schemas.
 OTHERS = {"ScaledObject": "cloudcoil.models.keda.v1alpha1", "PodMonitor": "cloudcoil.models.prometheus_operator.v1"}
 WAYS = {
@@ -147,6 +151,16 @@ def test_a_plan_is_built_where_it_is_served(sample_export: Path, tmp_path: Path)
     assert build["command"] == ["sh", "/built/kcbert_trt_fp16/build/build.sh"]
     assert build["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert {"name": "built", "mountPath": "/models", "readOnly": True} in pod["containers"][0]["volumeMounts"]
+    write_program(tmp_path / "bin" / "trtexec", "printf plan > build/model.plan")
+    for entry in (tmp_path / "models").rglob("*"):
+        entry.chmod(0o555)  # as the image has it
+    mounts = {"/models": tmp_path / "models", "/built": tmp_path / "built"}
+    mounts["/built"].mkdir()
+    for step in (copy, build):
+        words = [here(each, {there: str(own) for there, own in mounts.items()}) for each in step["command"]]
+        path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        subprocess.run([*AS_ANYBODY, *words], check=True, env=path)
+    assert (tmp_path / "built" / "kcbert_trt_fp16" / "1" / "model.plan").read_bytes() == b"plan"
 
 
 def test_a_bucket_is_the_only_place_that_its_servers_reach(sample_repository: Path, tmp_path: Path) -> None:
