@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tbgen.cli.deploy_dashboards import dashboards
 from tbgen.cli.deploy_haproxy import haproxy
 from tbgen.cli.deployments import deployment_commands
 from tbgen.cli.options import header_option, json_option, quiet_option, repository_argument, url_option
@@ -122,5 +123,5 @@ def _plan_table(plan: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-for _each in (haproxy, *deployment_commands()):
+for _each in (dashboards, haproxy, *deployment_commands()):
     deploy.add_command(_each)

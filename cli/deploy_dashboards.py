@@ -1,0 +1,44 @@
+"""`tbgen deploy dashboards`: what watches servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tbgen.cli.deployments import report_written
+from tbgen.cli.options import json_option
+
+
+@click.command()
+@click.option(
+    "--server",
+    "servers",
+    metavar="HOST[:PORT]",
+    multiple=True,
+    default=("localhost",),
+    show_default=True,
+    help="A server, with the port of its metrics, by default 8002; repeatable.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("deploy/dashboards"),
+    show_default=True,
+    help="Folder to write into.",
+)
+@click.option("--force", is_flag=True, help="Replace edited files too.")
+@json_option
+def dashboards(servers: tuple[str, ...], output: Path, force: bool) -> None:
+    """Write a dashboard for Grafana, and rules and a configuration for Prometheus.
+
+    They show what Triton and tbgen's models count, and alert on what waits, fails, is cut short, or drifts. Written
+    again with other servers, they keep what you edited.
+    """
+    from tbgen.server.deploy.dashboards.files import DASHBOARD, SCRAPE, dashboard_files
+    from tbgen.server.deploy.files import write_files
+
+    written = write_files(output, "dashboards", dashboard_files(servers), force=force)
+    more = f" Grafana imports {output / DASHBOARD}."
+    report_written(output, written, f"prometheus --config.file={output / SCRAPE}", force=force, more=more)
