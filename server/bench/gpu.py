@@ -21,6 +21,7 @@ class GpuUse:
 
     busy: float
     memory: float
+    gpus: int = 1
 
 
 class Gpus:
@@ -50,12 +51,13 @@ class Gpus:
 
         busy = [pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100 for handle in self.handles]
         memory = sum(pynvml.nvmlDeviceGetMemoryInfo(handle).used for handle in self.handles)
-        self.seen.append(GpuUse(sum(busy) / len(busy), memory))
+        self.seen.append(GpuUse(sum(busy) / len(busy), memory, len(busy)))
 
     def use(self) -> GpuUse | None:
         """The mean of the looks and the most memory, else what the metrics say of their last moments; None: nothing."""
         if self.seen:
-            return GpuUse(sum(use.busy for use in self.seen) / len(self.seen), max(use.memory for use in self.seen))
+            busy, memory = sum(use.busy for use in self.seen) / len(self.seen), max(use.memory for use in self.seen)
+            return GpuUse(busy, memory, len(self.handles))
         if not self.metrics:
             return None
         try:
@@ -69,7 +71,8 @@ def gpu_use_from_text(text: str) -> GpuUse | None:
     """What a metrics page says; None where it says nothing of GPUs."""
     found = [(name, float(value)) for name, value in _METRIC.findall(text)]
     busy = [value for name, value in found if name == "utilization"]
-    return GpuUse(sum(busy) / len(busy), sum(value for name, value in found if name != "utilization")) if busy else None
+    memory = sum(value for name, value in found if name != "utilization")
+    return GpuUse(sum(busy) / len(busy), memory, len(busy)) if busy else None
 
 
 def gpu_text(use: GpuUse | None) -> str:

@@ -23,7 +23,7 @@ nv_inference_count{model="m",version="1"} 7
 
 
 def test_what_triton_says_of_its_gpus() -> None:
-    assert gpu_use_from_text(PAGE) == GpuUse(0.3, 3e9)
+    assert gpu_use_from_text(PAGE) == GpuUse(0.3, 3e9, gpus=2)
     assert gpu_use_from_text("nv_inference_count{} 7\n") is None
     assert (gpu_text(GpuUse(0.3, 3e9)), gpu_text(None)) == ("30%, 3,000 MB", "-")
 
