@@ -13,6 +13,7 @@ from benchmarks.models import scaffold_graphs
 from benchmarks.table import Row, row_of
 from benchmarks.texts import lines
 from tbgen.server.client.client import infer
+from tbgen.server.embedded.memory import memory_of
 from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 
 LINES, CLIENTS, SECONDS = 4000, 32, 10
@@ -61,23 +62,8 @@ def sampled(server: EmbeddedServer, asked: list[list[bytes]], requests: int) -> 
 def sample(server: EmbeddedServer, answered: int) -> Sample:
     """The memory of the server's process and all its children, and of the shared memory that they have mapped."""
     assert server.process
-    resident = shared = 0
-    for process in family(server.process.pid):
-        text = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8")
-        sizes = {row.split(":")[0]: int(row.split()[1]) for row in text.splitlines()[1:]}
-        resident += sizes["Pss_Anon"] + sizes["Pss_File"]
-        shared += sizes["Pss_Shmem"]
-    return Sample(answered, resident / 1024, shared / 1024)
-
-
-def family(parent: int) -> list[int]:
-    """A process and its descendants."""
-    children = [
-        int(child)
-        for task in Path(f"/proc/{parent}/task").iterdir()
-        for child in (task / "children").read_text(encoding="utf-8").split()
-    ]
-    return [parent, *(each for child in children for each in family(child))]
+    taken = memory_of(server.process.pid)
+    return Sample(answered, taken.resident / 2**20, taken.shared / 2**20)
 
 
 def growth_row(shape: str, kind: str, samples: list[Sample]) -> Row:
