@@ -12,8 +12,10 @@ import click
 
 from tbgen.cli.options import (
     FILE_PATH,
+    OR_STARTED,
     POSITIVE,
     SECONDS,
+    duration_option,
     header_option,
     json_option,
     quiet_option,
@@ -52,7 +54,7 @@ class Numbers(click.ParamType):
 
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@repository_option("model_repository; with --url none")
+@repository_option(OR_STARTED)
 @url_option("Once for each protocol. Default: one is started here, and asked over HTTP.", multiple=True)
 @header_option
 @click.option("--metrics-url", help="The running Triton's metrics page, for instance http://localhost:8002/metrics.")
@@ -60,7 +62,7 @@ class Numbers(click.ParamType):
 @click.option("--concurrency", type=Numbers(int), help="Clients of the closed loops. Default: 1,4,16 without --rate.")
 @click.option("--rate", type=Numbers(float), help="Requests a second of the open loops.")
 @click.option("--poisson", is_flag=True, help="Let the requests of open loops come at random, not evenly.")
-@click.option("--duration", type=SECONDS, default=10.0, show_default=True, help="Seconds that a point is measured.")
+@duration_option(10.0)
 @click.option("--warmup", type=SECONDS, default=2.0, show_default=True, help="Seconds of load before that.")
 @click.option("--rounds", type=POSITIVE, default=1, show_default=True, help="Times that each point is measured.")
 @click.option("--batch", type=POSITIVE, default=1, show_default=True, help="Texts in a request.")
@@ -111,7 +113,7 @@ def _measured(names: tuple[str, ...], options: dict[str, Any]) -> Report:
     with ExitStack() as stack:
         if not addresses:
             repository = repository or Path("model_repository")
-            server = stack.enter_context(_embedded_server(repository))
+            server = stack.enter_context(embedded_server(repository))
             addresses, metrics = [Address(server.http_url, "http")], server.metrics_url
         tell = stack.enter_context(status_line(notes()))
         return bench(names, addresses, corpus, plan, repository=repository, metrics=metrics, on_progress=tell)
@@ -143,7 +145,7 @@ def _addresses_from_urls(urls: tuple[str, ...], headers: dict[str, str]) -> list
 
 
 @contextmanager
-def _embedded_server(repository: Path) -> Iterator[EmbeddedServer]:
+def embedded_server(repository: Path) -> Iterator[EmbeddedServer]:
     """The embedded Triton on free ports."""
     from tbgen.cli.serve import start
     from tbgen.server.embedded.server import server_on_free_ports

@@ -47,6 +47,7 @@ COMMANDS = {
     "verify": ("tbgen.cli.verify:verify", "Hold the engine and the served graphs against PyTorch."),
     "bench": ("tbgen.cli.bench:bench", "Measure a served model: throughput, latency, where the time goes."),
     "tune": ("tbgen.cli.tune:tune", "Search for the settings that serve your texts fastest here."),
+    "capacity": ("tbgen.cli.capacity:capacity", "Tell how many replicas a rate of requests needs."),
     "doctor": ("tbgen.cli.doctor:doctor", "Tell what of this machine is there, works, or is missing."),
     "sbom": ("tbgen.cli.sbom:sbom", "Print what a model repository is made of, as CycloneDX says it."),
     "step": ("tbgen.cli.step:step", "Write, list and try steps of your own."),
@@ -54,7 +55,20 @@ COMMANDS = {
 }
 
 # Commands that run the Python files of models, or steps' files: what a stranger gave can do there what its reader can.
-_RUN_CODE = ("scaffold", "diff", "update", "serve", "gateway", "run", "client", "verify", "bench", "tune", "step")
+_RUN_CODE = (
+    "scaffold",
+    "diff",
+    "update",
+    "serve",
+    "gateway",
+    "run",
+    "client",
+    "verify",
+    "bench",
+    "tune",
+    "capacity",
+    "step",
+)
 _TRUST = "Python files of steps and models run here with your rights: docs/regenerate.md says when."
 
 # What a disk refuses; other errors of the system are faults of this program and show their traceback.

@@ -24,6 +24,8 @@ _HEADER = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=([ -~]+)")
 SECONDS = click.FloatRange(min=0, min_open=True)
 POSITIVE = click.IntRange(min=1)
 
+OR_STARTED = "model_repository; with --url none"  # of commands that start a server where no other is named
+
 # Of the commands whose subject is the whole repository; all others take the option.
 repository_argument = click.argument("repository", type=ModelRepository(file_okay=False), default=REPOSITORY)
 
@@ -43,6 +45,12 @@ def repository_option(default: str = "") -> Callable[[FC], FC]:
     known: dict[str, Any] = {} if default else {"default": REPOSITORY, "show_default": True}
     words = f"Model repository. Default: {default}." if default else "Model repository."
     return click.option("-r", "--repository", type=ModelRepository(file_okay=False), help=words, **known)
+
+
+def duration_option(default: float) -> Callable[[FC], FC]:
+    """--duration, of each point of a measurement."""
+    words = "Seconds that a point is measured."
+    return click.option("--duration", type=SECONDS, default=default, show_default=True, help=words)
 
 
 def url_option(words: str = "Default: grpc://localhost:8001.", *, multiple: bool = False) -> Callable[[FC], FC]:

@@ -35,7 +35,7 @@ class Split:
 
 @dataclass(frozen=True)
 class ModelLoad:
-    """How one model was used: rows an execution, share of its instances' time that it was busy."""
+    """How one model was used: rows an execution and its milliseconds, share of its instances' time that it was busy."""
 
     model: str
     role: str
@@ -47,6 +47,7 @@ class ModelLoad:
     busy: float | None
     failed: int
     cache_hits: int
+    execution_ms: float
 
     @property
     def busy_share(self) -> float:
@@ -154,6 +155,7 @@ def model_loads(front: Front, moved: Snapshot, seconds: float) -> list[ModelLoad
             **{name: getattr(found, name) for name in ("requests", "executions", "rows", "failed", "cache_hits")},
             average_batch=found.rows / found.executions if found.executions else 0.0,
             busy=found.batch_ns / 1e9 / seconds / part.instances if part.instances else None,
+            execution_ms=found.batch_ns / 1e6 / found.executions if found.executions else 0.0,
         )
         for part, found in counted
     ]

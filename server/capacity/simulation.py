@@ -15,7 +15,7 @@ import numpy as np
 
 from tbgen.server.capacity.cost import RunCost
 
-SPLITS = {"least": "to the replica with the fewest in flight", "random": "at random"}
+SPLITS = {"least": "fewest in flight", "random": "at random"}  # which replica gets a request
 _SEED = 0
 _UNSETTLED = 0.1  # of the requests: the first ones find empty queues
 

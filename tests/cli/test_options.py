@@ -30,9 +30,10 @@ REPOSITORY = {
     "probe",
     "show",
     "gateway",
+    "capacity",
 }
-URL = {"infer", "probe", "gateway", "check", "deploy copy", "bench", "tune", "verify", "client"}
-TEXT = {"infer", "run", "bench", "tune", "verify", "export onnx", "export tensorrt"}
+URL = {"infer", "probe", "gateway", "check", "deploy copy", "bench", "tune", "verify", "client", "capacity"}
+TEXT = {"infer", "run", "bench", "tune", "verify", "capacity", "export onnx", "export tensorrt"}
 WITHOUT_JSON = {"client", "completion", "sbom"}  # what they print is a program, or JSON
 QUIET = {
     "scaffold",
@@ -46,6 +47,7 @@ QUIET = {
     "verify",
     "bench",
     "tune",
+    "capacity",
 }
 
 

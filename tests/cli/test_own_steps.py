@@ -60,4 +60,16 @@ def test_nothing_of_it_runs(command: str, hostile: Path) -> None:
 
 def test_help_says_which_commands_run_code() -> None:
     says = {name for name in COMMANDS if "run here with your rights" in CliRunner().invoke(main, [name, "-h"]).output}
-    assert says == {"scaffold", "diff", "update", "serve", "run", "client", "verify", "bench", "tune", "step"}
+    assert says == {
+        "scaffold",
+        "diff",
+        "update",
+        "serve",
+        "run",
+        "client",
+        "verify",
+        "bench",
+        "tune",
+        "capacity",
+        "step",
+    }

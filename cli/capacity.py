@@ -1,0 +1,107 @@
+"""`tbgen capacity`: how many replicas a rate needs, from a short bench of one and a simulation of their queues."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tbgen.cli.options import (
+    OR_STARTED,
+    REPOSITORY,
+    SECONDS,
+    duration_option,
+    header_option,
+    json_option,
+    quiet_option,
+    repository_option,
+    text_options,
+    url_option,
+)
+from tbgen.cli.show import notes, report, status_line
+
+if TYPE_CHECKING:
+    from tbgen.generator.texts import TextFile
+    from tbgen.server.capacity.report import CapacityReport
+    from tbgen.server.capacity.sizing import Goal
+
+
+class Duration(click.ParamType):
+    """A time with its unit, in seconds: "100ms", "0.5s"."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s)", str(value))
+        if not match or not float(match[1]):
+            self.fail(f"{value!r} is not a time such as 100ms or 0.5s", param, ctx)
+        return float(match[1]) / (1000 if match[2] == "ms" else 1)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--rate", type=SECONDS, required=True, help="Requests of one text a second, at random times.")
+@click.option("--p99", type=Duration(), required=True, help="Time within which 99 of 100 are answered, such as 100ms.")
+@repository_option(OR_STARTED)
+@url_option("Default: one is started here.")
+@header_option
+@text_options("the bundled Korean corpus")
+@duration_option(3.0)
+@click.option("--price", type=SECONDS, help="Price of a replica an hour, in any currency: says what texts cost.")
+@click.option("--check", is_flag=True, help="Hold the simulation against open loops on the replica, at two rates.")
+@json_option
+@quiet_option
+def capacity(rate: float, p99: float, price: float | None, **options: Any) -> None:
+    """One replica of the front model NAME is measured: what a run takes by the texts and tokens in it. Then its queue
+    is simulated, for as many replicas as keep the p99, with requests dealt out by two rules. A replica is the server as
+    it is here: its cores, its memory, its GPUs.
+    """
+    from tbgen.cli.show_capacity import print_capacity
+    from tbgen.server.capacity.report import json_from_capacity
+    from tbgen.server.capacity.sizing import Goal
+
+    found = _report(Goal(rate, p99), **options)
+    report(json_from_capacity(found, price), lambda: print_capacity(found, price))
+
+
+def _report(
+    goal: Goal,
+    *,
+    name: str,
+    repository: Path | None,
+    url: str | None,
+    headers: dict[str, str],
+    text: TextFile | None,
+    duration: float,
+    check: bool,
+) -> CapacityReport:
+    """Of a running server, or of the embedded one. Raises UserError."""
+    from tbgen.cli.bench import embedded_server
+    from tbgen.server.bench.machine import cores
+    from tbgen.server.bench.texts import corpus_from_file
+    from tbgen.server.capacity.measurement import ReplicaBench
+    from tbgen.server.capacity.report import LOADS, CapacityReport, Size, checks_of
+    from tbgen.server.capacity.sizing import Sizing
+    from tbgen.server.client.address import Address, address_from_url
+    from tbgen.server.client.connection import Connection
+    from tbgen.server.embedded.memory import memory_of
+
+    corpus, server = corpus_from_file(text), None
+    with ExitStack() as stack:
+        if url is None:
+            repository = repository or Path(REPOSITORY)
+            server = stack.enter_context(embedded_server(repository))
+        address = Address(server.http_url, "http") if server else address_from_url(url, headers=headers)
+        connection = stack.enter_context(Connection(address))
+        tell = stack.enter_context(status_line(notes()))
+        bench = ReplicaBench(connection, name, corpus, duration, repository, tell, LOADS * check)
+        measured = bench.measured()
+        taken = memory_of(server.process.pid) if server and server.process else None
+        size = Size(cores(), taken.resident + taken.shared) if taken else Size(None, None)
+        sizing = Sizing(measured.replica, measured.texts)
+        fleets = sizing.fleets(goal)
+        checks = list(checks_of(bench, sizing)) if check else []
+        return CapacityReport(goal, measured, size, sizing.capacity, fleets, checks)
