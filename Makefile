@@ -1,4 +1,4 @@
-# make demo: the whole road once. make test: the test suite; make test-long: what repeats it at length. make soak: faults, overload and hostile input at length. make fleet: several servers at length. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make bench: the figures; make peers: beside others.
+# make demo: the whole road once. make test: the test suite; make test-long: what repeats it at length. make soak: faults, overload and hostile input at length. make fleet: several servers at length. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make bench: the figures; make peers: beside others; make capacity: what tbgen capacity simulates beside open loops.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test test-long gateway-clients soak fleet fidelity check types tools checkov bench peers sbom clean model_repository
+.PHONY: demo test test-long gateway-clients soak fleet fidelity check types tools checkov bench peers capacity sbom clean model_repository
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -63,6 +63,12 @@ bench: $(STAMP)
 peers: $(STAMP)
 	$(BIN)/python -m benchmarks.peers install
 	$(BIN)/python -m benchmarks.peers compare
+
+# What is simulated of a replica beside what it does: docs/scale.md. `make capacity SHAPE=base GRAPH=bls` picks.
+SHAPE ?= sleeping
+GRAPH ?= bls
+capacity: $(STAMP)
+	$(BIN)/python -m benchmarks.capacity $(SHAPE) $(GRAPH)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
