@@ -9,6 +9,7 @@ from typing import Any
 from tbgen.export.errors import require
 
 KUBERNETES = "1.33"  # whose schemas the documents are held against; later ones have all that is used
+OPEN, CLOSE = "⟦", "⟧"  # around what Helm is to put in
 YamlObject = dict[str, Any]
 _PLAIN = re.compile(r"[A-Za-z/][\w./-]*")
 _OWN_KINDS = ("keda.sh/", "monitoring.coreos.com/", "serving.kserve.io/", "kustomize.config.k8s.io/")

@@ -31,10 +31,14 @@ class ModelsPlace:
         return self.scheme in ("s3", "gs")
 
     @property
+    def own_store(self) -> bool:
+        """Whether the bucket is in a store of one's own, by its address."""
+        return _ENDPOINT.fullmatch(self.place) is not None
+
+    @property
     def port(self) -> int:
         """The port of the bucket's store."""
-        address = _ENDPOINT.fullmatch(self.place)
-        scheme, _, host = self.place.partition("://") if address else ("https", "", "")
+        scheme, _, host = self.place.partition("://") if self.own_store else ("https", "", "")
         said = host.partition("/")[0].rpartition(":")[2]
         return int(said) if said.isdecimal() else 80 if scheme == "http" else 443
 

@@ -9,6 +9,7 @@ from tbgen.generator.engines.engine import BUILD
 from tbgen.generator.models.config import CACHE_ARGUMENT
 from tbgen.server.deploy.documents import YamlObject, yaml_from
 from tbgen.server.deploy.fleet import Servers
+from tbgen.server.deploy.kubernetes.brought import brought_files
 from tbgen.server.deploy.kubernetes.edge import (
     EDGE,
     EDGE_PORTS,
@@ -16,9 +17,7 @@ from tbgen.server.deploy.kubernetes.edge import (
     SOCKETS,
     edge_command,
     edge_environment,
-    edge_files,
 )
-from tbgen.server.deploy.kubernetes.objects import probe_files
 from tbgen.server.deploy.kubernetes.pod import PROBE, PROBE_SECONDS
 from tbgen.server.deploy.launch import (
     ENVIRONMENT,
@@ -50,7 +49,7 @@ def compose_files(fleet: Servers, _: str = "") -> dict[str, str]:
             f"sh {fleet.repository / fleet.plans[0] / BUILD}"
         )
     composed = {"name": fleet.name, "services": {"triton": _server(fleet), "edge": _edge()}}
-    brought = {"probe": probe_files(fleet), "edge": edge_files(fleet, "triton")}
+    brought = brought_files(fleet, "triton")
     files = {f"{folder}/{name}": text for folder, texts in brought.items() for name, text in texts.items()}
     return {"compose.yaml": yaml_from([composed]), **files}
 

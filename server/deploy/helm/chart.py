@@ -10,12 +10,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from tbgen.server.deploy.documents import YamlObject, yaml_from
+from tbgen.server.deploy.documents import CLOSE, OPEN, YamlObject, yaml_from
 from tbgen.server.deploy.fleet import Servers
-from tbgen.server.deploy.kubernetes.edge import edge_files
-from tbgen.server.deploy.kubernetes.objects import probe_files, server_files
+from tbgen.server.deploy.kubernetes.brought import brought_files
+from tbgen.server.deploy.kubernetes.objects import server_files
 from tbgen.server.deploy.kubernetes.scaling import autoscalers, pod_monitor
-from tbgen.server.deploy.kubernetes.values import AUTOSCALERS, CLOSE, OPEN, chart_fleet, fleet_values
+from tbgen.server.deploy.kubernetes.values import AUTOSCALERS, chart_fleet, fleet_values
 from tbgen.server.deploy.places import TAGGED
 
 _NOTES = Path(__file__).with_name("notes.txt")
@@ -41,7 +41,7 @@ _PATTERNS = {
 def chart_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
     """The text of each file, by name."""
     values = fleet_values(fleet, autoscaler)
-    brought = {"probe": probe_files(fleet), "edge": edge_files(fleet)}
+    brought = brought_files(fleet)
     about = {
         "apiVersion": "v2",
         "name": fleet.name,
@@ -57,18 +57,15 @@ def chart_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
         "values.yaml": said,
         "values.schema.json": json.dumps(_schema(values), indent=2) + "\n",
         "templates/NOTES.txt": _NOTES.read_text(encoding="utf-8").replace("MODELS", shlex.join(fleet.questions)),
-        **{f"templates/{name}": text for name, text in _templates(fleet, brought).items()},
+        **{f"templates/{name}": text for name, text in _templates(fleet).items()},
         **{f"{folder}/{name}": text for folder, files in brought.items() for name, text in files.items()},
     }
 
 
-def _templates(fleet: Servers, brought: dict[str, dict[str, str]]) -> dict[str, str]:
+def _templates(fleet: Servers) -> dict[str, str]:
     """The templates by name, those of an autoscaler only where it is wanted."""
     v = chart_fleet(fleet)
-    probe, edge = (
-        {name: f'{OPEN}.Files.Get "{folder}/{name}"{CLOSE}' for name in files} for folder, files in brought.items()
-    )
-    templates = {name: _template(documents) for name, documents in server_files(fleet, v, probe, edge).items()}
+    templates = {name: _template(documents) for name, documents in server_files(fleet, v).items()}
     for kind, document in autoscalers(fleet, v).items():
         templates[f"{kind}.yaml"] = _when(f'eq .Values.autoscaler "{kind}"', _template([document]))
     templates["monitoring.yaml"] = _when('ne .Values.autoscaler "none"', _template([pod_monitor(v)]))

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 from tbgen.server.deploy.documents import YamlObject, check_documents
 from tbgen.server.deploy.fleet import Servers
-from tbgen.server.deploy.kubernetes.edge import EDGE_PORTS, edge_files
+from tbgen.server.deploy.kubernetes.edge import EDGE_PORTS
 from tbgen.server.deploy.kubernetes.files import with_kustomization
-from tbgen.server.deploy.kubernetes.objects import labels_of, made, probe_files, server_files
+from tbgen.server.deploy.kubernetes.objects import labels_of, made, server_files
 from tbgen.server.deploy.kubernetes.pod import pod_spec
 from tbgen.server.deploy.kubernetes.scaling import BEHAVIOR, BUSY, wait_query
 from tbgen.server.deploy.kubernetes.values import plain_fleet
@@ -39,7 +39,7 @@ def kserve_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
 
 def _around(fleet: Servers, v: SimpleNamespace) -> dict[str, list[YamlObject]]:
     """The objects of Kubernetes' own, held against its schemas, by file."""
-    files = server_files(fleet, v, probe_files(fleet), edge_files(fleet))
+    files = server_files(fleet, v)
     objects = {name: files[name] for name in _SHARED}
     objects["network.yaml"][0]["spec"]["ingress"][0].pop("from")  # a gateway asks, whose namespace is not known
     check_documents(document for documents in objects.values() for document in documents)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from types import SimpleNamespace
 
 from tbgen.server.deploy.documents import YamlObject
-from tbgen.server.deploy.fleet import Servers
-from tbgen.server.deploy.haproxy.files import HAPROXY_CONFIG, haproxy_files
-from tbgen.server.deploy.kubernetes.values import CLOSE, LOOK_SECONDS, OPEN
+from tbgen.server.deploy.haproxy.files import HAPROXY_CONFIG
+from tbgen.server.deploy.kubernetes.brought import config_name
+from tbgen.server.deploy.kubernetes.values import LOOK_SECONDS
 
 EDGE_USER = 99  # haproxy, in that image
 EDGE_PORTS = {"edge-http": 8080, "edge-grpc": 8081, "edge-metrics": 8405}
 EDGE = "/edge"
 SOCKETS = "/run/edge"
 _MEMORY = {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1536Mi"}}  # 2,000 bodies at most
-
-
-def edge_files(fleet: Servers, host: str = "127.0.0.1") -> dict[str, str]:
-    """HAProxy's files, by name, before the one server at `host`."""
-    return haproxy_files(fleet.repository, [host])
 
 
 def edge_environment(http: int, grpc: int, metrics: int) -> dict[str, str]:
@@ -62,14 +55,6 @@ def edge_container(v: SimpleNamespace, locked: YamlObject) -> YamlObject:
 def edge_volumes(v: SimpleNamespace) -> list[YamlObject]:
     """The proxy's configuration, and a place for its socket."""
     return [
-        {"name": "edge", "configMap": {"name": f"{v.name}-edge"}},
+        {"name": "edge", "configMap": {"name": config_name(v, "edge")}},
         {"name": "edge-sockets", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
     ]
-
-
-def digest_of(texts: Iterable[str]) -> str:
-    """The SHA-256 of files' texts in a row, also of those that a chart brings."""
-    whole = "".join(texts)
-    if whole.startswith(OPEN):
-        return f"{OPEN}print ({whole.strip(OPEN + CLOSE).replace(CLOSE + OPEN, ') (')}) | sha256sum{CLOSE}"
-    return hashlib.sha256(whole.encode("utf-8")).hexdigest()

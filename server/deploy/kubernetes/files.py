@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from tbgen.server.deploy.documents import YamlObject, check_documents, yaml_from
 from tbgen.server.deploy.fleet import Servers
-from tbgen.server.deploy.kubernetes.edge import edge_files
-from tbgen.server.deploy.kubernetes.objects import probe_files, server_files
+from tbgen.server.deploy.kubernetes.objects import server_files
 from tbgen.server.deploy.kubernetes.scaling import adapter_rules, autoscalers, pod_monitor
 from tbgen.server.deploy.kubernetes.values import plain_fleet
 
@@ -33,7 +32,7 @@ def with_kustomization(objects: Mapping[str, list[YamlObject]]) -> dict[str, str
 def kubernetes_objects(fleet: Servers, autoscaler: str) -> dict[str, list[YamlObject]]:
     """The objects, held against Kubernetes' schemas, by file."""
     v = plain_fleet(fleet, autoscaler)
-    objects = server_files(fleet, v, probe_files(fleet), edge_files(fleet))
+    objects = server_files(fleet, v)
     if autoscaler != "none":
         objects |= {"autoscaler.yaml": [autoscalers(fleet, v)[autoscaler]], "monitoring.yaml": [pod_monitor(v)]}
         del objects["deployment.yaml"][0]["spec"]["replicas"]  # the autoscaler's, which an apply must not take back

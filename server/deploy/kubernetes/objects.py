@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from tbgen.server.deploy.documents import YamlObject
 from tbgen.server.deploy.fleet import LONGEST_SUFFIX, Servers
-from tbgen.server.deploy.kubernetes.edge import EDGE_PORTS, digest_of
+from tbgen.server.deploy.kubernetes.brought import config_name
+from tbgen.server.deploy.kubernetes.edge import EDGE_PORTS
 from tbgen.server.deploy.kubernetes.pod import pod_spec
 from tbgen.server.deploy.launch import GRPC, HTTP, METRICS
+from tbgen.server.deploy.places import ModelsPlace
 
 _NAME, _PART = "app.kubernetes.io/name", "app.kubernetes.io/component"
-_PROGRAM = Path(__file__).parents[1] / "probe.py"
+_LINK_LOCAL = "169.254.0.0/16"  # metadata servers
 _DNS = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
 
 
-def server_files(
-    fleet: Servers, v: SimpleNamespace, probe: dict[str, str], edge: dict[str, str]
-) -> dict[str, list[YamlObject]]:
-    """The objects that every fleet has, by file. probe, edge: the files of the probe and of the proxy, by name."""
+def server_files(fleet: Servers, v: SimpleNamespace) -> dict[str, list[YamlObject]]:
+    """The objects that every fleet has, by file."""
     return {
         "account.yaml": [made("v1", "ServiceAccount", v, v.name, automountServiceAccountToken=False)],
-        "probe.yaml": [made("v1", "ConfigMap", v, f"{v.name}-probe", data=probe)],
-        "edge.yaml": [made("v1", "ConfigMap", v, f"{v.name}-edge", data=edge)],
-        "deployment.yaml": [_deployment(fleet, v, digest_of(edge.values()))],
+        **{f"{part}.yaml": [_config(v, part)] for part in v.files},
+        "deployment.yaml": [_deployment(fleet, v)],
         "services.yaml": [_service(v), _headless(v)],
         "disruption.yaml": [_disruption(v)],
         "network.yaml": [_network(fleet, v)],
     }
 
 
-def probe_files(fleet: Servers) -> dict[str, str]:
-    """The probe's files, by name."""
-    return {
-        "probe.py": _PROGRAM.read_text(encoding="utf-8"),
-        "questions.json": json.dumps(dict(fleet.questions), ensure_ascii=False, indent=1) + "\n",
-    }
+def _config(v: SimpleNamespace, part: str) -> YamlObject:
+    """The files of a part, which nobody changes under the pods that have them."""
+    return made("v1", "ConfigMap", v, config_name(v, part), data=v.files[part], immutable=True)
 
 
 def _asked(name: str) -> YamlObject:
@@ -56,11 +50,11 @@ def made(version: str, kind: str, v: SimpleNamespace, name: str, **rest: Any) ->
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": labels_of(v)}, **rest}
 
 
-def _deployment(fleet: Servers, v: SimpleNamespace, edge: str) -> YamlObject:
+def _deployment(fleet: Servers, v: SimpleNamespace) -> YamlObject:
     """The servers. A new one is ready before an old one goes, and that one ends what it has begun."""
     labels = labels_of(v)
     asked = {**_asked(v.name), **(_asked(v.canaryOf) if fleet.canary_of else {})}
-    annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS), "edge-sha256": edge}
+    annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS)}
     spec = {
         "replicas": v.replicas,
         "revisionHistoryLimit": 3,
@@ -111,8 +105,12 @@ def _network(fleet: Servers, v: SimpleNamespace) -> YamlObject:
             {"from": [{"podSelector": {}}], "ports": asked},
             {"from": [namespace], "ports": measured},
         ],
-        "egress": [{"ports": _DNS}, {"ports": [{"port": fleet.models.port}]}]
-        if fleet.models and fleet.models.bucket
-        else [],
+        "egress": _bucket_rules(fleet.models) if fleet.models and fleet.models.bucket else [],
     }
     return made("networking.k8s.io/v1", "NetworkPolicy", v, v.name, spec=spec)
+
+
+def _bucket_rules(models: ModelsPlace) -> list[YamlObject]:
+    """Its name, its port, and where clouds give out identities."""
+    identities = {"to": [{"ipBlock": {"cidr": _LINK_LOCAL}}], "ports": [{"port": 80}, {"port": 988}]}
+    return [{"ports": _DNS}, {"ports": [{"port": models.port}]}, *([] if models.own_store else [identities])]

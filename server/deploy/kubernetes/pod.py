@@ -9,6 +9,7 @@ from tbgen.generator.engines.engine import BUILD
 from tbgen.generator.models.config import CACHE_ARGUMENT
 from tbgen.server.deploy.documents import YamlObject
 from tbgen.server.deploy.fleet import Servers
+from tbgen.server.deploy.kubernetes.brought import config_name
 from tbgen.server.deploy.kubernetes.edge import edge_container, edge_volumes
 from tbgen.server.deploy.kubernetes.values import LOOK_SECONDS
 from tbgen.server.deploy.launch import (
@@ -137,7 +138,7 @@ def _volumes(fleet: Servers, v: SimpleNamespace) -> list[YamlObject]:
     volumes: list[YamlObject] = [
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": v.sharedMemory}},
         {"name": "temporary", "emptyDir": {"sizeLimit": v.temporary}},
-        {"name": "probe", "configMap": {"name": f"{v.name}-probe"}},
+        {"name": "probe", "configMap": {"name": config_name(v, "probe")}},
         *edge_volumes(v),
     ]
     if fleet.models and not fleet.models.bucket:

@@ -6,6 +6,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
+from tbgen.server.deploy.documents import CLOSE, OPEN
 from tbgen.server.deploy.fleet import (
     DRAIN_SECONDS,
     EDGE_DRAIN_SECONDS,
@@ -14,10 +15,10 @@ from tbgen.server.deploy.fleet import (
     QUEUE_MILLISECONDS,
     Servers,
 )
+from tbgen.server.deploy.kubernetes.brought import brought_files
 from tbgen.server.deploy.launch import PROXY_IMAGE
 
 AUTOSCALERS = ("none", "hpa", "keda")
-OPEN, CLOSE = "⟦", "⟧"  # around what Helm is to put in
 LOOK_SECONDS = 5  # between two looks at readiness
 
 
@@ -70,10 +71,14 @@ def _quantity(mib: int) -> str:
 def plain_fleet(fleet: Servers, autoscaler: str) -> SimpleNamespace:
     """The values themselves, and the name of what is made."""
     said = {key: value for key, (value, _) in fleet_values(fleet, autoscaler).items()}
-    return SimpleNamespace(name=fleet.name, **said)
+    return SimpleNamespace(name=fleet.name, files=brought_files(fleet), **said)
 
 
 def chart_fleet(fleet: Servers) -> SimpleNamespace:
     """The values as a chart's templates have them."""
     said = {key: f"{OPEN}.Values.{key}{CLOSE}" for key in fleet_values(fleet)}
-    return SimpleNamespace(name=f"{OPEN}.Release.Name{CLOSE}", **said)
+    files = {
+        part: {name: f'{OPEN}.Files.Get "{part}/{name}"{CLOSE}' for name in texts}
+        for part, texts in brought_files(fleet).items()
+    }
+    return SimpleNamespace(name=f"{OPEN}.Release.Name{CLOSE}", files=files, **said)

@@ -64,7 +64,7 @@ def running_pod(repository: Path, folder: Path) -> Iterator[Pod]:
     spec = of_kind(files, "Deployment")["spec"]["template"]["spec"]
     mounts = {"/models": str(repository)}
     for name in ("probe", "edge"):
-        config = next(each for each in documents(files) if each["metadata"]["name"] == f"kcbert-{name}")
+        config = next(each for each in documents(files) if each["metadata"]["name"].startswith(f"kcbert-{name}"))
         (folder / name).mkdir()
         for file, text in config["data"].items():
             (folder / name / file).write_text(text, encoding="utf-8")

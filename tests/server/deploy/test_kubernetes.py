@@ -4,11 +4,11 @@ read by the real kubectl.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -113,15 +113,22 @@ def test_nothing_reaches_triton_but_through_its_proxy(folder: Path) -> None:
     assert edge["lifecycle"]["preStop"]["sleep"]["seconds"] < server["lifecycle"]["preStop"]["sleep"]["seconds"]
 
 
-def test_a_changed_proxy_is_rolled_out(folder: Path) -> None:
-    files = next(each["data"] for each in documents(folder) if each["metadata"]["name"] == "kcbert-edge")
-    annotations = of_kind(folder, "Deployment")["spec"]["template"]["metadata"]["annotations"]
-    assert annotations["edge-sha256"] == hashlib.sha256("".join(files.values()).encode("utf-8")).hexdigest()
+def test_files_are_never_changed_under_a_pod_that_has_them(
+    sample_repository: Path, folder: Path, tmp_path: Path
+) -> None:
+    """As a rollout that a probe of other models would end, or a way back to older ones."""
+    config, volumes = of_kind(folder, "ConfigMap"), of_kind(folder, "Deployment")["spec"]["template"]["spec"]["volumes"]
+    assert config["immutable"]
+    assert config["metadata"]["name"] in {each["configMap"]["name"] for each in volumes if "configMap" in each}
+    shutil.copytree(sample_repository, tmp_path / "models")
+    shutil.rmtree(tmp_path / "models" / "kcbert_onnx_ensemble")
+    other = written("kubernetes", tmp_path / "models", tmp_path / "kcbert", *IMAGE)
+    assert of_kind(other, "ConfigMap")["metadata"]["name"] != config["metadata"]["name"]
 
 
 def test_the_real_haproxy_reads_the_proxys_configuration(folder: Path, tmp_path: Path) -> None:
     for name, text in next(
-        each["data"] for each in documents(folder) if each["metadata"]["name"] == "kcbert-edge"
+        each["data"] for each in documents(folder) if each["metadata"]["name"].startswith("kcbert-edge")
     ).items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     edge = of_kind(folder, "Deployment")["spec"]["template"]["spec"]["containers"][1]
@@ -161,6 +168,12 @@ def test_a_plan_is_built_where_it_is_served(sample_export: Path, tmp_path: Path)
         path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
         subprocess.run([*AS_ANYBODY, *words], check=True, env=path)
     assert (tmp_path / "built" / "kcbert_trt_fp16" / "1" / "model.plan").read_bytes() == b"plan"
+
+
+def test_a_clouds_bucket_needs_the_clouds_identity(sample_repository: Path, tmp_path: Path) -> None:
+    bucket = written("kubernetes", sample_repository, tmp_path / "kcbert", *WAYS["bucket"])
+    rule = of_kind(bucket, "NetworkPolicy")["spec"]["egress"][-1]
+    assert rule["to"] == [{"ipBlock": {"cidr": "169.254.0.0/16"}}]
 
 
 def test_a_bucket_is_the_only_place_that_its_servers_reach(sample_repository: Path, tmp_path: Path) -> None:
