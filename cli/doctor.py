@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tbgen.cli.options import json_option
+from tbgen.cli.options import header_option, json_option, url_option
 from tbgen.cli.show import output, report
 
 if TYPE_CHECKING:
@@ -17,17 +17,24 @@ _COLOURS = {"works": "green", "missing": "yellow", "broken": "red"}
 
 
 @click.command()
+@url_option("Default: none; this machine alone is looked at.")
+@header_option
+@click.option("--metrics-url", help="With --url: the server's metrics page. Default: port 8002 of its host.")
 @json_option
-def doctor() -> None:
+def doctor(url: str | None, headers: dict[str, str], metrics_url: str | None) -> None:
     """Looked at are Python's packages, the embedded server and what it needs of this machine, NVIDIA's driver and
-    libraries, ONNX Runtime and each of its execution providers, by a product of matrices.
+    libraries, ONNX Runtime and each of its execution providers, by a product of matrices. With --url a running server
+    too: what it is, which of its models answer, and why the others do not, what of it is open to all.
 
     Exits with 1 when a part is broken: there, and of no use as it stands. What is missing is no fault: 0.
     """
+    from tbgen.server.client.address import address_from_url
     from tbgen.server.doctor.doctor import parts_of_machine
     from tbgen.server.doctor.part import broken
+    from tbgen.server.doctor.remote import server_parts
 
-    parts = list(parts_of_machine())
+    address = None if url is None else address_from_url(url, headers=headers)
+    parts = [*parts_of_machine(), *(server_parts(address, metrics_url) if address else ())]
     report({"broken": broken(parts), "parts": [asdict(part) for part in parts]}, lambda: _print_parts(parts))
     raise click.exceptions.Exit(1 if broken(parts) else 0)
 

@@ -1,0 +1,145 @@
+"""A running server, asked over its protocols: what it is, what it serves and why not, what others may do to it."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Callable, Iterator
+
+from tbgen.export.errors import UserError
+from tbgen.generator.compare.example import example_item
+from tbgen.server.bench.metrics import metrics_from_text
+from tbgen.server.client.address import Address
+from tbgen.server.client.connection import Connection
+from tbgen.server.client.probe import Probe, probes
+from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart
+
+_SECONDS = 10.0  # for each answer
+_METRICS_PORT = 8002
+_ECHO = "한국어 🔥"  # short enough to stand whole in a sentence
+_RESTRICT = "start it with --http-restricted-api and --grpc-restricted-protocol, as tbgen serve does"
+# What Triton lets every client do unless it restricts it: the API's name in its options -> how it is asked.
+_OWNERS: dict[str, Callable[[Connection], object]] = {
+    "model-repository": lambda asked: asked.client.get_model_repository_index(**asked.options()),
+    "shared-memory": lambda asked: asked.client.get_system_shared_memory_status(**asked.options()),
+    "trace": lambda asked: asked.client.get_trace_settings(**asked.options()),
+    "logging": lambda asked: asked.client.get_log_settings(**asked.options()),
+}
+
+
+def server_parts(address: Address, metrics_url: str | None = None) -> Iterator[MachinePart]:
+    """What is found at an address; metrics_url: by default port 8002 of its host. Raises nothing for what is wrong."""
+    try:
+        with Connection(address, seconds=_SECONDS) as connection:
+            yield from _own_parts(connection)
+    except UserError as error:
+        yield MachinePart(
+            f"server {address}", BROKEN, error.message, "what is asked of it", "start it, or name another"
+        )
+        return
+    fronts: list[str] = []
+    for part in _answer_parts(address):
+        fronts += [part.name.removeprefix("answer of ")] if part.state == WORKS else []
+        yield part
+    with Connection(address, seconds=_SECONDS) as connection:
+        yield _locale_part(connection, fronts)
+        yield _shared_memory_part(connection)
+    yield _restriction_part(address)
+    yield _metrics_part(metrics_url or f"http://{address.place.rpartition(':')[0]}:{_METRICS_PORT}/metrics")
+
+
+def _own_parts(connection: Connection) -> Iterator[MachinePart]:
+    """What the server says of itself, and of its models' states. Raises UserError."""
+    with connection.failures("tells nothing of itself"):
+        told = connection.client.get_server_metadata(**connection.as_json())
+    enables = "tbgen infer, probe, bench, deploy copy"
+    yield MachinePart(f"server {connection.address}", WORKS, f"{told['name']} {told['version']}", enables)
+    yield MachinePart("extensions", WORKS, ", ".join(told.get("extensions", ())), "what clients may ask of it")
+    states = connection.states()
+    ready = [name for name, state in states.items() if state == "READY"]
+    configs = [connection.config(name) for name in ready]
+    kinds = sorted({config.get("backend") or config.get("platform", "") for config in configs})
+    yield MachinePart("backends", WORKS, ", ".join(filter(None, kinds)) or "none in use", "the models that are ready")
+    yield MachinePart("models", WORKS if ready else MISSING, ", ".join(sorted(ready)) or "none is ready", "answers")
+
+
+def _answer_parts(address: Address) -> Iterator[MachinePart]:
+    """Whether each model that takes text answers one, and why each other is not ready."""
+    try:
+        for each in probes(address, (), seconds=_SECONDS):
+            yield _answer_part(each)
+    except UserError as error:
+        yield MachinePart("answers", MISSING, error.message, "clients", "serve a model that takes text")
+
+
+def _answer_part(probe: Probe) -> MachinePart:
+    """What came of one question."""
+    name, enables = f"answer of {probe.model}", "its clients"
+    if not probe.wrong:
+        return MachinePart(name, WORKS, f"in {probe.seconds:.3f} s", enables)
+    if probe.wrong.startswith("is not asked"):
+        says = probe.wrong.partition("; name its repository")[0]
+        return MachinePart(name, MISSING, says, enables, "ask it with tbgen probe -r REPOSITORY")
+    mend = "see the server's log, and load it again: a dead process does not come back by itself"
+    return MachinePart(name, BROKEN, probe.wrong, enables, mend)
+
+
+def _locale_part(connection: Connection, fronts: list[str]) -> MachinePart:
+    """Whether a Korean text comes back whole: in the sentence of a model that is asked for a parameter of that name."""
+    name, enables = "locale", "texts that are not ASCII, in answers and errors"
+    for model in fronts:
+        try:
+            connection.infer(model, example_item(connection.config(model)), parameters={_ECHO: True})
+        except UserError as error:
+            if _ECHO in error.message:
+                return MachinePart(name, WORKS, f"{model} sends {_ECHO!r} back whole", enables)
+            if "no parameter" in error.message:
+                mend = "start the server with LANG=C.UTF-8 LC_ALL=C.UTF-8 PYTHONUTF8=1"
+                return MachinePart(name, BROKEN, f"{_ECHO!r} comes back changed: {error.message}", enables, mend)
+    return MachinePart(name, MISSING, "no model that sends back what it is sent", enables, "serve a model of tbgen's")
+
+
+def _shared_memory_part(connection: Connection) -> MachinePart:
+    """The regions of its machine's shared memory that clients have registered."""
+    name, enables = "shared memory", "clients on the server's machine, whose tensors then are not sent"
+    try:
+        with connection.failures("does not tell its regions"):
+            told = connection.client.get_system_shared_memory_status(**connection.as_json())
+    except UserError as error:
+        return MachinePart(name, MISSING, error.message, enables, "--header NAME=VALUE brings the key of the API")
+    regions = told.get("regions", {}) if isinstance(told, dict) else told
+    return MachinePart(name, WORKS, f"{len(regions)} regions registered", enables)
+
+
+def _restriction_part(address: Address) -> MachinePart:
+    """Which of the owner's APIs answer to everybody."""
+    name, enables = "restricted APIs", "keeping from others what loads models, reads memory, and changes the log"
+    with Connection(Address(address.place, address.protocol, address.tls), seconds=_SECONDS) as stranger:
+        stranger.headers = {}
+        open_to_all = [api for api, question in _OWNERS.items() if _answers(stranger, question)]
+    closed = ", ".join(api for api in _OWNERS if api not in open_to_all)
+    if open_to_all:
+        return MachinePart(name, MISSING, f"open to all who reach it: {', '.join(open_to_all)}", enables, _RESTRICT)
+    return MachinePart(name, WORKS, f"without a key nobody is answered: {closed}", enables)
+
+
+def _answers(connection: Connection, question: Callable[[Connection], object]) -> bool:
+    """Whether an API answers."""
+    try:
+        with connection.failures("does not answer"):
+            question(connection)
+    except UserError:
+        return False
+    return True
+
+
+def _metrics_part(url: str) -> MachinePart:
+    """Whether its metrics can be read, and of how many models tbgen's steps count."""
+    name, enables = "metrics", "Prometheus, tbgen deploy dashboards, where bench finds the time"
+    try:
+        with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
+            text = answer.read().decode("utf-8")
+    except (OSError, ValueError) as error:
+        mend = "open the port, or name the page with --metrics-url"
+        return MachinePart(name, MISSING, f"not read at {url}: {error}", enables, mend)
+    models = {model for model, _ in metrics_from_text(text).seconds}
+    return MachinePart(name, WORKS, f"{url}, steps of {len(models)} models among them", enables)
