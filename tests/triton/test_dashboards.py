@@ -1,0 +1,140 @@
+"""What `tbgen deploy dashboards` writes, on a real run: a Triton that is asked, and Debian's Prometheus beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tbgen.cli.main import main
+from tbgen.export.errors import UserError
+from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.server import EmbeddedServer
+from tbgen.server.embedded.stubs import Stubs
+from tests.prometheus import NEEDS_PROMETHEUS, Prometheus, prometheus
+from tests.serving import serving
+from tests.waiting import wait_until
+
+pytestmark = NEEDS_PROMETHEUS
+LONG = "반등 기대 " * 200
+TEXTS = ("오늘도 상한가 갔다 🔥", "또 물렸네", "", LONG, "금리 동결")
+FRONTS = {  # model: the models of its tokenizer and of its head
+    "kcbert_onnx_bls": ("kcbert_onnx_bls", "kcbert_onnx_bls"),
+    "kcbert_onnx_ensemble": ("kcbert_tokenizer", "kcbert_postprocess"),
+}
+# The written files, for a test that does not wait: windows and pauses in seconds.
+FASTER = {"15s": "1s", "interval: 1m": "interval: 1s", "[1m]": "[4s]"}
+ELSEWHERE = {"GPUs"}  # there is none here
+
+
+@dataclass
+class Watched:
+    """A server, a Prometheus that watches it, and what a client has counted."""
+
+    server: EmbeddedServer
+    prometheus: Prometheus
+    folder: Path
+    labels: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def ask(self, model: str, *texts: bytes) -> Counter[str]:
+        """One request; the labels of its answers."""
+        with Connection(f"http://{self.server.http_url}") as connection:
+            answer = connection.infer(model, {"input_text": np.array([[text] for text in texts], dtype=object)})
+        return Counter(label.decode() for label in answer["label"][:, 0])
+
+    def fails(self, model: str, text: bytes) -> bool:
+        try:
+            self.ask(model, text)
+        except UserError:
+            return True
+        return False
+
+
+@pytest.fixture(scope="module")
+def watched(sample_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """Each front asked each text three times in one request, and one that is no UTF-8."""
+    folder = tmp_path_factory.mktemp("watched")
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(sample_repository, log=folder / "triton.log"))
+        words = ["deploy", "dashboards", "-o", str(folder / "watch"), "--server", server.url("metrics")]
+        assert CliRunner().invoke(main, words).exit_code == 0
+        for name in ("prometheus.yml", "rules.yml"):
+            text = (folder / "watch" / name).read_text(encoding="utf-8")
+            for slow, fast in FASTER.items():
+                text = text.replace(slow, fast)
+            (folder / "watch" / name).write_text(text, encoding="utf-8")
+        asked = stack.enter_context(prometheus(folder / "watch" / "prometheus.yml", folder / "data"))
+        watched = Watched(server, asked, folder)
+        wait_until(lambda: asked.values("up", "job") == {("triton",): 1})
+        wait_until(lambda: bool(asked.values("tbgen_step_seconds")))  # before the first request, so that rates see it
+        for front in FRONTS:
+            counted = (watched.ask(front, *[text.encode()] * 3) for text in TEXTS)
+            watched.labels[front] = sum(counted, Counter())
+            assert watched.fails(front, b"\xff")
+        yield watched
+
+
+def test_prometheus_counts_what_the_client_counted(watched: Watched) -> None:
+    counted = watched.prometheus.values
+    for front, (tokenizer, head) in FRONTS.items():
+        labels = {(label,): count for label, count in watched.labels[front].items()}
+        selected = f'tbgen_step_count{{model="{head}",count="labels"}} > 0'
+        wait_until(lambda selected=selected, labels=labels: counted(selected, "kind") == labels)
+        texts = counted(f'tbgen_step_count{{model="{tokenizer}",count=~"texts|truncated"}}', "count")
+        assert texts == {("texts",): 3 * len(TEXTS), ("truncated",): 3}
+        errors = counted(f'tbgen_step_count{{model="{tokenizer}",count="errors"}}', "kind")
+        assert errors == {("INVALID_ARG",): 1}
+    assert counted('nv_inference_request_success{model="kcbert_onnx_ensemble"}', "model") == {
+        ("kcbert_onnx_ensemble",): len(TEXTS)
+    }
+    sent = counted('sum by (count) (tbgen_step_count{model="kcbert_onnx_bls",count=~".*tokens|calls"})', "count")
+    assert sent[("tokens",)] == sent[("padded_tokens",)] > 0  # texts of one length, in the packed layout
+    engine = counted('nv_inference_request_success{model="kcbert_onnx"}')[()]
+    assert sent[("calls",)] == engine - len(TEXTS)  # those of the ensemble
+
+
+def test_each_graph_of_the_dashboard_has_data(watched: Watched) -> None:
+    panels = json.loads((watched.folder / "watch" / "dashboard.json").read_text(encoding="utf-8"))["panels"]
+    queries = {
+        (panel["title"], target["legendFormat"]): target["expr"] for panel in panels for target in panel["targets"]
+    }
+    for (title, legend), query in queries.items():
+        query = query.replace("$model", ".+").replace("$__rate_interval", "1m")
+        if title in ELSEWHERE:
+            watched.prometheus.values(query)
+        else:
+            wait_until(lambda query=query: bool(watched.prometheus.values(query)))
+        labels = re.findall(r"{{(\w+)}}", legend)
+        assert all(all(names) for names in watched.prometheus.values(query, *labels))
+
+
+def test_each_rule_is_evaluated(watched: Watched) -> None:
+    def rules() -> dict[str, str]:
+        groups = watched.prometheus.api("rules")["groups"]
+        return {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
+
+    wait_until(lambda: "unknown" not in rules().values())
+    assert set(rules().values()) == {"ok"}
+
+
+def test_an_alert_fires_when_a_models_process_is_killed(watched: Watched) -> None:
+    assert ("TritonDeadStub", "kcbert_tokenizer") not in watched.prometheus.firing()
+    assert watched.server.process is not None
+    stubs = Stubs(watched.server.process.pid)
+    stubs.look()
+    (process,) = (each for each, folder in stubs.running.items() if folder.parent.name == "kcbert_tokenizer")
+    os.kill(process, signal.SIGKILL)
+    dead = {("TritonDeadStub", "kcbert_tokenizer")}
+    wait_until(lambda: watched.fails("kcbert_onnx_ensemble", TEXTS[0].encode()) and dead <= watched.prometheus.firing())
+    assert {model for name, model in watched.prometheus.firing() if name == "TritonDeadStub"} == {"kcbert_tokenizer"}
+    assert not watched.fails("kcbert_onnx_bls", TEXTS[0].encode())
