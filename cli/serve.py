@@ -54,6 +54,9 @@ _CONTROL = {
 )
 @click.option("--ui", is_flag=True, help="Start `tbgen gateway` too: a page to try the models on, and its endpoints.")
 @click.option("--ui-port", type=_PORT, default=8080, show_default=True, help="Port of that page.")
+@click.option(
+    "--trace", metavar="ADDRESS", help="OpenTelemetry collector for a trace of each request: http://HOST:4318."
+)
 @click.option("--log", type=click.Path(path_type=Path, dir_okay=False), help="File for the server's log.")
 @click.option("--no-check", is_flag=True, help="Start the server also where `tbgen check` finds errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the server's log while it runs.")
@@ -65,6 +68,7 @@ def serve(
     cache_size: int | None,
     ui: bool,
     ui_port: int,
+    trace: str | None,
     no_check: bool,
     verbose: bool,
     **listening: Any,
@@ -75,8 +79,9 @@ def serve(
     """
     from tbgen.server.embedded.cache import cache_arguments
     from tbgen.server.embedded.server import EmbeddedServer
+    from tbgen.server.embedded.traces import trace_arguments
 
-    extra = (*_CONTROL[mode], *cache_arguments(repository, cache_size))
+    extra = (*_CONTROL[mode], *cache_arguments(repository, cache_size), *trace_arguments(trace))
     server = EmbeddedServer(repository, extra_arguments=extra, **listening)
     if not no_check:
         _refuse_errors(repository)
