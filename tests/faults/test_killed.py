@@ -15,7 +15,7 @@ import pytest
 
 from tbgen.server.embedded.leftovers import PREFIX, SHARED_MEMORY, sweep
 from tests.faults.served import TEXTS, Clients, Served, asked, kill
-from tests.server.test_embedded import session_processes
+from tests.server.test_embedded import ended
 from tests.triton.held import CODE, Asking, Held, pending, with_engine
 from tests.waiting import FOREVER, wait_until
 
@@ -116,7 +116,7 @@ def test_a_signal_lets_what_is_in_flight_be_answered_and_takes_nothing_new(
         assert [answer.get(timeout=FOREVER).as_numpy("label").shape for answer in answers] == [(1, 1), (1, 1)]
         assert served.process.wait() == 0
         assert not served.says("Timeout 25: Found")  # so Triton counts down the 30 s that it waits for idle connections
-        assert session_processes(triton) == []
+        ended(triton)
         idle.close()
         kept.close()
     finally:
@@ -137,7 +137,7 @@ def test_a_second_signal_ends_it_at_once(sample_repository: Path, tmp_path: Path
         served.process.terminate()
         served.process.wait()
         assert held.rows() == 1  # the engine stood to the end
-        assert session_processes(triton) == []
+        ended(triton)
     finally:
         served.kill()
 
@@ -156,7 +156,7 @@ def ended_by_signal(repository: Path, log: Path, pause: float) -> tuple[int, flo
         before = [each for each in clients.asked if each.sent < told]
         assert [each for each in before if each.status != 200] == []
         assert {each.status for each in clients.failed()} <= {0, 404}  # refused: by Triton, or by nobody there
-        assert session_processes(triton) == []
+        ended(triton)
     finally:
         served.kill()
     return len(before), ended
@@ -187,7 +187,7 @@ def kill_under_load(repository: Path, log: Path, victim: str) -> float:
         with Clients(served.http, FRONTS) as clients:
             began = time.monotonic()
             kill(triton if victim == "tritonserver" else served.process.pid)
-            wait_until(lambda: not session_processes(triton))
+            ended(triton)
             gone = time.monotonic() - began
             if victim == "tritonserver":
                 wait_until(lambda: served.says(TRITON_IS_BACK))

@@ -21,7 +21,7 @@ from tbgen.server.embedded.keys import headers_of
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.server import EmbeddedServer
 from tests.server import playground as play
-from tests.server.test_embedded import session_processes
+from tests.server.test_embedded import ended, session_processes
 from tests.waiting import FOREVER, wait_until
 
 
@@ -163,15 +163,14 @@ def test_serve_shows_addresses_and_models_and_ends_with_ctrl_c(serving: subproce
         assert not client.is_model_ready("measure")
     serving.send_signal(signal.SIGINT)
     assert serving.wait(timeout=FOREVER) == 0
-    assert session_processes(session) == []
+    ended(session)
 
 
 def test_serve_ends_with_sigterm_also_while_it_starts(serving: subprocess.Popen[str]) -> None:
     session = child_of(serving)
     serving.terminate()
     assert serving.wait(timeout=FOREVER) == 0
-    # The kernel ends a server that was not yet known when the signal came, once its parent has ended.
-    wait_until(lambda: not session_processes(session))
+    ended(session)  # by the kernel with its parent where the signal came before it was known
 
 
 def test_a_killed_serve_leaves_no_server(serving: subprocess.Popen[str]) -> None:
@@ -179,4 +178,4 @@ def test_a_killed_serve_leaves_no_server(serving: subprocess.Popen[str]) -> None
     session = child_of(serving)
     serving.kill()
     serving.wait()
-    wait_until(lambda: not session_processes(session))
+    ended(session)

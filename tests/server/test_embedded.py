@@ -38,6 +38,11 @@ def session_processes(session: int) -> list[str]:
     return found
 
 
+def ended(session: int) -> None:
+    """Wait until the last of a session's processes is gone: one that is killed takes a moment."""
+    wait_until(lambda: not session_processes(session))
+
+
 @pytest.fixture
 def measuring(tmp_path: Path) -> Path:
     """A repository with one Python model."""
@@ -72,7 +77,7 @@ def test_starting_leaves_the_repository_as_it_was_and_stopping_leaves_nothing(me
     assert waited == sorted(waited)
     assert waited
     assert folder is not None
-    assert session_processes(session) == []
+    ended(session)
     assert not folder.exists()
     assert list(SHARED_MEMORY.glob(f"{folder.name}*")) == []
     assert [path for path in sorted(measuring.rglob("*")) if "__pycache__" not in path.parts] == before
@@ -86,7 +91,7 @@ def test_a_killed_server_leaves_nothing_once_it_is_stopped(measuring: Path) -> N
         assert server.process.wait(FOREVER)
         assert not server.running()
     assert folder is not None
-    assert session_processes(session) == []
+    ended(session)
     assert list(SHARED_MEMORY.glob(f"{folder.name}*")) == []
 
 
@@ -125,7 +130,7 @@ def test_what_is_left_of_a_killed_caller_goes_with_the_next_server(measuring: Pa
         assert caller.stdout is not None
         folder, session = caller.stdout.readline().split()
         caller.kill()
-    wait_until(lambda: not session_processes(int(session)))
+    ended(int(session))
     assert Path(folder).is_dir()
     with server_on_free_ports(measuring) as server:
         assert not Path(folder).exists()

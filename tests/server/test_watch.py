@@ -13,7 +13,7 @@ from tbgen.server.embedded.server import EmbeddedServer
 from tbgen.server.embedded.stubs import Stubs
 from tbgen.server.embedded.watch import ServerWatch
 from tests.server import playground as play
-from tests.server.test_embedded import session_processes
+from tests.server.test_embedded import ended
 from tests.serving import serving
 from tests.waiting import FOREVER, wait_until
 
@@ -99,7 +99,7 @@ def test_a_server_that_was_killed_is_started_again_but_not_for_ever(repository: 
             session = server.process.pid
             server.process.popen.kill()
             wait_until(watch.look)
-            assert session_processes(session) == []
+            ended(session)
             assert server.ready()
         assert "Triton ended by itself: tritonserver was killed by SIGKILL" in (tmp_path / "log").read_text("utf-8")
         server.process.popen.kill()
