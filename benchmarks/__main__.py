@@ -8,11 +8,11 @@ from functools import partial
 
 import click
 
-from benchmarks import hops, memory, served, startup, tokenizing
+from benchmarks import gateway, hops, memory, served, startup, tokenizing
 from benchmarks.table import Row, show
 from tbgen.server.bench.machine import cores, cpu_times, processor
 
-STORIES = ("startup", "tokenizer", "hops", "base", "int8", "tiny", "memory")
+STORIES = ("startup", "tokenizer", "hops", "base", "int8", "tiny", "memory", "gateway")
 
 
 @click.command()
@@ -30,7 +30,7 @@ def main(stories: tuple[str, ...], seconds: float, rounds: int) -> None:
 
 def rows_of(story: str, seconds: float, rounds: int) -> list[Row]:
     alone = {"startup": startup.rows, "memory": memory.rows}
-    timed = {"tokenizer": tokenizing.rows, "hops": hops.rows}
+    timed = {"tokenizer": tokenizing.rows, "hops": hops.rows, "gateway": gateway.rows}
     if story in alone:
         return alone[story]()
     return timed.get(story, partial(served.rows, story))(seconds=seconds, rounds=rounds)
