@@ -24,10 +24,11 @@ class Page:
 
     def __init__(self, read: int, write: int) -> None:
         self.read, self.write = os.fdopen(read, "rb"), os.fdopen(write, "wb")
-        self.numbers, self.session, self.asked = itertools.count(1), "", list[str]()
+        self.numbers, self.session, self.asked, self.loaded = itertools.count(1), "", list[str](), set[str]()
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.call("Page.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
         self.call("Network.enable")
         self.call("Accessibility.enable")
 
@@ -37,30 +38,34 @@ class Page:
         of_tab = {"sessionId": self.session} if self.session else {}
         self.write.write(json.dumps({"id": number, "method": method, "params": parameters, **of_tab}).encode() + b"\0")
         self.write.flush()
-        while True:
-            said = json.loads(self.message())
-            if said.get("method") == "Network.requestWillBeSent":
-                self.asked.append(said["params"]["request"]["url"])
-            if said.get("id") == number:
-                assert "error" not in said, said
-                return dict(said["result"])
+        while (said := self.message()).get("id") != number:
+            pass
+        assert "error" not in said, said
+        return dict(said["result"])
 
-    def message(self) -> bytes:
+    def message(self) -> dict[str, Any]:
         """The next that the browser says."""
         read = bytearray()
         while (letter := self.read.read(1)) != b"\0":
             assert letter, "the browser is gone"
             read += letter
-        return bytes(read)
+        said: dict[str, Any] = json.loads(read)
+        if said.get("method") == "Network.requestWillBeSent":
+            self.asked.append(said["params"]["request"]["url"])
+        if said.get("method") == "Page.lifecycleEvent" and said["params"]["name"] == "load":
+            self.loaded.add(said["params"]["loaderId"])
+        return said
 
     def look(self, url: str, *, width: int = 1200, dark: bool = False, language: str = "en") -> None:
-        """Open an address in a window of that width."""
+        """Open an address in a window of that width; it is loaded then, its scripts have run."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=1000, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         script = f"Object.defineProperty(navigator, 'language', {{get: () => '{language}', configurable: true}})"
         self.call("Page.addScriptToEvaluateOnNewDocument", source=script)
-        self.call("Page.navigate", url=url)
+        loader = self.call("Page.navigate", url=url)["loaderId"]
+        while loader not in self.loaded:
+            self.message()
 
     def value(self, expression: str) -> Any:
         """What an expression of JavaScript gives."""
