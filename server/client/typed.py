@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True)
-class _Objects:
+class Objects:
     """Outputs that together are a list of objects: its name, field -> output, and the output that counts them."""
 
     name: str
@@ -18,20 +18,25 @@ class _Objects:
 
 # By the outputs' names (docs/tasks.md), since a server does not tell a model's task.
 _LISTS = (
-    _Objects(
+    Objects(
         "entities", {each: f"entities_{each}" for each in ("word", "label", "score", "start", "end")}, "entities_count"
     ),
-    _Objects("answers", {each: f"answer_{each}" for each in ("text", "score", "start", "end")}, "answer_count"),
-    _Objects(
+    Objects("answers", {each: f"answer_{each}" for each in ("text", "score", "start", "end")}, "answer_count"),
+    Objects(
         "masks",
         {"token": "tokens", "id": "token_ids", "score": "token_scores", "text": "filled_text"},
         "mask_count",
     ),
-    _Objects("tokens", {"token": "tokens", "id": "token_ids", "weight": "token_weights"}, "token_count"),
-    _Objects("labels", {"label": "top_labels", "score": "top_scores"}, "top_count"),
-    _Objects("labels", {"label": "labels", "score": "scores"}),
+    Objects("tokens", {"token": "tokens", "id": "token_ids", "weight": "token_weights"}, "token_count"),
+    Objects("labels", {"label": "top_labels", "score": "top_scores"}, "top_count"),
+    Objects("labels", {"label": "labels", "score": "scores"}),
 )
 OBJECTS = {*(each.name for each in _LISTS), "results"}
+
+
+def objects_of(outputs: Collection[str]) -> Objects | None:
+    """The list of objects that is among these outputs, if there is one."""
+    return next((each for each in _LISTS if {*each.fields.values()} <= {*outputs}), None)
 
 
 def typed_answer(item: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:

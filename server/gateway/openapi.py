@@ -12,7 +12,8 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from tbgen.server.gateway.answers import LISTS, RANKED
+from tbgen.server.client.typed import objects_of
+from tbgen.server.gateway.answers import RANKED, outputs_of
 from tbgen.server.gateway.body import json_response
 from tbgen.server.gateway.endpoint import GatewayRoute
 from tbgen.server.gateway.gateway import Gateway
@@ -92,19 +93,16 @@ def _answer(model: FrontModel, labels: list[str] | None) -> Schema:
 
 def _item_answer(model: FrontModel, labels: list[str] | None) -> Schema:
     """The fields of one item's answer."""
-    columns = LISTS.get(model.task)
-    if columns and set(columns.fields.values()) <= model.outputs.keys():
-        fields = {field: _value(model.outputs[tensor][0], [1]) for field, tensor in columns.fields.items()}
-        if labels and "label" in fields and model.task == "text-classification":
+    if objects := objects_of(model.outputs):
+        fields = {field: _value(model.outputs[tensor][0], [1]) for field, tensor in objects.fields.items()}
+        if labels and model.task == "text-classification":
             fields["label"] = {"type": "string", "enum": labels}
-        objects: Schema = {"type": "array", "items": {"type": "object", "properties": fields}}
-        return {columns.key: {"type": "array", "items": objects} if model.task == "fill-mask" else objects}
-    if model.task == "embedding":
-        return {"embedding": {"type": "array", "items": {"type": "number"}, "minItems": model.size}}
+        several: Schema = {"type": "array", "items": {"type": "object", "properties": fields}}
+        return {objects.name: {"type": "array", "items": several} if model.task == "fill-mask" else several}
     if model.task in RANKED:
-        fields = {"index": {"type": "integer"}, "score": {"type": "number"}}
+        fields = {"index": {"type": "integer"}, "text": {"type": "string"}, "score": {"type": "number"}}
         return {"results": {"type": "array", "items": {"type": "object", "properties": fields}}}
-    return {"values": {"type": "array", "items": {"type": "number"}}} if "value" in model.outputs else {"outputs": {}}
+    return {name: _value(*model.outputs[name]) for name in outputs_of(model)}
 
 
 def _value(kind: str, dims: Iterable[int]) -> Schema:

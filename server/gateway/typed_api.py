@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tbgen.export.run import Tensors
+from tbgen.generator.compare.example import Item
 from tbgen.server.gateway.answers import answer_from_tensors, outputs_of
 from tbgen.server.gateway.body import json_response, off_loop
 from tbgen.server.gateway.gateway import Gateway
@@ -42,13 +44,17 @@ async def ask_model(gateway: Gateway, request: Request) -> Response:
     seconds = time.perf_counter() - began
     answer: dict[str, Any] = {"model": model.name, "triton_model": model.model, "task": model.task}
     size = sum(array.size for row in rows for array in row.values())
-    answer["answers"] = await off_loop(size, lambda: [answer_from_tensors(model, row) for row in rows])
+    answer["answers"] = await off_loop(size, _answers, model, rows, items)
     if body.get("tokens"):
         tokens = await gateway.tokens.count(model, items, parameters)
         answer["usage"] = None if tokens is None else {"total_tokens": tokens}
     if before:
         answer["stages"] = await before.ended(seconds)
     return await json_response(answer, size=size)
+
+
+def _answers(model: FrontModel, rows: Sequence[Tensors], items: Sequence[Item]) -> list[dict[str, Any]]:
+    return [answer_from_tensors(model, row, item) for row, item in zip(rows, items, strict=True)]
 
 
 def _items(model: FrontModel, body: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -78,7 +78,8 @@ def typed(name: str, out: dict[str, np.ndarray]) -> dict[str, Any]:
                 [{f: v.decode() if isinstance(v, bytes) else near(v) for f, v in row.items()} for row in rows_]
             )
         return {"masks": masks}
-    return {"results": [{"index": i, "score": near(out["scores"][i].item())} for i in out["ranking"].tolist()]}
+    best = out["ranking"].tolist()
+    return {"results": [{"index": i, "text": TEXTS[i], "score": near(out["scores"][i].item())} for i in best]}
 
 
 @pytest.mark.parametrize("name", ITEMS)
