@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import FILE_PATH, POSITIVE, SECONDS, header_option, json_option, repository_option, url_option
+from tbgen.cli.options import POSITIVE, SECONDS, header_option, json_option, repository_option, url_option
 from tbgen.cli.show import report, say
 
-PORT = click.IntRange(1, 65535)
+_PORT = click.IntRange(1, 65535)
+_KEYS = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 @click.command()
@@ -24,8 +25,8 @@ PORT = click.IntRange(1, 65535)
     help="Model that is meant where a client names none; repeatable, one a task.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=PORT, default=8080, show_default=True, help="Port to listen on.")
-@click.option("--api-keys", type=FILE_PATH, help="File of keys, one a line, of which each client must have one.")
+@click.option("--port", type=_PORT, default=8080, show_default=True, help="Port to listen on.")
+@click.option("--api-keys", type=_KEYS, help="File of keys, one a line, of which each client must have one.")
 @click.option("--max-body", type=POSITIVE, default=8 << 20, show_default=True, metavar="BYTES", help="Longest body.")
 @click.option("--max-texts", type=POSITIVE, default=2048, show_default=True, help="Most texts of a request.")
 @click.option("--max-requests", type=POSITIVE, default=256, show_default=True, help="Most requests at once.")

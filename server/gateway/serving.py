@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tbgen.export.errors import UserError, require
 from tbgen.export.reading import text_from_file
+from tbgen.generator.repository import refuse_empty_repository
 from tbgen.server.gateway.settings import GatewaySettings
 
 if TYPE_CHECKING:
@@ -70,7 +71,13 @@ def gateway_beside(settings: GatewaySettings, host: str, port: int) -> Iterator[
 
 
 def gateway_server(settings: GatewaySettings) -> Server:
-    """uvicorn's server of a gateway, not yet started. Raises MissingExtra."""
+    """uvicorn's server of a gateway, not yet started. Raises MissingExtra, UserError."""
+    if settings.address.protocol != "grpc":
+        raise UserError(
+            f"the gateway asks over gRPC, not at {settings.address}; name that port, by default grpc://localhost:8001"
+        )
+    if settings.repository:
+        refuse_empty_repository(settings.repository, filled_later=True)
     for package in _PACKAGES:
         require(package, extra="gateway")
     import uvicorn

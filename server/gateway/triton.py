@@ -11,7 +11,6 @@ import numpy as np
 import tritonclient.grpc.aio as grpc
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from tbgen.export.errors import UserError
 from tbgen.export.run import Tensors
 from tbgen.server.client.address import Address, nobody
 from tbgen.server.client.client import as_text
@@ -45,8 +44,6 @@ class Triton:
     """
 
     def __init__(self, address: Address, seconds: float) -> None:
-        if address.protocol != "grpc":
-            raise UserError(f"{address} is asked over gRPC; name that port, for instance --url grpc://localhost:8001")
         self.address, self.seconds = address, seconds
         self.headers = dict(address.headers) or headers_of(address.place, "grpc")
         options = [*channel_options(address.place), ("grpc.max_reconnect_backoff_ms", _RECONNECT)]
