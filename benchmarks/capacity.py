@@ -80,6 +80,7 @@ def rows_of(bench: ReplicaBench, sizing: Sizing) -> list[Row]:
         for what in ("p50", "p99", "busy"):
             measured, simulated = (getattr(waiting, what) for waiting in (check.measured, check.simulated))
             spread = f"{simulated:.4f} of {measured:.4f}, {check.answers} answers, {check.unanswered} not"
+            spread += ", most loops {:.4f} to {:.4f}".format(*check.spread) if what == "p99" else ""
             rows.append(row_of(f"{what} at {check.rate:.1f}/s, over measured", [simulated / measured], spread=spread))
     return rows
 

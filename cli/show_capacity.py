@@ -93,4 +93,6 @@ def _checks(report: CapacityReport) -> Table:
     for check in report.checks:
         table.add_row(f"{check.rate:.1f}/s", str(check.answers), str(check.unanswered), *_cells(check.measured))
         table.add_row("  simulated", "", "", *_cells(check.simulated))
+        low, high = (milliseconds(seconds * 1000) for seconds in check.spread)
+        table.add_row("  9 of 10 such loops", "", "", "", f"{low} to {high}", "")
     return table

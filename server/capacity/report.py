@@ -29,6 +29,7 @@ class Check:
     """An open loop on the replica that was measured, beside what the simulation says of its rate.
 
     unanswered: requests that were refused, or could not leave as too many were in flight.
+    spread: the lowest and highest p99 of most loops of so few requests, as simulated.
     """
 
     rate: float
@@ -36,6 +37,7 @@ class Check:
     unanswered: int
     measured: Waiting
     simulated: Waiting
+    spread: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ def checks_of(bench: ReplicaBench, sizing: Sizing) -> Iterator[Check]:
         assert simulated
         p50, p99 = (point.latency.get(name, point.latency.get("max", 0.0)) / 1000 for name in ("p50", "p99"))
         measured = Waiting(p50, p99, bench.part(point).busy_share)
-        yield Check(rate, point.answers, sum(point.failed.values()), measured, simulated)
+        yield Check(
+            rate, point.answers, sum(point.failed.values()), measured, simulated, sizing.spread(rate, point.answers)
+        )
 
 
 def cost_of_million(fleet: Fleet, rate: float, price: float) -> float:

@@ -55,13 +55,20 @@ class Outcome:
 
 
 def simulate(
-    replica: Replica, texts: Texts, rate: float, *, requests: int, replicas: int = 1, split: str = "least"
+    replica: Replica,
+    texts: Texts,
+    rate: float,
+    *,
+    requests: int,
+    replicas: int = 1,
+    split: str = "least",
+    seed: int = _SEED,
 ) -> Outcome:
     """Requests that come at random, `rate` a second (a Poisson process), each a text drawn at random.
 
     split: a key of SPLITS. At random, each replica sees a Poisson process of its part of the rate: one is simulated.
     """
-    generator = np.random.default_rng(_SEED)
+    generator = np.random.default_rng(seed)
     if split == "random":
         rate, replicas = rate / replicas, 1
     arrivals = generator.exponential(1 / rate, requests).cumsum()

@@ -29,7 +29,7 @@ def report() -> CapacityReport:
     measured = Measured("kcbert_onnx_bls", "kcbert_onnx_bls", "tokens", replica, texts, runs, cpu, gpu)
     sizing = Sizing(replica, texts, requests=2_000)
     waiting = Waiting(0.0407, 0.1512, 0.755)
-    check = Check(22.5, 540, 0, waiting, waiting)
+    check = Check(22.5, 540, 0, waiting, waiting, (0.12, 0.18))
     return CapacityReport(goal, measured, Size(2, 1.9e8), sizing.capacity, sizing.fleets(goal), [check])
 
 
@@ -43,7 +43,7 @@ def test_the_tables_fit_a_narrow_terminal(
     assert "kcbert_onnx_bls: 500 requests/s, 99 of 100 within 300 ms" in printed
     said = " ".join(printed.split())
     assert "on 2 cores, 190 MB, 1 GPU with 2,000 MB taken" in said
-    assert "22.5/s 540 0 40.7 151 76% simulated 40.7 151 76%" in said
+    assert "22.5/s 540 0 40.7 151 76% simulated 40.7 151 76% 9 of 10 such loops 120 to 180" in said
     assert "takes 10.00 ms, 0.200 ms for each request and 1.0000 ms for each of its tokens: fitted to 2 points" in said
     assert "the load took 0.2 of 2 cores from the replica" in said
 
