@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,13 @@ from tbgen.server.bench.report import wrong_sentences
 from tbgen.server.bench.stages import ModelLoad
 from tbgen.server.bench.sweep import OnProgress, Plan, PreparedModel, StepProgress, prepare, target
 from tbgen.server.bench.texts import Corpus, Inputs
-from tbgen.server.capacity.cost import RunCost, TimedRun, fitted_cost
+from tbgen.server.capacity.cost import TimedRun, fitted_cost
 from tbgen.server.capacity.simulation import Replica, Texts
 from tbgen.server.client.client import front_model
 from tbgen.server.client.connection import Connection, JsonObject
 
 _LENGTHS = {"short": 0.1, "usual": 0.5, "long": 0.9}  # where such texts stand among all, by length
-_CLIENTS = (2, 4, 8, 16)  # for each instance, of the loads in which requests meet
+_CLIENTS = (2, 4, 8, 24)  # for each instance, of the loads in which requests meet
 _MOST_CLIENTS = 24  # with more, the queue of a BLS takes requests over, and Triton's statistics count that alone
 _ALIKE = 8  # texts of about one length
 _MANY = 100  # runs
@@ -97,7 +98,7 @@ class ReplicaBench:
             self.model,
             self.runner.model,
             self.unit,
-            self.replica(fitted_cost(runs), float(np.mean([way for _, way in alone]))),
+            self.replica(runs, float(np.mean([way for _, way in alone]))),
             Texts(self.tokens, self.tokens),
             runs,
             highest.cpu,
@@ -105,13 +106,17 @@ class ReplicaBench:
             int(self.batching.get("max_queue_delay_microseconds", 0)),
         )
 
-    def replica(self, cost: RunCost, way: float) -> Replica:
-        """What is known of the runner's dynamic batcher from its configuration: it never takes more than it prefers."""
+    def replica(self, runs: Sequence[TimedRun], way: float) -> Replica:
+        """What these runs cost, and the rule of the runner's dynamic batcher, which takes no more than it prefers.
+
+        Nor does it here take more than were seen together: larger runs may be cheaper, or too much for its queue.
+        """
         preferred = map(int, self.batching.get("preferred_batch_size", ()))
         joins = "dynamic_batching" in self.config
         most = max(preferred, default=int(self.config["max_batch_size"])) if joins else 1
+        seen = math.ceil(max(run.requests for run in runs))
         one_shape = self.prepared.front.part.role == "ensemble" and not _is_ragged(self.config)
-        return Replica(cost, self.runner.instances, most, way, one_shape)
+        return Replica(fitted_cost(runs), self.runner.instances, min(most, seen), way, one_shape)
 
     def alike(self, share: float) -> np.ndarray:
         """The numbers of a few texts: neighbours by length, around that share of them."""
@@ -144,23 +149,26 @@ class ReplicaBench:
 
     def arriving(self, rate: float, seconds: float) -> Point:
         """Requests of one text that come at random, so many a second; some may be refused."""
-        return self.loaded(self.prepared.asked, Load(self.connection.protocol, 0, rate, poisson=True), seconds)
+        point = self.loaded(self.prepared.asked, Load(self.connection.protocol, 0, rate, poisson=True), seconds)
+        self.steps.done += 1
+        return point
 
     def point(self, asked: ReferenceAnswers, load: Load) -> Point:
-        """One measured load, all of whose answers are right."""
-        point = self.loaded(asked, load, self.seconds)
-        if sentences := wrong_sentences(point):
-            raise UserError(f"{sentences[0]}; tbgen bench {self.model} tells more")
-        if not (point.answers and self.part(point).executions):
-            raise UserError(f"no run of {self.runner.model!r} ended within {self.seconds:g} s: raise --duration")
-        return point
+        """One measured load, all of whose answers are right; longer where no run ended in time."""
+        for seconds in (self.seconds, 4 * self.seconds, 16 * self.seconds):
+            point = self.loaded(asked, load, seconds)
+            if sentences := wrong_sentences(point):
+                raise UserError(f"{sentences[0]}; tbgen bench {self.model} tells more")
+            if point.answers and self.part(point).executions:
+                self.steps.done += 1
+                return point
+        raise UserError(f"no run of {self.runner.model!r} ended within {seconds:g} s: raise --duration")
 
     def loaded(self, asked: ReferenceAnswers, load: Load, seconds: float) -> Point:
         """One measured load."""
         made = target(PreparedModel(self.prepared.front, asked), self.connection.address, None, self.plan)
         timing, words = Timing(seconds, min(_WARMUP, seconds)), f"{self.model}: {load.label}"
         point = measure(self.connection, made, load, timing, 1, lambda share, *_: self.steps.show(words, share))
-        self.steps.done += 1
         if any(part.cache_hits for part in point.models):
             raise UserError(
                 f"{self.model!r} answers from its response cache what it was asked before, which says nothing of new"

@@ -106,7 +106,11 @@ def assumptions(measured: Measured, *, here: bool = True) -> Iterator[str]:
         f" {statistics.median(errors):.0%} (median) and {max(errors):.0%} (most)"
     )
     who = "it" if replica.instances == 1 else f"each of its {replica.instances} instances"
-    joins = f"all requests that wait, at most {replica.most}," if replica.most > 1 else "one request"
+    joins = (
+        f"all requests that wait, at most {replica.most} (no more were seen together, or are taken),"
+        if replica.most > 1
+        else "one request"
+    )
     yield (
         f"when it is free, {who} takes {joins}{' of one padded length,' * replica.one_shape} in the order in which they"
         f" came; an answer takes {replica.way * 1000:.2f} ms beside its run"

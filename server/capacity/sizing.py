@@ -10,7 +10,7 @@ import numpy as np
 from tbgen.export.errors import UserError
 from tbgen.server.capacity.simulation import SPLITS, Replica, Texts, capacity, simulate
 
-_REQUESTS = 30_000  # of a simulation
+_REQUESTS = 20_000  # of a simulation
 _CLOSE = 0.01  # of a rate: how exactly the most is searched
 _TRIES = 12  # of a search for it
 

@@ -21,13 +21,14 @@ GOAL = ["--rate", "1", "--p99", "60s"]
 
 
 def test_a_server_is_started_measured_and_held_against_open_loops(sample_repository: Path) -> None:
-    words = ["capacity", "kcbert_onnx_bls", "-r", str(sample_repository), *GOAL, "--duration", "0.3"]
+    words = ["capacity", "kcbert_onnx_bls", "-r", str(sample_repository), *GOAL, "--duration", "0.1"]
     done = CliRunner().invoke(main, [*words, "--check", "--price", "3.6", "--json"])
     assert done.exit_code == 0, done.output
     found: dict[str, Any] = json.loads(done.stdout)
     replica = found["replica"]
     assert (found["model"], replica["runner"]) == ("kcbert_onnx_bls", "kcbert_onnx_bls")
-    assert (replica["instances"], replica["most"], replica["one_shape"]) == (1, 128, False)
+    assert (replica["instances"], replica["one_shape"]) == (1, False)
+    assert replica["most"] - 1 < max(run["requests"] for run in found["runs"]) <= replica["most"] <= 24
     assert replica["cores"] > 0
     assert replica["memory"] > 1e7
     assert found["texts"]["unit"] == "tokens"
