@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from tbgen.server.bench.parts import Front, callees_from_statistics, front_from_server
 from tbgen.server.bench.stages import split
-from tbgen.server.bench.statistics import Snapshot, snapshot, snapshot_difference
+from tbgen.server.bench.statistics import ModelStatistics, Snapshot, snapshot, snapshot_difference
 from tbgen.server.client.connection import Connection
 from tbgen.server.gateway.gateway import Gateway
 from tbgen.server.gateway.models import FrontModel
+
+_LOOKS, _PAUSE = 200, 0.01  # at most, and seconds between two
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,18 @@ class Stages:
 
     def _split(self, seconds: float) -> dict[str, Any]:
         with Connection(self.gateway.settings.address) as connection:
-            moved = snapshot_difference(self.before, snapshot(connection))
+            moved = self._moved(connection)
             found = split(callees_from_statistics(connection, self.front, moved), moved, seconds * 1000)
         return {"milliseconds": dict(found.stages) if found else {}, "total": seconds * 1000}
+
+    def _moved(self, connection: Connection) -> Snapshot:
+        """What was counted since; Triton counts a request a moment after it has answered it."""
+        for _ in range(_LOOKS):
+            moved = snapshot_difference(self.before, snapshot(connection))
+            if moved.get(self.model.model, ModelStatistics()).requests:
+                break
+            time.sleep(_PAUSE)
+        return moved
 
 
 def _look(gateway: Gateway, model: FrontModel) -> tuple[Front, Snapshot]:
