@@ -46,16 +46,16 @@ def _routes() -> list[Route]:
         endpoint("/metrics", _metrics, tei_shape, method="GET"),
         endpoint("/v1/models", openai_api.models, openai_shape, method="GET"),
         endpoint("/v1/models/{name}", openai_api.model, openai_shape, method="GET"),
-        endpoint("/v1/embeddings", openai_api.embeddings, openai_shape, form=openai_api.EmbeddingsForm),
+        endpoint("/v1/embeddings", openai_api.embeddings, openai_shape, openai_api.EmbeddingsForm),
         *(
-            endpoint(path, rerank_api.rerank, every_shape, form=rerank_api.DocumentsForm)
+            endpoint(path, rerank_api.rerank, every_shape, rerank_api.DocumentsForm, rerank_api.TextsForm)
             for path in ("/rerank", "/v1/rerank", "/v2/rerank")
         ),
-        endpoint("/embed", tei_api.embed, tei_shape, form=tei_api.EmbedForm),
-        endpoint("/embed_sparse", tei_api.embed_sparse, tei_shape, form=tei_api.SparseForm),
-        endpoint("/predict", tei_api.predict, tei_shape, form=tei_api.PredictForm),
-        endpoint("/similarity", tei_api.similarity, tei_shape, form=tei_api.SimilarityForm),
-        endpoint("/tokenize", tei_api.tokenize, tei_shape, form=tei_api.TokenizeForm),
+        endpoint("/embed", tei_api.embed, tei_shape, tei_api.EmbedForm),
+        endpoint("/embed_sparse", tei_api.embed_sparse, tei_shape, tei_api.SparseForm),
+        endpoint("/predict", tei_api.predict, tei_shape, tei_api.PredictForm),
+        endpoint("/similarity", tei_api.similarity, tei_shape, tei_api.SimilarityForm),
+        endpoint("/tokenize", tei_api.tokenize, tei_shape, tei_api.TokenizeForm),
         endpoint("/info", tei_api.info, tei_shape, method="GET"),
         endpoint("/models/{name}", typed_api.ask_model, tei_shape),
         endpoint("/models/{name}", typed_api.describe_model, tei_shape, method="GET"),
@@ -69,6 +69,7 @@ async def _health(request: Request) -> Response:
 
 
 async def _metrics(_: Gateway, request: Request) -> Response:
+    """What Prometheus reads."""
     return Response(generate_latest(request.app.state.counters.registry), media_type=CONTENT_TYPE_LATEST)
 
 

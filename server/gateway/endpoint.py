@@ -33,15 +33,13 @@ class Counters:
 
 
 class GatewayRoute(Route):
-    """A route that the OpenAPI document tells of: its handler's first line, and the form of its body."""
+    """A route that the OpenAPI document tells of: its handler's first line, and the forms that its body may have."""
 
     summary: str
-    form: type[Form] | None
+    forms: tuple[type[Form], ...]
 
 
-def endpoint(
-    path: str, handler: Handler, shape: ErrorShape, *, form: type[Form] | None = None, method: str = "POST"
-) -> GatewayRoute:
+def endpoint(path: str, handler: Handler, shape: ErrorShape, *forms: type[Form], method: str = "POST") -> GatewayRoute:
     """A route whose refusals have a shape. What asks models takes a turn; what only looks does not."""
     takes_turn = method == "POST"
 
@@ -69,7 +67,7 @@ def endpoint(
         return response
 
     route = GatewayRoute(path, serve, methods=[method])
-    route.summary, route.form = (handler.__doc__ or "").partition("\n")[0], form
+    route.summary, route.forms = (handler.__doc__ or "").partition("\n")[0], forms
     return route
 
 

@@ -30,11 +30,12 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 async def openapi(gateway: Gateway, request: Request) -> Response:
     """This document."""
     routes = [route for route in request.app.routes if isinstance(route, GatewayRoute)]
-    forms = [(route.form, "validation") for route in routes if route.form]
+    forms = [(form, "validation") for route in routes for form in route.forms]
     references, schemas = models_json_schema(forms, ref_template=_REFERENCE)  # type: ignore[arg-type]
     paths: dict[str, Schema] = {}
     for route in routes:
-        body = references[route.form, "validation"] if route.form else None
+        bodies = [references[form, "validation"] for form in route.forms]
+        body = {"anyOf": bodies} if len(bodies) > 1 else next(iter(bodies), None)
         for method in route.methods - {"HEAD"} if route.methods else ():
             paths.setdefault(route.path, {})[method.lower()] = _operation(route.summary, body)
         if "{name}" in route.path:
