@@ -15,7 +15,7 @@ from tbgen.cli.main import COMMANDS, main
 from tbgen.cli.old_spellings import NEW_SPELLINGS
 
 # An argument where the repository is the subject of the command, an option elsewhere.
-SUBJECT = {"serve", "check", "sbom", *(f"deploy {name}" for name in deploy.commands)}
+SUBJECT = {"serve", "check", "sbom", *(f"deploy {name}" for name in deploy.commands if name != "dashboards")}
 REPOSITORY = {
     "run",
     "client",
@@ -32,7 +32,7 @@ REPOSITORY = {
     "gateway",
     "capacity",
 }
-URL = {"infer", "probe", "gateway", "check", "deploy copy", "bench", "tune", "verify", "client", "capacity"}
+URL = {"infer", "probe", "doctor", "gateway", "check", "deploy copy", "bench", "tune", "verify", "client", "capacity"}
 TEXT = {"infer", "run", "bench", "tune", "verify", "capacity", "export onnx", "export tensorrt"}
 WITHOUT_JSON = {"client", "completion", "sbom"}  # what they print is a program, or JSON
 QUIET = {
