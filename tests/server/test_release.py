@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -188,7 +189,11 @@ def test_links_in_the_target_are_neither_replaced_nor_followed(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_what_was_copied_is_taken_back_when_a_signal_ends_it(number: signal.Signals, tmp_path: Path) -> None:
+def test_what_was_copied_is_taken_back_when_a_signal_ends_it(
+    number: signal.Signals, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    request.addfinalizer(partial(signal.signal, number, signal.signal(number, usual)))  # nohup has it ignored
     source, target = write_counting(tmp_path / "source", 1), tmp_path / "target"
     target.mkdir()
     command = ("deploy", "copy", str(source), str(target), "--no-server", "--json")
