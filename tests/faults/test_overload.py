@@ -27,6 +27,7 @@ from tbgen.generator.client_code import LANGUAGES as ENDINGS
 from tbgen.generator.client_code import client_code
 from tbgen.generator.models.config import config_from_text
 from tbgen.generator.scaffold import Request, scaffold
+from tbgen.server.bench.metrics import step_metrics
 from tbgen.server.client.client import infer
 from tbgen.server.embedded.server import EmbeddedServer
 from tests.serving import serving
@@ -100,6 +101,12 @@ def crowd(asking: Asking, gate: Gate) -> list[queue.Queue[Any]]:
     return [first, *others]
 
 
+def counted(asking: Asking, *names: str) -> list[float]:
+    """What the model says on the metrics port that it counted so far."""
+    told = step_metrics(asking.server.metrics_url).counts
+    return [told.get((asking.model, name), 0) for name in names]
+
+
 def label(answer: Any) -> str:
     """The label of an answer to one text."""
     return str(answer.as_numpy("label").item().decode())
@@ -119,6 +126,8 @@ def test_what_would_wait_too_long_is_refused_at_once(asking: tuple[Asking, Gate]
     gate.lets(ALL)
     assert {label(answers.get(timeout=FOREVER)) for answers in accepted} == {"긍정"}
     assert waits.get(timeout=FOREVER).message() == f"{model.model}: {REFUSED}"  # its turn came too late
+    # Counted are those that were refused at once, and all that got no answer.
+    wait_until(lambda: counted(model, "refused", "errors") == [len(refused) + 1, len(refused) + 2])
     wait_until(lambda: status_over_http(model) == 200)
 
 
