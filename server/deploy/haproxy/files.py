@@ -23,6 +23,7 @@ from tbgen.server.deploy.questions import fronts_of, questions_of
 HAPROXY_CONFIG, _LUA = "haproxy.cfg", "requests.lua"
 _FOLDER = Path(__file__).parent
 _TEXT = 4096  # bytes of a text in a full batch
+_CONNECTIONS = 256  # of a server: its HTTP side loses answers beyond 278 for each of its threads (docs/reliability.md)
 _LEAST, _MOST = 64 << 10, 1 << 20  # bytes of a body: room for a long text, and what HAProxy keeps of each request
 _HEADERS = 16 << 10  # what HAProxy keeps beside a body
 _QUEUE = 4  # seconds that a request waits for a server, as for a model's turn by default
@@ -87,7 +88,7 @@ def _values(
         "names": f"({'|'.join(re.escape(name) for name in fronts)})",
         "words": " ".join(fronts),
         "checks": "\n".join(_CHECK.format(name=name, body=_quoted(body)) for name, body in questions.items()),
-        "connections": 2 * rows,
+        "connections": min(2 * rows, _CONNECTIONS),
         "http_servers": "\n".join(f"  server triton{i} {each.host}:{each.http}" for i, each in numbered),
         "grpc_servers": "\n".join(
             f"  server triton{i} {each.host}:{each.grpc} track http/triton{i}" for i, each in numbered
