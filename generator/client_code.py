@@ -75,6 +75,10 @@ def client_code(config: ModelConfig, language: str, *, url: str | None = None) -
     inputs = [_input_of(tensor) for tensor in config.input if not tensor.optional]
     binary = language.startswith("python")
     outputs = [tensor for tensor in config.output if binary or _kind_of(tensor) not in _NOT_IN_JSON]
+    if not (inputs and config.output):
+        raise UserError(
+            f"model {config.name!r} has no inputs that must be sent, or no outputs: there is nothing to ask"
+        )
     if not outputs or (not binary and any(each.kind in _NOT_IN_JSON for each in inputs)):
         raise UserError(f"model {config.name!r} speaks FP16, which JSON cannot carry; use --lang python")
     if language in ("curl", "go") and any(each.axes > 1 for each in inputs):

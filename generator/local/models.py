@@ -24,7 +24,7 @@ from tbgen.generator.local.backend_requests import InferenceRequest, InferenceRe
 from tbgen.generator.local.backend_tensors import Tensor, sent
 from tbgen.generator.local.model import LoadedModel, Refusal, check_request, load_model, model_config, version_folder
 from tbgen.generator.local.twin import runnable_folder
-from tbgen.generator.models.config import ModelConfig
+from tbgen.generator.models.config import NO_TENSORS, ModelConfig
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.generator.role import written_models
 
@@ -75,7 +75,7 @@ class LocalModels:
 
     def config(self, model: str) -> dict[str, Any]:
         """The model's configuration, as a client sees it."""
-        return json_format.MessageToDict(self.message(model), preserving_proto_field_name=True)
+        return NO_TENSORS | json_format.MessageToDict(self.message(model), preserving_proto_field_name=True)
 
     def message(self, model: str) -> ModelConfig:
         """The model's configuration with what Triton and its backend fill in. Raises NoSuchName, UserError."""

@@ -18,6 +18,7 @@ SHARED_BACKEND = "tbgen"  # the Python-based backend that holds the code of the 
 CACHE_BYTES = 64 << 20
 CACHE_ARGUMENT = f"--cache-config=local,size={CACHE_BYTES}"  # what tritonserver needs to keep answers
 PYTHON_BACKENDS = ("python", SHARED_BACKEND)
+NO_TENSORS: dict[str, Any] = {"input": [], "output": []}  # of a config as JSON, which leaves out empty lists
 TensorSpecs = Mapping[str, tuple[str, list[int]]]
 
 

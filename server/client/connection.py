@@ -12,6 +12,7 @@ import numpy as np
 from tbgen.export.errors import UserError
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
+from tbgen.generator.models.config import NO_TENSORS
 from tbgen.generator.role import FRONT, Role
 from tbgen.server.client.address import Address, address_from_url, nobody
 from tbgen.server.embedded.keys import headers_of
@@ -87,7 +88,7 @@ class Connection:
         """The model's configuration; whole numbers may be strings. Raises UserError."""
         with self.failures(f"tells nothing of {model!r}"):
             config = self.client.get_model_config(model, **self.as_json())
-        return config.get("config", config)
+        return NO_TENSORS | config.get("config", config)
 
     def infer(
         self, model: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any] | None = None

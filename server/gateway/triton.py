@@ -12,6 +12,7 @@ import tritonclient.grpc.aio as grpc
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from tbgen.export.run import Tensors
+from tbgen.generator.models.config import NO_TENSORS
 from tbgen.server.client.address import Address, nobody
 from tbgen.server.client.client import as_text
 from tbgen.server.client.connection import JsonObject, channel_options, is_of_a_model
@@ -62,7 +63,7 @@ class Triton:
         """The model's configuration; whole numbers may be strings. Raises NoAnswer."""
         with self._failures():
             found = await self.client.get_model_config(model, **self._options())
-        return dict(found.get("config", found))
+        return NO_TENSORS | found.get("config", found)
 
     async def ready(self) -> bool:
         """Whether the server is there, and its models are loaded."""

@@ -214,6 +214,18 @@ def test_go_keeps_its_compilers_rules(tmp_path: Path) -> None:
         assert done.stdout + done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    "tensors", ["input {{ {0} }}", "output {{ {0} }}", "input {{ {0} optional: true }} output {{ {0} }}"]
+)
+def test_a_model_that_takes_or_gives_nothing_has_no_client(tensors: str) -> None:
+    config = config_from_text('name: "m" ' + tensors.format('name: "t" data_type: TYPE_STRING dims: 1'))
+    for language in ENDINGS:
+        with pytest.raises(
+            UserError, match="'m' has no inputs that must be sent, or no outputs: there is nothing to ask"
+        ):
+            client_code(config, language)
+
+
 def test_fp16_is_for_python_alone() -> None:
     config = config_from_text('name: "e" input { name: "t" data_type: TYPE_STRING dims: 1 }')
     config.output.add(name="embedding", data_type="TYPE_FP16", dims=[8])

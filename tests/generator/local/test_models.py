@@ -17,6 +17,7 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.local.backend_utils import NAME
 from tbgen.generator.local.models import LocalModels
 from tbgen.generator.scaffold import Request, scaffold
+from tbgen.server.client.client import text_model
 from tests.triton.broken.changes import add, edit
 from tests.triton.good_models import decoupled, engine, pair, python
 
@@ -32,6 +33,15 @@ def repository(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def text(*values: bytes) -> dict[str, np.ndarray]:
     return {"input_text": np.array([[value] for value in values], dtype=object)}
+
+
+def test_a_model_that_takes_nothing_is_asked_no_text(tmp_path: Path) -> None:
+    config = python(tmp_path / "m") / "config.pbtxt"
+    config.write_text(re.sub(r"(?s)input \{.*?\n\}\n", "", config.read_text("utf-8")), "utf-8")
+    with LocalModels(tmp_path) as models:
+        assert models.config("m")["input"] == []
+        with pytest.raises(UserError, match="an item of model 'm' is nothing, not one text"):
+            text_model(models.config("m"))
 
 
 @pytest.mark.parametrize("front", FRONTS)
