@@ -65,6 +65,7 @@ def test_help_says_which_commands_run_code() -> None:
         "diff",
         "update",
         "serve",
+        "gateway",
         "run",
         "client",
         "verify",
