@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.deployments import report_written
+from tbgen.cli.deployments import folder_options, report_written
 from tbgen.cli.options import json_option
 
 
@@ -20,15 +20,7 @@ from tbgen.cli.options import json_option
     show_default=True,
     help="A server, with the port of its metrics, by default 8002; repeatable.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("deploy/dashboards"),
-    show_default=True,
-    help="Folder to write into.",
-)
-@click.option("--force", is_flag=True, help="Replace edited files too.")
+@folder_options("dashboards")
 @json_option
 def dashboards(servers: tuple[str, ...], output: Path, force: bool) -> None:
     """Write a dashboard for Grafana, and rules and a configuration for Prometheus.

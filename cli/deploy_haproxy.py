@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.deployments import report_written
+from tbgen.cli.deployments import folder_options, report_written
 from tbgen.cli.options import json_option, repository_argument
 
 
@@ -20,15 +20,7 @@ from tbgen.cli.options import json_option, repository_argument
     required=True,
     help="A server, with its ports of HTTP and gRPC, by default 8000 and 8001; repeatable.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("deploy/haproxy"),
-    show_default=True,
-    help="Folder to write into.",
-)
-@click.option("--force", is_flag=True, help="Replace edited files too.")
+@folder_options("haproxy")
 @json_option
 def haproxy(repository: Path, servers: tuple[str, ...], output: Path, force: bool) -> None:
     """Write HAProxy's configuration for several servers of REPOSITORY.

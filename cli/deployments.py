@@ -51,6 +51,20 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def folder_options(kind: str) -> Callable[[Any], Any]:
+    """--output and --force, of each command that writes a folder."""
+    output = click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("deploy") / kind,
+        show_default=True,
+        help="Folder to write into.",
+    )
+    force = click.option("--force", is_flag=True, help="Replace edited files too.")
+    return lambda command: output(force(command))
+
+
 def report_written(output: Path, written: Sequence[Written], start: str, *, force: bool, more: str = "") -> None:
     """Say what was written into a folder, what a person's edits have kept, and how it is started."""
 
@@ -71,7 +85,6 @@ def deployment_commands() -> list[click.Command]:
 def _command(kind: str, words: str, options: tuple[str, ...]) -> click.Command:
     """The command that writes one kind."""
 
-    @click.option("--force", is_flag=True, help="Replace edited files too.")
     @click.option("--name", help="Name of what is made. Default: the name given to scaffold.")
     @click.option(
         "--triton",
@@ -79,14 +92,7 @@ def _command(kind: str, words: str, options: tuple[str, ...]) -> click.Command:
         metavar="RELEASE",
         help="Triton release, such as 24.12. Default: that whose TensorRT builds the plans, else the newest.",
     )
-    @click.option(
-        "-o",
-        "--output",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=Path("deploy") / kind,
-        show_default=True,
-        help="Folder to write into.",
-    )
+    @folder_options(kind)
     @repository_argument
     @json_option
     def write(repository: Path, output: Path, force: bool, autoscaler: str = "none", **wishes: Any) -> None:
