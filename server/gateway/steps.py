@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer as TokenizerFile
 
 from tbgen.backends.request_parameters import Rules
-from tbgen.generator.compare.example import config_in
+from tbgen.generator.compare.example import parts_of
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.steps.chain import chain_parameters
 from tbgen.generator.steps.load import listing, step_from_row
@@ -74,9 +74,7 @@ def _steps_in(folder: Path, written: float) -> ModelSteps:  # noqa: ARG001 - a m
 
 def _rows_of(folder: Path) -> Iterator[_Row]:
     """The rows of a model's steps.json; of an ensemble those of its models, of a separate step those of its model."""
-    config = config_in(folder)
-    parts = [step.model_name for step in config.ensemble_scheduling.step] if config else []
-    for part in (folder.parent / name for name in parts) if parts else (folder,):
+    for part in parts_of(folder) or [folder]:
         file = steps_file(part.parent, part.name)
         engine: list[dict[str, Any]] = [{"class": "Engine", "settings": {}}]
         for row in listing(file.parent)["steps"] if file else engine:
