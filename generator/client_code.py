@@ -13,9 +13,9 @@ from string import Template
 from tritonclient.grpc.model_config_pb2 import DataType
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.generator.data_types import protocol_name
+from tbgen.generator.data_types import NOT_IN_JSON, protocol_name
 from tbgen.generator.models.config import ModelConfig
-from tbgen.generator.names import ADDRESS_WORD, CUT_AT_ZERO, NAME_MEND, NOT_IN_ADDRESS, ZERO, literal
+from tbgen.generator.names import CUT_AT_ZERO, NAME_MEND, ZERO, check_addressable, literal
 
 _TEMPLATES = Path(__file__).with_name("clients")
 LANGUAGES = {
@@ -26,7 +26,6 @@ LANGUAGES = {
     "javascript": ".mjs",
     "go": ".go",
 }
-_NOT_IN_JSON = ("FP16", "BF16")
 _MADE_OF: dict[tuple[str | int, ...], str] = {("BYTES", 1): "text", ("BYTES", -1): "texts"}  # by type and dims
 _URLS = {"HTTP": "http://localhost:8000", "gRPC": "grpc://localhost:8001"}
 
@@ -74,12 +73,12 @@ def client_code(config: ModelConfig, language: str, *, url: str | None = None) -
     _check_names(config)
     inputs = [_input_of(tensor) for tensor in config.input if not tensor.optional]
     binary = language.startswith("python")
-    outputs = [tensor for tensor in config.output if binary or _kind_of(tensor) not in _NOT_IN_JSON]
+    outputs = [tensor for tensor in config.output if binary or _kind_of(tensor) not in NOT_IN_JSON]
     if not (inputs and config.output):
         raise UserError(
             f"model {config.name!r} has no inputs that must be sent, or no outputs: there is nothing to ask"
         )
-    if not outputs or (not binary and any(each.kind in _NOT_IN_JSON for each in inputs)):
+    if not outputs or (not binary and any(each.kind in NOT_IN_JSON for each in inputs)):
         raise UserError(f"model {config.name!r} speaks FP16, which JSON cannot carry; use --lang python")
     if language in ("curl", "go") and any(each.axes > 1 for each in inputs):
         raise UserError(f"model {config.name!r} takes tensors of several axes; use --lang python or javascript")
@@ -115,8 +114,7 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
 
 def _check_names(config: ModelConfig) -> None:
     """Raise UserError for names that no client can send."""
-    if not ADDRESS_WORD.fullmatch(config.name):
-        raise UserError(f"model {config.name!r} is not asked over HTTP: {NOT_IN_ADDRESS}; {NAME_MEND}")
+    check_addressable(config.name)
     cut = [tensor.name for tensor in (*config.input, *config.output) if ZERO in tensor.name]
     if cut:
         raise UserError(f"model {config.name!r} is not asked for {cut[0]!r}: {CUT_AT_ZERO}; {NAME_MEND}")

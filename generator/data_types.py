@@ -18,6 +18,7 @@ class _DataType:
     onnx_number: int
 
 
+NOT_IN_JSON = ("FP16", "BF16")  # names on the wire of types that JSON cannot carry
 # In the order in which Triton numbers them, from 1 on.
 DATA_TYPES = (
     _DataType("TYPE_BOOL", bool, "bool", 9),

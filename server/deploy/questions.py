@@ -10,11 +10,9 @@ import numpy as np
 
 from tbgen.export.errors import UserError
 from tbgen.generator.compare.example import NoExampleError, example_item
-from tbgen.generator.data_types import protocol_name
+from tbgen.generator.data_types import NOT_IN_JSON, protocol_name
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, values_from_config
 from tbgen.server.client.smoke import plain_value
-
-_NOT_IN_JSON = ("FP16", "BF16")
 
 
 def questions_of(repository: Path, configs: Mapping[str, ModelConfig]) -> dict[str, dict[str, Any]]:
@@ -45,7 +43,7 @@ def fronts_of(configs: Mapping[str, ModelConfig]) -> list[str]:
 def _question(config: Mapping[str, Any], item: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """One request; no inputs where JSON cannot carry them."""
     kinds = {tensor["name"]: protocol_name(tensor["data_type"]) for tensor in config["input"]}
-    if {*_NOT_IN_JSON} & {kinds[name] for name in item}:
+    if {*NOT_IN_JSON} & {kinds[name] for name in item}:
         return {"inputs": []}
     inputs = [
         {

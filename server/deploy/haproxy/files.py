@@ -16,7 +16,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.generator.client_code import DEADLINE
 from tbgen.generator.models.config import ModelConfig, config_from_file
-from tbgen.generator.names import ADDRESS_WORD, NAME_MEND, NOT_IN_ADDRESS
+from tbgen.generator.names import check_addressable
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.server.deploy.questions import fronts_of, questions_of
 
@@ -64,8 +64,8 @@ def haproxy_files(repository: Path, servers: Sequence[str]) -> dict[str, str]:
         raise UserError(f"the server {twice} is named twice; name each once")
     configs = {file.parent.name: config_from_file(file) for file in sorted(repository.glob("*/config.pbtxt"))}
     fronts = {name: configs[name] for name in fronts_of(configs)}
-    if bad := [name for name in fronts if not ADDRESS_WORD.fullmatch(name)]:
-        raise UserError(f"model {bad[0]!r} is not asked over HTTP: {NOT_IN_ADDRESS}; {NAME_MEND}")
+    for name in fronts:
+        check_addressable(name)
     values = _values(places, fronts, questions_of(repository, configs))
     template = Template((_FOLDER / f"{HAPROXY_CONFIG}.txt").read_text(encoding="utf-8"))
     return {HAPROXY_CONFIG: template.substitute(values), _LUA: (_FOLDER / _LUA).read_text(encoding="utf-8")}
