@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,8 @@ from tbgen.cli.show import has_flag, notes, output, report, say, say_answered, s
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tbgen.server.embedded.server import EmbeddedServer, ServedModel
+    from tbgen.server.embedded.models import ServedModel
+    from tbgen.server.embedded.server import EmbeddedServer
 
 _PORT = click.IntRange(1, 65535)
 # What tritonserver is told in each of its modes; models that stand there are loaded in all of them.
@@ -169,10 +170,10 @@ def _print_server(server: EmbeddedServer, page: str) -> None:
             style="yellow",
         )
     out.print("Stop it: Ctrl-C")
-    _ask(server)
+    _ask(server, models)
 
 
-def _ask(server: EmbeddedServer) -> None:
+def _ask(server: EmbeddedServer, models: Sequence[ServedModel]) -> None:
     """Ask each model of which an item is known in Korean with emoji: a locale or a step that cannot read it shows."""
     from tbgen.export.errors import UserError
     from tbgen.server.client.connection import Connection
@@ -184,7 +185,7 @@ def _ask(server: EmbeddedServer) -> None:
         out.print(f"{model} is not asked: {why}")
 
     with Connection(f"grpc://{server.grpc_url}") as connection:
-        for model in server.models():
+        for model in models:
             folders = [server.repository / model.name] if model.state == "READY" else []
             try:
                 asked += smoke(connection, folders, skipped)

@@ -45,13 +45,13 @@ class RunningServer(Protocol):
 
 
 def reload(server: RunningServer, version: Path) -> None:
-    """Have the model of a version folder loaded again; a server that polls does it within its next seconds.
+    """Have the model of a version, MODEL/VERSION, loaded again; a server that polls does it within its next seconds.
 
     Raises UserError when it does not load, OSError when its folder cannot be touched.
     """
     model = version.parent.name
     if server.polls:
-        os.utime(server.repository / model / version.name)
+        os.utime(server.repository / version)
         return
     config = json.loads(server.call("GET", f"/v2/models/{quote(model)}/config")[1])
     config.setdefault("parameters", {})[_AGAIN] = {"string_value": str(time.time())}

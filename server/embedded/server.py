@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ipaddress
-import json
 import os
 import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from tbgen.server.embedded import keys
 from tbgen.server.embedded import log as server_log
 from tbgen.server.embedded.control import drain
 from tbgen.server.embedded.leftovers import locked_folder, remove, sweep
+from tbgen.server.embedded.models import ServedModel, processes_of, served_models
 from tbgen.server.embedded.ports import check_ports, free_ports
 from tbgen.server.embedded.process import ServerProcess
 from tbgen.server.embedded.stubs import Stubs
@@ -31,20 +30,6 @@ _LOAD_SECONDS = 600.0  # most time that loading the models may take
 _DRAIN_SECONDS = 25.0  # for requests in flight
 _CLOSE_SECONDS = 2.0  # for connections that are still open then: Triton itself waits 30 s for those that are idle
 _CONTROL = ("--model-control-mode=explicit", "--load-model=*")  # all models, and loading by request
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """One model of a running server; `inputs` and `outputs` are empty unless its state is READY."""
-
-    name: str
-    version: str
-    state: str
-    reason: str
-    backend: str = ""
-    max_batch_size: int = 0
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
 
 
 class EmbeddedServer:
@@ -164,7 +149,7 @@ class EmbeddedServer:
                 lock=lock,
             )
             self.wait_until_ready(on_wait, seconds)
-            self.stubs = Stubs(self.process.pid)
+            self.stubs = Stubs(self.process.pid, self.processes_expected)
             self.stubs.look()  # before a request comes, of which a process may die
         except BaseException:
             self.stop(seconds=0)
@@ -257,22 +242,7 @@ class EmbeddedServer:
 
     def models(self) -> list[ServedModel]:
         """All models that the server knows, by name."""
-        rows = json.loads(self.call("POST", "/v2/repository/index")[1])
-        return sorted((self.model(row) for row in rows), key=lambda model: model.name)
-
-    def model(self, row: dict[str, str]) -> ServedModel:
-        """A row of the server's index with what the model's configuration adds."""
-        known = ServedModel(row["name"], row.get("version", ""), row.get("state", ""), row.get("reason", ""))
-        if known.state != "READY":
-            return known
-        config = json.loads(self.call("GET", f"/v2/models/{row['name']}/versions/{known.version}/config")[1])
-        return replace(
-            known,
-            backend=config.get("backend") or config.get("platform", ""),
-            max_batch_size=config["max_batch_size"],
-            inputs=tuple(tensor["name"] for tensor in config["input"]),
-            outputs=tuple(tensor["name"] for tensor in config["output"]),
-        )
+        return served_models(self.call)
 
     def call(self, method: str, path: str) -> tuple[int, bytes]:
         """Status and body of one HTTP request to the server. Raises OSError when it does not answer."""
@@ -285,6 +255,10 @@ class EmbeddedServer:
             raise ConnectionError(str(error)) from error
         finally:
             connection.close()
+
+    def processes_expected(self) -> dict[Path, int]:
+        """The READY versions of models that run in Python -> how many processes each should have. Raises OSError."""
+        return processes_of(self.call, (self.folder or Path()) / "backends")
 
     def running_models(self) -> set[str]:
         """The models of which a process runs now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tbgen.export.errors import UserError
@@ -15,6 +16,17 @@ _SHORT = 10.0  # seconds: a server that lives no longer has a fault of its own,
 _TRIES = 3  # when that happens so many times in a row
 _TICK = 0.2  # seconds between two looks while a model is loaded
 _LATE = 5.0  # seconds that a load may take to end behind the end of its process
+_STUCK = 60.0  # seconds in which a server that polls begins to load what changed: it looks every 15 by default
+
+
+@dataclass
+class _Away:
+    """A model that is loaded again."""
+
+    died: float  # when its process did
+    line: int  # of the log at that time
+    processes: set[int] = field(default_factory=set)  # those of the model, since `changed`
+    changed: float = field(default_factory=time.monotonic)
 
 
 class ServerWatch:
@@ -24,8 +36,8 @@ class ServerWatch:
         self.server = server
         self.started = time.monotonic()
         self.short_lives = 0
-        self.away: dict[str, tuple[float, int]] = {}  # model -> when its process died, at which line of the log
-        self.died: set[Path] = set()  # version folders of those that died while another was loaded
+        self.away: dict[str, _Away] = {}
+        self.died: set[Path] = set()  # versions of which a process died while another was loaded
         self.loads = ThreadPoolExecutor()
 
     def look(self) -> bool:
@@ -37,56 +49,77 @@ class ServerWatch:
             return self._start_again_after_its_end()
         if self.server.stubs is None:
             return False
-        died = {folder.parent.name: folder for folder in self.died | self.server.stubs.look()}
+        died = {version.parent.name: version for version in self.died | self.server.stubs.look()}
         self.died.clear()
         for model in died:
             self.server.note(f"a process of {model} died: it is loaded again")
-            self.away[model] = (time.monotonic(), len(self.server.log_lines()))
-        told = [self._load_again(folder) for folder in died.values()]
+            self.away[model] = _Away(time.monotonic(), len(self.server.log_lines()))
+        try:
+            told = [self._load_again(version) for version in died.values()]
+        except ConnectionError:  # the server itself ends, and the processes of its models did before
+            ended = self.server.process and self.server.process.wait(_LATE)
+            return self._start_again_after_its_end() if ended else self._start_again()
         if not all(told):
             return self._start_again()
         self._say_what_is_back()
-        return False
+        return self.server.polls and self._stuck() and self._start_again()
 
-    def _load_again(self, folder: Path) -> bool:
-        """Whether the server could be told to load a model again."""
+    def _load_again(self, version: Path) -> bool:
+        """Whether the server could be told to load a model again. Raises ConnectionError where it does not answer."""
         try:
-            if self._ends(load := self.loads.submit(reload, self.server, folder), folder):
+            if self._ends(load := self.loads.submit(reload, self.server, version), version):
                 load.result()
                 return True
-            why = f"{folder.parent.name} does not come back: its process ended while it was loaded, and Triton waits on"
+            why = (
+                f"{version.parent.name} does not come back: its process ended while it was loaded, and Triton waits on"
+            )
         except UserError as error:
             why = error.message
+        except ConnectionError:
+            raise
         except OSError as error:  # where a server polls, the folder of another user, or on a disk that is read-only
-            self.server.note(f"{folder.parent.name} cannot be loaded alone: {error.strerror or error}")
+            self.server.note(f"{version.parent.name} cannot be loaded alone: {error.strerror or error}")
             return False
         self.server.note(why)
         if self.server.stubs:  # what dies in a load that fails is not loaded again for ever
-            self.server.stubs.whole.pop(folder, None)
-        self.died.discard(folder)
+            self.server.stubs.given_up.add(version)
+        self.died.discard(version)
         return True
 
-    def _ends(self, load: Future[None], folder: Path) -> bool:
+    def _ends(self, load: Future[None], version: Path) -> bool:
         """Wait for a load; False where its process died in it: Triton 2.51 never ends such a load."""
         while not wait([load], _TICK).done:
             died = self.server.stubs.look() if self.server.stubs else set()
             self.died |= died
-            if folder in died and not wait([load], _LATE).done:
+            if version in died and not wait([load], _LATE).done:
                 return False
         return True
 
     def _say_what_is_back(self) -> None:
         """Say which models are loaded again, and which fail to."""
         lines = self.server.log_lines() if self.away else []
-        for model, (died, line) in [*self.away.items()]:
-            failed = load_failures(lines[line:]).get(model)
+        for model, away in [*self.away.items()]:
+            since = lines[away.line :]
+            failed = load_failures(since).get(model)
             if failed:
                 self.server.note(f"{model} does not come back: {failed}")
-            elif any(f"successfully loaded '{model}'" in each for each in lines[line:]):
-                self.server.note(f"{model} is back after {time.monotonic() - died:.1f} s")
+            elif any(f"successfully loaded '{model}'" in each for each in since):
+                self.server.note(f"{model} is back after {time.monotonic() - away.died:.1f} s")
             else:
                 continue
             del self.away[model]
+
+    def _stuck(self) -> bool:
+        """Whether a server that polls loads nothing any more: its load waits for ever where its process died in it."""
+        for model, away in self.away.items():
+            running = self.server.stubs.running if self.server.stubs else {}
+            processes = {process for process, version in running.items() if version.parent.name == model}
+            if processes != away.processes:
+                away.processes, away.changed = processes, time.monotonic()
+            elif time.monotonic() - away.changed > _STUCK:
+                self.server.note(f"{model} is not loaded again: Triton waits on a process that ended")
+                return True
+        return False
 
     def _start_again_after_its_end(self) -> bool:
         why = f"Triton ended by itself: {self.server.explanation()}"

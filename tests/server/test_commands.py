@@ -162,7 +162,9 @@ def test_serve_shows_addresses_and_models_and_ends_with_ctrl_c(serving: subproce
         client.unload_model("measure", headers=headers_of(url[1], "grpc"))
         assert not client.is_model_ready("measure")
     serving.send_signal(signal.SIGINT)
-    assert serving.wait(timeout=FOREVER) == 0
+    assert serving.stdout
+    said = serving.stdout.read()  # until it ends
+    assert serving.wait(timeout=FOREVER) == 0, said
     ended(session)
 
 

@@ -12,8 +12,9 @@ import pytest
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.server.embedded import wheel
 from tbgen.server.embedded.leftovers import SHARED_MEMORY, sweep
+from tbgen.server.embedded.models import ServedModel, served_model
 from tbgen.server.embedded.ports import free_ports
-from tbgen.server.embedded.server import EmbeddedServer, ServedModel, server_on_free_ports
+from tbgen.server.embedded.server import EmbeddedServer, server_on_free_ports
 from tests.server import playground as play
 from tests.waiting import FOREVER, wait_until
 
@@ -54,6 +55,11 @@ def test_models_are_listed_by_name(server: EmbeddedServer) -> None:
     models = server.models()
     assert [model.name for model in models][:2] == ["attention", "bare"]
     assert ServedModel("lookup", "1", "READY", "", "onnxruntime", 8, ("ids",), ("found",)) in models
+
+
+def test_a_model_that_went_since_it_was_listed_is_told_as_it_was(server: EmbeddedServer) -> None:
+    row = {"name": "gone", "version": "1", "state": "READY"}
+    assert served_model(server.call, row) == ServedModel("gone", "1", "READY", "")
 
 
 def test_it_listens_on_this_machine_only(server: EmbeddedServer) -> None:

@@ -54,15 +54,20 @@ def test_a_killed_model_comes_back_and_the_others_stay(mode: str, repository: Pa
         watch = ServerWatch(server)
         watch.look()
         assert server.stubs
-        before = {folder.parent.name: number for number, folder in server.stubs.running.items()}
-        assert set(before) == {"measure", "other", "linear"}
+        before = dict(server.stubs.running)
+        models = {version.parent.name for version in before.values()}
+        assert models == {"measure", "other", "linear"}
         for model in ("measure", "linear"):
             kill_process_of(server, model)
             wait_until(lambda model=model: back(watch, model))
-        wait_until(lambda: watch.look() or server.running_models() == set(before))
-        after = {folder.parent.name: number for number, folder in server.stubs.running.items()}
-        kept = {model for model in before if after[model] == before[model]}
-        assert kept <= {"other"} if server.polls else kept == {"other"}  # a poll also sees Python's new caches
+
+        def kept() -> set[str]:
+            watch.look()
+            assert server.stubs
+            return {version.parent.name for process, version in before.items() if process in server.stubs.running}
+
+        wait_until(lambda: kept() <= {"other"} and server.stubs.models() == models)
+        assert server.polls or kept() == {"other"}  # a poll also sees Python's new caches
         assert {model.state for model in server.models()} == {"READY"}
 
 
@@ -70,10 +75,24 @@ def test_a_process_that_dies_before_it_was_seen_comes_back_too(repository: Path)
     """Killed soon after its load, or after the server's start."""
     with serving(repository, extra_arguments=MODES["explicit"]) as server:
         watch = ServerWatch(server)
-        for times in (1, 2):
+        for times in (1, 2, 3):
             kill_process_of(server, "measure")
             wait_until(lambda times=times: back(watch, "measure", times))
         assert server.running_models() == {"measure", "other", "linear"}
+
+
+def test_a_polled_model_whose_process_dies_while_it_is_loaded_does_not_end_all_loads(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tbgen.server.embedded.watch._STUCK", 5.0)
+    with serving(repository, log=tmp_path / "log", extra_arguments=MODES["poll"]) as server:
+        watch = ServerWatch(server)
+        once = f"try:\n    os.mkdir({str(tmp_path / 'once')!r})\n    os._exit(3)\nexcept FileExistsError: pass"
+        (repository / "measure" / "1" / "model.py").write_text(f"import os\n{once}\n{play.MEASURE}", encoding="utf-8")
+        kill_process_of(server, "measure")
+        wait_until(watch.look)
+        assert server.running_models() == {"measure", "other", "linear"}
+        assert any("Triton waits on a process that ended" in each for each in server.log_lines())
 
 
 def test_where_the_folder_of_a_polled_model_cannot_be_touched_the_server_is_started_again(
