@@ -38,13 +38,13 @@ def example_item(config: Mapping[str, Any], folder: Path | None = None) -> dict[
     folder: the model's, whose record, or else whose steps, say what they need; without one any text will do.
     Raises NoExampleError.
     """
-    inputs = _required_inputs(config)
+    inputs = required_inputs(config)
     item = item_from(inputs, folder_example(folder) if folder else {})
     batch = (1,) if int(config.get("max_batch_size", 0)) > 0 else ()
     return {name: array.reshape(*batch, *array.shape) for name, array in arrays_from(inputs, item).items()}
 
 
-def _required_inputs(config: Mapping[str, Any]) -> TensorSpecs:
+def required_inputs(config: Mapping[str, Any]) -> TensorSpecs:
     """The inputs that a request must bring: name -> (data type, dims)."""
     tensors = [tensor for tensor in config.get("input", ()) if not tensor.get("optional")]
     return {tensor["name"]: (tensor["data_type"], [int(size) for size in tensor["dims"]]) for tensor in tensors}

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.compare.example import required_inputs
 from tbgen.server.client.connection import Connection
 
 _UNLIMITED_ROWS = 64  # texts in a request to a model that names no limit
@@ -85,30 +86,37 @@ def front_models(connection: Models, name: str) -> list[str]:
     raise NoSuchName("model", name, [model for model, state in states.items() if state == "READY"])
 
 
+def ensemble_parts(configs: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The models that the ensembles among these configurations call."""
+    steps = (step for config in configs for step in config.get("ensemble_scheduling", {}).get("step", ()))
+    return {step["model_name"] for step in steps}
+
+
 def takes_one_text(config: Mapping[str, Any]) -> bool:
     """Whether an item of the model is one text."""
-    tensors = [tensor for tensor in config["input"] if not tensor.get("optional")]
-    dims = [int(size) for size in tensors[0]["dims"]] if tensors else []
+    inputs = required_inputs(config)
+    data_type, dims = next(iter(inputs.values()), ("", []))
     item = dims if int(config.get("max_batch_size", 0)) else dims[1:] or dims
-    return len(tensors) == 1 and tensors[0]["data_type"] == "TYPE_STRING" and item in ([1], [-1])
+    return len(inputs) == 1 and data_type == "TYPE_STRING" and item in ([1], [-1])
 
 
 def text_model(config: Mapping[str, Any]) -> TextModel:
     """What a request to a model must look like. Raises UserError when it takes anything but one text an item."""
-    tensors, name = [tensor for tensor in config["input"] if not tensor.get("optional")], config["name"]
+    inputs, name = required_inputs(config), config["name"]
     if not takes_one_text(config):
-        takes = ", ".join(f"{tensor['name']} ({tensor['data_type'].removeprefix('TYPE_')})" for tensor in tensors)
+        takes = ", ".join(f"{each} ({data_type.removeprefix('TYPE_')})" for each, (data_type, _) in inputs.items())
         raise UserError(
             f"an item of model {name!r} is {takes or 'nothing'}, not one text: name each, in `tbgen infer` and `run` by"
             " --input NAME=VALUE, or as the columns of a .csv or JSON lines"
         )
     limit = int(config.get("max_batch_size", 0))
-    batching = bool(limit) or len(tensors[0]["dims"]) > 1
+    ((taken, (_, dims)),) = inputs.items()
+    batching = bool(limit) or len(dims) > 1
     outputs = {tensor["name"]: [int(size) for size in tensor["dims"]] for tensor in config["output"]}
     items = {output: sizes if limit or not batching else sizes[1:] for output, sizes in outputs.items()}
     return TextModel(
         name,
-        tensors[0]["name"],
+        taken,
         rows=limit or (_UNLIMITED_ROWS if batching else 1),
         batching=batching,
         outputs=tuple(outputs),

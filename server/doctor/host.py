@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tbgen.export.errors import MissingExtra, UserError
+from tbgen.server.deploy.launch import GRPC, HTTP, METRICS
 from tbgen.server.doctor.packages import EXTRAS, installed_version
 from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart
 from tbgen.server.embedded.leftovers import SHARED_MEMORY
@@ -24,7 +25,7 @@ from tbgen.server.embedded.wheel import (
 _SERVE = EXTRAS["server"]
 _LEAST_SHARED = 64 << 20  # bytes; a container's default, of which each instance of a Python model takes 1 MiB and more
 _LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-_PORTS = {"HTTP": 8000, "gRPC": 8001, "metrics": 8002}
+_PORTS = {"HTTP": HTTP, "gRPC": GRPC, "metrics": METRICS}
 
 
 def host_parts() -> Iterator[MachinePart]:

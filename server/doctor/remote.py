@@ -11,10 +11,10 @@ from tbgen.server.bench.metrics import metrics_from_text
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
 from tbgen.server.client.probe import Probe, probes
+from tbgen.server.deploy.launch import METRICS
 from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart
 
 _SECONDS = 10.0  # for each answer
-_METRICS_PORT = 8002
 _ECHO = "한국어 🔥"  # short enough to stand whole in a sentence
 _RESTRICT = "start it with --http-restricted-api and --grpc-restricted-protocol, as tbgen serve does"
 # What Triton lets every client do unless it restricts it: the API's name in its options -> how it is asked.
@@ -36,15 +36,18 @@ def server_parts(address: Address, metrics_url: str | None = None) -> Iterator[M
             f"server {address}", BROKEN, error.message, "what is asked of it", "start it, or name another"
         )
         return
-    fronts: list[str] = []
-    for part in _answer_parts(address):
-        fronts += [part.name.removeprefix("answer of ")] if part.state == WORKS else []
-        yield part
+    answering: list[str] = []
+    try:
+        for probe in probes(address, (), seconds=_SECONDS):
+            answering += [] if probe.wrong else [probe.model]
+            yield _answer_part(probe)
+    except UserError as error:
+        yield MachinePart("answers", MISSING, error.message, "clients", "serve a model that takes text")
     with Connection(address, seconds=_SECONDS) as connection:
-        yield _locale_part(connection, fronts)
+        yield _locale_part(connection, answering)
         yield _shared_memory_part(connection)
     yield _restriction_part(address)
-    yield _metrics_part(metrics_url or f"http://{address.place.rpartition(':')[0]}:{_METRICS_PORT}/metrics")
+    yield _metrics_part(metrics_url or f"http://{address.place.rpartition(':')[0]}:{METRICS}/metrics")
 
 
 def _own_parts(connection: Connection) -> Iterator[MachinePart]:
@@ -62,17 +65,8 @@ def _own_parts(connection: Connection) -> Iterator[MachinePart]:
     yield MachinePart("models", WORKS if ready else MISSING, ", ".join(sorted(ready)) or "none is ready", "answers")
 
 
-def _answer_parts(address: Address) -> Iterator[MachinePart]:
-    """Whether each model that takes text answers one, and why each other is not ready."""
-    try:
-        for each in probes(address, (), seconds=_SECONDS):
-            yield _answer_part(each)
-    except UserError as error:
-        yield MachinePart("answers", MISSING, error.message, "clients", "serve a model that takes text")
-
-
 def _answer_part(probe: Probe) -> MachinePart:
-    """What came of one question."""
+    """Whether a model that takes text answers one, or why it is not ready."""
     name, enables = f"answer of {probe.model}", "its clients"
     if not probe.wrong:
         return MachinePart(name, WORKS, f"in {probe.seconds:.3f} s", enables)

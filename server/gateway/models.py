@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tbgen.generator.compare.example import required_inputs
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.role import FRONT, Role, WrittenModel, written_models
+from tbgen.server.client.client import ensemble_parts
 from tbgen.server.client.connection import JsonObject
 from tbgen.server.gateway.no_answer import NoAnswer
 from tbgen.server.gateway.triton import Triton
@@ -53,12 +55,13 @@ class FrontModel:
     @cached_property
     def inputs(self) -> dict[str, tuple[str, list[int]]]:
         """What a request must bring: name -> (data type, dims without the batch axis)."""
-        return _tensors(tensor for tensor in self.config.get("input", ()) if not tensor.get("optional"))
+        return dict(required_inputs(self.config))
 
     @cached_property
     def outputs(self) -> dict[str, tuple[str, list[int]]]:
         """What it can give."""
-        return _tensors(self.config.get("output", ()))
+        specs = self.config.get("output", ())
+        return {each["name"]: (each["data_type"], [int(size) for size in each["dims"]]) for each in specs}
 
     @cached_property
     def task(self) -> str:
@@ -82,10 +85,6 @@ class FrontModel:
     def size(self) -> int:
         """Numbers of a vector."""
         return self.outputs["embedding"][1][-1]
-
-
-def _tensors(specs: Iterable[JsonObject]) -> dict[str, tuple[str, list[int]]]:
-    return {each["name"]: (each["data_type"], [int(size) for size in each["dims"]]) for each in specs}
 
 
 class FrontModels:
@@ -160,8 +159,7 @@ class FrontModels:
         configs = {
             name: each for name, each in zip(ready, told, strict=True) if isinstance(each, dict)
         }  # others went meanwhile
-        steps = (step for config in configs.values() for step in config.get("ensemble_scheduling", {}).get("step", ()))
-        parts = {step["model_name"] for step in steps}
+        parts = ensemble_parts(configs.values())
         fronts = (_front(name, config, written.get(name), name in parts) for name, config in configs.items())
         return [each for each in fronts if each]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tbgen.export.errors import UserError, require
 from tbgen.server.deploy.documents import yaml_from
+from tbgen.server.deploy.launch import METRICS
 
 DASHBOARD, RULES, SCRAPE = "dashboard.json", "rules.yml", "prometheus.yml"
 _FOLDER = Path(__file__).parent
@@ -33,7 +34,7 @@ def dashboard_files(servers: Sequence[str]) -> dict[str, str]:
 def _place(server: str) -> str:
     """HOST:PORT, by default that of Triton's metrics. Raises UserError."""
     match = _SERVER.fullmatch(server)
-    port = int(match[2] or 8002) if match else 0
+    port = int(match[2] or METRICS) if match else 0
     if not match or not 0 < port < 1 << 16:
         raise UserError(f"{server!r} is no address of metrics: write HOST, whose port is 8002, or HOST:PORT")
     return f"{match[1]}:{port}"

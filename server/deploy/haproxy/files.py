@@ -18,6 +18,7 @@ from tbgen.generator.client_code import DEADLINE
 from tbgen.generator.models.config import ModelConfig, config_from_file
 from tbgen.generator.names import check_addressable
 from tbgen.generator.repository import refuse_empty_repository
+from tbgen.server.deploy.launch import GRPC, HTTP
 from tbgen.server.deploy.questions import fronts_of, questions_of
 
 HAPROXY_CONFIG, _LUA = "haproxy.cfg", "requests.lua"
@@ -48,7 +49,7 @@ class ServerPlace:
 def server_place(text: str) -> ServerPlace:
     """The server that HOST or HOST:PORT:PORT names, by default on ports 8000 and 8001. Raises UserError."""
     match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}):(\d{1,5}))?", text)
-    place = match and ServerPlace(match[1], int(match[2] or 8000), int(match[3] or 8001))
+    place = match and ServerPlace(match[1], int(match[2] or HTTP), int(match[3] or GRPC))
     if not place or not all(0 < port < 1 << 16 for port in (place.http, place.grpc)) or place.http == place.grpc:
         raise UserError(
             f"{text!r} is no server: write HOST, whose ports are 8000 and 8001, or HOST:PORT:PORT, that of HTTP first"
