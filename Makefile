@@ -31,16 +31,16 @@ gateway-clients: $(STAMP)
 	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check langchain-openai langchain-huggingface
 	$(CLIENTS)/bin/python -m pytest -n 0 -m long tests/server/gateway/test_langchain.py
 
-# The long forms of tests/faults/, one after the other, with their figures: docs/reliability.md. `make soak TESTS=tests/faults/test_x.py` picks.
+# The long forms of tests/faults/, one after the other, with their figures: docs/explanation/reliability.md. `make soak TESTS=tests/faults/test_x.py` picks.
 TESTS ?= tests/faults
 soak: $(STAMP)
 	$(BIN)/python -m pytest -n 0 -s -m soak $(TESTS)
 
-# Several servers behind HAProxy, at length, with their figures: docs/fleet.md.
+# Several servers behind HAProxy, at length, with their figures: docs/how-to/fleet.md.
 fleet: $(STAMP)
 	$(BIN)/python -m pytest -n 0 -s -m soak tests/fleet
 
-# All of tests/fidelity/, of which `make test` asks a part; writes docs/fidelity.md.
+# All of tests/fidelity/, of which `make test` asks a part; writes docs/explanation/fidelity.md.
 fidelity: $(STAMP)
 	$(BIN)/python -m tests.fidelity
 
@@ -64,7 +64,7 @@ peers: $(STAMP)
 	$(BIN)/python -m benchmarks.peers install
 	$(BIN)/python -m benchmarks.peers compare
 
-# What is simulated of a replica beside what it does: docs/scale.md. `make capacity SHAPE=base GRAPH=bls` picks.
+# What is simulated of a replica beside what it does: docs/explanation/scale.md. `make capacity SHAPE=base GRAPH=bls` picks.
 SHAPE ?= sleeping
 GRAPH ?= bls
 capacity: $(STAMP)
@@ -87,7 +87,7 @@ $(TOOLS)/.unpacked: tests/tools.txt tests/tools.py | $(STAMP)
 	$(BIN)/python -m tests.tools $(TOOLS)
 	touch $@
 
-# Security rules on what `tbgen deploy` writes; those left out are answered in docs/kubernetes.md.
+# Security rules on what `tbgen deploy` writes; those left out are answered in docs/how-to/kubernetes.md.
 CHECKED := build/checked
 checkov: $(STAMP) tools model_repository
 	$(PYTHON) -m venv build/checkov

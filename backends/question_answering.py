@@ -32,7 +32,7 @@ class Answer:
 
 
 class QuestionAnswering:
-    """Finds the best spans of each context, by the rule of transformers 4's pipeline (docs/tasks.md).
+    """Finds the best spans of each context, by the rule of transformers 4's pipeline (docs/reference/tasks.md).
 
     Args:
         folder: the version folder; nothing is read from it.

@@ -69,7 +69,7 @@ _RUN_CODE = (
     "capacity",
     "step",
 )
-_TRUST = "Python files of steps and models run here with your rights: docs/regenerate.md says when."
+_TRUST = "Python files of steps and models run here with your rights: docs/how-to/regenerate.md says when."
 
 # What a disk refuses; other errors of the system are faults of this program and show their traceback.
 _REFUSED = {

@@ -166,7 +166,7 @@ def _print_server(server: EmbeddedServer, page: str) -> None:
     if server.open_to_others:
         out.print(
             f"{server.host} is open to other machines, without a password: one request of theirs can end this Triton"
-            " (docs/reliability.md); let only those reach it that you trust",
+            " (docs/explanation/reliability.md); let only those reach it that you trust",
             style="yellow",
         )
     out.print("Stop it: Ctrl-C")

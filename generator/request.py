@@ -90,7 +90,7 @@ class Request:
         decides="files",
     )
     options: tuple[str, ...] = _option(
-        "A setting of the task, KEY=VALUE; repeatable: docs/tasks.md.", (), flag="--set", decides="answers"
+        "A setting of the task, KEY=VALUE; repeatable: docs/reference/tasks.md.", (), flag="--set", decides="answers"
     )
     long_text: str | None = _option(
         "What becomes of a text longer than the model: truncate (the default), reject, or windows, over BLS alone.",

@@ -1,4 +1,4 @@
-"""docs/extend.md, run as it stands: its code is written, its `tbgen` commands are called."""
+"""docs/how-to/extend.md, run as it stands: its code is written, its `tbgen` commands are called."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tbgen.cli.main import main
 from tbgen.generator.steps.load import steps_from_folder
 from tests.backends.served import column
 
-PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "extend.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^( *)```(\w+) ?([\w.]*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 

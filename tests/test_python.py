@@ -1,4 +1,4 @@
-"""docs/python.md, run as it stands."""
+"""docs/reference/python.md, run as it stands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
 
 
 def test_the_page_runs(tmp_path: Path) -> None:

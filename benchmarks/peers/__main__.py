@@ -76,7 +76,7 @@ def compare_command(shape: str, precisions: tuple[str, ...], seconds: float, rou
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table for docs/performance.md, its head the first row."""
+    """A table for docs/explanation/performance.md, its head the first row."""
     head, *body = rows
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
 

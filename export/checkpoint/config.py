@@ -1,7 +1,7 @@
 """config.json as transformers 5 reads it: the keys that decide anything here, their types, defaults and refusals.
 
-docs/export.md has the table of all keys. What is read here is read before anything long is done; transformers' own
-reading of the whole file comes when the model is built (export/checkpoint/pytorch.py).
+docs/explanation/export.md has the table of all keys. What is read here is read before anything long is done;
+transformers' own reading of the whole file comes when the model is built (export/checkpoint/pytorch.py).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Encode = Callable[[Sequence[Any]], Tensors]  # texts, or pairs of them
 
-# What is measured, and the least of it that FP16 and INT8 must reach; docs/export.md says why. FP32 has its tolerance.
+# What is measured, the least that FP16 and INT8 must reach, as docs/explanation/export.md says; FP32 has a tolerance.
 BOUNDS = {
     "cosine": {"fp16": 0.9999, "int8": 0.995},
     "same nearest text": {"fp16": 0.99, "int8": 0.95},

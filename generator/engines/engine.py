@@ -130,12 +130,12 @@ class Engine:
     In Triton:
         backend, platform, instances: as a config says them; KIND_GPU: it runs nowhere else. rows: of a batch, at most.
         device: what it is served on, by `on`.
-        gpu: the fields that are others where it is served on GPUs, as measured there (docs/gpu.md); None: it is not.
+        gpu: the fields that are others where it is served on GPUs, as measured (docs/how-to/gpu.md); None: it is not.
         configure: what more its config says.
         own_tokenizer: its tensors have types and lengths of their own; the other engines of a name share a tokenizer.
         findings: what `tbgen check` finds in the models with its file beyond its backend's rules.
     Around it:
-        graph: the one that measured best (docs/performance.md), for --graph auto.
+        graph: the one that measured best (docs/explanation/performance.md), for --graph auto.
         own_process: how --graph single runs it; None: its file is not ready before Triton runs.
         calls: settings of the BLS call.
         copies: instances of the Python models of a graph, where one is not the best: tokenizer, bls, single.

@@ -29,9 +29,9 @@ _BY_TENSORRT: dict[str, Any] = {
     "calls": {"call_tokens": 600, "max_tokens": 16384},
     "graph": "ensemble",
 }
-# ONNX Runtime on a GPU (docs/gpu.md). A call costs what 1,000 (kcbert-large) to 2,000 tokens (-base) cost: launching is
-# the limit of a text alone. Beyond 8,192 tokens a batch gains little and waits long. One tokenizer, BLS or single model
-# leaves the GPU idle. The arena's growth made no difference in time: it takes what it needs.
+# ONNX Runtime on a GPU (docs/how-to/gpu.md). A call costs what 1,000 (kcbert-large) to 2,000 tokens (-base) cost:
+# launching is the limit of a text alone. Beyond 8,192 tokens a batch gains little and waits long. One tokenizer, BLS or
+# single model leaves the GPU idle. The arena's growth made no difference in time: it takes what it needs.
 _BY_CUDA: dict[str, Any] = {
     "own_tokenizer": True,
     "calls": {"call_tokens": 1000, "max_tokens": 8192},

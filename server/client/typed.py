@@ -16,7 +16,7 @@ class Objects:
     count: str = ""
 
 
-# By the outputs' names (docs/tasks.md), since a server does not tell a model's task.
+# By the outputs' names (docs/reference/tasks.md), since a server does not tell a model's task.
 _LISTS = (
     Objects(
         "entities", {each: f"entities_{each}" for each in ("word", "label", "score", "start", "end")}, "entities_count"

@@ -92,14 +92,18 @@ class Servers:
             ),
             ("proxy", PROXY_IMAGE, "HAProxy of the line that tests run"),
             ("ports", f"{HTTP}, {GRPC}; {METRICS} of metrics", "Triton's own; the proxy takes them over"),
-            ("stack", f"{STACK >> 20} MiB a thread", "docs/reliability.md, nested brackets"),
+            ("stack", f"{STACK >> 20} MiB a thread", "docs/explanation/reliability.md, nested brackets"),
             ("user", str(USER), "`triton-server` in NVIDIA's containers"),
             (
                 "shared memory",
                 f"{sizes.shared_memory} MiB",
-                "the rule of docs/deploy.md, as the line that scaffold prints",
+                "the rule of docs/how-to/deploy.md, as the line that scaffold prints",
             ),
-            ("memory", f"{sizes.memory} MiB", "the rule of docs/kubernetes.md, shared memory in it; or --memory"),
+            (
+                "memory",
+                f"{sizes.memory} MiB",
+                "the rule of docs/how-to/kubernetes.md, shared memory in it; or --memory",
+            ),
             (
                 "/tmp",
                 f"{sizes.temporary} MiB",

@@ -46,7 +46,7 @@ DEPLOYMENTS = {
 _README = """# {name}: servers of {models}, for {kind}
 
 Written by `tbgen deploy {kind}`, which writes it anew with what has changed and keeps what you edit here. Start:
-`{start}`. What it all does, and what was tried: docs/kubernetes.md of tbgen.
+`{start}`. What it all does, and what was tried: docs/how-to/kubernetes.md of tbgen.
 
 | value | here | where it comes from |
 |---|---|---|

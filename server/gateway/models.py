@@ -21,7 +21,7 @@ from tbgen.server.gateway.no_answer import NoAnswer
 from tbgen.server.gateway.triton import Triton
 
 _FRESH = 5.0  # seconds for which what the server said of its models is taken for true
-# Where a name has several front models, the first of these: BLS serves mixed texts best (docs/performance.md).
+# Of a name's front models the first of these: BLS serves mixed texts best (docs/explanation/performance.md).
 _PREFERRED = ("bls", "single", "ensemble", "bls_ensemble")
 # A tensor that only this task gives.
 _TASK_OF = {

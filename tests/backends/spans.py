@@ -1,4 +1,4 @@
-"""docs/tasks.md's rule for the answers of question-answering, written down span by span around transformers' model."""
+"""docs/reference/tasks.md's rule for the answers of question-answering, span by span around transformers' model."""
 
 from __future__ import annotations
 

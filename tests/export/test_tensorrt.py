@@ -1,4 +1,4 @@
-"""The builder's part that needs no GPU: refusals, names, whole files. What needs one ran as docs/tensorrt.md says."""
+"""The builder's part that needs no GPU: refusals, names, whole files. The rest ran as docs/how-to/tensorrt.md says."""
 
 import ctypes
 import importlib.util

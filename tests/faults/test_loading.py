@@ -1,4 +1,4 @@
-"""Requests go on while a model loads, if the load is asked for over gRPC: docs/deploy.md."""
+"""Requests go on while a model loads, if the load is asked for over gRPC: docs/how-to/deploy.md."""
 
 from __future__ import annotations
 

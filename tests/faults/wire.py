@@ -29,7 +29,7 @@ BUNCH = 400  # requests between two looks at the server
 # What a client did wrong, and a wait that ended (a parameter `timeout` of microseconds): no failure of the server's.
 GRPC_FINE = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "UNIMPLEMENTED", "CANCELLED"}
 HTTP_FINE = {200, 503, *range(400, 500)}
-# What else is answered to a client's mistake, all but the last by Triton before a model is asked: docs/reliability.md.
+# What else a client's mistake is answered, all but the last by Triton before a model: docs/explanation/reliability.md.
 LISTED = {
     "HTTP 500: the body is no JSON": r"http 500 .*failed to parse the request JSON buffer",
     "HTTP 500: a value is missing, or of another JSON type": r"http 500 .*: attempt to (access|get members)",

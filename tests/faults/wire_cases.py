@@ -163,7 +163,7 @@ def parameters_of(rng: random.Random, target: Target) -> dict[str, Any]:
 
 
 def shape_of(rng: random.Random, shape: list[Any]) -> list[Any]:
-    """Another shape. Sizes from 2**31 on are left out: one ends Triton 2.51 (docs/reliability.md)."""
+    """Another shape. Sizes from 2**31 on are left out: one ends Triton 2.51 (docs/explanation/reliability.md)."""
     new = list(shape)
     if rng.random() < 0.3:
         new.insert(rng.randrange(len(new) + 1), 1)

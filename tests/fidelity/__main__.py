@@ -15,7 +15,7 @@ from tests.fidelity.measure import Found
 from tests.fidelity.page import page
 from tests.fidelity.triton import measured_on_triton
 
-PAGE = Path(__file__).parents[2] / "docs" / "fidelity.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "fidelity.md"
 ON_TRITON = ("bert", PACKED)
 
 

@@ -235,7 +235,7 @@ CASES = {
         questions,
         libraries.spans,
         rows_served("answer_count", *ANSWERS),
-        "AutoModelForQuestionAnswering, by the rule of docs/tasks.md",
+        "AutoModelForQuestionAnswering, by the rule of docs/reference/tasks.md",
         parameters={"top_k": SPANS},
     ),
     "embedding": Case(

@@ -158,7 +158,7 @@ def entities(folder: Path) -> Asked:
 
 
 def spans(folder: Path) -> Asked:
-    """transformers 5 has no pipeline: docs/tasks.md's rule, around its model and its tokenizer."""
+    """transformers 5 has no pipeline: docs/reference/tasks.md's rule, around its model and its tokenizer."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForQuestionAnswering.from_pretrained(folder).eval()
     cut = {"max_length": MOST, "stride": MOST // 2}

@@ -1,4 +1,4 @@
-"""docs/fidelity.md, written from what a run of the whole table found."""
+"""docs/explanation/fidelity.md, written from what a run of the whole table found."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ UNCOVERED = """
 ## What is not in it, and why
 
 - **Trained weights and whole vocabularies**: no checkpoint is downloaded by a test. `tbgen scaffold` holds each
-  checkpoint's answers against its library's before it publishes them ([tasks.md](tasks.md)).
+  checkpoint's answers against its library's before it publishes them ([tasks.md](../reference/tasks.md)).
 - **FP16, INT8, TensorRT, GPUs**: they round, within the bounds of [export.md](export.md).
 - **Options, request parameters, prompts, and other ways with long texts** than the defaults: `tests/backends/`.
 - **Modules of sentence-transformers** other than those that its classes write by themselves:
   `tests/backends/test_sentence_folders.py`.
 - **A blank context** of question-answering, which is refused here. transformers 5 has no pipeline for the task, so its
-  model is held against the rule of [tasks.md](tasks.md).
+  model is held against the rule of [tasks.md](../reference/tasks.md).
 - **An empty text of zero-shot-classification**, which the pipeline refuses; it is answered here.
 - **A text without a mask** of fill-mask, which both refuse.
 - **Tokenizers without a tokenizer.json**, and folders of older versions of the libraries: `tests/export/`.

@@ -1,4 +1,4 @@
-"""An engine of one's own, as docs/extend.md says: what is its own, and one row in `generator/engines/table.py`."""
+"""An engine of one's own, as docs/how-to/extend.md says: what is its own, and a row in `generator/engines/table.py`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tbgen.generator.steps.chain import chain_parameters, chain_tensors
 from tests.backends.conftest import Pair, exports  # noqa: F401 - a fixture
 from tests.backends.served import Served, column
 
-DOCS = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+DOCS = (Path(__file__).parents[2] / "docs" / "reference" / "tasks.md").read_text(encoding="utf-8")
 HEADS: dict[str, tuple[str, tuple[str, ...]]] = {
     "text-classification": ("AutoModelForSequenceClassification", ()),
     "token-classification": ("AutoModelForTokenClassification", ()),

@@ -134,7 +134,7 @@ def test_errors_are_not_kept(caching: EmbeddedServer, model: str) -> None:
 
 @pytest.mark.parametrize("model", FRONTS)
 def test_an_ensemble_keeps_what_was_asked_for_first(caching: EmbeddedServer, model: str) -> None:
-    """Triton's doing, and out of a model's sight: docs/performance.md and `tbgen scaffold` say so."""
+    """Triton's doing, and out of a model's sight: docs/explanation/performance.md and `tbgen scaffold` say so."""
     client, text = grpc.InferenceServerClient(caching.grpc_url), first_text(f"하나만 {model}")
     for outputs in ([grpc.InferRequestedOutput("label")], None):
         answer = client.infer(model, [text], outputs=outputs)

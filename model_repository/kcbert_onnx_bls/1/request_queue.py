@@ -1,6 +1,6 @@
 """Requests that wait their turn where they are counted: one that would wait too long is refused at once.
 
-Triton's dynamic batcher lets requests wait without end, and with a limit of its own oversleeps (docs/reliability.md).
+Triton's dynamic batcher lets them wait without end, or oversleeps its limit (docs/explanation/reliability.md).
 """
 
 from __future__ import annotations

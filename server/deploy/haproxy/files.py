@@ -24,7 +24,7 @@ from tbgen.server.deploy.questions import fronts_of, questions_of
 HAPROXY_CONFIG, _LUA = "haproxy.cfg", "requests.lua"
 _FOLDER = Path(__file__).parent
 _TEXT = 4096  # bytes of a text in a full batch
-_CONNECTIONS = 256  # of a server: its HTTP side loses answers beyond 278 for each of its threads (docs/reliability.md)
+_CONNECTIONS = 256  # of a server: its HTTP side loses answers beyond 278 a thread (docs/explanation/reliability.md)
 _LEAST, _MOST = 64 << 10, 1 << 20  # bytes of a body: room for a long text, and what HAProxy keeps of each request
 _HEADERS = 16 << 10  # what HAProxy keeps beside a body
 _QUEUE = 4  # seconds that a request waits for a server, as for a model's turn by default

@@ -1,4 +1,4 @@
--- Reads the bodies of requests before they reach Triton 2.51, which one legal request can end (docs/reliability.md of
+-- Reads the bodies of requests before they reach Triton 2.51, which one legal request can end (docs/explanation/reliability.md of
 -- tbgen). HAProxy asks lua.http_body and lua.grpc_body: "ok", or the sentence that the client is answered.
 
 local DEEPEST = 32 -- objects and lists in one another; Triton's parser takes a part of its stack for each

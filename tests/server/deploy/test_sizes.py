@@ -1,4 +1,4 @@
-"""What a server is said to need, by the rules of docs/kubernetes.md."""
+"""What a server is said to need, by the rules of docs/how-to/kubernetes.md."""
 
 from __future__ import annotations
 

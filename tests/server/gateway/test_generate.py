@@ -1,4 +1,4 @@
-"""Triton's own /v2/models/NAME/generate: flat JSON in and out, for each task (docs/gateway.md)."""
+"""Triton's own /v2/models/NAME/generate: flat JSON in and out, for each task (docs/how-to/gateway.md)."""
 
 from __future__ import annotations
 
