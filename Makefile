@@ -1,4 +1,4 @@
-# make demo: the whole road once. make test: the test suite; make test-long: what repeats it at length. make soak: faults, overload and hostile input at length. make fleet: several servers at length. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make bench: the figures; make peers: beside others; make capacity: what tbgen capacity simulates beside open loops.
+# make demo: the whole road once. make test: the test suite; make test-long: what repeats it at length. make soak: faults, overload and hostile input at length. make fleet: several servers at length. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make docs: the site of the documentation. make bench: the figures; make peers: beside others; make capacity: what tbgen capacity simulates beside open loops.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test test-long gateway-clients soak fleet fidelity check types tools checkov bench peers capacity sbom clean model_repository
+.PHONY: demo test test-long gateway-clients soak fleet fidelity check docs tree types tools checkov bench peers capacity sbom clean model_repository
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -50,12 +50,18 @@ check: $(STAMP) tools
 	$(MAKE) --no-print-directory types
 	$(PYTEST)
 
-# mypy follows folders, not setuptools' package-dir: show it the tree as the package that it becomes.
-types: $(STAMP)
+# mypy and the site's reference follow folders, not setuptools' package-dir: show them the tree as the package that it becomes.
+tree:
 	mkdir -p build/typing/tbgen
 	for folder in $(FOLDERS); do ln -sfn ../../../$$folder build/typing/tbgen/$$folder; done
 	ln -sfn ../../../api/__init__.py build/typing/tbgen/__init__.py
+
+types: $(STAMP) tree
 	MYPYPATH=build/typing $(BIN)/python -m mypy --package tbgen
+
+# The documentation as a site that needs no network, in build/site; a link that leads nowhere fails it.
+docs: $(STAMP) tree
+	$(BIN)/python -m zensical build --clean --strict
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -53,9 +53,12 @@ def __dir__() -> list[str]:
 def scaffold(request: Request, repository: str | Path, *, force: bool = False, comparing: bool = True) -> Scaffolded:
     """Write the models that serve `request` into a model repository: all of them, or none.
 
-    force: replace models of the same name, edited ones too.
-    comparing: hold their answers against those of the library that wrote the checkpoint.
-    Raises UserError.
+    Args:
+        force: replace models of the same name, edited ones too.
+        comparing: hold their answers against those of the library that wrote the checkpoint.
+
+    Raises:
+        UserError: anything that a person can mend.
     """
     from tbgen.generator.scaffold import scaffold
 
@@ -65,9 +68,12 @@ def scaffold(request: Request, repository: str | Path, *, force: bool = False, c
 def check(repository: str | Path, *, release: str | None = None, weights: bool = False) -> list[Finding]:
     """What Triton would refuse in a model repository, and what clients would trip over; errors of a model first.
 
-    release: the tag of the Triton container that is to load it, such as "24.10".
-    weights: read the ONNX files' weights too, for NaN and infinity.
-    Raises UserError.
+    Args:
+        release: the tag of the Triton container that is to load it, such as "24.10".
+        weights: read the ONNX files' weights too, for NaN and infinity.
+
+    Raises:
+        UserError: the repository cannot be read, or there is no such release.
     """
     from tbgen.generator.check.check import check_repository
 
@@ -77,7 +83,8 @@ def check(repository: str | Path, *, release: str | None = None, weights: bool =
 def run(repository: str | Path) -> LocalModels:
     """The models of a repository without Triton, in this process; a context manager with `infer(model, inputs)`.
 
-    Raises UserError.
+    Raises:
+        UserError: there is no model in it.
     """
     from tbgen.generator.local.models import LocalModels
 
@@ -89,9 +96,12 @@ def serve(
 ) -> EmbeddedServer:
     """The real Triton on a repository, on free ports of this machine, as a context manager.
 
-    log: file for the server's output.
-    extra_arguments: passed to tritonserver as they are.
-    Entering raises UserError, in a sentence, when a model does not load.
+    Args:
+        log: file for the server's output.
+        extra_arguments: passed to tritonserver as they are.
+
+    Raises:
+        UserError: on entering, in a sentence, when a model does not load.
     """
     from tbgen.server.embedded.server import server_on_free_ports
 
@@ -101,9 +111,12 @@ def serve(
 def infer(name: str, texts: Iterable[str], *, url: str | None = None) -> list[dict[str, Any]]:
     """The answers of a served model to texts: for each, output name -> text, number, or a list of them.
 
-    name: a model, or the name given to scaffold when one front model of it is ready.
-    url: grpc://HOST:PORT, http://HOST:PORT, HOST:PORT or PORT; grpc://localhost:8001 unless named.
-    Raises UserError: no server, no such model, not ready, takes other inputs, refuses a text.
+    Args:
+        name: a model, or the name given to scaffold when one front model of it is ready.
+        url: grpc://HOST:PORT, http://HOST:PORT, HOST:PORT or PORT; grpc://localhost:8001 unless named.
+
+    Raises:
+        UserError: no server, no such model, not ready, takes other inputs, refuses a text.
     """
     from tbgen.server.client.client import infer
 

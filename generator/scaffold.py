@@ -35,9 +35,10 @@ _SETTINGS = tuple(name for name in dict.fromkeys((*_FIRST, *OPTIONS)) if name no
 class Scaffolded:
     """What scaffold wrote: the model folders in loading order, the front models, and the exported model behind them.
 
-    request: what was asked for, with the device and the engine that were chosen.
-    comparison: how the models' answers were held against the library that wrote the checkpoint.
-    warnings: what a person should know of the models that stand beside them, a sentence each.
+    Attributes:
+        request: what was asked for, with the device and the engine that were chosen.
+        comparison: how the models' answers were held against the library that wrote the checkpoint.
+        warnings: what a person should know of the models that stand beside them, a sentence each.
     """
 
     request: Request

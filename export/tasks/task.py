@@ -17,7 +17,8 @@ Options = Mapping[str, Any]
 class Step:
     """One use of a step: its file (a name in backends/, or a user's path), class, settings and the assets it reads.
 
-    separate: it is a model of its own on the server, with its own instances and environment.
+    Attributes:
+        separate: it is a model of its own on the server, with its own instances and environment.
     """
 
     file: str | Path
@@ -46,16 +47,17 @@ class Windows:
 class Task:
     """What a task is exported from, and what its graph is made of.
 
-    head: the steps behind the engine, for an exported model and the options that a person set.
-    model: the kind of model that is exported for it, if that is not the one of the task that it is `like`; with
-    neither it takes a checkpoint for what its config.json says.
-    rows: the steps before the tokenizer, which may turn an item into several rows.
-    reading: settings of the tokenizer beside those that follow from the exported model.
-    tokenizer: file and class of the tokenizer.
-    several_rows: an item may have several rows, at its head one again.
-    max_items: most items that one execution joins; rows are what costs, so it is small where an item has many.
-    options: what a person may set: name -> rule, in the words of a step's request parameters.
-    windows: how it reads long texts in windows; none, because `no_windows`.
+    Attributes:
+        head: the steps behind the engine, for an exported model and the options that a person set.
+        model: the kind of model that is exported for it, if that is not the one of the task that it is `like`; with
+            neither it takes a checkpoint for what its config.json says.
+        rows: the steps before the tokenizer, which may turn an item into several rows.
+        reading: settings of the tokenizer beside those that follow from the exported model.
+        tokenizer: file and class of the tokenizer.
+        several_rows: an item may have several rows, at its head one again.
+        max_items: most items that one execution joins; rows are what costs, so it is small where an item has many.
+        options: what a person may set: name -> rule, in the words of a step's request parameters.
+        windows: how it reads long texts in windows; none, because `no_windows`.
     """
 
     head: Callable[[Exported, Options], Steps]

@@ -23,8 +23,9 @@ class Place:
 class Finding:
     """What is wrong with one model.
 
-    effect: as a rulebook's Problem has it.
-    says: what Triton says of it, in its own words where it has any.
+    Attributes:
+        effect: as a rulebook's Problem has it.
+        says: what Triton says of it, in its own words where it has any.
     """
 
     effect: Effect

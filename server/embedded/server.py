@@ -38,7 +38,9 @@ class EmbeddedServer:
     Args:
         repository: the model repository's folder.
         host: address to listen on; the default is reached from this machine only.
-        http_port, grpc_port, metrics_port: three different free ports.
+        http_port: a free port, as the next two.
+        grpc_port: another.
+        metrics_port: a third.
         log: file for the server's output; a temporary one when it is None.
         extra_arguments: passed to tritonserver as they are, for instance "--cache-config=local,size=1048576". Without
             a model control mode all models are loaded, and others by who has the server's key: `headers`.
