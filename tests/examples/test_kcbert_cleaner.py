@@ -1,3 +1,5 @@
+"""The cleaner that docs/how-to/extend.md tells of, and what it counts of a vocabulary."""
+
 import sys
 import unicodedata
 from pathlib import Path

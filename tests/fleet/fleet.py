@@ -1,4 +1,4 @@
-"""Several servers of one repository behind HAProxy, each in a place of its own, and what HAProxy counts of them."""
+"""Several servers of one repository behind HAProxy, each in a place of its own, as docs/how-to/fleet.md has it."""
 
 from __future__ import annotations
 

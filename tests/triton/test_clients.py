@@ -1,4 +1,4 @@
-"""Written clients against the real server: the sample, a pair of texts, a text with a list."""
+"""Written clients against the real server: the sample, a pair of texts, a text with a list (clients.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `tbgen deploy dashboards` writes, on a real run: a Triton that is asked, and Debian's Prometheus beside it."""
+"""What `tbgen deploy dashboards` writes (observe.md) on a real run: a Triton that is asked, and Debian's Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gateway of a test, on a port of its own, and plain HTTP to it."""
+"""A gateway of a test, as docs/how-to/gateway.md starts it, on a port of its own, and plain HTTP to it."""
 
 from __future__ import annotations
 

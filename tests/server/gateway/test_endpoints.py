@@ -1,4 +1,4 @@
-"""Endpoints as their clients know them, and typed JSON for each task, held against Triton's own answers."""
+"""Endpoints as their clients know them, and typed JSON for each task, as Triton itself answers (gateway.md)."""
 
 from __future__ import annotations
 
