@@ -64,7 +64,7 @@ docs: $(STAMP) tree
 	$(BIN)/python -m zensical build --clean --strict
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --json docs/reference/results.json
 
 peers: $(STAMP)
 	$(BIN)/python -m benchmarks.peers install

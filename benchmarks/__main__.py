@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from functools import partial
+from pathlib import Path
 
 import click
 
 from benchmarks import gateway, hops, memory, served, startup, tokenizing
+from benchmarks.record import keep, record_of
 from benchmarks.table import Row, show
-from tbgen.server.bench.machine import cores, cpu_times, processor
+from tbgen.server.bench.machine import cpu_times
 
+ALONE = {"startup": startup.rows, "memory": memory.rows}  # which say themselves how often and how long
 STORIES = ("startup", "tokenizer", "hops", "base", "int8", "tiny", "memory", "gateway")
 
 
@@ -19,20 +21,24 @@ STORIES = ("startup", "tokenizer", "hops", "base", "int8", "tiny", "memory", "ga
 @click.argument("stories", nargs=-1, type=click.Choice(STORIES))
 @click.option("--seconds", default=20.0, show_default=True, help="Length of each point.")
 @click.option("--rounds", default=3, show_default=True, help="Times that each point is taken, interleaved.")
-def main(stories: tuple[str, ...], seconds: float, rounds: int) -> None:
+@click.option("--json", "file", type=click.Path(path_type=Path), help="File that keeps each story's last figures.")
+def main(stories: tuple[str, ...], seconds: float, rounds: int, file: Path | None) -> None:
     """Measure the named stories, all of them by default."""
-    before = cpu_times()
     for story in stories or STORIES:
-        show(story, rows_of(story, seconds, rounds))
-    stolen = (cpu_times() - before).stolen
-    print(f"{processor()}, {cores()} cores, Python {platform.python_version()}; steal {stolen:.1f} s")
+        before = cpu_times()
+        rows = rows_of(story, seconds, rounds)
+        how: tuple[int | None, float | None] = (None, None) if story in ALONE else (rounds, seconds)
+        record = record_of(rows, *how, stolen=(cpu_times() - before).stolen)
+        show(story, rows)
+        print(f"{record.machine}, {record.cores} cores, {record.versions}; steal {record.stolen:.1f} s")
+        if file:
+            keep(file, story, record)
 
 
 def rows_of(story: str, seconds: float, rounds: int) -> list[Row]:
-    alone = {"startup": startup.rows, "memory": memory.rows}
     timed = {"tokenizer": tokenizing.rows, "hops": hops.rows, "gateway": gateway.rows}
-    if story in alone:
-        return alone[story]()
+    if story in ALONE:
+        return ALONE[story]()
     return timed.get(story, partial(served.rows, story))(seconds=seconds, rounds=rounds)
 
 

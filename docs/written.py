@@ -1,10 +1,12 @@
-"""What the site writes by itself, as an extension of Python-Markdown: `::: commands` is the reference of commands."""
+"""What the site writes by itself, by an extension of Python-Markdown.
+
+`::: commands` is the reference of commands; `::: bench STORY` is what the last `make bench` found.
+"""
 
 from __future__ import annotations
 
 import html
 import inspect
-import re
 from collections.abc import Callable, Iterator
 
 import click
@@ -12,6 +14,7 @@ from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.preprocessors import Preprocessor
 
+from benchmarks.record import RESULTS, page_of, records_in
 from tbgen.cli.main import main
 
 
@@ -45,15 +48,21 @@ def _plain(text: str) -> str:
     return html.escape(text, quote=False).replace("|", r"\|")
 
 
-WRITTEN: dict[str, Callable[[], str]] = {"commands": commands}
+def bench(story: str) -> str:
+    """The figures of a story of `make bench`."""
+    record = records_in(RESULTS).get(story)
+    return page_of(record) if record else "No figures are kept of it yet."
+
+
+WRITTEN: dict[str, Callable[..., str]] = {"commands": commands, "bench": bench}
 
 
 class _Written(Preprocessor):
     def run(self, lines: list[str]) -> list[str]:
-        asked = [re.fullmatch(r"::: (\w+)", line) for line in lines]
+        words = [line.split() for line in lines]
         texts = [
-            WRITTEN[match[1]]() if match and match[1] in WRITTEN else line
-            for match, line in zip(asked, lines, strict=True)
+            WRITTEN[each[1]](*each[2:]) if each[:1] == [":::"] and each[1:] and each[1] in WRITTEN else line
+            for each, line in zip(words, lines, strict=True)
         ]
         return "\n".join(texts).split("\n")
 

@@ -1,0 +1,82 @@
+"""What `make bench` leaves in docs/reference/results.json: a story's rows, when and on what they were taken."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.table import Row
+from tbgen.server.bench.machine import cores, processor
+
+RESULTS = Path(__file__).parents[1] / "docs" / "reference" / "results.json"
+PACKAGES = ("tbgen", "onnxruntime", "nvidia-pytriton", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A story's last run.
+
+    rounds, seconds: how often each point was taken, and for how long; None: not known.
+    stolen: seconds of CPU time that the host took meanwhile.
+    note: what else must be known to read the figures.
+    """
+
+    date: str
+    machine: str
+    cores: int
+    rows: tuple[Row, ...]
+    versions: dict[str, str] = field(default_factory=dict)
+    rounds: int | None = None
+    seconds: float | None = None
+    stolen: float | None = None
+    note: str = ""
+
+
+def record_of(rows: Sequence[Row], rounds: int | None, seconds: float | None, *, stolen: float) -> Record:
+    """A run that has just ended here."""
+    versions = {"Python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    today = datetime.now(timezone.utc).date().isoformat()
+    return Record(today, processor(), cores(), tuple(rows), versions, rounds, seconds, stolen)
+
+
+def keep(file: Path, story: str, record: Record) -> None:
+    """Put a story's record in the place of its last one; those of other stories stay."""
+    records = {name: asdict(each) for name, each in records_in(file).items()} if file.exists() else {}
+    records[story] = asdict(record)
+    file.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def records_in(file: Path) -> dict[str, Record]:
+    """Story -> its record."""
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        story: Record(**each | {"rows": tuple(Row(**row) for row in each["rows"])}) for story, each in found.items()
+    }
+
+
+def page_of(record: Record) -> str:
+    """A record in Markdown: a sentence on the run, and a table."""
+    how = f"{record.rounds} rounds" if record.rounds else ""
+    how += f" of {record.seconds:g} s" if record.seconds else ""
+    stolen = "" if record.stolen is None else f"{record.stolen:.1f} s stolen by the host"
+    said = [f"Taken on {record.date}", f"{record.machine}, {record.cores} cores"]
+    said += [" ".join(item) for item in record.versions.items()]
+    head = ["what", "figure", "rounds", "target", "", *(["over the padded loop"] if _padded(record) else [])]
+    cells = [head, ["---"] * len(head), *(_cells(row, padded=_padded(record)) for row in record.rows)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    return "\n\n".join(filter(None, ("; ".join(filter(None, (*said, how, stolen))) + ".", record.note, table)))
+
+
+def _padded(record: Record) -> bool:
+    return any(row.padded is not None for row in record.rows)
+
+
+def _cells(row: Row, *, padded: bool) -> list[str]:
+    marks = {True: "holds", False: "misses", None: ""}
+    more = ["" if row.padded is None else f"{row.padded:.3g}"] if padded else []
+    return [row.what, f"{row.figure:.3g}", row.spread, row.target, marks[row.holds], *more]
