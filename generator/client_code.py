@@ -28,6 +28,14 @@ LANGUAGES = {
 }
 _MADE_OF: dict[tuple[str | int, ...], str] = {("BYTES", 1): "text", ("BYTES", -1): "texts"}  # by type and dims
 _URLS = {"HTTP": "http://localhost:8000", "gRPC": "grpc://localhost:8001"}
+_HELP = """usage: {run} [--url URL] [--] {usage}
+
+Asks the model {model} of a Triton server over HTTP. {reads}
+
+  --url URL   http://HOST:PORT, https://HOST:PORT, HOST:PORT or PORT
+  --          behind it, what begins with - is a value
+  -h, --help  print this"""
+_RUN = {"curl": "./client.sh", "javascript": "node client.mjs", "go": "go run client.go"}
 
 # What every client does with an item: it changes nothing on a server, so it may be sent again where no answer came. The
 # waits outlast the second within which a load balancer leaves out a dead server; the budget is gRPC's retryThrottling.
@@ -39,7 +47,7 @@ _RULE = {
     "deadline": str(DEADLINE),
     "budget": "50",
     "no_answer": "502, 503",
-    "no_answer_curl": "22:502 | 22:503",  # curl's exit status before the server's
+    "no_answer_curl": "0:502 | 0:503",  # curl's exit status before the server's
 }
 
 
@@ -91,10 +99,15 @@ def client_code(config: ModelConfig, language: str, *, url: str | None = None) -
         "protocol": protocol,
         "scheme": protocol.lower(),
         "url": literal(url or _URLS[protocol]),
-        "usage": _usage(inputs),
+        "usage": (usage := _usage(inputs)),
+        "reads": (reads := _reads(usage)),
+        "least": str(len(inputs)),
+        "misfit": "<" if usage.endswith("...") else "!=",  # of the number of values
         "batch": json.dumps(batch),
         "inputs": f"[{', '.join(f'({row})' for row in inputs_written)}]",
         "outputs": f"[{', '.join(f'({literal(name)}, {single})' for name, single in given)}]",
+        "help": (text := _HELP.format(run=_RUN.get(language), usage=usage, model=config.name, reads=reads)),
+        "help_literal": literal(text),
         "inputs_json": literal(rows),
         "outputs_json": literal(given),
         "batch_go": ", ".join(map(str, batch)),
@@ -144,6 +157,15 @@ def _usage(inputs: list[ClientInput]) -> str:
     return " ".join(names)
 
 
+def _reads(usage: str) -> str:
+    """How those arguments are read."""
+    if usage == "TEXT...":
+        return "Each TEXT is an item of its own."
+    values = "What ends in _AS_JSON is JSON, such as [2, 3]; all else is text." if "_AS_JSON" in usage else ""
+    rest = f"{usage.rpartition(' ')[2]} are one text or more." if usage.endswith("...") else ""
+    return " ".join(filter(None, (values, rest))) or "Each value is a text."
+
+
 def _shell(inputs: list[ClientInput], outputs: list[str], batch: list[int]) -> str:
     """The last lines of the shell script: one request a text, or one request of all arguments."""
     names = ",".join(f'{{"name":{_in_document(name)}}}' for name in outputs)
@@ -158,9 +180,9 @@ def _shell(inputs: list[ClientInput], outputs: list[str], batch: list[int]) -> s
         elif each.made_of == "texts" and number == len(inputs):
             tensors.append(_shell_tensor(each, batch, f"$(($# - {number - 1}))", f'$(list "${{@:{number}}}")'))
         else:
-            lines.append(f"commas{number}=${{{number}//[!,]/}}")
-            data = f'$(printf "%s" "${{{number}}}" | sed "s/^ *\\[//; s/\\] *$//")'
-            tensors.append(_shell_tensor(each, batch, f"$((${{#commas{number}}} + 1))", data))
+            lines.append(f'size{number}=$(size "${{{number}}}")')
+            data = f'$(sed "s/^ *\\[//; s/\\] *$//" <<<"${{{number}}}")'
+            tensors.append(_shell_tensor(each, batch, f"$size{number}", data))
     body = f'ask <<END\n{{"inputs":[{",".join(tensors)}],{wanted}}}\nEND'
     return "\n".join([*lines, body])
 

@@ -112,6 +112,16 @@ def test_it_stops_at_the_stated_number_and_says_the_servers_sentence(
         assert "ask again later" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_server_that_is_down_is_named(kcbert_server: EmbeddedServer, tmp_path: Path, language: str) -> None:
+    file, (port,) = impatient_client(kcbert_server, language, tmp_path), free_ports(1)
+    done = asked(file, language, str(port))
+    assert (done.returncode, done.stdout) == (1, "")
+    said, *more = done.stderr.splitlines()
+    assert said.startswith(f"no answer from {client_protocol(language).lower()}://localhost:{port}: ")
+    assert more in ([], ["exit status 1"])  # which `go run` adds
+
+
 @pytest.mark.parametrize("language", KEEPING)
 def test_what_is_sent_again_has_a_budget(kcbert_server: EmbeddedServer, tmp_path: Path, language: str) -> None:
     file = written_client(kcbert_server, FRONT, language, tmp_path)
