@@ -6,6 +6,7 @@ import errno
 import importlib
 import inspect
 import io
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,7 @@ class _LazyGroup(click.Group):
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run the program; a Ctrl-C or SIGTERM while it cleans up after another changes nothing, until it has ended."""
         interrupt_once(*INTERRUPTS)
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it prints what the command's own sentence says
         if isinstance(sys.stdout, io.TextIOWrapper):  # a name may hold what no UTF-8 has
             sys.stdout.reconfigure(errors="backslashreplace")
         return super().main(*args, **settings)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
+import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tbgen.export.errors import UserError
 from tbgen.generator.addresses import FORMS
@@ -15,6 +17,8 @@ _DEFAULT = "grpc://localhost:8001"
 _PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
 _QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: triton\r\nConnection: close\r\n\r\n"
 _SECONDS = 3.0  # to wait for what a port says of itself
+_NAMES = {"grpc": "gRPC", "http": "HTTP"}
+_PORTS = {"grpc": 8001, "http": 8000}
 
 
 @dataclass(frozen=True)
@@ -49,26 +53,67 @@ def address_from_url(
 
 
 def _protocol_at(place: str) -> str:
-    """What a port speaks: an HTTP server answers a request with its version, a gRPC server greets with its settings.
-
-    Raises UserError when nobody is there, or it says neither.
-    """
-    host, _, port = place.rpartition(":")
+    """What a port speaks. Raises UserError when nobody is there, or it speaks neither HTTP nor gRPC, or encrypted."""
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), _SECONDS) as connection:
-            connection.sendall(_QUESTION)
-            said = connection.recv(9)
+        spoken = _spoken_at(place)
     except (OSError, OverflowError) as error:
         raise UserError(nobody(place, str(error))) from error
-    if said.startswith(b"HTTP/"):
-        return "http"
-    if said[3:5] == b"\x04\x00":  # HTTP/2's SETTINGS frame, on stream 0
-        return "grpc"
-    raise UserError(
-        f"what answers at {place} says not which protocol it speaks; write grpcs://{place} or https://{place}"
-    )
+    if not spoken:
+        raise UserError(
+            f"what answers at {place} says not which protocol it speaks; write grpcs://{place} or https://{place}"
+        )
+    return spoken
+
+
+def _spoken_at(place: str) -> str:
+    """grpc or http, empty for neither: an HTTP server answers a request with its version, a gRPC server greets with its
+    settings. Raises OSError, OverflowError (no port).
+    """
+    with _connected(place) as connection:
+        connection.sendall(_QUESTION)
+        said = connection.recv(9)
+    return (
+        "http" if said.startswith(b"HTTP/") else "grpc" if said[3:5] == b"\x04\x00" else ""
+    )  # HTTP/2's SETTINGS frame
+
+
+def _is_encrypted(place: str) -> bool:
+    """Whether a port shakes hands by TLS, whoever it is."""
+    anyone = ssl.create_default_context()
+    anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
+    anyone.set_alpn_protocols(["h2", "http/1.1"])
+    with _connected(place) as connection, anyone.wrap_socket(connection, server_hostname=place.rpartition(":")[0]):
+        return True
+
+
+def _connected(place: str) -> socket.socket:
+    host, _, port = place.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), _SECONDS)
+
+
+def other_protocol(address: Address) -> str:
+    """A sentence where what listens at an address speaks otherwise than it says; else empty."""
+    spoken, encrypted = "", False
+    with contextlib.suppress(OSError, OverflowError):
+        spoken = _spoken_at(address.place)
+    with contextlib.suppress(OSError, OverflowError):
+        encrypted = not spoken and _is_encrypted(address.place)
+    found = replace(address, protocol=spoken or address.protocol, tls=encrypted)
+    if found == address or not (spoken or encrypted):
+        return ""
+    own, asked = (f"{'encrypted ' * each.tls}{_NAMES[each.protocol]}" for each in (found, address))
+    said = f"{address.place} speaks {own}, not {asked}: its address is {found}"
+    if found.protocol == address.protocol:
+        return said
+    return f"{said}; {_NAMES[address.protocol]} has a port of its own, by default {_PORTS[address.protocol]}"
+
+
+def no_answer(address: Address, reason: str) -> str:
+    """Why nobody answers at an address, in a sentence."""
+    return other_protocol(address) or nobody(str(address), reason)
 
 
 def nobody(place: str, reason: str) -> str:
+    """That nobody answers there; `reason` may be a client's, with what it is about before it."""
     reason = reason.rpartition(": ")[2].rpartition("] ")[2]
     return f"no Triton answers at {place} ({reason}); `tbgen serve` starts one, --url names another"

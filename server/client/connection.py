@@ -14,7 +14,7 @@ from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.models.config import NO_TENSORS
 from tbgen.generator.role import FRONT, Role
-from tbgen.server.client.address import Address, address_from_url, nobody
+from tbgen.server.client.address import Address, address_from_url, no_answer, other_protocol
 from tbgen.server.embedded.keys import headers_of
 
 JsonObject = dict[str, Any]
@@ -22,7 +22,6 @@ JsonObject = dict[str, Any]
 UNREACHABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED")
 # Said by a server that is there, with the status of one that is not: its model is not ready, or has too much to do.
 _OF_A_MODEL = ("model", "ask again later", "Exceeds maximum queue size", "Request timeout expired")
-_NAMES = {"grpc": "gRPC", "http": "HTTP"}
 _RESTRICTED = " is restricted, expecting header"  # both protocols' words
 _UNLIMITED_MESSAGES = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 
@@ -124,9 +123,10 @@ class Connection:
         try:
             yield
         except OSError as error:
-            raise UserError(nobody(str(self.address), str(error))) from error
+            raise UserError(no_answer(self.address, str(error))) from error
         except (HTTPParseError, ValueError) as error:
-            raise UserError(f"what answers at {self.address} is no Triton: {error}") from error
+            other = f"what answers at {self.address} is no Triton: {error}"
+            raise UserError(other_protocol(self.address) or other) from error
         except InferenceServerException as error:
             message = error.message().strip()
             if _RESTRICTED in message:
@@ -134,7 +134,7 @@ class Connection:
                     f"Triton at {self.address} {what}: {message}; send it with --header NAME=VALUE"
                 ) from error
             if error.status() in UNREACHABLE and not is_of_a_model(message):
-                raise UserError(nobody(str(self.address), message)) from error
+                raise UserError(no_answer(self.address, message)) from error
             raise UserError(f"Triton at {self.address} {what}: {message}") from error
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tbgen.export.errors import UserError, require
 from tbgen.export.reading import text_from_file
 from tbgen.generator.repository import refuse_empty_repository
+from tbgen.server.client.address import other_protocol
 from tbgen.server.gateway.settings import GatewaySettings
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def gateway_server(settings: GatewaySettings) -> Server:
         raise UserError(
             f"the gateway asks over gRPC, not at {settings.address}; name that port, by default grpc://localhost:8001"
         )
+    if wrong := other_protocol(settings.address):
+        raise UserError(wrong)
     if settings.repository:
         refuse_empty_repository(settings.repository, filled_later=True)
     for package in _PACKAGES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tbgen.export.errors import UserError
 from tbgen.server.client.address import Address, address_from_url
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.server import EmbeddedServer
+from tests.haproxy import NEEDS_HAPROXY, proxying
 from tests.serving import serving
 from tests.triton.counting import write_counting
 
@@ -43,6 +45,18 @@ COMMANDS = {
     ],
     "verify": ["verify", "count", "-r", "REPOSITORY"],
 }
+TLS = """
+global
+  stats socket "${{HAPROXY_ADMIN}}" level admin
+defaults
+  mode tcp
+  timeout client 60s
+  timeout server 60s
+  timeout connect 60s
+listen triton
+  bind {place} ssl crt {key} alpn h2
+  server one {server}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +98,38 @@ def test_nobody_at_a_port_is_said_alike(counting: EmbeddedServer, command: str) 
     sentence = f"Error: no Triton answers at localhost:{port} (Connection refused); `tbgen serve` starts one, "
     status, output = run(command, counting.repository, str(port))
     assert (status, output[: len(sentence)]) == (1, sentence)
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "verify"])
+def test_the_port_of_the_other_protocol_is_named(counting: EmbeddedServer, command: str) -> None:
+    for own, other, number in (("HTTP", "gRPC", 8001), ("gRPC", "HTTP", 8000)):
+        place = f"localhost:{counting.ports[own]}"
+        status, output = run(command, counting.repository, f"{other.lower()}://{place}")
+        assert (status, output.splitlines()[-1]) == (
+            1,
+            f"Error: {place} speaks {own}, not {other}: its address is {own.lower()}://{place}; "
+            f"{other} has a port of its own, by default {number}",
+        )
+
+
+def test_encryption_where_there_is_none_is_named(counting: EmbeddedServer) -> None:
+    for name, place in (("gRPC", counting.grpc_url), ("HTTP", counting.http_url)):
+        asked = f"{'grpcs' if name == 'gRPC' else 'https'}://{place}"
+        sentence = f"Error: {place} speaks {name}, not encrypted {name}: its address is {name.lower()}://{place}\n"
+        assert run("infer", counting.repository, asked) == (1, sentence)
+
+
+@NEEDS_HAPROXY
+def test_an_encrypted_port_is_named(counting: EmbeddedServer, tmp_path: Path) -> None:
+    place, file, key = f"localhost:{free_ports(1)[0]}", tmp_path / "haproxy.cfg", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-nodes", "-subj", "/CN=localhost", "-keyout", key, "-out", tmp_path / "crt"]
+    subprocess.run([*made, "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"], check=True, capture_output=True)
+    with key.open("a") as both:
+        both.write((tmp_path / "crt").read_text())
+    file.write_text(TLS.format(place=place, key=key, server=counting.grpc_url), encoding="utf-8")
+    with proxying(file, tmp_path / "admin"):
+        sentence = f"Error: {place} speaks encrypted gRPC, not gRPC: its address is grpcs://{place}\n"
+        assert run("infer", counting.repository, f"grpc://{place}") == (1, sentence)
 
 
 def test_a_scheme_is_believed_without_asking() -> None:
