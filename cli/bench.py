@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +113,7 @@ def _measured(names: tuple[str, ...], options: dict[str, Any]) -> Report:
     with ExitStack() as stack:
         if not addresses:
             repository = repository or Path("model_repository")
-            server = stack.enter_context(embedded_server(repository))
+            server = stack.enter_context(embedded_server(repository, names))
             addresses, metrics = [Address(server.http_url, "http")], server.metrics_url
         tell = stack.enter_context(status_line(notes()))
         return bench(names, addresses, corpus, plan, repository=repository, metrics=metrics, on_progress=tell)
@@ -145,11 +145,13 @@ def _addresses_from_urls(urls: tuple[str, ...], headers: dict[str, str]) -> list
 
 
 @contextmanager
-def embedded_server(repository: Path) -> Iterator[EmbeddedServer]:
-    """The embedded Triton on free ports."""
+def embedded_server(repository: Path, names: Sequence[str]) -> Iterator[EmbeddedServer]:
+    """The embedded Triton on free ports, to ask models of these names. Raises NoSuchName, UserError."""
     from tbgen.cli.serve import start
+    from tbgen.server.client.client import refuse_unknown
     from tbgen.server.embedded.server import server_on_free_ports
 
+    refuse_unknown(repository, names)
     server = server_on_free_ports(repository)
     try:
         start(server)

@@ -93,7 +93,7 @@ def _report(
     with ExitStack() as stack:
         if url is None:
             repository = repository or Path(REPOSITORY)
-            server = stack.enter_context(embedded_server(repository))
+            server = stack.enter_context(embedded_server(repository, [name]))
         address = Address(server.http_url, "http") if server else address_from_url(url, headers=headers)
         connection = stack.enter_context(Connection(address))
         tell = stack.enter_context(status_line(notes()))

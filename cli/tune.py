@@ -60,7 +60,7 @@ def tune(name: str, repository: Path, url: str | None, text: TextFile | None, ye
     loads = [Load(address.protocol if address else "http", clients) for clients in options["concurrency"]]
     limits = {key: options[key] for key in ("minutes", "requests", "tolerance")}
     plan = TunePlan(loads, Timing(options["duration"], options["warmup"]), **limits)
-    corpus, stage = corpus_from_file(text), _stage_from(repository, address)
+    corpus, stage = corpus_from_file(text), _stage_from(name, repository, address)
     with status_line(notes()) as tell:
         tuned = search(name, repository, stage, corpus, plan, tell)
     if not has_flag("json"):
@@ -75,12 +75,12 @@ def tune(name: str, repository: Path, url: str | None, text: TextFile | None, ye
         output().print(f"Written into {repository}: {', '.join(map(str, tuned.edits))}")
 
 
-def _stage_from(repository: Path, address: Address | None) -> EmbeddedStage | LiveStage:
-    """Where settings are tried. Raises UserError."""
-    from tbgen.generator.repository import refuse_empty_repository
+def _stage_from(name: str, repository: Path, address: Address | None) -> EmbeddedStage | LiveStage:
+    """Where settings of a model are tried. Raises NoSuchName, UserError."""
+    from tbgen.server.client.client import refuse_unknown
     from tbgen.server.tune.stages import EmbeddedStage, LiveStage
 
-    refuse_empty_repository(repository)
+    refuse_unknown(repository, [name])
     return LiveStage(repository, address) if address else EmbeddedStage(repository)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import re
+from difflib import SequenceMatcher
 from types import ModuleType
 
 import click
 
+_ALIKE = 0.8  # of 1, for a name that may have been meant
 _LONGEST_WORD, _LONGEST = 300, 4000  # characters
 _LONG_WORD = re.compile(rf"\S{{{_LONGEST_WORD + 1},}}")
 
@@ -32,10 +34,23 @@ class MissingExtra(UserError):
 
 
 class NoSuchName(UserError):
-    """A name that is not in a table; the message lists the table."""
+    """A name that is not in a table; the message lists the table, and names what may have been meant."""
 
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
-        super().__init__(f"no {kind} {name!r}. {_plural(kind).capitalize()}: {', '.join(sorted(known)) or 'none'}")
+        nearest = _nearest(name, known)
+        meant = f"; did you mean {nearest!r}?" if nearest else "."
+        super().__init__(
+            f"no {kind} {name!r}{meant} {_plural(kind).capitalize()}: {', '.join(sorted(known)) or 'none'}"
+        )
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """The one that is most like a name, or begins so; empty where none is much like it."""
+    alike = {
+        each: max(SequenceMatcher(None, name, part).ratio() for part in (each, each[: len(name)])) for each in known
+    }
+    best = max(sorted(known), key=alike.__getitem__, default="")
+    return best if best and alike[best] >= _ALIKE else ""
 
 
 def _plural(kind: str) -> str:

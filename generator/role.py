@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.generator.graphs import EACH_GRAPH
+from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.repository import read_record
 
 # Parts that a model can be, beside separate steps, which have names of their own. Clients ask front models.
@@ -92,3 +93,21 @@ def record_of_role(role: Role) -> dict[str, Any]:
     values = asdict(role)
     del values["name"]
     return {"role": values}
+
+
+def front_names(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The models that clients ask, of these configurations as JSON: they run steps on texts, and no ensemble calls them."""
+    parts = parts_of_ensembles(configs)
+    return sorted(
+        name
+        for name, config in configs.items()
+        if name not in parts
+        and any(tensor["data_type"] == "TYPE_STRING" for tensor in config.get("input", ()))
+        and (config.get("backend", "") in PYTHON_BACKENDS or config.get("platform") == "ensemble")
+    )
+
+
+def parts_of_ensembles(configs: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The models that an ensemble of these calls."""
+    steps = (step for config in configs.values() for step in config.get("ensemble_scheduling", {}).get("step", ()))
+    return {step["model_name"] for step in steps}

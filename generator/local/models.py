@@ -18,6 +18,7 @@ from google.protobuf import json_format
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.reading import library_reading
 from tbgen.export.run import Tensors
+from tbgen.generator.compare.example import config_in
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_requests import InferenceRequest, InferenceResponse, TritonError
@@ -26,7 +27,7 @@ from tbgen.generator.local.model import LoadedModel, Refusal, check_request, loa
 from tbgen.generator.local.twin import runnable_folder
 from tbgen.generator.models.config import NO_TENSORS, ModelConfig
 from tbgen.generator.repository import refuse_empty_repository
-from tbgen.generator.role import written_models
+from tbgen.generator.role import front_names, written_models
 
 
 class _Decoupled(UserError):
@@ -73,14 +74,19 @@ class LocalModels:
         written = written_models(self.repository).items()
         return [model for model, each in written if each.role.name == name and each.role.graph in EACH_GRAPH]
 
+    def asked(self) -> list[str]:
+        """The models that clients ask; all models where they seem to ask none."""
+        read = {model: config_in(self.repository / model) for model in self.states()}
+        return front_names({model: _as_json(config) for model, config in read.items() if config}) or [*read]
+
     def config(self, model: str) -> dict[str, Any]:
         """The model's configuration, as a client sees it."""
-        return NO_TENSORS | json_format.MessageToDict(self.message(model), preserving_proto_field_name=True)
+        return NO_TENSORS | _as_json(self.message(model))
 
     def message(self, model: str) -> ModelConfig:
         """The model's configuration with what Triton and its backend fill in. Raises NoSuchName, UserError."""
         if not self.ready(model):
-            raise NoSuchName("model", model, list(self.states()))
+            raise NoSuchName("model", model, self.asked())
         if model not in self.configs:
             config = model_config(self.repository / model)
             if not (config.input and config.output):
@@ -159,6 +165,11 @@ class LocalModels:
         except UserError as error:  # it does not load
             return InferenceResponse(error=TritonError(_bls_message(name, Refusal(error.message))))
         return InferenceResponse([Tensor(key, array) for key, array in tensors.items()])
+
+
+def _as_json(config: ModelConfig) -> dict[str, Any]:
+    """A configuration as a server tells it."""
+    return json_format.MessageToDict(config, preserving_proto_field_name=True)
 
 
 def _bls_message(name: str, error: Refusal) -> str:

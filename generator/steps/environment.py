@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tbgen.export.errors import UserError
+from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.files import write_whole
 from tbgen.export.reading import text_from_file
 from tbgen.export.scratch import scratch, temporary_folder
@@ -89,7 +89,7 @@ def python_config_of(model: Path) -> ModelConfig:
     """The config of a Python model's folder. Raises UserError for any other folder."""
     file = model / "config.pbtxt"
     if not file.is_file():
-        raise UserError(f"no model at {str(model)!r}: it has no config.pbtxt")
+        raise NoSuchName("model", model.name, [each.parent.name for each in model.parent.glob("*/config.pbtxt")])
     config = config_from_file(file)
     if config.backend not in PYTHON_BACKENDS:
         raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +27,8 @@ class Models(Protocol):
     def config(self, model: str) -> dict[str, Any]: ...
 
     def fronts(self, name: str) -> list[str]: ...
+
+    def asked(self) -> list[str]: ...
 
     def infer(
         self, model: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any] | None = None
@@ -83,13 +86,17 @@ def front_models(connection: Models, name: str) -> list[str]:
         return ready
     if waiting := [model for model in (name, *fronts) if model in states]:
         raise UserError(f"model {waiting[0]!r} is not ready: {states[waiting[0]]}")
-    raise NoSuchName("model", name, [model for model, state in states.items() if state == "READY"])
+    raise NoSuchName("model", name, connection.asked())
 
 
-def ensemble_parts(configs: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The models that the ensembles among these configurations call."""
-    steps = (step for config in configs for step in config.get("ensemble_scheduling", {}).get("step", ()))
-    return {step["model_name"] for step in steps}
+def refuse_unknown(repository: Path, names: Iterable[str]) -> None:
+    """Raise NoSuchName, before a server is started on a repository, for a name that none of its models has."""
+    from tbgen.generator.local.models import LocalModels
+
+    with LocalModels(repository) as models:
+        for name in names:
+            if not (repository / name).is_dir():  # else it may be one that only Triton knows to complete
+                front_models(models, name)
 
 
 def takes_one_text(config: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from tbgen.export.errors import UserError
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.models.config import NO_TENSORS
-from tbgen.generator.role import FRONT, Role
+from tbgen.generator.role import FRONT, Role, front_names
 from tbgen.server.client.address import Address, address_from_url, no_answer, other_protocol
 from tbgen.server.embedded.keys import headers_of
 
@@ -82,6 +82,11 @@ class Connection:
     def fronts(self, name: str) -> list[str]:
         """Names that front models of a name can have: a server does not tell what its models are for."""
         return [Role(name, FRONT, engine, graph).model for engine in ENGINES for graph in EACH_GRAPH]
+
+    def asked(self) -> list[str]:
+        """The models that are ready and asked by clients; all that are ready where no client seems to ask one."""
+        configs = {model: self.config(model) for model, state in self.states().items() if state == "READY"}
+        return front_names(configs) or [*configs]
 
     def config(self, model: str) -> JsonObject:
         """The model's configuration; whole numbers may be strings. Raises UserError."""

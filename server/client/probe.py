@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tbgen.export.errors import UserError
 from tbgen.generator.compare.example import NoExampleError, example_item
+from tbgen.generator.role import parts_of_ensembles
 from tbgen.server.client.address import Address
-from tbgen.server.client.client import ensemble_parts, front_models
+from tbgen.server.client.client import front_models
 from tbgen.server.client.connection import Connection
 from tbgen.server.client.smoke import check_answer
 
@@ -53,7 +54,7 @@ def probes(
 def _fronts(connection: Connection, models: Sequence[str]) -> list[str]:
     """Those of the models that take text alone, and are part of no ensemble."""
     configs = {model: connection.config(model) for model in models}
-    parts = ensemble_parts(configs.values())
+    parts = parts_of_ensembles(configs)
     kinds = {name: {each["data_type"] for each in config.get("input", ())} for name, config in configs.items()}
     return sorted(name for name in configs if name not in parts and kinds[name] == {"TYPE_STRING"})
 

@@ -10,12 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tbgen.export.errors import NoSuchName
 from tbgen.generator.compare.example import required_inputs
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
-from tbgen.generator.models.config import PYTHON_BACKENDS
-from tbgen.generator.role import FRONT, Role, WrittenModel, written_models
-from tbgen.server.client.client import ensemble_parts
+from tbgen.generator.role import FRONT, Role, WrittenModel, front_names, written_models
 from tbgen.server.client.connection import JsonObject
 from tbgen.server.gateway.no_answer import NoAnswer
 from tbgen.server.gateway.triton import Triton
@@ -116,8 +115,7 @@ class FrontModels:
         models = await self.all()
         found = [each for each in models if name in (each.model, each.name)]
         if not found:
-            known = ", ".join(dict.fromkeys(each.name for each in models)) or "none"
-            raise NoAnswer(404, f"no model {name!r} is ready. Models: {known}")
+            raise NoAnswer(404, NoSuchName("ready model", name, [*{each.name for each in models}]).message)
         return min(found, key=lambda each: (each.model != name, _rank(each)))
 
     async def for_tasks(self, *tasks: str, name: str | None = None) -> FrontModel:
@@ -159,23 +157,19 @@ class FrontModels:
         configs = {
             name: each for name, each in zip(ready, told, strict=True) if isinstance(each, dict)
         }  # others went meanwhile
-        parts = ensemble_parts(configs.values())
-        fronts = (_front(name, config, written.get(name), name in parts) for name, config in configs.items())
+        asked = front_names(configs)
+        fronts = (_front(name, config, written.get(name), name in asked) for name, config in configs.items())
         return [each for each in fronts if each]
 
 
-def _front(model: str, config: JsonObject, written: WrittenModel | None, part: bool) -> FrontModel | None:
+def _front(model: str, config: JsonObject, written: WrittenModel | None, asked: bool) -> FrontModel | None:
     """A model of the server as a front model; None where it is none."""
     if written:
         role = written.role
         if role.part != FRONT:
             return None
         return FrontModel(role.name, model, role.graph or "", config, written.record, written.folder)
-    takes_text = any(each["data_type"] == "TYPE_STRING" for each in config.get("input", ()))
-    runs_steps = config.get("backend", "") in PYTHON_BACKENDS or config.get("platform") == "ensemble"
-    if part or not takes_text or not runs_steps:
-        return None
-    return FrontModel(*_named_parts(model), config, {})
+    return FrontModel(*_named_parts(model), config, {}) if asked else None
 
 
 def _named_parts(model: str) -> tuple[str, str, str]:

@@ -48,7 +48,7 @@ def test_a_name_of_scaffold_means_all_its_front_models(server: EmbeddedServer) -
 def test_a_model_that_is_not_there_is_named(server: EmbeddedServer) -> None:
     answer = asked(server, "none")
     assert answer.exit_code == 1
-    assert "Error: no model 'none'. Models: attention, " in answer.output
+    assert "Error: no model 'none'. Models: demo_onnx_bls, " in answer.output
 
 
 def test_what_does_not_answer_rightly_in_time_is_said_and_the_exit_status_is_1(tmp_path: Path) -> None:

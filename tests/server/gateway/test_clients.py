@@ -67,7 +67,7 @@ def test_openai_is_told_the_models(client: openai.OpenAI) -> None:
 
 
 def test_openai_raises_its_own_errors(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError, match=r"no model 'nope' is ready. Models: "):
+    with pytest.raises(openai.NotFoundError, match=r"no ready model 'nope'. Ready models: "):
         client.embeddings.create(model="nope", input="a")
     with pytest.raises(openai.BadRequestError, match="model 'mood' does text-classification"):
         client.embeddings.create(model="mood", input="a")
@@ -84,7 +84,7 @@ def test_cohere_ranks_documents(gateway: Asked, made: type[cohere.Client]) -> No
     with httpx.Client() as session:
         client = made(api_key="any", base_url=gateway.url, httpx_client=session)
         answer = client.rerank(model="ranks", query="금리", documents=documents, top_n=2)
-        with pytest.raises(cohere.NotFoundError, match="no model 'nope' is ready"):
+        with pytest.raises(cohere.NotFoundError, match="no ready model 'nope'"):
             client.rerank(model="nope", query="a", documents=["b"])
     assert [(each.index, pytest.approx(each.relevance_score)) for each in answer.results] == [
         (each["index"], each["relevance_score"]) for each in direct["results"][:2]

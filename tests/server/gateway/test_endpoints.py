@@ -259,7 +259,7 @@ BAD: list[tuple[str, Any, int, str]] = [
     ("/models/names", {"inputs": 3}, 400, "input_text takes a text"),
     ("/models/ranks", {"inputs": "a"}, 400, "rerank has no pipeline; name its inputs: query, texts"),
     ("/models/any_label", {"inputs": "a"}, 400, "candidate_labels takes a list of texts"),
-    ("/models/nope", {"input_text": "a"}, 404, "no model 'nope' is ready"),
+    ("/models/nope", {"input_text": "a"}, 404, "no ready model 'nope'"),
     ("/tokenize", {"inputs": "a", "model": "vectors", "prompt_name": "x"}, 400, "no prompt 'x'. Prompts: query"),
     ("/predict", {"inputs": []}, 400, "there is no text in it"),
     ("/nope", {}, 404, "the endpoints are listed at /docs"),
