@@ -39,6 +39,7 @@ COMMANDS = {
         "Put the code of the steps into a server's backend directory.",
     ),
     "serve": ("tbgen.cli.serve:serve", "Run the embedded Triton on a model repository."),
+    "server": ("tbgen.cli.server:server", "Bring the embedded Triton beside numpy 2."),
     "gateway": ("tbgen.cli.gateway:gateway", "Serve OpenAI's, Cohere's, TEI's endpoints and a page before a Triton."),
     "infer": ("tbgen.cli.infer:infer", "Ask a served model for its answers to texts."),
     "probe": ("tbgen.cli.probe:probe", "Ask a running server's models a text each: do they answer?"),

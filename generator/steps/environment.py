@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import shutil
-import subprocess
-import sys
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from tbgen.export.files import write_whole
 from tbgen.export.reading import text_from_file
 from tbgen.export.scratch import scratch, temporary_folder
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_file, text_from_config
+from tbgen.generator.steps.pip import pip_failure
 
 _ARCHIVE = "env.tar.gz"
 _KEY, _PLACE = "EXECUTION_ENV_PATH", f"$$TRITON_MODEL_DIRECTORY/{_ARCHIVE}"
@@ -57,13 +56,8 @@ def _install(packages: Sequence[str], folder: Path, *, version: str, platform: s
     wanted = [*packages, *([] if own_numpy else [ARRAYS])]
     target = [option for wheels in _WHEELS for option in ("--platform", f"{wheels}_{platform}")]
     target += ["--implementation", "cp", "--python-version", version, "--only-binary=:all:", "--target", str(folder)]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    done = subprocess.run(
-        [*pip, *target, *wanted], capture_output=True, text=True, encoding="utf-8", errors="replace", check=False
-    )
-    if done.returncode:
-        last = (done.stderr.strip() or "pip gave no reason").splitlines()[-1]
-        raise UserError(f"no wheels of {', '.join(wanted)} for Python {version} on {platform}: {last}")
+    if reason := pip_failure("install", "--no-compile", *target, *wanted):
+        raise UserError(f"no wheels of {', '.join(wanted)} for Python {version} on {platform}: {reason}")
 
 
 def _write_archive(root: Path, archive: Path) -> None:

@@ -6,8 +6,6 @@ import ast
 import platform as machine
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Sequence
 from importlib.metadata import Distribution, distribution, distributions
@@ -17,6 +15,7 @@ from tbgen.export.errors import UserError
 from tbgen.export.reading import tree_from_file
 from tbgen.export.scratch import scratch
 from tbgen.generator.request import PLATFORMS as PLATFORMS
+from tbgen.generator.steps.pip import pip_failure
 
 _PACKAGE = "tokenizers"
 _WHEELS = Path(__file__).with_name("wheels.txt")
@@ -94,11 +93,7 @@ def _downloaded_wheel(version: str, platform: str, folder: Path) -> Path:
     target = ["--platform", f"manylinux2014_{platform}", "--implementation", "cp", "--python-version", "3.10"]
     what = ["--only-binary=:all:", "--no-deps", "--abi", "abi3", *target, "--require-hashes"]
     what += ["--requirement", str(folder / "requirement.txt")]
-    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--dest", str(folder), *what]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
-    if done.returncode:
-        said = (done.stderr.strip() or "pip gave no reason").splitlines()
-        reason = next((line for line in said if "DO NOT MATCH" in line), said[-1])
+    if reason := pip_failure("download", "--dest", str(folder), *what):
         raise UserError(
             f"{_PACKAGE} {version} for {platform} could not be downloaded ({reason}); try again where pip reaches it, "
             "or leave it out (--no-vendor)"

@@ -10,16 +10,19 @@ from pathlib import Path
 
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.server.deploy.launch import GRPC, HTTP, METRICS
-from tbgen.server.doctor.packages import EXTRAS, installed_version
+from tbgen.server.doctor.packages import EXTRAS
 from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart
+from tbgen.server.embedded.install import private_packages
 from tbgen.server.embedded.leftovers import SHARED_MEMORY
 from tbgen.server.embedded.ports import check_ports
 from tbgen.server.embedded.wheel import (
     installed_wheel,
+    is_read_by_stub,
     numpy_of_stub,
     python_library_folders,
     refuse_numpy,
     server_environment,
+    version_in,
 )
 
 _SERVE = EXTRAS["server"]
@@ -31,7 +34,7 @@ _PORTS = {"HTTP": HTTP, "gRPC": GRPC, "metrics": METRICS}
 def host_parts() -> Iterator[MachinePart]:
     """What the embedded server needs of the machine."""
     wheel = importlib.util.find_spec("pytriton") is not None
-    yield _embedded_part()
+    yield _embedded_part(needed=wheel)
     yield _libpython_part(needed=wheel)
     yield _numpy_part(needed=wheel)
     yield _shared_memory_part()
@@ -39,15 +42,15 @@ def host_parts() -> Iterator[MachinePart]:
     yield _ports_part()
 
 
-def _embedded_part() -> MachinePart:
+def _embedded_part(*, needed: bool) -> MachinePart:
     """The wheel's tritonserver, started as far as its help."""
     name = "embedded server"
     try:
         wheel = installed_wheel()
-    except MissingExtra as error:
-        return MachinePart(name, MISSING, "not whole", _SERVE, error.message)
     except UserError as error:
-        return MachinePart(name, BROKEN, error.message, _SERVE, "see the parts below")
+        if needed and not isinstance(error, MissingExtra):
+            return MachinePart(name, BROKEN, error.message, _SERVE, "see the parts below")
+        return MachinePart(name, MISSING, "not whole", _SERVE, error.message)
     done = subprocess.run(
         [wheel.server, "--help"], env=server_environment(wheel), capture_output=True, text=True, check=False
     )
@@ -56,9 +59,8 @@ def _embedded_part() -> MachinePart:
         return MachinePart(
             name, BROKEN, f"tritonserver does not start: {says}", _SERVE, "use a Linux with glibc 2.35 or later"
         )
-    return MachinePart(
-        name, WORKS, f"nvidia-pytriton {installed_version('nvidia-pytriton')}, tritonserver starts", _SERVE
-    )
+    version = version_in([wheel.packages], "nvidia-pytriton")
+    return MachinePart(name, WORKS, f"nvidia-pytriton {version}, tritonserver starts", _SERVE)
 
 
 def _libpython_part(*, needed: bool) -> MachinePart:
@@ -70,13 +72,15 @@ def _libpython_part(*, needed: bool) -> MachinePart:
 
 
 def _numpy_part(*, needed: bool) -> MachinePart:
-    found = numpy_of_stub() or "of unknown version"
+    found, private, enables = numpy_of_stub(), private_packages(), "arrays, here and in Triton's Python models"
+    if private and not is_read_by_stub(found):
+        return MachinePart("numpy", WORKS, f"{found} here, {version_in([private], 'numpy')} for the server", enables)
     try:
         refuse_numpy(found)
     except UserError as error:
         if needed:
-            return MachinePart("numpy", BROKEN, error.message, _SERVE, "install another, as said")
-    return MachinePart("numpy", WORKS, found, "arrays, here and in Triton's Python models")
+            return MachinePart("numpy", BROKEN, error.message, _SERVE, "do as said")
+    return MachinePart("numpy", WORKS, found or "of unknown version", enables)
 
 
 def _shared_memory_part() -> MachinePart:

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import sysconfig
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.generator.local.model import GENERATOR, STANDINS
 from tbgen.generator.models.shared_backend import write_backend
+from tbgen.server.embedded.install import VERSION, private_folder, private_packages, refuse_python
 from tbgen.server.embedded.process import PIPE
 
 _UTF8 = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}  # else Korean labels fail in the stub
@@ -47,50 +49,74 @@ LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 class Wheel:
     """A tritonserver on disk, for the running interpreter."""
 
+    packages: Path  # where the wheel is unpacked
     server: Path  # the binary
     backend: Path  # folder of the Python backend, without its stub
     stub: Path  # the process that runs Python models, built for this interpreter's version
+    programs: Path  # where the stub finds the python3 whose packages it imports
     caches: Path
     libraries: tuple[Path, ...]  # what LD_LIBRARY_PATH must hold
 
 
 def installed_wheel() -> Wheel:
-    """The wheel's files, all present. Raises MissingExtra, UserError."""
-    spec = importlib.util.find_spec("pytriton")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingExtra("nvidia-pytriton", "server")
+    """The wheel's files, all present: this environment's, or beside numpy 2 those of `tbgen server install`.
+
+    Raises MissingExtra, UserError.
+    """
+    packages, programs = _packages()
     if importlib.util.find_spec("onnxruntime") is None:
-        raise MissingExtra("onnxruntime", "server")
-    package = Path(spec.submodule_search_locations[0])
-    triton = package / "tritonserver"
+        raise MissingExtra("onnxruntime", "onnx" if programs.is_relative_to(private_folder()) else "server")
+    triton = packages / "pytriton" / "tritonserver"
     stubs = triton / "python_backend_stubs"
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    stub = stubs / version / "triton_python_backend_stub"
+    stub = stubs / VERSION / "triton_python_backend_stub"
     if not stub.exists():
         known = ", ".join(sorted(folder.name for folder in stubs.glob("*")))
-        raise UserError(f"nvidia-pytriton runs no Python models on Python {version}, only on {known or 'none'}")
-    refuse_numpy(numpy_of_stub())
-    libraries = (package.parent / "nvidia_pytriton.libs", *python_library_folders())
-    return Wheel(triton / "bin/tritonserver", triton / "backends/python", stub, triton / "caches", libraries)
+        raise UserError(f"nvidia-pytriton runs no Python models on Python {VERSION}, only on {known or 'none'}")
+    libraries = (packages / "nvidia_pytriton.libs", *python_library_folders())
+    return Wheel(
+        packages, triton / "bin/tritonserver", triton / "backends/python", stub, programs, triton / "caches", libraries
+    )
+
+
+def _packages() -> tuple[Path, Path]:
+    """Where the wheel is unpacked, and the folder of the python3 for its stub. Raises MissingExtra, UserError."""
+    spec, found = importlib.util.find_spec("pytriton"), numpy_of_stub()
+    private = private_packages()
+    if private and (spec is None or not is_read_by_stub(found)):
+        return private, private_folder() / "bin"
+    refuse_numpy(found)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra("nvidia-pytriton", "server")
+    return Path(spec.submodule_search_locations[0]).parent, Path(sys.executable).parent
 
 
 def numpy_of_stub() -> str:
     """The version of the numpy that Triton's Python models will import: the stub looks past PYTHONPATH. "": unknown."""
     outside = {Path(entry).absolute() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
     places = [entry for entry in sys.path if Path(entry).absolute() not in outside]
-    return next((each.version for each in distributions(name="numpy", path=places)), "")
+    return version_in(places, "numpy")
+
+
+def version_in(places: Iterable[Path | str], package: str) -> str:
+    """The version of a package that is first found there; empty without one."""
+    return next((each.version for each in distributions(name=package, path=[str(place) for place in places])), "")
+
+
+def is_read_by_stub(numpy: str) -> bool:
+    """Whether the wheel's stub reads that numpy's arrays: as numpy 1 lays them out, by its pybind11 2.10."""
+    return numpy.partition(".")[0] <= "1"
 
 
 def refuse_numpy(version: str) -> None:
     """Raise UserError for a numpy that the wheel's stub cannot serve.
 
-    It reads numpy's arrays as numpy 1 lays them out (pybind11 2.10): with every 2.x, from 2.0 to 2.5 on Python 3.10 to
-    3.12, it dies at the first request.
+    With every 2.x, from 2.0 to 2.5 on Python 3.10 to 3.13, it dies at the first request.
     """
-    if version.partition(".")[0] > "1":
+    if not is_read_by_stub(version):
+        refuse_python()
         raise UserError(
             f"numpy {version} stands beside {sys.executable}, and nvidia-pytriton's Python models die of numpy 2 at the"
-            " first request; install one before it: pip install 'numpy<2'"
+            " first request; bring the server with a numpy of its own: tbgen server install"
         )
 
 
@@ -137,7 +163,7 @@ def _lay_standin(engine: Path, folder: Path) -> None:
 def server_environment(wheel: Wheel) -> dict[str, str]:
     """The environment that tritonserver and its stubs need: this interpreter's packages, UTF-8, large pages."""
     environment = LARGE_PAGES | os.environ | _UTF8
-    before = {"PATH": (Path(sys.executable).parent,), "LD_LIBRARY_PATH": wheel.libraries}
+    before = {"PATH": (wheel.programs,), "LD_LIBRARY_PATH": wheel.libraries}
     for name, folders in before.items():
         environment[name] = os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get(name)])])
     return environment

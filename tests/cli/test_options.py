@@ -44,6 +44,7 @@ QUIET = {
     "env pack",
     "deploy copy",
     "serve",
+    "server install",
     "verify",
     "bench",
     "tune",

@@ -164,4 +164,4 @@ def test_a_numpy_that_kills_the_stub_is_broken(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(host, "numpy_of_stub", lambda: "2.4.6")
     found = {part.name: part for part in host.host_parts()}
     assert found["numpy"].state == BROKEN
-    assert "pip install 'numpy<2'" in found["numpy"].says
+    assert "tbgen server install" in found["numpy"].says
