@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test test-long gateway-clients soak fleet fidelity check docs tree types tools checkov bench peers capacity sbom clean model_repository
+.PHONY: demo test test-long gateway-clients soak fleet fidelity check docs tree types tools checkov bench peers capacity sbom clean model_repository pictures
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -117,3 +117,7 @@ clean:
 # After a change of a step or of the sample: what `tbgen scaffold kcbert` writes is committed, less the weights.
 model_repository: $(STAMP)
 	$(BIN)/tbgen scaffold kcbert --force
+
+# The drawings of the documentation: what `tbgen show` draws of the committed models.
+pictures: $(STAMP)
+	for graph in ensemble bls; do $(BIN)/tbgen show kcbert_onnx_$$graph --svg docs/images/kcbert_onnx_$$graph.svg; done
