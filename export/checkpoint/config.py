@@ -1,6 +1,6 @@
 """config.json as transformers 5 reads it: the keys that decide anything here, their types, defaults and refusals.
 
-docs/explanation/export.md has the table of all keys. What is read here is read before anything long is done;
+docs/reference/checkpoint-files.md has the table of all keys. What is read here is read before anything long is done;
 transformers' own reading of the whole file comes when the model is built (export/checkpoint/pytorch.py).
 """
 

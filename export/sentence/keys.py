@@ -1,6 +1,6 @@
 """Every key of the JSON files of a sentence-transformers folder, as its version 6.2 reads them.
 
-docs/explanation/export.md says what becomes of each. A key that is not here is refused.
+docs/reference/checkpoint-files.md says what becomes of each. A key that is not here is refused.
 """
 
 from __future__ import annotations

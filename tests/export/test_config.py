@@ -1,4 +1,4 @@
-"""config.json as transformers reads it: a row of docs/explanation/export.md's table each; values of a wrong type."""
+"""config.json as transformers reads it; a row of docs/reference/checkpoint-files.md each, values of a wrong type."""
 
 from __future__ import annotations
 

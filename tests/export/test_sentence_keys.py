@@ -24,7 +24,7 @@ from tests.export.sentence_folders import (
     written,
 )
 
-DOCS = (Path(__file__).parents[2] / "docs" / "explanation" / "export.md").read_text(encoding="utf-8")
+DOCS = (Path(__file__).parents[2] / "docs" / "reference" / "checkpoint-files.md").read_text(encoding="utf-8")
 POOL = ("Pooling", {"embedding_dimension": 32, "pooling_mode": "mean"})
 DENSE = ("Dense", {"in_features": 32, "out_features": 8, "activation_function": "torch.nn.Tanh"})
 SETTINGS, TEXT = "config_sentence_transformers.json", "sentence_bert_config.json"
