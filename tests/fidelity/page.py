@@ -23,6 +23,8 @@ HEAD = """# Served answers beside the libraries'
 Written by `make fidelity`: {cells} model repositories, scaffolded from checkpoints that transformers and
 sentence-transformers saved, and what their graphs answer to raw text beside what the libraries answer to it.
 
+**{answers:,} answers, {decisions:,} decisions: {others:,} decided otherwise; the largest difference is {largest:.0e}.**
+
 - **Checkpoints**: each family's own tokenizer and model class, 2 layers of 32, {most} tokens at most; vocabularies
   that know a part of the texts; all weights and biases widened at random, so that answers differ between texts and
   classes.
@@ -78,8 +80,15 @@ DIFFERENT = """
 
 def page(results: Results, on_triton: Results) -> str:
     """The page's text. on_triton: what was found there; its graphs have the protocol in their names."""
+    found = {cell: total(graphs.values()) for cell, graphs in results.items()}
+    served = {cell: total(graphs.values()) for cell, graphs in on_triton.items()}
+    every = total(found.values())
     head = HEAD.format(
         cells=len(results),
+        answers=every.items,
+        decisions=every.decisions,
+        others=every.others,
+        largest=every.largest,
         most=MOST,
         texts=len(NAMES),
         names=", ".join(NAMES),
@@ -89,8 +98,6 @@ def page(results: Results, on_triton: Results) -> str:
         versions=", ".join(f"{name} {version(name)}" for name in LIBRARIES),
         python=platform.python_version(),
     )
-    found = {cell: total(graphs.values()) for cell, graphs in results.items()}
-    served = {cell: total(graphs.values()) for cell, graphs in on_triton.items()}
     rows = [["task", "largest difference", "answers compared"], ["---"] * 3]
     rows += [[cell.case, f"{each.largest:.0e}", f"{each.items:,}"] for cell, each in served.items()]
     differences = TABLE.format(layouts=" / ".join(LAYOUTS)) + table(found) + TRITON + lines(rows)

@@ -90,6 +90,11 @@ def command_serving(command: str, folder: Path, until: str) -> Iterator[dict[str
         assert server.wait(FOREVER) == 0
 
 
+@pytest.mark.parametrize("page", PAGES[:2])
+def test_the_readme_is_one_screen(page: str) -> None:
+    assert len((ROOT / page).read_text(encoding="utf-8").splitlines()) <= 60
+
+
 def test_both_walk_throughs_have_the_same_commands() -> None:
     assert commands(WALKS[0]) == commands(WALKS[1])
 
