@@ -96,7 +96,7 @@ def record_of_role(role: Role) -> dict[str, Any]:
 
 
 def front_names(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The models that clients ask, of these configurations as JSON: they run steps on texts, and no ensemble calls them."""
+    """The models that clients ask, of configurations as JSON: they run steps on texts, and no ensemble calls them."""
     parts = parts_of_ensembles(configs)
     return sorted(
         name
