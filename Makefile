@@ -59,7 +59,8 @@ tree:
 types: $(STAMP) tree
 	MYPYPATH=build/typing $(BIN)/python -m mypy --package tbgen
 
-# The documentation as a site that needs no network, in build/site; a link that leads nowhere fails it.
+# The documentation as a site, which fetches nothing from elsewhere; a link that leads nowhere fails it. To search in it, serve it:
+# python -m http.server -d build/site
 docs: $(STAMP) tree
 	$(BIN)/python -m zensical build --clean --strict
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -37,6 +38,12 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
         str(page): [] for page in pages
     }
     assert not [sheet for sheet in site.rglob("*.css") if "url(http" in sheet.read_text(encoding="utf-8")]
+
+
+def test_every_page_can_be_searched(site: Path) -> None:
+    found = json.loads((site / "search.json").read_text(encoding="utf-8"))["items"]
+    pages = {item["location"].partition("#")[0] for item in found}
+    assert {str(page.relative_to(DOCS).with_suffix(".html")) for page in DOCS.rglob("*.md")} <= pages
 
 
 def test_every_page_is_in_the_navigation() -> None:
