@@ -130,6 +130,11 @@ def test_what_needs_no_server(scaffolded: Path, command: str, says: str) -> None
     assert says in run(of(WALKS[0], command)[0], scaffolded)
 
 
+def test_the_served_answers_are_those_of_the_checkpoint(served: dict[str, str], scaffolded: Path) -> None:
+    (verify,) = of(WALKS[0], "tbgen verify")
+    run(verify.replace("localhost:8001", served["localhost:8001"]), scaffolded)
+
+
 def test_a_written_client_answers(served: dict[str, str], scaffolded: Path) -> None:
     run(*of(WALKS[0], "tbgen client"), scaffolded)
     asked = of(WALKS[0], "python client.py")[0].replace("client.py", f"client.py --url {served['localhost:8000']}")
