@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from benchmarks import gateway, hops, memory, served, startup, tokenizing
-from benchmarks.record import keep, record_of
+from benchmarks.record import keep, record_of, sentence_of
 from benchmarks.table import Row, show
 from tbgen.server.bench.machine import cpu_times
 
@@ -30,7 +30,7 @@ def main(stories: tuple[str, ...], seconds: float, rounds: int, file: Path | Non
         how: tuple[int | None, float | None] = (None, None) if story in ALONE else (rounds, seconds)
         record = record_of(rows, *how, stolen=(cpu_times() - before).stolen)
         show(story, rows)
-        print(f"{record.machine}, {record.cores} cores, {record.versions}; steal {record.stolen:.1f} s")
+        print(sentence_of(record))
         if file:
             keep(file, story, record)
 

@@ -59,17 +59,22 @@ def records_in(file: Path) -> dict[str, Record]:
     }
 
 
-def page_of(record: Record) -> str:
-    """A record in Markdown: a sentence on the run, and a table."""
+def sentence_of(record: Record) -> str:
+    """When, on what and how it was taken."""
     how = f"{record.rounds} rounds" if record.rounds else ""
     how += f" of {record.seconds:g} s" if record.seconds else ""
     stolen = "" if record.stolen is None else f"{record.stolen:.1f} s stolen by the host"
     said = [f"Taken on {record.date}", f"{record.machine}, {record.cores} cores"]
     said += [" ".join(item) for item in record.versions.items()]
+    return "; ".join(filter(None, (*said, how, stolen))) + "."
+
+
+def page_of(record: Record) -> str:
+    """A record in Markdown: a sentence on the run, and a table."""
     head = ["what", "figure", "rounds", "target", "", *(["over the padded loop"] if _padded(record) else [])]
     cells = [head, ["---"] * len(head), *(_cells(row, padded=_padded(record)) for row in record.rows)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
-    return "\n\n".join(filter(None, ("; ".join(filter(None, (*said, how, stolen))) + ".", record.note, table)))
+    return "\n\n".join(filter(None, (sentence_of(record), record.note, table)))
 
 
 def _padded(record: Record) -> bool:
