@@ -38,10 +38,8 @@ class NoSuchName(UserError):
 
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
         nearest = _nearest(name, known)
-        meant = f"; did you mean {nearest!r}?" if nearest else "."
-        super().__init__(
-            f"no {kind} {name!r}{meant} {_plural(kind).capitalize()}: {', '.join(sorted(known)) or 'none'}"
-        )
+        listed = f"no {kind} {name!r}. {_plural(kind).capitalize()}: {', '.join(sorted(known)) or 'none'}"
+        super().__init__(f"{listed}. Did you mean {nearest!r}?" if nearest else listed)
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -224,9 +224,9 @@ def test_what_cannot_be_packed_is_a_sentence(bert: Path, tmp_path: Path) -> None
         (deberta, {}, "this deberta-v2 has no packed layout"),
         (classifier, {"fixed_length": 16}, "a fixed length goes with --layout padded"),
         (classifier, {"optimize": True}, "--optimize with --layout packed writes a file for GPUs"),
-        (classifier, {"layout": "packd"}, "no layout 'packd'. Did you mean 'packed'?"),
+        (classifier, {"layout": "packd"}, "no layout 'packd'. Layouts: packed, padded. Did you mean 'packed'?"),
     ]:
         with pytest.raises(UserError) as error:
             onnx_from_checkpoint(checkpoint, tmp_path / "made", **{"layout": "packed"} | options)  # type: ignore[arg-type]
-        assert str(error.value).startswith(sentence.partition(" Did")[0])
+        assert str(error.value).startswith(sentence)
         assert not (tmp_path / "made").exists()
