@@ -21,14 +21,20 @@ def run(name: str, repository: Path, **asked: Any) -> None:
     """What runs are the very files of the repository: model.py, its steps, the wiring of ensembles, BLS calls; engines
     by onnxruntime. Breakpoints in them work. NAME, inputs and answers are as those of `tbgen infer`.
     """
+    from tbgen.export.errors import UserError
     from tbgen.generator.local.models import LocalModels
     from tbgen.generator.local.twin import STANDS_FOR_FILE
+    from tbgen.generator.steps.failure import failure, is_own_failure
     from tbgen.server.client.client import front_model
 
     question = Asked(**asked)
     with LocalModels(repository) as models:
-        print_answers(
-            question.answers(models, front_model(models, name), batches=False), every=bool(question.parameters)
-        )
+        answers = question.answers(models, front_model(models, name), batches=False)
+        try:
+            print_answers(answers, every=bool(question.parameters))
+        except Exception as error:  # a person's own model.py raises what it likes
+            if isinstance(error, UserError) or not is_own_failure(error):
+                raise
+            raise UserError(f"the model's own code fails: {failure(error)}") from error
         if models.stood_for:
             notes().print(f"{', '.join(models.stood_for)}: {STANDS_FOR_FILE}", style="yellow")

@@ -42,7 +42,7 @@ def list_steps() -> None:
 
     from tbgen.generator.steps.catalogue import steps_here
 
-    found = steps_here(Path())
+    found = steps_here(Path(), lambda error: say(f"Left out: {error.message}", note=True))
     if has_flag("json"):
         print_json([{"step": row.place, "from": row.origin, "about": row.about} for row in found])
         return

@@ -81,7 +81,8 @@ def tree_from_file(path: Path) -> ast.Module:
     try:
         return ast.parse(bytes_from_file(path), str(path))
     except SyntaxError as error:
-        raise UserError(f"{str(path)!r} is not Python: {error.msg} in line {error.lineno}") from error
+        where = f" in line {error.lineno}" if error.lineno else ""
+        raise UserError(f"{str(path)!r} is not Python: {error.msg}{where}") from error
     except (ValueError, RecursionError, MemoryError) as error:  # a zero byte; brackets without end
         raise UserError(f"{str(path)!r} is not Python: {error or 'it is nested too deeply'}") from error
 

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 
+from tbgen.generator.steps.failure import own_frames
+
 
 class MetricKind(enum.IntEnum):
     """What a metric may do."""
@@ -55,7 +57,7 @@ class MetricFamily:
 
 
 class Logger:
-    """The server's log: Python's logger `tbgen.run`."""
+    """The server's log: Python's logger `tbgen.run`, tracebacks by the frames of the person's own files."""
 
     LogLevel = Level
     INFO, WARNING, ERROR, VERBOSE = Level
@@ -68,7 +70,7 @@ class Logger:
 
     @staticmethod
     def log(message: str, level: Level = Level.INFO) -> None:
-        logging.getLogger("tbgen.run").log(Logger.LEVELS[level], "%s", message)
+        logging.getLogger("tbgen.run").log(Logger.LEVELS[level], "%s", own_frames(message))
 
     log_info = staticmethod(partial(log, level=Level.INFO))
     log_warn = staticmethod(partial(log, level=Level.WARNING))

@@ -16,7 +16,6 @@ import numpy as np
 from google.protobuf import json_format
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.export.reading import library_reading
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import config_in
 from tbgen.generator.graphs import EACH_GRAPH
@@ -28,6 +27,7 @@ from tbgen.generator.local.twin import runnable_folder
 from tbgen.generator.models.config import NO_TENSORS, ModelConfig
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.generator.role import front_names, written_models
+from tbgen.generator.steps.failure import failure
 
 
 class _Decoupled(UserError):
@@ -103,8 +103,13 @@ class LocalModels:
                 own = version_folder(self.repository / name, config, version)
                 folder = runnable_folder(own, Path(self.scratch.enter_context(TemporaryDirectory())))
                 self.stood_for += [name] if folder != own else []
-                with library_reading(f"model {name!r} does not load", "mend its files, or write it anew"):
+                try:
                     self.loaded[key] = load_model(config, folder, self.module)
+                except (KeyboardInterrupt, UserError):
+                    raise
+                except BaseException as error:  # a person's own code raises what it likes, Rust's is no Exception
+                    said = f"model {name!r} does not load: {failure(error)}; mend its files, or write it anew"
+                    raise UserError(said) from error
             return self.loaded[key]
 
     def infer(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tbgen.backends
+from tbgen.export.errors import UserError
 from tbgen.export.reading import tree_from_file
 from tbgen.generator.steps.plugins import package_steps
 
@@ -23,18 +24,25 @@ class CatalogueStep:
     about: str
 
 
-def steps_here(folder: Path) -> list[CatalogueStep]:
-    """All steps, the folder's own last."""
+def steps_here(folder: Path, on_skip: Callable[[UserError], object] = lambda _: None) -> list[CatalogueStep]:
+    """All steps, the folder's own last; `on_skip` is told of what cannot be read."""
     own = [row for file in sorted(STEP_FOLDER.glob("*.py")) for row in _steps_of(file, "tbgen")]
     rows = list({row.place: row for row in own}.values())  # a plain file has a class of its fuller one's name
-    for step in package_steps():
+    for step in package_steps(on_skip):
         rows += [
             CatalogueStep(step.name, step.package, row.about)
             for row in _steps_of(step.file, "")
             if row.place == step.step
         ]
-    for file in sorted(folder.glob("*.py")):
-        rows += [CatalogueStep(f"{file.name}:{row.place}", "this folder", row.about) for row in _steps_of(file, "")]
+    for file in sorted(file for file in folder.glob("*.py") if file.is_file()):
+        try:
+            found = _steps_of(file, "")
+        except UserError as error:
+            on_skip(error)
+        except OSError as error:
+            on_skip(UserError(f"{file.name!r} cannot be read: {error.strerror}"))
+        else:
+            rows += [CatalogueStep(f"{file.name}:{row.place}", "this folder", row.about) for row in found]
     return rows
 
 

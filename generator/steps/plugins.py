@@ -149,7 +149,12 @@ class PackageStep:
     step: str
 
 
-def package_steps() -> list[PackageStep]:
-    """The steps of installed packages, by name."""
-    points = sorted(entry_points(group=_ENTRY_POINTS), key=lambda point: point.name)
-    return [PackageStep(point.name, point.dist.name if point.dist else "", *_place_of(point)) for point in points]
+def package_steps(on_skip: Callable[[UserError], object]) -> list[PackageStep]:
+    """The steps of installed packages, by name; `on_skip` is told of one that is announced and not there."""
+    found = []
+    for point in sorted(entry_points(group=_ENTRY_POINTS), key=lambda point: point.name):
+        try:
+            found.append(PackageStep(point.name, point.dist.name if point.dist else "", *_place_of(point)))
+        except UserError as error:
+            on_skip(error)
+    return found

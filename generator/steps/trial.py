@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from tbgen.export.scratch import scratch
 from tbgen.export.tasks.task import Step
 from tbgen.generator.data_types import NUMPY
 from tbgen.generator.rules.problem import takes
+from tbgen.generator.steps.failure import failure
 from tbgen.generator.steps.load import step_from_file
 
 _TEXTS = ["오늘도 상한가 갔다", "", "The KOSPI closed higher", "🔥📈 떡상 가즈아", "한글" * 200, "a\x00b"]
@@ -36,11 +36,16 @@ def construct_step(step: Step, folder: Path) -> Any:
     name = f"{step.file}:{step.name}"
     try:
         made = step_from_file(Path(step.file), step.name)(folder, **step.settings)
-    except Exception as error:  # a person's own code raises what it likes
-        raise UserError(f"{name} cannot be constructed: {_failure(error)}") from error
-    for side in ("inputs", "outputs"):
-        _check_specs(name, side, getattr(made, side, None))
-    _check_rules(name, getattr(made, "parameters", {}))
+        told = {side: getattr(made, side, None) for side in ("inputs", "outputs")}
+        rules = getattr(made, "parameters", {})
+    except (Exception, SystemExit) as error:  # a person's own code raises what it likes
+        said = failure(error)
+        call = f"{step.name}({', '.join(['folder', *(f'{key}=...' for key in step.settings)])})"
+        as_called = f"; it is made by {call}" if isinstance(error, TypeError) else ""
+        raise UserError(f"{name} cannot be constructed: {said}{as_called}") from error
+    for side, specs in told.items():
+        _check_specs(name, side, specs)
+    _check_rules(name, rules)
     return made
 
 
@@ -59,6 +64,8 @@ def _check_specs(name: str, side: str, specs: Any) -> None:
 
 def _check_rules(name: str, rules: Any) -> None:
     """Raise UserError unless the request parameters of a step are rules that model.py can check."""
+    if not isinstance(rules, Mapping):
+        raise UserError(f"{name}: parameters is {rules!r}; write {{NAME: {{'type': ...}}}}")
     for parameter, rule in rules.items():
         if not isinstance(rule, Mapping) or rule.get("type") not in PARAMETER_TYPES:
             raise UserError(
@@ -95,9 +102,9 @@ def _called(name: str, step: Any, given: Tensors) -> Tensors:
     try:
         answer = step(**given)
     except ValueError as error:
-        raise UserError(f"{name} refuses the example, as a client's mistake: {error}") from error
-    except Exception as error:  # as above
-        raise UserError(f"{name} fails on the example: {_failure(error)}") from error
+        raise UserError(f"{name} refuses the example, as a client's mistake: {failure(error)}") from error
+    except (Exception, SystemExit) as error:  # as above
+        raise UserError(f"{name} fails on the example: {failure(error)}") from error
     sometimes = set(getattr(step, "on_request", ()))
     if not isinstance(answer, Mapping) or {*answer, *sometimes} != set(step.outputs):
         gave = ", ".join(map(str, answer)) if isinstance(answer, Mapping) else type(answer).__name__
@@ -106,12 +113,6 @@ def _called(name: str, step: Any, given: Tensors) -> Tensors:
     for tensor, (data_type, dims) in ((key, spec) for key, spec in step.outputs.items() if key in answer):
         _check_array(name, tensor, answer[tensor], data_type, [items, *dims])
     return dict(answer)
-
-
-def _failure(error: Exception) -> str:
-    """What a person's own code raised, and in which line."""
-    line = traceback.extract_tb(error.__traceback__)[-1].lineno
-    return f"{type(error).__name__}: {error} (line {line})"
 
 
 def _check_array(name: str, tensor: str, array: Any, data_type: str, shape: list[int]) -> None:

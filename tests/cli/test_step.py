@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,61 @@ def test_settings_reach_the_step_and_imports_are_named(here: Path) -> None:
     assert (code, "the kospi closed higher" in output or "오늘도" in output) == (0, True)
     assert "It imports pytest: they must be installed where Triton runs." in output
     assert tbgen("step", "test", "clean.py", "upper=true")[0] == 1
+
+
+BROKEN = {
+    "syntax.py": "def x(:",
+    "zero.py": "x = 1\0",
+    "latin.py": 'x = "\udcff"',
+}
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_listed(here: Path) -> None:
+    tbgen("step", "new", "clean")
+    for name, text in BROKEN.items():
+        (here / name).write_text(text, encoding="utf-8", errors="surrogateescape")
+    (here / "folder.py").mkdir()
+    (here / "gone.py").symlink_to("nowhere.py")
+    done = CliRunner().invoke(main, ["step", "list"])
+    assert done.exit_code == 0
+    assert "clean.py:Clean" in done.stdout
+    assert [line.partition(" is ")[0] for line in done.stderr.splitlines()] == [
+        f"Left out: {name!r}" for name in sorted(BROKEN)
+    ]
+
+
+STEP = """
+import numpy as np
+
+def deep(text):
+    return np.linalg.inv(np.zeros((2, 3)))
+
+class Mine:
+    inputs = {"input_text": ("TYPE_STRING", [1])}
+    outputs = {"input_text": ("TYPE_STRING", [1])}
+
+    def __init__(self, folder):
+        self.about = {}
+
+    def __call__(self, input_text):
+        return {"input_text": input_text}
+"""
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        ("self, folder", "self", "cannot be constructed: TypeError: .*; it is made by Mine\\(folder\\)"),
+        ("self.about = {}", "{}['a']", "cannot be constructed: KeyError: 'a' \\(mine.py, line 12 in __init__\\)"),
+        ("self.about = {}", "import nope", "ModuleNotFoundError: .* \\(mine.py, line 12 in __init__\\)"),
+        ("return {", "deep(3); {", "LinAlgError: .*\\(mine.py, line 15 in __call__, line 5 in deep\\)"),
+        ("return {", "exit(3); {", "fails on the example: SystemExit: 3 \\(mine.py, line 15 in __call__\\)"),
+        ("return {", "self(input_text); {", "RecursionError: .*mine.py, (line 15 in __call__(, )?){5}\\)"),
+    ],
+)
+def test_a_step_that_fails_is_told_by_its_own_lines(here: Path, was: str, becomes: str, said: str) -> None:
+    (here / "mine.py").write_text(STEP.replace(was, becomes), encoding="utf-8")
+    code, output = tbgen("step", "test", "mine.py")
+    assert code == 1
+    assert re.search(f"^Error: mine.py:Mine .*{said}", output), output
+    assert output.count("\n") == 1

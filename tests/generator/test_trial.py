@@ -41,7 +41,7 @@ def test_a_good_step_is_run_on_korean_empty_and_long_texts(tmp_path: Path) -> No
         ("TYPE_INT32", "INT32", "outputs['length'] is ('INT32', [1]); write (data type, dims)"),
         ("    inputs", "    takes", 'needs inputs, such as {"input_text": ("TYPE_STRING", [1])}'),
         ("len(t)", "len(input_text)", "gives another length for item 0 alone than beside others"),
-        ("[[len(t)", "[[int(t or 'x')", "refuses the example, as a client's mistake: invalid literal"),
+        ("[[len(t)", "[[int(t or 'x')", "refuses the example, as a client's mistake: ValueError: invalid literal"),
     ],
 )
 def test_what_breaks_the_contract_is_a_sentence(tmp_path: Path, old: str, new: str, sentence: str) -> None:

@@ -17,6 +17,8 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.local.backend_utils import NAME
 from tbgen.generator.local.models import LocalModels
 from tbgen.generator.scaffold import Request, scaffold
+from tbgen.generator.steps.catalogue import STEP_FOLDER
+from tbgen.generator.steps.failure import own_frames
 from tbgen.server.client.client import text_model
 from tests.triton.broken.changes import add, edit
 from tests.triton.good_models import decoupled, engine, pair, python
@@ -217,3 +219,22 @@ def test_the_command_takes_a_query_with_a_list(tmp_path: Path, arguments: list[s
     (tmp_path / "search" / "1" / "model.py").write_text(SEARCH, encoding="utf-8")
     done = CliRunner().invoke(main, ["run", "search", "-r", str(tmp_path), "--json", *arguments], input=lines)
     assert json.loads(done.output) == {"query": "금리", "texts": ["올랐다", "비"], "lengths": [3, 1]}
+
+
+def test_code_of_ones_own_that_fails_is_told_by_its_own_lines(tmp_path: Path) -> None:
+    model = python(tmp_path / "m")
+    edit("        ids =", "        {}['mine']\n        ids =", "1/model.py")(model)
+    done = CliRunner().invoke(main, ["run", "m", "x", "-r", str(tmp_path)])
+    said = r"Error: the model's own code fails: KeyError: 'mine' \(model.py, (line \d+ in \w+(, )?)+\)\n"
+    assert re.fullmatch(said, done.output), done.output
+
+
+def test_a_log_holds_the_frames_of_ones_own_files(tmp_path: Path) -> None:
+    own = tmp_path / "step.py"
+    own.write_text("def deep():\n    {}['mine']\n", encoding="utf-8")
+    shutil.copyfile(STEP_FOLDER / "numerics.py", tmp_path / "numerics.py")
+    frame = '  File "{}", line 2, in deep\n    {{}}["mine"]\n    ~~^^^^^^^^\n'
+    frames = [frame.format(file) for file in (STEP_FOLDER / "model.py", tmp_path / "numerics.py", own, np.__file__)]
+    text = "".join(["Traceback (most recent call last):\n", *frames, "KeyError: 'mine'\n"])
+    assert own_frames(text) == f"Traceback (most recent call last):\n{frames[2]}KeyError: 'mine'\n"
+    assert own_frames(text.replace(frames[2], "")) == text.replace(frames[2], "")
