@@ -16,6 +16,7 @@ from tbgen.cli.options import (
     POSITIVE,
     SECONDS,
     duration_option,
+    goes_with,
     header_option,
     json_option,
     quiet_option,
@@ -57,11 +58,13 @@ class Numbers(click.ParamType):
 @repository_option(OR_STARTED)
 @url_option("Once for each protocol. Default: one is started here, and asked over HTTP.", multiple=True)
 @header_option
-@click.option("--metrics-url", help="The running Triton's metrics page, for instance http://localhost:8002/metrics.")
+@click.option(
+    "--metrics-url", help="With --url: the running Triton's metrics page, for instance http://localhost:8002/metrics."
+)
 @text_options("the bundled Korean corpus")
 @click.option("--concurrency", type=Numbers(int), help="Clients of the closed loops. Default: 1,4,16 without --rate.")
 @click.option("--rate", type=Numbers(float), help="Requests a second of the open loops.")
-@click.option("--poisson", is_flag=True, help="Let the requests of open loops come at random, not evenly.")
+@click.option("--poisson", is_flag=True, help="With --rate: let the requests of open loops come at random, not evenly.")
 @duration_option(10.0)
 @click.option("--warmup", type=SECONDS, default=2.0, show_default=True, help="Seconds of load before that.")
 @click.option("--rounds", type=POSITIVE, default=1, show_default=True, help="Times that each point is measured.")
@@ -75,6 +78,8 @@ class Numbers(click.ParamType):
 @json_option
 @quiet_option
 @click.option("--html", type=FILE_PATH, help="Write the report as one self-contained page.")
+@goes_with("--url", "--header", "--metrics-url")
+@goes_with("--rate", "--poisson")
 def bench(names: tuple[str, ...], html: Path | None, **options: Any) -> None:
     """Each text is asked alone first; every answer under load must equal that one. NAME is a front model, or the name
     given to scaffold. Without --url the embedded Triton is started on the repository; with one of gRPC and one of HTTP

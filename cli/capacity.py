@@ -14,6 +14,7 @@ from tbgen.cli.options import (
     REPOSITORY,
     SECONDS,
     duration_option,
+    goes_with,
     header_option,
     json_option,
     quiet_option,
@@ -54,6 +55,7 @@ class Duration(click.ParamType):
 @click.option("--check", is_flag=True, help="Hold the simulation against open loops on the replica, at two rates.")
 @json_option
 @quiet_option
+@goes_with("--url", "--header")
 def capacity(rate: float, p99: float, price: float | None, **options: Any) -> None:
     """One replica of the front model NAME is measured: what a run takes by the texts and tokens in it. Then its queue
     is simulated, for as many replicas as keep the p99, with requests dealt out by two rules. A replica is the server as

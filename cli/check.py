@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import REPOSITORY, header_option, json_option, url_option
+from tbgen.cli.options import REPOSITORY, goes_with, header_option, json_option, url_option
 from tbgen.cli.repository import ModelRepository
 from tbgen.cli.show import output, report, say_answered
 from tbgen.export.errors import UserError
@@ -45,6 +45,8 @@ _WORDS = {
     help="With --tensorrt, also build a plan for this shape, such as 1-32x8-128; repeatable.",
 )
 @json_option
+@goes_with("--live", "--url", "--header")
+@goes_with("--tensorrt", "--shape")
 def check(
     repository: Path,
     release: str | None,
@@ -61,10 +63,6 @@ def check(
     an item is known answer. With --tensorrt, also whether TensorRT would read the ONNX files; of MODEL.onnx that
     alone. Exits with 1 when a model will not load or fails, or a file does not parse.
     """
-    if (url is not None or headers) and not live:
-        raise click.UsageError("--url and --header are for the server of --live; add --live")
-    if shapes and not tensorrt:
-        raise click.UsageError("--shape is what --tensorrt builds for; add --tensorrt")
     if tensorrt and not repository.exists():
         raise UserError(f"no file or folder {str(repository)!r}; --tensorrt reads an ONNX file, or a repository's")
     if repository.is_file():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import repository_option, url_option
+from tbgen.cli.options import goes_with, repository_option, url_option
 from tbgen.cli.show import say
 from tbgen.generator.client_code import LANGUAGES
 
@@ -19,7 +19,8 @@ from tbgen.generator.client_code import LANGUAGES
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write; else it is printed."
 )
 @url_option("HOST:PORT and PORT mean what the client speaks: HTTP, or gRPC. Default: this machine's.")
-@click.option("--force", is_flag=True, help="Replace the file.")
+@click.option("--force", is_flag=True, help="With --output: replace the file.")
+@goes_with("--output", "--force")
 def client(name: str, language: str, repository: Path, output: Path | None, url: str | None, force: bool) -> None:
     """It knows inputs and outputs of the model NAME from its config.pbtxt, and its --url takes what this one does."""
     from tbgen.export.errors import UserError

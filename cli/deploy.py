@@ -11,7 +11,7 @@ import click
 from tbgen.cli.deploy_dashboards import dashboards
 from tbgen.cli.deploy_haproxy import haproxy
 from tbgen.cli.deployments import deployment_commands
-from tbgen.cli.options import header_option, json_option, quiet_option, repository_argument, url_option
+from tbgen.cli.options import goes_without, header_option, json_option, quiet_option, repository_argument, url_option
 from tbgen.cli.show import has_flag, notes, output, print_json, say_answered
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def deploy() -> None:  # its help is the table's
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @json_option
 @quiet_option
+@goes_without("--no-server", "--url", "--header", "--timeout", "--poll-secs")
 def copy(
     repository: Path,
     target: str,

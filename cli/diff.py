@@ -107,6 +107,9 @@ def updates(
         requests: RequestedModels = [(request, None) for request in found.requests]
     elif name is None:
         raise click.UsageError(NO_NAME)
+    elif recipe and found:
+        said = f"{str(recipe)!r} is not read for {name!r}, nor beside --source: it is the recipe of {found.name!r}"
+        raise click.UsageError(f"{said}; leave out --recipe, or the others")
     else:
         where = repository or Path("model_repository")
         requests = [*requests_from_records(where, name, source)]

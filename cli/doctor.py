@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tbgen.cli.options import header_option, json_option, url_option
+from tbgen.cli.options import goes_with, header_option, json_option, url_option
 from tbgen.cli.show import output, report
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _COLOURS = {"works": "green", "missing": "yellow", "broken": "red"}
 @header_option
 @click.option("--metrics-url", help="With --url: the server's metrics page. Default: port 8002 of its host.")
 @json_option
+@goes_with("--url", "--header", "--metrics-url")
 def doctor(url: str | None, headers: dict[str, str], metrics_url: str | None) -> None:
     """Looked at are Python's packages, the embedded server and what it needs of this machine, NVIDIA's driver and
     libraries, ONNX Runtime and each of its execution providers, by a product of matrices. With --url a running server

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import json_option, quiet_option, repository_option
+from tbgen.cli.options import goes_without, json_option, quiet_option, repository_option
 from tbgen.cli.request import platform_option
 from tbgen.cli.show import notes, report, say, status_line
 
@@ -37,6 +37,7 @@ def env() -> None:
 @repository_option()
 @json_option
 @quiet_option
+@goes_without("--archive", "--triton")
 def pack(
     models: tuple[str, ...],
     packages: tuple[str, ...],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.export_tensorrt import tensorrt
-from tbgen.cli.options import OWN_SENTENCES, json_option, quiet_option, text_options
+from tbgen.cli.options import OWN_SENTENCES, json_option, quiet_option, refuse_kept, text_options
 from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
 from tbgen.cli.show import notes, print_named, report, status_line
 
@@ -70,6 +70,7 @@ def onnx(
     """
     from tbgen.export.exported import record_of
 
+    refuse_kept(options["keep_fp32"], options["precision"])
     named = source_from_options({name: options.pop(name) for name in SOURCE})
     means = meaning_from_options(options.pop("task"), options.pop("labels"))
     options |= {"texts": text.full_texts() if text else None}

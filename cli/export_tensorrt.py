@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import OWN_SENTENCES, json_option, quiet_option, text_options
+from tbgen.cli.options import OWN_SENTENCES, json_option, quiet_option, refuse_kept, text_options
 from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
 from tbgen.cli.show import notes, print_named, report, status_line
 
@@ -61,6 +61,7 @@ def tensorrt(
     from tbgen.export.tensorrt.export import PlanGate, plan_from_export
     from tbgen.export.tensorrt.profiles import profile_from_text
 
+    refuse_kept(options["keep_fp32"], precision)
     source = source_from_options({name: options.pop(name) for name in SOURCE})
     means = meaning_from_options(options.pop("task"), options.pop("labels"))
     options |= {

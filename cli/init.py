@@ -9,8 +9,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from tbgen.cli.options import json_option, repository_option
-from tbgen.cli.request import StepWords, request_options
+from tbgen.cli.options import goes_without, json_option, repository_option
+from tbgen.cli.request import StepWords, refuse_idle_queue, request_options
 from tbgen.cli.scaffold import note_device
 from tbgen.cli.show import report, say
 from tbgen.generator.graphs import AUTO
@@ -26,6 +26,7 @@ from tbgen.generator.request import Request
 )
 @click.option("--force", is_flag=True, help="Replace a recipe that is there.")
 @json_option
+@goes_without("--no-vendor", "--platform")
 def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: bool, **asked: Any) -> None:
     """The recipe tbgen.toml says what to scaffold, in a file to commit: `tbgen scaffold` in its folder then writes the
     same repository on any machine. Options are scaffold's; --engine can be repeated here. On a terminal it asks for
@@ -46,6 +47,7 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
     if not asked["name"]:
         raise click.UsageError("name the models")
     asked |= {"fixed_length": asked["fixed_length"] or None, "platform": asked["platform"] or this_platform()}
+    refuse_idle_queue(asked["graph"])
     requests = tuple(Request(engine=each, **asked) for each in engine)
     resolved = [resolve(request) for request in requests]  # what scaffold would refuse is no recipe
     source, meaning = source_of(requests[0]), resolved[0].meaning

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from tbgen.cli.repository import ModelRepository
 from tbgen.generator.addresses import FORMS
@@ -70,6 +72,49 @@ def _headers(context: click.Context, _: click.Parameter, values: tuple[str, ...]
     return found
 
 
+def goes_with(needed: str, *flags: str) -> Callable[[FC], FC]:
+    """Refuse, on a command, options that do nothing without another one: given alone, they were meant for it."""
+    return _checked(flags, lambda given: needed not in given, f"goes with {needed}; add that, or leave it out")
+
+
+def goes_without(other: str, *flags: str) -> Callable[[FC], FC]:
+    """Refuse, on a command, options that do nothing beside another one."""
+    return _checked(flags, lambda given: other in given, f"does nothing beside {other}; leave one of them out")
+
+
+def refuse_kept(keep_fp32: tuple[str, ...], precision: str | None) -> None:
+    """Raise UsageError for parts that are to stay in FP32 where no other is made."""
+    if keep_fp32 and precision in (None, "fp32"):
+        raise click.UsageError("--keep-fp32 names what another --precision leaves in FP32; add that")
+
+
+def _checked(flags: tuple[str, ...], is_wrong: Callable[[set[str]], bool], words: str) -> Callable[[FC], FC]:
+    """A command that is refused, with these words of the first of the flags, where it was given any of them wrongly."""
+
+    def decorate(function: Any) -> Any:
+        @functools.wraps(function)
+        def checked(*arguments: Any, **options: Any) -> Any:
+            given = _given()
+            if (found := [flag for flag in flags if flag in given]) and is_wrong(given):
+                raise click.UsageError(f"{found[0]} {words}")
+            return function(*arguments, **options)
+
+        return checked
+
+    return decorate
+
+
+def _given() -> set[str]:
+    """The options of the command line, as the command that runs names them first."""
+    context, found = click.get_current_context(), set()
+    for each in context.command.params:
+        said = context.get_parameter_source(str(each.name)) is ParameterSource.COMMANDLINE
+        if isinstance(each, click.Option) and said:
+            value = context.params.get(str(each.name), True)
+            found.add((each.opts if value is not False else each.secondary_opts or each.opts)[-1])
+    return found
+
+
 # The command gets `headers`, name -> value, for server/client/connection.py.
 header_option = click.option(
     "--header",
@@ -77,7 +122,7 @@ header_option = click.option(
     metavar="NAME=VALUE",
     multiple=True,
     callback=_headers,
-    help="With --url: header of each request, such as the key of a restricted API; repeatable.",
+    help="Header of each request to the server, such as the key of a restricted API; repeatable.",
 )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from click.decorators import FC
 
 from tbgen.export.errors import NoSuchName
@@ -40,6 +41,13 @@ def request_options(*names: str, **settings: Mapping[str, Any]) -> Callable[[FC]
         return function
 
     return decorate
+
+
+def refuse_idle_queue(graph: str) -> None:
+    """Raise UsageError for --queue where no model has one."""
+    said = click.get_current_context().get_parameter_source("queue") is ParameterSource.COMMANDLINE
+    if said and graph == "ensemble":
+        raise click.UsageError("--queue is for BLS and single models; leave it out, or name another --graph")
 
 
 def _known_platform(_: click.Context, __: click.Parameter, platform: str | None) -> str | None:

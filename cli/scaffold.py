@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tbgen.cli.options import json_option, quiet_option, repository_option
-from tbgen.cli.request import StepWords, request_options
+from tbgen.cli.options import goes_without, json_option, quiet_option, repository_option
+from tbgen.cli.request import StepWords, refuse_idle_queue, request_options
 from tbgen.cli.show import has_flag, notes, output, print_json, repository_tree, status_line
 from tbgen.generator.request import Request
 
@@ -51,6 +51,7 @@ _CACHE_NOTE = (
 )
 @json_option
 @quiet_option
+@goes_without("--no-vendor", "--platform")
 def scaffold(
     name: str | None, repository: Path | None, recipe: Path | None, force: bool, comparing: bool, **asked: Any
 ) -> None:
@@ -61,6 +62,7 @@ def scaffold(
     """
     from tbgen.generator.scaffold import scaffold as write
 
+    refuse_idle_queue(asked["graph"])
     found = _recipe_asked(name, recipe)
     requests = found.requests if found else (Request(str(name), **asked),)
     target = repository or (found.repository if found else Path("model_repository"))

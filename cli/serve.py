@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import json_option, quiet_option, repository_argument
+from tbgen.cli.options import goes_with, json_option, quiet_option, repository_argument
 from tbgen.cli.show import has_flag, notes, output, report, say, say_answered, status_line
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ _CONTROL = {
     help="Size of the response cache, 0 for none. Default: 64 MiB if a model asks for it.",
 )
 @click.option("--ui", is_flag=True, help="Start `tbgen gateway` too: a page to try the models on, and its endpoints.")
-@click.option("--ui-port", type=_PORT, default=8080, show_default=True, help="Port of that page.")
+@click.option("--ui-port", type=_PORT, default=8080, show_default=True, help="With --ui: port of that page.")
 @click.option(
     "--trace", metavar="ADDRESS", help="OpenTelemetry collector for a trace of each request: http://HOST:4318."
 )
@@ -63,6 +63,7 @@ _CONTROL = {
 @click.option("-v", "--verbose", is_flag=True, help="Show the server's log while it runs.")
 @json_option
 @quiet_option
+@goes_with("--ui", "--ui-port")
 def serve(
     repository: Path,
     mode: str,

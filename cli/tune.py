@@ -13,6 +13,7 @@ from tbgen.cli.bench import Numbers
 from tbgen.cli.options import (
     POSITIVE,
     SECONDS,
+    goes_with,
     header_option,
     json_option,
     quiet_option,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("-y", "--yes", is_flag=True, help="Write the result without asking; with --json nothing is asked.")
 @json_option
 @quiet_option
+@goes_with("--url", "--header")
 def tune(name: str, repository: Path, url: str | None, text: TextFile | None, yes: bool, **options: Any) -> None:
     """What can be turned of the model NAME: instances, threads, batches, buckets, queue delay.
 

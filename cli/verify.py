@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import header_option, json_option, quiet_option, repository_option, text_options, url_option
+from tbgen.cli.options import (
+    goes_with,
+    header_option,
+    json_option,
+    quiet_option,
+    repository_option,
+    text_options,
+    url_option,
+)
 from tbgen.cli.request import request_options, source_options
 from tbgen.cli.show import Tell, has_flag, notes, output, print_json, say, status_line
 
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
 @header_option
 @json_option
 @quiet_option
+@goes_with("--url", "--header")
 def verify(
     name: str,
     repository: Path,

@@ -125,3 +125,49 @@ def test_one_module_prints() -> None:
     printing = re.compile(r"\bConsole\(|json\.dumps\(|click\.echo\(|(?<![.\w])print\(")
     found = {file.name for file in folder.glob("*.py") if printing.search(file.read_text(encoding="utf-8"))}
     assert found <= {"show.py", "repository.py"}
+
+
+# By command: options that do nothing without another one, and those that do nothing beside one.
+NEEDS = {
+    "bench x": {"--url": ["--header=a=b", "--metrics-url=x"], "--rate": ["--poisson"], "--text": ["--column=x"]},
+    "tune x": {"--url": ["--header=a=b"], "--text": ["--column=x"]},
+    "capacity x --rate 1 --p99 1s": {"--url": ["--header=a=b"], "--text": ["--column=x"]},
+    "verify x": {"--url": ["--header=a=b"], "--text": ["--column=x"]},
+    "doctor": {"--url": ["--header=a=b", "--metrics-url=x"]},
+    "check": {"--live": ["--url=1", "--header=a=b"], "--tensorrt": ["--shape=1x8"]},
+    "serve": {"--ui": ["--ui-port=1"]},
+    "client x": {"--output": ["--force"]},
+    "infer x": {"--text": ["--column=x"]},
+    "run x": {"--text": ["--column=x"]},
+    "export onnx --source x -o x": {"--text": ["--column=x"], "--precision": ["--keep-fp32=x"]},
+    "export tensorrt --source x -o x --precision fp32": {"--text": ["--column=x"], "--precision": ["--keep-fp32=x"]},
+    "deploy copy . x --no-server": {"--no-server": ["--url=1", "--header=a=b", "--timeout=2", "--poll-secs=2"]},
+    "env pack x --archive pyproject.toml": {"--archive": ["--triton=24.10"]},
+    "install-backends x --no-vendor": {"--no-vendor": ["--platform=aarch64"]},
+    "scaffold x --no-vendor": {"--no-vendor": ["--platform=aarch64"]},
+    "scaffold x --graph ensemble": {"--graph": ["--queue=4"]},
+    "init x --no-vendor": {"--no-vendor": ["--platform=aarch64"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "other", "option"),
+    [(command, other, option) for command, rows in NEEDS.items() for other, each in rows.items() for option in each],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, other: str, option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    done = CliRunner().invoke(main, [*command.split(), option])
+    said = done.output.splitlines()[-1]
+    assert (done.exit_code, option.partition("=")[0] in said, other in said) == (2, True, True), done.output
+
+
+def test_every_option_whose_help_names_another_is_among_them() -> None:
+    for words, command in commands():
+        rows = [each for name, each in NEEDS.items() if name.startswith(words)]
+        for option in (each for each in command.params if isinstance(each, click.Option)):
+            for needed in re.findall(r"With (--[a-z-]+)[:,;]", option.help or ""):
+                refused = [each.partition("=")[0] for row in rows for each in row.get(needed, [])]
+                assert option.opts[-1] in refused, f"{words} {option.opts[-1]}"

@@ -41,7 +41,7 @@ def test_what_needs_the_option_says_so(exported: Exported) -> None:
     none = CliRunner().invoke(main, ["check", "--tensorrt", "missing.onnx"])
     assert (none.exit_code, "Error: no file or folder 'missing.onnx'; --tensorrt reads" in none.output) == (1, True)
     shape = CliRunner().invoke(main, ["check", "--shape", "1x32", str(exported.folder)])
-    assert (shape.exit_code, "--shape is what --tensorrt builds for" in shape.output) == (2, True)
+    assert (shape.exit_code, "--shape goes with --tensorrt; add that" in shape.output) == (2, True)
 
 
 @pytest.fixture(scope="module")

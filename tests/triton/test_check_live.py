@@ -89,7 +89,7 @@ def test_no_server(tmp_path: Path) -> None:
 
 def test_an_address_without_live_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(check, [str(write_counting(tmp_path, 1)), "--url", "localhost:8001"])
-    assert (done.exit_code, "add --live" in done.stderr) == (2, True)
+    assert (done.exit_code, "goes with --live; add that" in done.stderr) == (2, True)
 
 
 def test_offline_nothing_of_the_server_part_is_imported(tmp_path: Path) -> None:
