@@ -24,7 +24,7 @@ from tbgen.cli.options import (
     text_options,
     url_option,
 )
-from tbgen.cli.show import notes, report, status_line
+from tbgen.cli.show import NOT_MEASURED, keep, notes, report, status_line
 
 if TYPE_CHECKING:
     from tbgen.server.bench.point import Load
@@ -92,6 +92,7 @@ def bench(names: tuple[str, ...], html: Path | None, **options: Any) -> None:
 
     if html:
         check_packages()
+    keep(NOT_MEASURED)
     found = _measured(names, options)
     if html:
         write_whole(html, page_from_report(found).encode("utf-8"))

@@ -22,7 +22,7 @@ from tbgen.cli.options import (
     text_options,
     url_option,
 )
-from tbgen.cli.show import notes, report, status_line
+from tbgen.cli.show import NOT_MEASURED, keep, notes, report, status_line
 
 if TYPE_CHECKING:
     from tbgen.generator.texts import TextFile
@@ -65,6 +65,7 @@ def capacity(rate: float, p99: float, price: float | None, **options: Any) -> No
     from tbgen.server.capacity.report import json_from_capacity
     from tbgen.server.capacity.sizing import Goal
 
+    keep(NOT_MEASURED)
     found = _report(Goal(rate, p99), **options)
     report(json_from_capacity(found, price), lambda: print_capacity(found, price))
 

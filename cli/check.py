@@ -11,7 +11,7 @@ import click
 
 from tbgen.cli.options import REPOSITORY, goes_with, header_option, json_option, url_option
 from tbgen.cli.repository import ModelRepository
-from tbgen.cli.show import output, report, say_answered
+from tbgen.cli.show import output, report, said_late, say_answered
 from tbgen.export.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,10 +88,12 @@ def _check_models(
     from tbgen.generator.check.check import check_repository
 
     began = time.perf_counter()
-    findings = check_repository(repository, release=release, weights=weights)
+    with said_late(f"Checking {repository}"):
+        findings = check_repository(repository, release=release, weights=weights)
     seconds = time.perf_counter() - began
     readings = [] if shapes is None else _ask_tensorrt(repository, shapes)
-    served = _ask(repository, url, headers) if live else None
+    with said_late(f"Asking the models of {repository} on the server"):
+        served = _ask(repository, url, headers) if live else None
     findings += served.findings if served else ()
     errors = sum(finding.severity == "error" for finding in findings)
 
@@ -114,7 +116,8 @@ def _ask_tensorrt(place: Path, shapes: Sequence[str]) -> list[RtxReading]:
     from tbgen.export.tensorrt.profiles import profile_from_text
     from tbgen.generator.check.tensorrt import readings_of
 
-    return readings_of(place, [profile_from_text(shape) for shape in shapes])
+    with said_late(f"Asking TensorRT-RTX's parser to read {place}"):
+        return readings_of(place, [profile_from_text(shape) for shape in shapes])
 
 
 def _unread(readings: Sequence[RtxReading]) -> bool:

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from tbgen.cli.diff import STATE_WORDS
 from tbgen.cli.options import POSITIVE, json_option, repository_argument
-from tbgen.cli.show import report, say
+from tbgen.cli.show import report, said_late, say
 
 if TYPE_CHECKING:
     from tbgen.server.deploy.files import Written
@@ -104,9 +104,10 @@ def _command(kind: str, words: str, options: tuple[str, ...]) -> click.Command:
         if said is ParameterSource.DEFAULT and Path(RECIPE_FILE).is_file():
             recipe = recipe_from_file(Path(RECIPE_FILE))
             repository, wishes["name"] = recipe.repository, wishes["name"] or recipe.name
-        start, written = write_deployment(
-            kind, repository, output, Wishes(**wishes), autoscaler=autoscaler, force=force
-        )
+        with said_late(f"Writing {output} from {repository}"):
+            start, written = write_deployment(
+                kind, repository, output, Wishes(**wishes), autoscaler=autoscaler, force=force
+            )
 
         report_written(output, written, start, force=force, more=" Its README.md has each value and its source.")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tbgen.cli.options import goes_with, header_option, json_option, url_option
-from tbgen.cli.show import output, report
+from tbgen.cli.show import output, report, said_late
 
 if TYPE_CHECKING:
     from tbgen.server.doctor.part import MachinePart
@@ -35,7 +35,8 @@ def doctor(url: str | None, headers: dict[str, str], metrics_url: str | None) ->
     from tbgen.server.doctor.remote import server_parts
 
     address = None if url is None else address_from_url(url, headers=headers)
-    parts = [*parts_of_machine(), *(server_parts(address, metrics_url) if address else ())]
+    with said_late("Looking at this machine" + (f", and at {address}" if address else "")):
+        parts = [*parts_of_machine(), *(server_parts(address, metrics_url) if address else ())]
     report({"broken": broken(parts), "parts": [asdict(part) for part in parts]}, lambda: _print_parts(parts))
     raise click.exceptions.Exit(1 if broken(parts) else 0)
 

@@ -9,7 +9,7 @@ import click
 
 from tbgen.cli.options import goes_without, json_option, quiet_option, repository_option
 from tbgen.cli.request import platform_option
-from tbgen.cli.show import notes, report, say, status_line
+from tbgen.cli.show import WHOLE, keep, notes, report, say, status_line
 
 
 @click.group()
@@ -81,6 +81,7 @@ def pack(
             pack_environment(archive, every, python=python, platform=platform or this_platform())
         for model in models:
             bring_environment(repository / model, archive)
+            keep(f"{WHOLE}; written before: {', '.join(models[: models.index(model) + 1])}")
         size = archive.stat().st_size
     written = [repository / model / "env.tar.gz" for model in models]
     lines = [f"Written: {path} ({size / 1e6:.0f} MB), named in its config" for path in written]

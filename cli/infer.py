@@ -8,7 +8,7 @@ import click
 
 from tbgen.cli.asked import Asked, asked_options
 from tbgen.cli.options import SECONDS, header_option, json_option, url_option
-from tbgen.cli.show import print_answers
+from tbgen.cli.show import print_answers, said_late
 
 
 @click.command()
@@ -29,4 +29,5 @@ def infer(name: str, url: str | None, headers: dict[str, str], timeout: float, *
     question = Asked(**asked)
     with Connection(url, seconds=timeout, headers=headers) as connection:
         model = front_model(connection, name)
-        print_answers(question.answers(connection, model, batches=True), every=bool(question.parameters))
+        with said_late(f"Asking {model} at {connection.address}"):
+            print_answers(question.answers(connection, model, batches=True), every=bool(question.parameters))

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from tbgen.cli.options import goes_without, json_option, repository_option
 from tbgen.cli.request import StepWords, refuse_idle_queue, request_options
 from tbgen.cli.scaffold import note_device
-from tbgen.cli.show import report, say
+from tbgen.cli.show import report, said_late, say
 from tbgen.generator.graphs import AUTO
 from tbgen.generator.request import Request
 
@@ -51,7 +51,8 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
     requests = tuple(Request(engine=each, **asked) for each in engine)
     resolved = [resolve(request) for request in requests]  # what scaffold would refuse is no recipe
     source, meaning = source_of(requests[0]), resolved[0].meaning
-    weights, told = source.weights(**meaning), source.explanation(**meaning)
+    with said_late(f"Reading the weights of {source.place}"):
+        weights, told = source.weights(**meaning), source.explanation(**meaning)
     requests = tuple(replace(each.request, weights=weights) for each in resolved)
     recipe = Recipe(requests, repository or output.parent / "model_repository")
     write_whole(output, text_from_recipe(recipe, output.parent).encode("utf-8"))

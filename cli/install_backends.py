@@ -8,7 +8,7 @@ import click
 
 from tbgen.cli.options import goes_without, json_option
 from tbgen.cli.request import platform_option
-from tbgen.cli.show import report, say
+from tbgen.cli.show import report, said_late, say
 
 
 @click.command("install-backends")
@@ -31,6 +31,7 @@ def install_backends(folder: Path, vendor: bool, platform: str | None, force: bo
     from tbgen.generator.models.shared_backend import install_backend
     from tbgen.generator.steps.vendor import this_platform
 
-    written = install_backend(folder, platform=(platform or this_platform()) if vendor else None, force=force)
+    with said_late(f"Bringing packages into {folder}"):
+        written = install_backend(folder, platform=(platform or this_platform()) if vendor else None, force=force)
     words = f"Written: {written}. A server that runs uses it after a new start."
     report({"written": written}, lambda: say(words))

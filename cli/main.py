@@ -137,7 +137,10 @@ class _LazyGroup(click.Group):
                 raise click.UsageError(said, error.ctx) from error
             raise
         except KeyboardInterrupt as error:
-            raise UserError("interrupted; nothing half-written was left") from error
+            from tbgen.cli.show import WHOLE
+
+            kept = ctx.meta.get("tbgen.kept", WHOLE)
+            raise UserError(f"interrupted; {kept}") from error
         except shutil.Error as error:  # of copying a folder: source, target and reason of each file
             _, target, reason = error.args[0][0]
             raise UserError(f"cannot copy to {target!r}: {reason}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tbgen.cli.options import SECONDS, header_option, json_option, repository_option, url_option
-from tbgen.cli.show import report, say
+from tbgen.cli.show import report, said_late, say
 
 
 @click.command()
@@ -30,7 +30,9 @@ def probe(
     from tbgen.server.client.address import address_from_url
     from tbgen.server.client.probe import probes
 
-    found = [*probes(address_from_url(url, headers=headers), names, seconds=timeout, repository=repository)]
+    address = address_from_url(url, headers=headers)
+    with said_late(f"Asking the models at {address}"):
+        found = [*probes(address, names, seconds=timeout, repository=repository)]
     wrong = any(each.wrong for each in found)
 
     def draw() -> None:

@@ -9,7 +9,7 @@ import click
 
 from tbgen.cli.asked import Asked, asked_options
 from tbgen.cli.options import json_option, repository_option
-from tbgen.cli.show import notes, print_answers
+from tbgen.cli.show import notes, print_answers, said_late
 
 
 @click.command()
@@ -31,7 +31,8 @@ def run(name: str, repository: Path, **asked: Any) -> None:
     with LocalModels(repository) as models:
         answers = question.answers(models, front_model(models, name), batches=False)
         try:
-            print_answers(answers, every=bool(question.parameters))
+            with said_late(f"Running {name} without Triton"):
+                print_answers(answers, every=bool(question.parameters))
         except Exception as error:  # a person's own model.py raises what it likes
             if isinstance(error, UserError) or not is_own_failure(error):
                 raise

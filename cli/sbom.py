@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tbgen.cli.options import FILE_PATH, repository_argument
-from tbgen.cli.show import say
+from tbgen.cli.show import said_late, say
 
 
 @click.command()
@@ -22,7 +22,8 @@ def sbom(repository: Path, output: Path | None) -> None:
 
     if output and output.resolve().is_relative_to(repository.resolve()):
         raise UserError(f"{str(output)!r} lies in {str(repository)!r}, whose folders a server reads; name one outside")
-    text = bill_of_repository(repository)
+    with said_late(f"Reading the files of {repository}"):
+        text = bill_of_repository(repository)
     if output is None:
         say(text.rstrip("\n"))
     else:

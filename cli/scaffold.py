@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from tbgen.cli.options import goes_without, json_option, quiet_option, repository_option
 from tbgen.cli.request import StepWords, refuse_idle_queue, request_options
-from tbgen.cli.show import has_flag, notes, output, print_json, repository_tree, status_line
+from tbgen.cli.show import WHOLE, has_flag, keep, notes, output, print_json, repository_tree, status_line
 from tbgen.generator.request import Request
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def scaffold(
             written = write(request, target, force=force, comparing=comparing, on_progress=tell)
         note_device(request.device, written.request)
         records.append(_record_of(written))
+        keep(f"{WHOLE}; written before: {', '.join(model for record in records for model in record['models'])}")
         _note_proof(written)
         if not has_flag("json"):
             _print_roads(written, written.request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,10 @@ if TYPE_CHECKING:  # each is imported where it draws, so that --help of a comman
     from rich.table import Table
     from rich.tree import Tree
 
+PATIENCE = 5.0  # seconds
+# What an interrupt leaves.
+NOT_MEASURED = "what was measured is lost, for a report is of the whole; --duration makes it shorter"
+WHOLE = "nothing half-written was left"
 _CELLS = 5  # values of a list that a table shows
 _LINES = 10  # objects of a list
 _DIFFERENCE = {"+": "green", "-": "red", "@": "cyan"}  # colours by the first letter of a line
@@ -152,6 +157,24 @@ def status_line(console: Console) -> Iterator[Tell]:
         yield lambda text, share=None: bars.update(
             bar, description=text, total=None if share is None else 1.0, completed=share
         )
+
+
+@contextmanager
+def said_late(text: str) -> Iterator[None]:
+    """Say on standard error what runs, where the block takes longer than PATIENCE; with --quiet never."""
+    timer = threading.Timer(PATIENCE, say, (text,), {"note": True})
+    timer.daemon = True
+    if not has_flag("quiet"):
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def keep(words: str) -> None:
+    """What an interrupt from here on says of what there is then."""
+    click.get_current_context().meta["tbgen.kept"] = words
 
 
 def repository_tree(repository: Path, names: Sequence[str]) -> Tree:

@@ -21,7 +21,7 @@ from tbgen.cli.options import (
     text_options,
     url_option,
 )
-from tbgen.cli.show import has_flag, notes, output, print_difference, print_json, status_line
+from tbgen.cli.show import WHOLE, has_flag, keep, notes, output, print_difference, print_json, status_line
 
 if TYPE_CHECKING:
     from tbgen.generator.texts import TextFile
@@ -63,6 +63,7 @@ def tune(name: str, repository: Path, url: str | None, text: TextFile | None, ye
     limits = {key: options[key] for key in ("minutes", "requests", "tolerance")}
     plan = TunePlan(loads, Timing(options["duration"], options["warmup"]), **limits)
     corpus, stage = corpus_from_file(text), _stage_from(name, repository, address)
+    keep(f"{str(repository)!r} is as it was, and what was measured is lost")
     with status_line(notes()) as tell:
         tuned = search(name, repository, stage, corpus, plan, tell)
     if not has_flag("json"):
@@ -70,6 +71,7 @@ def tune(name: str, repository: Path, url: str | None, text: TextFile | None, ye
         print_difference(_differences(repository, tuned.edits))
     writes = bool(tuned.edits) and (yes or (not has_flag("json") and click.confirm(f"Write this into {repository}?")))
     if writes:
+        keep(f"{WHOLE} in {str(repository)!r}")
         _finish(repository, tuned, address)
     if has_flag("json"):
         print_json(_record_of(tuned) | {"written": writes})

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tbgen.cli.diff import name_options, print_update, update_record, updates
-from tbgen.cli.show import has_flag, print_json, say
+from tbgen.cli.show import WHOLE, has_flag, keep, print_json, say
 
 
 @click.command()
@@ -22,6 +22,7 @@ def update(force: bool, **asked: Any) -> None:
         if not has_flag("json"):
             print_update(written, force=force)
         models = apply(written, force=force)
+        keep(f"{WHOLE}; written before: {', '.join(models)}")
         records.append({**update_record(written), "written": [written.repository / model for model in models]})
         for model in () if has_flag("json") else models:
             say(f"Written: {written.repository / model}")

@@ -20,7 +20,7 @@ from tbgen.cli.options import (
     url_option,
 )
 from tbgen.cli.request import request_options, source_options
-from tbgen.cli.show import Tell, has_flag, notes, output, print_json, say, status_line
+from tbgen.cli.show import Tell, has_flag, keep, notes, output, print_json, say, status_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -66,6 +66,7 @@ def verify(
         with status_line(notes()) as tell:
             for row in _compare(name, repository, source, task, text, address, tell, advise):
                 found.append(row)
+                keep("what was compared before is in the table")
     finally:  # a graph that cannot be served here takes nothing from what was found of the file
         if found:
             _print_comparisons(found)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from tbgen.cli import show
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.generator.corpus import corpus_sentences
@@ -17,8 +18,9 @@ from tests.once import made_once
 
 
 def pytest_configure() -> None:
-    """Let commands that tests start hear Ctrl-C, which those of a background job do not."""
+    """Let commands that tests start hear Ctrl-C, which those of a background job do not; and say nothing late."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    show.PATIENCE = 3600.0  # a command is no other because the machine is slow
 
 
 @pytest.fixture(scope="session")

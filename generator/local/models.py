@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import json_format
 
-from tbgen.export.errors import NoSuchName, UserError
+from tbgen.export.errors import MissingExtra, NoSuchName, UserError
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import config_in
 from tbgen.generator.graphs import EACH_GRAPH
@@ -28,6 +28,8 @@ from tbgen.generator.models.config import NO_TENSORS, ModelConfig
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.generator.role import front_names, written_models
 from tbgen.generator.steps.failure import failure
+
+_EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "tensorrt": "tensorrt"}  # of what engines import
 
 
 class _Decoupled(UserError):
@@ -107,6 +109,8 @@ class LocalModels:
                     self.loaded[key] = load_model(config, folder, self.module)
                 except (KeyboardInterrupt, UserError):
                     raise
+                except ModuleNotFoundError as error:
+                    raise _without_module(name, error) from error
                 except BaseException as error:  # a person's own code raises what it likes, Rust's is no Exception
                     said = f"model {name!r} does not load: {failure(error)}; mend its files, or write it anew"
                     raise UserError(said) from error
@@ -175,6 +179,14 @@ class LocalModels:
 def _as_json(config: ModelConfig) -> dict[str, Any]:
     """A configuration as a server tells it."""
     return json_format.MessageToDict(config, preserving_proto_field_name=True)
+
+
+def _without_module(model: str, error: ModuleNotFoundError) -> UserError:
+    """What a model that needs a package is to be told with: the engine's come with tbgen's extras."""
+    package = (error.name or "").partition(".")[0]
+    if package in _EXTRAS:
+        return MissingExtra(package, _EXTRAS[package])
+    return UserError(f"model {model!r} does not load: {failure(error)}; install what it imports, for this Python")
 
 
 def _bls_message(name: str, error: Refusal) -> str:
