@@ -1,4 +1,4 @@
-# make demo: the whole road once. make test: the test suite; make test-long: what repeats it at length. make soak: faults, overload and hostile input at length. make fleet: several servers at length. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make docs: the site of the documentation. make bench: the figures; make peers: beside others; make capacity: what tbgen capacity simulates beside open loops.
+# make demo: the whole road once. make test: the test suite; make test-long: what repeats it at length; make test-pythons: a part of it on each Python. make soak: faults, overload and hostile input at length. make fleet: several servers at length. make fidelity: answers beside the libraries', all of them. make check: what a change must pass. make docs: the site of the documentation. make bench: the figures; make peers: beside others; make capacity: what tbgen capacity simulates beside open loops.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 FOLDERS := backends cli export generator server
 
-.PHONY: demo test test-long gateway-clients soak fleet fidelity check docs tree types tools checkov bench peers capacity sbom clean model_repository pictures
+.PHONY: demo test test-long test-pythons gateway-clients soak fleet fidelity check docs tree types tools checkov bench peers capacity sbom clean model_repository pictures
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -22,6 +22,10 @@ test: $(STAMP) tools
 # What repeats at length what quicker tests hold.
 test-long: $(STAMP)
 	$(PYTEST) -m long
+
+# What needs no extra, on each Python of this machine with numpy 2; `make test-pythons SERVER=--server`: the embedded server beside it, too.
+test-pythons: $(STAMP)
+	$(BIN)/python -m tests.pythons $(SERVER)
 
 # LangChain's classes before the gateway, in an environment of their own beside the one of the tests.
 CLIENTS := build/gateway-clients

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer, pipeline
 
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.exported import Exported, exported_from_folder
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.export.onnx.packed import can_pack
-from tests.export.checkpoints import checkpoint
 from tests.once import made_once
 
 
@@ -30,16 +28,22 @@ class Pair:
     @property
     def tokenizer(self) -> Any:
         """The checkpoint's tokenizer in transformers."""
+        from transformers import AutoTokenizer
+
         return AutoTokenizer.from_pretrained(self.folder)
 
     def pipeline(self, task: str, **settings: Any) -> Any:
         """The checkpoint's pipeline in transformers."""
+        from transformers import pipeline
+
         return pipeline(task, str(self.folder), tokenizer=self.tokenizer, **settings)
 
 
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
-    """Gives the checkpoint and the export of a family, a head and a task."""
+    """Gives the checkpoint and the export of a family, a head and a task; without transformers the test is skipped."""
+    pytest.importorskip("transformers")
+    from tests.export.checkpoints import checkpoint
 
     @cache
     def make(family: str, auto: str, task: str, labels: tuple[str, ...] = (), problem: str | None = None) -> Pair:
