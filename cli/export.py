@@ -11,6 +11,7 @@ from tbgen.cli.export_tensorrt import tensorrt
 from tbgen.cli.options import OWN_SENTENCES, json_option, quiet_option, refuse_kept, text_options
 from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
 from tbgen.cli.show import notes, print_named, report, status_line
+from tbgen.cli.suggested import completed, words_given
 
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
@@ -71,10 +72,11 @@ def onnx(
     from tbgen.export.exported import record_of
 
     refuse_kept(options["keep_fp32"], options["precision"])
+    given = words_given("precision", "layout", "optimize", "fixed_length", "keep_fp32")
     named = source_from_options({name: options.pop(name) for name in SOURCE})
     means = meaning_from_options(options.pop("task"), options.pop("labels"))
     options |= {"texts": text.full_texts() if text else None}
-    with status_line(notes()) as tell:
+    with status_line(notes()) as tell, completed(given):
         exported = _exported_from(named, means, release, opset, options | {"progress": tell})
     report({"folder": exported.folder, **record_of(exported)}, lambda: print_named(_rows_of(exported)))
 

@@ -13,9 +13,10 @@ import click
 from click.core import ParameterSource
 
 from tbgen.cli.options import goes_without, json_option, quiet_option, repository_option
-from tbgen.cli.request import StepWords, refuse_idle_queue, request_options
+from tbgen.cli.request import SOURCE, StepWords, refuse_idle_queue, request_options
 from tbgen.cli.show import WHOLE, has_flag, keep, notes, output, print_json, repository_tree, status_line
-from tbgen.generator.request import Request
+from tbgen.cli.suggested import completed, words_of_fields
+from tbgen.generator.request import OPTIONS, Request
 
 if TYPE_CHECKING:
     from tbgen.export.provenance import Build, Provenance
@@ -69,7 +70,7 @@ def scaffold(
     records = []
     for request in requests:
         _note_preset(request)
-        with status_line(notes()) as tell:
+        with status_line(notes()) as tell, completed(*_as_export(request, target, force=force)):
             written = write(request, target, force=force, comparing=comparing, on_progress=tell)
         note_device(request.device, written.request)
         records.append(_record_of(written))
@@ -83,6 +84,18 @@ def scaffold(
             notes().print(_CACHE_NOTE, style="yellow")
     if has_flag("json"):
         print_json(records)
+
+
+def _as_export(request: Request, target: Path, *, force: bool) -> tuple[list[str], str]:
+    """How the source of a request is exported by a command of its own, and the command that then serves it."""
+    from tbgen.generator.presets import source_named
+
+    values, read = vars(request), (*SOURCE[1:], "task", "labels")
+    source = str(request.source or source_named(request.name))
+    folder = f"{request.name}_export"
+    served = words_of_fields(values, [name for name in OPTIONS if name not in (*read, "source")])
+    then = ["tbgen", "scaffold", request.name, "--source", folder, *served, "-r", str(target), *["--force"] * force]
+    return ["--source", source, "-o", folder, *words_of_fields(values, read)], f"; then: {shlex.join(then)}"
 
 
 def _recipe_asked(name: str | None, file: Path | None) -> Recipe | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,8 +20,9 @@ from tbgen.cli.options import (
     text_options,
     url_option,
 )
-from tbgen.cli.request import request_options, source_options
+from tbgen.cli.request import SOURCE, request_options, source_options
 from tbgen.cli.show import Tell, has_flag, keep, notes, output, print_json, say, status_line
+from tbgen.cli.suggested import with_words, words_of_fields
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -119,11 +121,24 @@ def _compare(
     try:
         compared = verify_engine(models, asked, reference)
         if not compared.holds:
-            advise.append(lambda: engine_advice(models, asked, reference))
+            words = _as_export(models, reference, source, task)
+            advise.append(lambda: with_words(engine_advice(models, asked, reference), *words))
         yield compared
     except CannotRun as error:
         notes().print(error.message, style="yellow")
     yield from _compare_fronts(models, asked, address, reference, tell)
+
+
+def _as_export(
+    models: Scaffold, reference: Reference, source: dict[str, Any], task: str | None
+) -> tuple[list[str], str]:
+    """How the reference is exported by a command of its own, and the command that then serves it."""
+    folder = f"{models.name}_export"
+    made_of = reference.library and (reference.library.checkpoint.root or reference.library.checkpoint.folder)
+    words = ["--source", str(source["source"] or made_of), "-o", folder, *words_of_fields(source, SOURCE[1:])]
+    settings = ["--engine", str(models.settings["engine"]), "-r", str(models.repository), "--force"]
+    then = shlex.join(["tbgen", "scaffold", models.name, "--source", folder, *settings])
+    return [*words, *(["--task", task] if task else [])], f"; then: {then}"
 
 
 def _compare_fronts(

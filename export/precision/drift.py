@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,7 +94,7 @@ def _command(exported: Exported, keep: Iterable[str]) -> str:
     words += ["--layout packed"] if exported.packed else []
     words += ["--optimize"] if exported.made.optimized else []
     words += [f"--fixed-length {exported.fixed_length}"] if exported.fixed_length else []
-    return " ".join([*words, *(f"--keep-fp32 {name}" for name in _shortest(list(keep)))])
+    return " ".join([*words, *(f"--keep-fp32 {shlex.quote(name)}" for name in _shortest(list(keep)))])
 
 
 def _shortest(starts: Sequence[str]) -> list[str]:

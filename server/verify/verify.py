@@ -236,8 +236,7 @@ def drift_advice(checkpoint: Checkpoint, exported: Exported, texts: Sequence[str
         return ""
     with scratch() as folder:
         traced = traced_like(checkpoint, exported, folder)
-        found = advice(traced, exported, texts, reference, precision_named(precision))
-    return f"{found}; then scaffold that folder" if "tbgen export" in found else found
+        return advice(traced, exported, texts, reference, precision_named(precision))
 
 
 def verify_front(

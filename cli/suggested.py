@@ -1,0 +1,61 @@
+"""The command that a library's sentence suggests, with what the command line said: it can be run as it is printed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from tbgen.export.errors import UserError
+from tbgen.generator.request import FIELDS, OPTIONS
+
+EXPORT = "tbgen export onnx"  # what keeps some layers in FP32: export/precision/drift.py
+
+
+@contextmanager
+def completed(words: Iterable[str], then: str = "") -> Iterator[None]:
+    """Complete the command in what the block refuses by these words, and by what comes `then`."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(with_words(error.message, words, then)) from error
+
+
+def with_words(sentence: str, words: Iterable[str], then: str = "") -> str:
+    """The sentence with these words in the command that it ends with; as it is where it has none."""
+    return (
+        f"{sentence.replace(EXPORT, shlex.join([*EXPORT.split(), *words]))}{then}" if EXPORT in sentence else sentence
+    )
+
+
+def words_of_fields(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """The options that say these fields of a request, where they are not as they would be without."""
+    words = list[str]()
+    for name in names:
+        if values.get(name) not in (None, FIELDS[name].default):
+            words += _words(OPTIONS[name].flag or f"--{name.replace('_', '-')}", f"--no-{name}", values[name])
+    return words
+
+
+def words_given(*without: str) -> list[str]:
+    """The options of the command line that runs, but those of these names."""
+    context, words = click.get_current_context(), list[str]()
+    for each in context.command.params:
+        name = str(each.name)
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name in context.params and name not in without and isinstance(each, click.Option):
+            value = context.params[name]
+            words += _words(each.opts[-1], "".join(each.secondary_opts), getattr(value, "path", value))
+    column = context.meta.get("tbgen.column")
+    return words + (["--column", column] if column else [])
+
+
+def _words(flag: str, negative: str, value: Any) -> list[str]:
+    """An option as it is written."""
+    if isinstance(value, bool):
+        return [flag if value else negative]
+    return [word for one in (value if isinstance(value, tuple) else (value,)) for word in (flag, str(one))]
