@@ -29,7 +29,9 @@ def run(name: str, repository: Path, **asked: Any) -> None:
 
     question = Asked(**asked)
     with LocalModels(repository) as models:
-        answers = question.answers(models, front_model(models, name), batches=False)
+        model = front_model(models, name)
+        models.check_packages(model)
+        answers = question.answers(models, model, batches=False)
         try:
             with said_late(f"Running {name} without Triton"):
                 print_answers(answers, every=bool(question.parameters))

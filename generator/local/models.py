@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from google.protobuf import json_format
 
-from tbgen.export.errors import MissingExtra, NoSuchName, UserError
+from tbgen.export.errors import MissingExtra, NoSuchName, UserError, require
+from tbgen.export.provenance import ONNX_FILE
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import config_in
+from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_requests import InferenceRequest, InferenceResponse, TritonError
@@ -115,6 +117,13 @@ class LocalModels:
                     said = f"model {name!r} does not load: {failure(error)}; mend its files, or write it anew"
                     raise UserError(said) from error
             return self.loaded[key]
+
+    def check_packages(self, model: str) -> None:
+        """Raise MissingExtra where the ONNX file behind a model of tbgen's cannot run: a BLS model would log it."""
+        written = written_models(self.repository).get(model)
+        engine = ENGINES.get((written and written.role.engine) or "")
+        if engine and engine.format == ONNX_FILE:
+            require("onnxruntime", extra="onnx")
 
     def infer(
         self, model: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any] | None = None

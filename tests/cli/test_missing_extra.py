@@ -39,3 +39,11 @@ def test_a_missing_package_is_a_sentence(package: str, command: list[str], extra
     assert f"is not installed; it comes with: pip install 'tbgen[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["run kcbert_onnx_bls x", "run kcbert_onnx_ensemble x"])
+def test_a_model_that_runs_here_needs_its_engine(command: str, sample_repository: Path) -> None:
+    words = [sys.executable, "-c", WITHOUT, "onnxruntime", *command.split(), "-r", sample_repository]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    said = "Error: onnxruntime is not installed; it comes with: pip install 'tbgen[onnx]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)

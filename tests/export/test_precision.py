@@ -249,7 +249,16 @@ def test_the_command_in_the_message_mends_it(
     precision: str, layout: str, kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     coarse = request.getfixturevalue(kind)
-    asked = ["--source", str(coarse), "--output", str(tmp_path / "made 1"), "--precision", precision, "--layout", layout]
+    asked = [
+        "--source",
+        str(coarse),
+        "--output",
+        str(tmp_path / "made 1"),
+        "--precision",
+        precision,
+        "--layout",
+        layout,
+    ]
     refused = CliRunner().invoke(main, ["export", "onnx", *asked])
     assert refused.exit_code == 1
     words = shlex.split(refused.stderr.rpartition("; it holds with: tbgen ")[2])
