@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -127,7 +128,8 @@ def updates(
         others = [model for model, name in beside if name == requests[0][0].name]
         if others:
             notes().print(
-                f"Not in {file}, left as they are: {', '.join(others)}; `tbgen diff {others[0]}` looks at them"
+                f"Not in {file}, left as they are: {', '.join(others)}; `tbgen diff {shlex.quote(others[0])} -r "
+                f"{shlex.quote(str(where))}` looks at them"
             )
 
 

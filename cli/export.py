@@ -132,7 +132,12 @@ def _rows_of(exported: Exported) -> list[tuple[str, str]]:
             *([("answers", agreement_text(parity["answers"]))] if parity.get("answers") else []),
         ]
         if parity
-        else [("not compared", "with PyTorch: it is a ready file; scaffold it, then: tbgen verify --source CHECKPOINT")]
+        else [
+            (
+                "not compared",
+                "with PyTorch: it is a ready file; scaffold it, then: tbgen verify NAME --source CHECKPOINT",
+            )
+        ]
     )
     if "not_asked" in parity:
         compared += [("not compared", parity["not_asked"])]

@@ -158,7 +158,9 @@ def _note_proof(written: Scaffolded) -> None:
     else:
         file = next(iter(written.exported.made.source), written.exported.model.name)
         console.print(
-            f"Nobody compared {file} with PyTorch here. tbgen verify does: --source CHECKPOINT", style="yellow"
+            f"Nobody compared {file} with PyTorch here. This does: tbgen verify {shlex.quote(written.request.name)} -r "
+            f"{shlex.quote(str(written.repository))} --source CHECKPOINT",
+            style="yellow",
         )
     for front, found in written.comparison.judgements.items():
         console.print(
@@ -220,7 +222,7 @@ def _import_lines(models: Sequence[Path]) -> list[str]:
     return [
         f"{file} imports {', '.join(packages)}: they must exist in the server, or be vendored "
         f"({', '.join(f'{name}/1/vendor' for name in names)}), or come in an execution environment "
-        f"(tbgen env pack {' '.join(names)} -p PACKAGE)"
+        f"(tbgen env pack {shlex.join(names)} -p PACKAGE -r {shlex.quote(str(models[0].parent))})"
         for file, (packages, names) in needed.items()
     ]
 

@@ -69,5 +69,5 @@ def _check_weights(wanted: Mapping[str, str], source: Mapping[str, str]) -> None
     if wanted and wrong:
         raise UserError(
             f"{', '.join(wrong)} is not the one that the recipe was written for; take that checkpoint, or write the "
-            "recipe anew: tbgen init --force"
+            "recipe anew: tbgen init NAME --force"
         )

@@ -46,7 +46,7 @@ def staging_folder(repository: Path) -> Iterator[Path]:
     if place.is_mount():
         raise UserError(
             f"{repository} is a mount point, into which nothing can be moved whole; name a folder in it, or write "
-            "elsewhere and bring it there with: tbgen deploy copy"
+            "elsewhere and bring it there with: tbgen deploy copy REPOSITORY TARGET"
         )
     finish_interrupted(place)
     with interrupted_once(), beside(place) as staging:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -16,6 +17,7 @@ from tbgen.export.values import A_SWITCH, A_TEXT, AN_OBJECT, damage_of, list_of,
 from tbgen.generator.originals import pack_texts, text_of
 from tbgen.generator.request import FIELDS, type_of
 
+SCAFFOLD = "tbgen scaffold NAME --source CHECKPOINT"
 MODEL_RECORD = "tbgen.json"
 _VENDOR = "vendor"  # packages of others
 _CACHE = "__pycache__"
@@ -97,7 +99,7 @@ def refuse_without_models(repository: Path, written: Mapping[str, Any]) -> None:
         what = "holds no model that tbgen wrote" if repository.is_dir() else "is not there"
         raise UserError(
             f"the model repository {str(repository)!r} {what}; name another with --repository, or write one with: "
-            "tbgen scaffold"
+            f"{SCAFFOLD} -r {shlex.quote(str(repository))}"
         )
 
 
@@ -111,7 +113,8 @@ def has_models(repository: Path) -> bool:
 def refuse_empty_repository(repository: Path, *, filled_later: bool = False) -> None:
     """Raise UserError unless the folder holds at least one model, or may be empty at first."""
     if not repository.is_dir():
-        raise UserError(f"no model repository at {str(repository)!r}; `tbgen scaffold` writes one")
+        place = shlex.quote(str(repository))
+        raise UserError(f"no model repository at {str(repository)!r}; `{SCAFFOLD} -r {place}` writes one")
     if not filled_later and not has_models(repository):
         raise NoModels(repository)
 
@@ -138,9 +141,10 @@ def refuse_to_overwrite(standing: ExistingModel | None, source: dict[str, Any]) 
             f"{standing.folder} exists and tbgen did not write it; use another name, or --force to replace it"
         )
     if standing.edited:
+        words = shlex.join([standing.folder.name, "-r", str(standing.folder.parent)])
         raise UserError(
             f"{standing.folder} was edited since tbgen wrote it ({', '.join(standing.edited[:5])}); "
-            "`tbgen update` keeps the edits, --force loses them"
+            f"`tbgen update {words}` keeps the edits, --force loses them"
         )
     if standing.source != source:
         raise UserError(f"{standing.folder} serves another checkpoint; use another name, or --force to replace it")

@@ -90,7 +90,7 @@ def _check_plan(plan: Plan, beside: ModelReading, file: Path) -> None:
         raise UserError(
             f"{str(file)!r} takes {', '.join(plan.inputs)} and gives {', '.join(given)}; task {beside.task!r} needs "
             f"input_ids, attention_mask, perhaps token_type_ids, and {', '.join(wanted)}: build it from an ONNX file "
-            "with these names (tbgen export tensorrt --source FILE.onnx)"
+            "with these names (tbgen export tensorrt --source FILE.onnx -o FOLDER)"
         )
     types = {spec.dtype for spec in plan.inputs.values()}, {given[name].dtype for name in wanted}
     if types[0] not in ({"int32"}, {"int64"}) or types[1] != {"float32"}:

@@ -8,7 +8,7 @@ from typing import Any
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.engines.table import ENGINES
-from tbgen.generator.repository import MODEL_RECORD, read_record
+from tbgen.generator.repository import MODEL_RECORD, SCAFFOLD, read_record
 from tbgen.generator.users import ANSWER
 
 
@@ -42,7 +42,7 @@ def _is_a_record(model: Model, _: Repository) -> Iterator[Finding]:
     file = model.folder / MODEL_RECORD
     if file.is_file() and read_record(model.folder) is None:
         says = f"{MODEL_RECORD} is no record of tbgen's: its commands take the model for another's"
-        yield model.advice(model.file(file), says, "let tbgen scaffold --force write it, or remove the file")
+        yield model.advice(model.file(file), says, f"let `{SCAFFOLD} --force` write it, or remove the file")
 
 
 def _record_of_front(model: Model, repository: Repository) -> dict[str, Any] | None:

@@ -48,7 +48,12 @@ def check_live(repository: Path, connection: Connection) -> LiveCheck:
 def _not_ready(model: str, state: str | None) -> Finding:
     """A model that the server does not serve: unknown to it, or with its reason."""
     if state is None:
-        return _finding("refused", model, "the server does not know the model", "put it there with `tbgen deploy copy`")
+        return _finding(
+            "refused",
+            model,
+            "the server does not know the model",
+            "put it there with `tbgen deploy copy REPOSITORY TARGET`",
+        )
     return _finding("refused", model, f"on the server: {state}", "mend the model and load it")
 
 

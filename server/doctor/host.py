@@ -117,6 +117,6 @@ def _ports_part() -> MachinePart:
         check_ports("127.0.0.1", _PORTS)
     except UserError as error:
         return MachinePart(
-            name, MISSING, error.message, enables, "tbgen serve --http-port, --grpc-port, --metrics-port"
+            name, MISSING, error.message, enables, "`tbgen serve` has --http-port, --grpc-port, --metrics-port"
         )
     return MachinePart(name, WORKS, f"{', '.join(map(str, _PORTS.values()))} are free", enables)

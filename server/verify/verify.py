@@ -111,7 +111,9 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     tokenizer = next(filter(Path.is_file, (model.folder / "1" / "tokenizer.json" for model in own)))
     file = _file_of_engine(home)
     if not file.is_file():
-        raise UserError(f"no engine file in {file.parent}; write it with: tbgen scaffold {home.role.name}")
+        raise UserError(
+            f"no engine file in {file.parent}; write it with: tbgen scaffold {home.role.name} --source CHECKPOINT"
+        )
     return Scaffold(
         home.role.name,
         repository,

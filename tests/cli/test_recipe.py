@@ -77,7 +77,7 @@ def test_models_that_were_asked_for_otherwise_than_the_recipe(sample_export: Pat
     assert "The settings asked for now are not those of shop_onnx_bls: long_text" in lines
     assert lines[-1] == (
         "Not in tbgen.toml, left as they are: shop_onnx_ensemble, shop_postprocess, shop_tokenizer; "
-        "`tbgen diff shop_onnx_ensemble` looks at them"
+        "`tbgen diff shop_onnx_ensemble -r model_repository` looks at them"
     )
 
 

@@ -46,7 +46,7 @@ def test_imports_of_own_steps_are_named_with_the_ways_out(sample_export: Path) -
     assert (
         "clean.py imports click: they must exist in the server, or be vendored (shop_tokenizer/1/vendor, "
         "shop_onnx_bls/1/vendor), or come in an execution environment "
-        "(tbgen env pack shop_tokenizer shop_onnx_bls -p PACKAGE)" in result.output
+        "(tbgen env pack shop_tokenizer shop_onnx_bls -p PACKAGE -r model_repository)" in result.output
     )
 
 

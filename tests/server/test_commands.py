@@ -88,7 +88,8 @@ def test_serve_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
     answer = CliRunner().invoke(serve, [str(tmp_path / "none")])
     assert answer.exit_code == 1
     assert answer.output.splitlines()[-1] == (
-        f"Error: no model repository at '{tmp_path}/none'; `tbgen scaffold` writes one"
+        f"Error: no model repository at '{tmp_path}/none'; `tbgen scaffold NAME --source CHECKPOINT "
+        f"-r {tmp_path}/none` writes one"
     )
 
 

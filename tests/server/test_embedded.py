@@ -238,7 +238,10 @@ def test_an_address_of_another_machine_is_named(measuring: Path) -> None:
 def test_a_missing_repository_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         server_on_free_ports(tmp_path / "none").start()
-    assert error.value.message == f"no model repository at '{tmp_path}/none'; `tbgen scaffold` writes one"
+    assert error.value.message == (
+        f"no model repository at '{tmp_path}/none'; `tbgen scaffold NAME --source CHECKPOINT "
+        f"-r {tmp_path}/none` writes one"
+    )
 
 
 def test_an_empty_repository_is_named(tmp_path: Path) -> None:

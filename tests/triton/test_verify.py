@@ -92,7 +92,7 @@ def test_a_single_model_without_its_weights_says_so_too(sample_export: Path, tmp
     scaffold(Request("shop", sample_export, graph="single"), tmp_path)
     assert scaffold_named("shop", tmp_path).exported.model == tmp_path / "shop_onnx_single/1/model.onnx"
     (tmp_path / "shop_onnx_single/1/model.onnx").unlink()
-    with pytest.raises(UserError, match=r"^no engine file in .*: tbgen scaffold shop$"):
+    with pytest.raises(UserError, match=r"^no engine file in .*: tbgen scaffold shop --source CHECKPOINT$"):
         scaffold_named("shop", tmp_path)
 
 

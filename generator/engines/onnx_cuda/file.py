@@ -40,8 +40,8 @@ def refuse_for_cpus(engine: Engine, exported: Exported) -> None:
     if exported.made.format == engine.format and not exported.made.for_gpus:
         raise UserError(
             f"engine {engine.name} runs the packed layout with attention for GPUs, which this model or file has not; "
-            "use --engine onnx_fp16 --device gpu, or export it with: tbgen export onnx --layout packed --optimize "
-            "--precision fp16"
+            "use --engine onnx_fp16 --device gpu, or export it with: tbgen export onnx --source CHECKPOINT -o "
+            "FOLDER --layout packed --optimize --precision fp16"
         )
 
 
