@@ -75,11 +75,11 @@ def built_wheel() -> Path:
 def environment(python: Path, version: str, wheel: Path) -> Path:
     """The Python of a new environment with the wheel; it may also be one that tbgen does not promise to run on."""
     shutil.rmtree(FOLDER / version, ignore_errors=True)
-    run(python, "-m", "venv", FOLDER / version)
+    run(python, "-m", "venv", "--without-pip", FOLDER / version)
     here = FOLDER / version / "bin" / "python"
-    pip = [here, "-m", "pip", "install", *QUIET, "--no-compile"]
+    pip = [sys.executable, "-m", "pip", "--python", here, "install", *QUIET, "--no-compile"]
     own = [each for each in requires("tbgen") or [] if "extra ==" not in each]
-    run(*pip, "--only-binary=:all:", *own, "numpy>=2", "onnxruntime>=1.20", "pytest>=8")
+    run(*pip, "--only-binary=:all:", *own, "numpy>=2", "onnxruntime>=1.20", "pip>=25", "pytest>=8")
     run(*pip, "--no-deps", "--ignore-requires-python", wheel)
     return here
 
