@@ -28,7 +28,7 @@ from tbgen.generator.compare.library_answers import Answers
 from tbgen.generator.engines.engine import Engine
 from tbgen.generator.engines.table import ENGINES, engine_of_settings
 from tbgen.generator.graphs import EACH_GRAPH
-from tbgen.generator.presets import source_named
+from tbgen.generator.presets import PRESETS, source_named
 from tbgen.generator.repository import refuse_without_models
 from tbgen.generator.role import ENGINE, Role, WrittenModel, written_models
 from tbgen.generator.steps.plugins import settings_from_words
@@ -111,9 +111,8 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     tokenizer = next(filter(Path.is_file, (model.folder / "1" / "tokenizer.json" for model in own)))
     file = _file_of_engine(home)
     if not file.is_file():
-        raise UserError(
-            f"no engine file in {file.parent}; write it with: tbgen scaffold {home.role.name} --source CHECKPOINT"
-        )
+        source = "" if home.role.name in PRESETS else " --source CHECKPOINT"
+        raise UserError(f"no engine file in {file.parent}; write it with: tbgen scaffold {home.role.name}{source}")
     return Scaffold(
         home.role.name,
         repository,
