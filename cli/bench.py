@@ -17,12 +17,11 @@ from tbgen.cli.options import (
     SECONDS,
     duration_option,
     goes_with,
-    header_option,
     json_option,
     quiet_option,
     repository_option,
+    server_options,
     text_options,
-    url_option,
 )
 from tbgen.cli.show import NOT_MEASURED, keep, notes, report, status_line
 
@@ -56,8 +55,9 @@ class Numbers(click.ParamType):
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @repository_option(OR_STARTED)
-@url_option("Once for each protocol. Default: one is started here, and asked over HTTP.", multiple=True)
-@header_option
+@server_options(
+    "Once for each protocol. Default: one is started here, and asked over HTTP.", multiple=True, optional=True
+)
 @click.option(
     "--metrics-url", help="With --url: the running Triton's metrics page, for instance http://localhost:8002/metrics."
 )
@@ -78,7 +78,7 @@ class Numbers(click.ParamType):
 @json_option
 @quiet_option
 @click.option("--html", type=FILE_PATH, help="Write the report as one self-contained page.")
-@goes_with("--url", "--header", "--metrics-url")
+@goes_with("--url", "--metrics-url")
 @goes_with("--rate", "--poisson")
 def bench(names: tuple[str, ...], html: Path | None, **options: Any) -> None:
     """Each text is asked alone first; every answer under load must equal that one. NAME is a front model, or the name

@@ -14,13 +14,11 @@ from tbgen.cli.options import (
     REPOSITORY,
     SECONDS,
     duration_option,
-    goes_with,
-    header_option,
     json_option,
     quiet_option,
     repository_option,
+    server_options,
     text_options,
-    url_option,
 )
 from tbgen.cli.show import NOT_MEASURED, keep, notes, report, status_line
 
@@ -47,15 +45,13 @@ class Duration(click.ParamType):
 @click.option("--rate", type=SECONDS, required=True, help="Requests of one text a second, at random times.")
 @click.option("--p99", type=Duration(), required=True, help="Time within which 99 of 100 are answered, such as 100ms.")
 @repository_option(OR_STARTED)
-@url_option("Default: one is started here.")
-@header_option
+@server_options("Default: one is started here.", optional=True)
 @text_options("the bundled Korean corpus")
 @duration_option(3.0)
 @click.option("--price", type=SECONDS, help="Price of a replica an hour, in any currency: says what texts cost.")
 @click.option("--check", is_flag=True, help="Hold the simulation against open loops on the replica, at two rates.")
 @json_option
 @quiet_option
-@goes_with("--url", "--header")
 def capacity(rate: float, p99: float, price: float | None, **options: Any) -> None:
     """One replica of the front model NAME is measured: what a run takes by the texts and tokens in it. Then its queue
     is simulated, for as many replicas as keep the p99, with requests dealt out by two rules. A replica is the server as

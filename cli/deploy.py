@@ -11,7 +11,7 @@ import click
 from tbgen.cli.deploy_dashboards import dashboards
 from tbgen.cli.deploy_haproxy import haproxy
 from tbgen.cli.deployments import deployment_commands
-from tbgen.cli.options import goes_without, header_option, json_option, quiet_option, repository_argument, url_option
+from tbgen.cli.options import goes_without, json_option, quiet_option, repository_argument, server_options
 from tbgen.cli.show import has_flag, notes, output, print_json, say_answered
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def deploy() -> None:  # its help is the table's
 @deploy.command()
 @repository_argument
 @click.argument("target")
-@url_option()
-@header_option
+@server_options()
 @click.option("--no-server", is_flag=True, help="Copy alone; load and ask nothing.")
 @click.option(
     "--keep", type=click.IntRange(min=2), default=2, show_default=True, help="Versions to keep, the new one too."

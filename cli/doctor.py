@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tbgen.cli.options import goes_with, header_option, json_option, url_option
+from tbgen.cli.options import goes_with, json_option, server_options
 from tbgen.cli.show import output, report, said_late
 
 if TYPE_CHECKING:
@@ -17,11 +17,10 @@ _COLOURS = {"works": "green", "missing": "yellow", "broken": "red"}
 
 
 @click.command()
-@url_option("Default: none; this machine alone is looked at.")
-@header_option
+@server_options("Default: none; this machine alone is looked at.", optional=True)
 @click.option("--metrics-url", help="With --url: the server's metrics page. Default: port 8002 of its host.")
 @json_option
-@goes_with("--url", "--header", "--metrics-url")
+@goes_with("--url", "--metrics-url")
 def doctor(url: str | None, headers: dict[str, str], metrics_url: str | None) -> None:
     """Looked at are Python's packages, the embedded server and what it needs of this machine, NVIDIA's driver and
     libraries, ONNX Runtime and each of its execution providers, by a product of matrices. With --url a running server

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import POSITIVE, SECONDS, header_option, json_option, repository_option, url_option
+from tbgen.cli.options import POSITIVE, SECONDS, json_option, repository_option, server_options
 from tbgen.cli.show import report, say
 
 _PORT = click.IntRange(1, 65535)
@@ -14,8 +14,7 @@ _KEYS = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 @click.command()
-@url_option()
-@header_option
+@server_options()
 @repository_option("none; then no request is told its tokens")
 @click.option(
     "--model",

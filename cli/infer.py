@@ -7,15 +7,14 @@ from typing import Any
 import click
 
 from tbgen.cli.asked import Asked, asked_options
-from tbgen.cli.options import SECONDS, header_option, json_option, url_option
+from tbgen.cli.options import SECONDS, json_option, server_options
 from tbgen.cli.show import print_answers, said_late
 
 
 @click.command()
 @click.argument("name")
 @asked_options
-@url_option()
-@header_option
+@server_options()
 @json_option
 @click.option("--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds to wait a request.")
 def infer(name: str, url: str | None, headers: dict[str, str], timeout: float, **asked: Any) -> None:

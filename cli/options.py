@@ -55,10 +55,22 @@ def duration_option(default: float) -> Callable[[FC], FC]:
     return click.option("--duration", type=SECONDS, default=default, show_default=True, help=words)
 
 
-def url_option(words: str = "Default: grpc://localhost:8001.", *, multiple: bool = False) -> Callable[[FC], FC]:
+def url_option(words: str, *, multiple: bool = False) -> Callable[[FC], FC]:
     """--url, read by server/client/address.py."""
     name = "urls" if multiple else "url"
     return click.option("--url", name, metavar="ADDRESS", multiple=multiple, help=f"Server: {FORMS}. {words}")
+
+
+def server_options(
+    words: str = "Default: grpc://localhost:8001.", *, multiple: bool = False, optional: bool = False
+) -> Callable[[FC], FC]:
+    """--url and --header of a running server; optional: without --url none is asked, and --header is refused."""
+
+    def decorate(function: FC) -> FC:
+        checked = goes_with("--url", "--header")(function) if optional else function
+        return url_option(words, multiple=multiple)(_header_option(checked))
+
+    return decorate
 
 
 def _headers(context: click.Context, _: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -116,7 +128,7 @@ def _given() -> set[str]:
 
 
 # The command gets `headers`, name -> value, for server/client/connection.py.
-header_option = click.option(
+_header_option = click.option(
     "--header",
     "headers",
     metavar="NAME=VALUE",

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import SECONDS, header_option, json_option, repository_option, url_option
+from tbgen.cli.options import SECONDS, json_option, repository_option, server_options
 from tbgen.cli.show import report, said_late, say
 
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@url_option()
-@header_option
+@server_options()
 @repository_option("none; any text is sent")
 @click.option("--timeout", type=SECONDS, default=5.0, show_default=True, help="Seconds to wait for an answer.")
 @json_option

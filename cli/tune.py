@@ -13,13 +13,11 @@ from tbgen.cli.bench import Numbers
 from tbgen.cli.options import (
     POSITIVE,
     SECONDS,
-    goes_with,
-    header_option,
     json_option,
     quiet_option,
     repository_option,
+    server_options,
     text_options,
-    url_option,
 )
 from tbgen.cli.show import WHOLE, has_flag, keep, notes, output, print_difference, print_json, status_line
 
@@ -33,8 +31,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @repository_option()
-@url_option("It must read this repository and load by request. Default: one is started here for each setting.")
-@header_option
+@server_options(
+    "It must read this repository and load by request. Default: one is started here for each setting.", optional=True
+)
 @text_options("the bundled Korean corpus")
 @click.option("--concurrency", type=Numbers(int), default="1,16", show_default=True, help="Clients; each counts alike.")
 @click.option("--minutes", type=SECONDS, default=10.0, show_default=True, help="Time limit of the search.")
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 @click.option("-y", "--yes", is_flag=True, help="Write the result without asking; with --json nothing is asked.")
 @json_option
 @quiet_option
-@goes_with("--url", "--header")
 def tune(name: str, repository: Path, url: str | None, text: TextFile | None, yes: bool, **options: Any) -> None:
     """What can be turned of the model NAME: instances, threads, batches, buckets, queue delay.
 

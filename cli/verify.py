@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.options import (
-    goes_with,
-    header_option,
     json_option,
     quiet_option,
     repository_option,
+    server_options,
     text_options,
-    url_option,
 )
 from tbgen.cli.request import SOURCE, request_options, source_options
 from tbgen.cli.show import Tell, has_flag, keep, notes, output, print_json, say, status_line
@@ -38,11 +36,9 @@ if TYPE_CHECKING:
 @source_options
 @request_options("task")
 @text_options("held-out sentences of the bundled corpus; odd ones are always added")
-@url_option("It must serve the repository. Default: one is started here.")
-@header_option
+@server_options("It must serve the repository. Default: one is started here.", optional=True)
 @json_option
 @quiet_option
-@goes_with("--url", "--header")
 def verify(
     name: str,
     repository: Path,
