@@ -54,6 +54,7 @@ class CudaEngine(OwnProcessEngine):
             self.graphs = CudaGraphs(
                 self.session, self.lengths, most=self.graph_tokens, longest=self.longest, device=device
             )
+            self.graphs.record_lone_texts()
 
     def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:  # noqa: ARG002
         """One run of the session."""

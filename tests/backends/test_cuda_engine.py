@@ -72,6 +72,15 @@ def test_texts_of_like_size_share_a_bucket(graphs: CudaGraphs) -> None:
     assert list(graphs.recorded) == [(64, 2), (64, 8)]
 
 
+def test_no_lone_text_waits_for_a_recording(graphs: CudaGraphs) -> None:
+    graphs.record_lone_texts()
+    recorded = [(64, 2), (128, 2), (192, 2), (256, 2), (384, 2)]
+    assert list(graphs.recorded) == recorded
+    for length in range(1, 301, 13):
+        graphs.run(packed(texts(length), LENGTHS))
+    assert list(graphs.recorded) == recorded
+
+
 def test_what_no_bucket_holds_is_not_recorded(graphs: CudaGraphs) -> None:
     assert graphs.run(packed(texts(*[40] * 20), LENGTHS)) is None  # too many tokens
     graphs.longest = 3
