@@ -37,7 +37,8 @@ class RequestQueue:
         self.late = f"more is asked than it answers, the wait would be over {seconds:g} s: ask again later"
         self.waiting: deque[Client] = deque()
         self.came = self.done = 0  # items that ever waited, and those of them that are answered
-        self.cost = 1e-3  # seconds of an item, a running mean
+        self.costs = deque([1e-3], 5)  # seconds of an item in the last runs
+        self.cost = 1e-3  # their median: a single run that the machine held up says nothing
         self.oldest = 0.0  # when the one came that has waited longest
         self.rest = 0.0  # until when requests are run at once
         self.thread = ThreadPoolExecutor(1)
@@ -96,4 +97,5 @@ class RequestQueue:
         began = time.monotonic()
         self.run(clients)
         if items := sum(client.items for client in clients if not client.left):
-            self.cost += ((time.monotonic() - began) / items - self.cost) / 4
+            self.costs.append((time.monotonic() - began) / items)
+            self.cost = sorted(self.costs)[(len(self.costs) - 1) // 2]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from tbgen.backends import request_queue
 from tbgen.backends.clients import Client
 from tbgen.backends.request_queue import RequestQueue
 from tests.waiting import FOREVER, wait_until
@@ -121,6 +124,21 @@ def test_a_slow_first_run_alone_refuses_nobody() -> None:
     with model.standing():
         later = model.hands_over(64)
     assert [client.answer for client in later] == [{}] * 64
+
+
+def test_a_run_that_the_machine_held_up_says_nothing_of_an_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, clock = Model(), itertools.count(step=2.0)  # seconds that each run takes
+    model.may.set()
+    for _ in range(4):
+        model.hands_over(1)
+    quick = model.queue.cost
+    monkeypatch.setattr(request_queue, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    costs = []
+    for _ in range(3):
+        model.queue.timed([Client(Asked(), lambda _: ({"x": np.ones((1, 1))}, "{}"))])
+        costs.append(model.queue.cost)
+    assert max(costs[:2]) < 1 and quick < 1
+    assert costs[2] == 2  # three in a row do
 
 
 @pytest.mark.parametrize("seconds", [1e-300, 1e308])
