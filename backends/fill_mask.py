@@ -19,6 +19,9 @@ COLUMNS: Specs = {
     "filled_text": ("TYPE_STRING", [-1, -1]),
 }
 
+# What transformers' clean_up_tokenization replaces, in its order.
+ENDS = ("n't", "'m", "'s", "'ve", "'re")
+SPACED = (*((f" {mark}", mark) for mark in ".?!,"), (" ' ", "'"), *((f" {end}", end) for end in ENDS))
 MOST_TOKENS = (
     32_768  # named in a call: each is a text of its own, and a few hundred masks would be hundreds of megabytes
 )
@@ -32,6 +35,7 @@ class FillMask:
         mask_id: id of the mask token.
         pad_id: id that fills input_ids behind a text.
         size: how many tokens the vocabulary has.
+        clean_up: take the spaces before punctuation out of texts made of tokens, as clean_up_tokenization_spaces asks.
         top_k: how many tokens to name unless a request says otherwise.
         data_type: of input_ids.
         extras: outputs to give always, which else a request must ask for: json.
@@ -46,10 +50,11 @@ class FillMask:
         size: int,
         top_k: int = 5,
         data_type: str = "TYPE_INT64",
+        clean_up: bool = False,
         extras: Sequence[str] = (),
     ) -> None:
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
-        self.mask_id, self.pad_id, self.top_k = mask_id, pad_id, top_k
+        self.mask_id, self.pad_id, self.top_k, self.clean_up = mask_id, pad_id, top_k, clean_up
         self.example = {"input_text": f"{self.tokenizer.id_to_token(mask_id)} {{}}"}
         self.inputs = {"outputs": ("TYPE_FP32", [-1, size]), "input_ids": (data_type, [-1])}
         self.outputs: Specs = {"mask_count": ("TYPE_INT32", [1])} | COLUMNS
@@ -91,9 +96,7 @@ class FillMask:
         rows, positions = np.nonzero(at_mask)
         slots = np.arange(len(rows)) - (counts.cumsum() - counts)[rows]
         found = {
-            "tokens": np.array(
-                [[self.tokenizer.decode([i], skip_special_tokens=False) for i in row] for row in ids], object
-            ),
+            "tokens": np.array([self.decoded([[i] for i in row], False) for row in ids.tolist()], object),
             "token_ids": ids,
             "token_scores": np.take_along_axis(scores, ids, axis=1),
             "filled_text": np.array(
@@ -129,7 +132,14 @@ class FillMask:
             ids = ids.copy()
             ids[position] = choice
             texts.append(ids[ids != self.pad_id].tolist())
-        return list(self.tokenizer.decode_batch(texts, skip_special_tokens=single))
+        return self.decoded(texts, single)
+
+    def decoded(self, rows: list[list[int]], skip_special: bool) -> list[str]:
+        """The texts that rows of ids stand for."""
+        texts = self.tokenizer.decode_batch(rows, skip_special_tokens=skip_special)
+        for spaced, text in SPACED if self.clean_up else ():
+            texts = [each.replace(spaced, text) for each in texts]
+        return list(texts)
 
     def trim(self, answer: Tensors) -> Tensors:
         """One request's tokens, for as many masks as its own texts have."""

@@ -140,7 +140,6 @@ class TextWindows:
         extras: what the head takes beside them: offsets (in characters of the cut text), tokenized_text.
         data_type: TYPE_INT64 or TYPE_INT32, as the engine takes them.
         pad_id: id that fills input_ids behind a row.
-        lower_case: lower-case each text before all else; offsets count in the text that this gives.
         split_special_tokens: read special tokens that stand in a text as any other words.
         token_types: give the types of tokens; otherwise 0 for each.
         rows_of: where a step made rows of items, what to call them in errors: names of an item's leading rows, and of
@@ -161,7 +160,6 @@ class TextWindows:
         extras: Sequence[str] = (),
         data_type: str = "TYPE_INT64",
         pad_id: int = 0,
-        lower_case: bool = False,
         split_special_tokens: bool = False,
         token_types: bool = True,
         rows_of: Sequence[str] = (),
@@ -173,7 +171,7 @@ class TextWindows:
         self.token_types = token_types
         self.max_length, self.stride, self.max_windows = max_length, stride, max_windows
         self.texts, self.cut, self.rows_of = list(texts), cut, list(rows_of)
-        self.pad_id, self.lower_case = pad_id, lower_case
+        self.pad_id = pad_id
         self.buckets = list(buckets or range(1, max_length + 1))
         self.dtype = NUMPY[data_type]
         row_item = {"row_item": ("TYPE_INT32", [1])} if rows_of else {}
@@ -190,7 +188,6 @@ class TextWindows:
         text's own and have no more context in another window: each token of a text once. Raises ValueError.
         """
         columns = [texts[name][:, 0].tolist() for name in self.texts]
-        columns = [list(map(str.lower, column)) for column in columns] if self.lower_case else columns
         check_characters(*columns)
         batch = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
         whole = self.tokenizer.encode_batch(batch)

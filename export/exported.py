@@ -26,7 +26,8 @@ class Exported:
     `special` gives the ids of the tokenizer's pad, mask, cls, sep and unk tokens, where there are such.
     `sentence` is what sentence-transformers does around the model (what `Sentence.record` gives), empty
     for other checkpoints; `pooled` means that the graph's output is pooled already.
-    `reading` is what of the tokenizer's settings tokenizer.json cannot hold, in the words of the tokenizer step.
+    `reading` is what of the tokenizer's settings tokenizer.json cannot hold: how the tokenizer step is called, in its
+    words, and clean_up_tokenization_spaces, for text that is made of tokens.
     `parity` is the record of the comparison with PyTorch, empty for a file that was not made here.
     """
 

@@ -63,7 +63,7 @@ _PARITY = Rule(
     f"an object, empty or with {', '.join(_FIGURES)}",
     lambda value: value == {} or object_with(dict.fromkeys(_FIGURES, A_NUMBER)).fits(value),
 )
-_READING = ("split_special_tokens", "lower_case", "token_types")
+_READING = ("split_special_tokens", "lower_case", "token_types", "clean_up_tokenization_spaces")
 EXPORT_RULES = {
     "model": FILE_NAME,
     "weights": FILE_NAME.or_none(),

@@ -137,7 +137,6 @@ class Encoder:
         tokenizer.encode_special_tokens = exported.reading.get("split_special_tokens", False)
         tokenizer.enable_padding(pad_id=exported.pad_id, length=exported.fixed_length)
         self.tokenizer = tokenizer
-        self.lower = exported.reading.get("lower_case", False)
         self.typed = exported.reading.get("token_types", True)
         self.inputs = exported.inputs
         self.pair = graph_of_export(exported).pair
@@ -149,10 +148,7 @@ class Encoder:
 
     def item(self, text: str | tuple[str, str]) -> str | tuple[str, str]:
         """A text as it is read; for a task on pairs with its partner, unless a pair is given."""
-        pair = pair_of(text) if self.pair and isinstance(text, str) else text
-        if not self.lower:
-            return pair
-        return pair.lower() if isinstance(pair, str) else (pair[0].lower(), pair[1].lower())
+        return pair_of(text) if self.pair and isinstance(text, str) else text
 
     def __call__(self, texts: Sequence[str | tuple[str, str]]) -> Tensors:
         """The tensors of a group of texts or pairs."""

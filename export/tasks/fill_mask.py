@@ -7,6 +7,7 @@ from tbgen.export.exported import Exported
 from tbgen.export.tasks.model_kind import VOCABULARY
 from tbgen.export.tasks.settings import COUNT, FLAG, ids_type, option_settings, output_width
 from tbgen.export.tasks.task import Options, Step, Steps, Task
+from tbgen.export.tokenizers.tokenizer import CLEAN_UP
 
 
 def _fillings(exported: Exported, options: Options) -> Steps:
@@ -18,6 +19,7 @@ def _fillings(exported: Exported, options: Options) -> Steps:
         "pad_id": exported.pad_id,
         "size": output_width(exported),
         "data_type": ids_type(exported),
+        **({"clean_up": True} if exported.reading.get(CLEAN_UP) else {}),
     } | option_settings(options, "top_k", "json")
     return (Step("fill_mask.py", "FillMask", settings, (exported.tokenizer,)),)
 

@@ -40,7 +40,7 @@ def prompt_length(exported: Exported, text: str) -> int:
     tokenizer.no_padding()
     tokenizer.enable_truncation(exported.fixed_length or exported.max_length)
     tokenizer.encode_special_tokens = exported.reading.get("split_special_tokens", False)
-    found = tokenizer.encode(text.lower() if exported.reading.get("lower_case") else text)
+    found = tokenizer.encode(text)
     special = found.special_tokens_mask[-1] or found.ids[-1] in exported.special.values()
     return len(found.ids) - int(special)
 

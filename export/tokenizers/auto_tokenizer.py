@@ -41,8 +41,13 @@ def _config(config: Mapping[str, Any]) -> Any:
 
 
 def class_of_tokenizer(settings: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
-    """The class that tokenizer_config.json names, or else the one of the model's family; None for one of neither."""
+    """The class that tokenizer_config.json or config.json names, else the family's; None for one that is not there."""
     transformers = require("transformers", extra="onnx")
     names = require("transformers.models.auto.tokenization_auto", extra="onnx").TOKENIZER_MAPPING_NAMES
-    name = settings.get("tokenizer_class") or names.get(config.get("model_type"), "PreTrainedTokenizerFast")
-    return getattr(transformers, str(name), None)
+    of_family = names.get(config.get("model_type"), "PreTrainedTokenizerFast")
+    return getattr(transformers, named_tokenizer(settings, config) or of_family, None)
+
+
+def named_tokenizer(settings: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """The name of a tokenizer's class in tokenizer_config.json, else in config.json; empty where there is none."""
+    return str(settings.get("tokenizer_class") or config.get("tokenizer_class") or "")

@@ -8,6 +8,7 @@ AutoTokenizer, and what its Rust classes leave out is put back. tests/export/slo
 
 from __future__ import annotations
 
+import json
 import sys
 import unicodedata
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from typing import Any
 
 from tbgen.export.errors import UserError, require
 from tbgen.export.reading import bytes_from_file, library_reading, read_json_if_there
-from tbgen.export.tokenizers.auto_tokenizer import auto_tokenizer, class_of_tokenizer, python_only
+from tbgen.export.tokenizers.auto_tokenizer import auto_tokenizer, class_of_tokenizer, named_tokenizer, python_only
 
 Piece = tuple[str, float]
 _SAVE_FAST = "save a fast tokenizer there with tokenizer.save_pretrained(folder)"
@@ -30,7 +31,8 @@ class SentencePiece:
     """How a slow class lays a SentencePiece model's pieces out, and what it puts around a text.
 
     `head` comes before the pieces of the model, of which `skip` are left out; `tail` after them, if not yet there.
-    `accents` and `lower` are what the class does when its settings do not say: keep accents, and lower-case.
+    `accents` and `lower` are what the class does when its settings do not say: keep accents, and lower-case; None: it
+    has no such setting, and does neither.
     """
 
     files: tuple[str, ...]
@@ -40,8 +42,8 @@ class SentencePiece:
     tail: tuple[str, ...] = ()
     pair: str = "{cls} $A {sep} $B:1 {sep}:1"
     mask_takes_space: bool = True
-    accents: bool = True
-    lower: bool = False
+    accents: bool | None = None
+    lower: bool | None = None
     quotes: bool = False
 
 
@@ -76,6 +78,7 @@ _SENTENCEPIECE = {
         special={**_BRACKETS, "pad": "[PAD]", "unk": "[UNK]"},
         tail=("[MASK]",),
         mask_takes_space=False,
+        lower=False,
     ),
 }
 # Slow classes whose mask token eats the space before it, which the classes of transformers 5 forget.
@@ -85,20 +88,40 @@ _MASK_TAKES_SPACE = {"roberta", "camembert", "mpnet", "deberta"}
 def tokenizer_from_slow(folder: Path, config: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
     """The tokenizers.Tokenizer of a folder's slow files, and its special tokens by role; `config` is the model's.
 
-    Raises UserError for a tokenizer that exists only in Python.
+    Raises UserError for a tokenizer that exists only in Python, and for settings that no tokenizer.json follows.
     """
+    settings = read_json_if_there(folder, "tokenizer_config.json")
+    kind = class_of_tokenizer(settings, config)
+    _refuse_python_only(folder, settings, config, kind)
     family = config.get("model_type", "")
-    row = _SENTENCEPIECE.get(family)
+    row = _SENTENCEPIECE.get(family) if kind is class_of_tokenizer({}, {"model_type": family}) else None
     model = next((folder / name for name in row.files if (folder / name).is_file()), None) if row else None
     if row and model:
         with library_reading(f"{str(model)!r} makes no tokenizer", _SAVE_FAST):
-            return _tokenizer_from_sentencepiece(model, row), row.special
-    return _tokenizer_from_vocabulary(folder, config)
+            made, tokens = _tokenizer_from_sentencepiece(model, row), row.special
+    else:
+        made, tokens = _tokenizer_from_vocabulary(folder, config)
+    _refuse_unfollowed(folder, settings, tokens)
+    return made, tokens
+
+
+def _refuse_unfollowed(folder: Path, settings: Mapping[str, Any], tokens: Mapping[str, str]) -> None:
+    """Raise UserError for settings by which the slow classes gave other pieces, and which nothing here follows."""
+    on = (
+        *(["do_basic_tokenize"] if not settings.get("do_basic_tokenize", True) else []),
+        *(["never_split"] if not {*(settings.get("never_split") or [])} <= {*tokens.values()} else []),
+        *(name for name in ("split_by_punct", "sp_model_kwargs") if settings.get(name)),
+    )
+    if on:
+        said = f"{on[0]}: {json.dumps(settings[on[0]], ensure_ascii=False)}"
+        raise UserError(
+            f"tokenizer_config.json in {str(folder)!r} says {said}, which only the slow tokenizers of transformers 4 "
+            f"follow; where it changes no text of yours leave it out, or {_SAVE_FAST}"
+        )
 
 
 def _tokenizer_from_vocabulary(folder: Path, config: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
     """A tokenizer of vocab.txt, or of vocab.json and merges.txt, by transformers."""
-    _refuse_python_only(folder, config)
     _refuse_empty(folder)
     made = auto_tokenizer(folder, config)
     rust, tokenizers = getattr(made, "backend_tokenizer", None), require("tokenizers", extra="onnx")
@@ -121,17 +144,15 @@ def _refuse_empty(folder: Path) -> None:
             raise UserError(f"{str(folder / name)!r} is empty; copy it again")
 
 
-def _refuse_python_only(folder: Path, config: Mapping[str, Any]) -> None:
+def _refuse_python_only(folder: Path, settings: Mapping[str, Any], config: Mapping[str, Any], kind: Any) -> None:
     """Raise UserError for a tokenizer with code of its own, or of a class without a Rust form: no server can run it.
 
     AutoTokenizer would take such a one for another class, and read its vocabulary wrongly.
     """
     transformers = require("transformers", extra="onnx")
-    settings = read_json_if_there(folder, "tokenizer_config.json")
-    kind = class_of_tokenizer(settings, config)
     rust = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedTokenizerFast)
     if not rust or "AutoTokenizer" in (settings.get("auto_map") or {}):
-        raise python_only(folder, str(settings.get("tokenizer_class")))
+        raise python_only(folder, named_tokenizer(settings, config))
 
 
 def _tokenizer_from_sentencepiece(path: Path, row: SentencePiece) -> Any:
@@ -181,12 +202,15 @@ def _refuse_other_roles(folder: Path, row: SentencePiece) -> None:
 
 
 def _add_tokens(tokenizer: Any, folder: Path) -> None:
-    """Add the tokens that were added to a SentencePiece model's. Raises UserError where their ids leave a gap."""
+    """Add the tokens that were added to a SentencePiece model's, pieces of it among them, which are then words of their
+    own. Raises UserError where their ids leave a gap.
+    """
     kind = require("tokenizers", extra="onnx").AddedToken
-    settings = read_json_if_there(folder, "tokenizer_config.json").get("added_tokens_decoder", {})
+    settings = read_json_if_there(folder, "tokenizer_config.json")
     ids = {int(number): {"content": token} for token, number in read_json_if_there(folder, "added_tokens.json").items()}
-    for number, said in sorted({**ids, **{int(number): said for number, said in settings.items()}}.items()):
-        if tokenizer.token_to_id(said["content"]) is None:
+    by_id = {int(number): said for number, said in settings.get("added_tokens_decoder", {}).items()}
+    for number, said in sorted({**ids, **by_id}.items()):
+        if said["content"] not in _added(tokenizer):
             flags = {name: said[name] for name in ("lstrip", "rstrip", "normalized", "single_word") if name in said}
             tokenizer.add_tokens([kind(said["content"], special=said.get("special", False), **flags)])
         if (own := tokenizer.token_to_id(said["content"])) != number:
@@ -194,6 +218,16 @@ def _add_tokens(tokenizer: Any, folder: Path) -> None:
                 f"the added token {said['content']!r} of {str(folder)!r} has the id {number}, the model's pieces make "
                 f"it {own}; {_SAVE_FAST}"
             )
+    for file in (read_json_if_there(folder, "special_tokens_map.json"), settings):
+        for said in file.get("additional_special_tokens") or []:
+            token = said["content"] if isinstance(said, dict) else said
+            if token not in _added(tokenizer):
+                tokenizer.add_special_tokens([kind(token, special=True, normalized=False)])
+
+
+def _added(tokenizer: Any) -> set[str]:
+    """The tokens that no word is part of."""
+    return {token.content for token in tokenizer.get_added_tokens_decoder().values()}
 
 
 def _read_proto(path: Path) -> Any:
@@ -223,9 +257,9 @@ def _normalizer(proto: Any, row: SentencePiece, settings: dict[str, Any]) -> Any
     n = require("tokenizers", extra="onnx").normalizers
     regex = require("tokenizers", extra="onnx").Regex
     steps = [n.Replace("``", '"'), n.Replace("''", '"')] if row.quotes else []
-    if not settings.get("keep_accents", row.accents):
+    if row.accents is not None and not settings.get("keep_accents", row.accents):
         steps += [n.NFKD(), n.Replace(regex(_combining_marks()), "")]
-    if settings.get("do_lower_case", row.lower):
+    if row.lower is not None and settings.get("do_lower_case", row.lower):
         steps.append(n.Lowercase())
     steps.append(n.NFC())
     if proto.normalizer_spec.precompiled_charsmap:

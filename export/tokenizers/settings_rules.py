@@ -24,6 +24,11 @@ _FLAGS = dict.fromkeys(("lstrip", "rstrip", "normalized", "single_word", "specia
 _ADDED = object_with({"content": A_TEXT}, may_lack=_FLAGS)
 _TOKEN = Rule("a token", lambda value: isinstance(value, str) or _ADDED.fits(value)).or_none()
 _TOKENS_BY_ROLE = {f"{role}_token": _TOKEN for role in ("pad", "mask", "cls", "sep", "unk", "bos", "eos")}
+_TOKENS = list_of(_TOKEN).or_none()
+_SWITCHES = (
+    *("split_special_tokens", "keep_accents", "do_lower_case", "do_basic_tokenize", "split_by_punct"),
+    "clean_up_tokenization_spaces",
+)
 
 
 def _by_id(value: Any) -> bool:
@@ -32,11 +37,13 @@ def _by_id(value: Any) -> bool:
 
 
 _RULES: dict[str, Rules] = {
-    "special_tokens_map.json": _TOKENS_BY_ROLE,
+    "special_tokens_map.json": {**_TOKENS_BY_ROLE, "additional_special_tokens": _TOKENS},
     "tokenizer_config.json": {
         **_TOKENS_BY_ROLE,
+        "additional_special_tokens": _TOKENS,
+        "never_split": list_of(A_TEXT).or_none(),
         **dict.fromkeys(("model_max_length", "max_len"), A_NUMBER.or_none()),
-        **dict.fromkeys(("split_special_tokens", "keep_accents", "do_lower_case"), A_SWITCH.or_none()),
+        **dict.fromkeys(_SWITCHES, A_SWITCH.or_none()),
         "truncation_side": Rule('"left" or "right"', lambda value: value in ("left", "right")),
         "model_input_names": list_of(A_TEXT),
         "auto_map": AN_OBJECT.or_none(),

@@ -26,6 +26,8 @@ _SLOW = (
 _COPIED = ("special_tokens_map.json", "vocab.txt")
 _SPECIAL = ("pad", "mask", "cls", "sep", "unk")
 TYPES = "token_type_ids"
+CLEAN_UP = "clean_up_tokenization_spaces"
+_CLEAN_UP_BPE = f"{CLEAN_UP}_for_bpe_even_though_it_will_corrupt_output"
 # Keys of config files in which transformers keeps the place something was loaded from.
 PLACES = ("_name_or_path", "name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file")
 _UNBOUNDED = 1_000_000  # a limit beyond it is how transformers says that there is none
@@ -39,7 +41,7 @@ class TokenizerReading:
     max_length: the longest text, in tokens; None without a limit.
     types: whether it gives token types. A model then reads 0 for every token.
     special: the ids of the tokens that have a role (pad, mask, cls, sep, unk).
-    settings: those of the tokenizer step that a tokenizer.json cannot hold.
+    settings: what a tokenizer.json cannot hold, as in Exported.reading.
     slow: whether it was made of a slow tokenizer's files, which transformers 5 reads otherwise (convert.py).
     """
 
@@ -83,6 +85,8 @@ def reading_of_tokenizer(folder: Path, config: Mapping[str, Any], *, lower_case:
     check_tokenizer_files(folder)
     slow = not (folder / "tokenizer.json").is_file()
     tokenizer, tokens, settings = (_slow if slow else _fast)(folder, config)
+    if lower_case:
+        _lower_first(tokenizer)
     limit = settings["model_max_length"]
     return TokenizerReading(
         folder,
@@ -90,10 +94,7 @@ def reading_of_tokenizer(folder: Path, config: Mapping[str, Any], *, lower_case:
         int(limit) if limit and limit < _UNBOUNDED else None,
         TYPES in settings["model_input_names"],
         _special(tokenizer, tokens, config),
-        {
-            **({"split_special_tokens": True} if settings.get("split_special_tokens") else {}),
-            **({"lower_case": True} if lower_case else {}),
-        },
+        {name: True for name in ("split_special_tokens", CLEAN_UP) if settings.get(name)},
         slow,
     )
 
@@ -113,9 +114,16 @@ def _fast(folder: Path, config: Mapping[str, Any]) -> Files:
             f"tokenizer.json in {str(folder)!r} drops merges at random (dropout {rust.model.dropout:g}), so a text has "
             "no one answer; set its dropout to null"
         )
-    names = ("model_max_length", "truncation_side", "model_input_names", "split_special_tokens")
+    names = (
+        "model_max_length",
+        "truncation_side",
+        "model_input_names",
+        "split_special_tokens",
+        CLEAN_UP,
+        _CLEAN_UP_BPE,
+    )
     tokens = {role: getattr(made, f"{role}_token") for role in _SPECIAL}
-    return rust, tokens, {name: getattr(made, name) for name in names}
+    return rust, tokens, _cleaning(rust, {name: getattr(made, name) for name in names})
 
 
 def _slow(folder: Path, config: Mapping[str, Any]) -> Files:
@@ -123,7 +131,22 @@ def _slow(folder: Path, config: Mapping[str, Any]) -> Files:
     settings = read_json_if_there(folder, "tokenizer_config.json")
     tokenizer, tokens = tokenizer_from_slow(folder, config)
     names = class_of_tokenizer(settings, config).model_input_names
-    return tokenizer, tokens, {"model_max_length": settings.get("max_len"), "model_input_names": names, **settings}
+    defaults = {"model_max_length": settings.get("max_len"), "model_input_names": names}
+    return tokenizer, tokens, _cleaning(tokenizer, {**defaults, **settings})
+
+
+def _cleaning(tokenizer: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, of which transformers passes over CLEAN_UP for BPE, unless another key insists on it."""
+    cleans = type(tokenizer.model).__name__ != "BPE" or settings.get(_CLEAN_UP_BPE)
+    return settings if cleans else {**settings, CLEAN_UP: False}
+
+
+def _lower_first(tokenizer: Any) -> None:
+    """Put small letters before all else that becomes of words, as sentence-transformers does; special tokens stay."""
+    normalizers, own = require("tokenizers", extra="onnx").normalizers, tokenizer.normalizer
+    steps = list(own) if isinstance(own, normalizers.Sequence) else [own] if own is not None else []
+    if not any(isinstance(step, normalizers.Lowercase) for step in steps):
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
 
 
 def _cutting(tokenizer: Any, side: str) -> Any:

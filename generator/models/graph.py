@@ -12,6 +12,7 @@ from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.layout import LENGTHS
 from tbgen.export.tasks.task import Step as Step
 from tbgen.export.tasks.task import Task
+from tbgen.export.tokenizers.tokenizer import CLEAN_UP
 from tbgen.generator.data_types import FROM_NUMPY
 from tbgen.generator.devices import GPU
 from tbgen.generator.engines.engine import Engine, EngineModel
@@ -240,14 +241,18 @@ def _calls_of(exported: Exported, engine: Engine) -> dict[str, Any]:
 
 
 def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -> Step:
-    """The task's tokenizer with the engine's tensors, type and lengths."""
+    """The task's tokenizer with the engine's tensors, type and lengths. Raises UserError."""
+    if "lower_case" in exported.reading:  # as tbgen did it before, special tokens too
+        raise UserError(
+            "this export lower-cases special tokens too, as sentence-transformers no longer does; export it again"
+        )
     settings = {
         "max_length": exported.max_length,
         "tensors": list(exported.inputs),
         "data_type": FROM_NUMPY[next(iter(exported.inputs.values())).dtype],
         "pad_id": exported.pad_id,
         "buckets": [] if exported.packed else length_buckets(exported),
-        **exported.reading,
+        **{name: on for name, on in exported.reading.items() if name != CLEAN_UP},
         **({"shapes": shapes} if task.tokenizer[1] == "Tokenizer" and (shapes := uneven_shapes(exported)) else {}),
     }
     return Step(*task.tokenizer, {**settings, **task.reading(exported, options)}, (exported.tokenizer,))

@@ -44,11 +44,6 @@ class ModelSteps:
         return tokenizer
 
     @property
-    def lower_case(self) -> bool:
-        """Whether texts are put into small letters before it."""
-        return any(getattr(each, "lower_case", False) for each in self.before)
-
-    @property
     def prompts(self) -> dict[str, str]:
         """What can be put before a text, by name."""
         return {name: text for step in self.before for name, text in getattr(step, "prompts", {}).items()}

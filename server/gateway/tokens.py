@@ -52,8 +52,7 @@ class Tokens:
         if prompt_name is not None and prompt_name not in steps.prompts:
             raise NoAnswer(400, f"no prompt {prompt_name!r}. Prompts: {', '.join(sorted(steps.prompts)) or 'none'}")
         texts = [steps.prompts[prompt_name] + text for text in texts] if prompt_name else texts
-        asked = [text.lower() for text in texts] if steps.lower_case else list(texts)
-        encodings = steps.tokenizer.encode_batch(asked, add_special_tokens=special)
+        encodings = steps.tokenizer.encode_batch(list(texts), add_special_tokens=special)
         return [_token_list(text, each) for text, each in zip(texts, encodings, strict=True)]
 
 

@@ -1,11 +1,15 @@
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tbgen.backends.fill_mask import FillMask
+from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
+from tbgen.export.tokenizers.tokenizer import write_tokenizer
 from tests.backends.conftest import Pair
 from tests.backends.served import Served, column
 from tests.texts import SENTENCES
@@ -51,6 +55,55 @@ def test_targets_equal_the_pipeline(exports: Callable[..., Pair], tmp_path: Path
     answer = served.ask("ensemble", {"input_text": column(TEXTS[0])}, targets=" ".join(targets))
     assert answer["tokens"][0, 0].tolist() == [choice["token_str"] for choice in expected]
     assert answer["token_scores"][0, 0].tolist() == pytest.approx([choice["score"] for choice in expected], abs=1e-4)
+
+
+CLEAN_UP = "clean_up_tokenization_spaces"
+FORCED = f"{CLEAN_UP}_for_bpe_even_though_it_will_corrupt_output"
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "cleaned"),
+    [
+        ("bert", {CLEAN_UP: True}, True),
+        ("bert", {CLEAN_UP: False}, False),
+        ("xlm-roberta", {CLEAN_UP: True}, True),
+        ("roberta", {CLEAN_UP: True}, False),
+        ("roberta", {CLEAN_UP: True, FORCED: True}, True),
+    ],
+)
+def test_spaces_go_where_the_tokenizer_s_config_says_so(
+    exports: Callable[..., Pair], tmp_path: Path, family: str, settings: dict[str, bool], cleaned: bool
+) -> None:
+    from transformers import pipeline
+
+    pair = exports(family, "AutoModelForMaskedLM", "fill-mask")
+    folder = with_punctuation(pair.folder, tmp_path / "checkpoint", settings)
+    reading = checkpoint_from_folder(folder).tokenizer
+    write_tokenizer(reading, tmp_path)
+    exported = replace(pair.exported, reading=dict(reading.settings), tokenizer=tmp_path / "tokenizer.json")
+    text = f"the ' a {MASKS[family]} . a"
+    answer = Served(tmp_path / "served", "fill-mask", exported).ask("bls", {"input_text": column(text)}, top_k=40)
+    expected = pipeline("fill-mask", str(folder), top_k=40)(text)
+    for name, key in (("tokens", "token_str"), ("filled_text", "sequence")):
+        assert answer[name][0, 0].tolist() == [choice[key] for choice in expected]
+    assert ("the'a" in expected[0]["sequence"]) == cleaned
+
+
+def with_punctuation(folder: Path, target: Path, settings: dict[str, bool]) -> Path:
+    """A copy of a checkpoint with these settings of its tokenizer, and with some marks for its last tokens."""
+    shutil.copytree(folder, target)
+    whole = json.loads((target / "tokenizer.json").read_text(encoding="utf-8"))
+    model = whole["model"]
+    if model["type"] == "WordPiece":
+        first = len(model["vocab"]) - 2
+        kept = {token: number for token, number in model["vocab"].items() if number < first}
+        model["vocab"] = kept | {"'": first, ".": first + 1}
+    elif model["type"] == "Unigram":
+        model["vocab"][-2:] = [["▁'", -1.0], ["▁.", -1.0]]
+    (target / "tokenizer.json").write_text(json.dumps(whole), encoding="utf-8")
+    config = json.loads((target / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (target / "tokenizer_config.json").write_text(json.dumps(config | settings), encoding="utf-8")
+    return target
 
 
 @pytest.fixture

@@ -137,6 +137,26 @@ def test_how_texts_are_read(settings: dict[str, Any], tmp_path: Path) -> None:
     np.testing.assert_allclose(embedded(folder), SentenceTransformer(str(folder)).encode(TEXTS), atol=1e-5)
 
 
+@pytest.mark.parametrize("names", [[], ["Lowercase"], ["NFC"], ["NFC", "Lowercase"]], ids=str)
+def test_small_letters_are_the_library_s(names: list[str], tmp_path: Path) -> None:
+    """Of words alone: a special token in a text stays one, and a sigma at a word's end is that of any place."""
+    from sentence_transformers import SentenceTransformer
+
+    folder = bi_encoder(tmp_path / "made", POOL)
+    change(folder / "sentence_bert_config.json", {"do_lower_case": True})
+    kinds = [{"type": name} for name in names]
+    change(
+        folder / "tokenizer.json",
+        {"normalizer": kinds[0] if len(kinds) == 1 else {"type": "Sequence", "normalizers": kinds}},
+    )
+    model, ours = SentenceTransformer(str(folder)), checkpoint_from_folder(folder).tokenizer.tokenizer
+    for text in ("THE [MASK] Rose [SEP]", "ΟΔΟΣ THE ΣΑΣ", "The İ ﬁ Ａ shares", "오늘도", ""):
+        assert ours.encode(text).ids == model.preprocess([text])["input_ids"][0].tolist(), text
+    texts = ("THE [MASK] Rose [SEP]", "the [mask] rose [sep]")
+    answer = served(folder).ask("bls", {"input_text": column(*texts)})["embedding"]
+    np.testing.assert_allclose(answer, model.encode(list(texts)), atol=1e-5)
+
+
 PROMPTS = {"query": "the report: ", "document": None, "passage": "", "long": "better than anyone had expected " * 9}
 
 

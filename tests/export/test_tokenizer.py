@@ -195,3 +195,84 @@ def test_refuses_roles_that_a_family_does_not_have(tmp_path: Path) -> None:
     (slow / "special_tokens_map.json").write_text('{"cls_token": {"content": "<begin>"}}', encoding="utf-8")
     with pytest.raises(UserError, match=r"has '<begin>' as cls_token, its family '\[CLS\]'; save a fast tokenizer"):
         reading(slow)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "said"),
+    [
+        ("bert", {"do_basic_tokenize": False}, "do_basic_tokenize: false"),
+        ("bert", {"never_split": ["[UNK]", "금리"]}, r'never_split: \["\[UNK\]", "금리"\]'),
+        ("deberta-v2", {"split_by_punct": True}, "split_by_punct: true"),
+        ("albert", {"sp_model_kwargs": {"enable_sampling": True}}, r'sp_model_kwargs: \{"enable_sampling": true\}'),
+    ],
+)
+def test_refuses_settings_that_only_the_slow_classes_follow(
+    kind: str, settings: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    harmless = {"do_basic_tokenize": True, "never_split": [], "split_by_punct": False, "sp_model_kwargs": {}}
+    slow = slow_files(kind, tmp_path / "slow")
+    for added, refused in ((harmless, False), (harmless | settings, True)):
+        whole = SETTINGS[kind] | added
+        (slow / "tokenizer_config.json").write_text(json.dumps(whole), encoding="utf-8")
+        if not refused:
+            assert reading(slow).slow
+            continue
+        with pytest.raises(UserError, match=f"says {said}, which only the slow tokenizers of transformers 4 follow"):
+            reading(slow)
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "config.json"])
+def test_a_sentencepiece_model_is_laid_out_as_its_class_and_not_its_family(file: str, tmp_path: Path) -> None:
+    """As Japanese DeBERTas are, whose texts another library parts into words first."""
+    slow = slow_files("deberta-v2", tmp_path / "slow")
+    (slow / "tokenizer_config.json").unlink()
+    settings = {"model_type": "deberta-v2", "tokenizer_class": "BertJapaneseTokenizer"}
+    (slow / file).write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(UserError, match="is a BertJapaneseTokenizer, which exists only in Python"):
+        reading(slow)
+    settings = {"tokenizer_class": "DebertaV2TokenizerFast", "auto_map": {"AutoTokenizer": ["own.Mine", None]}}
+    (slow / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(UserError, match="exists only in Python"):
+        reading(slow)
+
+
+@pytest.mark.parametrize("name", ["AlbertTokenizer", "AlbertTokenizerFast", None])
+def test_a_family_s_class_has_two_names_or_none(name: str | None, tmp_path: Path) -> None:
+    slow = slow_files("albert", tmp_path / "slow")
+    (slow / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name}), encoding="utf-8")
+    text = "The shares rose at once."
+    assert reading(slow).tokenizer.encode(text).tokens == EXPECTED["tokens"]["albert"]["english"]
+
+
+@pytest.mark.parametrize("kind", ["xlm-roberta", "camembert"])
+def test_a_class_passes_over_settings_that_it_does_not_have(kind: str, tmp_path: Path) -> None:
+    slow = slow_files(kind, tmp_path / "slow")
+    settings = SETTINGS[kind] | {"do_lower_case": True, "keep_accents": False}
+    (slow / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    for what in ("english", "combining marks"):
+        assert reading(slow).tokenizer.encode(EXPECTED["texts"][what]).tokens == EXPECTED["tokens"][kind][what]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("special_tokens_map.json", {"additional_special_tokens": ["PIECE"]}),
+        ("tokenizer_config.json", {"additional_special_tokens": [{"content": "PIECE"}]}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"ID": {"content": "PIECE", "special": False}}}),
+        ("added_tokens.json", {"PIECE": "ID"}),
+    ],
+)
+def test_a_piece_that_was_added_as_a_token_is_no_part_of_a_word(
+    file: str, content: dict[str, Any], tmp_path: Path
+) -> None:
+    slow = slow_files("xlm-roberta", tmp_path / "slow")
+    before = reading(slow).tokenizer
+    piece = next(row[0] for row in VOCABULARIES["xlm-roberta"] if row[2] == 1 and row[0].isalpha() and len(row[0]) > 1)
+    number = str(before.token_to_id(piece))
+    written = json.dumps(content, ensure_ascii=False).replace("PIECE", piece)
+    written = written.replace('"ID": {', f'"{number}": {{').replace('"ID"', number)
+    whole = SETTINGS["xlm-roberta"] | json.loads(written) if file == "tokenizer_config.json" else json.loads(written)
+    (slow / file).write_text(json.dumps(whole), encoding="utf-8")
+    after = reading(slow).tokenizer
+    assert after.get_vocab_size() == before.get_vocab_size()
+    assert [token for token in after.encode(f"q{piece}q").tokens if token == piece] == [piece]

@@ -14,7 +14,7 @@ HEAD = {"labels": ["a", "b"], "top_k": 2, "extras": ["json"]}
     ("file", "settings", "more"),
     [
         ("tokenizer.py", TOKENIZER, {"texts": ["input_text", "text_pair"]}),
-        ("tokenizer.py", TOKENIZER, {"lower_case": True}),
+        ("tokenizer.py", TOKENIZER, {"split_special_tokens": True}),
         ("engine.py", ENGINE, {"shapes": [[1, 4, 1, 40]]}),
         ("text_classification.py", HEAD, {"activation": "sigmoid"}),
     ],

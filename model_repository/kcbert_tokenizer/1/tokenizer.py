@@ -30,7 +30,6 @@ class Tokenizer(TextTokenizer):
             tokens]; a request gets the smallest bucket that goes with its number of rows.
         common_length: pad all requests of a batch to one length, so that the engine's dynamic batcher can merge them;
             otherwise each request gets the bucket of its own longest text.
-        lower_case: lower-case each text before all else; offsets count in the text that this gives.
         split_special_tokens: read special tokens that stand in a text as any other words.
         token_types: give the types of tokens; otherwise 0 for each.
         rows_of: where a step made rows of items, what to call them in errors: names of an item's leading rows, and of
@@ -46,7 +45,6 @@ class Tokenizer(TextTokenizer):
         extras: Sequence[str] = (),
         shapes: Sequence[Sequence[int]] = (),
         common_length: bool = False,
-        lower_case: bool = False,
         split_special_tokens: bool = False,
         token_types: bool = True,
         rows_of: Sequence[str] = (),
@@ -58,7 +56,7 @@ class Tokenizer(TextTokenizer):
             self.encode = self.tokenizer.encode_batch
         self.typed = token_types and (self.typed or len(texts) > 1)
         self.shapes = [tuple(shape) for shape in shapes]
-        self.common_length, self.lower_case = common_length, lower_case
+        self.common_length = common_length
         self.texts, self.rows_of = list(texts), list(rows_of)
         if len(texts) > 1:
             self.characters = lambda pair: len(pair[0]) + len(pair[1])
@@ -74,7 +72,6 @@ class Tokenizer(TextTokenizer):
     def __call__(self, *, truncation: str | None = None, **texts: np.ndarray) -> Tensors:
         """The named texts, each (batch, 1) str. Gives the token tensors, each (batch, bucket), and the extras."""
         columns = [texts[name][:, 0].tolist() for name in self.texts]
-        columns = [list(map(str.lower, column)) for column in columns] if self.lower_case else columns
         encodings = self.encodings(columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)), truncation)
         row_item = texts.get("row_item")
         tensors = self.tensors(encodings, lambda row: place_of_row(row, row_item, self.texts, self.rows_of))
