@@ -11,7 +11,7 @@ from typing import Any
 from tritonclient.grpc.model_config_pb2 import DataType, ModelInstanceGroup
 
 from tbgen.export.errors import UserError
-from tbgen.generator.compare.example import config_in
+from tbgen.generator.calls import callee_of, config_in, parts_of
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig
 from tbgen.generator.repository import read_record
@@ -57,7 +57,7 @@ def pipeline_of(folder: Path) -> Pipeline:
     config = config_in(folder)
     if config is None:
         raise UserError(f"{str(folder)!r} has no config.pbtxt that can be read; tbgen check says more")
-    rows = [*_rows(folder, config)]
+    rows = [*_rows(folder)]
     groups = [(model, [line for _, line in lines]) for model, lines in groupby(rows, key=lambda row: row[0])]
     configs = {model: config_in(folder.parent / model) for model, _ in groups}
     boxes = tuple(Box(model, _about(configs[model]), tuple(filter(None, lines))) for model, lines in groups)
@@ -67,22 +67,19 @@ def pipeline_of(folder: Path) -> Pipeline:
     return Pipeline(config.name, task, boxes, (_named(config.input), *between, _named(config.output)))
 
 
-def _rows(folder: Path, config: ModelConfig) -> Iterator[tuple[str, str]]:
+def _rows(folder: Path) -> Iterator[tuple[str, str]]:
     """The model of each step, and what is said of the step; empty of an engine."""
-    if steps := config.ensemble_scheduling.step:
-        for step in steps:
-            part = folder.parent / step.model_name
-            yield from _rows(part, config_in(part) or ModelConfig(name=step.model_name))
+    if parts := parts_of(folder):
+        for part in parts:
+            yield from _rows(part)
         return
     version = max(folder.glob("*/steps.json"), key=lambda file: int(file.parent.name), default=None)
     if version is None:
         yield folder.name, ""
         return
     for row in listing(version.parent)["steps"]:
-        callee = row["settings"].get("callee") or (row["settings"].get("model") if row["class"] == "Engine" else None)
-        if callee:
-            part = folder.parent / callee
-            yield from _rows(part, config_in(part) or ModelConfig(name=callee))
+        if callee := callee_of(row):
+            yield from _rows(folder.parent / callee)
         else:
             yield folder.name, _line(row)
 

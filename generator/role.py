@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tbgen.generator.calls import called_models
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.repository import read_record
@@ -95,19 +96,24 @@ def record_of_role(role: Role) -> dict[str, Any]:
     return {"role": values}
 
 
-def front_names(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The models that clients ask, of configurations as JSON: they run steps on texts, and no ensemble calls them."""
-    parts = parts_of_ensembles(configs)
-    return sorted(
+def front_names(configs: Mapping[str, Mapping[str, Any]], repository: Path | None = None) -> list[str]:
+    """The models that clients ask, of configurations as JSON.
+
+    A record says it of its model. Others are asked that none of these calls, and that are ensembles or take text; where
+    the `repository` is at hand, and so what models of steps call, any that run Python.
+    """
+    written = written_models(repository) if repository else {}
+    called = called_models(configs, repository)
+    asked = (
         name
         for name, config in configs.items()
-        if name not in parts
-        and any(tensor["data_type"] == "TYPE_STRING" for tensor in config.get("input", ()))
-        and (config.get("backend", "") in PYTHON_BACKENDS or config.get("platform") == "ensemble")
+        if (written[name].role.part == FRONT if name in written else name not in called)
+        and (name in written or _may_be_asked(config, python=repository is not None))
     )
+    return sorted(asked)
 
 
-def parts_of_ensembles(configs: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """The models that an ensemble of these calls."""
-    steps = (step for config in configs.values() for step in config.get("ensemble_scheduling", {}).get("step", ()))
-    return {step["model_name"] for step in steps}
+def _may_be_asked(config: Mapping[str, Any], *, python: bool) -> bool:
+    """Whether a model that nobody calls is there for clients; `python`: also one that runs Python and takes no text."""
+    text = any(tensor["data_type"] == "TYPE_STRING" for tensor in config.get("input", ()))
+    return text or config.get("platform") == "ensemble" or (python and config.get("backend") in PYTHON_BACKENDS)

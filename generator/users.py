@@ -1,4 +1,4 @@
-"""Which models of a repository call which: a model is not changed under those that stay."""
+"""A model is not changed under those that stay and call it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tbgen.export.errors import UserError
-from tbgen.generator.models.config import config_from_file
+from tbgen.generator.calls import called_by
 from tbgen.generator.repository import read_record
 from tbgen.generator.request import deciding
 from tbgen.generator.role import written_models
-from tbgen.generator.steps.load import listing
 
 ANSWER = deciding("answers")
-_CALLEES = ("model", "callee")  # settings of a step that name the Triton model that it calls
 
 
 def refuse_to_change_for_others(repository: Path, staging: Path, names: Collection[str]) -> None:
@@ -47,17 +45,3 @@ def answering_otherwise(repository: Path, names: Collection[str]) -> tuple[str, 
 def _files_in_record(folder: Path) -> dict[str, str]:
     """The files of a model and their hashes as they were written; none for a folder that tbgen did not write."""
     return (read_record(folder) or {}).get("files", {})
-
-
-def called_by(folder: Path) -> set[str]:
-    """The models that an ensemble, or a model of steps, calls; none where its files cannot be read."""
-    names: set[str] = set()
-    try:
-        config = config_from_file(folder / "config.pbtxt")
-        names |= {step.model_name for step in config.ensemble_scheduling.step}
-        for file in folder.glob("*/steps.json"):
-            settings = [row["settings"] for row in listing(file.parent)["steps"]]
-            names |= {str(each[key]) for each in settings for key in _CALLEES if key in each}
-    except (OSError, UserError):
-        return names
-    return names

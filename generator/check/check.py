@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.generator.calls import parts_of_ensemble
 from tbgen.generator.check import (
     clients,
     folders,
@@ -92,8 +93,7 @@ def _dependent_ensembles(repository: Repository, findings: list[Finding]) -> Ite
     while found:
         found = False
         for model in waiting:
-            names = {step.model_name for step in model.config.ensemble_scheduling.step}
-            broken = next((name for name in sorted(names) if name in causes), None)
+            broken = next((name for name in sorted(parts_of_ensemble(model.values)) if name in causes), None)
             if broken and model.name not in causes:
                 found = True
                 says = f"ensemble '{model.name}' depends on '{broken}' which has no loaded version."

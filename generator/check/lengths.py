@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tbgen.generator.calls import callee_of
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.onnx_file import Node, OnnxFile
@@ -102,8 +103,8 @@ def _engines_behind(model: Model, source: PythonSource, repository: Repository) 
 
 def _engine_is_there(model: Model, repository: Repository) -> Iterator[Finding]:
     """A model that a step calls is in the repository, and takes as many rows as the step sends."""
-    for source, _, settings in steps_of(model):
-        name = settings.get("model")
+    for source, step, settings in steps_of(model):
+        name = callee_of(step)
         if name is None:
             continue
         place, engine = place_of(model, source, f'"{name}"'), repository.models.get(name)

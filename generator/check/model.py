@@ -18,6 +18,7 @@ from tbgen.backends.plan import Plan
 from tbgen.export.exported import specs
 from tbgen.export.reading import bytes_from_file
 from tbgen.export.tensorrt.profiles import profiles_of
+from tbgen.generator.calls import called_models, parts_of_ensemble
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.lines import Lines
 from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile, OnnxTensor, read_onnx
@@ -183,12 +184,12 @@ class Repository:
     @cached_property
     def parts(self) -> set[str]:
         """The models that an ensemble calls."""
-        return {step.model_name for model in self.models.values() for step in model.config.ensemble_scheduling.step}
+        return called_models({name: model.values for name, model in self.models.items()})
 
     def callers(self, name: str) -> Iterator[Model]:
         """The ensembles that call a model."""
         for model in self.models.values():
-            if any(step.model_name == name for step in model.config.ensemble_scheduling.step):
+            if name in parts_of_ensemble(model.values):
                 yield model
 
 

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 
 from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelWarmup
 
+from tbgen.generator.calls import callee_of
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.folders import FILE_BACKENDS
 from tbgen.generator.check.lengths import engine_positions
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.onnx_file import OnnxFile
-from tbgen.generator.check.python_source import class_named, method_named, settings_to_check
+from tbgen.generator.check.python_source import class_named, method_named
 from tbgen.generator.check.records import longest_recorded
 from tbgen.generator.check.warm_up_data import data_of_an_input, table_rows, warm_up_failure
 from tbgen.generator.models.config import PYTHON_BACKENDS
@@ -47,8 +48,8 @@ def _warm_up(model: Model) -> Iterator[Finding]:
 
 def _asks_others(model: Model, sample: ModelWarmup, where: str) -> Iterator[Finding]:
     """A model whose steps call another one may be warmed up before that is loaded: Triton loads both at once."""
-    steps = [settings_to_check(step) for source in model.sources for step in source.steps or ()]
-    asked = next((name for settings in steps if (name := settings.get("model") or settings.get("callee"))), None)
+    steps = (step for source in model.sources for step in source.steps or ())
+    asked = next((name for step in steps if (name := callee_of(step))), None)
     if asked:
         says = f"failed to run warmup sample '{sample.name}', where {asked} is not loaded yet: its steps call it"
         yield model.advice(where, says, f"remove it, and warm {asked} up")

@@ -16,7 +16,8 @@ from tritonclient.utils import triton_to_np_dtype
 
 from tbgen.export.errors import UserError
 from tbgen.export.reading import json_from_file
-from tbgen.generator.models.config import ModelConfig, TensorSpecs, config_from_file
+from tbgen.generator.calls import parts_of
+from tbgen.generator.models.config import TensorSpecs
 from tbgen.generator.repository import read_record
 from tbgen.generator.steps.load import listing
 
@@ -133,17 +134,3 @@ def mask_example(folder: Path, masks: Collection[int]) -> Item:
             for token in found[:1]:
                 return {MAIN: f"{token} {ANY}"}
     return {}
-
-
-def parts_of(folder: Path) -> list[Path]:
-    """The folders of the models that an ensemble calls; none of another model."""
-    config = config_in(folder)
-    return [folder.parent / step.model_name for step in config.ensemble_scheduling.step] if config else []
-
-
-def config_in(folder: Path) -> ModelConfig | None:
-    """A folder's config; None when there is none that can be read."""
-    try:
-        return config_from_file(folder / "config.pbtxt")
-    except (OSError, UserError):
-        return None

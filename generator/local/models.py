@@ -18,7 +18,7 @@ from google.protobuf import json_format
 from tbgen.export.errors import MissingExtra, NoSuchName, UserError, require
 from tbgen.export.provenance import ONNX_FILE
 from tbgen.export.run import Tensors
-from tbgen.generator.compare.example import config_in
+from tbgen.generator.calls import configs_in
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.local import backend_utils as utils
@@ -80,8 +80,7 @@ class LocalModels:
 
     def asked(self) -> list[str]:
         """The models that clients ask; all models where they seem to ask none."""
-        read = {model: config_in(self.repository / model) for model in self.states()}
-        return front_names({model: _as_json(config) for model, config in read.items() if config}) or [*read]
+        return front_names(configs_in(self.repository), self.repository) or [*self.states()]
 
     def config(self, model: str) -> dict[str, Any]:
         """The model's configuration, as a client sees it."""

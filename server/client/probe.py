@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tbgen.export.errors import UserError
 from tbgen.generator.compare.example import NoExampleError, example_item
-from tbgen.generator.role import parts_of_ensembles
+from tbgen.generator.role import front_names
 from tbgen.server.client.address import Address
 from tbgen.server.client.client import front_models
 from tbgen.server.client.connection import Connection
@@ -33,7 +33,7 @@ class Probe:
 def probes(
     address: Address, names: Sequence[str], *, seconds: float, repository: Path | None = None
 ) -> Iterator[Probe]:
-    """Ask the models that are named, or all that take text and are part of no ensemble, at once.
+    """Ask the models that are named, or all that clients ask and that take text alone, at once.
 
     names: models, or names given to scaffold. seconds: to wait for each answer.
     repository: the records of its models say what an item of them must hold; without one any text is sent.
@@ -43,7 +43,8 @@ def probes(
         models = [front for name in names for front in front_models(connection, name)]
         states = {} if names else connection.states()
         broken = {model: state for model, state in states.items() if state not in _AS_WANTED}
-        models += [] if names else _fronts(connection, [model for model, state in states.items() if state == "READY"])
+        ready = [model for model, state in states.items() if state == "READY"]
+        models += [] if names else _fronts(connection, ready, repository)
     if not models and not broken:
         raise UserError(f"no model at {address} that takes text; name one, or start the server on another repository")
     yield from (Probe(model, 0.0, f"is not ready: {state}") for model, state in sorted(broken.items()))
@@ -51,12 +52,11 @@ def probes(
         yield from pool.map(partial(_asked, address, seconds=seconds, repository=repository), models)
 
 
-def _fronts(connection: Connection, models: Sequence[str]) -> list[str]:
-    """Those of the models that take text alone, and are part of no ensemble."""
+def _fronts(connection: Connection, models: Sequence[str], repository: Path | None) -> list[str]:
+    """Those of the models that clients ask and that take text alone."""
     configs = {model: connection.config(model) for model in models}
-    parts = parts_of_ensembles(configs)
     kinds = {name: {each["data_type"] for each in config.get("input", ())} for name, config in configs.items()}
-    return sorted(name for name in configs if name not in parts and kinds[name] == {"TYPE_STRING"})
+    return [name for name in front_names(configs, repository) if kinds[name] == {"TYPE_STRING"}]
 
 
 def _asked(address: Address, model: str, *, seconds: float, repository: Path | None) -> Probe:

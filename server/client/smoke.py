@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import UserError
-from tbgen.generator.compare.example import NoExampleError, config_in, example_item, parts_of
-from tbgen.generator.models.config import PYTHON_BACKENDS
-from tbgen.server.client.connection import Connection, JsonObject
+from tbgen.generator.calls import configs_in
+from tbgen.generator.compare.example import NoExampleError, example_item
+from tbgen.generator.role import front_names
+from tbgen.server.client.connection import Connection
 
 OnSkip = Callable[[str, str], object]  # a front model's name, why it is not asked
 
@@ -29,21 +30,13 @@ def smoke(connection: Connection, models: Iterable[Path], on_skip: OnSkip = lamb
         try:
             item = example_item(config, folder)
         except NoExampleError as error:
-            if _is_front(config, folder):
+            if folder.name in front_names(configs_in(folder.parent) | {folder.name: config}, folder.parent):
                 on_skip(folder.name, error.message)
             continue
         if item:
             check_answer(folder.name, item, connection.infer(folder.name, item))
             asked.append(folder.name)
     return asked
-
-
-def _is_front(config: JsonObject, folder: Path) -> bool:
-    """Whether clients ask a model: an ensemble, or a Python model that is part of none."""
-    if config.get("backend", "") not in (*PYTHON_BACKENDS, ""):
-        return False
-    neighbours = [each for each in folder.parent.iterdir() if each.is_dir() and config_in(each)]
-    return folder not in {part for each in neighbours for part in parts_of(each)}
 
 
 def check_answer(model: str, item: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:

@@ -11,17 +11,18 @@ import numpy as np
 from tbgen.export.errors import UserError
 from tbgen.generator.compare.example import NoExampleError, example_item
 from tbgen.generator.data_types import NOT_IN_JSON, protocol_name
-from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, values_from_config
+from tbgen.generator.models.config import ModelConfig, values_from_config
+from tbgen.generator.role import front_names
 from tbgen.server.client.smoke import plain_value
 
 
 def questions_of(repository: Path, configs: Mapping[str, ModelConfig]) -> dict[str, dict[str, Any]]:
     """The body of a request for each model that clients ask and of which an item is known. Raises UserError."""
     found: dict[str, dict[str, Any]] = {}
-    for name in fronts_of(configs):
-        values = values_from_config(configs[name])
+    values = {name: values_from_config(config) for name, config in configs.items()}
+    for name in front_names(values, repository):
         try:
-            question = _question(values, example_item(values, repository / name))
+            question = _question(values[name], example_item(values[name], repository / name))
         except NoExampleError:
             continue
         found |= {name: question} if question["inputs"] else {}
@@ -31,13 +32,6 @@ def questions_of(repository: Path, configs: Mapping[str, ModelConfig]) -> dict[s
             "`tbgen scaffold` writes"
         )
     return found
-
-
-def fronts_of(configs: Mapping[str, ModelConfig]) -> list[str]:
-    """The models that clients ask: ensembles, and Python models that are part of none."""
-    parts = {step.model_name for config in configs.values() for step in config.ensemble_scheduling.step}
-    asked = (name for name, config in configs.items() if config.backend in (*PYTHON_BACKENDS, ""))
-    return [name for name in asked if name not in parts]
 
 
 def _question(config: Mapping[str, Any], item: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from tbgen.generator.compare.example import config_in, parts_of
-from tbgen.generator.models.config import PYTHON_BACKENDS
-from tbgen.generator.role import FRONT, written_models
+from tbgen.generator.calls import called_models, configs_in
+from tbgen.generator.role import front_names
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
 
@@ -108,14 +107,6 @@ def _folders(repository: Path) -> list[Path]:
 
 
 def _fronts(repository: Path) -> set[str]:
-    """The models that clients ask: tbgen's by their role, others when they may call others and none calls them."""
-    folders, written = _folders(repository), written_models(repository)
-    parts = {part.name for folder in folders for part in parts_of(folder)}
-    others = {folder.name for folder in folders if _calls_others(folder)} - parts - written.keys()
-    return others | {name for name, model in written.items() if model.role.part == FRONT}
-
-
-def _calls_others(folder: Path) -> bool:
-    """Whether a model may call others: an ensemble, or Python."""
-    config = config_in(folder)
-    return config is not None and (config.platform == "ensemble" or config.backend in PYTHON_BACKENDS)
+    """The models that clients ask, without those that others of them call."""
+    configs = configs_in(repository)
+    return {*front_names(configs, repository)} - called_models(configs, repository)

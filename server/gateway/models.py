@@ -152,24 +152,24 @@ class FrontModels:
     async def _look(self) -> list[FrontModel]:
         index = await self.triton.index()
         ready = sorted({row["name"] for row in index if row.get("state") == "READY"})
-        written = await asyncio.to_thread(written_models, self.repository) if self.repository else {}
         told = await asyncio.gather(*map(self.triton.config, ready), return_exceptions=True)
         configs = {
             name: each for name, each in zip(ready, told, strict=True) if isinstance(each, dict)
         }  # others went meanwhile
-        asked = front_names(configs)
-        fronts = (_front(name, config, written.get(name), name in asked) for name, config in configs.items())
-        return [each for each in fronts if each]
+        return await asyncio.to_thread(_fronts, configs, self.repository)
 
 
-def _front(model: str, config: JsonObject, written: WrittenModel | None, asked: bool) -> FrontModel | None:
-    """A model of the server as a front model; None where it is none."""
+def _fronts(configs: Mapping[str, JsonObject], repository: Path | None) -> list[FrontModel]:
+    """The front models among those of the server, by name."""
+    written = written_models(repository) if repository else {}
+    return [_front(name, configs[name], written.get(name)) for name in front_names(configs, repository)]
+
+
+def _front(model: str, config: JsonObject, written: WrittenModel | None) -> FrontModel:
+    """What is known of a front model."""
     if written:
-        role = written.role
-        if role.part != FRONT:
-            return None
-        return FrontModel(role.name, model, role.graph or "", config, written.record, written.folder)
-    return FrontModel(*_named_parts(model), config, {}) if asked else None
+        return FrontModel(written.role.name, model, written.role.graph or "", config, written.record, written.folder)
+    return FrontModel(*_named_parts(model), config, {})
 
 
 def _named_parts(model: str) -> tuple[str, str, str]:

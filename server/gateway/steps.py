@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer as TokenizerFile
 
 from tbgen.backends.request_parameters import Rules
-from tbgen.generator.compare.example import parts_of
+from tbgen.generator.calls import parts_of
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.steps.chain import chain_parameters
 from tbgen.generator.steps.load import listing, step_from_row

@@ -13,8 +13,8 @@ from tbgen.export.exported import Exported
 from tbgen.export.parity.parity import Parity, figure
 from tbgen.export.run import Run, Tensors
 from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
+from tbgen.generator.calls import parts_of
 from tbgen.generator.engines.table import engine_steps
-from tbgen.generator.models.config import config_from_file
 from tbgen.generator.steps.chain import chain_on_request, chain_tensors, run_steps
 from tbgen.generator.steps.load import listing, step_from_row
 from tbgen.server.client.connection import Connection
@@ -57,15 +57,11 @@ def steps_parity(steps: list[Any], front: str, texts: Sequence[str], connection:
 def reference_steps(repository: Path, front: str, engine_name: str, exported: Exported, reference: Run) -> list[Any]:
     """The steps that `front` runs, from its own folders, with `reference` in the engine's place."""
     engine = _ReferenceEngine(exported, reference)
-    parts = _ensemble_parts(repository / front / "config.pbtxt")
+    parts = [part.name for part in parts_of(repository / front)]
     if not parts:
         return [engine if step is None else step for step in _steps_but_engine(repository / front / "1")]
     before, after = (part for part in parts if part != engine_name)
     return [*_steps_but_engine(repository / before / "1"), engine, *_steps_but_engine(repository / after / "1")]
-
-
-def _ensemble_parts(config: Path) -> list[str]:
-    return [step.model_name for step in config_from_file(config).ensemble_scheduling.step]
 
 
 def _steps_but_engine(folder: Path) -> Iterator[Any]:

@@ -4,7 +4,6 @@ import pytest
 
 from tbgen.export.errors import UserError
 from tbgen.generator.scaffold import Request, scaffold
-from tbgen.generator.users import called_by
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +22,6 @@ def exports(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     }.items():
         onnx_from_checkpoint(checkpoint, folder / name, **options)  # type: ignore[arg-type]
     return {"open": sample_export, **{path.name: path for path in folder.iterdir()}}
-
-
-def test_who_calls_whom(sample_repository: Path) -> None:
-    assert called_by(sample_repository / "kcbert_onnx_bls") == {"kcbert_onnx"}
-    assert called_by(sample_repository / "kcbert_onnx_ensemble") == {
-        "kcbert_tokenizer",
-        "kcbert_onnx",
-        "kcbert_postprocess",
-    }
-    assert called_by(sample_repository / "kcbert_onnx") == called_by(sample_repository / "none") == set()
 
 
 def test_a_second_engine_shares_the_tokenizer(exports: dict[str, Path], tmp_path: Path) -> None:

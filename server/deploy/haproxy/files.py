@@ -14,12 +14,14 @@ from string import Template
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.generator.calls import configs_in
 from tbgen.generator.client_code import DEADLINE
 from tbgen.generator.models.config import ModelConfig, config_from_file
 from tbgen.generator.names import check_addressable
 from tbgen.generator.repository import refuse_empty_repository
+from tbgen.generator.role import front_names
 from tbgen.server.deploy.launch import GRPC, HTTP
-from tbgen.server.deploy.questions import fronts_of, questions_of
+from tbgen.server.deploy.questions import questions_of
 
 HAPROXY_CONFIG, _LUA = "haproxy.cfg", "requests.lua"
 _FOLDER = Path(__file__).parent
@@ -64,7 +66,7 @@ def haproxy_files(repository: Path, servers: Sequence[str]) -> dict[str, str]:
     if twice := next((text for text in servers if list(servers).count(text) > 1), None):
         raise UserError(f"the server {twice} is named twice; name each once")
     configs = {file.parent.name: config_from_file(file) for file in sorted(repository.glob("*/config.pbtxt"))}
-    fronts = {name: configs[name] for name in fronts_of(configs)}
+    fronts = {name: configs[name] for name in front_names(configs_in(repository), repository)}
     for name in fronts:
         check_addressable(name)
     values = _values(places, fronts, questions_of(repository, configs))

@@ -21,6 +21,7 @@ from tests.triton.broken.changes import (
     parameter,
     put,
     remove,
+    step,
 )
 from tests.triton.broken.configs import CPU
 from tests.triton.broken.ragged import LENGTHS, MARKS, remove_added, remove_scatter
@@ -297,8 +298,12 @@ FINDINGS = {
     ),
     "step's asset": (steps, remove("1/words.txt"), "refused", "m/1/shout.py:3", "words.txt", "put words.txt beside"),
     "engine of a step": (
-        steps, edit('{"mark": "!"}', '{"mark": "!", "times": 1, "model": "bert_onnx"}', "1/steps.json"),
+        steps, step("Engine", '{"mark": "!", "model": "bert_onnx"}'),
         "fails", "steps.json:6", "bert_onnx is not found", "add bert_onnx",
+    ),
+    "model of a separate step": (
+        steps, step("Remote", '{"callee": "m_shout"}'),
+        "fails", "steps.json:6", "m_shout is not found", "add m_shout",
     ),
 }  # fmt: skip
 

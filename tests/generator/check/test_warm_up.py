@@ -11,7 +11,7 @@ import pytest
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.scaffold import Request, scaffold
 from tests.generator.checked import found
-from tests.triton.broken.changes import Break, both, edit, put, warm_up
+from tests.triton.broken.changes import Break, both, edit, put, step, warm_up
 from tests.triton.good_models import engine, ids_graph, python, steps
 
 # model, change, effect, place, a part of what Triton says, a part of what to do
@@ -48,7 +48,7 @@ WARM_UPS = {
         "advice", ":16", "without the required input(s) ['text']", "add inputs for text",
     ),
     "warm-up of a caller": (
-        steps, both(warm_up(), edit('"mark": "!"', '"mark": "!", "times": 1, "model": "bert_onnx"', "1/steps.json")),
+        steps, both(warm_up(), step("Engine", '{"mark": "!", "model": "bert_onnx"}')),
         "advice", ":15", "where bert_onnx is not loaded yet", "warm bert_onnx up",
     ),
     "unframed text": (

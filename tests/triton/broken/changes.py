@@ -28,6 +28,12 @@ def edit(old: str, new: str, file: str = "config.pbtxt") -> Break:
     return change
 
 
+def step(name: str, settings: str) -> Break:
+    """Another class, with its settings, for the step of the model `steps`."""
+    shout = '"class": "Shout",\n      "settings": {"mark": "!"}'
+    return edit(shout, f'"class": "{name}",\n      "settings": {settings}', "1/steps.json")
+
+
 def add(text: str, file: str = "config.pbtxt") -> Break:
     """Write something at the end of a file, or a new file; {name} is the model's."""
     return lambda folder: write(
