@@ -73,7 +73,7 @@ bench: $(STAMP)
 
 peers: $(STAMP)
 	$(BIN)/python -m benchmarks.peers install
-	$(BIN)/python -m benchmarks.peers compare
+	$(BIN)/python -m benchmarks.peers compare --json docs/reference/results.json
 
 # What is simulated of a replica beside what it does: docs/explanation/scale.md. `make capacity SHAPE=base GRAPH=bls` picks.
 SHAPE ?= sleeping

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from benchmarks.table import Row
 from tbgen.server.bench.machine import cores, processor
@@ -24,6 +25,7 @@ class Record:
     rounds, seconds: how often each point was taken, and for how long; None: not known.
     stolen: seconds of CPU time that the host took meanwhile.
     note: what else must be known to read the figures.
+    table: what stands before the rows, in cells, its head first; a comparison of many things has one.
     """
 
     date: str
@@ -35,13 +37,23 @@ class Record:
     seconds: float | None = None
     stolen: float | None = None
     note: str = ""
+    table: tuple[tuple[str, ...], ...] = ()
 
 
-def record_of(rows: Sequence[Row], rounds: int | None, seconds: float | None, *, stolen: float) -> Record:
+def record_of(
+    rows: Sequence[Row],
+    rounds: int | None,
+    seconds: float | None,
+    *,
+    stolen: float,
+    note: str = "",
+    table: Sequence[Sequence[str]] = (),
+) -> Record:
     """A run that has just ended here."""
     versions = {"Python": platform.python_version()} | {name: version(name) for name in PACKAGES}
     today = datetime.now(timezone.utc).date().isoformat()
-    return Record(today, processor(), cores(), tuple(rows), versions, rounds, seconds, stolen)
+    cells = tuple(map(tuple, table))
+    return Record(today, processor(), cores(), tuple(rows), versions, rounds, seconds, stolen, note, cells)
 
 
 def keep(file: Path, story: str, record: Record) -> None:
@@ -54,9 +66,11 @@ def keep(file: Path, story: str, record: Record) -> None:
 def records_in(file: Path) -> dict[str, Record]:
     """Story -> its record."""
     found = json.loads(file.read_text(encoding="utf-8"))
-    return {
-        story: Record(**each | {"rows": tuple(Row(**row) for row in each["rows"])}) for story, each in found.items()
-    }
+    return {story: _record(**each) for story, each in found.items()}
+
+
+def _record(rows: Sequence[dict[str, Any]], table: Sequence[Sequence[str]] = (), **others: Any) -> Record:
+    return Record(rows=tuple(Row(**row) for row in rows), table=tuple(map(tuple, table)), **others)
 
 
 def sentence_of(record: Record) -> str:
@@ -70,11 +84,16 @@ def sentence_of(record: Record) -> str:
 
 
 def page_of(record: Record) -> str:
-    """A record in Markdown: a sentence on the run, and a table."""
+    """A record in Markdown: a sentence on the run, its table if it has one, and that of its rows."""
     head = ["what", "figure", "rounds", "target", "", *(["over the padded loop"] if _padded(record) else [])]
-    cells = [head, ["---"] * len(head), *(_cells(row, padded=_padded(record)) for row in record.rows)]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
-    return "\n\n".join(filter(None, (sentence_of(record), record.note, table)))
+    rows = [head, *(_cells(row, padded=_padded(record)) for row in record.rows)]
+    return "\n\n".join(filter(None, (sentence_of(record), record.note, markdown(record.table), markdown(rows))))
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells, its head the first row; nothing without rows."""
+    head, *body = rows or [()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body) if row)
 
 
 def _padded(record: Record) -> bool:

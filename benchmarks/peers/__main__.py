@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
 import click
 
-from benchmarks.peers.compare import CLIENTS, Comparison, Load, Measured, compare, over, targets
+from benchmarks.peers.compare import CLIENTS, Comparison, Load, Measured, compare, over, story_of, targets
 from benchmarks.peers.install import VENV_NAMES, VENVS, install, installed
 from benchmarks.peers.peers import PRECISIONS
-from benchmarks.table import show
-from tbgen.server.bench.machine import cores, cpu_times, processor
+from benchmarks.record import Record, keep, page_of, record_of
+from tbgen.server.bench.machine import cpu_times
 
 
 @click.group(help=__doc__)
@@ -51,8 +52,11 @@ def install_command(names: tuple[str, ...]) -> None:
 @click.option("--seconds", default=5.0, show_default=True, help="Length of each point; half of it with one client.")
 @click.option("--rounds", default=3, show_default=True, help="Times that each point is taken, interleaved.")
 @click.option("--sweep/--no-sweep", default=True, help="Try the peers' settings first, or take the first ones.")
-def compare_command(shape: str, precisions: tuple[str, ...], seconds: float, rounds: int, sweep: bool) -> None:
-    """Compare, about a quarter of an hour for each precision, and print the tables, the first in Markdown."""
+@click.option("--json", "file", type=click.Path(path_type=Path), help="File that keeps the last comparisons.")
+def compare_command(
+    shape: str, precisions: tuple[str, ...], seconds: float, rounds: int, sweep: bool, file: Path | None
+) -> None:
+    """Compare, about a quarter of an hour for each precision, and print what the page of results shows."""
     if shape == "tiny" and "int8" in precisions:
         raise click.UsageError("INT8 moves the tiny shape's random answers too far to tell models apart; take base")
     before, load = cpu_times(), os.getloadavg()[0]
@@ -64,28 +68,31 @@ def compare_command(shape: str, precisions: tuple[str, ...], seconds: float, rou
         sweep=sweep,
         on_progress=lambda line: click.echo(line, err=True),
     )
-    print(markdown(table_of(found)))
-    for each in found.measured:
-        if each.failure:
-            print(f"\n{each.name}, {each.precision}, did not run: {each.failure}")
-    show("tbgen over the others, the same round", targets(found))
-    print(
-        f"{processor()}, {cores()} cores, Python {platform.python_version()}; {rounds} rounds of {seconds:g} s; "
-        f"load {load:.1f} when it began; steal {(cpu_times() - before).stolen:.1f} s"
-    )
+    kept = records_of(found, rounds, seconds, load=load, stolen=(cpu_times() - before).stolen)
+    for story, record in kept.items():
+        print(f"{story}\n\n{page_of(record)}\n")
+        if file:
+            keep(file, story, record)
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table for docs/explanation/performance.md, its head the first row."""
-    head, *body = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
+def records_of(found: Comparison, rounds: int, seconds: float, *, load: float, stolen: float) -> dict[str, Record]:
+    """Story -> what is kept of it; `load`: of the machine when the comparison began, `stolen`: seconds of its CPUs."""
+    kept = {}
+    for precision in dict.fromkeys(each.precision for each in found.measured):
+        one = replace(found, measured=[each for each in found.measured if each.precision == precision])
+        failures = [f"{each.name} did not run: {each.failure}." for each in one.measured if each.failure]
+        note = " ".join([f"{found.clients} clients; load {load:.1f} when it began.", *failures])
+        kept[story_of(found.shape, precision)] = record_of(
+            targets(one), rounds, seconds, stolen=stolen, note=note, table=table_of(one)
+        )
+    return kept
 
 
 def table_of(found: Comparison) -> list[list[str]]:
     """A row for each server: sentences/s over the bare FP32 loop's, latencies in ms."""
     many = f"{found.clients} clients"
     head = ["server", "settings", f"{many}: over bare (rounds)", "sentences/s", "p50, p99 ms"]
-    rows = [[f"{each.name}, {each.precision}", each.settings, *cells(each, found)] for each in found.measured]
+    rows = [[each.name, each.settings, *cells(each, found)] for each in found.measured]
     bare = ["bare loop, fp32", "", "1", f"{median(found.bare_many):.1f}", "", "1", ""]
     return [[*head, "one client: over bare", "p50 ms"], *rows, bare]
 

@@ -42,6 +42,14 @@ AHEAD = {
     ("tiny", "fp32"): 4.0,
 }  # of the best peer, at the same precision
 
+
+def story_of(shape: str, precision: str) -> str:
+    """The name under which results.json keeps a comparison."""
+    return f"peers-{shape}-{precision}"
+
+
+PEER_STORIES = tuple(story_of(*each) for each in AHEAD)
+
 Progress = Callable[[str], None]
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load import json_request
-from benchmarks.peers.__main__ import markdown, table_of
+from benchmarks.peers.__main__ import records_of
 from benchmarks.peers.compare import OURS, Comparison, Load, Measured, difference, noting_failure, targets
 from benchmarks.peers.contestants import WALKTHROUGH, Answer, wait_until_ready, write_walkthrough
 from benchmarks.peers.install import VENV_NAMES
 from benchmarks.peers.peers import PEERS
+from benchmarks.record import page_of
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.presets import SAMPLES
 from tbgen.server.embedded.process import ServerProcess
@@ -63,12 +64,17 @@ def test_the_targets_are_held_against_the_best_peer() -> None:
     ]
 
 
-def test_a_peer_that_did_not_run_stands_in_the_table() -> None:
-    assert markdown(table_of(comparison())).splitlines()[2:6] == [
-        "| tbgen, bls, fp32 | as found | 0.97 (0.94 1.00) | 31.0 | 400, 800 | 0.50 | 40 |",
-        "| LitServe, fp32 | as found | 0.55 (0.47 0.62) | 17.5 | 450, 900 | 0.50 | 80 |",
-        "| infinity, fp32 | as found | 0.62 (0.62 0.62) | 20.0 | 500, 1000 | 0.50 | 60 |",
-        "| MLServer, fp32 | workers 1 | did not run |  |  |  |  |",
+def test_what_is_kept_of_a_comparison_has_peers_that_did_not_run() -> None:
+    kept = records_of(comparison(), 2, 10, load=0.5, stolen=0.2)
+    assert kept.keys() == {"peers-base-fp32"}
+    record = kept["peers-base-fp32"]
+    assert record.note == "16 clients; load 0.5 when it began. MLServer did not run: not installed."
+    assert record.rows == tuple(targets(comparison()))
+    assert page_of(record).split("\n\n")[2].splitlines()[2:6] == [
+        "| tbgen, bls | as found | 0.97 (0.94 1.00) | 31.0 | 400, 800 | 0.50 | 40 |",
+        "| LitServe | as found | 0.55 (0.47 0.62) | 17.5 | 450, 900 | 0.50 | 80 |",
+        "| infinity | as found | 0.62 (0.62 0.62) | 20.0 | 500, 1000 | 0.50 | 60 |",
+        "| MLServer | workers 1 | did not run |  |  |  |  |",
     ]
 
 

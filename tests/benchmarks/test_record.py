@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import STORIES
+from benchmarks.peers.compare import PEER_STORIES
 from benchmarks.record import RESULTS, keep, page_of, record_of, records_in
 from benchmarks.table import Row, row_of
 
@@ -40,7 +41,13 @@ def test_the_page_has_every_story(story: str) -> None:
     assert f"\n::: bench {story}\n" in PAGE
 
 
+@pytest.mark.parametrize("story", PEER_STORIES)
+def test_the_page_has_every_comparison(story: str) -> None:
+    assert f"\n::: bench {story}\n" in PAGE
+    assert story in records_in(RESULTS)
+
+
 def test_what_is_kept_is_of_the_stories() -> None:
     records = records_in(RESULTS)
-    assert records.keys() <= {*STORIES}
+    assert records.keys() <= {*STORIES, *PEER_STORIES}
     assert all(record.rows for record in records.values())
