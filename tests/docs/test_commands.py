@@ -1,8 +1,8 @@
 """Every command on every page: run here, run elsewhere, or marked with why not; `tbgen` takes each line of its own.
 
 The comment before a block says so: `<!-- run -->` (here, where the sample's model repository lies),
-`<!-- run at length, as WHY -->` (by `make test-long`), `<!-- run by tests/PATH.py -->`, which names the page, or
-`<!-- not run: WHY -->`.
+`<!-- run at length, as WHY -->` (by `make test-long`), `<!-- run by tests/PATH.py -->`, which names the page and knows
+the commands, or `<!-- not run: WHY -->`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pytest
 
 from tbgen.cli.main import main
 from tests.docs.pages import PAGES, ROOT, SHELLS, Block, blocks, programs, spans
+from tests.docs.runners import unknown_commands
 
 BLOCKS = [block for page in PAGES for block in blocks(page) if block.language in SHELLS]
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -91,6 +92,7 @@ def test_the_program_takes_what_sentences_name(page: Path) -> None:
 def test_it_is_said_who_runs_it_or_why_nobody_does(block: Block) -> None:
     if by := re.fullmatch(r"run by (\S+\.py)", block.mark):
         assert block.page.name in (ROOT / by[1]).read_text(encoding="utf-8"), f"{by[1]} does not name the page"
+        assert unknown_commands(block, ROOT / by[1]) == []
     else:
         assert re.fullmatch(r"run|run at length, as \w.*|not run: \w.*", block.mark), block.mark
 
@@ -140,3 +142,17 @@ def test_it_runs(block: Block, folder: Path) -> None:
 def test_what_the_program_would_not_take_is_found(line: str, why: str) -> None:
     ((_, *arguments),) = programs(line)
     assert refusal(arguments).startswith(why) if why else not refusal(arguments)
+
+
+def test_a_command_of_which_its_test_knows_nothing_is_found(tmp_path: Path) -> None:
+    body = "tbgen deploy haproxy\ncurl localhost:8080/models/kcbert\npython client.py\npip install x\n"
+    block = Block(ROOT / "README.md", 1, "bash", "", body)
+    test = tmp_path / "test_it.py"
+    test.write_text(
+        '"""README.md: tbgen deploy haproxy"""\nask("/models/mood")\nrun(["deploy", x])\n', encoding="utf-8"
+    )
+    assert unknown_commands(block, test) == ["tbgen deploy haproxy", "python client.py"]
+    test.write_text('PAGE = read("README.md")\nrun(of(PAGE, "tbgen deploy"), of(PAGE, "curl"))\n', encoding="utf-8")
+    assert unknown_commands(block, test) == ["python client.py"]
+    test.write_text('PAGE = read("README.md")\nrun(PAGE)\n', encoding="utf-8")
+    assert unknown_commands(block, test) == []
