@@ -13,6 +13,7 @@ from tbgen.cli.options import REPOSITORY, goes_with, json_option, server_options
 from tbgen.cli.repository import ModelRepository
 from tbgen.cli.show import output, report, said_late, say_answered
 from tbgen.export.errors import UserError
+from tbgen.generator.addresses import URLS
 
 if TYPE_CHECKING:
     from tbgen.export.tensorrt.rtx import RtxReading
@@ -33,7 +34,7 @@ _WORDS = {
     "--triton", "release", metavar="RELEASE", help="Container tag of the Triton that is to load it, as 24.10."
 )
 @click.option("--live", is_flag=True, help="Then ask a running server for these models, in Korean with emoji.")
-@server_options("With --live; default: grpc://localhost:8001.")
+@server_options(f"With --live; default: {URLS['gRPC']}.")
 @click.option("--weights", is_flag=True, help="Also read the ONNX files' weights, for NaN and infinity.")
 @click.option("--tensorrt", is_flag=True, help="Then ask TensorRT-RTX's parser whether it reads the ONNX files.")
 @click.option(

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from tbgen.cli.repository import ModelRepository
-from tbgen.generator.addresses import FORMS
+from tbgen.generator.addresses import FORMS, URLS
 
 if TYPE_CHECKING:
     from tbgen.generator.texts import TextFile
@@ -62,7 +62,7 @@ def url_option(words: str, *, multiple: bool = False) -> Callable[[FC], FC]:
 
 
 def server_options(
-    words: str = "Default: grpc://localhost:8001.", *, multiple: bool = False, optional: bool = False
+    words: str = f"Default: {URLS['gRPC']}.", *, multiple: bool = False, optional: bool = False
 ) -> Callable[[FC], FC]:
     """--url and --header of a running server; optional: without --url none is asked, and --header is refused."""
 

@@ -15,6 +15,7 @@ import click
 
 from tbgen.cli.options import goes_with, json_option, quiet_option, repository_argument
 from tbgen.cli.show import has_flag, notes, output, report, say, say_answered, status_line
+from tbgen.generator.addresses import GRPC, HTTP, METRICS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,9 +34,9 @@ _CONTROL = {
 
 @click.command()
 @repository_argument
-@click.option("--http-port", type=_PORT, default=8000, show_default=True, help="Port of the HTTP protocol.")
-@click.option("--grpc-port", type=_PORT, default=8001, show_default=True, help="Port of the gRPC protocol.")
-@click.option("--metrics-port", type=_PORT, default=8002, show_default=True, help="Port of the Prometheus metrics.")
+@click.option("--http-port", type=_PORT, default=HTTP, show_default=True, help="Port of the HTTP protocol.")
+@click.option("--grpc-port", type=_PORT, default=GRPC, show_default=True, help="Port of the gRPC protocol.")
+@click.option("--metrics-port", type=_PORT, default=METRICS, show_default=True, help="Port of the Prometheus metrics.")
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 opens it to others."
 )
@@ -162,7 +163,7 @@ def _print_server(server: EmbeddedServer, page: str) -> None:
     if takers:
         fronts = [name for name, model in written_models(server.repository).items() if model.role.part == FRONT]
         front = min(takers, key=lambda name: name not in fronts)
-        url = "" if server.ports["gRPC"] == 8001 else f" --url grpc://{server.grpc_url}"
+        url = "" if server.ports["gRPC"] == GRPC else f" --url grpc://{server.grpc_url}"
         out.print(f"Ask it: tbgen infer {shlex.quote(front)}{url} TEXT")
     if server.open_to_others:
         out.print(

@@ -1,3 +1,7 @@
-"""How a person writes the address of a server; apart from what asks it, so that help is there at once."""
+"""How a person writes the address of a server, and Triton's own ports; apart from what asks it, so that help is there
+at once.
+"""
 
 FORMS = "grpc://HOST:PORT, http://HOST:PORT, HOST:PORT or PORT"
+HTTP, GRPC, METRICS = 8000, 8001, 8002
+URLS = {"HTTP": f"http://localhost:{HTTP}", "gRPC": f"grpc://localhost:{GRPC}"}  # of a server on this machine

@@ -13,6 +13,7 @@ from string import Template
 from tritonclient.grpc.model_config_pb2 import DataType
 
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.generator.addresses import URLS
 from tbgen.generator.data_types import NOT_IN_JSON, protocol_name
 from tbgen.generator.models.config import ModelConfig
 from tbgen.generator.names import CUT_AT_ZERO, NAME_MEND, ZERO, check_addressable, literal
@@ -27,7 +28,6 @@ LANGUAGES = {
     "go": ".go",
 }
 _MADE_OF: dict[tuple[str | int, ...], str] = {("BYTES", 1): "text", ("BYTES", -1): "texts"}  # by type and dims
-_URLS = {"HTTP": "http://localhost:8000", "gRPC": "grpc://localhost:8001"}
 _HELP = """usage: {run} [--url URL] [--] {usage}
 
 Asks the model {model} of a Triton server over HTTP. {reads}
@@ -98,7 +98,7 @@ def client_code(config: ModelConfig, language: str, *, url: str | None = None) -
         "model": config.name,
         "protocol": protocol,
         "scheme": protocol.lower(),
-        "url": literal(url or _URLS[protocol]),
+        "url": literal(url or URLS[protocol]),
         "usage": (usage := _usage(inputs)),
         "reads": (reads := _reads(usage)),
         "least": str(len(inputs)),
@@ -113,7 +113,7 @@ def client_code(config: ModelConfig, language: str, *, url: str | None = None) -
         "batch_go": ", ".join(map(str, batch)),
         "inputs_go": "\n".join(f"\t{{{row}}}," for row in inputs_written),
         "outputs_go": ", ".join(f"{{{literal(name)}}}" for name, _ in given),
-        "url_shell": shlex.quote(url or _URLS[protocol]),
+        "url_shell": shlex.quote(url or URLS[protocol]),
         "shell": _shell(inputs, [name for name, _ in given], batch) if language == "curl" else "",
     }
     parts = _filled("python-parts", values).rstrip("\n") if binary else ""

@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tbgen.export.errors import UserError
-from tbgen.generator.addresses import FORMS
+from tbgen.generator.addresses import FORMS, GRPC, HTTP, URLS
 
 _SCHEMES = {"grpc": ("grpc", False), "grpcs": ("grpc", True), "http": ("http", False), "https": ("http", True)}
-_DEFAULT = "grpc://localhost:8001"
+_DEFAULT = URLS["gRPC"]
 _PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
 _QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: triton\r\nConnection: close\r\n\r\n"
 _SECONDS = 3.0  # to wait for what a port says of itself
 _NAMES = {"grpc": "gRPC", "http": "HTTP"}
-_PORTS = {"grpc": 8001, "http": 8000}
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")  # hosts that are this machine
+_PORTS = {"grpc": GRPC, "http": HTTP}
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tbgen.generator.addresses import GRPC as GRPC
+from tbgen.generator.addresses import HTTP as HTTP
+from tbgen.generator.addresses import METRICS as METRICS
 from tbgen.server.embedded.process import STACK
 
 STOCK_IMAGE = "nvcr.io/nvidia/tritonserver:{}-py3"  # of a release
 BUILDER_IMAGE = "nvcr.io/nvidia/tensorrt:{}-py3"  # with trtexec, of the same release
 PROXY_IMAGE = "docker.io/library/haproxy:2.6"  # the line that tests run
 USER = 1000  # triton-server, in NVIDIA's containers
-HTTP, GRPC, METRICS = 8000, 8001, 8002
 MODELS = "/models"
 ENVIRONMENT = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 EXIT_SECONDS = 30  # for requests in flight; Triton waits as long for connections that are idle

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.generator.addresses import GRPC, HTTP, METRICS
 from tbgen.generator.devices import GPU, device_here
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.server.embedded import keys
@@ -54,9 +55,9 @@ class EmbeddedServer:
         repository: Path,
         *,
         host: str = "127.0.0.1",
-        http_port: int = 8000,
-        grpc_port: int = 8001,
-        metrics_port: int = 8002,
+        http_port: int = HTTP,
+        grpc_port: int = GRPC,
+        metrics_port: int = METRICS,
         log: Path | None = None,
         extra_arguments: Sequence[str] = (),
     ) -> None:
