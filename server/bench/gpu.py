@@ -8,9 +8,9 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tbgen.server.client.address import Address
+from tbgen.server.client.address import LOOPBACK, Address
 
-_HERE = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
+_HERE = (*LOOPBACK, "0.0.0.0")
 _METRIC = re.compile(r"^nv_gpu_(utilization|memory_used_bytes)\{[^}]*\} (\S+)$", re.MULTILINE)
 _SECONDS = 5.0  # to wait for the metrics page
 

@@ -14,14 +14,11 @@ import grpc  # type: ignore[import-untyped]
 
 from tbgen.server.bench.answers import Checker
 from tbgen.server.bench.tally import NOT_SENT, Order, Tally, Ticker
+from tbgen.server.client.connection import channel_options
 
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _CHANNELS = 8  # most connections of one worker; more clients share them
-_OPTIONS = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.use_local_subchannel_pool", 1),  # otherwise all channels share one connection
-)
+_OPTIONS = (("grpc.use_local_subchannel_pool", 1),)  # otherwise all channels share one connection
 
 
 class GrpcLoad:
@@ -29,12 +26,12 @@ class GrpcLoad:
 
     def __init__(self, order: Order, checker: Checker, tally: Tally) -> None:
         self.order, self.checker, self.tally = order, checker, tally
-        self.next_index = itertools.cycle([*range(order.first, len(order.requests)), *range(order.first)])
-        self.end = order.warmup + order.seconds
+        self.next_index = order.indexes()
+        self.end = order.end
         self.metadata = tuple(order.headers) or None
 
     def run(self, watch: Ticker) -> None:
-        """Send until the end, then wait for the answers that are still out, at most the time limit of a request."""
+        """As HttpLoad.run: `run_all` waits for what is out."""
         asyncio.run(self.run_all(watch))
 
     async def run_all(self, watch: Ticker) -> None:
@@ -49,9 +46,8 @@ class GrpcLoad:
             await channel.close()
 
     def open_channel(self) -> Any:
-        """A channel of its own connection; a proxy is never used for this machine's own addresses."""
-        local = self.order.url.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
-        options = [*_OPTIONS, ("grpc.enable_http_proxy", int(not local))]
+        """A channel of its own connection."""
+        options = [*channel_options(self.order.url), *_OPTIONS]
         if self.order.tls:
             return grpc.aio.secure_channel(self.order.url, grpc.ssl_channel_credentials(), options)
         return grpc.aio.insecure_channel(self.order.url, options)

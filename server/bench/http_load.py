@@ -7,7 +7,6 @@ must not be the client.
 from __future__ import annotations
 
 import functools
-import itertools
 import select
 import socket
 import time
@@ -51,13 +50,13 @@ class HttpLoad:
         host, _, port = order.url.rpartition(":")
         self.address = (host.strip("[]"), int(port))
         self.order, self.checker, self.tally = order, checker, tally
-        self.next_index = itertools.cycle([*range(order.first, len(order.requests)), *range(order.first)])
+        self.next_index = order.indexes()
         self.epoll = select.epoll()
         self.lines: dict[int, Line] = {}
         self.idle: deque[Line] = deque()
         self.broken: list[float] = []  # when to open each lost connection again
         self.due = 0  # position in the schedule
-        self.end = order.warmup + order.seconds
+        self.end = order.end
         self.over = False
         for _ in range(order.clients):
             self.open_line()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tbgen.export.run import Tensors
@@ -37,6 +38,15 @@ class Order:
     first: int = 0
     schedule: Sequence[float] | None = None
     headers: Sequence[tuple[str, str]] = ()
+
+    @property
+    def end(self) -> float:
+        """Seconds from the start until no request is sent any more."""
+        return self.warmup + self.seconds
+
+    def indexes(self) -> Iterator[int]:
+        """The requests in the order in which they are sent, over and over."""
+        return itertools.cycle([*range(self.first, len(self.requests)), *range(self.first)])
 
 
 @dataclass

@@ -14,14 +14,15 @@ from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.models.config import NO_TENSORS
 from tbgen.generator.role import FRONT, Role, front_names
-from tbgen.server.client.address import Address, address_from_url, no_answer, other_protocol
+from tbgen.server.client.address import LOOPBACK, Address, address_from_url, no_answer, other_protocol
 from tbgen.server.embedded.keys import headers_of
 
 JsonObject = dict[str, Any]
 
 UNREACHABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED")
 # Said by a server that is there, with the status of one that is not: its model is not ready, or has too much to do.
-_OF_A_MODEL = ("model", "ask again later", "Exceeds maximum queue size", "Request timeout expired")
+OVERLOAD, LATE = ("ask again later", "Exceeds maximum queue size"), "Request timeout expired"
+_OF_A_MODEL = ("model", *OVERLOAD, LATE)
 _RESTRICTED = " is restricted, expecting header"  # both protocols' words
 _UNLIMITED_MESSAGES = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 
@@ -145,7 +146,7 @@ class Connection:
 
 def channel_options(place: str) -> list[tuple[str, int]]:
     """Of gRPC's channel to HOST:PORT: it would send even local calls to the proxy that http_proxy names."""
-    local = place.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
+    local = place.rpartition(":")[0] in LOOPBACK
     return [*_UNLIMITED_MESSAGES, ("grpc.enable_http_proxy", int(not local))]
 
 

@@ -12,12 +12,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tbgen.server.client.address import LOOPBACK
 from tbgen.server.embedded.leftovers import PREFIX
 
 _RESTRICTED = "model-repository,shared-memory,trace,logging"
 _HEADERS = {"http": "tbgen-key", "grpc": "triton-grpc-protocol-tbgen-key"}  # the second as Triton makes it of the first
 _FILE = "key.json"
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 def restrictions(key: str) -> list[str]:
@@ -45,6 +45,6 @@ def headers_of(place: str, protocol: str) -> dict[str, str]:
                 continue
             known = json.loads(file.read_text(encoding="utf-8"))
             its_host, _, its_port = known["places"][protocol].rpartition(":")
-            if port == its_port and host in (its_host, *_LOOPBACK):
+            if port == its_port and host in (its_host, *LOOPBACK):
                 return headers(known["key"], protocol)
     return {}

@@ -15,7 +15,7 @@ from tbgen.export.run import Tensors
 from tbgen.generator.models.config import NO_TENSORS
 from tbgen.server.client.address import Address, nobody
 from tbgen.server.client.client import as_text
-from tbgen.server.client.connection import JsonObject, channel_options, is_of_a_model
+from tbgen.server.client.connection import LATE, OVERLOAD, JsonObject, channel_options, is_of_a_model
 from tbgen.server.embedded.keys import headers_of
 from tbgen.server.gateway.body import off_loop
 from tbgen.server.gateway.no_answer import NoAnswer
@@ -31,9 +31,7 @@ _STATUSES = {
     "DEADLINE_EXCEEDED": 504,
     "CANCELLED": 499,
 }
-_OVERLOAD = ("ask again later", "Exceeds maximum queue size")
 _RECONNECT = 1000  # milliseconds at most until a server that was away is tried again
-_LATE = ("Request timeout expired",)
 
 
 class Triton:
@@ -105,9 +103,9 @@ class Triton:
             yield
         except InferenceServerException as error:
             message = error.message().strip()
-            if any(words in message for words in _OVERLOAD):
+            if any(words in message for words in OVERLOAD):
                 raise NoAnswer(429, message) from error
-            if any(words in message for words in _LATE):
+            if LATE in message:
                 raise NoAnswer(504, message) from error
             code = str(error.status()).removeprefix("StatusCode.")
             if code == "DEADLINE_EXCEEDED":
