@@ -22,6 +22,9 @@ _SERVER_FAILURES = (
     re.compile(r"(failed to start \w+ service: .*)"),
     re.compile(r"error: creating server: \w+ - (?!failed to load all models)(.*)"),
 )
+# Triton's words where a load begins, and where it ends.
+_LOADING = re.compile(r'"loading: (?P<model>.+):\d+"$')
+_LOADED = re.compile(r'"(?:successfully loaded|failed to load) \x27(?P<model>.+)\x27"$')
 _PARSE_ERROR = re.compile(r"Error parsing text-format inference\.ModelConfig: (.*)")
 # What stands before the sentence of a cause: Triton's status, and the exception that only says "refused".
 _WRAPPING = re.compile(
@@ -47,6 +50,17 @@ def load_failures(lines: Iterable[str]) -> dict[str, str]:
             cause = one_line(match["cause"]) + (parse_error if "text proto" in match["cause"] else "")
             if "loading failed with error" not in cause:
                 found.setdefault(match["model"], cause)
+    return found
+
+
+def loads_under_way(lines: Iterable[str]) -> set[str]:
+    """The models whose last load has begun, and has not ended."""
+    found: set[str] = set()
+    for line in map(str.rstrip, lines):
+        if begun := _LOADING.search(line):
+            found.add(begun["model"])
+        elif ended := _LOADED.search(line):
+            found.discard(ended["model"])
     return found
 
 

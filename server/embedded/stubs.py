@@ -28,6 +28,7 @@ class Stubs:
     expected: Callable[[], Mapping[Path, int]] = dict  # the READY versions -> how many processes each should have
     running: dict[int, Path] = field(default_factory=dict)  # process -> the version that it serves
     dead: set[int] = field(default_factory=set)  # those that ended by themselves, as long as Triton keeps them
+    unknown: bool = False  # whether one is dead since the last look that no READY version lacks
     given_up: set[Path] = field(default_factory=set)  # versions that lack processes, and are not told until one runs
 
     def look(self) -> set[Path]:
@@ -47,20 +48,28 @@ class Stubs:
                 elif fields[_EXIT] != "0" and (process in seen or name.endswith(_NAME)):  # Triton ends one with 0
                     dead.add(process)
         died = {self.running[each] for each in dead - self.dead if each in self.running}
-        unseen = dead - seen
+        unseen, lacking = dead - seen, set[Path]()
         self.running, self.dead = running, dead
         self.given_up -= {*running.values()}
         if unseen:
             try:
-                died |= self._lacking()
+                lacking = self._lacking()
             except OSError:  # the server does not answer: it is asked again with the next look
                 self.dead -= unseen
-        return died
+        self.unknown = bool(unseen & self.dead) and not lacking
+        return died | lacking
 
     def _lacking(self) -> set[Path]:
         """The versions that have fewer processes than they should. Raises OSError."""
         there = Counter(self.running.values())
         return {each for each, count in self.expected().items() if there[each] < count} - self.given_up
+
+    def lacks(self, model: str) -> bool:
+        """Whether a READY version of a model has fewer processes than it should, or that cannot be asked."""
+        try:
+            return model in {version.parent.name for version in self._lacking()}
+        except OSError:
+            return True
 
     def models(self) -> set[str]:
         """The models of which a process runs."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tbgen.export.errors import UserError
 from tbgen.server.embedded.control import reload
-from tbgen.server.embedded.log import load_failures
+from tbgen.server.embedded.log import load_failures, loads_under_way
 from tbgen.server.embedded.server import EmbeddedServer
 
 _SHORT = 10.0  # seconds: a server that lives no longer has a fault of its own,
@@ -17,6 +17,7 @@ _TRIES = 3  # when that happens so many times in a row
 _TICK = 0.2  # seconds between two looks while a model is loaded
 _LATE = 5.0  # seconds that a load may take to end behind the end of its process
 _STUCK = 60.0  # seconds in which a server that polls begins to load what changed: it looks every 15 by default
+_WAITS = "its process ended while it was loaded, and Triton waits on"
 
 
 @dataclass
@@ -25,8 +26,8 @@ class _Away:
 
     died: float  # when its process did
     line: int  # of the log at that time
-    processes: set[int] = field(default_factory=set)  # those of the model, since `changed`
-    changed: float = field(default_factory=time.monotonic)
+    left: set[int]  # the processes of the model that ran on
+    idle: float = field(default_factory=time.monotonic)  # since when none has come
 
 
 class ServerWatch:
@@ -49,13 +50,15 @@ class ServerWatch:
             return self._start_again_after_its_end()
         if self.server.stubs is None:
             return False
-        died = {version.parent.name: version for version in self.died | self.server.stubs.look()}
+        died = self.died | self.server.stubs.look()
         self.died.clear()
-        for model in died:
-            self.server.note(f"a process of {model} died: it is loaded again")
-            self.away[model] = _Away(time.monotonic(), len(self.server.log_lines()))
-        try:
-            told = [self._load_again(version) for version in died.values()]
+        models = {version.parent.name: version for version in died}
+        for model in models:
+            self._gone(model, "died: it is loaded again")
+        for model in self._loads_that_died() - models.keys():
+            self._gone(model, "died while it was loaded")
+        try:  # a server that polls loads what was touched, version by version
+            told = [self._load_again(version) for version in (died if self.server.polls else models.values())]
         except ConnectionError:  # the server itself ends, and the processes of its models did before
             ended = self.server.process and self.server.process.wait(_LATE)
             return self._start_again_after_its_end() if ended else self._start_again()
@@ -64,15 +67,28 @@ class ServerWatch:
         self._say_what_is_back()
         return self.server.polls and self._stuck() and self._start_again()
 
+    def _gone(self, model: str, what: str) -> None:
+        """Remember that a process of a model is gone, and say so."""
+        self.server.note(f"a process of {model} {what}")
+        self.away[model] = _Away(time.monotonic(), len(self.server.log_lines()), self._processes(model))
+
+    def _processes(self, model: str) -> set[int]:
+        running = self.server.stubs.running if self.server.stubs else {}
+        return {process for process, version in running.items() if version.parent.name == model}
+
+    def _loads_that_died(self) -> set[str]:
+        """The models that a polling server loads, when a process died of which nobody knows whose it was."""
+        if not (self.server.polls and self.server.stubs and self.server.stubs.unknown):
+            return set()
+        return loads_under_way(self.server.log_lines()) - self.away.keys()
+
     def _load_again(self, version: Path) -> bool:
         """Whether the server could be told to load a model again. Raises ConnectionError where it does not answer."""
         try:
             if self._ends(load := self.loads.submit(reload, self.server, version), version):
                 load.result()
                 return True
-            why = (
-                f"{version.parent.name} does not come back: its process ended while it was loaded, and Triton waits on"
-            )
+            why = f"{version.parent.name} does not come back: {_WAITS}"
         except UserError as error:
             why = error.message
         except ConnectionError:
@@ -111,12 +127,17 @@ class ServerWatch:
 
     def _stuck(self) -> bool:
         """Whether a server that polls loads nothing any more: its load waits for ever where its process died in it."""
-        for model, away in self.away.items():
-            running = self.server.stubs.running if self.server.stubs else {}
-            processes = {process for process, version in running.items() if version.parent.name == model}
-            if processes != away.processes:
-                away.processes, away.changed = processes, time.monotonic()
-            elif time.monotonic() - away.changed > _STUCK:
+        for model, away in [*self.away.items()]:
+            if self._processes(model) - away.left:  # it is loaded, however long that takes
+                away.idle = time.monotonic()
+            elif time.monotonic() - away.idle > _STUCK:
+                if self.server.stubs and not self.server.stubs.lacks(model):  # a restart would end what is served
+                    del self.away[model]
+                    self.server.note(
+                        f"{model} is not loaded: {_WAITS}, and loads nothing else that changes; what is served stays; "
+                        "mend the model, and start the server again"
+                    )
+                    continue
                 self.server.note(f"{model} is not loaded again: Triton waits on a process that ended")
                 return True
         return False

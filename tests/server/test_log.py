@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tbgen.server.embedded.log import explanation, lines_to_show, load_failures
+from tbgen.server.embedded.log import explanation, lines_to_show, load_failures, loads_under_way
 
 MANAGER = 'E1122 21:36:15.950440 14654 model_repository_manager.cc:724] "'
 LIFECYCLE = 'E1122 21:36:17.588685 14654 model_lifecycle.cc:642] "'
@@ -28,6 +28,14 @@ def test_each_model_that_failed_has_its_cause() -> None:
         "empty": "at least one version must be available under the version policy of model 'empty'",
         "broken": "ModuleNotFoundError: No module named 'transformers'",
     }
+
+
+def test_a_load_is_under_way_until_it_has_succeeded_or_failed() -> None:
+    begun = [f'I1122 21:36:17.588685 14654 model_lifecycle.cc:472] "loading: {name}:1"' for name in ("good", "broken")]
+    assert loads_under_way(begun) == {"good", "broken"}
+    loaded = "I1122 21:36:17.588696 14654 model_lifecycle.cc:839] \"successfully loaded 'good'\""
+    assert loads_under_way([*begun, loaded]) == {"broken"}
+    assert loads_under_way([*begun, loaded, *LOG, begun[0]]) == {"good"}
 
 
 def test_an_ensemble_at_fault_itself_is_named() -> None:

@@ -99,6 +99,38 @@ def test_a_polled_model_whose_process_dies_while_it_is_loaded_does_not_end_all_l
         wait_until(lambda: watch.look() or server.running_models() == {"measure", "other", "linear"})
 
 
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("model", ["measure", "fresh"])
+def test_a_polled_load_whose_process_dies_is_said_and_what_serves_stays(
+    model: str, seen: bool, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new instance of a model that serves, or the first one of another."""
+    monkeypatch.setattr("tbgen.server.embedded.watch._STUCK", 2.0)
+    with serving(repository, extra_arguments=MODES["poll"]) as server:
+        assert server.process and server.stubs
+        watch, triton = ServerWatch(server), server.process.pid
+        watch.look()
+        others, before = Stubs(triton), server.stubs.running.keys()
+        go = repository.parent / "go"
+        waits = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nos._exit(3)\n"
+        play.write_python(repository.parent, "broken", f"max_batch_size: 4 {play.TEXT}", waits)
+        if model == "measure":
+            (repository.parent / "broken" / "1" / "model.py").replace(repository / "measure" / "1" / "model.py")
+        else:
+            (repository.parent / "broken").rename(repository / model)
+        if seen:
+            wait_until(lambda: not watch.look() and bool(server.stubs.running.keys() - before))  # type: ignore[union-attr]
+        go.touch()
+        wait_until(lambda: not others.look() and bool(others.dead))
+        wait_until(
+            lambda: watch.look() or any("loads nothing else that changes" in each for each in server.log_lines())
+        )
+        assert server.process.pid == triton
+        assert server.call("GET", "/v2/models/measure/ready")[0] == 200
+        assert server.running_models() == {"measure", "other", "linear"}
+        wait_until(lambda: not watch.away)
+
+
 def test_where_the_folder_of_a_polled_model_cannot_be_touched_the_server_is_started_again(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
