@@ -169,6 +169,19 @@ def test_grpc_is_guarded_too(two: Fleet) -> None:
         assert client.get_model_config(FRONT).config.name == FRONT
 
 
+@pytest.mark.parametrize("megabytes", [0.505, 1, 20])
+def test_a_call_that_is_too_long_is_told_so(two: Fleet, megabytes: float) -> None:
+    before = two.sent("grpc")
+    tensor = grpc.InferInput("input_text", [1, 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[b"a" * int(megabytes * 2**20)]], dtype=object))
+    with grpc.InferenceServerClient(two.grpc) as client:
+        with pytest.raises(InferenceServerException, match="longer than is read here") as error:
+            client.infer(FRONT, [tensor])
+        assert error.value.status() == "StatusCode.RESOURCE_EXHAUSTED"
+        assert client.is_model_ready(FRONT)
+    assert two.sent("grpc")["triton1"] + two.sent("grpc")["triton2"] == sum(before.values()) + 1
+
+
 @pytest.mark.parametrize(
     "message",
     [

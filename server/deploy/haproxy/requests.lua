@@ -2,6 +2,7 @@
 -- tbgen). HAProxy asks lua.http_body and lua.grpc_body: "ok", or the sentence that the client is answered.
 
 local DEEPEST = 32 -- objects and lists in one another; Triton's parser takes a part of its stack for each
+local MOST_READ = 64 << 20 -- bytes of a call that is refused for its length
 local CLASSIFICATION = "the classification extension is not served here: take the model's own labels"
 
 -- Where the string ends whose first quote is at `start`.
@@ -179,4 +180,22 @@ core.register_fetches("grpc_body", function(txn, models)
     return "no model of that name is asked here"
   end
   return "ok"
+end)
+
+-- Refuses a call that is longer than HAProxy keeps. It is read to its end first, for what is refused while it is still sent
+-- ends as CANCELLED at its sender.
+core.register_service("grpc_too_long", "http", function(applet)
+  local left = MOST_READ
+  while left > 0 do
+    local part = applet:receive(65536)
+    if part == nil or #part == 0 then
+      break
+    end
+    left = left - #part
+  end
+  applet:set_status(200)
+  applet:add_header("content-type", "application/grpc")
+  applet:add_header("grpc-status", "8")
+  applet:add_header("grpc-message", "the request is longer than is read here: send fewer texts in one")
+  applet:start_response()
 end)
