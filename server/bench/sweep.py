@@ -158,7 +158,8 @@ class StepProgress:
 def prepare(
     connection: Connection, model: str, corpus: Corpus, plan: Plan, repository: Path | None, steps: StepProgress
 ) -> PreparedModel:
-    """Draw the model's requests, and ask each alone."""
+    """Draw the model's requests, and ask each alone. Raises UserError, as where figures would be of several servers."""
+    connection.refuse_proxy()
     inputs = text_inputs(connection.config(model), plan.batch)
     said = folder_example(repository / model) if repository else {}
     requests = requests_from_corpus(corpus, inputs, plan.requests, said)

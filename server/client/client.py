@@ -12,7 +12,7 @@ import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.compare.example import required_inputs
-from tbgen.server.client.connection import Connection
+from tbgen.server.client.connection import Connection, ProxyError
 
 _UNLIMITED_ROWS = 64  # texts in a request to a model that names no limit
 
@@ -79,7 +79,12 @@ def front_models(connection: Models, name: str) -> list[str]:
     """
     if connection.ready(name):
         return [name]
-    states = connection.states()
+    try:
+        states = connection.states()
+    except ProxyError as error:  # it lists none
+        if ready := sorted(filter(connection.ready, connection.fronts(name))):
+            return ready
+        raise UserError(f"no model {name!r} is ready, nor one that scaffold gave that name; {error.message}") from error
     fronts = sorted(model for model in connection.fronts(name) if model in states)
     ready = [model for model in fronts if states[model] == "READY"]
     if ready:

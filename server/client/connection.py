@@ -24,7 +24,12 @@ UNREACHABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED")
 OVERLOAD, LATE = ("ask again later", "Exceeds maximum queue size"), "Request timeout expired"
 _OF_A_MODEL = ("model", *OVERLOAD, LATE)
 _RESTRICTED = " is restricted, expecting header"  # both protocols' words
+OF_PROXY = "not asked here"  # begins what `tbgen deploy haproxy`'s says of a question that is one server's
 _UNLIMITED_MESSAGES = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+
+
+class ProxyError(UserError):
+    """Servers stand behind the address, and this is asked of one of them."""
 
 
 class Connection:
@@ -80,7 +85,17 @@ class Connection:
             index = self.client.get_model_repository_index(**self.as_json())
         return index.get("models", []) if isinstance(index, dict) else index
 
-    def fronts(self, name: str) -> list[str]:
+    def refuse_proxy(self) -> None:
+        """Raise ProxyError where the answers come from several servers, each of which tells of itself alone."""
+        try:
+            self.index()
+        except ProxyError:
+            raise
+        except UserError:  # it may keep its models to itself
+            return
+
+    @staticmethod
+    def fronts(name: str) -> list[str]:
         """Names that front models of a name can have: a server does not tell what its models are for."""
         return [Role(name, FRONT, engine, graph).model for engine in ENGINES for graph in EACH_GRAPH]
 
@@ -135,6 +150,10 @@ class Connection:
             raise UserError(other_protocol(self.address) or other) from error
         except InferenceServerException as error:
             message = error.message().strip()
+            if message.startswith(OF_PROXY):
+                raise ProxyError(
+                    f"the proxy at {self.address} {what} ({message}): ask a server behind it, which --url names"
+                ) from error
             if _RESTRICTED in message:
                 raise UserError(
                     f"Triton at {self.address} {what}: {message}; send it with --header NAME=VALUE"

@@ -9,7 +9,7 @@ from tbgen.export.errors import UserError
 from tbgen.generator.compare.example import example_item
 from tbgen.server.bench.metrics import metrics_from_text
 from tbgen.server.client.address import Address
-from tbgen.server.client.connection import Connection
+from tbgen.server.client.connection import Connection, ProxyError
 from tbgen.server.client.probe import Probe, probes
 from tbgen.server.deploy.launch import METRICS
 from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart
@@ -31,6 +31,10 @@ def server_parts(address: Address, metrics_url: str | None = None) -> Iterator[M
     try:
         with Connection(address, seconds=_SECONDS) as connection:
             yield from _own_parts(connection)
+    except ProxyError as error:
+        mend = "ask a server behind it; tbgen probe NAME asks a model through it"
+        yield MachinePart("models", MISSING, error.message, "answers", mend)
+        return
     except UserError as error:
         yield MachinePart(
             f"server {address}", BROKEN, error.message, "what is asked of it", "start it, or name another"

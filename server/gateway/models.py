@@ -15,7 +15,7 @@ from tbgen.generator.compare.example import required_inputs
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.role import FRONT, Role, WrittenModel, front_names, written_models
-from tbgen.server.client.connection import JsonObject
+from tbgen.server.client.connection import OF_PROXY, Connection, JsonObject
 from tbgen.server.gateway.no_answer import NoAnswer
 from tbgen.server.gateway.triton import Triton
 
@@ -150,13 +150,31 @@ class FrontModels:
         return await self.named(names[0])
 
     async def _look(self) -> list[FrontModel]:
-        index = await self.triton.index()
-        ready = sorted({row["name"] for row in index if row.get("state") == "READY"})
+        try:
+            index = await self.triton.index()
+            ready = sorted({row["name"] for row in index if row.get("state") == "READY"})
+        except NoAnswer as error:
+            if not error.message.startswith(OF_PROXY):
+                raise
+            ready = await asyncio.to_thread(self._named)
         told = await asyncio.gather(*map(self.triton.config, ready), return_exceptions=True)
         configs = {
             name: each for name, each in zip(ready, told, strict=True) if isinstance(each, dict)
         }  # others went meanwhile
         return await asyncio.to_thread(_fronts, configs, self.repository)
+
+    def _named(self) -> list[str]:
+        """What may be there behind a proxy, which lists no models: what is not tells no configuration.
+
+        Raises NoAnswer where nothing says which those may be.
+        """
+        written = written_models(self.repository) if self.repository else {}
+        chosen = {model for name in self.chosen for model in (name, *Connection.fronts(name))}
+        if not chosen and not written:
+            raise NoAnswer(
+                503, "the proxy before Triton lists no models: start the gateway with --model NAME, or with -r"
+            )
+        return sorted({*written, *chosen})
 
 
 def _fronts(configs: Mapping[str, JsonObject], repository: Path | None) -> list[FrontModel]:

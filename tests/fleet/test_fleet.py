@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +14,19 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpc
 import tritonclient.http as http_client
+from click.testing import CliRunner
 from tritonclient.utils import InferenceServerException
 
+from tbgen.cli.main import main
+from tbgen.server.client.address import Address, address_from_url
+from tbgen.server.doctor.part import BROKEN, MISSING
+from tbgen.server.doctor.remote import server_parts
+from tbgen.server.gateway.settings import GatewaySettings
 from tests.faults.served import TEXTS, Clients, asked
 from tests.fleet.clients import generated_clients
 from tests.fleet.fleet import Fleet, fleet
 from tests.haproxy import NEEDS_HAPROXY
+from tests.server.gateway.running import running_gateway
 from tests.waiting import FOREVER, wait_until
 
 pytestmark = NEEDS_HAPROXY
@@ -199,6 +207,67 @@ def test_odd_messages_are_refused(two: Fleet, message: bytes) -> None:
         with pytest.raises(plain_grpc.RpcError) as error:
             call(named + message, timeout=FOREVER)
     assert error.value.code().name == "INVALID_ARGUMENT"
+
+
+def command(two: Fleet, protocol: str, *words: object) -> tuple[int, str]:
+    """What a command says that is given HAProxy's address."""
+    url = f"{protocol}://{two.http if protocol == 'http' else two.grpc}"
+    done = CliRunner().invoke(main, [*map(str, words), "--url", url])
+    assert not isinstance(done.exception, AssertionError), done.output
+    return done.exit_code, done.output
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_commands_that_ask_models_ask_them_through_it(two: Fleet, protocol: str, tmp_path: Path) -> None:
+    for words in (["infer", FRONT, "좋다"], ["probe", "kcbert"], ["probe", FRONT], ["probe", "-r", two.repository]):
+        code, said = command(two, protocol, *words)
+        assert code == 0, said
+    assert said.count("answered in") == 2
+    assert "'kcbert' fits several models, choose one: " in command(two, protocol, "infer", "kcbert", "좋다")[1]
+    (tmp_path / "texts.txt").write_text("오늘도 상한가 갔다\n", encoding="utf-8")
+    code, said = command(two, protocol, "verify", FRONT, "-r", two.repository, "--text", tmp_path / "texts.txt")
+    assert code == 0, said
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "probe",
+        "probe none",
+        "infer none 좋다",
+        f"bench {FRONT}",
+        f"capacity {FRONT} --rate 9 --p99 1s",
+        f"tune {FRONT} -r REPOSITORY --yes",
+        "check REPOSITORY --live",
+        "deploy copy REPOSITORY REPOSITORY",
+    ],
+)
+def test_commands_that_ask_one_server_say_so(two: Fleet, protocol: str, words: str, tmp_path: Path) -> None:
+    shutil.copytree(two.repository, tmp_path / "models")
+    code, said = command(two, protocol, *words.replace("REPOSITORY", str(tmp_path / "models")).split())
+    assert code == 1
+    assert f"the proxy at {protocol}://" in said
+    assert "tells nothing of its models (not asked here" in said
+    assert "ask a server behind it, which --url names" in said
+
+
+def test_doctor_says_what_a_proxy_does_not_tell(two: Fleet) -> None:
+    parts = {part.name: part for part in server_parts(address_from_url(f"grpc://{two.grpc}"))}
+    assert parts["models"].state == MISSING
+    assert "tells nothing of its models" in parts["models"].says
+    assert BROKEN not in {part.state for part in parts.values()}
+
+
+@pytest.mark.parametrize("known", ["repository", "model"])
+def test_the_gateway_stands_before_it(two: Fleet, known: str) -> None:
+    address = Address(two.grpc, "grpc")
+    named = {"repository": {"repository": two.repository}, "model": {"models": ("kcbert",)}}[known]
+    with running_gateway(GatewaySettings(address, **named)) as gateway:  # type: ignore[arg-type]
+        assert gateway.post("/predict", {"inputs": "좋다"}).status == 200
+    with running_gateway(GatewaySettings(address)) as gateway:
+        answer = gateway.post("/predict", {"inputs": "좋다"})
+        assert (answer.status, "start the gateway with --model NAME" in answer.body["error"]) == (503, True)
 
 
 def test_a_killed_server_costs_no_client_an_answer(two: Fleet, tmp_path: Path) -> None:
