@@ -30,7 +30,7 @@ def deploy() -> None:  # its help is the table's
 @deploy.command()
 @repository_argument
 @click.argument("target")
-@server_options()
+@server_options("Once for each server that reads TARGET. Default: grpc://localhost:8001.", multiple=True)
 @click.option("--no-server", is_flag=True, help="Copy alone; load and ask nothing.")
 @click.option(
     "--keep", type=click.IntRange(min=2), default=2, show_default=True, help="Versions to keep, the new one too."
@@ -53,7 +53,7 @@ def deploy() -> None:  # its help is the table's
 def copy(
     repository: Path,
     target: str,
-    url: str | None,
+    urls: tuple[str, ...],
     headers: dict[str, str],
     no_server: bool,
     keep: int,
@@ -64,7 +64,7 @@ def copy(
     """Copy models into a folder or bucket that a server polls or controls.
 
     TARGET is the repository of a running server: a folder, s3://... or gs://... Each model of REPOSITORY that changed
-    gets a new version folder, shown at once by a rename (in a bucket: by the config that names it). The server is told
+    gets a new version folder, shown at once by a rename (in a bucket: by the config that names it). Each server is told
     to load it, or sees it where it polls. In the end each model that takes text is asked in Korean with emoji. Whatever
     fails, the versions before are put back and loaded.
     """
@@ -80,25 +80,25 @@ def copy(
     asked: list[str] = []
     with ExitStack() as stack:
         stack.enter_context(bucket_errors(target))
-        live = None
-        if not no_server:
+        lives = []
+        for url in () if no_server else urls or (None,):
             connection = stack.enter_context(Connection(url, seconds=timeout, headers=headers))
-            live = Live(connection, seconds=timeout, notice=min(timeout, poll_secs))
+            lives.append(Live(connection, seconds=timeout, notice=min(timeout, poll_secs)))
         store = stack.enter_context(store_from(target))
-        changes = deployment_plan(repository, store, live)
+        changes = deployment_plan(repository, store, lives)
         plan = [_plan_row(change) for change in changes]
         if not has_flag("json"):
             output().print(_plan_table(plan))
-        elsewhere = ", ".join(served_from_elsewhere(changes, live) if live else ())
-        if elsewhere:
-            said = f"The server serves {elsewhere}, which {target} does not hold: is {target} what it reads?"
-            notes().print(said, style="yellow")
+        for live in lives:
+            if elsewhere := ", ".join(served_from_elsewhere(changes, live)):
+                said = f"serves {elsewhere}, which {target} does not hold: is {target} what it reads?"
+                notes().print(f"The server at {live.connection.address} {said}", style="yellow")
         if not dry_run:
             tell = (lambda _: None) if has_flag("quiet") else notes().print
-            asked = carry_out(changes, store, live, keep=keep, on_progress=tell)
+            asked = carry_out(changes, store, lives, keep=keep, on_progress=tell)
     if has_flag("json"):
         print_json({"models": plan, "dry_run": dry_run, "asked": asked})
-    elif live and not dry_run:
+    elif lives and not dry_run:
         say_answered(asked)
 
 

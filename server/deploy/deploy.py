@@ -41,7 +41,7 @@ class Change:
         return old is not None and any_version(config_of(name, old)) != any_version(self.release.config)
 
 
-def deployment_plan(repository: Path, store: Store, live: Live | None = None) -> list[Change]:
+def deployment_plan(repository: Path, store: Store, lives: Sequence[Live] = ()) -> list[Change]:
     """What a deployment would do, in its order. Raises UserError when something may not be changed under a server."""
     changes = []
     for release in model_versions(repository):
@@ -49,7 +49,8 @@ def deployment_plan(repository: Path, store: Store, live: Live | None = None) ->
         if standing.config is not None:
             old = any_version(config_of(release.name, standing.config))
             check_config(release.name, old, any_version(release.config))
-        known = live.newest(release.name) if live else 0  # a number that failed once keeps its failure in the server
+        # a number that failed once keeps its failure in the server
+        known = max((live.newest(release.name) for live in lives), default=0)
         number = max([*standing.versions, known]) + 1 if standing.versions or known else release.version
         changes.append(Change(release, standing, number if _differs(release, standing) else None))
     _check_together(changes)
@@ -108,7 +109,7 @@ def _labels_of(steps: str) -> list[object]:
 def deploy(
     changes: Sequence[Change],
     store: Store,
-    live: Live | None,
+    lives: Sequence[Live] = (),
     *,
     keep: int = 2,
     on_progress: DeployProgress = lambda _: None,
@@ -116,7 +117,7 @@ def deploy(
     """Publish the changes one after the other, have each loaded, ask the models, and return the names of those asked.
 
     Whatever fails, and also on Ctrl-C, everything is put back and the versions before are loaded again.
-    keep: how many versions of a model stay in the target, the new one included.
+    lives: the servers that read the store. keep: how many versions of a model stay in the target, the new one included.
     """
     done: list[tuple[Change, list[Undo]]] = []
     try:
@@ -126,25 +127,35 @@ def deploy(
                 on_progress(f"{change.release.name}: version {version}")
                 done.append((change, []))
                 store.publish(change.release, version, keep, done[-1][1])
-            if live and not live.serves(change.release.name, version):
-                live.bring(change.release.name, version)
-        if live is None:
-            return []
+            for live in lives:
+                if not live.serves(change.release.name, version):
+                    live.bring(change.release.name, version)
         folders = [change.release.folder for change in changes]
-        return smoke(live.connection, folders, lambda model, why: on_progress(f"{model} is not asked: {why}"))
+        asked = [
+            smoke(live.connection, folders, lambda model, why: on_progress(f"{model} is not asked: {why}"))
+            for live in lives
+        ]
+        return asked[0] if asked else []
     except BaseException as error:
         on_progress("Putting back the versions before")
-        for change, undo in reversed(done):
-            _put_back(change, undo, live)
+        failed = [why for change, undo in reversed(done) for why in _put_back(change, undo, lives)]
         if isinstance(error, UserError):
-            raise UserError(f"{error.message.rstrip('.')}; everything is as before") from error
+            outcome = f"the files are as before, but {failed[0]}" if failed else "everything is as before"
+            raise UserError(f"{error.message.rstrip('.')}; {outcome}") from error
         raise
 
 
-def _put_back(change: Change, undo: Sequence[Undo], live: Live | None) -> None:
+def _put_back(change: Change, undo: Sequence[Undo], lives: Sequence[Live]) -> list[str]:
+    """Why servers do not serve again what they served."""
     for step in reversed(undo):
         step()
-    if live and change.standing.versions:
-        live.bring(change.release.name, change.standing.versions[-1])
-    elif live:
-        live.drop(change.release.name)
+    failed = []
+    for live in lives:
+        try:
+            if change.standing.versions:
+                live.bring(change.release.name, change.standing.versions[-1])
+            else:
+                live.drop(change.release.name)
+        except UserError as error:
+            failed.append(error.message)
+    return failed

@@ -30,6 +30,9 @@ class Live:
         self.notice = seconds if notice is None else notice
         self.polls: bool | None = None
 
+    def __str__(self) -> str:
+        return f"the server at {self.connection.address}"
+
     def newest(self, model: str) -> int:
         """The highest version that the server has ever known of a model, 0 for none."""
         return max((version for name, version, *_ in self.index() if name == model), default=0)
@@ -42,13 +45,14 @@ class Live:
             index, now = self.index(), time.monotonic()
             known = [why for name, number, _, why in index if (name, number) == (model, version)]
             if any(reason not in _GONE for reason in known):
-                raise UserError(f"version {version} of {model!r} failed to load: {one_line(known[0])}")
+                raise UserError(f"version {version} of {model!r} failed to load by {self}: {one_line(known[0])}")
             others = sorted({name for name, _, state, _ in index if state == LOADING and name != model})
             idle_since = now if others else idle_since
             if now - began > self.seconds:
-                raise UserError(_late(model, version, "loaded" if known else "noticed", now - began, others))
+                what = "loaded" if known else "noticed"
+                raise UserError(_late(self, model, version, what, now - began, others))
             if not known and now - idle_since > self.notice:
-                raise UserError(_late(model, version, "noticed", now - idle_since))
+                raise UserError(_late(self, model, version, "noticed", now - idle_since))
             time.sleep(_TICK)
 
     def drop(self, model: str) -> None:
@@ -70,7 +74,7 @@ class Live:
                 elif error.status() in UNREACHABLE:
                     raise
                 else:
-                    raise UserError(f"the server did not {order} {model!r}: {one_line(error.message())}") from error
+                    raise UserError(f"{self} did not {order} {model!r}: {one_line(error.message())}") from error
 
     def serves(self, model: str, version: int) -> bool:
         with self.connection.failures("is not reachable"):
@@ -85,9 +89,9 @@ class Live:
         ]
 
 
-def _late(model: str, version: int, what: str, waited: float, others: Sequence[str] = ()) -> str:
+def _late(live: Live, model: str, version: int, what: str, waited: float, others: Sequence[str] = ()) -> str:
     """Why a version was given up, and what to do; others: what the server was loading in the end instead."""
-    said = f"version {version} of {model!r} was not {what} by the server within {waited:.0f} s"
+    said = f"version {version} of {model!r} was not {what} by {live} within {waited:.0f} s"
     if others:
         return (
             f"{said}, which still loads {', '.join(others)}; try again when they are loaded, or give a longer --timeout"

@@ -62,7 +62,7 @@ def updated(home: Path) -> None:
 def deployed(home: Path) -> None:
     """Models into the repository of a server."""
     with FolderStore(home / FOLDER) as store:
-        deploy(deployment_plan(home / SOURCE, store), store, None)
+        deploy(deployment_plan(home / SOURCE, store), store)
 
 
 def exported(home: Path) -> None:

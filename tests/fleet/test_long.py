@@ -156,7 +156,7 @@ def test_models_are_upgraded_from_one_bucket(tmp_path: Path) -> None:
         here = bucket.replace(EVERYWHERE, "127.0.0.1")
         source = write_counting(tmp_path / "source", 0)
         with store_from(here) as store:
-            deploy(deployment_plan(source, store), store, None)
+            deploy(deployment_plan(source, store), store)
         found = stack.enter_context(fleet(3, source, tmp_path, reading(bucket, "count_ensemble")))
         load = stack.enter_context(under_load(found.grpc, ["count_ensemble"]))
         load.answered_with(0)

@@ -56,7 +56,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
 
 def copied(source: Path, files: Watched) -> None:
     with ObjectStore(files, "/models") as store:
-        deploy(deployment_plan(source, store), store, None)
+        deploy(deployment_plan(source, store), store)
 
 
 def served(objects: dict[str, bytes], model: str = "count") -> dict[str, bytes] | None:
@@ -106,7 +106,7 @@ def test_a_failed_upload_is_taken_back(files: Watched, tmp_path: Path) -> None:
         changes = deployment_plan(source, store)
         (source / "count/1/model.py").unlink()
         with pytest.raises(FileNotFoundError):
-            deploy(changes, store, None)
+            deploy(changes, store)
     assert {name: file.getvalue() for name, file in files.store.items()} == before
 
 
@@ -178,7 +178,7 @@ def test_what_a_killed_deployment_left_is_served_by_the_next(tmp_path: Path, mon
         copied(write_counting(tmp_path, 1), files)
         files.last = last
         with pytest.MonkeyPatch.context() as killed, contextlib.suppress(_Kill):
-            killed.setattr("tbgen.server.deploy.deploy._put_back", lambda *_: None)
+            killed.setattr("tbgen.server.deploy.deploy._put_back", lambda *_: [])
             copied(write_counting(tmp_path, 2), files)
         files.last = 0
         copied(tmp_path, files)

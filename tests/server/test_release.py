@@ -25,7 +25,7 @@ def tree(folder: Path) -> set[str]:
 def copied(source: Path, target: Path, *, keep: int = 2) -> dict[str, int | None]:
     with FolderStore(target) as store:
         changes = deployment_plan(source, store)
-        deploy(changes, store, None, keep=keep)
+        deploy(changes, store, keep=keep)
     return {change.release.name: change.version for change in changes}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def put(source: Path, target: str, url: str, *, seconds: float = FOREVER) -> lis
     """Deploy to a running server; the models that were asked."""
     with Connection(url, seconds=seconds) as connection, store_from(target) as store:
         live = Live(connection, seconds=seconds)
-        return deploy(deployment_plan(source, store, live), store, live)
+        return deploy(deployment_plan(source, store, [live]), store, [live])
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -77,12 +78,12 @@ def test_a_server_that_neither_polls_nor_takes_orders_is_told_apart_soon(tmp_pat
     with serving(target, extra_arguments=none) as server, Connection(server.grpc_url) as connection:
         live = Live(connection, seconds=FOREVER, notice=1)
         store = store_from(str(target))
-        assert served_from_elsewhere(deployment_plan(source, store, live), live) == []
-        with store, pytest.raises(UserError, match="was not noticed by the server within 1 s; it must poll"):
-            deploy(deployment_plan(source, store, live), store, live)
+        assert served_from_elsewhere(deployment_plan(source, store, [live]), live) == []
+        with store, pytest.raises(UserError, match=r"was not noticed by the server at .* within 1 s; it must poll"):
+            deploy(deployment_plan(source, store, [live]), store, [live])
         (tmp_path / "elsewhere").mkdir()
         wrong = store_from(str(tmp_path / "elsewhere"))
-        assert served_from_elsewhere(deployment_plan(source, wrong, live), live) == ["count", "count_ensemble"]
+        assert served_from_elsewhere(deployment_plan(source, wrong, [live]), live) == ["count", "count_ensemble"]
     assert tree(target) == before
 
 
@@ -98,9 +99,28 @@ def test_a_polling_server_that_loads_another_model_is_waited_for(tmp_path: Path)
         hasty = Live(connection, seconds=2, notice=0)  # what passes while another model is loaded does not count
         with store, pytest.raises(UserError, match=r"within 2 s, which still loads slow; .*; everything is as before"):
             hasty.polls = True
-            deploy(deployment_plan(source, store, hasty), store, hasty)
+            deploy(deployment_plan(source, store, [hasty]), store, [hasty])
         go.touch()
-        assert deploy(deployment_plan(source, store, live), store, live) == ["count", "count_ensemble"]
+        assert deploy(deployment_plan(source, store, [live]), store, [live]) == ["count", "count_ensemble"]
+
+
+def test_several_servers_of_one_place_are_told_and_taken_back_together(tmp_path: Path) -> None:
+    source, target = write_counting(tmp_path / "source", 1), write_counting(tmp_path / "target", 0)
+    command = ["deploy", "copy", str(source), str(target)]
+    with ExitStack() as stack:
+        servers = [stack.enter_context(serving(target, extra_arguments=MODES["explicit"])) for _ in range(2)]
+        clients = [stack.enter_context(grpc.InferenceServerClient(each.grpc_url)) for each in servers]
+        command += [word for each in servers for word in ("--url", each.grpc_url)]
+        assert CliRunner().invoke(main, command).exit_code == 0
+        assert [ask(client, "count_ensemble") for client in clients] == [1, 1]
+        write_counting(source, 2)
+        deaf = stack.enter_context(serving(target, extra_arguments=["--model-control-mode=none"]))
+        command = [*command[:4], "--url", servers[0].grpc_url, "--url", deaf.grpc_url, "--poll-secs", "1"]
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 1
+        assert f"was not noticed by the server at grpc://{deaf.grpc_url} within 1 s" in done.output
+        assert "; everything is as before" in done.output
+        assert ask(clients[0], "count_ensemble") == 1  # which had the new one already
 
 
 def loads_when_there(file: Path, model: Path) -> None:

@@ -67,7 +67,7 @@ def bucket(request: pytest.FixtureRequest) -> Iterator[str]:
 def url(bucket: str, tmp_path: Path) -> Iterator[str]:
     """The gRPC address of a tritonserver that polls the bucket, in which the first version lies."""
     with store_from(bucket) as store:
-        deploy(deployment_plan(write_counting(tmp_path / "source", 0), store), store, None)
+        deploy(deployment_plan(write_counting(tmp_path / "source", 0), store), store)
     wheel = installed_wheel()
     assemble_backends(wheel, tmp_path / "backends")
     http, port = free_ports(2)
