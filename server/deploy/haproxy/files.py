@@ -25,9 +25,11 @@ from tbgen.server.deploy.questions import questions_of
 
 HAPROXY_CONFIG, _LUA = "haproxy.cfg", "requests.lua"
 _FOLDER = Path(__file__).parent
-_TEXT = 4096  # bytes of a text in a full batch
+_TEXT = 1024  # bytes of a text in a full batch
 _CONNECTIONS = 256  # of a server: its HTTP side loses answers beyond 278 a thread (docs/explanation/reliability.md)
-_LEAST, _MOST = 64 << 10, 1 << 20  # bytes of a body: room for a long text, and what HAProxy keeps of each request
+# Bytes of a body: room for a long text; and what HAProxy keeps of each request, to send it again, is a copy of a whole
+# buffer, however short the request: 0.05 ms of CPU for 64 KiB, 0.2 for 256, 0.5 for 1 MiB (docs/how-to/fleet.md).
+_LEAST, _MOST = 64 << 10, 256 << 10
 _HEADERS = 16 << 10  # what HAProxy keeps beside a body
 _QUEUE = 4  # seconds that a request waits for a server, as for a model's turn by default
 _COMPUTE = 2  # seconds for the answer to a probe whose turn has come

@@ -60,6 +60,15 @@ def test_each_server_is_asked_what_the_models_say(repository: Path) -> None:
     assert "linear" not in "".join(lines(repository, "acl"))
 
 
+@pytest.mark.parametrize(("items", "kib"), [(4, 64), (128, 128), (4096, 256)])
+def test_what_haproxy_copies_of_each_request_grows_with_the_largest_batch_and_no_further(
+    tmp_path: Path, items: int, kib: int
+) -> None:
+    play.write_python(tmp_path / "models", "measure", f"max_batch_size: {items} {play.TEXT}")
+    assert written(tmp_path / "models", "a").exit_code == 0
+    assert lines(tmp_path / "models", "tune.bufsize") == [f"tune.bufsize {(kib + 16) * 1024}"]
+
+
 def test_another_server_comes_and_edits_stay(repository: Path) -> None:
     file = repository.parent / "haproxy" / "haproxy.cfg"
     assert written(repository, "a").exit_code == 0
