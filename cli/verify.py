@@ -189,7 +189,8 @@ def _table_of(rows: list[Verification]) -> Table:
 
     from tbgen.server.bench.gpu import gpu_text
 
-    bound = f"bound {rows[0].tolerance:g}; equal decisions at least {rows[0].least_agreement:g}"
+    bounds = dict.fromkeys(f"{row.parity.bound(row.tolerance):g}" for row in rows)  # of logits, of answers
+    bound = f"bound {', '.join(bounds)}; equal decisions at least {rows[0].least_agreement:g}"
     table = Table(box=box.SIMPLE, caption=f"{rows[0].parity.texts} texts; {bound}", caption_justify="left")
     on_gpu = any(row.gpu for row in rows)
     for heading in ("road", "max abs", "mean abs", "padding", "equal", *(["GPU"] if on_gpu else []), ""):

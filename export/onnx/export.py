@@ -264,7 +264,7 @@ def _pytorch_parity(
     reference = library.run()
     found = engine_parity(checkpoint, exported, texts, reference=reference)
     refuse_drift(found, bounds, lambda: advice(traced, exported, texts, reference, bounds, options.keep_fp32, tell))
-    limits: dict[str, Any] = {"tolerance": bounds.tolerance, "least_agreement": bounds.agreement}
+    limits: dict[str, Any] = {"tolerance": found.bound(bounds.tolerance), "least_agreement": bounds.agreement}
     return {**asdict(found), **limits, **({"not_asked": library.missing} if library.missing else {})}
 
 
@@ -293,10 +293,10 @@ def refuse_drift(found: Parity, bounds: Precision, advise: Callable[[], str], *,
         return
     advised = advise()
     ending = "; nothing was written" + (f". {advised}" if advised else "")
-    if not found.max_abs <= bounds.tolerance:
+    most = found.bound(bounds.tolerance)
+    if not found.max_abs <= most:
         raise UserError(
-            f"the ONNX file differs from {reference} by {found.max_abs:g} in a logit, "
-            f"the tolerance is {bounds.tolerance:g}{ending}"
+            f"the ONNX file differs from {reference} by {found.max_abs:g} in a logit, the tolerance is {most:g}{ending}"
         )
     if found.agreement < bounds.agreement:
         raise UserError(
@@ -305,7 +305,7 @@ def refuse_drift(found: Parity, bounds: Precision, advise: Callable[[], str], *,
         )
     if not found.answers_hold:
         raise UserError(f"the answers are not those of {reference}: {agreement_text(found.answers)}{ending}")
-    raise UserError(f"padding moves a logit by {found.padding_abs:g}, the tolerance is {bounds.tolerance:g}{ending}")
+    raise UserError(f"padding moves a logit by {found.padding_abs:g}, the tolerance is {most:g}{ending}")
 
 
 def check_graph(path: Path) -> None:

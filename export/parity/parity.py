@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from tbgen.export.exported import Exported
 
 _NEAR = {"fp32": 1e-4, "fp16": 0.01, "int8": 0.01}  # numbers of the reference as near as this may change places
+_ORDINARY = (
+    10.0  # logits up to here are held to a bound as it stands; FP32 has seven digits, for larger ones fewer decimals
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Parity:
 
     `flips` of `decisions` came out differently: labels, answer borders, filled-in words.
     `padding_abs` is the engine against itself: the same text alone and beside a long one.
+    `largest`: of the reference's logits, by which a bound is larger where they are large.
     `answers`: what is made of the logits, by its name (agreement.py): what was found, and the least it must be.
     """
 
@@ -40,6 +44,11 @@ class Parity:
     flips: int
     padding_abs: float
     answers: dict[str, tuple[float, float]] = field(default_factory=dict)
+    largest: float = 0.0
+
+    def bound(self, tolerance: float) -> float:
+        """The most that a logit may differ: the tolerance of ordinary logits, and in proportion of larger ones."""
+        return tolerance * scale_of(self.largest)
 
     @property
     def answers_hold(self) -> bool:
@@ -48,7 +57,8 @@ class Parity:
 
     def holds(self, tolerance: float, agreement: float) -> bool:
         """Whether all that was found is within the bounds; NaN never is."""
-        close = self.max_abs <= tolerance and self.padding_abs <= tolerance
+        most = self.bound(tolerance)
+        close = self.max_abs <= most and self.padding_abs <= most
         return close and self.agreement >= agreement and self.answers_hold
 
     @property
@@ -79,8 +89,8 @@ def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], e
     if not texts:
         raise UserError("no texts to compare on")
     row, problem = graph_of_export(exported), exported.problem
-    differences, shifts, flips, decisions = _Figures(), _Figures(), 0, 0
-    near = near_of(exported)
+    differences, shifts, numbers, decisions = _Figures(), _Figures(), _Figures(), 0
+    margins: list[np.ndarray] = []  # of the decisions that came out differently
     for group in groups(texts, batch_size(exported, 2)):  # two at least, so that there is padding
         inputs = encode(group)
         mask = inputs["attention_mask"].astype(bool)
@@ -88,20 +98,23 @@ def parity(reference: Run, engine: Run, encode: Encoder, texts: Sequence[str], e
         for name in row.outputs:
             want, have = _real_rows(expected[name], mask, row), _real_rows(answered[name], mask, row)
             for a, b in zip(want, have, strict=True):
+                numbers.take(np.abs(a))
                 differences.take(np.abs(a.astype(np.float64) - b))
                 choices, again = decide(a, row, problem), decide(b, row, problem)
                 decisions += choices.size
-                flips += int(((choices != again) & ~near_ties(a, again, near)).sum())
+                margins.append(margins_of(a, again)[choices != again])
         for index, text in enumerate(group):
             shifts.take(_padding_difference(engine, encode([text]), answered, index, row))
+    near = near_of(exported) * scale_of(numbers.largest)
     return Parity(
         texts=len(texts),
         max_abs=figure(differences.largest),
         mean_abs=figure(differences.total / differences.numbers),
         decisions=decisions,
-        flips=flips,
+        flips=int((~(np.concatenate(margins) <= near)).sum()),
         padding_abs=figure(shifts.largest),
         answers=agreement(reference, engine, encode, texts, exported),
+        largest=figure(numbers.largest),
     )
 
 
@@ -188,14 +201,19 @@ def near_of(exported: Exported) -> float:
     return _NEAR[exported.made.precision]
 
 
-def near_ties(numbers: np.ndarray, choices: np.ndarray, near: float) -> np.ndarray:
-    """Which choices the reference's own logits of one text hold as good as its own: within `near` of them."""
+def margins_of(numbers: np.ndarray, choices: np.ndarray) -> np.ndarray:
+    """By how much the reference's own logits of one text hold these choices worse than its own."""
     if choices.dtype == bool:  # each class is above 0 or not
-        return np.abs(numbers) <= near
+        return np.abs(numbers)
     if not choices.size:
-        return np.zeros(0, dtype=bool)
+        return np.zeros(0)
     rows = numbers.reshape(len(choices), -1)
-    return np.asarray(rows.max(axis=1) - rows[np.arange(len(rows)), choices] <= near)
+    return np.asarray(rows.max(axis=1) - rows[np.arange(len(rows)), choices])
+
+
+def scale_of(largest: float) -> float:
+    """What a bound is multiplied by where the largest number is so large: 1, or a tenth of it above 10."""
+    return max(1.0, largest / _ORDINARY) if math.isfinite(largest) else 1.0
 
 
 def _padding_difference(engine: Run, alone: Tensors, together: Tensors, index: int, row: ModelKind) -> np.ndarray:

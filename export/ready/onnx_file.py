@@ -204,7 +204,12 @@ def _converted(
     refuse_drift(
         found, bounds, lambda: advice(before, exported, texts, reference, bounds, asked.keep_fp32, tell), reference=_OWN
     )
-    return {**asdict(found), "tolerance": bounds.tolerance, "least_agreement": bounds.agreement, "against": _OWN}
+    return {
+        **asdict(found),
+        "tolerance": found.bound(bounds.tolerance),
+        "least_agreement": bounds.agreement,
+        "against": _OWN,
+    }
 
 
 def _made_of(exported: Exported) -> Provenance:

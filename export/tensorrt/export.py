@@ -109,12 +109,15 @@ def _describe_plan(exported: Exported, folder: Path, precision: str, gate: PlanG
     _refuse_drift(found, precision, bound, gate.agreement)
     copy_files(exported.folder, folder, _COMPANIONS)
     built = with_plan(exported, folder, plan, precision, card_of(gpu()))
-    write_json(folder / EXPORT_RECORD, record_of(replace(built, parity={**asdict(found), "tolerance": bound})))
+    write_json(
+        folder / EXPORT_RECORD, record_of(replace(built, parity={**asdict(found), "tolerance": found.bound(bound)}))
+    )
 
 
 def _refuse_drift(found: Parity, precision: str, tolerance: float, agreement: float) -> None:
     """Raise UserError when the plan's answers are not the ONNX file's; NaN fails every comparison."""
-    close = found.max_abs <= tolerance and found.agreement >= agreement
+    most = found.bound(tolerance)
+    close = found.max_abs <= most and found.agreement >= agreement
     if close and found.answers_hold:
         return
     if close:
@@ -123,7 +126,7 @@ def _refuse_drift(found: Parity, precision: str, tolerance: float, agreement: fl
             "was written. Keep layers in FP32 with --keep-fp32, such as LayerNorm"
         )
     raise UserError(
-        f"the {precision} plan differs from the ONNX file by {found.max_abs:g} in a logit (tolerance {tolerance:g}) "
+        f"the {precision} plan differs from the ONNX file by {found.max_abs:g} in a logit (tolerance {most:g}) "
         f"and in {found.flips} of {found.decisions} decisions; nothing was written. Keep layers in FP32 with "
         "--keep-fp32, such as LayerNorm, or allow it with --tolerance"
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from tbgen.backends.text_tensors import bytes_from_text, text_from_bytes
 from tbgen.export.exported import Exported
-from tbgen.export.parity.parity import Parity, figure
+from tbgen.export.parity.parity import Parity, figure, scale_of
 from tbgen.export.run import Run, Tensors
 from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
 from tbgen.generator.calls import parts_of
@@ -117,8 +117,10 @@ def first_item(array: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Absolute differences as a flat array, never empty; infinite where the shapes differ or there is a NaN."""
+    """Differences, of large numbers in proportion, flat and never empty; infinite for another shape and for NaN."""
     if a.shape != b.shape:
         return np.full(1, np.inf)
-    difference = np.nan_to_num(np.abs(a.astype(np.float64) - b).ravel(), nan=np.inf)
+    difference = np.nan_to_num(np.abs(a.astype(np.float64) - b).ravel(), nan=np.inf) / scale_of(
+        float(np.abs(a).max(initial=0))
+    )
     return difference if difference.size else np.zeros(1)

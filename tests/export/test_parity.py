@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.export.parity.parity import Encoder, decide, engine_parity, groups, near_ties, parity
+from tbgen.export.onnx.export import onnx_from_checkpoint, refuse_drift
+from tbgen.export.parity.parity import Encoder, Parity, decide, engine_parity, groups, margins_of, parity, torch_run
+from tbgen.export.precision.precision import PRECISIONS
 from tbgen.export.run import Tensors, onnx_run
 from tbgen.export.tasks.table import model_of
+from tests.export import checkpoints
 
 TEXTS = ["금리는 동결", "오늘도 상한가 갔다", "the shares rose " * 9, "손절", ""]
 
@@ -100,14 +108,60 @@ def test_onnx_runtime_refuses_a_damaged_file(tmp_path: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "choices", "even"),
+    ("numbers", "choices", "margins"),
     [
-        ([1.0, 1.005, 0.0], [0], [True]),
-        ([[1.0, 1.5], [2.0, 2.001]], [0, 0], [False, True]),
-        ([0.001, -3.0], [True, True], [True, False]),
+        ([1.0, 1.005, 0.0], [0], [0.005]),
+        ([[1.0, 1.5], [2.0, 2.001]], [0, 0], [0.5, 0.001]),
+        ([0.001, -3.0], [True, True], [0.001, 3.0]),
+        ([1.0], [], []),
     ],
 )
-def test_what_the_reference_has_as_even_may_change_places(
-    numbers: list[float], choices: list[int], even: list[bool]
+def test_by_how_much_another_decision_is_the_worse_one(
+    numbers: list[float], choices: list[int], margins: list[float]
 ) -> None:
-    assert near_ties(np.array(numbers), np.array(choices), 0.01).tolist() == even
+    assert margins_of(np.array(numbers), np.array(choices)).tolist() == pytest.approx(margins)
+
+
+@pytest.mark.parametrize(
+    ("largest", "bound"), [(0.0, 1e-4), (9.9, 1e-4), (10.0, 1e-4), (300.0, 3e-3), (float("inf"), 1e-4)]
+)
+def test_a_bound_grows_with_large_logits_alone(largest: float, bound: float) -> None:
+    found = Parity(texts=1, max_abs=bound, mean_abs=0, decisions=0, flips=0, padding_abs=bound, largest=largest)
+    assert found.bound(1e-4) == pytest.approx(bound)
+    assert found.holds(1e-4, 1.0)
+    for name in ("max_abs", "padding_abs"):
+        for wrong in (1.01 * bound, float("nan"), float("inf")):
+            assert not dataclasses.replace(found, **{name: wrong}).holds(1e-4, 1.0)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT whose logits are large: up to some 1,500."""
+    folder = checkpoints.bert(tmp_path_factory.mktemp("large") / "checkpoint")
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.weight"] *= 1000
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["padded", "packed"])
+def test_a_right_file_of_large_logits_is_no_drift(large: Path, tmp_path: Path, layout: str) -> None:
+    made = onnx_from_checkpoint(checkpoint_from_folder(large), tmp_path / "made", layout=layout)
+    assert made.parity["largest"] > 500
+    assert 1e-4 < made.parity["max_abs"] < made.parity["tolerance"] == pytest.approx(1e-5 * made.parity["largest"])
+
+
+def test_a_wrong_file_of_large_logits_is_refused(large: Path, tmp_path: Path) -> None:
+    checkpoint = checkpoint_from_folder(large)
+    exported = onnx_from_checkpoint(checkpoint, tmp_path / "made")
+    model = onnx.load(str(exported.model))
+    (weights,) = (each for each in model.graph.initializer if each.name.endswith("classifier.weight"))
+    wrong = onnx.numpy_helper.to_array(weights) * np.float32(1.0001)
+    weights.CopyFrom(onnx.numpy_helper.from_array(wrong, weights.name))
+    onnx.save(model, str(exported.model))
+    found = engine_parity(checkpoint, exported, TEXTS, reference=torch_run(checkpoint))
+    assert found.flips == 0
+    with pytest.raises(
+        UserError, match=r"differs from PyTorch by 0\.\d+ in a logit, the tolerance is 0\.0\d+; nothing was"
+    ):
+        refuse_drift(found, PRECISIONS["fp32"], lambda: "")
