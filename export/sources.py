@@ -222,6 +222,10 @@ def checkpoint_from_state(
         count = label_count or len(labels or own_labels(config))
         if base is not None or count != len(own_labels(config)):
             config["id2label"] = {str(index): f"LABEL_{index}" for index in range(count)}
+    elif label_count:
+        raise UserError(f"--label-count is for tasks with labels, which {task!r} has none of; leave it out")
+    elif base is not None:
+        del config["id2label"]  # of the base's own head
     config.pop("label2id", None)
     config["architectures"] = []
     return checkpoint_of(tokenizer, config, task=task, labels=labels, state=state, told_by=told_by, architecture=own)

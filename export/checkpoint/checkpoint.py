@@ -17,7 +17,7 @@ from tbgen.export.files import sha256
 from tbgen.export.reading import read_json
 from tbgen.export.sentence.folder import Sentence, sentence_from_folder
 from tbgen.export.tasks.model_kind import ModelKind
-from tbgen.export.tasks.table import TASKS, graph_of, model_of, task_of_architecture
+from tbgen.export.tasks.table import TASKS, graph_of, model_of, task_named, task_of_architecture
 from tbgen.export.tokenizers.tokenizer import TYPES, TokenizerReading, check_tokenizer, reading_of_tokenizer
 from tbgen.export.values import FILE_NAME, check_values, object_of
 
@@ -191,6 +191,7 @@ def checkpoint_of(
         told_by=told_by,
         architecture=own,
     )
+    task_named(task).check_labels(reading.labels or own_labels(config))
     inputs = tuple(name for name in inputs_of(config) if reading.tokenizer.types or name != TYPES)
     said = reading.explanation + _foreign_class(own, config["model_type"], task)
     return Checkpoint(**{**vars(reading), "explanation": said}, folder=folder, inputs=inputs, **places)

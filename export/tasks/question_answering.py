@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.tasks.model_kind import SPANS
 from tbgen.export.tasks.settings import COUNT, FLAG, option_settings
@@ -16,6 +18,17 @@ _ANSWER_OPTIONS: dict[str, Any] = {
     "align_to_words": FLAG,
     "json": FLAG,
 }
+_ENDS = 2  # logits of a token: that an answer starts there, and that it ends there
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    """Raise UserError for a config.json that gives the head other outputs than these."""
+    if len(labels) != _ENDS:
+        raise UserError(
+            "question-answering needs a checkpoint with two outputs a token, where an answer starts and where it ends; "
+            f"config.json says {len(labels)} ({', '.join(labels)}): if the weights have two, take num_labels, id2label "
+            "and label2id out of it"
+        )
 
 
 def _answers(_: Exported, options: Options) -> Steps:
@@ -36,5 +49,6 @@ TASK = Task(
     tokenizer=("windows.py", "Windows"),
     several_rows=True,
     max_items=16,
+    check_labels=_check_labels,
     options={**_ANSWER_OPTIONS, "window": COUNT, "stride": COUNT},
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tbgen.export.errors import UserError
@@ -15,13 +16,18 @@ from tbgen.export.tasks.task import Options, Step, Steps, Task, Windows
 _ROWS: dict[str, Any] = PAIR | {"rows_of": ["query and texts"]}
 
 
+def _check_labels(labels: Sequence[str]) -> None:
+    """Raise UserError for a model with several classes."""
+    if len(labels) != 1:
+        raise UserError(
+            f"rerank needs a checkpoint with one output, this one has {len(labels)} "
+            f"({', '.join(labels)}); serve it with --task text-classification --set pair=true"
+        )
+
+
 def _scores(exported: Exported, options: Options) -> Steps:
     """A score for a pair. Raises UserError for a model with several classes."""
-    if len(exported.labels) != 1:
-        raise UserError(
-            f"rerank needs a checkpoint with one output, this one has {len(exported.labels)} "
-            f"({', '.join(exported.labels)}); serve it with --task text-classification --set pair=true"
-        )
+    _check_labels(exported.labels)
     activation = exported.sentence.get("activation")
     settings = {"activation": activation} if activation and activation != "Sigmoid" else {}
     return (Step("rerank.py", "Rerank", settings | option_settings(options, "sigmoid", "json")),)
@@ -42,6 +48,7 @@ TASK = Task(
     reading=lambda *_: _ROWS,
     several_rows=True,
     max_items=16,
+    check_labels=_check_labels,
     options={"sigmoid": FLAG, "max_texts": COUNT, **PROMPT_OPTIONS, "json": FLAG},
     windows=Windows(
         lambda exported, options: (merge(exported, "max"), *_scores(exported, options)),

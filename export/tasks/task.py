@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class Task:
         tokenizer: file and class of the tokenizer.
         several_rows: an item may have several rows, at its head one again.
         max_items: most items that one execution joins; rows are what costs, so it is small where an item has many.
+        check_labels: raises UserError for classes, as config.json has them, of which its head can make nothing.
         options: what a person may set: name -> rule, in the words of a step's request parameters.
         windows: how it reads long texts in windows; none, because `no_windows`.
     """
@@ -68,6 +69,7 @@ class Task:
     tokenizer: tuple[str, str] = ("tokenizer.py", "Tokenizer")
     several_rows: bool = False
     max_items: int = 128
+    check_labels: Callable[[Sequence[str]], None] = lambda _: None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     windows: Windows | None = None
     no_windows: str = "no rule says how its answers would be merged"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tbgen.export.errors import UserError
@@ -14,13 +15,18 @@ from tbgen.export.tasks.task import Options, Step, Steps, Task, Windows
 _ROWS: dict[str, Any] = PAIR | {"rows_of": ["input_text and candidate_labels"]}
 
 
-def _entailment(exported: Exported, options: Options) -> Steps:
-    """Raises UserError for a model that was not trained on entailment."""
-    if not any(label.lower().startswith("entail") for label in exported.labels):
+def _check_labels(labels: Sequence[str]) -> None:
+    """Raise UserError for a model that was not trained on entailment."""
+    if not any(label.lower().startswith("entail") for label in labels):
         raise UserError(
             f"zero-shot-classification needs a class that begins with 'entail', this checkpoint has "
-            f"{', '.join(exported.labels)}; name its classes with --label"
+            f"{', '.join(labels)}; name its classes with --label"
         )
+
+
+def _entailment(exported: Exported, options: Options) -> Steps:
+    """Raises UserError for a model that was not trained on entailment."""
+    _check_labels(exported.labels)
     settings = {"labels": list(exported.labels)} | option_settings(options, "multi_label", "json")
     return (Step("zero_shot_classification.py", "ZeroShotClassification", settings),)
 
@@ -45,6 +51,7 @@ TASK = Task(
     reading=lambda *_: _ROWS | {"truncation": "only_first"},
     several_rows=True,
     max_items=16,
+    check_labels=_check_labels,
     options={"hypothesis_template": TEXT, "multi_label": FLAG, "max_labels": COUNT, "json": FLAG},
     windows=Windows(_merged_entailment, lambda *_: _ROWS | {"cut": "first"}),
 )

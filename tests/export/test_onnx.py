@@ -145,9 +145,9 @@ def test_weights_without_the_head_are_refused(bert: Path, tmp_path: Path) -> Non
     folder = Path(shutil.copytree(bert, tmp_path / "headless"))
     text = (folder / "config.json").read_text(encoding="utf-8")
     (folder / "config.json").write_text(
-        text.replace("BertForSequenceClassification", "BertForQuestionAnswering"), encoding="utf-8"
+        text.replace("BertForSequenceClassification", "BertForMaskedLM"), encoding="utf-8"
     )
-    with pytest.raises(UserError, match=r"the weights lack qa_outputs\.bias, qa_outputs\.weight"):
+    with pytest.raises(UserError, match=r"the weights lack cls\.predictions\.bias, cls\.predictions\.decoder"):
         onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "made")
 
 

@@ -297,3 +297,9 @@ def test_a_folder_has_no_revision(bert: Path) -> None:
 def test_a_cross_encoder_is_for_reranking(tmp_path: Path) -> None:
     folder = checkpoints.bert(tmp_path / "made", id2label={0: "LABEL_0"}, sentence_transformers={"version": "5.1.0"})
     assert checkpoint_from_folder(folder).task == "rerank"
+
+
+def test_a_label_count_is_for_a_task_with_labels(pair: tuple[Path, Path, str]) -> None:
+    tokenizer, state, base = pair
+    with pytest.raises(UserError, match="--label-count is for tasks with labels, which 'embedding' has none of; leave"):
+        checkpoint_from_state(tokenizer, state, base=base, label_count=3, task="embedding")
