@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -10,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+import numpy as np
 from tritonclient.grpc.model_config_pb2 import DataType
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.addresses import URLS
-from tbgen.generator.data_types import NOT_IN_JSON, protocol_name
+from tbgen.generator.data_types import NOT_IN_JSON, NUMPY, protocol_name
+from tbgen.generator.json_values import array_from_json, limits_of
 from tbgen.generator.models.config import ModelConfig
 from tbgen.generator.names import CUT_AT_ZERO, NAME_MEND, ZERO, check_addressable, literal
 
@@ -28,6 +31,13 @@ LANGUAGES = {
     "go": ".go",
 }
 _MADE_OF: dict[tuple[str | int, ...], str] = {("BYTES", 1): "text", ("BYTES", -1): "texts"}  # by type and dims
+_WHOLE = "-?(0|[1-9][0-9]*)"
+_FORMS = {  # of JSON's values in bash, by their types
+    str: r'"([^"\\]|\\.)*"',
+    bool: "true|false",
+    int: _WHOLE,
+    (int, float): rf"{_WHOLE}(\.[0-9]+)?([eE][-+]?[0-9]+)?",
+}
 _HELP = """usage: {run} [--url URL] [--] {usage}
 
 Asks the model {model} of a Triton server over HTTP. {reads}
@@ -116,7 +126,8 @@ def client_code(config: ModelConfig, language: str, *, url: str | None = None) -
         "url_shell": shlex.quote(url or URLS[protocol]),
         "shell": _shell(inputs, [name for name, _ in given], batch) if language == "curl" else "",
     }
-    parts = _filled("python-parts", values).rstrip("\n") if binary else ""
+    rule = "\n\n".join(inspect.getsource(each) for each in (limits_of, array_from_json)).rstrip()
+    parts = _filled("python-parts", {**values, "json_values": rule}).rstrip() if binary else ""
     return _filled(language, {**values, "python_parts": parts})
 
 
@@ -180,11 +191,20 @@ def _shell(inputs: list[ClientInput], outputs: list[str], batch: list[int]) -> s
         elif each.made_of == "texts" and number == len(inputs):
             tensors.append(_shell_tensor(each, batch, f"$(($# - {number - 1}))", f'$(list "${{@:{number}}}")'))
         else:
-            lines.append(f'size{number}=$(size "${{{number}}}")')
+            lines.append(f'size{number}=$(size "${{{number}}}" {_shell_form(each)})')
             data = f'$(sed "s/^ *\\[//; s/\\] *$//" <<<"${{{number}}}")'
             tensors.append(_shell_tensor(each, batch, f"$size{number}", data))
     body = f'ask <<END\n{{"inputs":[{",".join(tensors)}],{wanted}}}\nEND'
     return "\n".join([*lines, body])
+
+
+def _shell_form(each: ClientInput) -> str:
+    """What an input takes, as `size` of the script reads it: words, the form of a value, limits without their signs."""
+    types, words, least, most = limits_of(np.dtype(NUMPY.get(f"TYPE_{each.kind}", object)))
+    form = [f"{each.name} takes {words}", _FORMS[types]]
+    if types not in (str, bool):
+        form += [f"{-least:.9e}", f"{most:.9e}"] if isinstance(most, float) else [str(-least), str(most)]
+    return " ".join(map(shlex.quote, form))
 
 
 def _shell_tensor(each: ClientInput, batch: list[int], size: str, data: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.data_types import NUMPY
+from tbgen.generator.json_values import array_from_json
 from tbgen.server.client.client import Models, plain_values, utf8
 from tbgen.server.client.connection import JsonObject
 
@@ -36,17 +37,12 @@ def tensors_from_item(config: JsonObject, item: Mapping[str, Any]) -> dict[str, 
 
 def _tensor_from_value(name: str, value: Any, spec: JsonObject, batch: Sequence[int]) -> np.ndarray:
     """A value as the tensor that the configuration asks for. Raises UserError."""
-    kind = spec["data_type"]
     try:
-        if kind == "TYPE_STRING":
-            array = np.array(value, dtype=object)
-            flat = np.empty(array.size, dtype=object)
-            flat[:] = [utf8(str(text)) for text in array.ravel()]
-            array = flat.reshape(array.shape)
-        else:
-            array = np.array(value, dtype=NUMPY[kind])
-    except (ValueError, TypeError) as error:
-        raise UserError(f"input {name!r} takes {kind.removeprefix('TYPE_')}, not {value!r}") from error
+        array = array_from_json(name, np.dtype(NUMPY[spec["data_type"]]), value)
+    except ValueError as error:
+        raise UserError(f"input {error}") from error
+    if array.dtype == object:
+        array = np.array([utf8(text) for text in array.ravel()], dtype=object).reshape(array.shape)
     shape = array.shape or (1,) * len(spec["dims"])
     return array.reshape((*batch, *shape))
 
