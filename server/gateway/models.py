@@ -10,18 +10,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tbgen.export.errors import NoSuchName
+from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.compare.example import required_inputs
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.role import FRONT, Role, WrittenModel, front_names, written_models
 from tbgen.server.client.connection import OF_PROXY, Connection, JsonObject
 from tbgen.server.gateway.no_answer import NoAnswer
+from tbgen.server.gateway.settings import GatewaySettings
 from tbgen.server.gateway.triton import Triton
 
 _FRESH = 5.0  # seconds for which what the server said of its models is taken for true
+_PATIENCE = 5.0  # seconds for its answer when a gateway starts
 # Of a name's front models the first of these: BLS serves mixed texts best (docs/explanation/performance.md).
-_PREFERRED = ("bls", "single", "ensemble", "bls_ensemble")
+_PREFERRED = ("bls", "single", "ensemble", "bls_ensemble", "single_ensemble")
 # A tensor that only this task gives.
 _TASK_OF = {
     "entities_count": "token-classification",
@@ -175,6 +177,25 @@ class FrontModels:
                 503, "the proxy before Triton lists no models: start the gateway with --model NAME, or with -r"
             )
         return sorted({*written, *chosen})
+
+
+def refuse_unknown_models(settings: GatewaySettings) -> None:
+    """Raise NoSuchName for a model that is meant and of which the server knows nothing, ready or not.
+
+    A server that does not answer yet is taken for one that will have them.
+    """
+    try:
+        with Connection(settings.address, seconds=_PATIENCE) as connection:
+            states = connection.states()
+            configs = {name: connection.config(name) for name, state in states.items() if state == "READY"}
+    except UserError:
+        return
+    fronts = _fronts(configs, settings.repository)
+    waiting = [part for name in states.keys() - configs.keys() for part in _named_parts(name)[:2]]
+    names = {each.name for each in fronts}
+    for name in settings.models:
+        if name not in names.union(waiting, (each.model for each in fronts)):
+            raise NoSuchName("model", name, [*names])
 
 
 def _fronts(configs: Mapping[str, JsonObject], repository: Path | None) -> list[FrontModel]:

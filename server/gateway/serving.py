@@ -37,9 +37,13 @@ def keys_from_file(file: Path) -> frozenset[str]:
 def run_gateway(settings: GatewaySettings, host: str, port: int, on_start: Callable[[str], object]) -> None:
     """Serve until SIGINT or SIGTERM, and answer what is in flight then. `on_start` gets the address.
 
-    Raises MissingExtra, UserError.
+    Raises MissingExtra, NoSuchName, UserError.
     """
     server = gateway_server(settings)
+    if settings.models:
+        from tbgen.server.gateway.models import refuse_unknown_models  # its packages are there by now
+
+        refuse_unknown_models(settings)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises anew what it was stopped by
     with listening_socket(host, port) as listener:
         on_start(_address(listener))

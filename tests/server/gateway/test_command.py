@@ -10,7 +10,12 @@ from click.testing import CliRunner
 
 from tbgen.cli.gateway import gateway
 from tbgen.export.errors import UserError
+from tbgen.server.client.address import Address
+from tbgen.server.embedded.ports import free_ports
+from tbgen.server.embedded.server import EmbeddedServer
+from tbgen.server.gateway.models import refuse_unknown_models
 from tbgen.server.gateway.serving import keys_from_file
+from tbgen.server.gateway.settings import GatewaySettings
 
 
 def test_keys_are_the_lines_of_a_file(tmp_path: Path) -> None:
@@ -40,6 +45,24 @@ def test_mistakes_are_said_in_one_sentence(words: list[str], sentence: str) -> N
     done = CliRunner().invoke(gateway, words)
     assert (done.exit_code in (1, 2), sentence in done.output) == (True, True), done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("name", ["moood", "mood_onnx", "nope"])
+def test_a_model_that_the_server_has_not_is_refused(every_task: EmbeddedServer, name: str) -> None:
+    words = ["--url", f"grpc://{every_task.grpc_url}", "--model", "vectors", "--model", name]
+    for more in ([], ["-r", str(every_task.repository)]):
+        done = CliRunner().invoke(gateway, [*words, *more])
+        assert done.exit_code == 1
+        assert done.output.startswith(
+            f"Error: no model {name!r}. Models: answers, any_label, masks, mood, names, near, "
+        )
+        assert done.output.rstrip().endswith("Did you mean 'mood'?") == (name == "moood")
+
+
+def test_models_of_a_server_that_is_not_there_yet_are_waited_for(every_task: EmbeddedServer) -> None:
+    here, nowhere = Address(every_task.grpc_url, "grpc"), Address(f"127.0.0.1:{free_ports(1)[0]}", "grpc")
+    refuse_unknown_models(GatewaySettings(nowhere, models=("nope",)))
+    refuse_unknown_models(GatewaySettings(here, models=("mood", "vectors_onnx_ensemble")))
 
 
 def test_a_port_that_is_taken_is_said() -> None:
