@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from tbgen.cli.options import goes_without, json_option, repository_option
-from tbgen.cli.request import StepWords, refuse_idle_queue, request_options
+from tbgen.cli.request import StepWords, refuse_idle, request_options
 from tbgen.cli.scaffold import note_device
 from tbgen.cli.show import report, said_late, say
 from tbgen.generator.graphs import AUTO
@@ -47,7 +47,7 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
     if not asked["name"]:
         raise click.UsageError("name the models")
     asked |= {"fixed_length": asked["fixed_length"] or None, "platform": asked["platform"] or this_platform()}
-    refuse_idle_queue(asked["graph"])
+    refuse_idle(asked)
     requests = tuple(Request(engine=each, **asked) for each in engine)
     resolved = [resolve(request) for request in requests]  # what scaffold would refuse is no recipe
     source, meaning = source_of(requests[0]), resolved[0].meaning

@@ -43,11 +43,20 @@ def request_options(*names: str, **settings: Mapping[str, Any]) -> Callable[[FC]
     return decorate
 
 
-def refuse_idle_queue(graph: str) -> None:
-    """Raise UsageError for --queue where no model has one."""
-    said = click.get_current_context().get_parameter_source("queue") is ParameterSource.COMMANDLINE
-    if said and graph == "ensemble":
-        raise click.UsageError("--queue is for BLS and single models; leave it out, or name another --graph")
+def refuse_idle(asked: Mapping[str, Any]) -> None:
+    """Raise UsageError for options of a request that were given and of which no model would have anything."""
+    from tbgen.generator.models.queue import IDLE_QUEUE
+
+    context = click.get_current_context()
+    given = {name for name in asked if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if "queue" in given and asked["graph"] == "ensemble":
+        raise click.UsageError(IDLE_QUEUE)
+    idle = {"platform": "--platform", "vendor": "--vendor" if asked["vendor"] else "--no-vendor"}
+    if asked["steps"] == "backend" and not (asked["pre"] or asked["post"]) and (found := given & idle.keys()):
+        raise click.UsageError(
+            f"{idle[min(found)]} does nothing beside --steps backend, whose models hold no code: leave it out, and "
+            "give it to `tbgen install-backends`"
+        )
 
 
 def _known_platform(_: click.Context, __: click.Parameter, platform: str | None) -> str | None:

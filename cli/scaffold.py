@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from tbgen.cli.options import goes_without, json_option, quiet_option, repository_option
-from tbgen.cli.request import SOURCE, StepWords, refuse_idle_queue, request_options
+from tbgen.cli.request import SOURCE, StepWords, refuse_idle, request_options
 from tbgen.cli.show import WHOLE, has_flag, keep, notes, output, print_json, repository_tree, status_line
 from tbgen.cli.suggested import completed, words_of_fields
 from tbgen.generator.request import OPTIONS, Request
@@ -63,7 +63,7 @@ def scaffold(
     """
     from tbgen.generator.scaffold import scaffold as write
 
-    refuse_idle_queue(asked["graph"])
+    refuse_idle(asked)
     found = _recipe_asked(name, recipe)
     requests = found.requests if found else (Request(str(name), **asked),)
     target = repository or (found.repository if found else Path("model_repository"))

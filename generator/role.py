@@ -23,7 +23,7 @@ class Role:
     name: the name given to scaffold.
     part: front, engine, tokenizer, postprocess, or the name of a separate step.
     engine: a key of the engines' table; None for what several engines of the name share.
-    graph: of a front model: ensemble, bls, single, or bls_ensemble, which keeps the answers of a BLS model.
+    graph: of a front model: ensemble, bls, single, or bls_ensemble and single_ensemble, which keep answers of those.
     """
 
     name: str

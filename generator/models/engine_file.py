@@ -62,10 +62,15 @@ def _export_as_it_is(resolved: ResolvedRequest, source: Source, *_: Any) -> Expo
     return exported
 
 
+def _refuse_packed(request: Request) -> None:
+    """Raise UserError where a layout is asked for that no ready file has."""
+    if request.layout == PACKED:
+        raise UserError("--layout packed is for a checkpoint; a ready file is served as it is")
+
+
 def _ready_onnx(resolved: ResolvedRequest, source: Source, folder: Path, on_progress: Progress) -> Exported:
     """A ready ONNX file, taken in."""
-    if resolved.request.layout == PACKED:
-        raise UserError("--layout packed is for a checkpoint; a ready ONNX file is served as it is")
+    _refuse_packed(resolved.request)
     on_progress(f"Reading {Path(source.place).name}")
     return export_from_onnx(
         Path(source.place),
@@ -80,6 +85,7 @@ def _ready_onnx(resolved: ResolvedRequest, source: Source, folder: Path, on_prog
 
 def _ready_plan(resolved: ResolvedRequest, source: Source, folder: Path, on_progress: Progress) -> Exported:
     """A ready plan, taken in."""
+    _refuse_packed(resolved.request)
     on_progress(f"Reading {Path(source.place).name}")
     precision = resolved.engine.precision
     return export_from_plan_file(Path(source.place), source.companions, folder, precision=precision, **resolved.meaning)

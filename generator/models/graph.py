@@ -143,7 +143,7 @@ def graphs_for(task: Task, asked: Sequence[str]) -> tuple[str, ...]:
 
 
 def with_cache(models: Sequence[GraphModel]) -> list[GraphModel]:
-    """The same models, the ensembles' answers kept by Triton, and for a BLS model an ensemble of it alone.
+    """The same models, the ensembles' answers kept by Triton, and for a BLS or single model an ensemble of it alone.
 
     Triton 2.51 keeps errors too of a model that is no ensemble, and answers equal requests with no outputs.
     """
@@ -153,7 +153,7 @@ def with_cache(models: Sequence[GraphModel]) -> list[GraphModel]:
             replace(model.role, graph=f"{model.role.graph}_ensemble"), (model.name,), model.max_batch_size, cached=True
         )
         for model in models
-        if isinstance(model, PythonModel) and model.is_bls
+        if isinstance(model, PythonModel) and model.role.part == FRONT
     ]
     return [*cached, *around]
 

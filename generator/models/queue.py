@@ -7,9 +7,11 @@ from dataclasses import replace
 
 from tbgen.export.errors import UserError
 from tbgen.generator.models.graph import GraphModel, PythonModel
+from tbgen.generator.request import FIELDS
 from tbgen.generator.role import FRONT
 
 _NONE = "none"
+IDLE_QUEUE = "--queue is for BLS and single models; leave it out, or name another --graph"
 
 
 def queue_seconds(text: str) -> float | None:
@@ -28,6 +30,17 @@ def queue_seconds(text: str) -> float | None:
 def with_queue(models: Sequence[GraphModel], seconds: float | None) -> list[GraphModel]:
     """The same models; those that clients ask and that run steps refuse requests that would wait longer."""
     return [
-        replace(model, queue=seconds) if isinstance(model, PythonModel) and model.role.part == FRONT else model
+        replace(model, queue=seconds) if isinstance(model, PythonModel) and _has_queue(model) else model
         for model in models
     ]
+
+
+def refuse_idle_queue(models: Sequence[GraphModel], text: str) -> None:
+    """Raise UserError for seconds that somebody chose and no model would have."""
+    if text != FIELDS["queue"].default and not any(_has_queue(model) for model in models):
+        raise UserError(IDLE_QUEUE)
+
+
+def _has_queue(model: GraphModel) -> bool:
+    """Whether clients ask it and it runs steps."""
+    return isinstance(model, PythonModel) and model.role.part == FRONT

@@ -58,6 +58,8 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ({"pre": ("clean.py:Clean NFC",)}, "cannot read 'NFC'; settings are written key=value"),
         ({"post": ("clean.py:Numbers",)}, "takes numbers, which no step before it gives; there is: attention_mask"),
         ({"post": ("clean.py:Clean",)}, "Triton would refuse mine_onnx_ensemble: ensemble tensor .* is unused"),
+        ({"engine": "onnx_trt", "graph": "auto", "queue": "2"}, "--queue is for BLS and single models; leave it out"),
+        ({"engine": "onnx_cuda", "layout": "padded"}, "onnx_cuda"),
         ({"weights": {"model.safetensors": "00"}}, "model.safetensors is not the one that the recipe was written for"),
     ],
 )
@@ -67,6 +69,16 @@ def test_a_wrong_request_never_exports(said: list[str], tmp_path: Path, asked: d
         scaffold(request, tmp_path / "models", on_progress=said.append)
     assert said == []
     assert [path.name for path in tmp_path.iterdir()] == ["clean.py"]
+
+
+def test_a_layout_is_not_asked_of_a_ready_file(said: list[str], tmp_path: Path) -> None:
+    for name, engine in (("mine.onnx", "onnx"), ("mine.plan", "trt_fp16")):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(UserError, match="--layout packed is for a checkpoint; a ready file is served as it is"):
+            scaffold(
+                Request("mine", tmp_path / name, engine=engine, layout="packed"), tmp_path, on_progress=said.append
+            )
+    assert said == []
 
 
 def test_what_stands_there_is_looked_at_first(said: list[str], sample_export: Path, tmp_path: Path) -> None:

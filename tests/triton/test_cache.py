@@ -24,13 +24,14 @@ from tests.serving import serving
 from tests.texts import HARD_TEXTS
 from tests.waiting import wait_until
 
-FRONTS = ("kcbert_onnx_ensemble", "kcbert_onnx_bls_ensemble")
+FRONTS = ("kcbert_onnx_ensemble", "kcbert_onnx_bls_ensemble", "alone_onnx_single_ensemble")
 
 
 @pytest.fixture(scope="module")
 def repository(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache") / "models"
     scaffold(Request("kcbert", sample_export, cache=True), folder)
+    scaffold(Request("alone", sample_export, cache=True, graph="single"), folder)
     return folder
 
 
