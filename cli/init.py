@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
 
     from tbgen.export.errors import UserError
     from tbgen.export.files import write_whole
-    from tbgen.generator.recipe import Recipe, text_from_recipe
+    from tbgen.generator.recipe import RECIPE_FILE, Recipe, text_from_recipe
     from tbgen.generator.resolve import resolve, source_of
     from tbgen.generator.steps.vendor import this_platform
 
@@ -59,7 +60,7 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
     note_device(asked["device"], requests[0])
     if told:
         say(f"Chosen: {told}", note=True)
-    following = "tbgen scaffold" + ("" if output.name == "tbgen.toml" else f" --recipe {output}")
+    following = "tbgen scaffold" + ("" if output == Path(RECIPE_FILE) else f" --recipe {shlex.quote(str(output))}")
     report({"written": output, "next": following}, lambda: say(f"Written: {output}. Next: {following}"))
 
 

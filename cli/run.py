@@ -10,6 +10,7 @@ import click
 from tbgen.cli.asked import Asked, asked_options
 from tbgen.cli.options import json_option, repository_option
 from tbgen.cli.show import notes, print_answers, said_late
+from tbgen.cli.suggested import completed
 
 
 @click.command()
@@ -33,7 +34,7 @@ def run(name: str, repository: Path, **asked: Any) -> None:
         models.check_packages(model)
         answers = question.answers(models, model, batches=False)
         try:
-            with said_late(f"Running {name} without Triton"):
+            with said_late(f"Running {name} without Triton"), completed([str(repository)], command="tbgen check"):
                 print_answers(answers, every=bool(question.parameters))
         except Exception as error:  # a person's own model.py raises what it likes
             if isinstance(error, UserError) or not is_own_failure(error):

@@ -70,7 +70,8 @@ def scaffold(
     records = []
     for request in requests:
         _note_preset(request)
-        with status_line(notes()) as tell, completed(*_as_export(request, target, force=force)):
+        anew = completed(_as_recipe(requests, target, recipe), command=f"tbgen init {request.name}")
+        with status_line(notes()) as tell, completed(*_as_export(request, target, force=force)), anew:
             written = write(request, target, force=force, comparing=comparing, on_progress=tell)
         note_device(request.device, written.request)
         records.append(_record_of(written))
@@ -96,6 +97,15 @@ def _as_export(request: Request, target: Path, *, force: bool) -> tuple[list[str
     served = words_of_fields(values, [name for name in OPTIONS if name not in (*read, "source")])
     then = ["tbgen", "scaffold", request.name, "--source", folder, *served, "-r", str(target), *["--force"] * force]
     return ["--source", source, "-o", folder, *words_of_fields(values, read)], f"; then: {shlex.join(then)}"
+
+
+def _as_recipe(requests: Sequence[Request], target: Path, file: Path | None) -> list[str]:
+    """What of `tbgen init NAME` writes the recipe of these requests."""
+    from tbgen.generator.recipe import RECIPE_FILE
+
+    words = words_of_fields(vars(requests[0]), [name for name in OPTIONS if name != "engine"])
+    engines = [word for request in requests for word in ("--engine", request.engine)]
+    return [*words, *engines, "-r", str(target), "-o", str(file or RECIPE_FILE)]
 
 
 def _recipe_asked(name: str | None, file: Path | None) -> Recipe | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -31,7 +32,8 @@ def new(step_name: str, kind: str) -> None:
         print_json({"step": place, "written": [file, test]})
         return
     say(f"{file}\n{test}\n")
-    say(f"Try it:    tbgen step test {place}\nServe it:  tbgen scaffold kcbert --{kind} {place}")
+    word = shlex.quote(place)
+    say(f"Try it:    tbgen step test {word}\nServe it:  tbgen scaffold kcbert --{kind} {word}")
 
 
 @step.command("list")

@@ -17,19 +17,19 @@ EXPORT = "tbgen export onnx"  # what keeps some layers in FP32: export/precision
 
 
 @contextmanager
-def completed(words: Iterable[str], then: str = "") -> Iterator[None]:
-    """Complete the command in what the block refuses by these words, and by what comes `then`."""
+def completed(words: Iterable[str], then: str = "", *, command: str = EXPORT) -> Iterator[None]:
+    """Complete a command in what the block refuses by these words, and by what comes `then`."""
     try:
         yield
     except UserError as error:
-        raise UserError(with_words(error.message, words, then)) from error
+        raise UserError(with_words(error.message, words, then, command=command)) from error
 
 
-def with_words(sentence: str, words: Iterable[str], then: str = "") -> str:
-    """The sentence with these words in the command that it ends with; as it is where it has none."""
-    return (
-        f"{sentence.replace(EXPORT, shlex.join([*EXPORT.split(), *words]))}{then}" if EXPORT in sentence else sentence
-    )
+def with_words(sentence: str, words: Iterable[str], then: str = "", *, command: str = EXPORT) -> str:
+    """The sentence with these words behind the name of a command that it suggests; as it is where it has none."""
+    if command not in sentence:
+        return sentence
+    return f"{sentence.replace(command, shlex.join([*command.split(), *words]))}{then}"
 
 
 def words_of_fields(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
@@ -55,7 +55,9 @@ def words_given(*without: str) -> list[str]:
 
 
 def _words(flag: str, negative: str, value: Any) -> list[str]:
-    """An option as it is written."""
+    """An option as it is written; of headers, which may be keys, the names alone."""
+    if isinstance(value, dict):
+        value = tuple(f"{name}=VALUE" for name in value)
     if isinstance(value, bool):
         return [flag if value else negative]
     return [word for one in (value if isinstance(value, tuple) else (value,)) for word in (flag, str(one))]

@@ -11,6 +11,7 @@ from tbgen.generator.models.graph import GraphModel, models_of, with_cache
 from tbgen.generator.models.queue import queue_seconds, with_queue
 from tbgen.generator.models.shared_backend import in_form
 from tbgen.generator.models.warmup import with_warmup
+from tbgen.generator.request import Request
 from tbgen.generator.resolve import ResolvedRequest, task_asked
 from tbgen.generator.role import FRONT
 
@@ -44,7 +45,7 @@ class Composition:
 def compose(resolved: ResolvedRequest, exported: Exported) -> Composition:
     """The models that a request asks for around an export. Raises UserError."""
     request = resolved.request
-    _check_weights(request.weights, exported.made.source)
+    _check_weights(request, exported.made.source)
     task = request.task or exported.task
     row, graphs = task_asked(request, task)
     models = models_of(
@@ -63,11 +64,12 @@ def compose(resolved: ResolvedRequest, exported: Exported) -> Composition:
     return Composition(resolved, exported, task, graphs, tuple(in_form(models, request.steps)))
 
 
-def _check_weights(wanted: Mapping[str, str], source: Mapping[str, str]) -> None:
+def _check_weights(request: Request, source: Mapping[str, str]) -> None:
     """Raise UserError when the source's weights are not those that were asked for."""
+    wanted = request.weights
     wrong = [name for name in sorted({*wanted, *source}) if wanted.get(name) != source.get(name)]
     if wanted and wrong:
         raise UserError(
             f"{', '.join(wrong)} is not the one that the recipe was written for; take that checkpoint, or write the "
-            "recipe anew: tbgen init NAME --force"
+            f"recipe anew: tbgen init {request.name} --force"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -46,7 +47,7 @@ def staging_folder(repository: Path) -> Iterator[Path]:
     if place.is_mount():
         raise UserError(
             f"{repository} is a mount point, into which nothing can be moved whole; name a folder in it, or write "
-            "elsewhere and bring it there with: tbgen deploy copy REPOSITORY TARGET"
+            f"elsewhere and bring it there with: tbgen deploy copy REPOSITORY {shlex.quote(str(repository))}"
         )
     finish_interrupted(place)
     with interrupted_once(), beside(place) as staging:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -130,7 +131,10 @@ def _release_to_build(request: Request, source: Source) -> Release | None:
     engine = ENGINES[request.engine]
     if request.build_script is None:
         if engine.builder and source.kind not in ("export", "plan"):
-            raise UserError(f"engine {engine.name} runs a {engine.format}; {engine.builder.advice}")
+            place = shlex.quote(source.place) if source.kind == "checkpoint" else "CHECKPOINT"
+            raise UserError(
+                f"engine {engine.name} runs a {engine.format}; {engine.builder.advice.format(source=place)}"
+            )
         return None
     if engine.builder is None:
         built = [row.name for row in ENGINES.values() if row.builder]

@@ -78,7 +78,7 @@ def scaffold(
             refuse_to_change_for_others(repository, staging, composition.names)
         if resolved.release is None:  # else the plan is not there yet
             refuse_what_triton_refuses(staging, composition.names)
-        compared = compare(composition, staging, on_progress) if comparing else NOT_COMPARED
+        compared = compare(composition, staging, repository, on_progress) if comparing else NOT_COMPARED
         lost = _edits(repository, composition.names) if force else ()
         publish(
             staging, repository, composition.names, partial(_refuse_to_replace, repository, composition, force=force)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,7 +43,11 @@ def _is_a_record(model: Model, _: Repository) -> Iterator[Finding]:
     file = model.folder / MODEL_RECORD
     if file.is_file() and read_record(model.folder) is None:
         says = f"{MODEL_RECORD} is no record of tbgen's: its commands take the model for another's"
-        yield model.advice(model.file(file), says, f"let `{SCAFFOLD} --force` write it, or remove the file")
+        yield model.advice(
+            model.file(file),
+            says,
+            f"let `{SCAFFOLD} -r {shlex.quote(str(model.folder.parent))} --force` write it, or remove the file",
+        )
 
 
 def _record_of_front(model: Model, repository: Repository) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -40,12 +41,14 @@ def _plainly(resolved: ResolvedRequest) -> ResolvedRequest:
     return replace(resolved, request=request, pre=(), post=(), options=structural)
 
 
-def compare(composition: Composition, folder: Path, on_progress: Callable[[str], None]) -> Comparison:
+def compare(composition: Composition, folder: Path, repository: Path, on_progress: Callable[[str], None]) -> Comparison:
     """Ask the models in `folder`, or plain ones, what their checkpoint's library is asked. Raises UserError.
 
-    That is where they answer otherwise. Models that are not plain are written so beside, and these are asked.
+    That is where they answer otherwise, in what is to go into `repository`. Models that are not plain are written so
+    beside, and these are asked.
     """
-    resolved, exported, why = composition.resolved, composition.exported, _why_not(composition)
+    resolved, exported = composition.resolved, composition.exported
+    why = _why_not(composition, repository)
     checkpoint = resolved.checkpoint
     if checkpoint is None or why:
         return Comparison({}, why)
@@ -76,14 +79,15 @@ def compare(composition: Composition, folder: Path, on_progress: Callable[[str],
     return Comparison(found, note=". ".join(filter(None, notes)))
 
 
-def _why_not(composition: Composition) -> str:
+def _why_not(composition: Composition, repository: Path) -> str:
     """Why nobody answers for the models but tbgen itself; empty where somebody does."""
     request, source = composition.resolved.request, composition.resolved.source
     engine = composition.resolved.engine
     if composition.resolved.checkpoint is None:
         ready = isinstance(source, Source) and source.kind != "export"
         what = "a ready file has no library" if ready else "an export was compared when it was made"
-        return f"{what}; tbgen verify {request.name} --source CHECKPOINT compares the answers"
+        words = shlex.join(["tbgen", "verify", request.name, "-r", str(repository), "--source", "CHECKPOINT"])
+        return f"{what}; {words} compares the answers"
     if request.build_script or not (engine.here() or engine.twin):
         return f"engine {request.engine} does not run here; tbgen verify compares it where it does"
     if composition.resolved.meaning["task"] not in (None, composition.task):

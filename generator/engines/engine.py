@@ -72,9 +72,9 @@ class OwnProcess:
 class Builder:
     """How an engine's file is built later, where it will be served, instead of exported.
 
-    advice: what to do where it is not there. onnx: precision and opset of the ONNX file that it is built from, as
-    options of the export. planned: the record of that file's export as that of the engine's; raises UserError for one
-    that it cannot be built from. script: the shell script that builds it, of a model's name.
+    advice: what to do where it is not there, of a {source}. onnx: precision and opset of the ONNX file that it is built
+    from, as options of the export. planned: the record of that file's export as that of the engine's; raises UserError
+    for one that it cannot be built from. script: the shell script that builds it, of a model's name.
     """
 
     advice: str

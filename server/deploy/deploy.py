@@ -86,7 +86,7 @@ def _check_together(changes: Sequence[Change]) -> None:
         if engines and (what := _other_meaning(change)):
             raise UserError(
                 f"{change.release.name!r} has other {what}, and {engines[0]!r} changes too: until both are loaded, "
-                "answers would be wrong; deploy them under another name (tbgen scaffold OTHER_NAME)"
+                "answers would be wrong; deploy them under another name (tbgen scaffold OTHER_NAME --source CHECKPOINT)"
             )
 
 

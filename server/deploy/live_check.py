@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tbgen.export.errors import UserError
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import CONFIG
 from tbgen.generator.rules.problem import Effect
+from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
 from tbgen.server.client.smoke import smoke
 
@@ -30,7 +32,9 @@ def check_live(repository: Path, connection: Connection) -> LiveCheck:
     states = connection.states()
     names = sorted(entry.name for entry in repository.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     ready = [name for name in names if states.get(name) == "READY"]
-    findings = [_not_ready(name, states.get(name)) for name in names if name not in ready]
+    findings = [
+        _not_ready(name, states.get(name), repository, connection.address) for name in names if name not in ready
+    ]
     answered: list[str] = []
 
     def skipped(model: str, why: str) -> None:
@@ -45,14 +49,14 @@ def check_live(repository: Path, connection: Connection) -> LiveCheck:
     return LiveCheck(tuple(ready), tuple(answered), tuple(findings))
 
 
-def _not_ready(model: str, state: str | None) -> Finding:
+def _not_ready(model: str, state: str | None, repository: Path, address: Address) -> Finding:
     """A model that the server does not serve: unknown to it, or with its reason."""
     if state is None:
         return _finding(
             "refused",
             model,
             "the server does not know the model",
-            "put it there with `tbgen deploy copy REPOSITORY TARGET`",
+            f"put it there with: tbgen deploy copy {shlex.quote(str(repository))} TARGET --url {address}",
         )
     return _finding("refused", model, f"on the server: {state}", "mend the model and load it")
 

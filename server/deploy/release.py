@@ -201,7 +201,8 @@ def check_config(name: str, old: ModelConfig, new: ModelConfig) -> None:
         if sorted(map(_tensor, getattr(old, side))) != sorted(map(_tensor, getattr(new, side))):
             raise UserError(
                 f"{name!r} in the target has other {side}s: ensembles and clients that use it would fail; deploy it "
-                "under another name (tbgen scaffold OTHER_NAME), move the clients, then remove the old one"
+                "under another name (tbgen scaffold OTHER_NAME --source CHECKPOINT), move the clients, then remove the "
+                "old one"
             )
     if new.max_batch_size < old.max_batch_size:
         raise UserError(

@@ -44,7 +44,7 @@ def server_parts(address: Address, metrics_url: str | None = None) -> Iterator[M
     try:
         for probe in probes(address, (), seconds=_SECONDS):
             answering += [] if probe.wrong else [probe.model]
-            yield _answer_part(probe)
+            yield _answer_part(probe, address)
     except UserError as error:
         yield MachinePart("answers", MISSING, error.message, "clients", "serve a model that takes text")
     with Connection(address, seconds=_SECONDS) as connection:
@@ -69,14 +69,14 @@ def _own_parts(connection: Connection) -> Iterator[MachinePart]:
     yield MachinePart("models", WORKS if ready else MISSING, ", ".join(sorted(ready)) or "none is ready", "answers")
 
 
-def _answer_part(probe: Probe) -> MachinePart:
+def _answer_part(probe: Probe, address: Address) -> MachinePart:
     """Whether a model that takes text answers one, or why it is not ready."""
     name, enables = f"answer of {probe.model}", "its clients"
     if not probe.wrong:
         return MachinePart(name, WORKS, f"in {probe.seconds:.3f} s", enables)
     if probe.wrong.startswith("is not asked"):
         says = probe.wrong.partition("; name its repository")[0]
-        return MachinePart(name, MISSING, says, enables, "ask it with tbgen probe -r REPOSITORY")
+        return MachinePart(name, MISSING, says, enables, f"ask it with: tbgen probe --url {address} -r REPOSITORY")
     mend = "see the server's log, and load it again: a dead process does not come back by itself"
     return MachinePart(name, BROKEN, probe.wrong, enables, mend)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -111,8 +112,11 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     tokenizer = next(filter(Path.is_file, (model.folder / "1" / "tokenizer.json" for model in own)))
     file = _file_of_engine(home)
     if not file.is_file():
-        source = "" if home.role.name in PRESETS else " --source CHECKPOINT"
-        raise UserError(f"no engine file in {file.parent}; write it with: tbgen scaffold {home.role.name}{source}")
+        source = [] if home.role.name in PRESETS else ["--source", "CHECKPOINT"]
+        said = {f"--{name}": home.settings.get(name) for name in ("engine", "device", "graph")}
+        asked = [str(word) for flag, value in said.items() if value for word in (flag, value)]
+        words = shlex.join(["tbgen", "scaffold", home.role.name, *source, *asked, "-r", str(repository)])
+        raise UserError(f"no engine file in {file.parent}; write it with: {words}")
     return Scaffold(
         home.role.name,
         repository,

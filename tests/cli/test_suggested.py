@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from tbgen.cli.main import main
+from tbgen.cli.suggested import with_words, words_given
 
 ROOT = Path(__file__).parents[2]
 # Words that are joined, which test_precision.py runs; and a table of what is named, not suggested.
@@ -74,3 +78,44 @@ def test_a_command_that_lacks_a_word_is_found() -> None:
     with pytest.raises(click.MissingParameter):
         command.make_context("tensorrt", words)
     assert [*suggested("`tbgen serve` starts one, and tbgen serves encoders")] == []
+
+
+def test_a_command_is_completed_by_what_the_command_line_said(tmp_path: Path) -> None:
+    texts = tmp_path / "my texts.txt"
+    texts.touch()
+    command = main.get_command(click.Context(main), "capacity")
+    words = ["kcbert", "--rate", "1", "--p99", "1s", "-r", str(tmp_path), "--url", "1", "--header", "key=secret"]
+    assert command
+    with command.make_context("capacity", [*words, "--text", str(texts), "--json"]):
+        given = words_given("rate", "p99", "price", "check")
+    sentence = with_words("it fails; tbgen bench kcbert_onnx_bls tells more", given, command="tbgen bench")
+    completion = f"--repository {tmp_path} --url 1 --header key=VALUE --text '{texts}'"
+    assert sentence == f"it fails; tbgen bench {completion} kcbert_onnx_bls tells more"
+    assert with_words("it fails", given, command="tbgen bench") == "it fails"
+
+
+def test_a_ready_file_is_verified_in_the_repository_it_was_written_to(sample_export: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "my models"
+    file = ["--source", str(sample_export / "model.onnx"), "--tokenizer", str(sample_export), "--graph", "single"]
+    done = CliRunner().invoke(main, ["scaffold", "mine", *file, "-r", str(folder), "--json"])
+    assert done.exit_code == 0, done.output
+    (written,) = json.loads(done.stdout)
+    command = f"tbgen verify mine -r '{folder}' --source CHECKPOINT"
+    assert written["comparison"]["why_not"] == f"a ready file has no library; {command} compares the answers"
+    assert done.stderr.count("tbgen verify mine") == done.stderr.count(command) == 2
+
+
+def test_a_recipe_elsewhere_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "my recipes"
+    folder.mkdir()
+    recipe = ["init", "kcbert", "--graph", "bls", "--set", "top_k=2", "-o", str(folder / "tbgen.toml")]
+    following = json.loads(CliRunner().invoke(main, [*recipe, "--json"]).stdout)["next"]
+    assert following == f"tbgen scaffold --recipe '{folder}/tbgen.toml'"
+    text = (folder / "tbgen.toml").read_text(encoding="utf-8")
+    (folder / "tbgen.toml").write_text(re.sub(r'(?m)^("?model\.safetensors"? = ").', r"\g<1>x", text), encoding="utf-8")
+    said = CliRunner().invoke(main, shlex.split(following)[1:]).stderr
+    assert re.search(
+        r"anew: tbgen init kcbert .*--graph bls --set top_k=2 .*--engine onnx -r '.*/my recipes/model_repository' ",
+        said,
+    )
+    assert said.endswith(f"-o '{folder}/tbgen.toml' --force\n")

@@ -101,7 +101,8 @@ def test_a_reading_of_ones_own_is_found_out(sample_repository: Path, tmp_path: P
 
 def test_what_no_library_answers_says_so(sample_export: Path, tmp_path: Path) -> None:
     said = written(tmp_path / "models", sample_export).comparison.why_not
-    assert said.startswith("an export was compared when it was made; tbgen verify mine --source CHECKPOINT")
+    command = f"tbgen verify mine -r {tmp_path / 'models'} --source CHECKPOINT"
+    assert said.startswith(f"an export was compared when it was made; {command}")
     source = checkpoint(tmp_path / "qa", "bert", "AutoModelForQuestionAnswering", id2label={0: "a", 1: "b"})
     said = written(tmp_path / "answers", source, graph="bls").comparison.why_not
     assert said == "transformers has no pipeline for question-answering: its logits were compared, not its answers"

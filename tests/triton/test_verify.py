@@ -84,7 +84,9 @@ def test_a_name_that_is_not_there(kcbert_server: EmbeddedServer, texts: str) -> 
 def test_a_clone_without_its_weights_says_how_to_write_them(kcbert_server: EmbeddedServer, tmp_path: Path) -> None:
     shutil.copytree(kcbert_server.repository, tmp_path / "clone", ignore=shutil.ignore_patterns("model.onnx"))
     (tmp_path / "clone" / "kcbert_onnx" / "1").rmdir()  # git keeps no empty folder
-    with pytest.raises(UserError, match=r"^no engine file in .*: tbgen scaffold kcbert$"):
+    with pytest.raises(
+        UserError, match=r"^no engine file in .*: tbgen scaffold kcbert --engine onnx --device cpu --graph both -r \S+$"
+    ):
         scaffold_named("kcbert", tmp_path / "clone")
 
 
@@ -92,7 +94,9 @@ def test_a_single_model_without_its_weights_says_so_too(sample_export: Path, tmp
     scaffold(Request("shop", sample_export, graph="single"), tmp_path)
     assert scaffold_named("shop", tmp_path).exported.model == tmp_path / "shop_onnx_single/1/model.onnx"
     (tmp_path / "shop_onnx_single/1/model.onnx").unlink()
-    with pytest.raises(UserError, match=r"^no engine file in .*: tbgen scaffold shop --source CHECKPOINT$"):
+    with pytest.raises(
+        UserError, match=r"^no engine file in .*: tbgen scaffold shop --source CHECKPOINT --engine onnx .* -r \S+$"
+    ):
         scaffold_named("shop", tmp_path)
 
 

@@ -100,7 +100,7 @@ def _shape_options(exported: Exported, profile: Profile) -> list[str]:
 
 
 BUILDER = Builder(
-    advice="build one on the GPU that will serve it (tbgen export tensorrt --source CHECKPOINT -o FOLDER), or have a "
+    advice="build one on the GPU that will serve it (tbgen export tensorrt --source {source} -o FOLDER), or have a "
     "script written that does, with --build-script and the Triton release",
     onnx=_onnx_options,
     planned=_export_to_build,
