@@ -52,7 +52,7 @@ def test_nothing_fails_and_nothing_grows(tmp_path: Path) -> None:
     print(f"{rate:.0f} requests/s of {rate / 0.8:.0f}")
     print(f"{memory[-1].requests} answered, {sum(each['refused'] for each in found)} refused")
     print(
-        f"refused, by slices of {SLICE:g} s: { {at: each['refused'] for at, each in enumerate(found) if each['refused']} }"
+        f"refused in slices of {SLICE:g} s:", {at: each["refused"] for at, each in enumerate(found) if each["refused"]}
     )
     print(f"p99 {start:.0f} ms at the start, {end:.0f} at the end ({end / start:.2f})")
     print(f"resident {sizes[0]} MB, {min(sizes)} to {max(sizes)}, slope {slope:.1f} MB for 100,000 requests")
