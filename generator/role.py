@@ -66,11 +66,11 @@ class WrittenModel:
 def written_models(repository: Path) -> dict[str, WrittenModel]:
     """The models of a repository that tbgen wrote, by name, sorted."""
     folders = sorted(repository.iterdir()) if repository.is_dir() else []
-    models = (_written_model(folder) for folder in folders if not folder.name.startswith("."))
+    models = (written_model(folder) for folder in folders if not folder.name.startswith("."))
     return {model.folder.name: model for model in models if model}
 
 
-def _written_model(folder: Path) -> WrittenModel | None:
+def written_model(folder: Path) -> WrittenModel | None:
     """A model that tbgen wrote; None for any other folder."""
     record = read_record(folder)
     if record is None or "name" not in record:

@@ -36,7 +36,7 @@ def _labels(model: Model) -> Iterator[Finding]:
 def _texts_as_clients_send_them(model: Model, repository: Repository) -> Iterator[Finding]:
     """Clients send texts as [N, 1]; a front model that takes another shape refuses them."""
     batch = [-1] if model.config.max_batch_size else []
-    for index, tensor in enumerate(model.config.input if model.name not in repository.parts else ()):
+    for index, tensor in enumerate(model.config.input if model.name in repository.fronts else ()):
         shape = [*batch, *tensor.dims]
         if tensor.data_type == DataType.TYPE_STRING and tensor.dims and (len(shape) > 2 or len(shape) == 1):
             mend = "dims are without the batch axis: write dims: [1] for one text an item"

@@ -18,7 +18,7 @@ from tbgen.backends.plan import Plan
 from tbgen.export.exported import specs
 from tbgen.export.reading import bytes_from_file
 from tbgen.export.tensorrt.profiles import profiles_of
-from tbgen.generator.calls import called_models, parts_of_ensemble
+from tbgen.generator.calls import parts_of_ensemble
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.lines import Lines
 from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile, OnnxTensor, read_onnx
@@ -26,6 +26,7 @@ from tbgen.generator.check.python_source import PythonSource, sources_in
 from tbgen.generator.models.config import parse_config, values_from_config
 from tbgen.generator.releases import Release
 from tbgen.generator.repository import read_record
+from tbgen.generator.role import front_names
 from tbgen.generator.rules import onnxruntime, tensorrt
 from tbgen.generator.rules.core.complete import complete_backend, versions_of
 from tbgen.generator.rules.problem import Effect, Problem
@@ -182,9 +183,9 @@ class Repository:
     models: dict[str, Model]
 
     @cached_property
-    def parts(self) -> set[str]:
-        """The models that an ensemble calls."""
-        return called_models({name: model.values for name, model in self.models.items()})
+    def fronts(self) -> list[str]:
+        """The models that clients ask."""
+        return front_names({name: model.values for name, model in self.models.items()}, self.folder)
 
     def callers(self, name: str) -> Iterator[Model]:
         """The ensembles that call a model."""

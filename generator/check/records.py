@@ -10,18 +10,19 @@ from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.repository import MODEL_RECORD, SCAFFOLD, read_record
+from tbgen.generator.role import FRONT, written_model
 from tbgen.generator.users import ANSWER
 
 
 def _answers_like_its_neighbours(model: Model, repository: Repository) -> Iterator[Finding]:
     """The graphs of one name were written with the same settings, as far as their answers depend on them."""
-    mine = _record_of_front(model, repository)
+    mine = _record_of_front(model)
     if mine is None:
         return
     for neighbour in repository.models.values():
         if neighbour.name == model.name:
             return  # the first of the name is what the others are held against
-        theirs = _record_of_front(neighbour, repository)
+        theirs = _record_of_front(neighbour)
         if theirs and theirs["name"] == mine["name"]:
             other = [key for key in ANSWER if theirs["settings"].get(key) != mine["settings"].get(key)]
             if other:
@@ -50,11 +51,10 @@ def _is_a_record(model: Model, _: Repository) -> Iterator[Finding]:
         )
 
 
-def _record_of_front(model: Model, repository: Repository) -> dict[str, Any] | None:
-    """The whole record of a model that clients ask; None of engines, of parts of ensembles, of others' models."""
-    asked = model.is_ensemble or model.config.backend not in ("onnxruntime", "tensorrt")
-    record = read_record(model.folder) if asked and model.name not in repository.parts else None
-    return record if record and "name" in record else None
+def _record_of_front(model: Model) -> dict[str, Any] | None:
+    """The record of a model that clients ask; None of engines and parts, and of others' models."""
+    written = written_model(model.folder)
+    return written.record if written and written.role.part == FRONT else None
 
 
 def longest_recorded(model: Model) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tbgen.generator.calls import called_by, called_models, callee_of, configs_in, parts_of
+from tbgen.generator.check.check import check_repository
 from tbgen.generator.local.models import LocalModels
 from tbgen.generator.role import front_names
 
@@ -108,3 +109,17 @@ def test_a_model_without_a_role_in_its_record_has_the_one_that_its_name_tells(re
         record = {"name": "n", "settings": {"engine": "onnx"}}
         (repository / name / "tbgen.json").write_text(json.dumps(record), encoding="utf-8")
     assert front_names(configs_in(repository), repository) == sorted([*ASKED, "n_onnx_bls"])
+
+
+def test_models_that_clients_ask_are_held_against_each_other_by_their_records(repository: Path) -> None:
+    """One that an ensemble of a person's wraps too, and none that a step calls."""
+    for name in ("wrapped", "x_wrapped", "helper", "x_helper"):
+        folder = repository / name
+        if not folder.exists():
+            write(folder, MODELS[name.removeprefix("x_")][0], [])
+        part = "front" if "wrapped" in name else "helper"
+        role = {"part": part, "engine": "onnx", "graph": "ensemble" if part == "front" else None}
+        record = {"name": "n", "settings": {"options": [f"top_k={len(name)}"]}, "role": role}
+        (folder / "tbgen.json").write_text(json.dumps(record), encoding="utf-8")
+    said = [finding.says for finding in check_repository(repository) if "answers otherwise" in finding.says]
+    assert said == ["answers otherwise than wrapped: written with other settings (options)"]
