@@ -176,12 +176,14 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse(error=codes(printable(f"{self.name}: {message}"), code))
 
     def send(self, client: Client) -> None:
-        """Answer a client that waited."""
-        try:
-            client.sender.send(self.response(client), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-            self.meter.changed.set()
-        except Exception as error:  # noqa: BLE001 - the others are still to be answered
-            pb_utils.Logger.log_error(f"{self.name}: an answer could not be sent: {error}")
+        """Answer a client that waited; the end, sent apart, tells it where memory had no room for the answer."""
+        response, final = self.response(client), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+        for part, flags in [(response, final)] if response.has_error() else [(response, 0), (None, final)]:
+            try:
+                client.sender.send(part, flags)
+            except Exception as error:  # noqa: BLE001 - the others are still to be answered
+                pb_utils.Logger.log_error(f"{self.name}: an answer could not be sent: {error}")
+        self.meter.changed.set()
 
 
 def refuse_broken_numbers(tensors: Tensors, step: Any = None) -> None:
