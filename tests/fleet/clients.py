@@ -45,7 +45,11 @@ def generated_clients(fleet: Fleet, model: str, folder: Path) -> Iterator[Genera
     languages = [str(each.values[0]) for each in LANGUAGES if not each.marks[0].args[0]]
     files = {each: client_file(fleet.repository, model, each, folder) for each in languages}
     urls = {"HTTP": fleet.http, "gRPC": fleet.grpc}
-    found = Generated({each: [*RUN[each], file, "--url", urls[client_protocol(each)]] for each, file in files.items()})
+    commands: dict[str, list[object]] = {each: [*RUN[each], file] for each, file in files.items()}
+    if "go" in files:  # once: `go run` links it anew each time
+        commands["go"] = [files["go"].with_suffix("")]
+        subprocess.run(["go", "build", "-o", *commands["go"], files["go"]], check=True)
+    found = Generated({each: [*words, "--url", urls[client_protocol(each)]] for each, words in commands.items()})
     threads = [threading.Thread(target=found.ask_on, args=(each,)) for each in languages]
     for thread in threads:
         thread.start()
