@@ -127,8 +127,8 @@ def test_a_polled_load_whose_process_dies_is_said_and_what_serves_stays(
         )
         assert server.process.pid == triton
         assert server.call("GET", "/v2/models/measure/ready")[0] == 200
-        assert server.running_models() == {"measure", "other", "linear"}
-        wait_until(lambda: not watch.away)
+        served = {"measure", "other", "linear"}
+        wait_until(lambda: not watch.look() and not watch.away and server.running_models() == served)
 
 
 def test_where_the_folder_of_a_polled_model_cannot_be_touched_the_server_is_started_again(
