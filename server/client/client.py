@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from tbgen.generator.compare.example import required_inputs
 from tbgen.server.client.connection import Connection, ProxyError
 
 _UNLIMITED_ROWS = 64  # texts in a request to a model that names no limit
+REQUEST_BYTES = 48 << 10  # of texts that share a request: `tbgen deploy haproxy` lets 64 KiB through for any model
 
 
 class Models(Protocol):
@@ -140,15 +140,29 @@ def answers(
     connection: Models, model: TextModel, texts: Iterable[str], parameters: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
     """One answer a text, in order, request by request. Raises UserError."""
-    remaining = iter(texts)
-    while chunk := list(itertools.islice(remaining, model.rows)):
-        encoded = np.array([utf8(text) for text in chunk], dtype=object)
+    for chunk in _chunks(map(utf8, texts), model.rows):
+        encoded = np.array(chunk, dtype=object)
         asked = {model.input: encoded.reshape(-1, 1) if model.batching else encoded}
         outputs = connection.infer(model.name, asked, parameters)
         given = [name for name in model.outputs if name in outputs]  # some only when a parameter asks for them
         columns = {name: _column(outputs[name], model, name) for name in given}
         for row in range(len(chunk)):
             yield {name: values[row] for name, values in columns.items()}
+
+
+def _chunks(texts: Iterable[bytes], rows: int) -> Iterator[list[bytes]]:
+    """As many texts as one request takes, each time."""
+    chunk: list[bytes] = []
+    for text in texts:
+        if chunk and sum(map(len, chunk)) + len(text) > REQUEST_BYTES:
+            yield chunk
+            chunk = []
+        chunk.append(text)
+        if len(chunk) == rows:  # at once: the next one may be long in coming
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _column(array: np.ndarray, model: TextModel, name: str) -> list[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from tbgen.export.errors import UserError
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
-from tbgen.server.client.client import utf8
+from tbgen.server.client.client import REQUEST_BYTES, utf8
 from tbgen.server.client.items import tensors_from_item
 from tbgen.server.gateway.body import off_loop
 from tbgen.server.gateway.models import FrontModel
@@ -86,12 +86,15 @@ def _check_text(name: str, value: Any, *, several: bool) -> None:
 def _joined(made: Sequence[Tensors], rows: int) -> Iterator[Tensors]:
     """Neighbours of equal shapes, joined along the batch axis."""
     waiting: list[Tensors] = []
+    size = 0
     for tensors in made:
+        own = sum(len(text) for array in tensors.values() if array.dtype == object for text in array.flat)
         alike = waiting and all(array.shape == waiting[0][name].shape for name, array in tensors.items())
-        if waiting and (not alike or len(waiting) >= max(1, rows)):
+        if waiting and (not alike or len(waiting) >= max(1, rows) or size + own > REQUEST_BYTES):
             yield _one(waiting)
-            waiting = []
+            waiting, size = [], 0
         waiting.append(tensors)
+        size += own
     if waiting:
         yield _one(waiting)
 

@@ -230,6 +230,17 @@ def test_commands_that_ask_models_ask_them_through_it(two: Fleet, protocol: str,
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_many_long_texts_share_as_many_requests_as_it_lets_through(two: Fleet, protocol: str, tmp_path: Path) -> None:
+    texts = ["상한가 " * 300] * 128  # 360 kB, a full batch
+    (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    code, said = command(two, protocol, "infer", FRONT, "--text", tmp_path / "texts.txt")
+    assert code == 0, said
+    assert len(said.splitlines()) >= 128
+    with running_gateway(GatewaySettings(Address(two.grpc, "grpc"), repository=two.repository)) as gateway:
+        assert len(gateway.post("/predict", {"inputs": [[text] for text in texts]}).body) == 128
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
 @pytest.mark.parametrize(
     "words",
     [
