@@ -23,7 +23,7 @@ from tbgen.cli.options import (
     server_options,
     text_options,
 )
-from tbgen.cli.show import NOT_MEASURED, keep, notes, report, status_line
+from tbgen.cli.show import MEASURED_BEFORE, NOTHING_MEASURED, keep, notes, report, status_line, whole_or_part
 
 if TYPE_CHECKING:
     from tbgen.server.bench.point import Load
@@ -92,12 +92,13 @@ def bench(names: tuple[str, ...], html: Path | None, **options: Any) -> None:
 
     if html:
         check_packages()
-    keep(NOT_MEASURED)
-    found = _measured(names, options)
+    keep(NOTHING_MEASURED)
+    found, end = whole_or_part(lambda: _measured(names, options), MEASURED_BEFORE)
     if html:
         write_whole(html, page_from_report(found).encode("utf-8"))
         notes().print(f"Page: {html}")
     report(json_from_report(found), lambda: print_report(found))
+    end()
     sys.exit(bool(found.wrong))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from tbgen.cli.options import (
     server_options,
     text_options,
 )
-from tbgen.cli.show import NOT_MEASURED, keep, notes, report, status_line
+from tbgen.cli.show import MEASURED_BEFORE, NOTHING_MEASURED, keep, notes, report, status_line, whole_or_part
+from tbgen.cli.suggested import completed, words_given
 
 if TYPE_CHECKING:
     from tbgen.generator.texts import TextFile
@@ -61,9 +63,12 @@ def capacity(rate: float, p99: float, price: float | None, **options: Any) -> No
     from tbgen.server.capacity.report import json_from_capacity
     from tbgen.server.capacity.sizing import Goal
 
-    keep(NOT_MEASURED)
-    found = _report(Goal(rate, p99), **options)
+    keep(NOTHING_MEASURED)
+    given = words_given("rate", "p99", "price", "check")
+    with completed(given, command="tbgen bench"):
+        found, end = whole_or_part(lambda: _report(Goal(rate, p99), **options), MEASURED_BEFORE)
     report(json_from_capacity(found, price), lambda: print_capacity(found, price))
+    end()
 
 
 def _report(
@@ -79,10 +84,11 @@ def _report(
 ) -> CapacityReport:
     """Of a running server, or of the embedded one. Raises UserError."""
     from tbgen.cli.bench import embedded_server
+    from tbgen.export.interrupt import partial_result
     from tbgen.server.bench.machine import cores
     from tbgen.server.bench.texts import corpus_from_file
     from tbgen.server.capacity.measurement import ReplicaBench
-    from tbgen.server.capacity.report import LOADS, CapacityReport, Size, checks_of
+    from tbgen.server.capacity.report import LOADS, CapacityReport, Check, PartialCapacity, Size, checks_of
     from tbgen.server.capacity.sizing import Sizing
     from tbgen.server.client.address import Address, address_from_url
     from tbgen.server.client.connection import Connection
@@ -97,10 +103,16 @@ def _report(
         connection = stack.enter_context(Connection(address))
         tell = stack.enter_context(status_line(notes()))
         bench = ReplicaBench(connection, name, corpus, duration, repository, tell, LOADS * check)
-        measured = bench.measured()
-        taken = memory_of(server.process.pid) if server and server.process else None
-        size = Size(cores(), taken.resident + taken.shared) if taken else Size(None, None)
-        sizing = Sizing(measured.replica, measured.texts)
-        fleets = sizing.fleets(goal)
-        checks = list(checks_of(bench, sizing)) if check else []
-        return CapacityReport(goal, measured, size, sizing.capacity, fleets, checks)
+        with partial_result(lambda: PartialCapacity(bench.model, bench.unit, bench.runs) if bench.runs else None):
+            measured = bench.measured()
+            taken = memory_of(server.process.pid) if server and server.process else None
+            size = Size(cores(), taken.resident + taken.shared) if taken else Size(None, None)
+            sizing = Sizing(measured.replica, measured.texts)
+            found = CapacityReport(goal, measured, size, sizing.capacity, sizing.fleets(goal), [])
+        checks = list[Check]()
+        with partial_result(
+            lambda: replace(found, checks=checks, missing="interrupted: not all loops of --check were run")
+        ):
+            for each in checks_of(bench, sizing) if check else ():
+                checks.append(each)
+        return replace(found, checks=checks)

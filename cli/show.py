@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tbgen.export.interrupt import PartialResult
+
 if TYPE_CHECKING:  # each is imported where it draws, so that --help of a command need not wait for it
     from rich.console import Console
     from rich.table import Table
@@ -18,7 +20,8 @@ if TYPE_CHECKING:  # each is imported where it draws, so that --help of a comman
 
 PATIENCE = 5.0  # seconds
 # What an interrupt leaves.
-NOT_MEASURED = "what was measured is lost, for a report is of the whole; --duration makes it shorter"
+NOTHING_MEASURED = "nothing was measured as yet"
+MEASURED_BEFORE = "what was measured before is in the report"
 WHOLE = "nothing half-written was left"
 _CELLS = 5  # values of a list that a table shows
 _LINES = 10  # objects of a list
@@ -175,6 +178,20 @@ def said_late(text: str) -> Iterator[None]:
 def keep(words: str) -> None:
     """What an interrupt from here on says of what there is then."""
     click.get_current_context().meta["tbgen.kept"] = words
+
+
+def whole_or_part(find: Callable[[], Any], kept: str) -> tuple[Any, Callable[[], None]]:
+    """What `find` finds, or found before an interrupt; and what ends the command so, once that is printed: `kept`."""
+    try:
+        return find(), lambda: None
+    except PartialResult as interrupt:
+        part = interrupt
+
+    def end() -> None:
+        keep(kept)
+        raise part
+
+    return part.found, end
 
 
 def repository_tree(repository: Path, names: Sequence[str]) -> Tree:

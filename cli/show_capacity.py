@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 from rich.text import Text
 
 from tbgen.cli.show import output
 from tbgen.cli.show_bench import table_of_numbers
 from tbgen.server.bench.report import milliseconds
-from tbgen.server.capacity.report import CapacityReport, assumptions, cost_of_million
+from tbgen.server.capacity.cost import RunCost, TimedRun
+from tbgen.server.capacity.report import CapacityReport, PartialCapacity, assumptions, cost_of_million
 from tbgen.server.capacity.simulation import SPLITS
 from tbgen.server.capacity.sizing import Fleet, Waiting
 
 
-def print_capacity(report: CapacityReport, price: float | None) -> None:
-    """The answer, then what it stands on."""
-    out, goal = output(), report.goal
+def print_capacity(report: CapacityReport | PartialCapacity, price: float | None) -> None:
+    """The answer, then what it stands on; of an interrupted bench what it timed."""
+    out = output()
+    if isinstance(report, PartialCapacity):
+        out.print(f"{report.model}: {report.missing}", style="bold red")
+        out.print(_table_of_runs(report.runs, report.unit))
+        return
+    goal = report.goal
     out.print(
         f"{report.measured.model}: {goal.rate:g} requests/s, 99 of 100 within {goal.p99 * 1000:g} ms", style="bold"
     )
     out.print(f"One replica answers {report.capacity:,.1f} requests/s at most, on {_size(report)}")
     out.print(_fleets(report, price))
-    out.print(_runs(report))
+    out.print(_table_of_runs(report.measured.runs, report.measured.unit, report.measured.replica.cost))
     if report.checks:
         out.print(_checks(report))
+    if report.missing:
+        out.print(report.missing, style="bold red")
     for sentence in assumptions(report.measured, here=report.size.cores is not None):
         out.print(Text(f"- {sentence}"))
 
@@ -73,15 +83,15 @@ def _cells(expected: Waiting) -> list[str]:
     return [milliseconds(expected.p50 * 1000), milliseconds(expected.p99 * 1000), f"{expected.busy:.0%}"]
 
 
-def _runs(report: CapacityReport) -> Table:
+def _table_of_runs(runs: Sequence[TimedRun], unit: str, cost: RunCost | None = None) -> Table:
     """What was timed, and what the fitted cost makes of it."""
-    cost = report.measured.replica.cost
-    table = table_of_numbers("Runs, in ms", report.measured.unit, "measured", "fitted", "off")
+    table = table_of_numbers("Runs, in ms", unit, "measured", *(["fitted", "off"] if cost else []))
     table.columns[0].header = "requests"
-    for run in report.measured.runs:
-        fitted = cost.seconds(run.requests, run.tokens)
-        times = [milliseconds(seconds * 1000) for seconds in (run.seconds, fitted)]
-        table.add_row(f"{run.requests:.1f}", f"{run.tokens:.0f}", *times, f"{cost.error(run):+.0%}")
+    for run in runs:
+        fitted = (
+            [milliseconds(cost.seconds(run.requests, run.tokens) * 1000), f"{cost.error(run):+.0%}"] if cost else []
+        )
+        table.add_row(f"{run.requests:.1f}", f"{run.tokens:.0f}", milliseconds(run.seconds * 1000), *fitted)
     return table
 
 

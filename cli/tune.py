@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,19 @@ from tbgen.cli.options import (
     server_options,
     text_options,
 )
-from tbgen.cli.show import WHOLE, has_flag, keep, notes, output, print_difference, print_json, status_line
+from tbgen.cli.show import (
+    MEASURED_BEFORE,
+    NOTHING_MEASURED,
+    WHOLE,
+    has_flag,
+    keep,
+    notes,
+    output,
+    print_difference,
+    print_json,
+    status_line,
+    whole_or_part,
+)
 
 if TYPE_CHECKING:
     from tbgen.generator.texts import TextFile
@@ -61,9 +74,11 @@ def tune(name: str, repository: Path, url: str | None, text: TextFile | None, ye
     limits = {key: options[key] for key in ("minutes", "requests", "tolerance")}
     plan = TunePlan(loads, Timing(options["duration"], options["warmup"]), **limits)
     corpus, stage = corpus_from_file(text), _stage_from(name, repository, address)
-    keep(f"{str(repository)!r} is as it was, and what was measured is lost")
+    as_it_was = f"{str(repository)!r} is as it was"
+    keep(f"{as_it_was}; {NOTHING_MEASURED}")
     with status_line(notes()) as tell:
-        tuned = search(name, repository, stage, corpus, plan, tell)
+        find = partial(search, name, repository, stage, corpus, plan, tell)
+        tuned, end = whole_or_part(find, f"{as_it_was}; {MEASURED_BEFORE}")
     if not has_flag("json"):
         _print_trials(tuned)
         print_difference(_differences(repository, tuned.edits))
@@ -75,6 +90,7 @@ def tune(name: str, repository: Path, url: str | None, text: TextFile | None, ye
         print_json(_record_of(tuned) | {"written": writes})
     elif writes:
         output().print(f"Written into {repository}: {', '.join(map(str, tuned.edits))}")
+    end()
 
 
 def _stage_from(name: str, repository: Path, address: Address | None) -> EmbeddedStage | LiveStage:
@@ -104,6 +120,7 @@ def _record_of(tuned: TuneResult) -> dict[str, Any]:
         "before": tuned.before,
         "after": tuned.after,
         "gain": tuned.gain,
+        "missing": tuned.missing,
         "edits": {str(file): text for file, text in tuned.edits.items()},
     }
 
@@ -130,6 +147,9 @@ def _print_trials(tuned: TuneResult) -> None:
         cells += [gpu_text(trial.gpu[-1])] if on_gpu and trial.gpu else []
         table.add_row(Text(f"{settings_text(trial.settings)}{': ' if trial.refused else ''}{trial.refused}"), *cells)
     out.print(table)
+    if tuned.missing:
+        out.print(f"{tuned.missing}, so nothing is written", style="bold red")
+        return
     if not tuned.edits:
         out.print("Nothing won by 3 % or more in the end: the repository stays as it is.")
         return

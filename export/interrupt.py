@@ -6,13 +6,32 @@ import atexit
 import signal
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
     """Unlike Python's own, one can be asked whether it is still on its way: it is gone once it was handled, or lost."""
+
+
+class PartialResult(KeyboardInterrupt):
+    """An interrupt that brings along what was found before it, in the form of a whole result that says it is none."""
+
+    def __init__(self, found: Any) -> None:
+        super().__init__()
+        self.found = found
+
+
+@contextmanager
+def partial_result(found: Callable[[], Any]) -> Iterator[None]:
+    """Let an interrupt in the block bring along what `found` gives then, if that is not None. Raises PartialResult."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if (part := found()) is None:
+            raise
+        raise PartialResult(part) from error
 
 
 # Ctrl-C, the end that an operator or a supervisor asks for, a closed terminal -> what Python does on them by itself.

@@ -30,6 +30,7 @@ def json_from_report(report: Report) -> dict[str, Any]:
         "machine": {"processor": report.processor, "cores": report.cores, "busy_before": report.busy_before},
         "corpus": report.corpus,
         "plan": {key: plan[key] for key in ("timing", "rounds", "batch", "requests", "tolerance", "workers")},
+        "missing": report.missing,
         "texts": [_json_from_texts(texts) for texts in report.texts],
         "points": [_json_from_point(point) for point in report.points],
         "remarks": [sentence for _, sentence in remarks(report)],
@@ -90,7 +91,8 @@ def histogram(lengths: Sequence[int] | np.ndarray) -> tuple[int, list[int]]:
 
 def remarks(report: Report) -> list[tuple[str, str]]:
     """What a reader must know, each with its weight: "good", "note" or "bad"."""
-    found = [_verdict(report), *(remark for texts in report.texts for remark in _text_remarks(texts))]
+    found = [("bad", f"{report.missing}; this is no whole report")] if report.missing else []
+    found += [_verdict(report), *(remark for texts in report.texts for remark in _text_remarks(texts))]
     points = report.points
     use = max(points, key=lambda point: point.cpu.generator).cpu
     processes = "a load process" if use.busiest >= _BUSY_WORKER else "its busiest process"

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
+from tbgen.export.interrupt import partial_result
 from tbgen.generator.compare.example import folder_example
 from tbgen.generator.version import version
 from tbgen.server.bench.answers import ReferenceAnswers, ask_alone
@@ -62,6 +63,7 @@ class Report:
     """All of a benchmark: where, when, with what, and the points.
 
     busy_before: cores of this machine that were at work before the load began.
+    missing: how far an interrupt let it come; empty of a whole one.
     """
 
     tbgen: str
@@ -74,6 +76,7 @@ class Report:
     plan: Plan
     texts: Sequence[ModelTexts]
     points: Sequence[Point]
+    missing: str = ""
 
     @property
     def wrong(self) -> int:
@@ -112,7 +115,7 @@ def bench(
         metrics: address of the server's metrics page, on which models tell of their steps; None: not at hand.
         on_progress: called often.
 
-    Raises UserError.
+    Raises UserError; PartialResult, with a report, where an interrupt comes behind the first point.
     """
     for address in addresses:
         refuse_https(address)
@@ -128,21 +131,20 @@ def bench(
             for address in addresses
         }
         pairs = [(targets[model.model, load.protocol], load) for model in models for load in plan.loads]
-        points = _measure_rounds(connection, pairs, plan, steps)
         with connection.failures("tells nothing of itself"):
             triton = str(connection.client.get_server_metadata(**connection.as_json()).get("version", "unknown"))
-    return Report(
-        version(),
-        triton,
-        datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        processor(),
-        cores(),
-        busy_before,
-        corpus.source,
-        plan,
-        [_model_texts(model) for model in models],
-        points,
-    )
+        rounds: list[list[Point]] = [[] for _ in pairs]
+
+        def report() -> Report:
+            points = [_merged(same) for same in rounds if same]
+            texts = [_model_texts(model) for model in models]
+            taken = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            where = version(), triton, taken, processor(), cores(), busy_before, corpus.source
+            return Report(*where, plan, texts, points, _missing(rounds, plan))
+
+        with partial_result(lambda: report() if any(rounds) else None):
+            _measure_rounds(connection, pairs, plan, steps, rounds)
+        return report()
 
 
 class StepProgress:
@@ -170,11 +172,22 @@ def prepare(
 
 
 def _measure_rounds(
-    connection: Connection, pairs: Sequence[tuple[Target, Load]], plan: Plan, steps: StepProgress
-) -> list[Point]:
-    """Every point once a round, so that a slow minute of the machine does not hit one point alone."""
-    rounds = [[_measured(connection, *pair, plan, steps) for pair in pairs] for _ in range(plan.rounds)]
-    return [_merged(same) for same in zip(*rounds, strict=True)]
+    connection: Connection,
+    pairs: Sequence[tuple[Target, Load]],
+    plan: Plan,
+    steps: StepProgress,
+    rounds: Sequence[list[Point]],
+) -> None:
+    """Every point once a round, so that a slow minute of the machine does not hit one point alone, into `rounds`."""
+    for _ in range(plan.rounds):
+        for same, pair in zip(rounds, pairs, strict=True):
+            same.append(_measured(connection, *pair, plan, steps))
+
+
+def _missing(rounds: Sequence[Sequence[Point]], plan: Plan) -> str:
+    """How far an interrupt let the measuring come; empty where it came to its end."""
+    done, total = sum(map(len, rounds)), plan.rounds * len(rounds)
+    return "" if done == total else f"interrupted: {done} of {total} measurements were done"
 
 
 def _measured(connection: Connection, target: Target, load: Load, plan: Plan, steps: StepProgress) -> Point:

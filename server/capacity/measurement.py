@@ -85,22 +85,22 @@ class ReplicaBench:
         self.unit = "tokens" if lengths else "characters"
         self.tokens = np.array(lengths.padded if lengths else list(map(_characters, requests)), dtype=float)
         self.order = np.argsort(self.tokens, kind="stable")
+        self.runs: list[TimedRun] = []  # as they are measured
 
     def measured(self) -> Measured:
         """All points, and the cost that fits them."""
         alike = {name: self.alike(share) for name, share in _LENGTHS.items()}
-        alone = [self.alone(rows) for rows in alike.values()]
-        met = [self.met(8, alike[name])[0] for name in ("short", "long")]
-        loaded = [self.met(clients, self.order) for clients in _CLIENTS]
-        runs = [*(run for run, _ in alone), *met, *(run for run, _ in loaded)]
-        highest = loaded[-1][1]
+        ways = [self.alone(rows) for rows in alike.values()]
+        for name in ("short", "long"):
+            self.met(8, alike[name])
+        highest = [self.met(clients, self.order) for clients in _CLIENTS][-1]
         return Measured(
             self.model,
             self.runner.model,
             self.unit,
-            self.replica(runs, float(np.mean([way for _, way in alone]))),
+            self.replica(self.runs, float(np.mean(ways))),
             Texts(self.tokens, self.tokens),
-            runs,
+            self.runs,
             highest.cpu,
             highest.gpu,
             int(self.batching.get("max_queue_delay_microseconds", 0)),
@@ -123,14 +123,15 @@ class ReplicaBench:
         first = round(share * len(self.order)) - _ALIKE // 2
         return self.order[max(0, min(first, len(self.order) - _ALIKE)) :][:_ALIKE]
 
-    def alone(self, rows: np.ndarray) -> tuple[TimedRun, float]:
-        """Runs of one of these texts each; and the seconds of an answer outside of them."""
+    def alone(self, rows: np.ndarray) -> float:
+        """Runs of one of these texts each; the seconds of an answer outside of them."""
         point = self.point(self.asked(rows), Load(self.connection.protocol, self.runner.instances))
         run = TimedRun(1, float(self.tokens[rows].mean()), self.part(point).execution_ms / 1000)
-        return run, max(0.0, point.latency["mean"] / 1000 - run.seconds)
+        self.runs.append(run)
+        return max(0.0, point.latency["mean"] / 1000 - run.seconds)
 
-    def met(self, clients: int, rows: np.ndarray) -> tuple[TimedRun, Point]:
-        """The average run of these texts from so many clients for each instance.
+    def met(self, clients: int, rows: np.ndarray) -> Point:
+        """The point of the average run of these texts from so many clients for each instance.
 
         Short runs count from begin to begin: what lies between is Triton's. Of few, the ends of the point would count.
         """
@@ -140,7 +141,8 @@ class ReplicaBench:
         seconds = part.execution_ms / 1000
         if part.executions > _MANY:
             seconds = max(seconds, requests * self.runner.instances / point.texts_per_s)
-        return TimedRun(requests, requests * float(self.tokens[rows].mean()), seconds), point
+        self.runs.append(TimedRun(requests, requests * float(self.tokens[rows].mean()), seconds))
+        return point
 
     def asked(self, rows: np.ndarray) -> ReferenceAnswers:
         """The requests of these numbers."""
@@ -172,7 +174,7 @@ class ReplicaBench:
         if any(part.cache_hits for part in point.models):
             raise UserError(
                 f"{self.model!r} answers from its response cache what it was asked before, which says nothing of new"
-                " texts: ask a server without one (tbgen serve --cache-size 0)"
+                " texts: ask a server without one (tbgen serve REPOSITORY --cache-size 0)"
             )
         return point
 

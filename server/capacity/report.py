@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tbgen.server.capacity.cost import TimedRun
 from tbgen.server.capacity.measurement import Measured, ReplicaBench
 from tbgen.server.capacity.sizing import Fleet, Goal, Sizing, Waiting
 
@@ -42,7 +43,11 @@ class Check:
 
 @dataclass(frozen=True)
 class CapacityReport:
-    """All of it. capacity: requests of one text a second that one replica answers at most."""
+    """All of it.
+
+    capacity: requests of one text a second that one replica answers at most. missing: what an interrupt
+    left out.
+    """
 
     goal: Goal
     measured: Measured
@@ -50,6 +55,17 @@ class CapacityReport:
     capacity: float
     fleets: Sequence[Fleet]
     checks: Sequence[Check]
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class PartialCapacity:
+    """What was timed of a model before an interrupt: too little to reckon replicas from."""
+
+    model: str
+    unit: str
+    runs: Sequence[TimedRun]
+    missing: str = "interrupted: not all runs were timed, so no replicas were reckoned"
 
 
 def checks_of(bench: ReplicaBench, sizing: Sizing) -> Iterator[Check]:
@@ -71,8 +87,10 @@ def cost_of_million(fleet: Fleet, rate: float, price: float) -> float:
     return fleet.replicas * price / (rate * 3600) * 1e6
 
 
-def json_from_capacity(report: CapacityReport, price: float | None) -> dict[str, Any]:
+def json_from_capacity(report: CapacityReport | PartialCapacity, price: float | None) -> dict[str, Any]:
     """All values; times in seconds, memory in bytes."""
+    if isinstance(report, PartialCapacity):
+        return asdict(report)
     measured, cost = report.measured, report.measured.replica.cost
     return {
         "goal": asdict(report.goal),
@@ -93,6 +111,7 @@ def json_from_capacity(report: CapacityReport, price: float | None) -> dict[str,
         ],
         "checks": [asdict(check) for check in report.checks],
         "assumptions": list(assumptions(report.measured, here=report.size.cores is not None)),
+        "missing": report.missing,
     }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tbgen.export.errors import UserError
+from tbgen.export.interrupt import partial_result
 from tbgen.server.bench.answers import ReferenceAnswers
 from tbgen.server.bench.gpu import GpuUse
 from tbgen.server.bench.machine import cores
@@ -72,7 +73,7 @@ class Trial:
 class TuneResult:
     """The outcome: rates before and after, interleaved, and the edits that lead there (none: nothing won).
 
-    gains: after / before of each round of the proof, by score.
+    gains: after / before of each round of the proof, by score. missing: how far an interrupt let it come, if one did.
     """
 
     model: str
@@ -83,6 +84,7 @@ class TuneResult:
     before: Sequence[float]
     after: Sequence[float]
     gains: Sequence[float]
+    missing: str = ""
 
     @property
     def gain(self) -> float:
@@ -111,23 +113,34 @@ def tune(
 ) -> TuneResult:
     """Search settings of a front model for at most `plan.minutes`, then prove the best. Raises UserError.
 
-    Nothing is written into the repository; `edits` of the outcome are what to write.
+    Nothing is written into the repository; `edits` of the outcome are what to write. An interrupt of the search or the
+    proof brings along what was tried before it (PartialResult).
     """
     clock = Clock(plan.minutes * 60, on_progress)
     subject, first = _baseline(name, repository, stage, corpus, plan, clock)
-    trials, best = _search(subject, stage, first, clock)
-    rounds = [] if best is first else _prove(subject, stage, best.settings, clock)
+    trials = [first]
+    with partial_result(lambda: _outcome(subject, trials, first, [], missing="interrupted: the search did not end")):
+        best = _search(subject, stage, trials, clock)
+        rounds = [] if best is first else _prove(subject, stage, best.settings, clock)
+    return _outcome(subject, trials, best, rounds)
+
+
+def _outcome(
+    subject: Subject, trials: Sequence[Trial], best: Trial, rounds: Sequence[tuple[Trial, Trial]], missing: str = ""
+) -> TuneResult:
+    """What a search and the rounds of its proof come to."""
     gains = [after.score / before.score for before, after in rounds if before.score]
     won = bool(gains) and statistics.median(gains) > _BETTER and not any(after.refused for _, after in rounds)
     return TuneResult(
         subject.model,
-        plan.loads,
+        subject.plan.loads,
         trials,
         best.settings if won else {},
         turn_knobs(subject.draft, best.settings).edits() if won else {},
-        _medians([before for before, _ in rounds] or [first]),
-        _medians([after for _, after in rounds] or [first]),
+        _medians([before for before, _ in rounds] or [trials[0]]),
+        _medians([after for _, after in rounds] or [trials[0]]),
         gains,
+        missing,
     )
 
 
@@ -158,9 +171,9 @@ def _baseline(
         return subject, _measured(subject, found.front, connection, {}, clock)
 
 
-def _search(subject: Subject, stage: Stage, first: Trial, clock: Clock) -> tuple[list[Trial], Trial]:
-    """Turn each knob in its order, again from the start while that wins and there is time: all trials, the best."""
-    trials, best = [first], first
+def _search(subject: Subject, stage: Stage, trials: list[Trial], clock: Clock) -> Trial:
+    """Turn each knob in its order, again from the start while that wins and there is time: the best of `trials`."""
+    best = trials[0]
     improved = True
     while improved:
         improved = False
@@ -172,13 +185,13 @@ def _search(subject: Subject, stage: Stage, first: Trial, clock: Clock) -> tuple
                 if value == now or any(trial.settings == settings for trial in trials):
                     continue
                 if clock.share >= 1.0:
-                    return trials, best
+                    return best
                 trial = run_trial(subject, stage, settings, clock)
                 if trial.score > best.score * _BETTER:
                     best, trial = _confirmed(subject, stage, best, trial, clock)
                     improved = improved or best is trial
                 trials.append(trial)
-    return trials, best
+    return best
 
 
 def _confirmed(subject: Subject, stage: Stage, best: Trial, trial: Trial, clock: Clock) -> tuple[Trial, Trial]:

@@ -28,8 +28,8 @@ def test_what_is_quick_is_not(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("place", "command", "said"),
     [
-        ("tbgen.server.bench.texts:corpus_from_file", "bench m --url 1", "what was measured is lost"),
-        ("tbgen.server.tune.tune:tune", "tune m -r models", "'models' is as it was, and what was measured is lost"),
+        ("tbgen.server.bench.texts:corpus_from_file", "bench m --url 1", "nothing was measured as yet"),
+        ("tbgen.server.tune.tune:tune", "tune m -r models", "'models' is as it was; nothing was measured as yet"),
         ("tbgen.generator.bill:bill_of_repository", "sbom models", "nothing half-written was left"),
     ],
 )

@@ -33,6 +33,7 @@ class Stopped:
 
     def __init__(self, place: str, *command: str) -> None:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        self.output = ""
         self.process = subprocess.Popen([sys.executable, "-c", CODE, place, *command], text=True, **pipes)
 
     def __enter__(self) -> Stopped:
@@ -59,6 +60,6 @@ class Stopped:
         self.process.stdin.flush()
 
     def ends(self) -> tuple[int, str]:
-        """Let it run to its end: the exit status, and the last line of what it complained about."""
-        _, errors = self.process.communicate("\n" * 9)
+        """Let it run to its end: the exit status, and its last complaint; what it said is in `output`."""
+        self.output, errors = self.process.communicate("\n" * 9)
         return self.process.returncode, errors.splitlines()[-1]
