@@ -256,13 +256,14 @@ def _launch_line(repository: Path, request: Request, build: Build | None) -> str
     from tbgen.generator.releases import RELEASES
     from tbgen.generator.shared_memory import shared_memory_mib
     from tbgen.server.deploy.launch import ENVIRONMENT, GRPC, HTTP, MODELS, STOCK_IMAGE, USER
+    from tbgen.server.embedded.process import STACK
 
     release = (build.triton or "RELEASE") if build else max(RELEASES)
     gpus = "--gpus all " if request.device == GPU else ""
     ports = " ".join(f"-p 127.0.0.1:{port}:{port}" for port in (HTTP, GRPC))
     return (
         f"docker run --rm {gpus}--user {os.getuid() or USER}:{os.getgid() or USER} "
-        f"--shm-size={shared_memory_mib(repository)}m {ports} "
+        f"--shm-size={shared_memory_mib(repository)}m --ulimit stack={STACK} {ports} "
         f"{' '.join(f'-e {name}={value}' for name, value in ENVIRONMENT.items())} "
         f"-v {shlex.quote(f'{repository.resolve()}:{MODELS}:ro')} {STOCK_IMAGE.format(release)} "
         f"tritonserver --model-repository={MODELS}" + (f" {CACHE_ARGUMENT}" if request.cache else "")

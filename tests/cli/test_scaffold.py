@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
 from tbgen.cli.main import main
+from tbgen.server.embedded.process import STACK
 from tests.export import checkpoints
 from tests.generator.test_plans import plan_folder
 
@@ -77,6 +78,7 @@ def test_the_container_is_not_roots_nor_open_to_others_nor_able_to_write(sample_
     ]
     assert line[line.index("-v") + 1].endswith("/model_repository:/models:ro")
     assert "--shm-size=128m" in line
+    assert line[line.index("--ulimit") + 1] == f"stack={STACK}"
 
 
 @pytest.mark.usefixtures("here")
