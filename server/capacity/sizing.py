@@ -79,7 +79,7 @@ class Sizing:
         if alone > goal.p99:
             raise UserError(
                 f"no number of replicas answers 99 of 100 texts within {goal.p99 * 1000:g} ms: one alone takes"
-                f" {alone * 1000:.1f} ms; raise --p99, or make a run faster (tbgen tune, INT8, a GPU, shorter texts)"
+                f" {alone * 1000:.1f} ms; raise --p99, or make a run faster (`tbgen tune`, INT8, a GPU, shorter texts)"
             )
 
     def fewest(self, goal: Goal, enough: int) -> int:

@@ -72,6 +72,22 @@ def test_a_suggested_command_can_be_run(folder: str) -> None:
                     pytest.fail(f"{file}: {text!r}: {error.message}")
 
 
+# Where a command is suggested without a repository: whoever reads it named none, or its words get one (completed).
+NAMED_NONE = {"cli/export.py", "cli/step.py", "server/deploy/deploy.py", "server/deploy/release.py"}
+COMPLETED = {"server/capacity/measurement.py", "generator/compose.py", "cli/scaffold.py", "generator/repository.py"}
+
+
+@pytest.mark.parametrize("folder", ["cli", "export", "generator", "server"])
+def test_a_suggested_command_names_the_repository(folder: str) -> None:
+    for file in (ROOT / folder).rglob("*.py"):
+        if str(file.relative_to(ROOT)) in OTHERS | NAMED_NONE | COMPLETED:
+            continue
+        for text in texts(file):
+            for command, words in suggested(text):
+                takes = any("--repository" in each.opts for each in command.params)
+                assert not takes or "-r" in words or not words, f"{file}: {text!r}"
+
+
 def test_a_command_that_lacks_a_word_is_found() -> None:
     ((command, words),) = suggested("write it anew: tbgen export tensorrt --source FILE.onnx")
     assert words == ["--source", "FILE.onnx"]
