@@ -20,6 +20,7 @@ from tbgen.generator.check.python_source import (
 )
 from tbgen.generator.check.settings import has_environment
 
+NOT_IN_STOCK = "in a stock container: ModuleNotFoundError"
 _ENTRY = "TritonPythonModel"
 # What NVIDIA's container has for Python models beside the standard library, from build.py of the server.
 _STOCK = {"numpy", "triton_python_backend_utils", "c_python_backend_utils", "pip", "setuptools", "wheel", "virtualenv"}
@@ -120,7 +121,7 @@ def _import_finding(model: Model, source: PythonSource, found: Imported, package
         or has_environment(model)
     ):
         return None
-    says = f"in a stock container: ModuleNotFoundError: No module named '{package}'"
+    says = f"{NOT_IN_STOCK}: No module named '{package}'"
     mend = f"bring {package} along beside {found.file.name} or by EXECUTION_ENV_PATH, or install it where Triton runs"
     return model.advice(place, says, mend)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tbgen.export.errors import UserError
 from tbgen.generator.check.check import check_repository
+from tbgen.generator.check.python_model import NOT_IN_STOCK
 from tbgen.generator.engines.engine import BUILD
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_file
 from tbgen.generator.releases import RELEASES, release_named
@@ -84,7 +85,7 @@ class Servers:
             ),
             ("image", self.image, "NVIDIA's of that release" if self.in_stock_image else "--image"),
             ("models", str(self.models or "the repository"), "--models, else in the image or the folder itself"),
-            ("servers", str(self.replicas), "--replicas"),
+            ("servers", str(self.replicas), "--replicas, in a cluster"),
             (
                 "model control",
                 "poll" if self.polled else "none",
@@ -146,7 +147,7 @@ def fleet_of(repository: Path, wishes: Wishes, *, cluster: bool = True) -> Serve
             "models in an image or on a volume (pvc://CLAIM), or build the plan first"
         )
     release = release_named(wishes.release or _builders_release(repository, plans) or max(RELEASES)).name
-    _check_served(repository, release, plans)
+    _check_served(repository, release, plans, stock=image is None)
     configs = {file.parent.name: config_from_file(file) for file in sorted(repository.glob("*/config.pbtxt"))}
     _refuse_shared_code(configs)
     return Servers(
@@ -155,7 +156,7 @@ def fleet_of(repository: Path, wishes: Wishes, *, cluster: bool = True) -> Serve
         image=image or STOCK_IMAGE.format(release),
         models=models,
         repository=repository,
-        replicas=wishes.replicas,
+        replicas=wishes.replicas if cluster else 1,
         canary_of=elder,
         sizes=sizes_of(repository, configs, cpus=wishes.cpus, memory=wishes.memory),
         plans=plans,
@@ -175,13 +176,18 @@ def _builders_release(repository: Path, plans: tuple[str, ...]) -> str | None:
     return next((written[model].settings.get("build_script") for model in plans if model in written), None)
 
 
-def _check_served(repository: Path, release: str, plans: tuple[str, ...]) -> None:
-    """Raise UserError for a repository that this release does not serve, plans that are still to be built apart."""
+def _check_served(repository: Path, release: str, plans: tuple[str, ...], *, stock: bool) -> None:
+    """Raise UserError for a repository that this release does not serve, plans that are still to be built apart.
+
+    stock: it is served by NVIDIA's image, and so has no package that the models do not bring.
+    """
     for finding in check_repository(repository, release=release):
-        if finding.severity == "error" and finding.model not in plans:
+        lacks = stock and finding.says.startswith(NOT_IN_STOCK)
+        if lacks or (finding.severity == "error" and finding.model not in plans):
+            other = "an image that has it with --image" if lacks else "another release with --triton"
             raise UserError(
                 f"Triton {release} does not serve {finding.model}: {finding.says.rstrip('.')} ({finding.place}); "
-                f"{finding.mend}, or name another release with --triton"
+                f"{finding.mend}, or name {other}"
             )
 
 

@@ -67,6 +67,24 @@ def test_files_do_not_go_among_the_models(sample_repository: Path) -> None:
     assert not (sample_repository / "deploy").exists()
 
 
+@pytest.mark.parametrize("kind", ["image", "compose"])
+def test_a_model_with_a_package_that_the_stock_image_lacks_is_refused(
+    kind: str, sample_repository: Path, tmp_path: Path
+) -> None:
+    models = Path(shutil.copytree(sample_repository, tmp_path / "models"))
+    with (models / "kcbert_onnx_bls" / "1" / "softmax_classification.py").open("a", encoding="utf-8") as file:
+        file.write("import onnxruntime\n")
+    done = deploy(kind, models, tmp_path / "out")
+    assert done.exit_code == 1
+    assert (
+        "does not serve kcbert_onnx_bls: in a stock container: ModuleNotFoundError: No module named 'onnxr"
+        in done.output
+    )
+    assert "or name an image that has it with --image" in done.output
+    assert not (tmp_path / "out").exists()
+    assert deploy("kubernetes", models, tmp_path / "out", *IMAGE).exit_code == 0  # of one's own, which may have it
+
+
 def test_an_image_that_cannot_run_the_engine_is_refused(sample_repository: Path, tmp_path: Path) -> None:
     shutil.copytree(sample_repository, tmp_path / "models")
     file = tmp_path / "models" / "kcbert_onnx" / "1" / "model.onnx"
