@@ -48,7 +48,6 @@ TASK = Task(
     reading=lambda *_: _ROWS,
     several_rows=True,
     max_items=16,
-    check_labels=_check_labels,
     options={"sigmoid": FLAG, "max_texts": COUNT, **PROMPT_OPTIONS, "json": FLAG},
     windows=Windows(
         lambda exported, options: (merge(exported, "max"), *_scores(exported, options)),

@@ -56,7 +56,7 @@ class Task:
         tokenizer: file and class of the tokenizer.
         several_rows: an item may have several rows, at its head one again.
         max_items: most items that one execution joins; rows are what costs, so it is small where an item has many.
-        check_labels: raises UserError for classes, as config.json has them, of which its head can make nothing.
+        check_labels: raises UserError for classes of config.json that its kind of model cannot be built with.
         options: what a person may set: name -> rule, in the words of a step's request parameters.
         windows: how it reads long texts in windows; none, because `no_windows`.
     """

@@ -51,7 +51,6 @@ TASK = Task(
     reading=lambda *_: _ROWS | {"truncation": "only_first"},
     several_rows=True,
     max_items=16,
-    check_labels=_check_labels,
     options={"hypothesis_template": TEXT, "multi_label": FLAG, "max_labels": COUNT, "json": FLAG},
     windows=Windows(_merged_entailment, lambda *_: _ROWS | {"cut": "first"}),
 )

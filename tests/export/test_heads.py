@@ -10,7 +10,7 @@ import pytest
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.checkpoint.pytorch import model_from_checkpoint
 from tbgen.export.errors import UserError
-from tbgen.export.onnx.export import onnx_from_checkpoint
+from tbgen.export.onnx.export import expected_export, onnx_from_checkpoint
 from tbgen.export.tasks.table import TASKS, model_of
 from tests.export import checkpoints
 from tests.export.test_checkpoint import change
@@ -58,8 +58,9 @@ def test_a_head_fits_its_classes_or_is_refused(
     if sentence is None:
         assert model_from_checkpoint(checkpoint_from_folder(folder, task=task))
         return
+    (tmp_path / "expected").mkdir()
     with pytest.raises(UserError, match=sentence):
-        checkpoint_from_folder(folder, task=task)
+        TASKS[task].head(expected_export(checkpoint_from_folder(folder, task=task), tmp_path / "expected"), {})
 
 
 # what config.json says beside weights of three classes, for each task with classes
