@@ -65,7 +65,7 @@ def test_an_unknown_name_lists_the_models_that_clients_ask(address: dict[str, st
     with pytest.raises(NoSuchName) as error:
         infer("sol", ["ab"], **address)
     assert error.value.message == (
-        "no model 'sol'. Models: demo_onnx_bls, demo_onnx_ensemble, one_by_one, "
+        "no model 'sol'. Models: demo_onnx_bls, demo_onnx_ensemble, identity, one_by_one, "
         "solo_big_onnx_bls, solo_onnx_bls. Did you mean 'solo_big_onnx_bls'?"
     )
 
