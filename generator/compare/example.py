@@ -106,7 +106,7 @@ def nearest_example(*said: Item) -> Item:
 
 
 def folder_example(folder: Path) -> Item:
-    """What a model's record says of an item; else a mask before any text, where its steps look for one."""
+    """What a model's record says of an item; else a mask beside any text, where its steps look for one."""
     record = read_record(folder) or {}
     said = record.get("example")
     return said if isinstance(said, dict) else mask_example(folder, _masks_of_export(record))
@@ -121,16 +121,20 @@ def _masks_of_export(record: Mapping[str, Any]) -> set[int]:
 
 
 def mask_example(folder: Path, masks: Collection[int]) -> Item:
-    """A mask before any text, of these ids, or of those that a step of the model or of an ensemble's models names."""
+    """A mask at the end of any text that is read however long it is.
+
+    masks: its ids, beside those that a step of the model or of an ensemble's models names.
+    """
     for part in (folder, *parts_of(folder)):
         for file in sorted(part.glob("*/steps.json")):
             try:
                 settings = [step["settings"] for step in listing(file.parent)["steps"]]
-                tokens = json_from_file(file.parent / "tokenizer.json")["added_tokens"]
+                tokenizer = json_from_file(file.parent / "tokenizer.json")
+                from_left = (tokenizer["truncation"] or {}).get("direction") == "Left"
                 wanted = [*masks, *(each["mask_id"] for each in settings if "mask_id" in each)]
-                found = [token["content"] for token in tokens if token["id"] in wanted]
+                found = [token["content"] for token in tokenizer["added_tokens"] if token["id"] in wanted]
             except (OSError, UserError, KeyError, TypeError):
                 continue
             for token in found[:1]:
-                return {MAIN: f"{token} {ANY}"}
+                return {MAIN: f"{ANY} {token}" if from_left else f"{token} {ANY}"}
     return {}

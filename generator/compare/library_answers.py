@@ -79,8 +79,10 @@ def _texts_with_labels(_: Library, texts: Sequence[str]) -> list[Item]:
 
 
 def _texts_with_mask(library: Library, texts: Sequence[str]) -> list[Item]:
-    """Each text behind a mask, where it is read however long the text."""
-    return [{"input_text": f"{library.tokenizer.mask_token} {text}"} for text in texts]
+    """Each text with a mask at the end that is read however long the text."""
+    tokenizer = library.tokenizer
+    form = "{text} {mask}" if tokenizer.truncation_side == "left" else "{mask} {text}"
+    return [{"input_text": form.format(text=text, mask=tokenizer.mask_token)} for text in texts]
 
 
 def _classes(library: Library, item: Item) -> Answer:

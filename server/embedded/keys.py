@@ -39,12 +39,13 @@ def write_key(folder: Path, key: str, places: Mapping[str, str]) -> None:
 def headers_of(place: str, protocol: str) -> dict[str, str]:
     """What a server of this user at HOST:PORT of this machine asks for; empty where there is none."""
     host, _, port = place.rpartition(":")
+    here = (*LOOPBACK, "0.0.0.0", "[::]") if host in LOOPBACK else ()  # others of this machine may have the port, too
     for file in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{_FILE}"):
         with contextlib.suppress(OSError, ValueError, KeyError):  # just removed, or not ours
             if file.stat().st_uid != os.getuid():
                 continue
             known = json.loads(file.read_text(encoding="utf-8"))
             its_host, _, its_port = known["places"][protocol].rpartition(":")
-            if port == its_port and host in (its_host, *LOOPBACK):
+            if port == its_port and its_host in (host, *here):
                 return headers(known["key"], protocol)
     return {}
