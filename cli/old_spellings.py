@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from tbgen.cli.deployments import KINDS
+
 _HTTP = "--http is gone: write --url http://HOST:PORT"
 _BOTH = "--protocol is gone: write --url grpc://HOST:PORT, and for both also --url http://HOST:PORT"
 _ARGUMENT = "the repository is an argument of `tbgen {0}`: write tbgen {0} REPOSITORY"
@@ -13,7 +15,7 @@ NEW_SPELLINGS = {
     ("scaffold", "-o"): "-o is gone: write -r, as in every command",
     **{
         (command, option): _ARGUMENT.format(command)
-        for command in ("serve", "check", "deploy copy")
+        for command in ("serve", "check", "deploy copy", *(f"deploy {kind}" for kind in KINDS))
         for option in ("-r", "--repository")
     },
 }

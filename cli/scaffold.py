@@ -230,8 +230,8 @@ def _import_lines(models: Sequence[Path]) -> list[str]:
         for file, packages in (read_record(model) or {}).get("imports", {}).items():
             needed.setdefault(file, (packages, []))[1].append(model.name)
     return [
-        f"{file} imports {', '.join(packages)}: they must exist in the server, or be vendored "
-        f"({', '.join(f'{name}/1/vendor' for name in names)}), or come in an execution environment "
+        f"{file} imports {', '.join(packages)}, to be found in the server, or vendored "
+        f"({', '.join(f'{name}/1/vendor' for name in names)}), or in an execution environment "
         f"(tbgen env pack {shlex.join(names)} -p PACKAGE -r {shlex.quote(str(models[0].parent))})"
         for file, (packages, names) in needed.items()
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from difflib import SequenceMatcher
+from pathlib import Path
 from types import ModuleType
 
 import click
@@ -34,11 +35,15 @@ class MissingExtra(UserError):
 
 
 class NoSuchName(UserError):
-    """A name that is not in a table; the message lists the table, and names what may have been meant."""
+    """A name that is not in a table; the message lists the table, and names what may have been meant.
 
-    def __init__(self, kind: str, name: str, known: list[str]) -> None:
+    place: the folder that was looked in, where there are several such.
+    """
+
+    def __init__(self, kind: str, name: str, known: list[str], place: Path | None = None) -> None:
         nearest = _nearest(name, known)
-        listed = f"no {kind} {name!r}. {_plural(kind).capitalize()}: {', '.join(sorted(known)) or 'none'}"
+        where = f" in {str(place)!r}" if place else ""
+        listed = f"no {kind} {name!r}{where}. {_plural(kind).capitalize()}: {', '.join(sorted(known)) or 'none'}"
         super().__init__(f"{listed}. Did you mean {nearest!r}?" if nearest else listed)
 
 

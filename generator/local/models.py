@@ -89,7 +89,7 @@ class LocalModels:
     def message(self, model: str) -> ModelConfig:
         """The model's configuration with what Triton and its backend fill in. Raises NoSuchName, UserError."""
         if not self.ready(model):
-            raise NoSuchName("model", model, self.asked())
+            raise NoSuchName("model", model, self.asked(), self.repository)
         if model not in self.configs:
             config = model_config(self.repository / model)
             if not (config.input and config.output):

@@ -83,7 +83,8 @@ def python_config_of(model: Path) -> ModelConfig:
     """The config of a Python model's folder. Raises UserError for any other folder."""
     file = model / "config.pbtxt"
     if not file.is_file():
-        raise NoSuchName("model", model.name, [each.parent.name for each in model.parent.glob("*/config.pbtxt")])
+        known = [each.parent.name for each in model.parent.glob("*/config.pbtxt")]
+        raise NoSuchName("model", model.name, known, model.parent)
     config = config_from_file(file)
     if config.backend not in PYTHON_BACKENDS:
         raise UserError(

@@ -36,7 +36,7 @@ def check_ports(host: str, ports: Mapping[str, int]) -> None:
         raise UserError(f"the ports must differ: {', '.join(f'{name} {port}' for name, port in ports.items())}")
     for name, port in ports.items():
         if error := _taken(host, port):
-            raise UserError(f"{name} port {port} on {host}: {reason(error)}")
+            raise UserError(f"{name} port {port} on {host}: {reason(error)} (--{name.lower()}-port)")
 
 
 def reason(error: OSError) -> str:

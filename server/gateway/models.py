@@ -136,7 +136,9 @@ class FrontModels:
             names = list(dict.fromkeys(each.name for each in ready if each.task == task))
             if len(names) > 1:
                 raise NoAnswer(
-                    400, f"several models do {task}: {', '.join(names)}; start the gateway with --model NAME"
+                    400,
+                    f"several models do {task}: {', '.join(names)}; name one as `model` in the body, or start the "
+                    "gateway with --model NAME",
                 )
             if names:
                 return await self.named(names[0])

@@ -172,6 +172,8 @@ def reference_of(scaffold: Scaffold, named: Mapping[str, Any], task: str | None 
             f"{scaffold.engine} beside its own file: {scaffold.name} was made of a ready one ({ready}); --source names "
         )
         return Reference(onnx_run(scaffold.exported.model), note=note + "its checkpoint")
+    if named.get("source") is None and scaffold.name not in PRESETS:
+        raise UserError(f"where the checkpoint of {scaffold.name!r} lies stands in no record: name it with --source")
     place = str(named.get("source") or source_named(scaffold.name))
     source = Source(place, **{key: value for key, value in named.items() if key != "source"})
     if source.kind == "onnx":

@@ -45,8 +45,8 @@ def test_imports_of_own_steps_are_named_with_the_ways_out(sample_export: Path) -
     result = tbgen("scaffold", "shop", "--source", sample_export, "--pre", "clean.py")
     assert result.exit_code == 0, result.output
     assert (
-        "clean.py imports click: they must exist in the server, or be vendored (shop_tokenizer/1/vendor, "
-        "shop_onnx_bls/1/vendor), or come in an execution environment "
+        "clean.py imports click, to be found in the server, or vendored (shop_tokenizer/1/vendor, "
+        "shop_onnx_bls/1/vendor), or in an execution environment "
         "(tbgen env pack shop_tokenizer shop_onnx_bls -p PACKAGE -r model_repository)" in result.output
     )
 

@@ -16,6 +16,7 @@ from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.errors import UserError
 from tbgen.export.parity.library import Library, refuse_other_ids
 from tbgen.export.parity.sentences import gate_texts
+from tbgen.generator.compare.example import folder_example
 from tbgen.generator.compare.judge import (
     answers_for,
     distances,
@@ -60,6 +61,17 @@ def test_tasks_with_several_rows_an_item_are(task: str, labels: list[str], tmp_p
     source = bert(tmp_path / "checkpoint", id2label=dict(enumerate(labels)))
     (found,) = written(tmp_path / "models", source, task=task, graph="bls").comparison.judgements.values()
     assert (found.flips, found.max_abs < 1e-4) == (0, True)
+
+
+def test_a_mask_is_asked_for_at_the_end_that_is_read(tmp_path: Path) -> None:
+    source = checkpoint(tmp_path / "checkpoint", "bert", HEADS["fill-mask"])
+    file = source / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | {"truncation_side": "left"}), encoding="utf-8")
+    made = written(tmp_path / "models", source, graph="bls")
+    (found,) = made.comparison.judgements.values()
+    assert (found.items > 0, found.max_abs < 1e-4) == (True, True)
+    (example,) = folder_example(made.repository / "mine_onnx_bls").values()
+    assert example.endswith(" [MASK]")
 
 
 def test_sentence_transformers_is_asked_where_it_wrote_the_folder(tmp_path: Path) -> None:

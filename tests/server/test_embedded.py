@@ -214,7 +214,7 @@ def test_a_taken_port_is_named(measuring: Path) -> None:
         with pytest.raises(UserError) as error:
             server.start()
     assert error.value.message == (
-        f"gRPC port {port} on 127.0.0.1: another program listens there; stop it, or choose another port"
+        f"gRPC port {port} on 127.0.0.1: another program listens there; stop it, or choose another port (--grpc-port)"
     )
 
 

