@@ -130,7 +130,7 @@ def mask_example(folder: Path, masks: Collection[int]) -> Item:
             try:
                 settings = [step["settings"] for step in listing(file.parent)["steps"]]
                 tokenizer = json_from_file(file.parent / "tokenizer.json")
-                from_left = (tokenizer["truncation"] or {}).get("direction") == "Left"
+                from_left = (tokenizer.get("truncation") or {}).get("direction") == "Left"
                 wanted = [*masks, *(each["mask_id"] for each in settings if "mask_id" in each)]
                 found = [token["content"] for token in tokenizer["added_tokens"] if token["id"] in wanted]
             except (OSError, UserError, KeyError, TypeError):

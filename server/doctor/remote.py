@@ -32,7 +32,7 @@ def server_parts(address: Address, metrics_url: str | None = None) -> Iterator[M
         with Connection(address, seconds=_SECONDS) as connection:
             yield from _own_parts(connection)
     except ProxyError as error:
-        mend = "ask a server behind it; tbgen probe NAME asks a model through it"
+        mend = "ask a server behind it; `tbgen probe` asks models through it that are named"
         yield MachinePart("models", MISSING, error.message, "answers", mend)
         return
     except UserError as error:
