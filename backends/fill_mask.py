@@ -55,7 +55,8 @@ class FillMask:
     ) -> None:
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.mask_id, self.pad_id, self.top_k, self.clean_up = mask_id, pad_id, top_k, clean_up
-        self.example = {"input_text": f"{self.tokenizer.id_to_token(mask_id)} {{}}"}
+        mask, cut = self.tokenizer.id_to_token(mask_id), self.tokenizer.truncation or {}
+        self.example = {"input_text": f"{{}} {mask}" if cut.get("direction") == "left" else f"{mask} {{}}"}
         self.inputs = {"outputs": ("TYPE_FP32", [-1, size]), "input_ids": (data_type, [-1])}
         self.outputs: Specs = {"mask_count": ("TYPE_INT32", [1])} | COLUMNS
         self.outputs |= {"json": ("TYPE_STRING", [1])}
