@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _CLUSTER = ("image", "models", "cpus", "memory", "replicas", "autoscaler", "canary_of")
 # The commands, by the rows of server/deploy/table.py: what their help says, and which options they have beside a name.
-KINDS = {
+DEPLOY_KINDS = {
     "image": ("Write a Containerfile that brings the models in NVIDIA's container.", ()),
     "compose": ("Write what Docker Compose needs to run a server here.", ("image", "models", "cpus", "memory")),
     "kubernetes": ("Write the objects of a fleet for Kubernetes.", _CLUSTER),
@@ -79,7 +79,7 @@ def report_written(output: Path, written: Sequence[Written], start: str, *, forc
 
 def deployment_commands() -> list[click.Command]:
     """A command for each kind."""
-    return [_command(kind, words, options) for kind, (words, options) in KINDS.items()]
+    return [_command(kind, words, options) for kind, (words, options) in DEPLOY_KINDS.items()]
 
 
 def _command(kind: str, words: str, options: tuple[str, ...]) -> click.Command:

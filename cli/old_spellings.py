@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tbgen.cli.deployments import KINDS
+from tbgen.cli.deployments import DEPLOY_KINDS
 
 _HTTP = "--http is gone: write --url http://HOST:PORT"
 _BOTH = "--protocol is gone: write --url grpc://HOST:PORT, and for both also --url http://HOST:PORT"
@@ -15,7 +15,7 @@ NEW_SPELLINGS = {
     ("scaffold", "-o"): "-o is gone: write -r, as in every command",
     **{
         (command, option): _ARGUMENT.format(command)
-        for command in ("serve", "check", "deploy copy", *(f"deploy {kind}" for kind in KINDS))
+        for command in ("serve", "check", "deploy copy", *(f"deploy {kind}" for kind in DEPLOY_KINDS))
         for option in ("-r", "--repository")
     },
 }

@@ -136,6 +136,7 @@ def slow_repository(kcbert_server: EmbeddedServer, tmp_path: Path) -> Path:
     return repository
 
 
+@pytest.mark.long
 def test_a_needless_delay_is_found_and_removed(slow_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     delay = replace(KNOBS["queue delay"], values=lambda _: (0,))
     for module in (knobs, tune):

@@ -12,14 +12,14 @@ import yaml
 from click.testing import CliRunner
 from compose_spec import PyCompose
 
-from tbgen.cli.deployments import _KINDS
+from tbgen.cli.deployments import DEPLOY_KINDS
 from tbgen.cli.main import main
 from tbgen.server.deploy.table import DEPLOYMENTS
 from tests.server.deploy.fleets import IMAGE, deploy, of_kind, on_gpu, written
 
 
 def test_each_row_has_a_command() -> None:
-    assert [*_KINDS] == [*DEPLOYMENTS]
+    assert [*DEPLOY_KINDS] == [*DEPLOYMENTS]
 
 
 @pytest.mark.parametrize(
