@@ -10,7 +10,7 @@ import numpy as np
 from .micro_batches import Tensors
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}  # of outputs
-FILLING = {"attention_mask": 1}  # of a row of padding, which has its own place; 0 of all others
+_FILLING = {"attention_mask": 1}  # of a row of padding, which has its own place; 0 of all others
 GRAPHS = 256  # most buckets that are recorded: ONNX Runtime forgets none
 
 
@@ -50,8 +50,7 @@ class CudaGraphs:
         longest = {self.bucket(tokens, 1): tokens for tokens in range(1, self.longest + 1)}
         names = [each.name for each in self.session.get_inputs() if each.name != self.lengths]
         for tokens in longest.values():
-            empty = np.zeros(0, np.int64)
-            text = {name: filled_up(empty, tokens, FILLING.get(name, 0)) for name in names}
+            text = {name: np.full(tokens, _FILLING.get(name, 0), np.int64) for name in names}
             self.run({**text, self.lengths: np.array([tokens], np.int32)})
 
     def run(self, tensors: Tensors) -> Tensors | None:
@@ -63,7 +62,7 @@ class CudaGraphs:
         full = len(self.recorded) == GRAPHS and recorded is None
         if not self.fixed or full or tokens > self.most or fill[0] > self.longest:
             return None
-        filled = {name: filled_up(array, tokens, FILLING.get(name, 0)) for name, array in tensors.items()}
+        filled = {name: filled_up(array, tokens, _FILLING.get(name, 0)) for name, array in tensors.items()}
         filled[self.lengths] = np.concatenate([lengths, fill])
         recorded = recorded or self.record(filled, (tokens, rows))
         for name, array in filled.items():
