@@ -152,15 +152,16 @@ def answers(
 
 def _chunks(texts: Iterable[bytes], rows: int) -> Iterator[list[bytes]]:
     """As many texts as one request takes, each time."""
-    chunk: list[bytes] = []
+    chunk, size = list[bytes](), 0
     for text in texts:
-        if chunk and sum(map(len, chunk)) + len(text) > REQUEST_BYTES:
+        if chunk and size + len(text) > REQUEST_BYTES:
             yield chunk
-            chunk = []
+            chunk, size = [], 0
         chunk.append(text)
+        size += len(text)
         if len(chunk) == rows:  # at once: the next one may be long in coming
             yield chunk
-            chunk = []
+            chunk, size = [], 0
     if chunk:
         yield chunk
 
