@@ -55,8 +55,8 @@ class FillMask:
     ) -> None:
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.mask_id, self.pad_id, self.top_k, self.clean_up = mask_id, pad_id, top_k, clean_up
-        mask, cut = self.tokenizer.id_to_token(mask_id), self.tokenizer.truncation or {}
-        self.example = {"input_text": f"{{}} {mask}" if cut.get("direction") == "left" else f"{mask} {{}}"}
+        mask, cut = str(self.tokenizer.id_to_token(mask_id)), self.tokenizer.truncation or {}
+        self.example = {"input_text": with_mask("{}", mask, cut.get("direction", "right"))}
         self.inputs = {"outputs": ("TYPE_FP32", [-1, size]), "input_ids": (data_type, [-1])}
         self.outputs: Specs = {"mask_count": ("TYPE_INT32", [1])} | COLUMNS
         self.outputs |= {"json": ("TYPE_STRING", [1])}
@@ -146,6 +146,11 @@ class FillMask:
         """One request's tokens, for as many masks as its own texts have."""
         most = int(answer["mask_count"].max(initial=0))
         return {name: answer[name][:, :most] for name in COLUMNS}
+
+
+def with_mask(text: str, mask: str, side: str) -> str:
+    """A text with a mask at the end that is read however long it is; side: where long texts are cut, left or right."""
+    return f"{text} {mask}" if side.lower() == "left" else f"{mask} {text}"
 
 
 def best_ids(scores: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray:

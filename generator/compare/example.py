@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from tritonclient.utils import triton_to_np_dtype
 
+from tbgen.backends.fill_mask import with_mask
 from tbgen.export.errors import UserError
 from tbgen.export.reading import json_from_file
 from tbgen.generator.calls import parts_of
@@ -130,11 +131,11 @@ def mask_example(folder: Path, masks: Collection[int]) -> Item:
             try:
                 settings = [step["settings"] for step in listing(file.parent)["steps"]]
                 tokenizer = json_from_file(file.parent / "tokenizer.json")
-                from_left = (tokenizer.get("truncation") or {}).get("direction") == "Left"
+                side = str((tokenizer.get("truncation") or {}).get("direction"))
                 wanted = [*masks, *(each["mask_id"] for each in settings if "mask_id" in each)]
                 found = [token["content"] for token in tokenizer["added_tokens"] if token["id"] in wanted]
             except (OSError, UserError, KeyError, TypeError):
                 continue
             for token in found[:1]:
-                return {MAIN: f"{ANY} {token}" if from_left else f"{token} {ANY}"}
+                return {MAIN: with_mask(ANY, token, side)}
     return {}

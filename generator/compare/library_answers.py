@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tbgen.backends.fill_mask import with_mask
 from tbgen.export.parity.library import Library, known_warnings
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
@@ -80,9 +81,8 @@ def _texts_with_labels(_: Library, texts: Sequence[str]) -> list[Item]:
 
 def _texts_with_mask(library: Library, texts: Sequence[str]) -> list[Item]:
     """Each text with a mask at the end that is read however long the text."""
-    tokenizer = library.tokenizer
-    form = "{text} {mask}" if tokenizer.truncation_side == "left" else "{mask} {text}"
-    return [{"input_text": form.format(text=text, mask=tokenizer.mask_token)} for text in texts]
+    mask, side = library.tokenizer.mask_token, library.tokenizer.truncation_side
+    return [{"input_text": with_mask(text, mask, side)} for text in texts]
 
 
 def _classes(library: Library, item: Item) -> Answer:

@@ -72,18 +72,31 @@ def test_the_step_nearest_to_the_client_is_heard() -> None:
         steps_example([Wrong()])
 
 
-def test_what_reads_the_logits_of_masks_is_sent_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("truncation", "text"),
+    [
+        (None, f"[MASK] {EXAMPLE}"),
+        ({"direction": "Right"}, f"[MASK] {EXAMPLE}"),
+        ({"direction": "Left"}, f"{EXAMPLE} [MASK]"),
+    ],
+)
+def test_what_reads_the_logits_of_masks_is_sent_one_where_it_is_read(
+    truncation: dict[str, str] | None, text: str, tmp_path: Path
+) -> None:
     """A head of someone else's, which says nothing itself."""
     files = {
         "tbgen.json": {"export": {"task": "fill-mask", "special": {"mask": 4}}},
         "1/steps.json": {"steps": [{"file": "head.py", "class": "Head", "settings": {}}]},
-        "1/tokenizer.json": {"added_tokens": [{"id": 0, "content": "[PAD]"}, {"id": 4, "content": "[MASK]"}]},
+        "1/tokenizer.json": {
+            "added_tokens": [{"id": 0, "content": "[PAD]"}, {"id": 4, "content": "[MASK]"}],
+            "truncation": truncation,
+        },
     }
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
     item = example_item({"max_batch_size": 4, "input": [TEXTS]}, tmp_path)
-    assert item["title"].tolist() == [[f"[MASK] {EXAMPLE}".encode()]]
+    assert item["title"].tolist() == [[text.encode()]]
 
 
 def test_a_step_of_ones_own_says_it_for_the_record(packed_export: Path, tmp_path: Path) -> None:
