@@ -8,9 +8,8 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tbgen.server.client.address import LOOPBACK, Address
+from tbgen.server.client.address import Address, is_local
 
-_HERE = (*LOOPBACK, "0.0.0.0")
 _METRIC = re.compile(r"^nv_gpu_(utilization|memory_used_bytes)\{[^}]*\} (\S+)$", re.MULTILINE)
 _SECONDS = 5.0  # to wait for the metrics page
 
@@ -37,7 +36,7 @@ class Gpus:
         self.seen: list[GpuUse] = []
         self.handles: Sequence[object] = ()
         with contextlib.suppress(Exception):  # no package, no driver, no GPU: then Triton may tell
-            if address and address.place.rpartition(":")[0] in _HERE:
+            if address and is_local(address.place):
                 import pynvml
 
                 pynvml.nvmlInit()

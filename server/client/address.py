@@ -18,7 +18,8 @@ _PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
 _QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: triton\r\nConnection: close\r\n\r\n"
 _SECONDS = 3.0  # to wait for what a port says of itself
 _NAMES = {"grpc": "gRPC", "http": "HTTP"}
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")  # hosts that are this machine
+# How this machine calls itself; by the last two a server listens for other machines, too.
+_LOCAL = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0", "[::]")
 _PORTS = {"grpc": GRPC, "http": HTTP}
 
 
@@ -51,6 +52,11 @@ def address_from_url(
     if scheme:
         return Address(place, *_SCHEMES[scheme], wanted)
     return Address(place, protocol or _protocol_at(place), headers=wanted)
+
+
+def is_local(place: str) -> bool:
+    """Whether HOST:PORT is on this machine, by a name that each machine has for itself."""
+    return place.rpartition(":")[0] in _LOCAL
 
 
 def _protocol_at(place: str) -> str:

@@ -14,7 +14,7 @@ from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.models.config import NO_TENSORS
 from tbgen.generator.role import FRONT, Role, front_names
-from tbgen.server.client.address import LOOPBACK, Address, address_from_url, no_answer, other_protocol
+from tbgen.server.client.address import Address, address_from_url, is_local, no_answer, other_protocol
 from tbgen.server.embedded.keys import headers_of
 
 JsonObject = dict[str, Any]
@@ -165,8 +165,7 @@ class Connection:
 
 def channel_options(place: str) -> list[tuple[str, int]]:
     """Of gRPC's channel to HOST:PORT: it would send even local calls to the proxy that http_proxy names."""
-    local = place.rpartition(":")[0] in LOOPBACK
-    return [*_UNLIMITED_MESSAGES, ("grpc.enable_http_proxy", int(not local))]
+    return [*_UNLIMITED_MESSAGES, ("grpc.enable_http_proxy", int(not is_local(place)))]
 
 
 def is_of_a_model(message: str) -> bool:

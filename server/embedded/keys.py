@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tbgen.server.client.address import LOOPBACK
+from tbgen.server.client.address import is_local
 from tbgen.server.embedded.leftovers import PREFIX
 
 _RESTRICTED = "model-repository,shared-memory,trace,logging"
@@ -38,14 +38,13 @@ def write_key(folder: Path, key: str, places: Mapping[str, str]) -> None:
 
 def headers_of(place: str, protocol: str) -> dict[str, str]:
     """What a server of this user at HOST:PORT of this machine asks for; empty where there is none."""
-    host, _, port = place.rpartition(":")
-    here = (*LOOPBACK, "0.0.0.0", "[::]") if host in LOOPBACK else ()  # others of this machine may have the port, too
     for file in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{_FILE}"):
         with contextlib.suppress(OSError, ValueError, KeyError):  # just removed, or not ours
             if file.stat().st_uid != os.getuid():
                 continue
             known = json.loads(file.read_text(encoding="utf-8"))
-            its_host, _, its_port = known["places"][protocol].rpartition(":")
-            if port == its_port and its_host in (host, *here):
+            own = known["places"][protocol]
+            both_local = is_local(own) and is_local(place)  # others of this machine may have the port, too
+            if own == place or (both_local and own.rpartition(":")[2] == place.rpartition(":")[2]):
                 return headers(known["key"], protocol)
     return {}

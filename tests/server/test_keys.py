@@ -17,6 +17,8 @@ from tbgen.server.embedded.leftovers import PREFIX
         ("127.0.0.1:8001", "localhost:8001", True),
         ("127.0.0.1:8001", "[::1]:8001", True),
         ("0.0.0.0:8001", "localhost:8001", True),
+        ("127.0.0.1:8001", "0.0.0.0:8001", True),
+        ("[::]:8001", "127.0.0.1:8001", True),
         ("10.0.0.7:8001", "10.0.0.7:8001", True),
         ("10.0.0.7:8001", "localhost:8001", False),  # another server may have the port there
         ("127.0.0.1:8001", "10.0.0.7:8001", False),
