@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.compare.example import required_inputs
 from tbgen.server.client.connection import Connection, ProxyError
 
+_T = TypeVar("_T")
 _UNLIMITED_ROWS = 64  # texts in a request to a model that names no limit
-REQUEST_BYTES = 48 << 10  # of texts that share a request: `tbgen deploy haproxy` lets 64 KiB through for any model
+_REQUEST_BYTES = 48 << 10  # of texts that share a request: `tbgen deploy haproxy` lets 64 KiB through for any model
 
 
 class Models(Protocol):
@@ -140,7 +141,7 @@ def answers(
     connection: Models, model: TextModel, texts: Iterable[str], parameters: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
     """One answer a text, in order, request by request. Raises UserError."""
-    for chunk in _chunks(map(utf8, texts), model.rows):
+    for chunk in grouped(map(utf8, texts), model.rows, len):
         encoded = np.array(chunk, dtype=object)
         asked = {model.input: encoded.reshape(-1, 1) if model.batching else encoded}
         outputs = connection.infer(model.name, asked, parameters)
@@ -150,20 +151,26 @@ def answers(
             yield {name: values[row] for name, values in columns.items()}
 
 
-def _chunks(texts: Iterable[bytes], rows: int) -> Iterator[list[bytes]]:
-    """As many texts as one request takes, each time."""
-    chunk, size = list[bytes](), 0
-    for text in texts:
-        if chunk and size + len(text) > REQUEST_BYTES:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(text)
-        size += len(text)
-        if len(chunk) == rows:  # at once: the next one may be long in coming
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+def grouped(
+    items: Iterable[_T], rows: int, size_of: Callable[[_T], int], alike: Callable[[_T, _T], bool] = lambda *_: True
+) -> Iterator[list[_T]]:
+    """As many items as share a request, each time: at most `rows`, as long as they are short, and alike the first.
+
+    size_of: the bytes of an item's texts.
+    """
+    group, size = list[_T](), 0
+    for item in items:
+        own = size_of(item)
+        if group and (size + own > _REQUEST_BYTES or not alike(group[0], item)):
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += own
+        if len(group) >= rows:  # at once: the next one may be long in coming
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _column(array: np.ndarray, model: TextModel, name: str) -> list[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from tbgen.export.errors import UserError
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
-from tbgen.server.client.client import REQUEST_BYTES, utf8
+from tbgen.server.client.client import grouped, utf8
 from tbgen.server.client.items import tensors_from_item
 from tbgen.server.gateway.body import off_loop
 from tbgen.server.gateway.models import FrontModel
@@ -60,7 +60,7 @@ def _requests(model: FrontModel, items: Sequence[Item]) -> list[Tensors]:
         made = [_tensors_of(model, item) for item in items]
     except UserError as error:
         raise NoAnswer(400, error.message) from error
-    return list(_joined(made, model.rows))
+    return [_one(group) for group in grouped(made, model.rows, _text_bytes, _have_equal_shapes)]
 
 
 def _tensors_of(model: FrontModel, item: Item) -> Tensors:
@@ -83,23 +83,16 @@ def _check_text(name: str, value: Any, *, several: bool) -> None:
         raise NoAnswer(400, f"{name} takes a text")
 
 
-def _joined(made: Sequence[Tensors], rows: int) -> Iterator[Tensors]:
-    """Neighbours of equal shapes, joined along the batch axis."""
-    waiting: list[Tensors] = []
-    size = 0
-    for tensors in made:
-        own = sum(len(text) for array in tensors.values() if array.dtype == object for text in array.flat)
-        alike = waiting and all(array.shape == waiting[0][name].shape for name, array in tensors.items())
-        if waiting and (not alike or len(waiting) >= max(1, rows) or size + own > REQUEST_BYTES):
-            yield _one(waiting)
-            waiting, size = [], 0
-        waiting.append(tensors)
-        size += own
-    if waiting:
-        yield _one(waiting)
+def _text_bytes(tensors: Tensors) -> int:
+    return sum(len(text) for array in tensors.values() if array.dtype == object for text in array.flat)
+
+
+def _have_equal_shapes(one: Tensors, other: Tensors) -> bool:
+    return all(array.shape == one[name].shape for name, array in other.items())
 
 
 def _one(parts: Sequence[Tensors]) -> Tensors:
+    """Joined along the batch axis."""
     return parts[0] if len(parts) == 1 else {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
 
 
