@@ -177,24 +177,21 @@ def _print_server(server: EmbeddedServer, page: str) -> None:
 
 def _ask(server: EmbeddedServer, models: Sequence[ServedModel]) -> None:
     """Ask each model of which an item is known in Korean with emoji: a locale or a step that cannot read it shows."""
-    from tbgen.export.errors import UserError
     from tbgen.server.client.connection import Connection
     from tbgen.server.client.smoke import smoke
 
-    out, asked = output(), list[str]()
-
-    def skipped(model: str, why: str) -> None:
-        out.print(f"{model} is not asked: {why}")
-
+    out, answered = output(), list[str]()
+    ready = dict.fromkeys(model.name for model in models if model.state == "READY")
     with Connection(f"grpc://{server.grpc_url}") as connection:
-        for model in models:
-            folders = [server.repository / model.name] if model.state == "READY" else []
-            try:
-                asked += smoke(connection, folders, skipped)
-            except UserError as error:
-                out.print(f"{model.name} cannot answer Korean with emoji: {error.message}", style="yellow")
-    if asked:
-        say_answered(asked)
+        for asked in smoke(connection, [server.repository / name for name in ready]):
+            if asked.unknown:
+                out.print(f"{asked.model} is not asked: {asked.unknown}")
+            elif asked.wrong:
+                out.print(f"{asked.model} cannot answer Korean with emoji: {asked.wrong}", style="yellow")
+            else:
+                answered.append(asked.model)
+    if answered:
+        say_answered(answered)
 
 
 def _model_table(models: list[ServedModel]) -> Table:

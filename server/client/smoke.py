@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +13,42 @@ from tbgen.export.errors import UserError
 from tbgen.generator.calls import configs_in
 from tbgen.generator.compare.example import NoExampleError, example_item
 from tbgen.generator.role import front_names
-from tbgen.server.client.connection import Connection
-
-OnSkip = Callable[[str, str], object]  # a front model's name, why it is not asked
+from tbgen.server.client.connection import Connection, JsonObject
 
 
-def smoke(connection: Connection, models: Iterable[Path], on_skip: OnSkip = lambda *_: None) -> list[str]:
-    """Ask each model of which an item is known, and return the names of those asked.
+@dataclass(frozen=True)
+class SmokeAnswer:
+    """What came of a model's request: nothing is wrong, or what is; `unknown`: why it was not asked."""
 
-    models: their folders; the server knows them by the folders' names.
-    on_skip: told of front models that take something of which nothing is known; engines, and parts of ensembles, may.
-    Raises UserError when one refuses, answers with nothing, or with a number that is none.
+    model: str
+    wrong: str = ""
+    unknown: str = ""
+
+
+def smoke(connection: Connection, folders: Sequence[Path]) -> Iterator[SmokeAnswer]:
+    """Ask each model of which an item is known, one after the other; front models that take something else come last.
+
+    Wrong is one that refuses, answers with nothing, or with a number that is none.
+
+    folders: of one repository's models; the server knows them by the folders' names.
     """
-    asked = []
-    for folder in models:
-        config = connection.config(folder.name)
+    lacking: dict[str, tuple[JsonObject, str]] = {}
+    for folder in folders:
         try:
+            config = connection.config(folder.name)
             item = example_item(config, folder)
+            if item:
+                check_answer(folder.name, item, connection.infer(folder.name, item))
+                yield SmokeAnswer(folder.name)
         except NoExampleError as error:
-            if folder.name in front_names(configs_in(folder.parent) | {folder.name: config}, folder.parent):
-                on_skip(folder.name, error.message)
-            continue
-        if item:
-            check_answer(folder.name, item, connection.infer(folder.name, item))
-            asked.append(folder.name)
-    return asked
+            lacking[folder.name] = config, error.message
+        except UserError as error:
+            yield SmokeAnswer(folder.name, wrong=error.message)
+    if lacking:  # engines, and parts of ensembles, may
+        repository = folders[0].parent
+        configs = configs_in(repository) | {name: config for name, (config, _) in lacking.items()}
+        fronts = front_names(configs, repository)
+        yield from (SmokeAnswer(name, unknown=why) for name, (_, why) in lacking.items() if name in fronts)
 
 
 def check_answer(model: str, item: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:

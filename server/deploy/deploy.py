@@ -131,10 +131,7 @@ def deploy(
                 if not live.serves(change.release.name, version):
                     live.bring(change.release.name, version)
         folders = [change.release.folder for change in changes]
-        asked = [
-            smoke(live.connection, folders, lambda model, why: on_progress(f"{model} is not asked: {why}"))
-            for live in lives
-        ]
+        asked = [_asked(live, folders, on_progress) for live in lives]
         return asked[0] if asked else []
     except BaseException as error:
         on_progress("Putting back the versions before")
@@ -143,6 +140,19 @@ def deploy(
             outcome = f"the files are as before, but {failed[0]}" if failed else "everything is as before"
             raise UserError(f"{error.message.rstrip('.')}; {outcome}") from error
         raise
+
+
+def _asked(live: Live, folders: Sequence[Path], on_progress: DeployProgress) -> list[str]:
+    """The names of the models that a server was asked for and that answered. Raises UserError for one that did not."""
+    found = list[str]()
+    for each in smoke(live.connection, folders):
+        if each.wrong:
+            raise UserError(each.wrong)
+        if each.unknown:
+            on_progress(f"{each.model} is not asked: {each.unknown}")
+        else:
+            found.append(each.model)
+    return found
 
 
 def _put_back(change: Change, undo: Sequence[Undo], lives: Sequence[Live]) -> list[str]:

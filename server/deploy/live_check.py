@@ -6,7 +6,6 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from tbgen.export.errors import UserError
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import CONFIG
 from tbgen.generator.rules.problem import Effect
@@ -36,16 +35,15 @@ def check_live(repository: Path, connection: Connection) -> LiveCheck:
         _not_ready(name, states.get(name), repository, connection.address) for name in names if name not in ready
     ]
     answered: list[str] = []
-
-    def skipped(model: str, why: str) -> None:
-        mend = "let the step that takes it have an `example` (backends/README.md), and scaffold anew"
-        findings.append(_finding("advice", model, f"was not asked: {why}", mend))
-
-    for name in ready:
-        try:
-            answered += smoke(connection, [repository / name], skipped)
-        except UserError as error:
-            findings.append(_finding("fails", name, error.message, "see the server's log; mend the model and load it"))
+    for asked in smoke(connection, [repository / name for name in ready]):
+        if asked.unknown:
+            mend = "let the step that takes it have an `example` (backends/README.md), and scaffold anew"
+            findings.append(_finding("advice", asked.model, f"was not asked: {asked.unknown}", mend))
+        elif asked.wrong:
+            mend = "see the server's log; mend the model and load it"
+            findings.append(_finding("fails", asked.model, asked.wrong, mend))
+        else:
+            answered.append(asked.model)
     return LiveCheck(tuple(ready), tuple(answered), tuple(findings))
 
 

@@ -120,9 +120,9 @@ def test_models_of_an_older_tbgen_are_asked_too(repository: Path, server: Embedd
         text = json.dumps({key: value for key, value in record.items() if key != "example"})
         write(older / file.relative_to(repository), text if record else file.read_text(encoding="utf-8"))
     with Connection(server.grpc_url) as connection:
-        asked = smoke(connection, sorted(older.iterdir()))
+        asked = [*smoke(connection, sorted(older.iterdir()))]
     graphs = [f"fill-mask_onnx_{graph}" for graph in ("bls", "ensemble", "single")]
-    assert set(graphs) <= set(asked)
+    assert set(graphs) <= {each.model for each in asked if not (each.wrong or each.unknown)}
 
 
 @pytest.mark.parametrize("task", ["fill-mask", "zero-shot-classification"])
