@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import require
-from tbgen.generator.repository import MODEL_RECORD, NoModels, read_record, sha256_of
+from tbgen.export.files import sha256
+from tbgen.generator.repository import MODEL_RECORD, NoModels, read_record
 
 _VENDOR = "vendor"
 _WEIGHTS = (".onnx", ".plan", ".data", ".safetensors")
@@ -47,7 +48,7 @@ def _model(folder: Path) -> Any:
     from cyclonedx.model.component import Component, ComponentType
 
     files = [file for file in sorted(folder.rglob("*")) if file.is_file() and _VENDOR not in file.parts]
-    parts = [_file(folder.name, str(file.relative_to(folder)), sha256_of(file)) for file in files]
+    parts = [_file(folder.name, str(file.relative_to(folder)), sha256(file)) for file in files]
     parts += [package for place in sorted(folder.glob(f"*/{_VENDOR}")) for package in _packages(folder, place)]
     source = (read_record(folder) or {}).get("source")
     if isinstance(source, dict):
@@ -89,7 +90,7 @@ def _packages(model: Path, vendor: Path) -> Iterator[Any]:
         known = folder.name == name
         place = str(folder.relative_to(model.parent))
         files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-        parts = [_file(place, str(file.relative_to(folder)), sha256_of(file)) for file in files]
+        parts = [_file(place, str(file.relative_to(folder)), sha256(file)) for file in files]
         yield Component(
             name=folder.name,
             version=number if known else None,

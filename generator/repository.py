@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Collection, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.export.files import sha256
 from tbgen.export.reading import json_from_file
 from tbgen.export.record_rules import EXPORT_MAY_LACK, EXPORT_RULES
 from tbgen.export.values import A_SWITCH, A_TEXT, AN_OBJECT, damage_of, list_of, object_of, object_with, whole
@@ -175,13 +175,4 @@ def content_of(entry: Path) -> str:
     """What an entry of a model folder holds, to be compared: the SHA-256 of a file, where a link leads."""
     if entry.is_symlink():
         return f"link to {entry.readlink()}"
-    return sha256_of(entry) if entry.is_file() else _FOLDER if entry.is_dir() else "no file"
-
-
-def sha256_of(file: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256(entry) if entry.is_file() else _FOLDER if entry.is_dir() else "no file"

@@ -14,6 +14,7 @@ from typing import Any
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_record
+from tbgen.export.files import sha256
 from tbgen.export.layout import PADDED
 from tbgen.export.scratch import remove_entry
 from tbgen.generator.compose import compose
@@ -32,7 +33,6 @@ from tbgen.generator.repository import (
     leave_out_of_record,
     read_record,
     refuse_without_models,
-    sha256_of,
 )
 from tbgen.generator.request import OPTIONS, Request, deciding
 from tbgen.generator.resolve import resolve
@@ -279,7 +279,7 @@ def _written_file(folder: Path, name: str) -> Path | None:
     """A model's file if it is as tbgen wrote it."""
     then = (read_record(folder) or {"files": {}})["files"].get(name)
     file = folder / name
-    return file if then and file.is_file() and sha256_of(file) == then else None
+    return file if then and file.is_file() and sha256(file) == then else None
 
 
 def _changes_of(repository: Path, staging: Path, model: str) -> list[FileChange]:

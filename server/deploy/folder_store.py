@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.export.files import sha256
 from tbgen.export.reading import text_from_file
 from tbgen.export.scratch import alone_in, sweep_folders, temporary_folder
 from tbgen.generator.check.model import CONFIG
 from tbgen.generator.originals import text_of
-from tbgen.generator.repository import MODEL_RECORD, sha256_of
+from tbgen.generator.repository import MODEL_RECORD
 from tbgen.server.deploy.release import (
     MARKER,
     UNCOMPARED,
@@ -93,7 +94,7 @@ class FolderStore(Store):
         """Put one shared file in place by a rename, unless it is there already."""
         target, before = folder / name, self.staging / f"{folder.name}-before" / name
         there = target.is_file()
-        if target.is_dir() if file.is_dir() else there and sha256_of(target) == sha256_of(file):
+        if target.is_dir() if file.is_dir() else there and sha256(target) == sha256(file):
             return
         for place in (target, *target.parents[: len(Path(name).parts) - 1]):
             _refuse_link(place)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.export.files import sha256
 from tbgen.export.reading import text_from_file
 from tbgen.generator.check.model import CONFIG
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_text
-from tbgen.generator.repository import MODEL_RECORD, NoModels, sha256_of
+from tbgen.generator.repository import MODEL_RECORD, NoModels
 
 Undo = Callable[[], object]  # takes one step back
 
@@ -166,7 +167,7 @@ def hashes_of(files: Mapping[str, Path], but: Collection[str] = ()) -> dict[str,
 
 def _hash(file: Path) -> str:
     """The SHA-256 of a file; that of nothing is not an empty folder's."""
-    return "folder" if file.is_dir() else sha256_of(file)
+    return "folder" if file.is_dir() else sha256(file)
 
 
 def versions_among(names: Iterable[str]) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tbgen.cli.main import main
-from tbgen.generator.repository import sha256_of
+from tbgen.export.files import sha256
 from tbgen.generator.steps.vendor import this_platform, vendor_tokenizers
 
 pytest.importorskip("cyclonedx")
@@ -33,7 +33,7 @@ def test_every_file_stands_there_by_its_hash_and_the_package_with_its_licence(re
     models = {model["name"]: model["components"] for model in bill["components"]}
     assert models.keys() == {folder.name for folder in repository.iterdir()}
     steps = next(part for part in models["kcbert_onnx_bls"] if part["name"] == "1/steps.json")
-    assert steps["hashes"] == [{"alg": "SHA-256", "content": sha256_of(repository / "kcbert_onnx_bls/1/steps.json")}]
+    assert steps["hashes"] == [{"alg": "SHA-256", "content": sha256(repository / "kcbert_onnx_bls/1/steps.json")}]
     package = next(part for part in models["kcbert_tokenizer"] if part["type"] == "library")
     assert package["purl"].startswith("pkg:pypi/tokenizers@")
     assert package["licenses"] == [{"license": {"id": "Apache-2.0"}}]
