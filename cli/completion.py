@@ -32,8 +32,10 @@ def completion(shell: str) -> None:
 
 def _model_names(context: click.Context) -> Iterable[str]:
     """The models of the repository, and the names given to scaffold that wrote them."""
+    from tbgen.generator.repository import model_folders
+
     repository = _repository_of(context)
-    return {file.parent.name for file in repository.glob("*/config.pbtxt")} | _written_names(repository)
+    return {folder.name for folder in model_folders(repository)} | _written_names(repository)
 
 
 def _given_names(context: click.Context) -> Iterable[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tbgen.export.errors import require
 from tbgen.export.files import sha256
-from tbgen.generator.repository import MODEL_RECORD, NoModels, read_record
+from tbgen.generator.repository import MODEL_RECORD, NoModels, model_folders, read_record
 
 _VENDOR = "vendor"
 _WEIGHTS = (".onnx", ".plan", ".data", ".safetensors")
@@ -27,7 +27,7 @@ def bill_of_repository(repository: Path) -> str:
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.output.json import JsonV1Dot6
 
-    folders = sorted(file.parent for file in repository.glob("*/config.pbtxt"))
+    folders = model_folders(repository)
     if not folders:
         raise NoModels(repository)
     bom = Bom(components=[_model(folder) for folder in folders])

@@ -9,6 +9,7 @@ from typing import Any
 
 from tbgen.export.errors import UserError
 from tbgen.generator.models.config import ModelConfig, config_from_file, values_from_config
+from tbgen.generator.repository import CONFIG
 from tbgen.generator.steps.load import listing
 
 _NAMED_BY = {"Engine": "model", "Remote": "callee"}  # class of a step -> its setting that names a Triton model
@@ -59,6 +60,6 @@ def configs_in(repository: Path) -> dict[str, dict[str, Any]]:
 def config_in(folder: Path) -> ModelConfig | None:
     """A folder's config; None when there is none that can be read."""
     try:
-        return config_from_file(folder / "config.pbtxt")
+        return config_from_file(folder / CONFIG)
     except (OSError, UserError):
         return None

@@ -19,6 +19,7 @@ from tbgen.generator.request import FIELDS, type_of
 
 SCAFFOLD = "tbgen scaffold NAME --source CHECKPOINT"
 MODEL_RECORD = "tbgen.json"
+CONFIG = "config.pbtxt"  # what makes a folder a model
 _VENDOR = "vendor"  # packages of others
 _CACHE = "__pycache__"
 _FOLDER = "folder"  # what an empty one holds
@@ -101,6 +102,11 @@ def refuse_without_models(repository: Path, written: Mapping[str, Any]) -> None:
             f"the model repository {str(repository)!r} {what}; name another with --repository, or write one with: "
             f"{SCAFFOLD} -r {shlex.quote(str(repository))}"
         )
+
+
+def model_folders(repository: Path) -> list[Path]:
+    """The folders of a repository that hold a config, sorted."""
+    return sorted(file.parent for file in repository.glob(f"*/{CONFIG}"))
 
 
 def has_models(repository: Path) -> bool:

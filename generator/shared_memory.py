@@ -12,6 +12,7 @@ import numpy as np
 from tbgen.export.errors import UserError
 from tbgen.generator.data_types import NUMPY
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_file
+from tbgen.generator.repository import CONFIG, model_folders
 from tbgen.generator.steps.load import listing
 
 _SPARE = 64 << 20  # bytes, for the server and for what is not foreseen: a container's default
@@ -28,21 +29,21 @@ def shared_memory_mib(repository: Path) -> int:
     An instance takes 1 MiB and twice the tensors of its largest batch, those of the engine that it calls among them:
     open dims are as long as the longest text that a tokenizer there gives; a string has 4 KiB, one of many 64 bytes.
     """
-    models = [(config, steps) for file in sorted(repository.glob("*/config.pbtxt")) for config, steps in _python(file)]
+    models = [(config, steps) for folder in model_folders(repository) for config, steps in _python(folder)]
     lengths = [step["settings"].get("max_length", 0) for _, steps in models for step in steps]
     longest = max([length for length in lengths if length], default=_LONGEST)
     used = _SPARE + sum(_instances(config) * _bytes_of(config, steps, longest) for config, steps in models)
     return math.ceil(used / (_STEP << 20)) * _STEP
 
 
-def _python(file: Path) -> Iterable[tuple[ModelConfig, list[dict[str, Any]]]]:
+def _python(folder: Path) -> Iterable[tuple[ModelConfig, list[dict[str, Any]]]]:
     """A model's config and steps, where it is a Python model; nothing for what cannot be read, as none is served."""
     try:
-        config = config_from_file(file)
+        config = config_from_file(folder / CONFIG)
     except (OSError, UserError):
         return
     if config.backend in PYTHON_BACKENDS:
-        yield config, [step for steps in file.parent.glob("*/steps.json") for step in _steps(steps)]
+        yield config, [step for steps in folder.glob("*/steps.json") for step in _steps(steps)]
 
 
 def _steps(file: Path) -> list[dict[str, Any]]:

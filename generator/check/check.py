@@ -25,10 +25,10 @@ from tbgen.generator.check import (
     wiring,
 )
 from tbgen.generator.check.finding import Finding
-from tbgen.generator.check.model import CONFIG, Model, Repository, read_repository
+from tbgen.generator.check.model import Model, Repository, read_repository
 from tbgen.generator.check.weights import weight_findings
 from tbgen.generator.releases import release_named
-from tbgen.generator.repository import NoModels, refuse_empty_repository
+from tbgen.generator.repository import CONFIG, NoModels, refuse_empty_repository
 
 # Each with RULES on one model by itself, REPOSITORY_RULES on a model among the others or for a release, or both; in
 # about the order in which Triton applies them.

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tbgen.generator.check.finding import Finding
-from tbgen.generator.check.model import CONFIG, Model
+from tbgen.generator.check.model import Model
 from tbgen.generator.models.config import SHARED_BACKEND
+from tbgen.generator.repository import CONFIG
 from tbgen.generator.rules.core.complete import BACKENDS, NOT_VERSIONS, version_of
 from tbgen.generator.rules.problem import missing_file
 

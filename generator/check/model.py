@@ -25,13 +25,11 @@ from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile, OnnxTensor, read_
 from tbgen.generator.check.python_source import PythonSource, sources_in
 from tbgen.generator.models.config import parse_config, values_from_config
 from tbgen.generator.releases import Release
-from tbgen.generator.repository import read_record
+from tbgen.generator.repository import CONFIG, read_record
 from tbgen.generator.role import front_names
 from tbgen.generator.rules import onnxruntime, tensorrt
 from tbgen.generator.rules.core.complete import complete_backend, versions_of
 from tbgen.generator.rules.problem import Effect, Problem
-
-CONFIG = "config.pbtxt"
 
 
 @dataclass

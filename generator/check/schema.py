@@ -10,8 +10,9 @@ from google.protobuf.message import Message
 from tritonclient.grpc import model_config_pb2
 
 from tbgen.generator.check.finding import Finding, Place
-from tbgen.generator.check.model import CONFIG, Model, Repository
+from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.releases import FIELDS_SINCE, Release
+from tbgen.generator.repository import CONFIG
 
 _POOL = model_config_pb2.DESCRIPTOR.pool
 _NO_FIELD = re.compile(r'Message type "inference\.([\w.]+)" has no field named "(\w+)"')

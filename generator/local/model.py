@@ -22,6 +22,7 @@ from tbgen.generator.data_types import data_type_of
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_tensors import Tensor, sent
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_file, values_from_config
+from tbgen.generator.repository import CONFIG
 from tbgen.generator.rules.core import requests
 from tbgen.generator.rules.core.complete import complete_backend, versions_of
 from tbgen.generator.rules.core.config import problems
@@ -72,7 +73,7 @@ class LoadedModel:
 
 def model_config(folder: Path) -> ModelConfig:
     """The configuration of a model folder as Triton's core completes it. Raises UserError where the core refuses it."""
-    file = folder / "config.pbtxt"
+    file = folder / CONFIG
     config = config_from_file(file)
     complete_backend(config, folder, _folders_of(folder))
     for problem in problems(config):

@@ -27,7 +27,7 @@ from tbgen.generator.local.backend_tensors import Tensor, sent
 from tbgen.generator.local.model import LoadedModel, Refusal, check_request, load_model, model_config, version_folder
 from tbgen.generator.local.twin import runnable_folder
 from tbgen.generator.models.config import NO_TENSORS, ModelConfig
-from tbgen.generator.repository import refuse_empty_repository
+from tbgen.generator.repository import CONFIG, refuse_empty_repository
 from tbgen.generator.role import front_names, written_models
 from tbgen.generator.steps.failure import failure
 
@@ -67,7 +67,7 @@ class LocalModels:
 
     def ready(self, model: str) -> bool:
         """Whether the repository has the model."""
-        return (self.repository / model / "config.pbtxt").is_file()
+        return (self.repository / model / CONFIG).is_file()
 
     def states(self) -> dict[str, str]:
         """All models of the repository: name -> "READY"."""

@@ -12,6 +12,7 @@ from tritonclient.grpc.model_config_pb2 import ModelDynamicBatching, ModelInstan
 
 from tbgen.export.errors import UserError
 from tbgen.export.reading import text_from_file
+from tbgen.generator.repository import CONFIG, model_folders
 from tbgen.generator.steps.chain import chain_tensors
 
 SHARED_BACKEND = "tbgen"  # the Python-based backend that holds the code of the steps once
@@ -117,6 +118,11 @@ def _unnamed(message: Any) -> Iterator[tuple[Any, int]]:
 def config_from_file(file: Path) -> ModelConfig:
     """The message in a config.pbtxt's file. Raises UserError, and OSError."""
     return config_from_text(text_from_file(file), str(file))
+
+
+def configs_from_repository(repository: Path) -> dict[str, ModelConfig]:
+    """The config of each model of a repository, by name, sorted. Raises UserError, and OSError."""
+    return {folder.name: config_from_file(folder / CONFIG) for folder in model_folders(repository)}
 
 
 def values_from_config(message: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from tbgen.generator.models.config import (
 )
 from tbgen.generator.models.graph import EnsembleModel, GraphModel, PythonModel, Step
 from tbgen.generator.models.warmup import warm_engine, warm_item
-from tbgen.generator.repository import write_record
+from tbgen.generator.repository import CONFIG, write_record
 from tbgen.generator.role import record_of_role
 from tbgen.generator.steps.catalogue import STEP_FOLDER, with_neighbours
 from tbgen.generator.steps.chain import chain_on_request, chain_parameters, chain_tensors, check_chain
@@ -65,7 +65,7 @@ def write_models(
         version_folder = folder / model.name / "1"
         version_folder.mkdir(parents=True)
         config = _WRITERS[type(model)](model, version_folder, wiring)
-        (folder / model.name / "config.pbtxt").write_text(text_from_config(config), encoding="utf-8")
+        (folder / model.name / CONFIG).write_text(text_from_config(config), encoding="utf-8")
     for model in models:
         if isinstance(model, EnsembleModel):
             _share_parameters(model.parts, folder, wiring)

@@ -13,6 +13,7 @@ from tbgen.export.files import write_whole
 from tbgen.export.reading import text_from_file
 from tbgen.export.scratch import scratch, temporary_folder
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_file, text_from_config
+from tbgen.generator.repository import CONFIG, model_folders
 from tbgen.generator.steps.pip import pip_failure
 
 _ARCHIVE = "env.tar.gz"
@@ -81,9 +82,9 @@ def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def python_config_of(model: Path) -> ModelConfig:
     """The config of a Python model's folder. Raises UserError for any other folder."""
-    file = model / "config.pbtxt"
+    file = model / CONFIG
     if not file.is_file():
-        known = [each.parent.name for each in model.parent.glob("*/config.pbtxt")]
+        known = [each.name for each in model_folders(model.parent)]
         raise NoSuchName("model", model.name, known, model.parent)
     config = config_from_file(file)
     if config.backend not in PYTHON_BACKENDS:
@@ -105,7 +106,7 @@ def bring_environment(model: Path, archive: Path) -> None:
         shutil.copyfile(archive, folder / _ARCHIVE)
         (folder / _ARCHIVE).replace(place)
     if _KEY not in config.parameters or config.parameters[_KEY].string_value != _PLACE:
-        file = model / "config.pbtxt"
+        file = model / CONFIG
         write_whole(file, _naming_archive(text_from_file(file), config).encode("utf-8"))
 
 

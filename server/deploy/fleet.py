@@ -11,7 +11,7 @@ from tbgen.export.errors import UserError
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.check.python_model import NOT_IN_STOCK
 from tbgen.generator.engines.engine import BUILD
-from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_file
+from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, configs_from_repository
 from tbgen.generator.releases import RELEASES, release_named
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.generator.role import written_models
@@ -148,7 +148,7 @@ def fleet_of(repository: Path, wishes: Wishes, *, cluster: bool = True) -> Serve
         )
     release = release_named(wishes.release or _builders_release(repository, plans) or max(RELEASES)).name
     _check_served(repository, release, plans, stock=image is None)
-    configs = {file.parent.name: config_from_file(file) for file in sorted(repository.glob("*/config.pbtxt"))}
+    configs = configs_from_repository(repository)
     _refuse_shared_code(configs)
     return Servers(
         name=name,

@@ -14,9 +14,8 @@ from tbgen.export.errors import UserError
 from tbgen.export.files import sha256
 from tbgen.export.reading import text_from_file
 from tbgen.export.scratch import alone_in, sweep_folders, temporary_folder
-from tbgen.generator.check.model import CONFIG
 from tbgen.generator.originals import text_of
-from tbgen.generator.repository import MODEL_RECORD
+from tbgen.generator.repository import CONFIG, MODEL_RECORD
 from tbgen.server.deploy.release import (
     MARKER,
     UNCOMPARED,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tbgen.generator.check.finding import Finding, Place
-from tbgen.generator.check.model import CONFIG
+from tbgen.generator.repository import CONFIG
 from tbgen.generator.rules.problem import Effect
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection

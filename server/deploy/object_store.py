@@ -11,8 +11,8 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.reading import json_from_text
 from tbgen.export.values import A_TEXT, damage_of, object_of
-from tbgen.generator.check.model import CONFIG
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, text_from_config
+from tbgen.generator.repository import CONFIG
 from tbgen.server.deploy.release import (
     DEPLOYED,
     MARKER,

@@ -11,9 +11,8 @@ from pathlib import Path
 from tbgen.export.errors import UserError
 from tbgen.export.files import sha256
 from tbgen.export.reading import text_from_file
-from tbgen.generator.check.model import CONFIG
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_text
-from tbgen.generator.repository import MODEL_RECORD, NoModels
+from tbgen.generator.repository import CONFIG, MODEL_RECORD, NoModels
 
 Undo = Callable[[], object]  # takes one step back
 

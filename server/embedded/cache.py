@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tbgen.export.errors import UserError
 from tbgen.generator.models.config import CACHE_BYTES, config_from_file
+from tbgen.generator.repository import CONFIG, model_folders
 
 
 def cache_arguments(repository: Path, size: int | None = None) -> tuple[str, ...]:
@@ -18,11 +19,11 @@ def cache_arguments(repository: Path, size: int | None = None) -> tuple[str, ...
 def models_that_ask(repository: Path) -> list[str]:
     """The models whose configuration enables the response cache, sorted; those that cannot be read do not count."""
     names = []
-    for file in sorted(repository.glob("*/config.pbtxt")):
+    for folder in model_folders(repository):
         try:
-            asks = config_from_file(file).response_cache.enable
+            asks = config_from_file(folder / CONFIG).response_cache.enable
         except (OSError, UserError):
             continue
         if asks:
-            names.append(file.parent.name)
+            names.append(folder.name)
     return names

@@ -13,7 +13,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelDynamicBatching
 from tbgen.generator.engines.engine import Engine
 from tbgen.generator.engines.table import engine_of_settings
 from tbgen.generator.models.config import PYTHON_BACKENDS, config_from_file, text_from_config
-from tbgen.generator.repository import read_record
+from tbgen.generator.repository import CONFIG, read_record
 from tbgen.generator.steps.load import listing
 from tbgen.server.bench.parts import Front, steps_file
 
@@ -44,7 +44,7 @@ class Draft:
     steps: dict[str, dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.configs = {name: config_from_file(file) for name, file in self.files("config.pbtxt").items()}
+        self.configs = {name: config_from_file(file) for name, file in self.files(CONFIG).items()}
         self.steps = {name: listing(file.parent) for name, file in self.files("steps.json").items()}
 
     @property
@@ -88,7 +88,7 @@ class Draft:
         """The files that are no longer as the repository has them, relative to it, with their new text."""
         found = {}
         for model, config in self.configs.items():
-            path = self.path(model, "config.pbtxt")
+            path = self.path(model, CONFIG)
             if path and config_from_file(path) != config:
                 found[path.relative_to(self.repository)] = text_from_config(config)
         for model, listed in self.steps.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 from tbgen.export.errors import UserError
 from tbgen.export.files import write_whole
 from tbgen.export.scratch import temporary_folder
+from tbgen.generator.repository import model_folders
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
 from tbgen.server.embedded.server import server_on_free_ports
@@ -29,7 +30,7 @@ class EmbeddedStage:
         """Serve `models` as edited; gives the HTTP address. Raises UserError when they do not load."""
         with temporary_folder(self.repository.resolve().parent, ".tbgen-tune-") as folder:
             trial = folder / "model_repository"
-            for model in models or _names_of(self.repository):
+            for model in models or [each.name for each in model_folders(self.repository)]:
                 shutil.copytree(self.repository / model, trial / model, copy_function=_linked)
             write_edits(trial, edits)
             with server_on_free_ports(trial) as server:
@@ -65,10 +66,6 @@ class LiveStage:
             for model in models:
                 with connection.failures(f"cannot load {model!r} (it needs --model-control-mode=explicit)"):
                     connection.client.load_model(model, **connection.options())
-
-
-def _names_of(repository: Path) -> list[str]:
-    return sorted(folder.name for folder in repository.iterdir() if (folder / "config.pbtxt").exists())
 
 
 def _linked(source: str, target: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tbgen.export.errors import MissingExtra, UserError
-from tbgen.generator.check.model import CONFIG
+from tbgen.generator.repository import CONFIG
 from tbgen.server.deploy import object_store
 from tbgen.server.deploy.deploy import deploy, deployment_plan
 from tbgen.server.deploy.object_store import ObjectStore

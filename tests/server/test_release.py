@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tbgen.export.errors import UserError
-from tbgen.generator.check.model import CONFIG
+from tbgen.generator.repository import CONFIG
 from tbgen.server.deploy.deploy import deploy, deployment_plan
 from tbgen.server.deploy.folder_store import FolderStore
 from tbgen.server.deploy.release import check_config, config_of, model_versions

@@ -16,7 +16,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.generator.calls import configs_in
 from tbgen.generator.client_code import DEADLINE
-from tbgen.generator.models.config import ModelConfig, config_from_file
+from tbgen.generator.models.config import ModelConfig, configs_from_repository
 from tbgen.generator.names import check_addressable
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.generator.role import front_names
@@ -67,7 +67,7 @@ def haproxy_files(repository: Path, servers: Sequence[str]) -> dict[str, str]:
     places = [server_place(text) for text in servers]
     if twice := next((text for text in servers if list(servers).count(text) > 1), None):
         raise UserError(f"the server {twice} is named twice; name each once")
-    configs = {file.parent.name: config_from_file(file) for file in sorted(repository.glob("*/config.pbtxt"))}
+    configs = configs_from_repository(repository)
     fronts = {name: configs[name] for name in front_names(configs_in(repository), repository)}
     for name in fronts:
         check_addressable(name)

@@ -7,13 +7,14 @@ import json
 from tbgen.export.errors import UserError
 from tbgen.generator.models.config import CACHE_ARGUMENT
 from tbgen.generator.names import ADDRESS_WORD, NAME_MEND
+from tbgen.generator.repository import model_folders
 from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.launch import ENVIRONMENT, MODELS, STOCK_IMAGE, USER, server_command
 
 
 def image_files(fleet: Servers, _: str = "") -> dict[str, str]:
     """The text of each file, by name. Raises UserError for models that the image's user could not read."""
-    folders = sorted(file.parent for file in fleet.repository.glob("*/config.pbtxt"))
+    folders = model_folders(fleet.repository)
     if odd := next((folder.name for folder in folders if not ADDRESS_WORD.fullmatch(folder.name)), None):
         raise UserError(f"{odd!r} is no name that a Containerfile copies as it is; {NAME_MEND}")
     links = next((entry for folder in folders for entry in folder.rglob("*") if entry.is_symlink()), None)
