@@ -10,7 +10,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.generator.models.config import ModelConfig, config_from_file, values_from_config
 from tbgen.generator.repository import CONFIG
-from tbgen.generator.steps.load import listing
+from tbgen.generator.steps.load import STEPS_FILE, listing
 
 _NAMED_BY = {"Engine": "model", "Remote": "callee"}  # class of a step -> its setting that names a Triton model
 
@@ -39,7 +39,7 @@ def called_by(folder: Path) -> set[str]:
 
 def _called_by_steps(folder: Path) -> set[str]:
     names: set[str] = set()
-    for file in folder.glob("*/steps.json"):
+    for file in folder.glob(f"*/{STEPS_FILE}"):
         with suppress(OSError, UserError):
             names |= {callee for row in listing(file.parent)["steps"] if (callee := callee_of(row))}
     return names

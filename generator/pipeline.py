@@ -15,7 +15,7 @@ from tbgen.generator.calls import callee_of, config_in, parts_of
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig
 from tbgen.generator.repository import read_record
-from tbgen.generator.steps.load import listing
+from tbgen.generator.steps.load import listing, newest_steps
 
 # Settings that say what a step does, in the order in which they are shown.
 _TOLD = (
@@ -73,11 +73,11 @@ def _rows(folder: Path) -> Iterator[tuple[str, str]]:
         for part in parts:
             yield from _rows(part)
         return
-    version = max(folder.glob("*/steps.json"), key=lambda file: int(file.parent.name), default=None)
-    if version is None:
+    file = newest_steps(folder)
+    if file is None:
         yield folder.name, ""
         return
-    for row in listing(version.parent)["steps"]:
+    for row in listing(file.parent)["steps"]:
         if callee := callee_of(row):
             yield from _rows(folder.parent / callee)
         else:

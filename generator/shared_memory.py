@@ -13,7 +13,7 @@ from tbgen.export.errors import UserError
 from tbgen.generator.data_types import NUMPY
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_file
 from tbgen.generator.repository import CONFIG, model_folders
-from tbgen.generator.steps.load import listing
+from tbgen.generator.steps.load import STEPS_FILE, listing
 
 _SPARE = 64 << 20  # bytes, for the server and for what is not foreseen: a container's default
 _REGION = 1 << 20  # each instance begins with so many, and grows
@@ -43,7 +43,7 @@ def _python(folder: Path) -> Iterable[tuple[ModelConfig, list[dict[str, Any]]]]:
     except (OSError, UserError):
         return
     if config.backend in PYTHON_BACKENDS:
-        yield config, [step for steps in folder.glob("*/steps.json") for step in _steps(steps)]
+        yield config, [step for steps in folder.glob(f"*/{STEPS_FILE}") for step in _steps(steps)]
 
 
 def _steps(file: Path) -> list[dict[str, Any]]:

@@ -10,13 +10,12 @@ from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model
 from tbgen.generator.models.config import SHARED_BACKEND
 from tbgen.generator.repository import CONFIG
-from tbgen.generator.rules.core.complete import BACKENDS, NOT_VERSIONS, version_of
+from tbgen.generator.rules.core.complete import BACKENDS, FILE_BACKENDS, NOT_VERSIONS, version_of
 from tbgen.generator.rules.problem import missing_file
 
 _ENSEMBLE = "ensemble"  # the platform that has no backend
 _PLATFORMS = {(row.name, row.platform) for row in BACKENDS if row.platform}
 _STRICT_BACKENDS = {name for name, _ in _PLATFORMS}
-FILE_BACKENDS = {row.name: row.file for row in BACKENDS}
 # What people write for a backend or a platform, in small letters and digits alone -> the backend that they mean.
 _SLIPS = {
     "onnx": "onnxruntime",

@@ -10,10 +10,11 @@ from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model, Repository
 from tbgen.generator.check.onnx_file import Node, OnnxFile
 from tbgen.generator.check.onnx_graph import onnx_graphs
-from tbgen.generator.check.python_source import STEPS, PythonSource, settings_to_check
+from tbgen.generator.check.python_source import PythonSource, settings_to_check
 from tbgen.generator.check.steps import place_of, steps_of
 from tbgen.generator.rules.core.requests import too_many_rows
 from tbgen.generator.rules.onnxruntime import out_of_bounds
+from tbgen.generator.steps.load import STEPS_FILE
 
 _POSITION_TABLES = ("position_embeddings.weight", "embed_positions.weight", "wpe.weight", "position_embeddings")
 _OFFSET_FAMILIES = ("roberta", "camembert", "mpnet", "bart")  # their tables begin with rows that hold no token
@@ -111,7 +112,7 @@ def _engine_is_there(model: Model, repository: Repository) -> Iterator[Finding]:
         if engine is None:
             yield model.fails(place, f"Model {name} is not found", f"add {name} to the repository, or mend its name")
         elif (most := engine.completed.max_batch_size) < settings.get("max_batch_size", 0):
-            mend = f"write max_batch_size: {most} in {STEPS}, or raise it in {name}"
+            mend = f"write max_batch_size: {most} in {STEPS_FILE}, or raise it in {name}"
             yield model.fails(place, too_many_rows(name, most), mend)
 
 

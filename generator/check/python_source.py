@@ -12,8 +12,7 @@ from typing import Any
 
 from tbgen.export.reading import bytes_from_file
 from tbgen.export.values import A_TEXT, Rule, list_of, object_of, whole
-
-STEPS = "steps.json"
+from tbgen.generator.steps.load import STEPS_FILE
 
 
 @dataclass
@@ -69,7 +68,7 @@ def sources_in(folders: Iterable[Path], filename: str) -> tuple[PythonSource, ..
 
 def _read_source(source: PythonSource) -> PythonSource:
     """Parse the entry file, the steps' files, and the files beside them that those import."""
-    file = source.folder / STEPS
+    file = source.folder / STEPS_FILE
     if file.is_file():
         _read_steps(source, file)
     waiting = [source.entry, *(source.folder / str(step["file"]) for step in source.steps or ())]

@@ -12,30 +12,30 @@ from tbgen.export.reading import bytes_from_file
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.python_source import (
-    STEPS,
     PythonSource,
     class_named,
     defines,
     method_named,
     settings_to_check,
 )
+from tbgen.generator.steps.load import STEPS_FILE
 
 
 def _listed(model: Model) -> Iterator[Finding]:
     """A model.py that reads steps.json finds it, and a list of steps in it."""
     for source in model.sources:
-        file, tree = source.folder / STEPS, source.trees.get(source.entry)
+        file, tree = source.folder / STEPS_FILE, source.trees.get(source.entry)
         if source.steps_error:
             mend = 'write {"steps": [{"file": "...", "class": "...", "settings": {}}]}, without comments'
             yield model.refused(model.file(file), source.steps_error, mend)
         elif tree and not file.is_file() and any(map(_names_the_list, source.trees.values())):
             says = f"FileNotFoundError: [Errno 2] No such file or directory: '{file}'"
-            yield model.refused(model.file(source.entry), says, f"put {STEPS} beside {source.entry.name}")
+            yield model.refused(model.file(source.entry), says, f"put {STEPS_FILE} beside {source.entry.name}")
 
 
 def _names_the_list(tree: ast.Module) -> bool:
     """Whether a file's code speaks of steps.json."""
-    return any(isinstance(node, ast.Constant) and node.value == STEPS for node in ast.walk(tree))
+    return any(isinstance(node, ast.Constant) and node.value == STEPS_FILE for node in ast.walk(tree))
 
 
 def steps_of(model: Model) -> Iterator[tuple[PythonSource, dict[str, Any], dict[str, Any]]]:
@@ -56,7 +56,7 @@ def _step_findings(model: Model, source: PythonSource, step: dict[str, Any]) -> 
     file, here = source.folder / str(step["file"]), place_of(model, source, f'"{step["file"]}"')
     if not file.is_file():
         says = f"FileNotFoundError: [Errno 2] No such file or directory: '{file}'"
-        yield model.refused(here, says, f"put {step['file']} beside {STEPS}")
+        yield model.refused(here, says, f"put {step['file']} beside {STEPS_FILE}")
         return
     tree = source.trees.get(file)
     if tree is None:
@@ -174,7 +174,7 @@ def _assets_of(constructor: ast.FunctionDef) -> Iterator[tuple[str, int]]:
 
 def place_of(model: Model, source: PythonSource, written: str) -> Place:
     """The first line of steps.json that holds a text."""
-    file = source.folder / STEPS
+    file = source.folder / STEPS_FILE
     lines = bytes_from_file(file).decode("utf-8", errors="replace").splitlines()
     return model.file(file, next((number for number, line in enumerate(lines, 1) if written in line), None))
 

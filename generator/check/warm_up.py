@@ -11,7 +11,6 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelInput, ModelWarmup
 
 from tbgen.generator.calls import callee_of
 from tbgen.generator.check.finding import Finding
-from tbgen.generator.check.folders import FILE_BACKENDS
 from tbgen.generator.check.lengths import engine_positions
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.onnx_file import OnnxFile
@@ -20,6 +19,7 @@ from tbgen.generator.check.records import longest_recorded
 from tbgen.generator.check.warm_up_data import data_of_an_input, table_rows, warm_up_failure
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.rules import tensorrt
+from tbgen.generator.rules.core.complete import FILE_BACKENDS
 from tbgen.generator.rules.core.instances import group_name
 from tbgen.generator.rules.core.requests import missing_inputs, other_shape, other_type, quoted, too_few_inputs
 from tbgen.generator.rules.problem import shape_text, takes

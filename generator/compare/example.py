@@ -20,7 +20,7 @@ from tbgen.export.reading import json_from_file
 from tbgen.generator.calls import parts_of
 from tbgen.generator.models.config import TensorSpecs
 from tbgen.generator.repository import read_record
-from tbgen.generator.steps.load import listing
+from tbgen.generator.steps.load import STEPS_FILE, listing
 
 Item = dict[str, Any]  # input -> a text, a number, or a list of them
 
@@ -127,7 +127,7 @@ def mask_example(folder: Path, masks: Collection[int]) -> Item:
     masks: its ids, beside those that a step of the model or of an ensemble's models names.
     """
     for part in (folder, *parts_of(folder)):
-        for file in sorted(part.glob("*/steps.json")):
+        for file in sorted(part.glob(f"*/{STEPS_FILE}")):
             try:
                 settings = [step["settings"] for step in listing(file.parent)["steps"]]
                 tokenizer = json_from_file(file.parent / "tokenizer.json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from tbgen.generator.repository import CONFIG, write_record
 from tbgen.generator.role import record_of_role
 from tbgen.generator.steps.catalogue import STEP_FOLDER, with_neighbours
 from tbgen.generator.steps.chain import chain_on_request, chain_parameters, chain_tensors, check_chain
-from tbgen.generator.steps.load import listing, steps_from_folder
+from tbgen.generator.steps.load import STEPS_FILE, listing, steps_from_folder, text_from_listing
 from tbgen.generator.steps.plugins import extra_imports
 from tbgen.generator.steps.trial import construct_step
 from tbgen.generator.steps.vendor import vendor_into
@@ -102,7 +101,7 @@ def _share_parameters(parts: Sequence[str], folder: Path, wiring: Wiring) -> Non
     for part in parts:
         version_folder = folder / part / "1"
         elsewhere = all_taken - wiring[part].parameters.keys()
-        if elsewhere and (version_folder / "steps.json").exists():
+        if elsewhere and (version_folder / STEPS_FILE).exists():
             listed = listing(version_folder)
             listed["parameters_elsewhere"] = sorted({*listed.get("parameters_elsewhere", ()), *elsewhere})
             _write_steps(version_folder, listed)
@@ -110,7 +109,7 @@ def _share_parameters(parts: Sequence[str], folder: Path, wiring: Wiring) -> Non
 
 def _write_steps(folder: Path, listed: dict[str, Any]) -> None:
     """A version folder's steps.json."""
-    (folder / "steps.json").write_text(json.dumps(listed, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    (folder / STEPS_FILE).write_text(text_from_listing(listed), encoding="utf-8")
 
 
 def _write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> ModelConfig:
@@ -223,7 +222,7 @@ def _files_of_steps(steps: Sequence[Step], *, with_queue: bool) -> list[Path]:
     own = ("model.py", "request_queue.py") if with_queue else ("model.py",)
     files = {file.name: file for name in own for file in with_neighbours(STEP_FOLDER / name)}
     for file in (path for step in steps for path in (*with_neighbours(_step_file(step)), *step.assets)):
-        if files.setdefault(file.name, file) != file or file.name == "steps.json":
+        if files.setdefault(file.name, file) != file or file.name == STEPS_FILE:
             raise UserError(f"{str(file)!r} has the name of another file of the model; rename it")
     return list(files.values())
 

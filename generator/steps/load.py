@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from tbgen.export.reading import json_from_text, text_from_file
 from tbgen.export.values import A_SWITCH, A_TEXT, AN_OBJECT, damage_of, list_of, object_with
 from tbgen.generator.steps.catalogue import STEP_FOLDER
 
-_STEPS_FILE = "steps.json"
+STEPS_FILE = "steps.json"  # in a version folder
 _STEP = object_with({"file": A_TEXT, "class": A_TEXT, "settings": AN_OBJECT})
 _RULES = {"steps": list_of(_STEP)}
 _MAY_LACK = {"parameters_elsewhere": list_of(A_TEXT), "cached": A_SWITCH}
@@ -26,9 +27,9 @@ def listing(folder: Path) -> dict[str, Any]:
     `steps`; `parameters_elsewhere`, those that other models of its ensemble take; `cached`: Triton keeps the answers.
     Raises UserError.
     """
-    file = folder / _STEPS_FILE
+    file = folder / STEPS_FILE
     if not file.is_file():
-        raise UserError(f"no {_STEPS_FILE} in {str(folder)!r}; it lists the steps of a model")
+        raise UserError(f"no {STEPS_FILE} in {str(folder)!r}; it lists the steps of a model")
     return listing_from_text(text_from_file(file), repr(str(file)))
 
 
@@ -38,6 +39,17 @@ def listing_from_text(text: str, shown: str) -> dict[str, Any]:
     if damage := damage_of(listed, _RULES, _MAY_LACK):
         raise UserError(f"{shown} is no list of steps ({damage}); write the model anew with tbgen scaffold")
     return listed
+
+
+def text_from_listing(listed: Mapping[str, Any]) -> str:
+    """The text of a steps.json that says so."""
+    return json.dumps(listed, ensure_ascii=False, indent=2) + "\n"
+
+
+def newest_steps(folder: Path) -> Path | None:
+    """The steps.json of a model's newest version; None where it has none."""
+    found = [file for file in folder.glob(f"*/{STEPS_FILE}") if file.parent.name.isdecimal()]
+    return max(found, key=lambda file: int(file.parent.name), default=None)
 
 
 def steps_from_folder(folder: Path) -> list[Any]:

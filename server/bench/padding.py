@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tbgen.generator.steps.load import steps_from_folder
-from tbgen.server.bench.parts import Front, steps_file
+from tbgen.generator.steps.load import newest_steps, steps_from_folder
+from tbgen.server.bench.parts import Front
 from tbgen.server.bench.texts import Inputs
 from tbgen.server.client.client import as_text
 
@@ -53,7 +53,7 @@ def lengths_from_repository(repository: Path | None, front: Front, requests: Seq
     """Pass the requests through the steps that the model tokenises with; None when these are not at hand."""
     models = [front.part, *(step for step in front.steps if step.role == "tokenise")]
     for part in models:
-        file = steps_file(repository, part.model)
+        file = repository and newest_steps(repository / part.model)
         if file and (steps := _steps_until_tokens(steps_from_folder(file.parent))):
             return lengths_from_steps(steps, requests, bls=not front.steps)
     return None

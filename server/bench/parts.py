@@ -9,7 +9,7 @@ from typing import Any
 
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import PYTHON_BACKENDS
-from tbgen.generator.steps.load import listing
+from tbgen.generator.steps.load import listing, newest_steps
 from tbgen.server.bench.statistics import Snapshot
 from tbgen.server.client.connection import Connection, JsonObject
 
@@ -117,12 +117,5 @@ def instances(config: JsonObject) -> int:
 
 def _steps_of(repository: Path | None, model: str) -> list[dict[str, Any]] | None:
     """The rows of a model's steps.json; None when there is no such file at hand."""
-    file = steps_file(repository, model)
+    file = repository and newest_steps(repository / model)
     return listing(file.parent)["steps"] if file else None
-
-
-def steps_file(repository: Path | None, model: str) -> Path | None:
-    if repository is None:
-        return None
-    found = [file for file in (repository / model).glob("*/steps.json") if file.parent.name.isdigit()]
-    return max(found, key=lambda file: int(file.parent.name), default=None)

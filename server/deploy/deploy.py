@@ -9,7 +9,7 @@ from pathlib import Path
 from tbgen.export.errors import UserError
 from tbgen.export.reading import text_from_file
 from tbgen.generator.models.config import PYTHON_BACKENDS
-from tbgen.generator.steps.load import listing_from_text
+from tbgen.generator.steps.load import STEPS_FILE, listing_from_text
 from tbgen.server.client.smoke import smoke
 from tbgen.server.deploy.live import Live
 from tbgen.server.deploy.release import (
@@ -95,7 +95,7 @@ def _other_meaning(change: Change) -> str | None:
     new, old = change.release.hashes(), change.standing.hashes
     if new.get("tokenizer.json") != old.get("tokenizer.json"):
         return "tokens"
-    steps = change.release.versioned.get("steps.json")
+    steps = change.release.versioned.get(STEPS_FILE)
     if steps is None or change.standing.steps is None:
         return None
     return "labels" if _labels_of(text_from_file(steps)) != _labels_of(change.standing.steps) else None
@@ -103,7 +103,7 @@ def _other_meaning(change: Change) -> str | None:
 
 def _labels_of(steps: str) -> list[object]:
     """The labels that each step of a steps.json has. Raises UserError."""
-    return [step["settings"].get("labels") for step in listing_from_text(steps, "a steps.json")["steps"]]
+    return [step["settings"].get("labels") for step in listing_from_text(steps, f"a {STEPS_FILE}")["steps"]]
 
 
 def deploy(

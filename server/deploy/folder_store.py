@@ -16,6 +16,7 @@ from tbgen.export.reading import text_from_file
 from tbgen.export.scratch import alone_in, sweep_folders, temporary_folder
 from tbgen.generator.originals import text_of
 from tbgen.generator.repository import CONFIG, MODEL_RECORD
+from tbgen.generator.steps.load import STEPS_FILE
 from tbgen.server.deploy.release import (
     MARKER,
     UNCOMPARED,
@@ -64,7 +65,7 @@ class FolderStore(Store):
             return TargetModel()
         versions, versioned, shared = version_files(folder)
         config = text_from_file(shared[CONFIG]) if CONFIG in shared else None
-        steps = text_of(versioned["steps.json"]) if "steps.json" in versioned else None
+        steps = text_of(versioned[STEPS_FILE]) if STEPS_FILE in versioned else None
         return TargetModel(versions, config, hashes_of(versioned), hashes_of(shared, but=UNCOMPARED), steps)
 
     def publish(self, release: ModelVersion, version: int, keep: int, undo: list[Undo]) -> None:

@@ -13,6 +13,8 @@ from tbgen.export.reading import json_from_text
 from tbgen.export.values import A_TEXT, damage_of, object_of
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, text_from_config
 from tbgen.generator.repository import CONFIG
+from tbgen.generator.rules.core.complete import BACKENDS, FILE_BACKENDS
+from tbgen.generator.steps.load import STEPS_FILE
 from tbgen.server.deploy.release import (
     DEPLOYED,
     MARKER,
@@ -26,13 +28,7 @@ from tbgen.server.deploy.release import (
 )
 
 # The file without which a version cannot be loaded, by backend or platform; it is uploaded last.
-_ENTRIES = {
-    "python": "model.py",
-    SHARED_BACKEND: "steps.json",
-    "onnxruntime": "model.onnx",
-    "tensorrt": "model.plan",
-    "pytorch": "model.pt",
-}
+_ENTRIES = {**FILE_BACKENDS, **{row.platform: row.file for row in BACKENDS}, SHARED_BACKEND: STEPS_FILE}
 SECOND = 1.1  # object stores tell times in whole seconds, and a polling server compares them
 
 
@@ -63,7 +59,7 @@ class ObjectStore(Store):
         config = self.read(model, CONFIG)
         deployed = _record_from_text(self.read(model, DEPLOYED) or "{}")
         versions = self.versions(model)
-        steps = self.read(model, f"{versions[-1]}/steps.json") if versions else None
+        steps = self.read(model, f"{versions[-1]}/{STEPS_FILE}") if versions else None
         return TargetModel(versions, config, deployed.get("files", {}), deployed.get("shared", {}), steps)
 
     def versions(self, model: str) -> tuple[int, ...]:
@@ -185,5 +181,5 @@ def _named_text(config: ModelConfig, version: int) -> str:
 def _entry_last(release: ModelVersion) -> list[tuple[str, Path]]:
     """A version's files, the one without which it cannot be loaded at the end."""
     config = release.config
-    entry = config.default_model_filename or _ENTRIES.get(config.backend or config.platform.partition("_")[0], "")
+    entry = config.default_model_filename or _ENTRIES.get(config.backend or config.platform, "")
     return sorted(release.versioned.items(), key=lambda item: (item[0] == entry, item[0]))

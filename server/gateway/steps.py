@@ -14,8 +14,7 @@ from tbgen.backends.request_parameters import Rules
 from tbgen.generator.calls import parts_of
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.steps.chain import chain_parameters
-from tbgen.generator.steps.load import listing, step_from_row
-from tbgen.server.bench.parts import steps_file
+from tbgen.generator.steps.load import listing, newest_steps, step_from_row
 from tbgen.server.gateway.models import FrontModel
 from tbgen.server.gateway.no_answer import NoAnswer
 
@@ -70,10 +69,10 @@ def _steps_in(folder: Path, written: float) -> ModelSteps:  # noqa: ARG001 - a m
 def _rows_of(folder: Path) -> Iterator[_Row]:
     """The rows of a model's steps.json; of an ensemble those of its models, of a separate step those of its model."""
     for part in parts_of(folder) or [folder]:
-        file = steps_file(part.parent, part.name)
+        file = newest_steps(part)
         engine: list[dict[str, Any]] = [{"class": "Engine", "settings": {}}]
         for row in listing(file.parent)["steps"] if file else engine:
             if callee := row["settings"].get("callee"):
                 yield from _rows_of(part.parent / callee)
             else:
-                yield row, (file or part / "1" / "steps.json").parent
+                yield row, file.parent if file else part / "1"

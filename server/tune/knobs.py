@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,8 @@ from tbgen.generator.engines.engine import Engine
 from tbgen.generator.engines.table import engine_of_settings
 from tbgen.generator.models.config import PYTHON_BACKENDS, config_from_file, text_from_config
 from tbgen.generator.repository import CONFIG, read_record
-from tbgen.generator.steps.load import listing
-from tbgen.server.bench.parts import Front, steps_file
+from tbgen.generator.steps.load import STEPS_FILE, listing, newest_steps, text_from_listing
+from tbgen.server.bench.parts import Front
 
 _DELAYS = (0, 200, 1000, 4000)  # microseconds
 _MULTIPLES = (8, 16, 32, 64)  # tokens
@@ -45,7 +44,7 @@ class Draft:
 
     def __post_init__(self) -> None:
         self.configs = {name: config_from_file(file) for name, file in self.files(CONFIG).items()}
-        self.steps = {name: listing(file.parent) for name, file in self.files("steps.json").items()}
+        self.steps = {name: listing(file.parent) for name, file in self.files(STEPS_FILE).items()}
 
     @property
     def engine(self) -> Engine | None:
@@ -58,8 +57,8 @@ class Draft:
 
     def path(self, model: str, name: str) -> Path | None:
         """Where a model's config.pbtxt or steps.json is; None when it has none."""
-        if name == "steps.json":
-            return steps_file(self.repository, model)
+        if name == STEPS_FILE:
+            return newest_steps(self.repository / model)
         file = self.repository / model / name
         return file if file.exists() else None
 
@@ -92,10 +91,9 @@ class Draft:
             if path and config_from_file(path) != config:
                 found[path.relative_to(self.repository)] = text_from_config(config)
         for model, listed in self.steps.items():
-            path = self.path(model, "steps.json")
+            path = self.path(model, STEPS_FILE)
             if path and listing(path.parent) != listed:
-                text = json.dumps(listed, ensure_ascii=False, indent=2) + "\n"
-                found[path.relative_to(self.repository)] = text
+                found[path.relative_to(self.repository)] = text_from_listing(listed)
         return found
 
 

@@ -29,8 +29,7 @@ BACKENDS = (
     Backend("pytorch", "pytorch_libtorch", "model.pt"),
     Backend("python", "", "model.py"),
 )
-
-
+FILE_BACKENDS = {row.name: row.file for row in BACKENDS}
 NOT_VERSIONS = ("warmup", "initial_state", "configs")
 
 
