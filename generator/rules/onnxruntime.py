@@ -6,7 +6,6 @@ laid in the embedded server, refuses at the first one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from .problem import (
     Problem,
     configured_dims,
     full_shape,
+    leading_number,
     other_dims,
     refuse,
     shape_text,
@@ -55,10 +55,10 @@ def data_type(written: str) -> str:
 
 
 def _whole_number(text: str) -> int:
-    """Like std::stoi, "2x" reads as 2. Raises ValueError."""
-    if not (found := re.match(r"\s*[+-]?\d+", text)):
+    """Raises ValueError."""
+    if (number := leading_number(text)) is None:
         raise ValueError(f"failed to convert '{text}' to integral number")
-    return int(found[0])
+    return number
 
 
 def _switch(text: str) -> bool:

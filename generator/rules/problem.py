@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,12 @@ def not_served(config: Json, fields: Iterable[str]) -> Iterator[Problem]:
         if config.get(field) or any(tensor.get(field) for tensor in config["input"]):
             says = f"unable to load model '{config['name']}', the embedded server does not serve {field}"
             yield Problem(field, says, f"remove {field}, or serve it in NVIDIA's container")
+
+
+def leading_number(text: str) -> int | None:
+    """The whole number that a text begins with, as std::stoi reads it: 2 of "2x"; None where there is none."""
+    found = re.match(r"\s*[+-]?\d+", text)
+    return int(found[0]) if found else None
 
 
 def unknown_tensor(config: Json, where: str, kind: str, known: Iterable[str]) -> Iterator[Problem]:

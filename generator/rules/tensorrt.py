@@ -6,7 +6,6 @@ stand-in, beside which this folder is laid in the embedded server, refuses at th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,6 +16,7 @@ from .problem import (
     Problem,
     alike,
     full_shape,
+    leading_number,
     missing_file,
     other_dims,
     shape_text,
@@ -50,14 +50,8 @@ def profile_numbers(config: Json, instance: str) -> list[int]:
 
 def _numbers_of(group: Json) -> list[int]:
     """The profiles of an instance group; Triton's default is the first. What is no number the core refuses."""
-    numbers = map(number_of_profile, group.get("profile", []))
+    numbers = map(leading_number, group.get("profile", []))
     return [number for number in numbers if number is not None and number >= 0] or [0]
-
-
-def number_of_profile(profile: str) -> int | None:
-    """A listed profile as std::stoi reads it; None where it cannot."""
-    found = re.match(r"\s*[+-]?\d+", profile)
-    return int(found[0]) if found else None
 
 
 def listed_profiles(config: Json, plan: Plan) -> Profiles:

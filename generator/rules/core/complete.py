@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from tbgen.generator.rules.problem import leading_number
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ def version_of(name: str) -> int | None:
     """The version of a folder's name as Triton reads it: the number it begins with; None when it is no version."""
     if name in NOT_VERSIONS or (len(name) > 1 and name[0] == "0"):
         return None
-    found = re.match(r"\s*[+-]?\d+", name)
-    return int(found[0]) if found else None
+    return leading_number(name)
 
 
 def versions_of(config: ModelConfig, folders: Iterable[str]) -> tuple[int, ...]:

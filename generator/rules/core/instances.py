@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-from tbgen.generator.rules.problem import Problem, advise
-from tbgen.generator.rules.tensorrt import number_of_profile
+from tbgen.generator.rules.problem import Problem, advise, leading_number
 
 _KIND = ModelInstanceGroup.Kind
 _PLAN = "tensorrt_plan"
@@ -58,7 +57,7 @@ def _profiles(config: ModelConfig) -> Iterator[Problem]:
             yield Problem(place, says, "remove profile")
             continue
         for profile in group.profile:
-            number = number_of_profile(profile)
+            number = leading_number(profile)
             if number is None:
                 yield Problem(place, f"unable to parse '{profile}': stoi", 'write the number of a profile: "0"')
             elif number < 0:
