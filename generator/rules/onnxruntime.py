@@ -77,10 +77,11 @@ def execution_mode(text: str) -> int:
     return mode
 
 
+THREADS = "intra_op_thread_count"
 # The parameters that are judged wherever the model runs -> what reads them, and what holds where they are left out.
 PARAMETERS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "execution_mode": (execution_mode, 0),
-    "intra_op_thread_count": (_whole_number, 0),
+    THREADS: (_whole_number, 0),
     "inter_op_thread_count": (_whole_number, 0),
     "enable_mem_arena": (_switch, True),
     # NVIDIA's default is on; with ever new shapes that cost a quarter more memory and gained no time (ORT 1.32, BERT).

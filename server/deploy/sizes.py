@@ -11,6 +11,7 @@ from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
 from tbgen.export.errors import UserError
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig
+from tbgen.generator.rules.onnxruntime import THREADS
 from tbgen.generator.shared_memory import shared_memory_mib
 
 _MIB, _GIB = 1 << 20, 1 << 30
@@ -83,7 +84,7 @@ def _on_gpu(config: ModelConfig) -> bool:
 
 def _threads(config: ModelConfig) -> int:
     """Threads of all instances of an engine, as far as its config names them."""
-    said = config.parameters["intra_op_thread_count"].string_value if config.parameters else ""
+    said = config.parameters[THREADS].string_value if config.parameters else ""
     count = sum(max(1, group.count) for group in config.instance_group) or 1
     return count * int(said) if said.isdecimal() else 0
 

@@ -13,6 +13,7 @@ from tbgen.generator.engines.engine import Engine
 from tbgen.generator.engines.table import engine_of_settings
 from tbgen.generator.models.config import PYTHON_BACKENDS, config_from_file, text_from_config
 from tbgen.generator.repository import CONFIG, read_record
+from tbgen.generator.rules.onnxruntime import THREADS
 from tbgen.generator.steps.load import STEPS_FILE, listing, newest_steps, text_from_listing
 from tbgen.server.bench.parts import Front
 
@@ -21,7 +22,6 @@ _MULTIPLES = (8, 16, 32, 64)  # tokens
 _CALL_TOKENS = (256, 512, 1024, 2048)
 _ENGINE_ROWS = (16, 32, 64, 128)
 _BATCHES = (0, 4, 8, 12, 24)  # requests; 0: all that wait
-_THREADS = "intra_op_thread_count"
 
 Settings = Mapping[str, Any]  # knob -> value; a knob that is not in it stays as it is
 
@@ -119,7 +119,7 @@ def _runs_on_cpu(config: ModelConfig) -> bool:
 def _instances_and_threads(draft: Draft) -> tuple[int, int] | None:
     """Instances of the engine on CPUs, and threads of each; 0 threads: as many as there are cores."""
     for config in filter(_runs_on_cpu, draft.engines()):
-        threads = config.parameters[_THREADS].string_value if _THREADS in config.parameters else "0"
+        threads = config.parameters[THREADS].string_value if THREADS in config.parameters else "0"
         return config.instance_group[0].count, int(threads)
     return None
 
@@ -127,7 +127,7 @@ def _instances_and_threads(draft: Draft) -> tuple[int, int] | None:
 def _turn_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
     for config in filter(_runs_on_cpu, draft.engines()):
         config.instance_group[0].count = value[0]
-        config.parameters[_THREADS].string_value = str(value[1])
+        config.parameters[THREADS].string_value = str(value[1])
 
 
 def _local_instances_and_threads(draft: Draft) -> tuple[int, int] | None:
@@ -252,7 +252,7 @@ def _turn_policy(draft: Draft, value: str) -> None:
 
 KNOBS = {
     "engine instances x threads": Knob(
-        "instance_group.count and intra_op_thread_count of the engine",
+        f"instance_group.count and {THREADS} of the engine",
         _instances_and_threads,
         lambda draft: splits_of(draft.cores),
         _turn_instances_and_threads,

@@ -20,11 +20,12 @@ class Backend:
     file: str
 
 
+PLAN_PLATFORM = "tensorrt_plan"
 # In the order in which Triton tries them.
 BACKENDS = (
     Backend("tensorflow", "tensorflow_savedmodel", "model.savedmodel"),
     Backend("tensorflow", "tensorflow_graphdef", "model.graphdef"),
-    Backend("tensorrt", "tensorrt_plan", "model.plan"),
+    Backend("tensorrt", PLAN_PLATFORM, "model.plan"),
     Backend("onnxruntime", "onnxruntime_onnx", "model.onnx"),
     Backend("openvino", "", "model.xml"),
     Backend("pytorch", "pytorch_libtorch", "model.pt"),

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
+from tbgen.generator.rules.core.complete import PLAN_PLATFORM
+from tbgen.generator.rules.onnxruntime import THREADS
 from tbgen.generator.rules.problem import Problem, advise, leading_number
 
 _KIND = ModelInstanceGroup.Kind
-_PLAN = "tensorrt_plan"
 _TWO_CPU_INSTANCES = ("onnxruntime", "tensorflow")
-_THREADS = "intra_op_thread_count"
 
 
 def _groups_of(config: ModelConfig) -> Iterator[tuple[str, str, ModelInstanceGroup]]:
@@ -40,7 +40,7 @@ def _with_gpus(begins: str, kind: str) -> str:
 def _a_gpu_is_there(config: ModelConfig) -> Iterator[Problem]:
     """Instances on GPUs need a server that has some: said once a model, and not of plans, which run on nothing else."""
     on_gpus = [row for row in _groups_of(config) if row[2].kind == _KIND.KIND_GPU]
-    for where, begins, group in on_gpus[:1] if config.platform != _PLAN else ():
+    for where, begins, group in on_gpus[:1] if config.platform != PLAN_PLATFORM else ():
         needed, why = "a GPU", "has kind KIND_GPU but no GPUs are available"
         if group.gpus:
             needed, why = f"GPU {group.gpus[0]}", f"specifies invalid or unsupported gpu id {group.gpus[0]}"
@@ -52,7 +52,7 @@ def _profiles(config: ModelConfig) -> Iterator[Problem]:
     """Profiles are numbers, of TensorRT plans only."""
     for where, group_begins, group in _groups_of(config):
         begins, place = f"{group_begins} and platform {config.platform}", f"{where}.profile"
-        if group.profile and config.platform != _PLAN:
+        if group.profile and config.platform != PLAN_PLATFORM:
             says = f"{begins}specifies profile field which is only supported for TensorRT models"
             yield Problem(place, says, "remove profile")
             continue
@@ -69,13 +69,13 @@ def _threads_of_the_copies(config: ModelConfig) -> Iterator[Problem]:
     """Without a group, or without a count, an engine on CPUs runs twice, and each copy takes all cores."""
     if config.backend not in _TWO_CPU_INSTANCES:
         return
-    groups, threads = config.instance_group, _THREADS in config.parameters
+    groups, threads = config.instance_group, THREADS in config.parameters
     if not groups or any(group.count < 1 and group.kind in (_KIND.KIND_AUTO, _KIND.KIND_CPU) for group in groups):
         cores = "" if threads else ", each with threads on all cores"
         says = f"on CPUs starts 2 instances: two copies of the weights{cores}"
         yield advise("instance_group", says, "write instance_group { count: 1 }")
     elif not threads and any(group.count > 1 and group.kind == _KIND.KIND_CPU for group in groups):
-        mend = f'divide the cores: parameters {{ key: "{_THREADS}" value {{ string_value: "1" }} }}'
+        mend = f'divide the cores: parameters {{ key: "{THREADS}" value {{ string_value: "1" }} }}'
         yield advise("instance_group", "gives each instance threads on all cores", mend)
 
 

@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 from tritonclient.grpc.model_config_pb2 import BatchInput, BatchOutput, DataType, ModelConfig, ModelInput, ModelOutput
 
+from tbgen.generator.rules.core.complete import PLAN_PLATFORM
 from tbgen.generator.rules.problem import Problem, advise
 
 _NOT_A_SIZE = " must be integer >= 1, or -1 to indicate a variable-size dimension"
-_PLAN = "tensorrt_plan"
 BATCH_TYPES = ("TYPE_INT32", "TYPE_FP32")  # of what Triton computes from the shapes of a batch
 ConfigTensor: TypeAlias = ModelInput | ModelOutput
 
@@ -66,7 +66,7 @@ def _of_the_platform(config: ModelConfig) -> Iterator[Problem]:
     """Formats and kinds of tensors that only some platforms have."""
     for where, _, tensor in _tensors_of(config):
         image = isinstance(tensor, ModelInput) and tensor.format != ModelInput.FORMAT_NONE
-        elsewhere = config.platform != _PLAN
+        elsewhere = config.platform != PLAN_PLATFORM
         for wrong, field, problem, mend in (
             (image and len(tensor.dims) != 3, "format", "model input NHWC/NCHW require 3 dims", ", or write 3 dims"),
             (

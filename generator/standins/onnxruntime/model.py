@@ -174,7 +174,7 @@ def _session_from_config(config: Json, folder: Path, kind: str, device: int) -> 
     level = _GRAPH_LEVELS.get(config.get("optimization", {}).get("graph", {}).get("level", 0), "ORT_ENABLE_ALL")
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     options.execution_mode = onnxruntime.ExecutionMode(rules.parameter(config, "execution_mode"))
-    options.intra_op_num_threads = max(rules.parameter(config, "intra_op_thread_count"), 0)
+    options.intra_op_num_threads = max(rules.parameter(config, rules.THREADS), 0)
     options.inter_op_num_threads = max(rules.parameter(config, "inter_op_thread_count"), 0)
     for key, value in _SPINNING.items():
         options.add_session_config_entry(key, value)
