@@ -16,6 +16,7 @@ import click
 from tbgen.cli.options import goes_with, json_option, quiet_option, repository_argument
 from tbgen.cli.show import has_flag, notes, output, report, say, say_answered, status_line
 from tbgen.generator.addresses import GRPC, HTTP, METRICS
+from tbgen.server.embedded.process import CONTROL_MODES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
     from tbgen.server.embedded.server import EmbeddedServer
 
 _PORT = click.IntRange(1, 65535)
-# What tritonserver is told in each of its modes; models that stand there are loaded in all of them.
-_CONTROL = {
-    "none": (),
-    "poll": ("--model-control-mode=poll", "--repository-poll-secs=1"),
-    "explicit": ("--model-control-mode=explicit", "--load-model=*"),
-}
 
 
 @click.command()
@@ -43,7 +38,7 @@ _CONTROL = {
 @click.option(
     "--model-control-mode",
     "mode",
-    type=click.Choice(list(_CONTROL)),
+    type=click.Choice(list(CONTROL_MODES)),
     default="none",
     show_default=True,
     help="poll: look for changes in REPOSITORY every second; explicit: load and unload on request.",
@@ -84,7 +79,7 @@ def serve(
     from tbgen.server.embedded.server import EmbeddedServer
     from tbgen.server.embedded.traces import trace_arguments
 
-    extra = (*_CONTROL[mode], *cache_arguments(repository, cache_size), *trace_arguments(trace))
+    extra = (*CONTROL_MODES[mode], *cache_arguments(repository, cache_size), *trace_arguments(trace))
     server = EmbeddedServer(repository, extra_arguments=extra, **listening)
     if not no_check:
         _refuse_errors(repository)

@@ -7,21 +7,21 @@ from collections.abc import Iterable
 from tbgen.generator.addresses import GRPC as GRPC
 from tbgen.generator.addresses import HTTP as HTTP
 from tbgen.generator.addresses import METRICS as METRICS
-from tbgen.server.embedded.process import STACK
+from tbgen.server.embedded.process import CONTROL_MODES, STACK
+from tbgen.server.embedded.process import ENVIRONMENT as ENVIRONMENT
 
 STOCK_IMAGE = "nvcr.io/nvidia/tritonserver:{}-py3"  # of a release
 BUILDER_IMAGE = "nvcr.io/nvidia/tensorrt:{}-py3"  # with trtexec, of the same release
 PROXY_IMAGE = "docker.io/library/haproxy:2.6"  # the line that tests run
 USER = 1000  # triton-server, in NVIDIA's containers
 MODELS = "/models"
-ENVIRONMENT = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 EXIT_SECONDS = 30  # for requests in flight; Triton waits as long for connections that are idle
 POLL_SECONDS = 30  # between two looks at a repository that changes under a server
 
 
 def server_command(repository: str, *more: str, polled: bool = False) -> list[str]:
     """tritonserver's command line on a repository. polled: it may change, which else would not be seen."""
-    control = ("--model-control-mode=poll", f"--repository-poll-secs={POLL_SECONDS}") if polled else ()
+    control = (CONTROL_MODES["poll"][0], f"--repository-poll-secs={POLL_SECONDS}") if polled else ()
     return ["tritonserver", f"--model-repository={repository}", *control, f"--exit-timeout-secs={EXIT_SECONDS}", *more]
 
 

@@ -11,7 +11,7 @@ from tbgen.server.bench.metrics import metrics_from_text
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection, ProxyError
 from tbgen.server.client.probe import Probe, probes
-from tbgen.server.deploy.launch import METRICS
+from tbgen.server.deploy.launch import ENVIRONMENT, METRICS
 from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart
 
 _SECONDS = 10.0  # for each answer
@@ -91,7 +91,7 @@ def _locale_part(connection: Connection, fronts: list[str]) -> MachinePart:
             if _ECHO in error.message:
                 return MachinePart(name, WORKS, f"{model} sends {_ECHO!r} back whole", enables)
             if "no parameter" in error.message:
-                mend = "start the server with LANG=C.UTF-8 LC_ALL=C.UTF-8 PYTHONUTF8=1"
+                mend = f"start the server with {' '.join(f'{key}={value}' for key, value in ENVIRONMENT.items())}"
                 return MachinePart(name, BROKEN, f"{_ECHO!r} comes back changed: {error.message}", enables, mend)
     return MachinePart(name, MISSING, "no model that sends back what it is sent", enables, "serve a model of tbgen's")
 

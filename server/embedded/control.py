@@ -19,7 +19,7 @@ from tbgen.generator.role import front_names
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
 
-_LOAD_SECONDS = 600.0
+LOAD_SECONDS = 600.0  # most time that loading models may take
 _TICK = 0.05  # seconds between two looks
 _AGAIN = "tbgen_loaded_again"  # a parameter that no backend reads: Triton loads no model again that is as it was
 
@@ -55,7 +55,7 @@ def reload(server: RunningServer, version: Path) -> None:
     config = json.loads(server.call("GET", f"/v2/models/{quote(model)}/config")[1])
     config.setdefault("parameters", {})[_AGAIN] = {"string_value": str(time.time())}
     with (
-        Connection(Address(server.grpc_url, "grpc"), seconds=_LOAD_SECONDS) as connection,
+        Connection(Address(server.grpc_url, "grpc"), seconds=LOAD_SECONDS) as connection,
         connection.failures(f"does not load {model!r} again"),
     ):
         connection.client.load_model(model, config=json.dumps(config), **connection.options())

@@ -27,6 +27,13 @@ if os.getppid() != int(sys.argv[1]):
     sys.exit(1)
 os.execv(sys.argv[2], sys.argv[2:])
 """
+ENVIRONMENT = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}  # else Korean labels fail in the stub
+# What tritonserver is told in each of its modes; models that stand there are loaded in all of them.
+CONTROL_MODES: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "poll": ("--model-control-mode=poll", "--repository-poll-secs=1"),
+    "explicit": ("--model-control-mode=explicit", "--load-model=*"),
+}
 PIPE = "TBGEN_PIPE"  # the variable that names a pipe's ends to what the server starts: wheel.py
 _TICK = 0.05  # seconds between two looks
 

@@ -19,18 +19,16 @@ from tbgen.generator.devices import GPU, device_here
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.server.embedded import keys
 from tbgen.server.embedded import log as server_log
-from tbgen.server.embedded.control import drain
+from tbgen.server.embedded.control import LOAD_SECONDS, drain
 from tbgen.server.embedded.leftovers import locked_folder, remove, sweep
 from tbgen.server.embedded.models import ServedModel, processes_of, served_models
 from tbgen.server.embedded.ports import check_ports, free_ports
-from tbgen.server.embedded.process import ServerProcess
+from tbgen.server.embedded.process import CONTROL_MODES, ServerProcess
 from tbgen.server.embedded.stubs import Stubs
 from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
 
-_LOAD_SECONDS = 600.0  # most time that loading the models may take
 _DRAIN_SECONDS = 25.0  # for requests in flight
 _CLOSE_SECONDS = 2.0  # for connections that are still open then: Triton itself waits 30 s for those that are idle
-_CONTROL = ("--model-control-mode=explicit", "--load-model=*")  # all models, and loading by request
 
 
 class EmbeddedServer:
@@ -96,9 +94,14 @@ class EmbeddedServer:
         return not ipaddress.ip_address(socket.gethostbyname(self.host)).is_loopback
 
     @property
+    def has_mode(self) -> bool:
+        """Whether its arguments name a model control mode."""
+        return any(each.startswith("--model-control-mode") for each in self.extra_arguments)
+
+    @property
     def polls(self) -> bool:
         """Whether the server looks for changes in its repository by itself."""
-        return "--model-control-mode=poll" in self.extra_arguments
+        return CONTROL_MODES["poll"][0] in self.extra_arguments
 
     @property
     def polled(self) -> Path:
@@ -123,15 +126,14 @@ class EmbeddedServer:
         self,
         *,
         on_wait: Callable[[float], None] | None = None,
-        seconds: float = _LOAD_SECONDS,
+        seconds: float = LOAD_SECONDS,
         keep_log: bool = False,
     ) -> None:
         """Start the server and return when all models are READY; `on_wait` gets the seconds waited so far.
 
         Raises MissingExtra, UserError (in one sentence: repository, ports, libpython, models that fail to load).
         """
-        controlled = any(each.startswith("--model-control-mode") for each in self.extra_arguments)
-        refuse_empty_repository(self.repository, filled_later=controlled)
+        refuse_empty_repository(self.repository, filled_later=self.has_mode)
         check_ports(self.host, self.ports)
         if self.log and not self.log.parent.is_dir():
             raise UserError(f"the log's folder {str(self.log.parent)!r} does not exist")
@@ -172,7 +174,7 @@ class EmbeddedServer:
             *(f"--{name.lower()}-port={port}" for name, port in self.ports.items()),
             *keys.restrictions(self.key),
             *self.threads(),
-            *(() if any("--model-control-mode" in each for each in self.extra_arguments) else _CONTROL),
+            *(() if self.has_mode else CONTROL_MODES["explicit"]),
             *self.extra_arguments,
         ]
 

@@ -20,9 +20,8 @@ from tbgen.export.errors import MissingExtra, UserError
 from tbgen.generator.local.model import GENERATOR, STANDINS
 from tbgen.generator.models.shared_backend import write_backend
 from tbgen.server.embedded.install import VERSION, private_folder, private_packages, refuse_python
-from tbgen.server.embedded.process import PIPE
+from tbgen.server.embedded.process import ENVIRONMENT, PIPE
 
-_UTF8 = {"PYTHONUTF8": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}  # else Korean labels fail in the stub
 # A model's process would outlive a tritonserver that is killed, with its memory, for ever: it may hang in C++ with
 # Python's lock, so that no thread of Python's could end it. The kernel does, when nobody holds a pipe's other end.
 _END_WITH_TRITON = f"""
@@ -162,7 +161,7 @@ def _lay_standin(engine: Path, folder: Path) -> None:
 
 def server_environment(wheel: Wheel) -> dict[str, str]:
     """The environment that tritonserver and its stubs need: this interpreter's packages, UTF-8, large pages."""
-    environment = LARGE_PAGES | os.environ | _UTF8
+    environment = LARGE_PAGES | os.environ | ENVIRONMENT
     before = {"PATH": (wheel.programs,), "LD_LIBRARY_PATH": wheel.libraries}
     for name, folders in before.items():
         environment[name] = os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get(name)])])
