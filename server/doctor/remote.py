@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from tbgen.export.errors import UserError
 from tbgen.generator.compare.example import example_item
@@ -13,17 +13,11 @@ from tbgen.server.client.connection import Connection, ProxyError
 from tbgen.server.client.probe import Probe, probes
 from tbgen.server.deploy.launch import ENVIRONMENT, METRICS
 from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart
+from tbgen.server.embedded.keys import OWNER_APIS
 
 _SECONDS = 10.0  # for each answer
 _ECHO = "한국어 🔥"  # short enough to stand whole in a sentence
 _RESTRICT = "start it with --http-restricted-api and --grpc-restricted-protocol, as tbgen serve does"
-# What Triton lets every client do unless it restricts it: the API's name in its options -> how it is asked.
-_OWNERS: dict[str, Callable[[Connection], object]] = {
-    "model-repository": lambda asked: asked.client.get_model_repository_index(**asked.options()),
-    "shared-memory": lambda asked: asked.client.get_system_shared_memory_status(**asked.options()),
-    "trace": lambda asked: asked.client.get_trace_settings(**asked.options()),
-    "logging": lambda asked: asked.client.get_log_settings(**asked.options()),
-}
 
 
 def server_parts(address: Address, metrics_url: str | None = None) -> Iterator[MachinePart]:
@@ -113,18 +107,18 @@ def _restriction_part(address: Address) -> MachinePart:
     name, enables = "restricted APIs", "keeping from others what loads models, reads memory, and changes the log"
     with Connection(Address(address.place, address.protocol, address.tls), seconds=_SECONDS) as stranger:
         stranger.headers = {}
-        open_to_all = [api for api, question in _OWNERS.items() if _answers(stranger, question)]
-    closed = ", ".join(api for api in _OWNERS if api not in open_to_all)
+        open_to_all = [api for api, call in OWNER_APIS.items() if _answers(stranger, call)]
+    closed = ", ".join(api for api in OWNER_APIS if api not in open_to_all)
     if open_to_all:
         return MachinePart(name, MISSING, f"open to all who reach it: {', '.join(open_to_all)}", enables, _RESTRICT)
     return MachinePart(name, WORKS, f"without a key nobody is answered: {closed}", enables)
 
 
-def _answers(connection: Connection, question: Callable[[Connection], object]) -> bool:
-    """Whether an API answers."""
+def _answers(connection: Connection, call: str) -> bool:
+    """Whether a call of the client is answered."""
     try:
         with connection.failures("does not answer"):
-            question(connection)
+            getattr(connection.client, call)(**connection.options())
     except UserError:
         return False
     return True

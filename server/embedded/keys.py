@@ -15,14 +15,20 @@ from pathlib import Path
 from tbgen.server.client.address import is_local
 from tbgen.server.embedded.leftovers import PREFIX
 
-_RESTRICTED = "model-repository,shared-memory,trace,logging"
+# What Triton lets every client do unless it restricts it: the API's name in its options -> the client's call of it.
+OWNER_APIS = {
+    "model-repository": "get_model_repository_index",
+    "shared-memory": "get_system_shared_memory_status",
+    "trace": "get_trace_settings",
+    "logging": "get_log_settings",
+}
 _HEADERS = {"http": "tbgen-key", "grpc": "triton-grpc-protocol-tbgen-key"}  # the second as Triton makes it of the first
 _FILE = "key.json"
 
 
 def restrictions(key: str) -> list[str]:
     """What tells tritonserver (24.10 knows it) to ask for the key."""
-    rule = f"{_RESTRICTED}:{_HEADERS['http']}={key}"
+    rule = f"{','.join(OWNER_APIS)}:{_HEADERS['http']}={key}"
     return [f"--http-restricted-api={rule}", f"--grpc-restricted-protocol={rule}"]
 
 
