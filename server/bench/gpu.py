@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tbgen.server.bench.metrics import metrics_page
 from tbgen.server.client.address import Address, is_local
 
 _METRIC = re.compile(r"^nv_gpu_(utilization|memory_used_bytes)\{[^}]*\} (\S+)$", re.MULTILINE)
-_SECONDS = 5.0  # to wait for the metrics page
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,7 @@ class Gpus:
         if not self.metrics:
             return None
         try:
-            with urllib.request.urlopen(self.metrics, timeout=_SECONDS) as answer:
-                return gpu_use_from_text(answer.read().decode("utf-8"))
+            return gpu_use_from_text(metrics_page(self.metrics))
         except (OSError, ValueError):
             return None
 

@@ -34,13 +34,18 @@ class StepMetrics:
         return [seconds for (name, _), seconds in sorted(self.seconds.items()) if name == model]
 
 
+def metrics_page(url: str) -> str:
+    """The text of a metrics page. Raises OSError, ValueError."""
+    with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
+        return str(answer.read().decode("utf-8"))
+
+
 def step_metrics(url: str | None) -> StepMetrics:
     """The counters now; none without an address. Raises UserError."""
     if not url:
         return StepMetrics()
     try:
-        with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
-            return metrics_from_text(answer.read().decode("utf-8"))
+        return metrics_from_text(metrics_page(url))
     except (OSError, ValueError) as error:
         raise UserError(f"no metrics at {url}: {error}; Triton's default is http://HOST:8002/metrics") from error
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Iterator
 
 from tbgen.export.errors import UserError
 from tbgen.generator.compare.example import example_item
-from tbgen.server.bench.metrics import metrics_from_text
+from tbgen.server.bench.metrics import metrics_from_text, metrics_page
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection, ProxyError
 from tbgen.server.client.probe import Probe, probes
@@ -128,8 +127,7 @@ def _metrics_part(url: str) -> MachinePart:
     """Whether its metrics can be read, and of how many models tbgen's steps count."""
     name, enables = "metrics", "Prometheus, tbgen deploy dashboards, where bench finds the time"
     try:
-        with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
-            text = answer.read().decode("utf-8")
+        text = metrics_page(url)
     except (OSError, ValueError) as error:
         mend = "open the port, or name the page with --metrics-url"
         return MachinePart(name, MISSING, f"not read at {url}: {error}", enables, mend)
