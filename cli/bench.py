@@ -14,7 +14,6 @@ from tbgen.cli.options import (
     FILE_PATH,
     OR_STARTED,
     POSITIVE,
-    SECONDS,
     duration_option,
     goes_with,
     json_option,
@@ -22,8 +21,12 @@ from tbgen.cli.options import (
     repository_option,
     server_options,
     text_options,
+    timeout_option,
+    warmup_option,
 )
 from tbgen.cli.show import MEASURED_BEFORE, NOTHING_MEASURED, keep, notes, report, status_line, whole_or_part
+from tbgen.generator.addresses import METRICS_PAGE
+from tbgen.generator.request import REPOSITORY
 
 if TYPE_CHECKING:
     from tbgen.server.bench.point import Load
@@ -59,21 +62,21 @@ class Numbers(click.ParamType):
     "Once for each protocol. Default: one is started here, and asked over HTTP.", multiple=True, optional=True
 )
 @click.option(
-    "--metrics-url", help="With --url: the running Triton's metrics page, for instance http://localhost:8002/metrics."
+    "--metrics-url", help=f"With --url: the running Triton's metrics page, for instance {METRICS_PAGE}."
 )
 @text_options("the bundled Korean corpus")
 @click.option("--concurrency", type=Numbers(int), help="Clients of the closed loops. Default: 1,4,16 without --rate.")
 @click.option("--rate", type=Numbers(float), help="Requests a second of the open loops.")
 @click.option("--poisson", is_flag=True, help="With --rate: let the requests of open loops come at random, not evenly.")
 @duration_option(10.0)
-@click.option("--warmup", type=SECONDS, default=2.0, show_default=True, help="Seconds of load before that.")
+@warmup_option(2.0)
 @click.option("--rounds", type=POSITIVE, default=1, show_default=True, help="Times that each point is measured.")
 @click.option("--batch", type=POSITIVE, default=1, show_default=True, help="Texts in a request.")
 @click.option("--requests", type=POSITIVE, default=256, show_default=True, help="Different requests to draw.")
 @click.option(
     "--tolerance", type=float, default=1e-3, show_default=True, help="Most that a number in an answer may differ."
 )
-@click.option("--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds to wait for an answer.")
+@timeout_option()
 @click.option("--workers", type=POSITIVE, help="Load processes. Default: one for every 4 cores, over gRPC every 2.")
 @json_option
 @quiet_option
@@ -119,7 +122,7 @@ def _measured(names: tuple[str, ...], options: dict[str, Any]) -> Report:
     repository = options["repository"]
     with ExitStack() as stack:
         if not addresses:
-            repository = repository or Path("model_repository")
+            repository = repository or Path(REPOSITORY)
             server = stack.enter_context(embedded_server(repository, names))
             addresses, metrics = [Address(server.http_url, "http")], server.metrics_url
         tell = stack.enter_context(status_line(notes()))

@@ -12,7 +12,6 @@ import click
 
 from tbgen.cli.options import (
     OR_STARTED,
-    REPOSITORY,
     SECONDS,
     duration_option,
     json_option,
@@ -23,6 +22,7 @@ from tbgen.cli.options import (
 )
 from tbgen.cli.show import MEASURED_BEFORE, NOTHING_MEASURED, keep, notes, report, status_line, whole_or_part
 from tbgen.cli.suggested import completed, words_given
+from tbgen.generator.request import REPOSITORY
 
 if TYPE_CHECKING:
     from tbgen.generator.texts import TextFile

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import REPOSITORY, goes_with, json_option, server_options
+from tbgen.cli.options import goes_with, json_option, server_options
 from tbgen.cli.repository import ModelRepository
 from tbgen.cli.show import output, report, said_late, say_answered
 from tbgen.export.errors import UserError
 from tbgen.generator.addresses import URLS
+from tbgen.generator.request import REPOSITORY
 
 if TYPE_CHECKING:
     from tbgen.export.tensorrt.rtx import RtxReading

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from tbgen.cli.options import REPOSITORY
+from tbgen.generator.request import REPOSITORY
 
 _SHELLS = ("bash", "zsh", "fish")
 _NAMING = ("scaffold", "init", "verify")  # their NAME is one that scaffold is given, not a model's

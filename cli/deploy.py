@@ -13,6 +13,7 @@ from tbgen.cli.deploy_haproxy import haproxy
 from tbgen.cli.deployments import deployment_commands
 from tbgen.cli.options import goes_without, json_option, quiet_option, repository_argument, server_options
 from tbgen.cli.show import has_flag, notes, output, print_json, say_answered
+from tbgen.generator.addresses import URLS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ def deploy() -> None:  # its help is the table's
 @deploy.command()
 @repository_argument
 @click.argument("target")
-@server_options("Once for each server that reads TARGET. Default: grpc://localhost:8001.", multiple=True)
+@server_options(f"Once for each server that reads TARGET. Default: {URLS['gRPC']}.", multiple=True)
 @click.option("--no-server", is_flag=True, help="Copy alone; load and ask nothing.")
 @click.option(
     "--keep", type=click.IntRange(min=2), default=2, show_default=True, help="Versions to keep, the new one too."

@@ -8,6 +8,7 @@ import click
 
 from tbgen.cli.deployments import folder_options, report_written
 from tbgen.cli.options import json_option
+from tbgen.generator.addresses import METRICS
 
 
 @click.command()
@@ -18,7 +19,7 @@ from tbgen.cli.options import json_option
     multiple=True,
     default=("localhost",),
     show_default=True,
-    help="A server, with the port of its metrics, by default 8002; repeatable.",
+    help=f"A server, with the port of its metrics, by default {METRICS}; repeatable.",
 )
 @folder_options("dashboards")
 @json_option

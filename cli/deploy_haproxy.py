@@ -8,6 +8,7 @@ import click
 
 from tbgen.cli.deployments import folder_options, report_written
 from tbgen.cli.options import json_option, repository_argument
+from tbgen.generator.addresses import GRPC, HTTP
 
 
 @click.command()
@@ -18,7 +19,7 @@ from tbgen.cli.options import json_option, repository_argument
     metavar="HOST[:PORT:PORT]",
     multiple=True,
     required=True,
-    help="A server, with its ports of HTTP and gRPC, by default 8000 and 8001; repeatable.",
+    help=f"A server, with its ports of HTTP and gRPC, by default {HTTP} and {GRPC}; repeatable.",
 )
 @folder_options("haproxy")
 @json_option

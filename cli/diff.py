@@ -12,6 +12,7 @@ import click
 
 from tbgen.cli.options import json_option, quiet_option, repository_option
 from tbgen.cli.show import has_flag, notes, output, print_difference, print_json, status_line
+from tbgen.generator.request import REPOSITORY
 
 if TYPE_CHECKING:
     from tbgen.generator.scaffold import Request
@@ -37,7 +38,7 @@ def name_options(function: click.decorators.FC) -> click.decorators.FC:
     for decorate in (
         quiet_option,
         json_option,
-        repository_option("the recipe's, or model_repository"),
+        repository_option(f"the recipe's, or {REPOSITORY}"),
         click.option(
             "--source",
             type=click.Path(path_type=Path),
@@ -112,7 +113,7 @@ def updates(
         said = f"{str(recipe)!r} is not read for {name!r}, nor beside --source: it is the recipe of {found.name!r}"
         raise click.UsageError(f"{said}; leave out --recipe, or the others")
     else:
-        where = repository or Path("model_repository")
+        where = repository or Path(REPOSITORY)
         requests = [*requests_from_records(where, name, source)]
     spoken_for = set[str]()
     if no_own_steps:

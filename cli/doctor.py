@@ -9,6 +9,7 @@ import click
 
 from tbgen.cli.options import goes_with, json_option, server_options
 from tbgen.cli.show import output, report, said_late
+from tbgen.generator.addresses import METRICS
 
 if TYPE_CHECKING:
     from tbgen.server.doctor.part import MachinePart
@@ -18,7 +19,7 @@ _COLOURS = {"works": "green", "missing": "yellow", "broken": "red"}
 
 @click.command()
 @server_options("Default: none; this machine alone is looked at.", optional=True)
-@click.option("--metrics-url", help="With --url: the server's metrics page. Default: port 8002 of its host.")
+@click.option("--metrics-url", help=f"With --url: the server's metrics page. Default: port {METRICS} of its host.")
 @json_option
 @goes_with("--url", "--metrics-url")
 def doctor(url: str | None, headers: dict[str, str], metrics_url: str | None) -> None:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
-from tbgen.cli.options import POSITIVE, SECONDS, json_option, repository_option, server_options
+from tbgen.cli.options import (
+    PORT,
+    POSITIVE,
+    host_option,
+    json_option,
+    repository_option,
+    server_options,
+    timeout_option,
+)
 from tbgen.cli.show import report, say
+from tbgen.generator.addresses import GATEWAY
+from tbgen.server.gateway.settings import GatewaySettings
 
-_PORT = click.IntRange(1, 65535)
 _KEYS = click.Path(path_type=Path, dir_okay=False, exists=True)
+_most = partial(click.option, type=POSITIVE, show_default=True)
 
 
 @click.command()
@@ -23,13 +34,13 @@ _KEYS = click.Path(path_type=Path, dir_okay=False, exists=True)
     metavar="NAME",
     help="Model that is meant where a client names none; repeatable, one a task.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=_PORT, default=8080, show_default=True, help="Port to listen on.")
+@host_option
+@click.option("--port", type=PORT, default=GATEWAY, show_default=True, help="Port to listen on.")
 @click.option("--api-keys", type=_KEYS, help="File of keys, one a line, of which each client must have one.")
-@click.option("--max-body", type=POSITIVE, default=8 << 20, show_default=True, metavar="BYTES", help="Longest body.")
-@click.option("--max-texts", type=POSITIVE, default=2048, show_default=True, help="Most texts of a request.")
-@click.option("--max-requests", type=POSITIVE, default=256, show_default=True, help="Most requests at once.")
-@click.option("--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds to wait for an answer.")
+@_most("--max-body", default=GatewaySettings.body_bytes, metavar="BYTES", help="Longest body.")
+@_most("--max-texts", default=GatewaySettings.texts, help="Most texts of a request.")
+@_most("--max-requests", default=GatewaySettings.requests, help="Most requests at once.")
+@timeout_option()
 @json_option
 def gateway(
     url: str | None,
@@ -52,7 +63,6 @@ def gateway(
     """
     from tbgen.server.client.address import address_from_url
     from tbgen.server.gateway.serving import keys_from_file, run_gateway
-    from tbgen.server.gateway.settings import GatewaySettings
 
     settings = GatewaySettings(
         address_from_url(url, protocol="grpc", headers=headers),

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tbgen.cli.asked import Asked, asked_options
-from tbgen.cli.options import SECONDS, json_option, server_options
+from tbgen.cli.options import json_option, server_options, timeout_option
 from tbgen.cli.show import print_answers, said_late
 
 
@@ -16,7 +16,7 @@ from tbgen.cli.show import print_answers, said_late
 @asked_options
 @server_options()
 @json_option
-@click.option("--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds to wait a request.")
+@timeout_option()
 def infer(name: str, url: str | None, headers: dict[str, str], timeout: float, **asked: Any) -> None:
     """NAME is a model of the server, or the name given to scaffold when one front model of it is ready. Where it takes
     anything but one text, give --input question=... --input context=..., a .csv with these columns, or a JSON object a

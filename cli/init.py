@@ -15,13 +15,13 @@ from tbgen.cli.request import StepWords, refuse_idle, request_options
 from tbgen.cli.scaffold import note_device
 from tbgen.cli.show import report, said_late, say
 from tbgen.generator.graphs import AUTO
-from tbgen.generator.request import Request
+from tbgen.generator.request import REPOSITORY, Request
 
 
 @click.command(cls=StepWords)
 @click.argument("name", required=False)
 @request_options(engine={"multiple": True, "default": [AUTO]}, fixed_length={"type": click.IntRange(min=0)})
-@repository_option("model_repository beside the recipe")
+@repository_option(f"{REPOSITORY} beside the recipe")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default="tbgen.toml", show_default=True
 )
@@ -55,7 +55,7 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
     with said_late(f"Reading the weights of {source.place}"):
         weights, told = source.weights(**meaning), source.explanation(**meaning)
     requests = tuple(replace(each.request, weights=weights) for each in resolved)
-    recipe = Recipe(requests, repository or output.parent / "model_repository")
+    recipe = Recipe(requests, repository or output.parent / REPOSITORY)
     write_whole(output, text_from_recipe(recipe, output.parent).encode("utf-8"))
     note_device(asked["device"], requests[0])
     if told:

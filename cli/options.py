@@ -12,7 +12,8 @@ import click
 from click.core import ParameterSource
 
 from tbgen.cli.repository import ModelRepository
-from tbgen.generator.addresses import FORMS, URLS
+from tbgen.generator.addresses import FORMS, LISTEN, URLS
+from tbgen.generator.request import REPOSITORY
 
 if TYPE_CHECKING:
     from tbgen.generator.texts import TextFile
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
 FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
 
 OWN_SENTENCES = "sentences of tbgen's own, to compare on"
-REPOSITORY = "model_repository"
 FILE_PATH = click.Path(path_type=Path, dir_okay=False)
 _HEADER = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=([ -~]+)")
 SECONDS = click.FloatRange(min=0, min_open=True)
 POSITIVE = click.IntRange(min=1)
+PORT = click.IntRange(1, 65535)
 
-OR_STARTED = "model_repository; with --url none"  # of commands that start a server where no other is named
+OR_STARTED = f"{REPOSITORY}; with --url none"  # of commands that start a server where no other is named
 
 # Of the commands whose subject is the whole repository; all others take the option.
 repository_argument = click.argument("repository", type=ModelRepository(file_okay=False), default=REPOSITORY)
@@ -53,6 +54,23 @@ def duration_option(default: float) -> Callable[[FC], FC]:
     """--duration, of each point of a measurement."""
     words = "Seconds that a point is measured."
     return click.option("--duration", type=SECONDS, default=default, show_default=True, help=words)
+
+
+def warmup_option(default: float) -> Callable[[FC], FC]:
+    """--warmup, before each point of a measurement."""
+    words = "Seconds of load before that."
+    return click.option("--warmup", type=SECONDS, default=default, show_default=True, help=words)
+
+
+host_option = click.option(
+    "--host", default=LISTEN, show_default=True, help="Address to listen on; 0.0.0.0 opens it to others."
+)
+
+
+def timeout_option(default: float = 60.0) -> Callable[[FC], FC]:
+    """--timeout, of each answer of a server."""
+    words = "Seconds to wait for an answer."
+    return click.option("--timeout", type=SECONDS, default=default, show_default=True, help=words)
 
 
 def url_option(words: str, *, multiple: bool = False) -> Callable[[FC], FC]:

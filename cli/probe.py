@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import SECONDS, json_option, repository_option, server_options
+from tbgen.cli.options import json_option, repository_option, server_options, timeout_option
 from tbgen.cli.show import report, said_late, say
 
 
@@ -15,7 +15,7 @@ from tbgen.cli.show import report, said_late, say
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @server_options()
 @repository_option("none; any text is sent")
-@click.option("--timeout", type=SECONDS, default=5.0, show_default=True, help="Seconds to wait for an answer.")
+@timeout_option(5.0)
 @json_option
 def probe(
     names: tuple[str, ...], url: str | None, headers: dict[str, str], repository: Path | None, timeout: float

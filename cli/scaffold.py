@@ -16,7 +16,8 @@ from tbgen.cli.options import goes_without, json_option, quiet_option, repositor
 from tbgen.cli.request import SOURCE, StepWords, refuse_idle, request_options
 from tbgen.cli.show import WHOLE, has_flag, keep, notes, output, print_json, repository_tree, status_line
 from tbgen.cli.suggested import completed, words_of_fields
-from tbgen.generator.request import OPTIONS, Request
+from tbgen.generator.addresses import GRPC, HTTP
+from tbgen.generator.request import OPTIONS, REPOSITORY, Request
 
 if TYPE_CHECKING:
     from tbgen.export.provenance import Build, Provenance
@@ -36,7 +37,7 @@ _CACHE_NOTE = (
 @click.command(cls=StepWords)
 @click.argument("name", required=False)
 @request_options()
-@repository_option("model_repository, or the recipe's")
+@repository_option(f"{REPOSITORY}, or the recipe's")
 @click.option(
     "--recipe",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -66,7 +67,7 @@ def scaffold(
     refuse_idle(asked)
     found = _recipe_asked(name, recipe)
     requests = found.requests if found else (Request(str(name), **asked),)
-    target = repository or (found.repository if found else Path("model_repository"))
+    target = repository or (found.repository if found else Path(REPOSITORY))
     records = []
     for request in requests:
         _note_preset(request)
@@ -241,7 +242,7 @@ def _drop_in_lines(repository: Path, models: list[str]) -> list[str]:
     """The two shell lines that put written models into the repository of an existing Triton and load them."""
     return [
         f"cp -r {shlex.join(str(repository / model) for model in models)} /path/to/triton/model_repository/",
-        f"for model in {' '.join(models)}; do curl -fX POST localhost:8000/v2/repository/models/$model/load; done",
+        f"for model in {' '.join(models)}; do curl -fX POST localhost:{HTTP}/v2/repository/models/$model/load; done",
     ]
 
 
@@ -255,7 +256,7 @@ def _launch_line(repository: Path, request: Request, build: Build | None) -> str
     from tbgen.generator.models.config import CACHE_ARGUMENT
     from tbgen.generator.releases import RELEASES
     from tbgen.generator.shared_memory import shared_memory_mib
-    from tbgen.server.deploy.launch import ENVIRONMENT, GRPC, HTTP, MODELS, STOCK_IMAGE, USER
+    from tbgen.server.deploy.launch import ENVIRONMENT, MODELS, STOCK_IMAGE, USER
     from tbgen.server.embedded.process import STACK
 
     release = (build.triton or "RELEASE") if build else max(RELEASES)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import goes_with, json_option, quiet_option, repository_argument
+from tbgen.cli.options import PORT, goes_with, host_option, json_option, quiet_option, repository_argument
 from tbgen.cli.show import has_flag, notes, output, report, say, say_answered, status_line
-from tbgen.generator.addresses import GRPC, HTTP, METRICS
+from tbgen.generator.addresses import GATEWAY, GRPC, HTTP, METRICS
 from tbgen.server.embedded.process import CONTROL_MODES
 
 if TYPE_CHECKING:
@@ -24,17 +24,13 @@ if TYPE_CHECKING:
     from tbgen.server.embedded.models import ServedModel
     from tbgen.server.embedded.server import EmbeddedServer
 
-_PORT = click.IntRange(1, 65535)
-
 
 @click.command()
 @repository_argument
-@click.option("--http-port", type=_PORT, default=HTTP, show_default=True, help="Port of the HTTP protocol.")
-@click.option("--grpc-port", type=_PORT, default=GRPC, show_default=True, help="Port of the gRPC protocol.")
-@click.option("--metrics-port", type=_PORT, default=METRICS, show_default=True, help="Port of the Prometheus metrics.")
-@click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 opens it to others."
-)
+@click.option("--http-port", type=PORT, default=HTTP, show_default=True, help="Port of the HTTP protocol.")
+@click.option("--grpc-port", type=PORT, default=GRPC, show_default=True, help="Port of the gRPC protocol.")
+@click.option("--metrics-port", type=PORT, default=METRICS, show_default=True, help="Port of the Prometheus metrics.")
+@host_option
 @click.option(
     "--model-control-mode",
     "mode",
@@ -50,7 +46,7 @@ _PORT = click.IntRange(1, 65535)
     help="Size of the response cache, 0 for none. Default: 64 MiB if a model asks for it.",
 )
 @click.option("--ui", is_flag=True, help="Start `tbgen gateway` too: a page to try the models on, and its endpoints.")
-@click.option("--ui-port", type=_PORT, default=8080, show_default=True, help="With --ui: port of that page.")
+@click.option("--ui-port", type=PORT, default=GATEWAY, show_default=True, help="With --ui: port of that page.")
 @click.option(
     "--trace", metavar="ADDRESS", help="OpenTelemetry collector for a trace of each request: http://HOST:4318."
 )

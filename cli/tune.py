@@ -14,11 +14,13 @@ from tbgen.cli.bench import Numbers
 from tbgen.cli.options import (
     POSITIVE,
     SECONDS,
+    duration_option,
     json_option,
     quiet_option,
     repository_option,
     server_options,
     text_options,
+    warmup_option,
 )
 from tbgen.cli.show import (
     MEASURED_BEFORE,
@@ -50,8 +52,8 @@ if TYPE_CHECKING:
 @text_options("the bundled Korean corpus")
 @click.option("--concurrency", type=Numbers(int), default="1,16", show_default=True, help="Clients; each counts alike.")
 @click.option("--minutes", type=SECONDS, default=10.0, show_default=True, help="Time limit of the search.")
-@click.option("--duration", type=SECONDS, default=3.0, show_default=True, help="Seconds that a setting is measured.")
-@click.option("--warmup", type=SECONDS, default=1.0, show_default=True, help="Seconds of load before that.")
+@duration_option(3.0)
+@warmup_option(1.0)
 @click.option("--requests", type=POSITIVE, default=128, show_default=True, help="Different texts to draw.")
 @click.option("--tolerance", type=float, default=1e-3, show_default=True, help="Most that a number may change.")
 @click.option("-y", "--yes", is_flag=True, help="Write the result without asking; with --json nothing is asked.")

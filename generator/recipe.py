@@ -15,7 +15,7 @@ from tbgen.export.reading import text_from_file
 from tbgen.export.sources import HUB_NAME
 from tbgen.generator.graphs import AUTO
 from tbgen.generator.names import literal
-from tbgen.generator.request import FIELDS, OPTIONS, Request, deciding, type_of
+from tbgen.generator.request import FIELDS, OPTIONS, REPOSITORY, Request, deciding, type_of
 from tbgen.generator.steps.plugins import with_step_files
 
 if sys.version_info >= (3, 11):
@@ -62,7 +62,7 @@ def recipe_from_file(file: Path) -> Recipe:
         raise UserError(f"{str(file)!r} is not TOML: {error}") from error
     _check_keys(file, values)
     folder = file.parent
-    repository = folder / values.pop("repository", "model_repository")
+    repository = folder / values.pop("repository", REPOSITORY)
     engines = values.pop("engines", [AUTO])
     for key in _PLACES & values.keys():
         values[key] = (Path if type_of(key) == "Path" else str)(_place_from_text(folder, values[key]))

@@ -7,6 +7,7 @@ import urllib.request
 from dataclasses import dataclass, field
 
 from tbgen.export.errors import UserError
+from tbgen.generator.addresses import METRICS
 
 _LINE = re.compile(r"tbgen_step_(seconds|count)\{(.*)\} (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -47,7 +48,7 @@ def step_metrics(url: str | None) -> StepMetrics:
     try:
         return metrics_from_text(metrics_page(url))
     except (OSError, ValueError) as error:
-        raise UserError(f"no metrics at {url}: {error}; Triton's default is http://HOST:8002/metrics") from error
+        raise UserError(f"no metrics at {url}: {error}; Triton's default is http://HOST:{METRICS}/metrics") from error
 
 
 def metrics_from_text(text: str) -> StepMetrics:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tbgen.export.errors import MissingExtra, UserError
-from tbgen.server.deploy.launch import GRPC, HTTP, METRICS
+from tbgen.generator.addresses import GRPC, HTTP, LISTEN, METRICS
 from tbgen.server.doctor.packages import EXTRAS
 from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart
 from tbgen.server.embedded.install import private_packages
@@ -114,7 +114,7 @@ def _ports_part() -> MachinePart:
     """The ports that tbgen serve takes by itself."""
     name, enables = "ports", "tbgen serve without naming others"
     try:
-        check_ports("127.0.0.1", _PORTS)
+        check_ports(LISTEN, _PORTS)
     except UserError as error:
         return MachinePart(
             name, MISSING, error.message, enables, "`tbgen serve` has --http-port, --grpc-port, --metrics-port"

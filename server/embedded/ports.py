@@ -9,12 +9,13 @@ import socket
 from collections.abc import Mapping
 
 from tbgen.export.errors import UserError
+from tbgen.generator.addresses import LISTEN
 
 _RANGE = range(20_000, 32_768)  # below those that Linux gives to outgoing connections
 _turns = itertools.count(os.getpid() * 1009)  # processes begin apart, so that no two find a port at once
 
 
-def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+def free_ports(count: int, host: str = LISTEN) -> list[int]:
     """`count` different ports that nothing listens on right now; another program may still take one."""
     candidates = (_RANGE[turn % len(_RANGE)] for turn in itertools.islice(_turns, len(_RANGE)))
     return list(itertools.islice((port for port in candidates if not _taken(host, port)), count))

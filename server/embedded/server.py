@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tbgen.export.errors import UserError
-from tbgen.generator.addresses import GRPC, HTTP, METRICS
+from tbgen.generator.addresses import GRPC, HTTP, LISTEN, METRICS
 from tbgen.generator.devices import GPU, device_here
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.server.embedded import keys
@@ -52,7 +52,7 @@ class EmbeddedServer:
         self,
         repository: Path,
         *,
-        host: str = "127.0.0.1",
+        host: str = LISTEN,
         http_port: int = HTTP,
         grpc_port: int = GRPC,
         metrics_port: int = METRICS,
@@ -299,7 +299,7 @@ class EmbeddedServer:
 
 
 def server_on_free_ports(
-    repository: Path, *, host: str = "127.0.0.1", log: Path | None = None, extra_arguments: Sequence[str] = ()
+    repository: Path, *, host: str = LISTEN, log: Path | None = None, extra_arguments: Sequence[str] = ()
 ) -> EmbeddedServer:
     """The embedded server, not yet started, on three ports that nothing on this machine listens on."""
     http, grpc, metrics = free_ports(3)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tbgen.export.errors import UserError, require
 from tbgen.export.reading import text_from_file
+from tbgen.generator.addresses import URLS
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.server.client.address import other_protocol
 from tbgen.server.gateway.settings import GatewaySettings
@@ -79,7 +80,7 @@ def gateway_server(settings: GatewaySettings) -> Server:
     """uvicorn's server of a gateway, not yet started. Raises MissingExtra, UserError."""
     if settings.address.protocol != "grpc":
         raise UserError(
-            f"the gateway asks over gRPC, not at {settings.address}; name that port, by default grpc://localhost:8001"
+            f"the gateway asks over gRPC, not at {settings.address}; name that port, by default {URLS['gRPC']}"
         )
     if wrong := other_protocol(settings.address):
         raise UserError(wrong)

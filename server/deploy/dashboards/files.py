@@ -36,7 +36,7 @@ def _place(server: str) -> str:
     match = _SERVER.fullmatch(server)
     port = int(match[2] or METRICS) if match else 0
     if not match or not 0 < port < 1 << 16:
-        raise UserError(f"{server!r} is no address of metrics: write HOST, whose port is 8002, or HOST:PORT")
+        raise UserError(f"{server!r} is no address of metrics: write HOST, whose port is {METRICS}, or HOST:PORT")
     return f"{match[1]}:{port}"
 
 
