@@ -16,6 +16,7 @@ TAGGED = re.compile(
     r"(?P<registry>[a-z0-9.-]+(:\d+)?)/(?P<path>[a-z0-9]+([._/-]+[a-z0-9]+)*)(:[A-Za-z0-9_][\w.-]{0,127}|@sha256:[0-9a-f]{64})"
 )
 _SCHEMES = ("s3", "gs", "pvc")
+_HOST, _PORT = r"\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+", r":(\d{1,5})"
 
 
 @dataclass(frozen=True)
@@ -103,3 +104,11 @@ def models_from_text(text: str) -> ModelsPlace:
     if bad := [each for each in rest if not _SEGMENT.fullmatch(each) or each in (".", "..")]:
         raise UserError(f"{text!r} has the folder {bad[0]!r} in its path; use letters, digits and ._=+@-")
     return ModelsPlace(scheme, place.rstrip("/"))
+
+
+def host_and_ports(text: str, *defaults: int) -> tuple[str, list[int]] | None:
+    """The host and its ports of HOST, whose ports are the defaults, or HOST:PORT:...; None of what is neither."""
+    match = re.fullmatch(rf"({_HOST})(?:{_PORT * len(defaults)})?", text)
+    ports = [int(said or default) for said, default in zip(match.groups()[1:], defaults, strict=True)] if match else []
+    differ = len({*ports}) == len(ports) > 0 and all(0 < port < 1 << 16 for port in ports)
+    return (match[1], ports) if match and differ else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ from typing import Any
 from tbgen.export.errors import UserError, require
 from tbgen.server.deploy.documents import yaml_from
 from tbgen.server.deploy.launch import METRICS
+from tbgen.server.deploy.places import host_and_ports
 
 DASHBOARD, RULES, SCRAPE = "dashboard.json", "rules.yml", "prometheus.yml"
 _FOLDER = Path(__file__).parent
-_SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?")
 _SOURCE = {"type": "prometheus", "uid": "${source}"}
 _WIDTH, _HEIGHT = 12, 8  # of a graph; the page is 24 wide
 _HEAD = "# What Prometheus reads of these servers, and how often; start: prometheus --config.file=prometheus.yml\n"
@@ -33,11 +32,10 @@ def dashboard_files(servers: Sequence[str]) -> dict[str, str]:
 
 def _place(server: str) -> str:
     """HOST:PORT, by default that of Triton's metrics. Raises UserError."""
-    match = _SERVER.fullmatch(server)
-    port = int(match[2] or METRICS) if match else 0
-    if not match or not 0 < port < 1 << 16:
+    found = host_and_ports(server, METRICS)
+    if not found:
         raise UserError(f"{server!r} is no address of metrics: write HOST, whose port is {METRICS}, or HOST:PORT")
-    return f"{match[1]}:{port}"
+    return f"{found[0]}:{found[1][0]}"
 
 
 def _scrape(places: Sequence[str]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tbgen.generator.names import check_addressable
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.generator.role import front_names
 from tbgen.server.deploy.launch import GRPC, HTTP
+from tbgen.server.deploy.places import host_and_ports
 from tbgen.server.deploy.questions import questions_of
 
 HAPROXY_CONFIG, _LUA = "haproxy.cfg", "requests.lua"
@@ -51,14 +52,14 @@ class ServerPlace:
 
 
 def server_place(text: str) -> ServerPlace:
-    """The server that HOST or HOST:PORT:PORT names, by default on ports 8000 and 8001. Raises UserError."""
-    match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}):(\d{1,5}))?", text)
-    place = match and ServerPlace(match[1], int(match[2] or HTTP), int(match[3] or GRPC))
-    if not place or not all(0 < port < 1 << 16 for port in (place.http, place.grpc)) or place.http == place.grpc:
+    """The server that HOST or HOST:PORT:PORT names, by default on Triton's own ports. Raises UserError."""
+    found = host_and_ports(text, HTTP, GRPC)
+    if not found:
         raise UserError(
-            f"{text!r} is no server: write HOST, whose ports are 8000 and 8001, or HOST:PORT:PORT, that of HTTP first"
+            f"{text!r} is no server: write HOST, whose ports are {HTTP} and {GRPC}, or HOST:PORT:PORT, that of HTTP "
+            "first"
         )
-    return place
+    return ServerPlace(found[0], *found[1])
 
 
 def haproxy_files(repository: Path, servers: Sequence[str]) -> dict[str, str]:
