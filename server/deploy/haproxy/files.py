@@ -14,17 +14,19 @@ from string import Template
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.generator.addresses import GRPC, HTTP, LISTEN
 from tbgen.generator.calls import configs_in
 from tbgen.generator.client_code import DEADLINE
 from tbgen.generator.models.config import ModelConfig, configs_from_repository
 from tbgen.generator.names import check_addressable
 from tbgen.generator.repository import refuse_empty_repository
+from tbgen.generator.request import Request
 from tbgen.generator.role import front_names
-from tbgen.server.deploy.launch import GRPC, HTTP
 from tbgen.server.deploy.places import host_and_ports
 from tbgen.server.deploy.questions import questions_of
 
 HAPROXY_CONFIG, _LUA = "haproxy.cfg", "requests.lua"
+PROXY_METRICS = 8405  # the port of HAProxy's own metrics
 _FOLDER = Path(__file__).parent
 _TEXT = 1024  # bytes of a text in a full batch
 _CONNECTIONS = 256  # of a server: its HTTP side loses answers beyond 278 a thread (docs/explanation/reliability.md)
@@ -32,7 +34,7 @@ _CONNECTIONS = 256  # of a server: its HTTP side loses answers beyond 278 a thre
 # buffer, however short the request: 0.05 ms of CPU for 64 KiB, 0.2 for 256, 0.5 for 1 MiB (docs/how-to/fleet.md).
 _LEAST, _MOST = 64 << 10, 256 << 10
 _HEADERS = 16 << 10  # what HAProxy keeps beside a body
-_QUEUE = 4  # seconds that a request waits for a server, as for a model's turn by default
+_QUEUE = int(Request.queue)  # seconds that a request waits for a server, as for a model's turn
 _COMPUTE = 2  # seconds for the answer to a probe whose turn has come
 _CHECK = (
     "  http-check connect\n"
@@ -85,6 +87,10 @@ def _values(
     body = min(max(_LEAST, rows * _TEXT), _MOST)
     numbered = list(enumerate(servers, 1))
     return {
+        "http": HTTP,
+        "grpc": GRPC,
+        "listen": LISTEN,
+        "metrics": PROXY_METRICS,
         "count": f"{len(servers)} server{'s' * (len(servers) > 1)}",
         "body": body,
         "buffer": body + _HEADERS,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from tbgen.server.deploy.documents import YamlObject
-from tbgen.server.deploy.haproxy.files import HAPROXY_CONFIG
+from tbgen.server.deploy.haproxy.files import HAPROXY_CONFIG, PROXY_METRICS
 from tbgen.server.deploy.kubernetes.brought import config_name
 from tbgen.server.deploy.kubernetes.values import LOOK_SECONDS
 
 EDGE_USER = 99  # haproxy, in that image
-EDGE_PORTS = {"edge-http": 8080, "edge-grpc": 8081, "edge-metrics": 8405}
+EDGE_PORTS = {"edge-http": 8080, "edge-grpc": 8081, "edge-metrics": PROXY_METRICS}
 EDGE = "/edge"
 SOCKETS = "/run/edge"
 _MEMORY = {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1536Mi"}}  # 2,000 bodies at most
