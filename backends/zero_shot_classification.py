@@ -90,10 +90,9 @@ class ZeroShotClassification:
         multi_label: bool = False,
         extras: Sequence[str] = (),
     ) -> None:
-        entailing = [index for index, label in enumerate(labels) if label.lower().startswith("entail")]
-        if not entailing:
+        self.entailment = entailment_of(labels)
+        if self.entailment < 0:
             raise ValueError(f"no class begins with 'entail': {', '.join(labels)}")
-        self.entailment = entailing[0]
         self.contradiction = -1 if self.entailment == 0 else 0
         self.multi_label = multi_label
         self.inputs = {
@@ -134,3 +133,8 @@ class ZeroShotClassification:
             pairs = zip(answer["labels"].tolist(), answer["scores"].tolist(), strict=True)
             answer["json"] = json_column({"labels": names, "scores": row} for names, row in pairs)
         return answer
+
+
+def entailment_of(labels: Sequence[str]) -> int:
+    """The number of the class whose name begins with "entail", the first of several; -1: there is none."""
+    return next((number for number, label in enumerate(labels) if label.lower().startswith("entail")), -1)

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tbgen.backends.zero_shot_classification import entailment_of
 from tbgen.export.checkpoint.config import config_from_folder, own_labels
 from tbgen.export.checkpoint.explanation import AS_NAMED, task_explanation, task_source
 from tbgen.export.checkpoint.lookalikes import cure, refuse_lookalike
@@ -256,9 +257,9 @@ def checked_labels(config: dict[str, Any], task: str, named: Sequence[str] | Non
 def _refuse_other_entailment(config: dict[str, Any], labels: Sequence[str]) -> None:
     """Raise UserError where label2id, by which transformers' pipeline finds the entailment, has it elsewhere."""
     by_name = {str(label): int(index) for label, index in config.get("label2id", {}).items()}
-    theirs = next((index for label, index in by_name.items() if label.lower().startswith("entail")), -1)
-    ours = next((index for index, label in enumerate(labels) if label.lower().startswith("entail")), None)
-    if by_name and ours is not None and theirs % len(labels) != ours:
+    theirs = next((index for label, index in by_name.items() if entailment_of([label]) == 0), -1)
+    ours = entailment_of(labels)
+    if by_name and ours >= 0 and theirs % len(labels) != ours:
         raise UserError(
             f"id2label of config.json has {labels[ours]!r} as class {ours}, label2id has it as {theirs}, by which the "
             "pipeline of transformers goes; name the classes with --label, in the order of the logits"

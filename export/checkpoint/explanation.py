@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tbgen.backends.zero_shot_classification import entailment_of
 from tbgen.export.sentence.folder import Sentence
 from tbgen.export.tasks.model_kind import CLASSES
 from tbgen.export.tasks.table import TASKS, model_of
@@ -54,7 +55,7 @@ def _other_tasks(task: str, labels: Sequence[str], problem: str) -> list[str]:
     if model_of(task).architecture != CLASSES.architecture:
         return [name for name, row in TASKS.items() if row.model == model_of(task) and name != task]
     fits = {
-        "zero-shot-classification": any(label.lower().startswith("entail") for label in labels),
+        "zero-shot-classification": entailment_of(labels) >= 0,
         "text-classification": task != "text-classification",
         "text-classification --set pair=true": True,
         "text-classification --set activation=none (a regression)": len(labels) == 1 and problem != "regression",

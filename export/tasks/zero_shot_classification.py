@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tbgen.backends.zero_shot_classification import entailment_of
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.tasks.model_kind import PAIR_CLASSES
@@ -17,7 +18,7 @@ _ROWS: dict[str, Any] = PAIR | {"rows_of": ["input_text and candidate_labels"]}
 
 def _check_labels(labels: Sequence[str]) -> None:
     """Raise UserError for a model that was not trained on entailment."""
-    if not any(label.lower().startswith("entail") for label in labels):
+    if entailment_of(labels) < 0:
         raise UserError(
             f"zero-shot-classification needs a class that begins with 'entail', this checkpoint has "
             f"{', '.join(labels)}; name its classes with --label"
@@ -34,8 +35,7 @@ def _entailment(exported: Exported, options: Options) -> Steps:
 def _merged_entailment(exported: Exported, options: Options) -> Steps:
     """Of each hypothesis, what the window says from which it follows most surely."""
     head = _entailment(exported, options)
-    index = [label.lower().startswith("entail") for label in exported.labels].index(True)
-    return (merge(exported, "surest", by=index), *head)
+    return (merge(exported, "surest", by=entailment_of(exported.labels)), *head)
 
 
 def _hypotheses(_: Exported, options: Options) -> Steps:
