@@ -13,6 +13,7 @@ from .numerics import columns_from_rows, counts_of, json_column, softmax
 
 Tensors = dict[str, np.ndarray]
 Specs = dict[str, tuple[str, list[int]]]
+LONGEST_ANSWER = 15  # tokens, unless a person or a request says otherwise
 COLUMNS: Specs = {
     "answer_text": ("TYPE_STRING", [-1]),
     "answer_score": ("TYPE_FP32", [-1]),
@@ -59,7 +60,7 @@ class QuestionAnswering:
         folder: Path,  # noqa: ARG002
         *,
         top_k: int = 1,
-        max_answer_len: int = 15,
+        max_answer_len: int = LONGEST_ANSWER,
         no_answer: bool = False,
         align_to_words: bool = True,
         extras: Sequence[str] = (),

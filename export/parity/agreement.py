@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tbgen.backends.question_answering import LONGEST_ANSWER
 from tbgen.export.run import Run, Tensors
 from tbgen.export.tasks.table import graph_of_export
 
@@ -33,7 +34,6 @@ _NEIGHBOURS = 100  # texts from which on neighbours are counted: among few they 
 _QUERIES = 16  # of rerank, each with all texts up to:
 _RANKED = 32
 _PLACES = 4  # of a text, that are masked for fill-mask, one at a time
-_SPAN = 15  # tokens of an answer at most, as it is served
 GROUP = 8
 _MOST_NUMBERS = 1 << 25  # of a group's outputs: 128 MiB, held a few times over
 _TIE = 1e-6  # scores nearer than this are equal in FP32, too
@@ -192,7 +192,7 @@ def best_span(outputs: Tensors, row: int, length: int) -> tuple[int, int] | None
     scores = starts[:, None] + ends[None, :]
     if not np.isfinite(scores).all():
         return None
-    allowed = np.triu(np.ones_like(scores)) - np.triu(np.ones_like(scores), _SPAN)
+    allowed = np.triu(np.ones_like(scores)) - np.triu(np.ones_like(scores), LONGEST_ANSWER)
     first, last = divmod(int(np.where(allowed > 0, scores, -np.inf).argmax()), length)
     return first, last
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tbgen.backends.rerank import ACTIVATIONS
+from tbgen.backends.similarity import METRICS
+from tbgen.backends.sparse_embedding import LOGARITHMS, POOLINGS
 from tbgen.export.errors import UserError
 from tbgen.export.reading import read_json, read_json_if_there
 from tbgen.export.sentence.keys import check_keys, check_known_values
@@ -24,10 +27,7 @@ from tbgen.export.sentence.modules import (
 from tbgen.export.sentence.text import TEXT_CONFIGS, Reading, reading_from_folder
 
 _CONFIG_FILE, _MODULES_FILE = "config_sentence_transformers.json", "modules.json"
-# What a CrossEncoder's scores go through, by the names of classes of torch.nn.
-_ACTIVATIONS = ("Identity", "Sigmoid", "Tanh", "ReLU", "Softmax", "LogSigmoid", "Softplus")
-_SPLADE = {"pooling_strategy": ("max", "sum"), "activation_function": ("relu", "log1p_relu")}
-SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+_SPLADE = {"pooling_strategy": tuple(POOLINGS), "activation_function": tuple(LOGARITHMS)}
 _HEADS = {"sequence-classification": "CrossEncoder", "fill-mask": "SparseEncoder"}  # by transformer_task, from 5.4 on
 _MARKS = ("sentence_transformers", "sbert_ce_default_activation_function")  # of a CrossEncoder's config.json before 5.4
 _TRANSFORMERS = ("Transformer", "MLMTransformer")  # of a SparseEncoder; the second up to 5.3
@@ -169,7 +169,7 @@ def _embedder(folder: Path, said_in: str, modules: list[Module], config: Mapping
         include_prompt=pool.config["include_prompt"] if pool else True,
         normalize=normalize,
         layers=() if [layer.kind for layer in layers] == ["Pooling"] else layers,
-        similarity=similarity if similarity in SIMILARITIES else "cosine",
+        similarity=similarity if similarity in METRICS else "cosine",
         truncate_dim=config.get("truncate_dim"),
     )
     if sentence.pooled and not sentence.include_prompt and any(sentence.prompts.values()):
@@ -235,9 +235,9 @@ def _activation_of(config: Mapping[str, Any], own: Mapping[str, Any], folder: Pa
     if path is None:
         return None
     name = str(path).rsplit(".", 1)[-1]
-    if not str(path).startswith("torch.nn.") or name not in _ACTIVATIONS:
+    if not str(path).startswith("torch.nn.") or name not in ACTIVATIONS:
         raise UserError(
-            f"{str(folder)!r} makes scores by the activation {path!r}; tbgen serves {', '.join(_ACTIVATIONS)} of "
+            f"{str(folder)!r} makes scores by the activation {path!r}; tbgen serves {', '.join(ACTIVATIONS)} of "
             "torch.nn: save the CrossEncoder with one of these"
         )
     return name

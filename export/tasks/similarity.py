@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tbgen.backends.similarity import METRICS
 from tbgen.export.exported import Exported
-from tbgen.export.sentence.folder import SIMILARITIES
 from tbgen.export.tasks.embedding import POOLING, embedding, merged_embedding
 from tbgen.export.tasks.model_kind import HIDDEN
 from tbgen.export.tasks.prompts import prompt_length, skips_prompt
@@ -61,7 +61,7 @@ TASK = Task(
     options={
         "pooling": POOLING,
         "dims": COUNT,
-        "metric": {"type": "string", "enum": list(SIMILARITIES)},
+        "metric": {"type": "string", "enum": list(METRICS)},
         "query_prompt": TEXT,
         "text_prompt": TEXT,
         "max_texts": COUNT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tbgen.backends.sparse_embedding import LOGARITHMS, POOLINGS
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.tasks.model_kind import VOCABULARY
@@ -37,8 +38,8 @@ TASK = Task(
     rows=prompts,
     max_items=8,
     options={
-        "pooling": {"type": "string", "enum": ["max", "sum"]},
-        "activation": {"type": "string", "enum": ["relu", "log1p_relu"]},
+        "pooling": {"type": "string", "enum": list(POOLINGS)},
+        "activation": {"type": "string", "enum": list(LOGARITHMS)},
         "top_k": COUNT,
         **PROMPT_OPTIONS,
         "json": FLAG,

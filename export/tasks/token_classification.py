@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tbgen.backends.token_classification import STRATEGIES
 from tbgen.export.exported import Exported
 from tbgen.export.tasks.model_kind import TOKEN_CLASSES
 from tbgen.export.tasks.settings import FLAG, ids_type, option_settings, output_width
@@ -29,7 +30,7 @@ TASK = Task(
     TOKEN_CLASSES,
     reading=lambda *_: {"extras": ["offsets", "special_tokens_mask", "tokenized_text"]},
     options={
-        "aggregation": {"type": "string", "enum": ["none", "simple", "first", "average", "max"]},
+        "aggregation": {"type": "string", "enum": list(STRATEGIES)},
         "json": FLAG,
     },
     windows=Windows(_joined_tokens, lambda *_: {"extras": ["offsets", "tokenized_text"]}),

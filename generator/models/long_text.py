@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tbgen.backends.text_tokenizer import KEEP_ALL
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.tasks.settings import COUNT
@@ -26,7 +27,7 @@ def task_for(name: str, task: Task, long_text: str | None) -> Task:
         return _in_context(task, long_text)
     if long_text == "windows":
         return _in_windows(name, task)
-    how = {"truncation": "do_not_truncate"} if long_text == "reject" else {}
+    how = {"truncation": KEEP_ALL} if long_text == "reject" else {}
     return replace(task, reading=lambda exported, options: {**task.reading(exported, options), **how})
 
 

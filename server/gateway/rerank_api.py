@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tbgen.backends.text_tokenizer import KEEP_ALL
 from tbgen.server.gateway.answers import RANKED, answer_from_tensors, outputs_of
 from tbgen.server.gateway.body import Form, form_of, json_response
 from tbgen.server.gateway.gateway import Gateway
@@ -78,4 +79,4 @@ async def _documents(gateway: Gateway, request: Request, form: DocumentsForm) ->
 
 def truncation(truncate: bool | None) -> dict[str, Any]:
     """TEI's switch as a request parameter; none: what the model was written for."""
-    return {} if truncate is None else {"truncation": "longest_first" if truncate else "do_not_truncate"}
+    return {} if truncate is None else {"truncation": "longest_first" if truncate else KEEP_ALL}

@@ -14,6 +14,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tbgen.backends.softmax_classification import TextClassification
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
 from tbgen.server.gateway.body import Form, form_of, json_response, off_loop
@@ -23,7 +24,7 @@ from tbgen.server.gateway.no_answer import NoAnswer
 from tbgen.server.gateway.rerank_api import truncation
 from tbgen.server.gateway.vectors import base64_rows, cut, have_length_one, scaled, stacked
 
-_MOST_LABELS = 1_000_000  # the largest top_k that a model takes
+_MOST_LABELS = TextClassification.parameters["top_k"]["maximum"]
 
 
 class EmbedForm(Form):
