@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tbgen.backends.rerank import ACTIVATIONS
+from tbgen.backends.rerank import ACTIVATIONS as SCORE_ACTIVATIONS
 from tbgen.backends.similarity import METRICS
 from tbgen.backends.sparse_embedding import LOGARITHMS, POOLINGS
 from tbgen.export.errors import UserError
@@ -235,9 +235,9 @@ def _activation_of(config: Mapping[str, Any], own: Mapping[str, Any], folder: Pa
     if path is None:
         return None
     name = str(path).rsplit(".", 1)[-1]
-    if not str(path).startswith("torch.nn.") or name not in ACTIVATIONS:
+    if not str(path).startswith("torch.nn.") or name not in SCORE_ACTIVATIONS:
         raise UserError(
-            f"{str(folder)!r} makes scores by the activation {path!r}; tbgen serves {', '.join(ACTIVATIONS)} of "
+            f"{str(folder)!r} makes scores by the activation {path!r}; tbgen serves {', '.join(SCORE_ACTIVATIONS)} of "
             "torch.nn: save the CrossEncoder with one of these"
         )
     return name

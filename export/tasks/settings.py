@@ -10,7 +10,6 @@ from tbgen.export.tasks.task import Options, Step
 FLAG = {"type": "boolean"}
 TEXT = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
-SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 PAIR: dict[str, Any] = {"texts": ["input_text", "text_pair"]}
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tbgen.backends.text_classification import THRESHOLD
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.tasks.model_kind import CLASSES
 from tbgen.export.tasks.prompts import prompts
-from tbgen.export.tasks.settings import COUNT, FLAG, PAIR, SHARE, merge, option_settings
+from tbgen.export.tasks.settings import COUNT, FLAG, PAIR, merge, option_settings
 from tbgen.export.tasks.task import Options, Step, Steps, Task, Windows
 
 # What makes scores of logits, where softmax does not, and which options each of these ways can use.
@@ -82,7 +83,7 @@ TASK = Task(
         "pair": FLAG,
         "activation": {"type": "string", "enum": list(_CLASSIFYING)},
         "top_k": COUNT,
-        "threshold": SHARE,
+        "threshold": THRESHOLD,
         "logits": FLAG,
         "json": FLAG,
     },

@@ -20,10 +20,10 @@ from typing import Any
 from tbgen.export.errors import UserError, require
 from tbgen.export.reading import bytes_from_file, library_reading, read_json_if_there
 from tbgen.export.tokenizers.auto_tokenizer import auto_tokenizer, class_of_tokenizer, named_tokenizer, python_only
+from tbgen.export.tokenizers.settings_rules import EVERY_ROLE
 
 Piece = tuple[str, float]
 _SAVE_FAST = "save a fast tokenizer there with tokenizer.save_pretrained(folder)"
-_ROLES = ("bos", "eos", "pad", "mask", "cls", "sep", "unk")
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _tokenizer_from_vocabulary(folder: Path, config: Mapping[str, Any]) -> tuple
         rust.normalizer = tokenizers.normalizers.Sequence([tokenizers.normalizers.NFC(), rust.normalizer])
     if config.get("model_type") in _MASK_TAKES_SPACE and made.mask_token:
         rust.add_special_tokens([tokenizers.AddedToken(made.mask_token, lstrip=True, special=True)])
-    return rust, {role: getattr(made, f"{role}_token") for role in _ROLES if getattr(made, f"{role}_token", None)}
+    return rust, {role: getattr(made, f"{role}_token") for role in EVERY_ROLE if getattr(made, f"{role}_token", None)}
 
 
 def _refuse_empty(folder: Path) -> None:

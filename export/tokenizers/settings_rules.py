@@ -23,7 +23,9 @@ from tbgen.export.values import (
 _FLAGS = dict.fromkeys(("lstrip", "rstrip", "normalized", "single_word", "special"), A_SWITCH)
 _ADDED = object_with({"content": A_TEXT}, may_lack=_FLAGS)
 _TOKEN = Rule("a token", lambda value: isinstance(value, str) or _ADDED.fits(value)).or_none()
-_TOKENS_BY_ROLE = {f"{role}_token": _TOKEN for role in ("pad", "mask", "cls", "sep", "unk", "bos", "eos")}
+ROLES = ("pad", "mask", "cls", "sep", "unk")  # of tokens that a server knows
+EVERY_ROLE = (*ROLES, "bos", "eos")
+_TOKENS_BY_ROLE = {f"{role}_token": _TOKEN for role in EVERY_ROLE}
 _TOKENS = list_of(_TOKEN).or_none()
 _SWITCHES = (
     *("split_special_tokens", "keep_accents", "do_lower_case", "do_basic_tokenize", "split_by_punct"),

@@ -12,7 +12,7 @@ from tbgen.export.files import copy_files, write_json
 from tbgen.export.reading import library_reading, read_json_if_there
 from tbgen.export.tokenizers.auto_tokenizer import SAVE_AGAIN, auto_tokenizer, class_of_tokenizer, python_only
 from tbgen.export.tokenizers.convert import tokenizer_from_slow
-from tbgen.export.tokenizers.settings_rules import check_tokenizer_files
+from tbgen.export.tokenizers.settings_rules import ROLES, check_tokenizer_files
 
 # What transformers can make a tokenizer.json of: the files of a slow tokenizer, all of a row.
 _SLOW = (
@@ -24,7 +24,6 @@ _SLOW = (
     ("tokenizer.model",),
 )
 _COPIED = ("special_tokens_map.json", "vocab.txt")
-_SPECIAL = ("pad", "mask", "cls", "sep", "unk")
 TYPES = "token_type_ids"
 CLEAN_UP = "clean_up_tokenization_spaces"
 _CLEAN_UP_BPE = f"{CLEAN_UP}_for_bpe_even_though_it_will_corrupt_output"
@@ -122,7 +121,7 @@ def _fast(folder: Path, config: Mapping[str, Any]) -> Files:
         CLEAN_UP,
         _CLEAN_UP_BPE,
     )
-    tokens = {role: getattr(made, f"{role}_token") for role in _SPECIAL}
+    tokens = {role: getattr(made, f"{role}_token") for role in ROLES}
     return rust, tokens, _cleaning(rust, {name: getattr(made, name) for name in names})
 
 
@@ -160,7 +159,7 @@ def _cutting(tokenizer: Any, side: str) -> Any:
 
 def _special(tokenizer: Any, tokens: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, int]:
     """The ids of the tokens that have a role. Raises UserError when nothing says how to pad."""
-    ids = {role: tokenizer.token_to_id(str(token)) for role, token in tokens.items() if token and role in _SPECIAL}
+    ids = {role: tokenizer.token_to_id(str(token)) for role, token in tokens.items() if token and role in ROLES}
     found = {role: number for role, number in ids.items() if number is not None}
     if "pad" not in found and config.get("pad_token_id") is None:
         raise UserError("neither the tokenizer nor config.json names a pad token; texts of unequal length cannot meet")
