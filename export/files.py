@@ -19,6 +19,7 @@ from tbgen.export.interrupt import interrupted_once
 from tbgen.export.scratch import abandoned, beside, prefix_beside
 
 EXPORT_RECORD = "export.json"  # in the folder of an export, what was done
+ENGINE_SUFFIXES = (".onnx", ".plan", ".data")  # of an engine's file, and of weights that lie beside it
 _OLD = "old"  # in a temporary folder, what stood where the new folder comes
 _LEAST_ROOM = 1 << 16  # bytes; a disk with less is full
 _FULL: dict[int | None, str] = {
@@ -70,7 +71,7 @@ def _refuse_to_replace(target: Path, *, force: bool) -> None:
 
 def _is_part(name: str) -> bool:
     """Whether a file of that name may be one that an export wrote."""
-    return name.endswith((".onnx", ".data", ".plan", ".json")) or name == "vocab.txt"
+    return name.endswith((*ENGINE_SUFFIXES, ".json")) or name == "vocab.txt"
 
 
 def _filled(scratch: Path) -> str:

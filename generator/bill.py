@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import require
-from tbgen.export.files import sha256
+from tbgen.export.files import ENGINE_SUFFIXES, sha256
 from tbgen.generator.repository import MODEL_RECORD, NoModels, model_folders, read_record
 
 _VENDOR = "vendor"
-_WEIGHTS = (".onnx", ".plan", ".data", ".safetensors")
+_WEIGHTS = (*ENGINE_SUFFIXES, ".safetensors")
 _LICENCE = "Apache-2.0"  # of tokenizers, the one package that tbgen puts into a model; vendor/LICENSE has its text
 
 

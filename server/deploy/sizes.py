@@ -10,6 +10,7 @@ from pathlib import Path
 from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
 from tbgen.export.errors import UserError
+from tbgen.export.files import ENGINE_SUFFIXES
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig
 from tbgen.generator.rules.onnxruntime import THREADS
 from tbgen.generator.shared_memory import shared_memory_mib
@@ -28,7 +29,6 @@ _LOAD, _LOAD_GIB, _LOAD_PLAN = (
     60,
     1800,
 )  # seconds: of any models, more for a GiB, where TensorRT builds at the load
-_WEIGHTS = (".onnx", ".data", ".plan")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def sizes_of(
 
 def _memory(folder: Path, config: ModelConfig) -> int:
     """MiB of all instances of a model."""
-    weights = _bytes(file for file in folder.rglob("*") if file.suffix in _WEIGHTS) / _MIB
+    weights = _bytes(file for file in folder.rglob("*") if file.suffix in ENGINE_SUFFIXES) / _MIB
     process = _PROCESS if config.backend in PYTHON_BACKENDS else 0
     each = process + (_LOADED * weights + _BATCHES if weights else 0)
     return math.ceil(each * sum(max(1, group.count) for group in config.instance_group) or each)
