@@ -175,9 +175,11 @@ def print_update(update: Update, *, force: bool = False) -> None:
 
 def _rows(changes: Sequence[FileChange]) -> list[tuple[str, str]]:
     """Path and state of each change; the files of one vendored package as one row."""
+    from tbgen.generator.repository import VENDOR
+
     paths = []
     for change in changes:
         path = f"{change.model}/{change.name}"
-        before, vendored, _ = path.partition("/vendor/")
+        before, vendored, _ = path.partition(f"/{VENDOR}/")
         paths.append((before + vendored, change.state))
     return list(dict.fromkeys(paths))

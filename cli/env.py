@@ -56,8 +56,8 @@ def pack(
     """
     from tbgen.export.scratch import scratch
     from tbgen.generator.releases import release_named
+    from tbgen.generator.steps import environment
     from tbgen.generator.steps.conda import pack_conda
-    from tbgen.generator.steps.environment import ARRAYS, bring_environment, pack_environment, python_config_of
     from tbgen.generator.steps.vendor import this_platform
 
     wanted = [*packages, *(_listed(requirements) if requirements else [])]
@@ -67,23 +67,23 @@ def pack(
         raise click.UsageError("--platform goes with packages; an environment is for the machine that it is on")
     python = release_named(triton).python if triton else sys.version_info[:2]
     for model in models:
-        python_config_of(repository / model)
+        environment.python_config_of(repository / model)
     with scratch() as folder, status_line(notes()) as tell:
         if conda:
-            archive = folder / "env.tar.gz"
+            archive = folder / environment.ARCHIVE
             prefix = _active_prefix() if conda == Path() else conda
             tell(f"Packing {prefix} for Python {python[0]}.{python[1]}")
             pack_conda(prefix, archive, python=python)
         elif archive is None:
-            archive = folder / "env.tar.gz"
+            archive = folder / environment.ARCHIVE
             tell(f"Packing {', '.join(wanted)} for Python {python[0]}.{python[1]}")
-            every = wanted if triton else [*wanted, ARRAYS]
-            pack_environment(archive, every, python=python, platform=platform or this_platform())
+            every = wanted if triton else [*wanted, environment.ARRAYS]
+            environment.pack_environment(archive, every, python=python, platform=platform or this_platform())
         for model in models:
-            bring_environment(repository / model, archive)
+            environment.bring_environment(repository / model, archive)
             keep(f"{WHOLE}; written before: {', '.join(models[: models.index(model) + 1])}")
         size = archive.stat().st_size
-    written = [repository / model / "env.tar.gz" for model in models]
+    written = [repository / model / environment.ARCHIVE for model in models]
     lines = [f"Written: {path} ({size / 1e6:.0f} MB), named in its config" for path in written]
     report({"written": written, "bytes": size}, lambda: say("\n".join(lines)))
 

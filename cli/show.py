@@ -209,8 +209,10 @@ def _grow(branch: Tree, folder: Path) -> None:
     from rich.filesize import decimal
     from rich.text import Text
 
+    from tbgen.generator.repository import VENDOR
+
     for entry in sorted(folder.iterdir(), key=lambda entry: (entry.is_dir(), entry.name)):
-        if entry.name == "vendor":  # another project's files
+        if entry.name == VENDOR:
             size = sum(file.stat().st_size for file in entry.rglob("*"))
             branch.add(Text.assemble(f"{entry.name}/ ", (decimal(size), "dim")))
         elif entry.is_dir():

@@ -10,9 +10,8 @@ from typing import Any
 
 from tbgen.export.errors import require
 from tbgen.export.files import ENGINE_SUFFIXES, sha256
-from tbgen.generator.repository import MODEL_RECORD, NoModels, model_folders, read_record
+from tbgen.generator.repository import MODEL_RECORD, VENDOR, NoModels, model_folders, read_record
 
-_VENDOR = "vendor"
 _WEIGHTS = (*ENGINE_SUFFIXES, ".safetensors")
 _LICENCE = "Apache-2.0"  # of tokenizers, the one package that tbgen puts into a model; vendor/LICENSE has its text
 
@@ -47,9 +46,9 @@ def _model(folder: Path) -> Any:
     """A model: its files, the packages that it brings, and the checkpoint that its record names."""
     from cyclonedx.model.component import Component, ComponentType
 
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and _VENDOR not in file.parts]
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and VENDOR not in file.parts]
     parts = [_file(folder.name, str(file.relative_to(folder)), sha256(file)) for file in files]
-    parts += [package for place in sorted(folder.glob(f"*/{_VENDOR}")) for package in _packages(folder, place)]
+    parts += [package for place in sorted(folder.glob(f"*/{VENDOR}")) for package in _packages(folder, place)]
     source = (read_record(folder) or {}).get("source")
     if isinstance(source, dict):
         origin = f"{folder.name}/source"

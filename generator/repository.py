@@ -20,7 +20,7 @@ from tbgen.generator.request import FIELDS, type_of
 SCAFFOLD = "tbgen scaffold NAME --source CHECKPOINT"
 MODEL_RECORD = "tbgen.json"
 CONFIG = "config.pbtxt"  # what makes a folder a model
-_VENDOR = "vendor"  # packages of others
+VENDOR = "vendor"  # in a version folder, packages of others
 _CACHE = "__pycache__"
 _FOLDER = "folder"  # what an empty one holds
 _BY_TYPE = {
@@ -67,7 +67,7 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     """
     files = entries_of(folder)
     hashes = {name: content_of(file) for name, file in files.items()}
-    texts = {name: text for name, file in files.items() if _VENDOR not in Path(name).parts and (text := text_of(file))}
+    texts = {name: text for name, file in files.items() if VENDOR not in Path(name).parts and (text := text_of(file))}
     _write_text(folder, record | {"files": hashes, "originals": pack_texts(texts)})
 
 

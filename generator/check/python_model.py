@@ -19,6 +19,7 @@ from tbgen.generator.check.python_source import (
     method_named,
 )
 from tbgen.generator.check.settings import has_environment
+from tbgen.generator.steps.environment import EXECUTION_ENV
 
 NOT_IN_STOCK = "in a stock container: ModuleNotFoundError"
 _ENTRY = "TritonPythonModel"
@@ -122,7 +123,7 @@ def _import_finding(model: Model, source: PythonSource, found: Imported, package
     ):
         return None
     says = f"{NOT_IN_STOCK}: No module named '{package}'"
-    mend = f"bring {package} along beside {found.file.name} or by EXECUTION_ENV_PATH, or install it where Triton runs"
+    mend = f"bring it along beside {found.file.name} or by {EXECUTION_ENV}, or install {package} where Triton runs"
     return model.advice(place, says, mend)
 
 

@@ -14,6 +14,7 @@ from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.rules import onnxruntime
 from tbgen.generator.rules.core import config
 from tbgen.generator.rules.problem import Effect
+from tbgen.generator.steps.environment import EXECUTION_ENV
 
 _CORE_PARAMETERS = ("TRITON_BATCH_STRATEGY_PATH",)
 _ONLY_CPU = "FORCE_CPU_ONLY_INPUT_TENSORS"  # python_backend's only switch
@@ -50,8 +51,8 @@ def _parameters_nobody_reads(model: Model) -> Iterator[Finding]:
 
 def _environment_is_there(model: Model) -> Iterator[Finding]:
     """A Python model's packed environment, as far as it lies in the model's folder."""
-    path = model.config.parameters["EXECUTION_ENV_PATH"].string_value if has_environment(model) else ""
-    where = 'parameters["EXECUTION_ENV_PATH"]'
+    path = model.config.parameters[EXECUTION_ENV].string_value if has_environment(model) else ""
+    where = f'parameters["{EXECUTION_ENV}"]'
     inside = "$$TRITON_MODEL_DIRECTORY"
     if path.startswith(inside):
         file = model.folder / path.removeprefix(inside).lstrip("/")
@@ -65,7 +66,7 @@ def _environment_is_there(model: Model) -> Iterator[Finding]:
 
 def has_environment(model: Model) -> bool:
     """Whether a Python model brings its own packages."""
-    return model.config.backend in PYTHON_BACKENDS and "EXECUTION_ENV_PATH" in model.config.parameters
+    return model.config.backend in PYTHON_BACKENDS and EXECUTION_ENV in model.config.parameters
 
 
 def _accelerators(model: Model) -> Iterator[Finding]:

@@ -16,8 +16,8 @@ from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_f
 from tbgen.generator.repository import CONFIG, model_folders
 from tbgen.generator.steps.pip import pip_failure
 
-_ARCHIVE = "env.tar.gz"
-_KEY, _PLACE = "EXECUTION_ENV_PATH", f"$$TRITON_MODEL_DIRECTORY/{_ARCHIVE}"
+ARCHIVE = "env.tar.gz"
+EXECUTION_ENV, _PLACE = "EXECUTION_ENV_PATH", f"$$TRITON_MODEL_DIRECTORY/{ARCHIVE}"
 # What glibc the wheels may want: NVIDIA's containers have 2.35 (Ubuntu 22.04) and later.
 _WHEELS = ("manylinux2014", "manylinux_2_28", "manylinux_2_34")
 ARRAYS = "numpy<2"  # what the stub itself needs; the embedded server's, and those before 24.12, read numpy 1 alone
@@ -99,22 +99,22 @@ def bring_environment(model: Path, archive: Path) -> None:
 
     Raises UserError.
     """
-    config, place = python_config_of(model), model / _ARCHIVE
+    config, place = python_config_of(model), model / ARCHIVE
     if place.is_symlink():
         raise UserError(f"{place} is a link to {place.readlink()}, which would be lost; remove it, or name --archive")
     with temporary_folder(model.parent.resolve().parent, ".tbgen-env-") as folder:
-        shutil.copyfile(archive, folder / _ARCHIVE)
-        (folder / _ARCHIVE).replace(place)
-    if _KEY not in config.parameters or config.parameters[_KEY].string_value != _PLACE:
+        shutil.copyfile(archive, folder / ARCHIVE)
+        (folder / ARCHIVE).replace(place)
+    if EXECUTION_ENV not in config.parameters or config.parameters[EXECUTION_ENV].string_value != _PLACE:
         file = model / CONFIG
         write_whole(file, _naming_archive(text_from_file(file), config).encode("utf-8"))
 
 
 def _naming_archive(text: str, config: ModelConfig) -> str:
     """A config's text that names the archive; one that named none is left as it was, with its comments."""
-    if _KEY in config.parameters:
-        config.parameters[_KEY].string_value = _PLACE
+    if EXECUTION_ENV in config.parameters:
+        config.parameters[EXECUTION_ENV].string_value = _PLACE
         return text_from_config(config)
     line = ModelConfig()
-    line.parameters[_KEY].string_value = _PLACE
+    line.parameters[EXECUTION_ENV].string_value = _PLACE
     return text.rstrip("\n") + "\n" + text_from_config(line)

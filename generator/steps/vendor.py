@@ -14,6 +14,7 @@ from pathlib import Path
 from tbgen.export.errors import UserError
 from tbgen.export.reading import tree_from_file
 from tbgen.export.scratch import scratch
+from tbgen.generator.repository import VENDOR
 from tbgen.generator.request import PLATFORMS as PLATFORMS
 from tbgen.generator.steps.pip import pip_failure
 
@@ -40,9 +41,9 @@ def vendor_into(folders: Sequence[Path], platform: str) -> None:
     needing = [folder for folder in folders if any(uses_tokenizers(file) for file in sorted(folder.glob("*.py")))]
     for folder in needing:
         if folder is needing[0]:
-            vendor_tokenizers(folder / "vendor", platform)
+            vendor_tokenizers(folder / VENDOR, platform)
         else:
-            shutil.copytree(needing[0] / "vendor", folder / "vendor")
+            shutil.copytree(needing[0] / VENDOR, folder / VENDOR)
 
 
 def uses_tokenizers(file: Path) -> bool:
