@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from tbgen.backends.engine_call import Engine
+from tbgen.backends.micro_batches import MicroBatches
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.steps.load import listing, newest_steps
 from tbgen.server.bench.statistics import Snapshot
 from tbgen.server.client.connection import Connection, JsonObject
+
+# What the BLS call of an engine does where its settings do not say: name -> value.
+CALL_DEFAULTS = {
+    name: each.default for step in (MicroBatches, Engine) for name, each in signature(step).parameters.items()
+}
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,8 @@ def front_from_server(connection: Connection, model: str, repository: Path | Non
     steps = _steps_of(repository, model)
     if steps is None:
         return Front(part, callees=None)
-    calls = [step["settings"] for step in steps if "model" in step["settings"]]
-    parallel = max((int(settings.get("parallel_calls", 1)) for settings in calls), default=1)
+    calls = [CALL_DEFAULTS | step["settings"] for step in steps if "model" in step["settings"]]
+    parallel = max((int(settings["parallel_calls"]) for settings in calls), default=1)
     callees = [_callee_part(connection, settings["model"]) for settings in calls]
     number = next((number for number, step in enumerate(steps) if step["class"] in engine_steps()), None)
     return Front(replace(part, parallel_calls=parallel, engine_step=number), callees=callees)

@@ -15,7 +15,7 @@ from tbgen.generator.models.config import PYTHON_BACKENDS, config_from_file, tex
 from tbgen.generator.repository import CONFIG, read_record
 from tbgen.generator.rules.onnxruntime import THREADS
 from tbgen.generator.steps.load import STEPS_FILE, listing, newest_steps, text_from_listing
-from tbgen.server.bench.parts import Front
+from tbgen.server.bench.parts import CALL_DEFAULTS, Front
 
 _DELAYS = (0, 200, 1000, 4000)  # microseconds
 _MULTIPLES = (8, 16, 32, 64)  # tokens
@@ -194,7 +194,7 @@ def _turn_preferred_batch(draft: Draft, value: int) -> None:
     draft.python_models()[0].dynamic_batching.preferred_batch_size[:] = [value] if value else []
 
 
-def _call_knob(about: str, key: str, default: int, values: Sequence[int]) -> Knob:
+def _call_knob(about: str, key: str, values: Sequence[int]) -> Knob:
     """One setting of the BLS call, which may be left at its default."""
 
     def turn(draft: Draft, value: int) -> None:
@@ -203,7 +203,7 @@ def _call_knob(about: str, key: str, default: int, values: Sequence[int]) -> Kno
 
     return Knob(
         about,
-        lambda draft: next((settings.get(key, default) for settings in draft.step_settings("model")), None),
+        lambda draft: next((settings.get(key, CALL_DEFAULTS[key]) for settings in draft.step_settings("model")), None),
         lambda _: values,
         turn,
     )
@@ -269,8 +269,8 @@ KNOBS = {
         lambda _: (1, 2, 3),
         _turn_first_count,
     ),
-    "parallel calls": _call_knob("engine calls in flight of a BLS", "parallel_calls", 2, (1, 2, 4)),
-    "tokens a call": _call_knob("most tokens of a call of a BLS", "max_tokens", 512, _CALL_TOKENS),
+    "parallel calls": _call_knob("engine calls in flight of a BLS", "parallel_calls", (1, 2, 4)),
+    "tokens a call": _call_knob("most tokens of a call of a BLS", "max_tokens", _CALL_TOKENS),
     "rows a call": Knob(
         "max_batch_size of the engine of a BLS", _engine_rows, lambda _: _ENGINE_ROWS, _turn_engine_rows
     ),

@@ -54,6 +54,13 @@ def diff(before: Path, edits: dict[Path, str]) -> dict[str, tuple[list[str], lis
     return found
 
 
+def test_what_steps_do_where_nothing_is_said_is_known(kcbert_server: EmbeddedServer) -> None:
+    draft = draft_of(kcbert_server, BLS)
+    (call,) = draft.step_settings("model")
+    assert "parallel_calls" not in call
+    assert draft.front.part.parallel_calls == KNOBS["parallel calls"].now(draft) == 2
+
+
 def test_nothing_turned_is_nothing_edited(kcbert_server: EmbeddedServer) -> None:
     for model in (ENSEMBLE, BLS):
         assert draft_of(kcbert_server, model).edits() == {}
