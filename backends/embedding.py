@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-NUMPY = {"TYPE_FP16": np.float16, "TYPE_FP32": np.float32}
+from .numerics import NUMPY, json_column
 
 
 class Embedding:
@@ -77,9 +76,9 @@ class Embedding:
         vectors = vectors[:, : self.dims]
         if self.normalize:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        answer = {"embedding": vectors[:, : self.truncate_dim].astype(self.dtype)}
+        answer: dict[str, np.ndarray] = {"embedding": vectors[:, : self.truncate_dim].astype(self.dtype)}
         if self.with_json or asked.get("json"):
-            answer["json"] = np.array([[json.dumps(row)] for row in answer["embedding"].tolist()], dtype=object)
+            answer["json"] = json_column(answer["embedding"].tolist())
         return answer
 
     def pooled(self, outputs: np.ndarray, mask: np.ndarray, prompt_length: np.ndarray | None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What task heads share: softmax, answers as padded tensors, answers as JSON."""
+"""What steps share: data types, softmax, answers as padded tensors, answers as JSON."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import numpy as np
 Tensors = dict[str, np.ndarray]
 Specs = Mapping[str, tuple[str, Sequence[int]]]
 
-# What stands behind a text's own answers, by Triton data type.
+# By Triton data type: what stands behind a text's own answers, and the type of numpy.
 EMPTY: dict[str, tuple[Any, type]] = {
     "TYPE_STRING": ("", object),
+    "TYPE_FP16": (0, np.float16),
     "TYPE_FP32": (0, np.float32),
     "TYPE_INT32": (0, np.int32),
+    "TYPE_INT64": (0, np.int64),
 }
+NUMPY = {name: kind for name, (_, kind) in EMPTY.items()}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer as TokenizerFile
+
+from .numerics import json_column
 
 Tensors = dict[str, np.ndarray]
 COLUMNS = {"token_ids": ("TYPE_INT32", [-1]), "token_weights": ("TYPE_FP32", [-1]), "tokens": ("TYPE_STRING", [-1])}
@@ -82,7 +83,7 @@ def json_from_answer(answer: Tensors) -> Tensors:
         [{"token": token, "id": i, "weight": weight} for token, i, weight in zip(*row, strict=True)][:count]
         for count, *row in zip(answer["token_count"][:, 0].tolist(), *columns, strict=True)
     ]
-    return {"json": np.array([[json.dumps(row, ensure_ascii=False)] for row in rows], dtype=object)}
+    return {"json": json_column(rows)}
 
 
 def damped(logits: np.ndarray, logarithms: int) -> np.ndarray:

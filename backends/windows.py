@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +13,42 @@ import numpy as np
 from tokenizers import Tokenizer as TokenizerFile
 
 from .item_rows import place_of_row
+from .numerics import NUMPY
 
 Specs = dict[str, tuple[str, list[int]]]
-NUMPY = {"TYPE_INT32": np.int32, "TYPE_INT64": np.int64}
 EXTRAS: Specs = {"offsets": ("TYPE_INT32", [-1, 2]), "tokenized_text": ("TYPE_STRING", [1])}
 MOST_CHARACTERS = 16_000_000  # of a batch, a query with each of its texts: their tokens take some 200 bytes each
+TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-class Windows:
-    """Encodes each question with each window of its context, with the tokenizer.json beside this file.
+class WindowTokenizer:
+    """What both steps here know: the tokenizer.json beside this file, and how its tokens become an engine's rows.
 
     Args:
         folder: the version folder, with tokenizer.json.
-        max_length: most tokens of a row, question and special tokens included.
+        max_length: most tokens of a row, special tokens included.
         stride: tokens that two neighbouring windows share.
-        tensors: what the engine takes, of input_ids, attention_mask, token_type_ids.
+        buckets: the lengths that rows are padded to, ascending; the last one is at least max_length. None: any length.
+        max_windows: most windows of one text; none: MOST_WINDOWS.
         data_type: TYPE_INT64 or TYPE_INT32, as the engine takes them.
         pad_id: id that fills input_ids behind a row.
-        buckets: the lengths that rows are padded to, ascending; the last one is at least max_length. None: any length.
-        max_windows: most windows of one item.
         split_special_tokens: read special tokens that stand in a text as any other words.
         token_types: give the types of tokens; otherwise 0 for each.
     """
 
-    inputs = {"question": ("TYPE_STRING", [1]), "context": ("TYPE_STRING", [1])}
-    example = {"question": "금리는?"}  # short: it stands in each window
+    MOST_WINDOWS = 64
+    outputs: Specs
 
     def __init__(
         self,
         folder: Path,
         *,
         max_length: int,
+        stride: int,
         buckets: Sequence[int],
-        stride: int = 128,
-        tensors: Sequence[str] = ("input_ids", "attention_mask", "token_type_ids"),
+        max_windows: int | None = None,
         data_type: str = "TYPE_INT64",
         pad_id: int = 0,
-        max_windows: int = 256,
         split_special_tokens: bool = False,
         token_types: bool = True,
     ) -> None:
@@ -57,19 +56,55 @@ class Windows:
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self.tokenizer.encode_special_tokens = split_special_tokens
-        self.token_types = token_types
-        self.max_length, self.stride, self.max_windows = max_length, stride, max_windows
-        self.room = max_length - self.tokenizer.num_special_tokens_to_add(True)
-        self.pad_id = pad_id
+        self.max_length, self.stride, self.max_windows = max_length, stride, max_windows or self.MOST_WINDOWS
         self.buckets = list(buckets or range(1, max_length + 1))
-        self.dtype = NUMPY[data_type]
-        self.outputs = {name: (data_type, [-1]) for name in tensors} | {
+        self.data_type, self.pad_id, self.token_types = data_type, pad_id, token_types
+        self.counts = Counter(texts=0, windows=0)
+
+    def cut_apart(self, batch: Sequence[Any], strategy: str) -> list[Any]:
+        """An encoding for each text, or pair, the windows behind its first in `overflowing`."""
+        self.tokenizer.enable_truncation(self.max_length, stride=self.stride, strategy=strategy)
+        try:
+            return list(self.tokenizer.encode_batch(list(batch)))
+        finally:
+            self.tokenizer.no_truncation()
+
+    def tensors(self, rows: Sequence[Any], more: Mapping[str, Callable[[np.ndarray], Any]]) -> dict[str, np.ndarray]:
+        """The outputs of rows of tokens, (rows, bucket); `more` makes others, of where the rows have tokens."""
+        lengths = np.array([len(row) for row in rows])
+        real = np.arange(self.buckets[bisect_left(self.buckets, lengths.max(initial=1))]) < lengths[:, None]
+        dtype = NUMPY[self.data_type]
+        made: dict[str, Callable[[np.ndarray], Any]] = {
+            "input_ids": lambda _: filled(real, (row.ids for row in rows), self.pad_id, dtype),
+            "attention_mask": lambda _: real.astype(dtype),
+            "token_type_ids": lambda _: filled(real, (types_of(row, self.token_types) for row in rows), 0, dtype),
+            "offsets": lambda _: filled(real, (row.offsets for row in rows), 0, np.int32),
+            **more,
+        }
+        return {name: made[name](real) for name in self.outputs}
+
+
+class Windows(WindowTokenizer):
+    """Encodes each question with each window of its context, with the tokenizer.json beside this file.
+
+    Args:
+        tensors: what the engine takes, of input_ids, attention_mask, token_type_ids.
+        others: as those of WindowTokenizer; a row holds the question too, and `max_windows` are of one item.
+    """
+
+    MOST_WINDOWS = 256
+    inputs = {"question": ("TYPE_STRING", [1]), "context": ("TYPE_STRING", [1])}
+    example = {"question": "금리는?"}  # short: it stands in each window
+
+    def __init__(self, folder: Path, *, tensors: Sequence[str] = TOKENS, **others: Any) -> None:
+        super().__init__(folder, **others)
+        self.room = self.max_length - self.tokenizer.num_special_tokens_to_add(True)
+        self.outputs = {name: (self.data_type, [-1]) for name in tensors} | {
             "row_item": ("TYPE_INT32", [1]),
             "context_mask": ("TYPE_INT32", [-1]),
             "offsets": ("TYPE_INT32", [-1, 2]),
             "word_offsets": ("TYPE_INT32", [-1, 2]),
         }
-        self.counts = Counter(texts=0, windows=0)
 
     def __call__(self, question: np.ndarray, context: np.ndarray) -> dict[str, np.ndarray]:
         """question, context: (batch, 1) str. Gives rows of tokens, (rows, bucket), and the item that each belongs to.
@@ -80,22 +115,16 @@ class Windows:
         texts = question[:, 0].tolist(), context[:, 0].tolist()
         check_characters(*texts)
         self.check(*texts)
-        encodings = self.encodings(*texts)
+        encodings = self.cut_apart([*zip(*texts, strict=True)], "only_second")
         row_item = np.repeat(np.arange(len(encodings)), [1 + len(e.overflowing) for e in encodings])
         rows = [window for e in encodings for window in (e, *e.overflowing)]
         self.counts.update(texts=len(encodings), windows=len(rows))
-        lengths = np.array([len(row) for row in rows])
-        real = np.arange(self.buckets[bisect_left(self.buckets, lengths.max())]) < lengths[:, None]
-        tensors = {
-            "input_ids": lambda: filled(real, (row.ids for row in rows), self.pad_id, self.dtype),
-            "attention_mask": lambda: real.astype(self.dtype),
-            "token_type_ids": lambda: filled(real, (types_of(row, self.token_types) for row in rows), 0, self.dtype),
-            "row_item": lambda: row_item[:, None].astype(np.int32),
-            "context_mask": lambda: filled(real, map(context_mask, rows), 0, np.int32),
-            "offsets": lambda: filled(real, (row.offsets for row in rows), 0, np.int32),
-            "word_offsets": lambda: filled(real, map(word_offsets, rows), 0, np.int32),
+        more = {
+            "row_item": lambda _: row_item[:, None].astype(np.int32),
+            "context_mask": lambda real: filled(real, map(context_mask, rows), 0, np.int32),
+            "word_offsets": lambda real: filled(real, map(word_offsets, rows), 0, np.int32),
         }
-        return {name: tensors[name]() for name in self.outputs}
+        return self.tensors(rows, more)
 
     def check(self, questions: list[str], contexts: list[str]) -> None:
         """Raise ValueError for an empty text, a question that leaves no room for windows, or too many windows."""
@@ -116,70 +145,38 @@ class Windows:
             if length > most:
                 raise ValueError(f"context of item {item} has {length} tokens; at most {most} can be read")
 
-    def encodings(self, questions: list[str], contexts: list[str]) -> list[Any]:
-        """An encoding for each item, the windows behind its first in `overflowing`."""
-        self.tokenizer.enable_truncation(self.max_length, stride=self.stride, strategy="only_second")
-        try:
-            return list(self.tokenizer.encode_batch(list(zip(questions, contexts, strict=True))))
-        finally:
-            self.tokenizer.no_truncation()
 
-
-class TextWindows:
+class TextWindows(WindowTokenizer):
     """Encodes each text, or each pair of texts; one that is longer than the model becomes overlapping windows.
 
     Args:
-        folder: the version folder, with tokenizer.json.
-        max_length: most tokens of a row, special tokens included.
-        buckets: the lengths that rows are padded to, ascending; the last one is at least max_length. None: any length.
-        stride: tokens that two neighbouring windows share.
-        max_windows: most windows of one text.
         texts: names of the input tensors: one for texts, two for pairs.
         cut: which of a pair is cut: first, second, or the longer; the other one is read with each window.
         tensors: what the engine takes, of input_ids, attention_mask, token_type_ids.
         extras: what the head takes beside them: offsets (in characters of the cut text), tokenized_text.
-        data_type: TYPE_INT64 or TYPE_INT32, as the engine takes them.
-        pad_id: id that fills input_ids behind a row.
-        split_special_tokens: read special tokens that stand in a text as any other words.
-        token_types: give the types of tokens; otherwise 0 for each.
         rows_of: where a step made rows of items, what to call them in errors: names of an item's leading rows, and of
             all others; the step then takes row_item, and gives it on.
+        others: as those of WindowTokenizer.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        max_length: int,
-        buckets: Sequence[int],
-        stride: int,
-        max_windows: int = 64,
         texts: Sequence[str] = ("input_text",),
         cut: str = "longer",
-        tensors: Sequence[str] = ("input_ids", "attention_mask", "token_type_ids"),
+        tensors: Sequence[str] = TOKENS,
         extras: Sequence[str] = (),
-        data_type: str = "TYPE_INT64",
-        pad_id: int = 0,
-        split_special_tokens: bool = False,
-        token_types: bool = True,
         rows_of: Sequence[str] = (),
+        **others: Any,
     ) -> None:
-        self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
-        self.tokenizer.no_padding()
-        self.tokenizer.no_truncation()
-        self.tokenizer.encode_special_tokens = split_special_tokens
-        self.token_types = token_types
-        self.max_length, self.stride, self.max_windows = max_length, stride, max_windows
+        super().__init__(folder, **others)
         self.texts, self.cut, self.rows_of = list(texts), cut, list(rows_of)
-        self.pad_id = pad_id
-        self.buckets = list(buckets or range(1, max_length + 1))
-        self.dtype = NUMPY[data_type]
         row_item = {"row_item": ("TYPE_INT32", [1])} if rows_of else {}
         self.inputs: Specs = {name: ("TYPE_STRING", [1]) for name in texts} | row_item
-        self.outputs: Specs = {name: (data_type, [-1]) for name in tensors} | row_item
+        self.outputs = {name: (self.data_type, [-1]) for name in tensors} | row_item
         self.outputs |= {"window_text": ("TYPE_INT32", [1]), "window_own": ("TYPE_INT32", [-1])}
         self.outputs |= {name: EXTRAS[name] for name in extras}
-        self.counts = Counter(texts=0, windows=0)
 
     def __call__(self, **texts: np.ndarray) -> dict[str, np.ndarray]:
         """The named texts, each (batch, 1) str. Gives rows of tokens, (rows, bucket), each text's windows in order.
@@ -197,20 +194,14 @@ class TextWindows:
         window_text = np.repeat(np.arange(len(whole), dtype=np.int32), list(map(len, windows)))
         rows = list(itertools.chain.from_iterable(windows))
         self.counts.update(texts=len(windows), windows=len(rows))
-        lengths = np.array([len(row) for row in rows])
-        real = np.arange(self.buckets[bisect_left(self.buckets, lengths.max(initial=1))]) < lengths[:, None]
         own = (mask for made, side in zip(windows, sides, strict=True) for mask in own_tokens(made, side, self.stride))
-        tensors = {
-            "input_ids": lambda: filled(real, (row.ids for row in rows), self.pad_id, self.dtype),
-            "attention_mask": lambda: real.astype(self.dtype),
-            "token_type_ids": lambda: filled(real, (types_of(row, self.token_types) for row in rows), 0, self.dtype),
-            "window_text": lambda: window_text[:, None],
-            "window_own": lambda: filled(real, own, 0, np.int32),
-            "offsets": lambda: filled(real, (row.offsets for row in rows), 0, np.int32),
-            "tokenized_text": lambda: texts[self.texts[0]],
-            "row_item": lambda: texts["row_item"],
+        more = {
+            "window_text": lambda _: window_text[:, None],
+            "window_own": lambda real: filled(real, own, 0, np.int32),
+            "tokenized_text": lambda _: texts[self.texts[0]],
+            "row_item": lambda _: texts["row_item"],
         }
-        return {name: tensors[name]() for name in self.outputs}
+        return self.tensors(rows, more)
 
     def side(self, encoding: Any) -> int:
         """Which text of a row is cut, if it must be: 0 or 1."""
@@ -247,14 +238,6 @@ class TextWindows:
             for row, encoding in zip(long, self.cut_apart([batch[row] for row in long], strategy), strict=True):
                 windows[row] = [encoding, *encoding.overflowing]
         return windows
-
-    def cut_apart(self, batch: Sequence[Any], strategy: str) -> list[Any]:
-        """An encoding for each text, the windows behind its first in `overflowing`."""
-        self.tokenizer.enable_truncation(self.max_length, stride=self.stride, strategy=strategy)
-        try:
-            return list(self.tokenizer.encode_batch(batch))
-        finally:
-            self.tokenizer.no_truncation()
 
 
 def check_characters(*columns: Sequence[str]) -> None:

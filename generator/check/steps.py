@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tbgen.export.reading import bytes_from_file
@@ -68,10 +67,10 @@ def _step_findings(model: Model, source: PythonSource, step: dict[str, Any]) -> 
             classes = ", ".join(node.name for node in tree.body if isinstance(node, ast.ClassDef))
             yield model.refused(here, says, f"{file.name} has: {classes}")
         return
-    yield from _settings_findings(model, source, step, _constructors(source, cls))
-    constructor = method_named(cls, "__init__")
-    if isinstance(constructor, ast.FunctionDef):
-        yield from _asset_findings(model, source, file, constructor)
+    constructors = _constructors(source, cls)
+    yield from _settings_findings(model, source, step, constructors)
+    for _, constructor in constructors:
+        yield from _asset_findings(model, source, constructor)
 
 
 def _constructors(
@@ -147,10 +146,11 @@ def _without_default(arguments: ast.arguments) -> list[ast.arg]:
     return [argument for argument, default in pairs if default is None]
 
 
-def _asset_findings(model: Model, source: PythonSource, file: Path, constructor: ast.FunctionDef) -> Iterator[Finding]:
+def _asset_findings(model: Model, source: PythonSource, constructor: ast.FunctionDef) -> Iterator[Finding]:
     """The files that a constructor names by `folder / "name"`, outside of conditions, lie beside it."""
     for name, line in _assets_of(constructor):
         if not (source.folder / name).exists():
+            file = next(file for file, tree in source.trees.items() if constructor in ast.walk(tree))
             says = f"FileNotFoundError: [Errno 2] No such file or directory: '{source.folder / name}'"
             yield model.refused(model.file(file, line), says, f"put {name} beside {file.name}")
 

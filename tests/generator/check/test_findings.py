@@ -296,6 +296,17 @@ FINDINGS = {
         ),
         "refused", "steps.json:6", "Base.__init__() got an unexpected keyword argument 'time'", "Shout takes times",
     ),
+    "asset of a step's base": (
+        steps, both(
+            put(
+                "1/base.py",
+                'class Base:\n    def __init__(self, folder):\n        self.text = (folder / "base.txt").read_text()\n',
+            ),
+            edit("class Shout:", "from .base import Base\nclass Shout(Base):", "1/shout.py"),
+            edit("*, mark, times=1):", "*, mark, **others):\n        super().__init__(folder, **others)", "1/shout.py"),
+        ),
+        "refused", "m/1/base.py:3", "base.txt", "put base.txt beside",
+    ),
     "step's asset": (steps, remove("1/words.txt"), "refused", "m/1/shout.py:3", "words.txt", "put words.txt beside"),
     "engine of a step": (
         steps, step("Engine", '{"mark": "!", "model": "bert_onnx"}'),
