@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import goes_with, json_option, server_options
+from tbgen.cli.options import goes_with, json_option, quiet_option, server_options
 from tbgen.cli.repository import ModelRepository
 from tbgen.cli.show import output, report, said_late, say_answered
 from tbgen.export.errors import UserError
@@ -46,6 +46,7 @@ _WORDS = {
     help="With --tensorrt, also build a plan for this shape, such as 1-32x8-128; repeatable.",
 )
 @json_option
+@quiet_option
 @goes_with("--live", "--url", "--header")
 @goes_with("--tensorrt", "--shape")
 def check(

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from tbgen.cli.diff import STATE_WORDS
-from tbgen.cli.options import POSITIVE, json_option, repository_argument
+from tbgen.cli.options import POSITIVE, json_option, quiet_option, repository_argument
 from tbgen.cli.show import report, said_late, say
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def _command(kind: str, words: str, options: tuple[str, ...]) -> click.Command:
     @folder_options(kind)
     @repository_argument
     @json_option
+    @quiet_option
     def write(repository: Path, output: Path, force: bool, autoscaler: str = "none", **wishes: Any) -> None:
         from tbgen.generator.recipe import RECIPE_FILE, recipe_from_file
         from tbgen.server.deploy.fleet import Wishes

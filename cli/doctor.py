@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tbgen.cli.options import goes_with, json_option, server_options
+from tbgen.cli.options import goes_with, json_option, quiet_option, server_options
 from tbgen.cli.show import output, report, said_late
 from tbgen.generator.addresses import METRICS
 
@@ -21,6 +21,7 @@ _COLOURS = {"works": "green", "missing": "yellow", "broken": "red"}
 @server_options("Default: none; this machine alone is looked at.", optional=True)
 @click.option("--metrics-url", help=f"With --url: the server's metrics page. Default: port {METRICS} of its host.")
 @json_option
+@quiet_option
 @goes_with("--url", "--metrics-url")
 def doctor(url: str | None, headers: dict[str, str], metrics_url: str | None) -> None:
     """Looked at are Python's packages, the embedded server and what it needs of this machine, NVIDIA's driver and

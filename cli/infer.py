@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tbgen.cli.asked import Asked, asked_options
-from tbgen.cli.options import json_option, server_options, timeout_option
+from tbgen.cli.options import json_option, quiet_option, server_options, timeout_option
 from tbgen.cli.show import print_answers, said_late
 
 
@@ -16,6 +16,7 @@ from tbgen.cli.show import print_answers, said_late
 @asked_options
 @server_options()
 @json_option
+@quiet_option
 @timeout_option()
 def infer(name: str, url: str | None, headers: dict[str, str], timeout: float, **asked: Any) -> None:
     """NAME is a model of the server, or the name given to scaffold when one front model of it is ready. Where it takes

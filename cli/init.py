@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from tbgen.cli.options import goes_without, json_option, repository_option
+from tbgen.cli.options import goes_without, json_option, quiet_option, repository_option
 from tbgen.cli.request import StepWords, refuse_idle, request_options
 from tbgen.cli.scaffold import note_device
 from tbgen.cli.show import report, said_late, say
@@ -27,6 +27,7 @@ from tbgen.generator.request import REPOSITORY, Request
 )
 @click.option("--force", is_flag=True, help="Replace a recipe that is there.")
 @json_option
+@quiet_option
 @goes_without("--no-vendor", "--platform")
 def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: bool, **asked: Any) -> None:
     """The recipe tbgen.toml says what to scaffold, in a file to commit: `tbgen scaffold` in its folder then writes the

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import goes_without, json_option
+from tbgen.cli.options import goes_without, json_option, quiet_option
 from tbgen.cli.request import platform_option
 from tbgen.cli.show import report, said_late, say
 
@@ -22,6 +22,7 @@ from tbgen.cli.show import report, said_late, say
 @platform_option
 @click.option("--force", is_flag=True, help="Replace a backend of that name that was edited, or not written by tbgen.")
 @json_option
+@quiet_option
 @goes_without("--no-vendor", "--platform")
 def install_backends(folder: Path, vendor: bool, platform: str | None, force: bool) -> None:
     """It is the code that `tbgen scaffold --steps backend` leaves out of the models; DIR is a server's backends.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import json_option, repository_option, server_options, timeout_option
+from tbgen.cli.options import json_option, quiet_option, repository_option, server_options, timeout_option
 from tbgen.cli.show import report, said_late, say
 
 
@@ -17,6 +17,7 @@ from tbgen.cli.show import report, said_late, say
 @repository_option("none; any text is sent")
 @timeout_option(5.0)
 @json_option
+@quiet_option
 def probe(
     names: tuple[str, ...], url: str | None, headers: dict[str, str], repository: Path | None, timeout: float
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tbgen.cli.asked import Asked, asked_options
-from tbgen.cli.options import json_option, repository_option
+from tbgen.cli.options import json_option, quiet_option, repository_option
 from tbgen.cli.show import notes, print_answers, said_late
 from tbgen.cli.suggested import completed
 
@@ -18,6 +18,7 @@ from tbgen.cli.suggested import completed
 @asked_options
 @repository_option()
 @json_option
+@quiet_option
 def run(name: str, repository: Path, **asked: Any) -> None:
     """What runs are the very files of the repository: model.py, its steps, the wiring of ensembles, BLS calls; engines
     by onnxruntime. Breakpoints in them work. NAME, inputs and answers are as those of `tbgen infer`.

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import FILE_PATH, repository_argument
+from tbgen.cli.options import FILE_PATH, quiet_option, repository_argument
 from tbgen.cli.show import said_late, say
 
 
 @click.command()
 @repository_argument
+@quiet_option
 @click.option("-o", "--output", type=FILE_PATH, help="File outside REPOSITORY. Default: standard output.")
 def sbom(repository: Path, output: Path | None) -> None:
     """CycloneDX 1.6: each model of REPOSITORY with its files' hashes, the packages that it brings with their licences
