@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from tbgen.cli.diff import STATE_WORDS
 from tbgen.cli.options import POSITIVE, json_option, quiet_option, repository_argument
 from tbgen.cli.show import report, said_late, say
+from tbgen.server.deploy.launch import AUTOSCALERS
 
 if TYPE_CHECKING:
     from tbgen.server.deploy.files import Written
@@ -42,8 +43,8 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "autoscaler": click.option(
         "--autoscaler",
-        type=click.Choice(("none", "hpa", "keda")),
-        default="none",
+        type=click.Choice(AUTOSCALERS),
+        default=AUTOSCALERS[0],
         show_default=True,
         help="What starts more servers when requests wait.",
     ),
@@ -96,7 +97,7 @@ def _command(kind: str, words: str, options: tuple[str, ...]) -> click.Command:
     @repository_argument
     @json_option
     @quiet_option
-    def write(repository: Path, output: Path, force: bool, autoscaler: str = "none", **wishes: Any) -> None:
+    def write(repository: Path, output: Path, force: bool, autoscaler: str = AUTOSCALERS[0], **wishes: Any) -> None:
         from tbgen.generator.recipe import RECIPE_FILE, recipe_from_file
         from tbgen.server.deploy.fleet import Wishes
         from tbgen.server.deploy.table import write_deployment

@@ -12,13 +12,12 @@ from tbgen.cli.options import OWN_SENTENCES, json_option, quiet_option, refuse_k
 from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
 from tbgen.cli.show import notes, print_named, report, status_line
 from tbgen.cli.suggested import completed, words_given
+from tbgen.export.layout import LAYOUTS, OPSET, PACKED, PADDED
 
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
     from tbgen.export.sources import Source
     from tbgen.generator.texts import TextFile
-
-_OPSET = 17
 
 
 @click.group()
@@ -33,13 +32,13 @@ export.add_command(tensorrt)
 @source_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @request_options("task", "labels")
-@click.option("--opset", type=int, help="ONNX operator set.  [default: 17, or what the release reads]")
+@click.option("--opset", type=int, help=f"ONNX operator set.  [default: {OPSET}, or what the release reads]")
 @click.option("--triton", "release", help="Release of the server that will read the file, such as 24.10.")
 @click.option("--fixed-length", type=int, help="Fix the sequence axis to this many tokens; the batch stays dynamic.")
 @click.option(
     "--layout",
-    type=click.Choice(["padded", "packed"]),
-    default="padded",
+    type=click.Choice(LAYOUTS),
+    default=PADDED,
     show_default=True,
     help="packed: flat inputs, no padding computed; what `tbgen scaffold` makes where the model has it.",
 )
@@ -93,7 +92,7 @@ def _exported_from(
     if source.kind == "onnx":
         if opset:
             raise UserError("--opset is for a checkpoint; a ready ONNX file keeps its own")
-        if options.pop("layout") == "packed":
+        if options.pop("layout") == PACKED:
             raise UserError("--layout packed is for a checkpoint; a ready ONNX file is taken as it is")
         del versions["opset"]
         place, rename = Path(source.place), source.rename
@@ -107,9 +106,9 @@ def _versions_for(release: str | None, opset: int | None) -> dict[str, Any]:
     from tbgen.generator.releases import release_named
 
     if release is None:
-        return {"opset": opset or _OPSET}
+        return {"opset": opset or OPSET}
     newest = release_named(release)
-    return {"opset": opset or min(_OPSET, newest.opset), "newest_opset": newest.opset, "newest_ir": newest.ir}
+    return {"opset": opset or min(OPSET, newest.opset), "newest_opset": newest.opset, "newest_ir": newest.ir}
 
 
 def _rows_of(exported: Exported) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import click
 from tbgen.cli.options import OWN_SENTENCES, json_option, quiet_option, refuse_kept, text_options
 from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
 from tbgen.cli.show import notes, print_named, report, status_line
+from tbgen.export.tensorrt.versions import WORKSPACE
 
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
     metavar="ROWSxTOKENS",
     help="A shape that the plan takes, such as 1x300 or 1-32x8-128; repeatable.  [default: by TensorRT's version]",
 )
-@click.option("--workspace", default=4.0, show_default=True, help="GiB of GPU memory that a layer may use.")
+@click.option(
+    "--workspace",
+    default=WORKSPACE / (1 << 30),
+    show_default=True,
+    help="GiB of GPU memory that a layer may use.",
+)
 @click.option(
     "--timing-cache",
     type=click.Path(path_type=Path, file_okay=False),

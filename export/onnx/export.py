@@ -14,7 +14,7 @@ from tbgen.export.checkpoint.pytorch import model_from_checkpoint
 from tbgen.export.errors import NoSuchName, UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import EXPORT_RECORD, sha256, whole_folder, write_json
-from tbgen.export.layout import LAYOUTS, LENGTHS, PACKED, PADDED
+from tbgen.export.layout import LAYOUTS, LENGTHS, OPSET, PACKED, PADDED
 from tbgen.export.onnx.broken_weights import refuse_broken_weights
 from tbgen.export.onnx.fusion import fuse
 from tbgen.export.onnx.graph_file import opset_of, weights_beside
@@ -49,7 +49,7 @@ class OnnxOptions:
     tolerance: the largest difference of a logit; default: the precision's.
     """
 
-    opset: int = 17
+    opset: int = OPSET
     newest_opset: int | None = None
     newest_ir: int | None = None
     fixed_length: int | None = None

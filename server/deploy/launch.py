@@ -13,6 +13,7 @@ from tbgen.server.embedded.process import ENVIRONMENT as ENVIRONMENT
 STOCK_IMAGE = "nvcr.io/nvidia/tritonserver:{}-py3"  # of a release
 BUILDER_IMAGE = "nvcr.io/nvidia/tensorrt:{}-py3"  # with trtexec, of the same release
 PROXY_IMAGE = "docker.io/library/haproxy:2.6"  # the line that tests run
+AUTOSCALERS = ("none", "hpa", "keda")  # what starts more servers
 USER = 1000  # triton-server, in NVIDIA's containers
 MODELS = "/models"
 EXIT_SECONDS = 30  # for requests in flight; Triton waits as long for connections that are idle

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tbgen.export.errors import UserError
 from tbgen.export.tensorrt.profiles import LEAST_TOKENS
+from tbgen.export.tensorrt.versions import WORKSPACE
 from tbgen.generator.engines.engine import Engine, EngineModel
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _CACHE = "/tmp/tensorrt_engine_cache"  # inside the server's container
 _PARAMETERS = {
     "precision_mode": "FP16",
-    "max_workspace_size_bytes": str(4 << 30),
+    "max_workspace_size_bytes": str(WORKSPACE),
     "trt_engine_cache_enable": "1",
     "trt_layer_norm_fp32_fallback": "1",
 }

@@ -15,7 +15,8 @@ from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.kubernetes.brought import brought_files
 from tbgen.server.deploy.kubernetes.objects import server_files
 from tbgen.server.deploy.kubernetes.scaling import autoscalers, pod_monitor
-from tbgen.server.deploy.kubernetes.values import AUTOSCALERS, chart_fleet, fleet_values
+from tbgen.server.deploy.kubernetes.values import chart_fleet, fleet_values
+from tbgen.server.deploy.launch import AUTOSCALERS
 from tbgen.server.deploy.places import TAGGED
 
 _NOTES = Path(__file__).with_name("notes.txt")

@@ -16,9 +16,8 @@ from tbgen.server.deploy.fleet import (
     Servers,
 )
 from tbgen.server.deploy.kubernetes.brought import brought_files
-from tbgen.server.deploy.launch import PROXY_IMAGE
+from tbgen.server.deploy.launch import AUTOSCALERS, PROXY_IMAGE
 
-AUTOSCALERS = ("none", "hpa", "keda")
 LOOK_SECONDS = 5  # between two looks at readiness
 
 
