@@ -15,7 +15,16 @@ from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, configs_f
 from tbgen.generator.releases import RELEASES, release_named
 from tbgen.generator.repository import refuse_empty_repository
 from tbgen.generator.role import written_models
-from tbgen.server.deploy.launch import EXIT_SECONDS, GRPC, HTTP, METRICS, PROXY_IMAGE, STOCK_IMAGE, USER
+from tbgen.server.deploy.launch import (
+    EXIT_SECONDS,
+    GRPC,
+    HTTP,
+    KILL_SECONDS,
+    METRICS,
+    PROXY_IMAGE,
+    STOCK_IMAGE,
+    USER,
+)
 from tbgen.server.deploy.places import ModelsPlace, image_from_text, label_from_name, models_from_text, plain_label
 from tbgen.server.deploy.questions import questions_of
 from tbgen.server.deploy.sizes import Sizes, sizes_of
@@ -23,7 +32,7 @@ from tbgen.server.embedded.process import STACK
 
 DRAIN_SECONDS = 15  # between a pod's being taken out of its Services and SIGTERM: proxies and clients learn of it
 EDGE_DRAIN_SECONDS = 5  # before a proxy closes its connections, whose clients then go elsewhere
-GRACE_SECONDS = DRAIN_SECONDS + EXIT_SECONDS + 15  # until what is left is killed
+GRACE_SECONDS = DRAIN_SECONDS + KILL_SECONDS
 QUEUE_MILLISECONDS = 50  # that a request may wait, on average, before there are more servers
 MOST_TIMES = 4  # as many servers as there are at first, at most
 LONGEST_SUFFIX = "-headless"  # of the names of what is made

@@ -17,6 +17,8 @@ AUTOSCALERS = ("none", "hpa", "keda")  # what starts more servers
 USER = 1000  # triton-server, in NVIDIA's containers
 MODELS = "/models"
 EXIT_SECONDS = 30  # for requests in flight; Triton waits as long for connections that are idle
+KILL_SECONDS = EXIT_SECONDS + 15  # until what is left is killed
+SCRAPE_INTERVAL = "15s"  # between two looks of Prometheus at metrics
 POLL_SECONDS = 30  # between two looks at a repository that changes under a server
 
 

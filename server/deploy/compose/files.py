@@ -21,9 +21,9 @@ from tbgen.server.deploy.kubernetes.edge import (
 from tbgen.server.deploy.kubernetes.pod import PROBE, PROBE_SECONDS
 from tbgen.server.deploy.launch import (
     ENVIRONMENT,
-    EXIT_SECONDS,
     GRPC,
     HTTP,
+    KILL_SECONDS,
     METRICS,
     MODELS,
     PROXY_IMAGE,
@@ -75,7 +75,7 @@ def _server(fleet: Servers) -> YamlObject:
             "retries": 2,
             "start_period": f"{sizes.startup}s",
         },
-        "stop_grace_period": f"{EXIT_SECONDS + 15}s",
+        "stop_grace_period": f"{KILL_SECONDS}s",
         "restart": "unless-stopped",
         "deploy": {"resources": _resources(fleet)},
     }

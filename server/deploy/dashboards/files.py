@@ -9,7 +9,7 @@ from typing import Any
 
 from tbgen.export.errors import UserError, require
 from tbgen.server.deploy.documents import yaml_from
-from tbgen.server.deploy.launch import METRICS
+from tbgen.server.deploy.launch import METRICS, SCRAPE_INTERVAL
 from tbgen.server.deploy.places import host_and_ports
 
 DASHBOARD, RULES, SCRAPE = "dashboard.json", "rules.yml", "prometheus.yml"
@@ -41,7 +41,7 @@ def _place(server: str) -> str:
 def _scrape(places: Sequence[str]) -> dict[str, Any]:
     """Prometheus' configuration."""
     return {
-        "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
+        "global": dict.fromkeys(("scrape_interval", "evaluation_interval"), SCRAPE_INTERVAL),
         "rule_files": [RULES],
         "scrape_configs": [{"job_name": "triton", "static_configs": [{"targets": list(places)}]}],
     }

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from tbgen.server.deploy.documents import YamlObject
 from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.kubernetes.objects import labels_of, made
+from tbgen.server.deploy.launch import SCRAPE_INTERVAL
 
 METRIC = "triton_queue_milliseconds"  # as the Prometheus adapter names it
 BUSY = 85  # per cent of the CPUs that were asked for
@@ -37,7 +38,7 @@ def pod_monitor(v: SimpleNamespace) -> YamlObject:
     """What the Prometheus operator needs to read the servers' metrics."""
     spec = {
         "selector": {"matchLabels": labels_of(v)},
-        "podMetricsEndpoints": [{"port": name, "interval": "15s"} for name in ("metrics", "edge-metrics")],
+        "podMetricsEndpoints": [{"port": name, "interval": SCRAPE_INTERVAL} for name in ("metrics", "edge-metrics")],
     }
     return made("monitoring.coreos.com/v1", "PodMonitor", v, v.name, spec=spec)
 
