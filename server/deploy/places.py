@@ -10,7 +10,7 @@ from tbgen.export.errors import NoSuchName, UserError
 _LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035, as names of Services are
 _LONGEST = 63
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
-_ENDPOINT = re.compile(r"https?://[^/]+/(.*)")  # of an S3 of one's own, before the bucket, as tritonserver writes it
+ENDPOINT = re.compile(r"(https?://[^/]+)/(.*)")  # of an S3 of one's own, before the bucket, as tritonserver writes it
 _SEGMENT = re.compile(r"[A-Za-z0-9._=+@-]+")
 TAGGED = re.compile(
     r"(?P<registry>[a-z0-9.-]+(:\d+)?)/(?P<path>[a-z0-9]+([._/-]+[a-z0-9]+)*)(:[A-Za-z0-9_][\w.-]{0,127}|@sha256:[0-9a-f]{64})"
@@ -34,7 +34,7 @@ class ModelsPlace:
     @property
     def own_store(self) -> bool:
         """Whether the bucket is in a store of one's own, by its address."""
-        return _ENDPOINT.fullmatch(self.place) is not None
+        return ENDPOINT.fullmatch(self.place) is not None
 
     @property
     def port(self) -> int:
@@ -95,8 +95,8 @@ def models_from_text(text: str) -> ModelsPlace:
     scheme, separator, place = text.partition("://")
     if not separator or scheme not in _SCHEMES:
         raise NoSuchName("models' place", text, [f"{each}://..." for each in _SCHEMES])
-    address = _ENDPOINT.fullmatch(place) if scheme == "s3" else None
-    first, *rest = (address[1] if address else place).rstrip("/").split("/")
+    address = ENDPOINT.fullmatch(place) if scheme == "s3" else None
+    first, *rest = (address[2] if address else place).rstrip("/").split("/")
     if scheme == "pvc":
         label_from_name(first)
     elif not _BUCKET.fullmatch(first):

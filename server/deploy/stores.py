@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from tbgen.export.errors import UserError, require
 from tbgen.server.deploy.folder_store import FolderStore
 from tbgen.server.deploy.object_store import ObjectStore
+from tbgen.server.deploy.places import ENDPOINT
 from tbgen.server.deploy.release import Store
 
 _PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs")}  # scheme -> (package, extra)
@@ -61,8 +61,8 @@ def store_from(target: str) -> Store:
     if not separator:
         return FolderStore(Path(target))
     options: dict[str, Any] = {}
-    if scheme == "s3" and (address := re.fullmatch(r"(https?://[^/]+)/(.+)", path)):
-        options, path = {"endpoint_url": address[1]}, address[2]  # as tritonserver writes it
+    if scheme == "s3" and (address := ENDPOINT.fullmatch(path)):
+        options, path = {"endpoint_url": address[1]}, address[2]
     if scheme in _PACKAGES:
         package, extra = _PACKAGES[scheme]
         require(package, extra=extra)
