@@ -141,7 +141,7 @@ def answers(
     connection: Models, model: TextModel, texts: Iterable[str], parameters: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
     """One answer a text, in order, request by request. Raises UserError."""
-    for chunk in grouped(map(utf8, texts), model.rows, len):
+    for chunk in request_groups(map(utf8, texts), model.rows, len):
         encoded = np.array(chunk, dtype=object)
         asked = {model.input: encoded.reshape(-1, 1) if model.batching else encoded}
         outputs = connection.infer(model.name, asked, parameters)
@@ -151,7 +151,7 @@ def answers(
             yield {name: values[row] for name, values in columns.items()}
 
 
-def grouped(
+def request_groups(
     items: Iterable[_T], rows: int, size_of: Callable[[_T], int], alike: Callable[[_T, _T], bool] = lambda *_: True
 ) -> Iterator[list[_T]]:
     """As many items as share a request, each time: at most `rows`, as long as they are short, and alike the first.

@@ -11,7 +11,7 @@ import numpy as np
 from tbgen.export.errors import UserError
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
-from tbgen.server.client.client import grouped, utf8
+from tbgen.server.client.client import request_groups, utf8
 from tbgen.server.client.items import tensors_from_item
 from tbgen.server.gateway.body import off_loop
 from tbgen.server.gateway.models import FrontModel
@@ -60,7 +60,7 @@ def _requests(model: FrontModel, items: Sequence[Item]) -> list[Tensors]:
         made = [_tensors_of(model, item) for item in items]
     except UserError as error:
         raise NoAnswer(400, error.message) from error
-    return [_one(group) for group in grouped(made, model.rows, _text_bytes, _have_equal_shapes)]
+    return [_one(group) for group in request_groups(made, model.rows, _text_bytes, _have_equal_shapes)]
 
 
 def _tensors_of(model: FrontModel, item: Item) -> Tensors:

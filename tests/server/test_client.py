@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.server.client.client import grouped, infer
+from tbgen.server.client.client import infer, request_groups
 from tbgen.server.client.items import item_from_tensors
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.server import EmbeddedServer
@@ -116,8 +116,8 @@ def test_something_else_at_the_address(server: EmbeddedServer) -> None:
 
 
 def test_what_shares_a_request() -> None:
-    assert list(grouped(["상", "한", "가", "🔥"], 3, len)) == [["상", "한", "가"], ["🔥"]]
-    assert list(grouped(["", "a"], 0, len)) == [[""], ["a"]]
+    assert list(request_groups(["상", "한", "가", "🔥"], 3, len)) == [["상", "한", "가"], ["🔥"]]
+    assert list(request_groups(["", "a"], 0, len)) == [[""], ["a"]]
     long = "x" * (30 << 10)
-    assert [len(group) for group in grouped([long, long, "a", long], 9, len)] == [1, 2, 1]
-    assert list(grouped([1, 3, 2, 5], 9, lambda _: 1, lambda one, other: one % 2 == other % 2)) == [[1, 3], [2], [5]]
+    assert [len(group) for group in request_groups([long, long, "a", long], 9, len)] == [1, 2, 1]
+    assert list(request_groups([1, 3, 2, 5], 9, lambda _: 1, lambda one, other: one % 2 == other % 2)) == [[1, 3], [2], [5]]
