@@ -61,9 +61,7 @@ class Numbers(click.ParamType):
 @server_options(
     "Once for each protocol. Default: one is started here, and asked over HTTP.", multiple=True, optional=True
 )
-@click.option(
-    "--metrics-url", help=f"With --url: the running Triton's metrics page, for instance {METRICS_PAGE}."
-)
+@click.option("--metrics-url", help=f"With --url: the running Triton's metrics page, for instance {METRICS_PAGE}.")
 @text_options("the bundled Korean corpus")
 @click.option("--concurrency", type=Numbers(int), help="Clients of the closed loops. Default: 1,4,16 without --rate.")
 @click.option("--rate", type=Numbers(float), help="Requests a second of the open loops.")

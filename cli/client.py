@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import goes_with, repository_option, url_option
+from tbgen.cli.options import FILE_PATH, goes_with, repository_option, url_option
 from tbgen.cli.show import say
 from tbgen.generator.client_code import LANGUAGES
 
@@ -15,9 +15,7 @@ from tbgen.generator.client_code import LANGUAGES
 @click.argument("name")
 @click.option("--lang", "language", type=click.Choice(list(LANGUAGES)), default="python", show_default=True)
 @repository_option()
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write; else it is printed."
-)
+@click.option("-o", "--output", type=FILE_PATH, help="File to write; else it is printed.")
 @url_option("HOST:PORT and PORT mean what the client speaks: HTTP, or gRPC. Default: this machine's.")
 @click.option("--force", is_flag=True, help="With --output: replace the file.")
 @goes_with("--output", "--force")

@@ -11,8 +11,9 @@ import click
 from click.core import ParameterSource
 
 from tbgen.cli.diff import STATE_WORDS
-from tbgen.cli.options import POSITIVE, json_option, quiet_option, repository_argument
+from tbgen.cli.options import FOLDER_PATH, POSITIVE, json_option, quiet_option, repository_argument
 from tbgen.cli.show import report, said_late, say
+from tbgen.generator.request import RECIPE_FILE
 from tbgen.server.deploy.launch import AUTOSCALERS
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def folder_options(kind: str) -> Callable[[Any], Any]:
     output = click.option(
         "-o",
         "--output",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FOLDER_PATH,
         default=Path("deploy") / kind,
         show_default=True,
         help="Folder to write into.",
@@ -98,7 +99,7 @@ def _command(kind: str, words: str, options: tuple[str, ...]) -> click.Command:
     @json_option
     @quiet_option
     def write(repository: Path, output: Path, force: bool, autoscaler: str = AUTOSCALERS[0], **wishes: Any) -> None:
-        from tbgen.generator.recipe import RECIPE_FILE, recipe_from_file
+        from tbgen.generator.recipe import recipe_from_file
         from tbgen.server.deploy.fleet import Wishes
         from tbgen.server.deploy.table import write_deployment
 

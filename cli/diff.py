@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import json_option, quiet_option, repository_option
+from tbgen.cli.options import FILE_PATH, json_option, quiet_option, repository_option
 from tbgen.cli.show import has_flag, notes, output, print_difference, print_json, status_line
-from tbgen.generator.request import REPOSITORY
+from tbgen.generator.request import RECIPE_FILE, REPOSITORY
 
 if TYPE_CHECKING:
     from tbgen.generator.scaffold import Request
@@ -44,9 +44,7 @@ def name_options(function: click.decorators.FC) -> click.decorators.FC:
             type=click.Path(path_type=Path),
             help="Checkpoint or its export. Default: the recipe's, what stands in the repository, the preset.",
         ),
-        click.option(
-            "--recipe", type=click.Path(path_type=Path, dir_okay=False), help="Default: tbgen.toml, if there."
-        ),
+        click.option("--recipe", type=FILE_PATH, help=f"Default: {RECIPE_FILE}, if there."),
         click.option(
             "--no-own-steps", is_flag=True, help="Leave out models with steps of their own, whose code would run."
         ),
@@ -97,7 +95,7 @@ def updates(
     name: str | None, source: Path | None, recipe: Path | None, repository: Path | None, no_own_steps: bool
 ) -> Iterator[Update]:
     """The models of NAME written anew, one request after the other; each is gone when the next is asked for."""
-    from tbgen.generator.recipe import NO_NAME, RECIPE_FILE, recipe_from_file
+    from tbgen.generator.recipe import NO_NAME, recipe_from_file
     from tbgen.generator.role import written_models
     from tbgen.generator.update import requests_from_records, update_of_request
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import goes_without, json_option, quiet_option, repository_option
+from tbgen.cli.options import FILE_THERE, FOLDER_PATH, goes_without, json_option, quiet_option, repository_option
 from tbgen.cli.request import platform_option
 from tbgen.cli.show import WHOLE, keep, notes, report, say, status_line
 
@@ -20,13 +20,11 @@ def env() -> None:
 @env.command()
 @click.argument("models", nargs=-1, required=True)
 @click.option("-p", "--package", "packages", multiple=True, help="A package, as pip names it; repeatable.")
-@click.option("--requirements", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File of packages.")
-@click.option(
-    "--archive", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="One that is there already."
-)
+@click.option("--requirements", type=FILE_THERE, help="File of packages.")
+@click.option("--archive", type=FILE_THERE, help="One that is there already.")
 @click.option(
     "--conda",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER_PATH,
     is_flag=False,
     flag_value=Path(),
     metavar="[DIR]",

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tbgen.cli.export_tensorrt import tensorrt
-from tbgen.cli.options import OWN_SENTENCES, json_option, quiet_option, refuse_kept, text_options
+from tbgen.cli.options import (
+    OWN_SENTENCES,
+    export_force,
+    export_output,
+    json_option,
+    quiet_option,
+    refuse_kept,
+    text_options,
+)
 from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
 from tbgen.cli.show import notes, print_named, report, status_line
 from tbgen.cli.suggested import completed, words_given
@@ -30,7 +38,7 @@ export.add_command(tensorrt)
 
 @export.command()
 @source_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@export_output
 @request_options("task", "labels")
 @click.option("--opset", type=int, help=f"ONNX operator set.  [default: {OPSET}, or what the release reads]")
 @click.option("--triton", "release", help="Release of the server that will read the file, such as 24.10.")
@@ -55,7 +63,7 @@ export.add_command(tensorrt)
 @click.option("--keep-fp32", multiple=True, help="Beginning of the names of nodes that stay in FP32; repeatable.")
 @text_options(OWN_SENTENCES)
 @click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: the precision's]")
-@click.option("--force", is_flag=True, help="Replace an earlier export.")
+@export_force
 @json_option
 @quiet_option
 def onnx(

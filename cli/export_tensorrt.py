@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import OWN_SENTENCES, json_option, quiet_option, refuse_kept, text_options
+from tbgen.cli.options import (
+    FOLDER_PATH,
+    OWN_SENTENCES,
+    export_force,
+    export_output,
+    json_option,
+    quiet_option,
+    refuse_kept,
+    text_options,
+)
 from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
 from tbgen.cli.show import notes, print_named, report, status_line
 from tbgen.export.tensorrt.versions import WORKSPACE
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
 @click.command()
 @source_options
 @request_options("task", "labels")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@export_output
 @click.option("--precision", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True)
 @click.option(
     "--shape",
@@ -40,13 +49,13 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--timing-cache",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER_PATH,
     help="Folder that keeps what was measured, a file for each TensorRT version and GPU.",
 )
 @click.option("--keep-fp32", multiple=True, help="Part of the names of layers to keep in FP32; repeatable.")
 @click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: 0.1 fp16, 0.001 fp32]")
 @text_options(OWN_SENTENCES)
-@click.option("--force", is_flag=True, help="Replace an earlier export.")
+@export_force
 @json_option
 @quiet_option
 def tensorrt(

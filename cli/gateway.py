@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tbgen.cli.options import (
+    FILE_THERE,
     PORT,
     POSITIVE,
     host_option,
@@ -20,7 +21,6 @@ from tbgen.cli.show import report, say
 from tbgen.generator.addresses import GATEWAY
 from tbgen.server.gateway.settings import GatewaySettings
 
-_KEYS = click.Path(path_type=Path, dir_okay=False, exists=True)
 _most = partial(click.option, type=POSITIVE, show_default=True)
 
 
@@ -36,7 +36,7 @@ _most = partial(click.option, type=POSITIVE, show_default=True)
 )
 @host_option
 @click.option("--port", type=PORT, default=GATEWAY, show_default=True, help="Port to listen on.")
-@click.option("--api-keys", type=_KEYS, help="File of keys, one a line, of which each client must have one.")
+@click.option("--api-keys", type=FILE_THERE, help="File of keys, one a line, of which each client must have one.")
 @_most("--max-body", default=GatewaySettings.body_bytes, metavar="BYTES", help="Longest body.")
 @_most("--max-texts", default=GatewaySettings.texts, help="Most texts of a request.")
 @_most("--max-requests", default=GatewaySettings.requests, help="Most requests at once.")

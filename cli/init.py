@@ -10,21 +10,19 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from tbgen.cli.options import goes_without, json_option, quiet_option, repository_option
+from tbgen.cli.options import FILE_PATH, goes_without, json_option, quiet_option, repository_option
 from tbgen.cli.request import StepWords, refuse_idle, request_options
 from tbgen.cli.scaffold import note_device
 from tbgen.cli.show import report, said_late, say
 from tbgen.generator.graphs import AUTO
-from tbgen.generator.request import REPOSITORY, Request
+from tbgen.generator.request import RECIPE_FILE, REPOSITORY, Request
 
 
 @click.command(cls=StepWords)
 @click.argument("name", required=False)
 @request_options(engine={"multiple": True, "default": [AUTO]}, fixed_length={"type": click.IntRange(min=0)})
 @repository_option(f"{REPOSITORY} beside the recipe")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default="tbgen.toml", show_default=True
-)
+@click.option("-o", "--output", type=FILE_PATH, default=RECIPE_FILE, show_default=True)
 @click.option("--force", is_flag=True, help="Replace a recipe that is there.")
 @json_option
 @quiet_option
@@ -38,7 +36,7 @@ def init(engine: tuple[str, ...], repository: Path | None, output: Path, force: 
 
     from tbgen.export.errors import UserError
     from tbgen.export.files import write_whole
-    from tbgen.generator.recipe import RECIPE_FILE, Recipe, text_from_recipe
+    from tbgen.generator.recipe import Recipe, text_from_recipe
     from tbgen.generator.resolve import resolve, source_of
     from tbgen.generator.steps.vendor import this_platform
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from tbgen.cli.options import goes_without, json_option, quiet_option
+from tbgen.cli.options import FOLDER_PATH, goes_without, json_option, quiet_option
 from tbgen.cli.request import platform_option
 from tbgen.cli.show import report, said_late, say
 
 
 @click.command("install-backends")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", metavar="DIR", type=FOLDER_PATH)
 @click.option(
     "--vendor/--no-vendor",
     default=True,

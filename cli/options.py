@@ -22,6 +22,8 @@ FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
 
 OWN_SENTENCES = "sentences of tbgen's own, to compare on"
 FILE_PATH = click.Path(path_type=Path, dir_okay=False)
+FILE_THERE = click.Path(path_type=Path, dir_okay=False, exists=True)
+FOLDER_PATH = click.Path(path_type=Path, file_okay=False)
 _HEADER = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=([ -~]+)")
 SECONDS = click.FloatRange(min=0, min_open=True)
 POSITIVE = click.IntRange(min=1)
@@ -154,6 +156,11 @@ _header_option = click.option(
     callback=_headers,
     help="Header of each request to the server, such as the key of a restricted API; repeatable.",
 )
+
+
+# Of the two commands that export.
+export_output = click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+export_force = click.option("--force", is_flag=True, help="Replace an earlier export.")
 
 
 def text_options(default: str) -> Callable[[FC], FC]:

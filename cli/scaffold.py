@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tbgen.cli.options import goes_without, json_option, quiet_option, repository_option
+from tbgen.cli.options import FILE_PATH, goes_without, json_option, quiet_option, repository_option
 from tbgen.cli.request import SOURCE, StepWords, refuse_idle, request_options
 from tbgen.cli.show import WHOLE, has_flag, keep, notes, output, print_json, repository_tree, status_line
 from tbgen.cli.suggested import completed, words_of_fields
 from tbgen.generator.addresses import GRPC, HTTP
-from tbgen.generator.request import OPTIONS, REPOSITORY, Request
+from tbgen.generator.request import OPTIONS, RECIPE_FILE, REPOSITORY, Request
 
 if TYPE_CHECKING:
     from tbgen.export.provenance import Build, Provenance
@@ -40,8 +40,8 @@ _CACHE_NOTE = (
 @repository_option(f"{REPOSITORY}, or the recipe's")
 @click.option(
     "--recipe",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Recipe that says all but --repository and --force. Default without NAME: tbgen.toml.",
+    type=FILE_PATH,
+    help=f"Recipe that says all but --repository and --force. Default without NAME: {RECIPE_FILE}.",
 )
 @click.option("--force", is_flag=True, help="Replace models of the same name, edited ones too.")
 @click.option(
@@ -102,8 +102,6 @@ def _as_export(request: Request, target: Path, *, force: bool) -> tuple[list[str
 
 def _as_recipe(requests: Sequence[Request], target: Path, file: Path | None) -> list[str]:
     """What of `tbgen init NAME` writes the recipe of these requests."""
-    from tbgen.generator.recipe import RECIPE_FILE
-
     words = words_of_fields(vars(requests[0]), [name for name in OPTIONS if name != "engine"])
     engines = [word for request in requests for word in ("--engine", request.engine)]
     return [*words, *engines, "-r", str(target), "-o", str(file or RECIPE_FILE)]
@@ -111,7 +109,7 @@ def _as_recipe(requests: Sequence[Request], target: Path, file: Path | None) -> 
 
 def _recipe_asked(name: str | None, file: Path | None) -> Recipe | None:
     """The recipe that stands for NAME and the options; None where these are given."""
-    from tbgen.generator.recipe import NO_NAME, RECIPE_FILE, recipe_from_file
+    from tbgen.generator.recipe import NO_NAME, recipe_from_file
 
     if file is None and name is not None:
         return None

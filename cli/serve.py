@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import PORT, goes_with, host_option, json_option, quiet_option, repository_argument
+from tbgen.cli.options import FILE_PATH, PORT, goes_with, host_option, json_option, quiet_option, repository_argument
 from tbgen.cli.show import has_flag, notes, output, report, say, say_answered, status_line
 from tbgen.generator.addresses import GATEWAY, GRPC, HTTP, METRICS
 from tbgen.server.embedded.process import CONTROL_MODES
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--trace", metavar="ADDRESS", help="OpenTelemetry collector for a trace of each request: http://HOST:4318."
 )
-@click.option("--log", type=click.Path(path_type=Path, dir_okay=False), help="File for the server's log.")
+@click.option("--log", type=FILE_PATH, help="File for the server's log.")
 @click.option("--no-check", is_flag=True, help="Start the server also where `tbgen check` finds errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the server's log while it runs.")
 @json_option

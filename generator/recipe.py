@@ -15,7 +15,7 @@ from tbgen.export.reading import text_from_file
 from tbgen.export.sources import HUB_NAME
 from tbgen.generator.graphs import AUTO
 from tbgen.generator.names import literal
-from tbgen.generator.request import FIELDS, OPTIONS, REPOSITORY, Request, deciding, type_of
+from tbgen.generator.request import FIELDS, OPTIONS, RECIPE_FILE, REPOSITORY, Request, deciding, type_of
 from tbgen.generator.steps.plugins import with_step_files
 
 if sys.version_info >= (3, 11):
@@ -23,7 +23,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-RECIPE_FILE = "tbgen.toml"
 NO_NAME = f"name the models, or run it where there is a {RECIPE_FILE} (`tbgen init` writes one)"
 _HEADER = "# What `tbgen scaffold` reads in this folder; paths are relative to it.\n"
 _KINDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}

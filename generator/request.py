@@ -15,6 +15,7 @@ from tbgen.generator.devices import DEVICES
 from tbgen.generator.graphs import AUTO, GRAPHS
 
 REPOSITORY = "model_repository"  # the folder, where nobody names another
+RECIPE_FILE = "tbgen.toml"
 LONG_TEXTS = ("truncate", "reject", "windows")
 _FORMS = ("copy", "backend")  # each Python model brings the code of its steps, or the server has it
 PLATFORMS = ("x86_64", "aarch64")
