@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tbgen.backends.embedding import POOLINGS
 from tbgen.backends.question_answering import LONGEST_ANSWER
+from tbgen.backends.sparse_embedding import LOGARITHMS
+from tbgen.backends.sparse_embedding import POOLINGS as SPARSE_POOLINGS
 from tbgen.export.run import Run, Tensors
 from tbgen.export.tasks.table import graph_of_export
 
@@ -102,21 +105,9 @@ def pool_states(states: np.ndarray, inputs: Tensors, exported: Exported) -> np.n
     """One vector a text; the graph's own where it pools."""
     if not graph_of_export(exported).per_token:
         return states
-    mask = inputs["attention_mask"].astype(bool)
     named = exported.sentence.get("pooling", "mean")
-    pools = [_POOLINGS[mode] for mode in ([named] if isinstance(named, str) else named)]
-    texts = (rows[kept] for rows, kept in zip(states, mask, strict=True))
-    return np.stack([np.concatenate([pool(rows) for pool in pools]) for rows in texts])
-
-
-_POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of one text's tokens
-    "cls": lambda rows: rows[0],
-    "mean": lambda rows: np.asarray(rows.mean(axis=0)),
-    "max": lambda rows: np.asarray(rows.max(axis=0)),
-    "lasttoken": lambda rows: rows[-1],
-    "mean_sqrt_len_tokens": lambda rows: np.asarray(rows.sum(axis=0) / np.sqrt(len(rows))),
-    "weightedmean": lambda rows: np.average(rows, axis=0, weights=np.arange(1, len(rows) + 1)),
-}
+    modes = [named] if isinstance(named, str) else named
+    return np.concatenate([POOLINGS[mode](states, inputs["attention_mask"]) for mode in modes], axis=1)
 
 
 def _sparse(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
@@ -136,11 +127,8 @@ def _sparse(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], e
 
 def weights(logits: np.ndarray, inputs: Tensors, exported: Exported) -> np.ndarray:
     """(texts, vocabulary) weights, as they are served."""
-    mask = inputs["attention_mask"].astype(bool)
-    damped = np.log1p(np.maximum(logits, 0))
-    damped = np.log1p(damped) if exported.sentence.get("activation") == "log1p_relu" else damped
-    pool = np.sum if exported.sentence.get("pooling") == "sum" else np.max
-    return np.stack([pool(rows[kept], axis=0) for rows, kept in zip(damped, mask, strict=True)])
+    pool = SPARSE_POOLINGS[exported.sentence.get("pooling", "max")]
+    return pool(logits, inputs["attention_mask"] == 1, LOGARITHMS[exported.sentence.get("activation", "relu")])
 
 
 def _order(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from tbgen.backends.embedding import POOLINGS
 from tbgen.export.errors import UserError
 from tbgen.export.reading import json_from_file, read_json
 from tbgen.export.sentence.keys import check_keys
@@ -23,7 +24,6 @@ _SWITCHES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-POOLINGS = tuple(_SWITCHES.values())
 # Classes of torch.nn that need no arguments and that a graph of every opset computes as PyTorch does: not LogSigmoid,
 # which becomes the logarithm of a sigmoid that is 0.
 ACTIVATIONS = (
@@ -109,7 +109,7 @@ def pooling(module: Module) -> Module:
     if named is None:
         named = [mode for switch, mode in _SWITCHES.items() if config.get(switch)] or ["mean"]
     modes = [named] if isinstance(named, str) else list(named)
-    if not modes or not set(modes) <= set(POOLINGS):
+    if not modes or not set(modes) <= POOLINGS.keys():
         raise UserError(f"{str(module.folder)!r} pools by {modes}; tbgen serves {', '.join(POOLINGS)}")
     settings = {"modes": modes, "include_prompt": config.get("include_prompt", True)}
     return Module(module.kind, module.folder, settings, (TOKENS, MASK), VECTOR)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from tbgen.backends.embedding import POOLINGS
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
-from tbgen.export.sentence.modules import POOLINGS
 from tbgen.export.tasks.model_kind import HIDDEN
 from tbgen.export.tasks.prompts import PROMPT_OPTIONS, named_prompts, prompts, skips_prompt
 from tbgen.export.tasks.settings import COUNT, FLAG, ids_type, merge, option_settings, output_width

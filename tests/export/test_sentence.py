@@ -130,7 +130,7 @@ def test_the_transformer_may_have_a_folder_of_its_own(tmp_path: Path) -> None:
         ),
         (MEAN, ("Dense", "CNN"), "has the modules Transformer, Pooling, Dense, CNN"),
         (MEAN, ("WordWeights",), "has the modules Transformer, Pooling, WordWeights"),
-        ({"pooling_mode": ["cls", "median"]}, (), r"pools by \['cls', 'median'\]; tbgen serves cls, max, mean"),
+        ({"pooling_mode": ["cls", "median"]}, (), r"pools by \['cls', 'median'\]; tbgen serves cls, mean, max"),
         ({"pooling_mode": []}, (), r"pools by \[\]; tbgen serves"),
         (
             {"pooling_mode_median": True},
