@@ -57,7 +57,7 @@ class CudaGraphs:
         """The outputs for (tokens,) tensors with the rows' lengths; None where no bucket holds them."""
         lengths = tensors[self.lengths]
         tokens, rows = self.bucket(int(lengths.sum()), len(lengths))
-        fill = split(tokens - int(lengths.sum()), rows - len(lengths))
+        fill = row_lengths(tokens - int(lengths.sum()), rows - len(lengths))
         recorded = self.recorded.get((tokens, rows))
         full = len(self.recorded) == GRAPHS and recorded is None
         if not self.fixed or full or tokens > self.most or fill[0] > self.longest:
@@ -104,7 +104,7 @@ def _run_options(graph: int) -> Any:
     return options
 
 
-def split(tokens: int, rows: int) -> np.ndarray:
+def row_lengths(tokens: int, rows: int) -> np.ndarray:
     """(rows,) INT32 lengths of rows that share tokens out among them, the first the longest."""
     lengths = np.full(rows, tokens // rows, np.int32)
     lengths[: tokens % rows] += 1

@@ -32,19 +32,19 @@ def doctor(url: str | None, headers: dict[str, str], metrics_url: str | None) ->
     """
     from tbgen.server.client.address import address_from_url
     from tbgen.server.doctor.doctor import parts_of_machine
-    from tbgen.server.doctor.part import broken
+    from tbgen.server.doctor.part import broken_parts
     from tbgen.server.doctor.remote import server_parts
 
     address = None if url is None else address_from_url(url, headers=headers)
     with said_late("Looking at this machine" + (f", and at {address}" if address else "")):
         parts = [*parts_of_machine(), *(server_parts(address, metrics_url) if address else ())]
-    report({"broken": broken(parts), "parts": [asdict(part) for part in parts]}, lambda: _print_parts(parts))
-    raise click.exceptions.Exit(1 if broken(parts) else 0)
+    report({"broken": broken_parts(parts), "parts": [asdict(part) for part in parts]}, lambda: _print_parts(parts))
+    raise click.exceptions.Exit(1 if broken_parts(parts) else 0)
 
 
 def _print_parts(parts: list[MachinePart]) -> None:
     """A line each; for what does not work also what it is for and what to do."""
-    from tbgen.server.doctor.part import MISSING, broken
+    from tbgen.server.doctor.part import MISSING, broken_parts
 
     console, width = output(soft_wrap=True), max(len(part.name) for part in parts)
     for part in parts:
@@ -53,4 +53,4 @@ def _print_parts(parts: list[MachinePart]) -> None:
         if part.mend:
             console.print(f"        {'':<{width}}  for {part.enables}: {part.mend}")
     missing = sum(part.state == MISSING for part in parts)
-    console.print(f"{len(parts)} parts, {missing} missing, {len(broken(parts))} broken")
+    console.print(f"{len(parts)} parts, {missing} missing, {len(broken_parts(parts))} broken")

@@ -16,7 +16,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.exchange import put_in_place
 from tbgen.export.interrupt import interrupted_once
-from tbgen.export.scratch import abandoned, beside, prefix_beside
+from tbgen.export.scratch import abandoned_folders, beside, prefix_beside
 
 EXPORT_RECORD = "export.json"  # in the folder of an export, what was done
 ENGINE_SUFFIXES = (".onnx", ".plan", ".data")  # of an engine's file, and of weights that lie beside it
@@ -38,7 +38,7 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
     """
     target = target.resolve() if target.is_symlink() else target  # a link stays one
     _refuse_to_replace(target, force=force)
-    for left in abandoned(target.parent, prefix_beside(target)):  # killed where two names cannot be exchanged
+    for left in abandoned_folders(target.parent, prefix_beside(target)):  # killed where two names cannot be exchanged
         if (left / _OLD).exists() and not target.exists():
             (left / _OLD).rename(target)
     with interrupted_once(), beside(target) as scratch:

@@ -57,7 +57,7 @@ def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 def sweep_folders(parent: Path, prefix: str) -> None:
     """Remove the temporary folders whose runs are gone and had nothing left to finish."""
-    for left in abandoned(parent, prefix):
+    for left in abandoned_folders(parent, prefix):
         if not (left / JOURNAL).exists():
             remove_folder(left)
 
@@ -73,7 +73,7 @@ def alone_in(repository: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def abandoned(parent: Path, prefix: str) -> Iterator[Path]:
+def abandoned_folders(parent: Path, prefix: str) -> Iterator[Path]:
     """The temporary folders under a prefix whose runs are gone, each locked while it is looked at."""
     for folder in sorted(parent.glob(f"{glob.escape(prefix)}*")):
         lock = None if folder.is_symlink() else _claimed(folder)  # no run makes a link, and it may lead anywhere

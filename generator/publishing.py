@@ -13,7 +13,7 @@ from pathlib import Path
 from tbgen.export.errors import UserError
 from tbgen.export.exchange import put_in_place
 from tbgen.export.interrupt import interrupted_once
-from tbgen.export.scratch import JOURNAL, abandoned, alone_in, beside, prefix_beside, remove_folder
+from tbgen.export.scratch import JOURNAL, abandoned_folders, alone_in, beside, prefix_beside, remove_folder
 from tbgen.generator.repository import entries_of
 
 _ASIDE = ".replaced"  # in a staging folder: the models that stood in the repository, where they were renamed away first
@@ -92,7 +92,7 @@ def finish_interrupted(repository: Path) -> tuple[str, ...]:
     """
     place = repository.resolve()
     moved: list[str] = []
-    for staging in abandoned(place.parent, prefix_beside(place)):
+    for staging in abandoned_folders(place.parent, prefix_beside(place)):
         moved += _settle(staging, place)
         remove_folder(staging)
     return tuple(moved)

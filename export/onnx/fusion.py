@@ -27,13 +27,13 @@ def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
     _divide_scores(model.graph)
     _count_heads(model.graph, _heads_of(config))
     save_graph(model, target)
-    fused = optimized(target, config)
+    fused = fused_model(target, config)
     if not any(node.op_type == "Attention" for node in fused.graph.node):
         raise UserError("--optimize found no attention layer in this graph; export without it")
     save_graph(fused, target)
 
 
-def optimized(path: Path, config: dict[str, Any], *, attention: bool = True) -> Any:
+def fused_model(path: Path, config: dict[str, Any], *, attention: bool = True) -> Any:
     """The model in a file with what ONNX Runtime's optimizer for BERT fuses: norms, GELU and, if asked, attention."""
     optimizer = require("onnxruntime.transformers.optimizer", extra="onnx")
     options = require("onnxruntime.transformers.fusion_options", extra="onnx").FusionOptions("bert")

@@ -81,7 +81,7 @@ def packed_module(model: Any, checkpoint: Checkpoint, masked: float) -> Any:
             answer = self.model(**packed, position_ids=positions[None])
             if not row.per_token:
                 return tuple(answer[field] for field in fields)
-            return tuple(unpacked(answer[field], packing.slot, packing.rows, packing.width) for field in fields)
+            return tuple(padded_rows(answer[field], packing.slot, packing.rows, packing.width) for field in fields)
 
     return PackedEngine().eval()
 
@@ -187,7 +187,7 @@ def _first_token_hooks(model: Any, family: Family) -> list[Any]:
     return [*hooks, last.register_forward_hook(behind_attention)] if last is not None else hooks
 
 
-def unpacked(numbers: Any, slot: Any, rows: Any, width: Any) -> Any:
+def padded_rows(numbers: Any, slot: Any, rows: Any, width: Any) -> Any:
     """(1, tokens, ...) numbers as (rows, width, ...); what stands at padding is another token's of the row."""
     return numbers[0].index_select(0, slot).view(rows, width, *numbers.shape[2:])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tbgen.export.errors import require
 from tbgen.export.layout import LENGTHS
 from tbgen.export.onnx.graph_file import load_graph, opset_of, save_graph
-from tbgen.export.onnx.twin import inlined
+from tbgen.export.onnx.twin import inline_functions
 from tbgen.export.onnx.varlen import CUMULATIVE, FIRST, IDS, OFFSET, POSITIONS, TYPES_OF_TOKENS
 from tbgen.export.onnx.varlen_fusion import UNCOUNTED, drop_unread
 from tbgen.export.tokenizers.tokenizer import TYPES
@@ -125,7 +125,7 @@ def write_recordable(source: Path, target: Path, *, longest: int) -> bool:
         uncounted=int(uncounted or 0),
     )
     graph.node.insert(0, prelude)
-    model = inlined(model, _DOMAIN, [text])
+    model = inline_functions(model, _DOMAIN, [text])
     drop_unread(model.graph)
     save_graph(model, target)
     return True

@@ -101,10 +101,10 @@ def twin_of(model: Any) -> Any:
         if node.op_type in GPU_ALONE:
             node.domain = _DOMAIN
     texts = _FUNCTIONS.replace("OPSET", str(opset_of(model))).split("<domain")[1:]
-    return inlined(model, _DOMAIN, [f"<domain{text}" for text in texts])
+    return inline_functions(model, _DOMAIN, [f"<domain{text}" for text in texts])
 
 
-def inlined(model: Any, domain: str, functions: Sequence[str]) -> Any:
+def inline_functions(model: Any, domain: str, functions: Sequence[str]) -> Any:
     """A model whose nodes of `domain` are written out as these functions, in onnx's language for graphs, say."""
     onnx = require("onnx", extra="onnx")
     require("onnx.inliner", extra="onnx")

@@ -16,7 +16,7 @@ from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.errors import require
 from tbgen.export.families import inputs_of, padding_idx_of
 from tbgen.export.onnx.graph_file import MICROSOFT
-from tbgen.export.onnx.packed import NO_SIZE, unpacked, with_types
+from tbgen.export.onnx.packed import NO_SIZE, padded_rows, with_types
 from tbgen.export.tokenizers.tokenizer import TYPES
 
 VARLEN = "PackedMultiHeadAttention"  # of com.microsoft, as it is traced: query, key and value apart
@@ -87,7 +87,7 @@ def varlen_module(model: Any, checkpoint: Checkpoint) -> Any:
             if not row.per_token:
                 return tuple(answer[field] for field in fields)
             slot = packing.slot
-            return tuple(unpacked(answer[field], slot, packing.rows, packing.width) for field in fields)
+            return tuple(padded_rows(answer[field], slot, packing.rows, packing.width) for field in fields)
 
     return VarlenEngine().eval()
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tbgen.export.errors import require
 from tbgen.export.families import padding_idx_of
-from tbgen.export.onnx.fusion import optimized
+from tbgen.export.onnx.fusion import fused_model
 from tbgen.export.onnx.graph_file import MICROSOFT, load_graph, save_graph
 from tbgen.export.onnx.varlen import VARLEN, name_tensors
 from tbgen.export.precision.eight_bits import read_weights_themselves
@@ -33,7 +33,7 @@ def fuse_varlen(source: Path, target: Path, config: dict[str, Any]) -> None:
     _merge_projections(model.graph)
     drop_unread(model.graph)
     save_graph(model, target)
-    fused = optimized(target, config, attention=False)
+    fused = fused_model(target, config, attention=False)
     _drop_axis(fused.graph)
     drop_unread(fused.graph)
     if (uncounted := padding_idx_of(config)) is not None:

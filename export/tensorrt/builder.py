@@ -55,12 +55,12 @@ def plan_from_onnx(
     builder = trt.Builder(logger_of(trt, errors))
     on_progress(f"Reading {onnx_file.name} into {title(trt)}", None)
     network = network_from_onnx(trt, builder, onnx_file, traits, errors)
-    config = configured(trt, builder, network, traits, precision=precision, profiles=profiles, workspace=workspace)
+    config = builder_config(trt, builder, network, traits, precision=precision, profiles=profiles, workspace=workspace)
     keep_layers(network, config, keep_fp32)
     cache_file = timing_cache and timing_cache / cache_name(trt.__version__, card)
     use_cache(config, cache_file)
     watch(trt, config, traits, on_progress)
-    serialized = built(trt, builder, network, config, errors)
+    serialized = plan_bytes(trt, builder, network, config, errors)
     save_cache(config, cache_file)
     write_whole(plan_file, serialized)
     return plan_from_file(plan_file)
@@ -121,7 +121,7 @@ def node_name(onnx_file: Path, number: int) -> str:
     return f"{nodes[number].name} ({nodes[number].op_type})" if 0 <= number < len(nodes) else f"number {number}"
 
 
-def configured(
+def builder_config(
     trt: Any, builder: Any, network: Any, traits: Traits, *, precision: str, profiles: Sequence[Profile], workspace: int
 ) -> Any:
     """A builder configuration with the version's switches, the precision and the profiles."""
@@ -213,7 +213,7 @@ def watch(trt: Any, config: Any, traits: Traits, on_progress: BuildProgress) -> 
     config.progress_monitor = Monitor()
 
 
-def built(trt: Any, builder: Any, network: Any, config: Any, errors: Sequence[str]) -> Any:
+def plan_bytes(trt: Any, builder: Any, network: Any, config: Any, errors: Sequence[str]) -> Any:
     """The plan's bytes. Raises UserError with what the builder said."""
     serialized = builder.build_serialized_network(network, config)
     if serialized is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError, require
-from tbgen.export.tensorrt.builder import built, configured, network_from_onnx, precision_of
+from tbgen.export.tensorrt.builder import builder_config, network_from_onnx, plan_bytes, precision_of
 from tbgen.export.tensorrt.plan import logger_of, title
 from tbgen.export.tensorrt.profiles import Profile
 from tbgen.export.tensorrt.versions import TRAITS, WORKSPACE, Traits
@@ -40,7 +40,7 @@ def reading_of(onnx_file: Path, profiles: Sequence[Profile] = ()) -> RtxReading:
         says = f"{title(trt)} reads it as a network of {network.num_layers} layers"
         if profiles:
             config = rtx_configured(trt, builder, network, LIKE, onnx_file, profiles)
-            megabytes = built(trt, builder, network, config, errors).nbytes / 1e6
+            megabytes = plan_bytes(trt, builder, network, config, errors).nbytes / 1e6
             says += f" and builds it for {', '.join(map(str, profiles))} ({megabytes:.1f} MB)"
     except UserError as error:
         return RtxReading(onnx_file, False, error.message)
@@ -51,7 +51,7 @@ def rtx_configured(
     trt: Any, builder: Any, network: Any, traits: Traits, onnx_file: Path, profiles: Sequence[Profile]
 ) -> Any:
     """The configuration that a plan of this file is built with, for a GPU that need not be there."""
-    config = configured(
+    config = builder_config(
         trt,
         builder,
         network,

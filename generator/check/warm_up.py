@@ -21,7 +21,7 @@ from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.rules import tensorrt
 from tbgen.generator.rules.core.complete import FILE_BACKENDS
 from tbgen.generator.rules.core.instances import group_name
-from tbgen.generator.rules.core.requests import missing_inputs, other_shape, other_type, quoted, too_few_inputs
+from tbgen.generator.rules.core.requests import missing_inputs, name_list, other_shape, other_type, too_few_inputs
 from tbgen.generator.rules.problem import shape_text, takes
 
 _TOKENS = "input_ids"
@@ -64,7 +64,7 @@ def _all_inputs(model: Model, sample: ModelWarmup, where: str) -> Iterator[Findi
         return
     mend, needed = f"add inputs for {', '.join(missing)}", [tensor for tensor in config.input if not tensor.optional]
     if len(brought) >= len(needed) and model.config.backend in PYTHON_BACKENDS:
-        says = f"runs '{sample.name}' without the required input(s) {quoted(missing)}"
+        says = f"runs '{sample.name}' without the required input(s) {name_list(missing)}"
         yield model.advice(where, says, mend)
     else:
         yield model.refused(where, too_few_inputs(config, brought, missing), mend)

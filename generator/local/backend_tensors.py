@@ -57,7 +57,7 @@ def triton_string_to_numpy(triton_type_string: str) -> Any:
     return NUMPY[triton_type_string]
 
 
-def sent(array: np.ndarray) -> np.ndarray:
+def array_as_sent(array: np.ndarray) -> np.ndarray:
     """An array as it is on its other side: one piece, texts as bytes."""
     if array.dtype.kind not in "OS":
         return np.ascontiguousarray(array).reshape(array.shape)

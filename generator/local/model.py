@@ -20,7 +20,7 @@ from tbgen.export.errors import UserError
 from tbgen.export.run import Tensors, cuda_here
 from tbgen.generator.data_types import data_type_of
 from tbgen.generator.local import backend_utils as utils
-from tbgen.generator.local.backend_tensors import Tensor, sent
+from tbgen.generator.local.backend_tensors import Tensor, array_as_sent
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, config_from_file, values_from_config
 from tbgen.generator.repository import CONFIG
 from tbgen.generator.rules.core import requests
@@ -62,7 +62,7 @@ class LoadedModel:
         response = self.model.execute([request])[0]
         if response.has_error():
             raise Refusal(response.error().message(), by_model=True)
-        outputs = {tensor.name(): sent(tensor.as_numpy()) for tensor in response.output_tensors()}
+        outputs = {tensor.name(): array_as_sent(tensor.as_numpy()) for tensor in response.output_tensors()}
         return {name: array for name, array in outputs.items() if name in names}
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_requests import InferenceRequest, InferenceResponse, TritonError
-from tbgen.generator.local.backend_tensors import Tensor, sent
+from tbgen.generator.local.backend_tensors import Tensor, array_as_sent
 from tbgen.generator.local.model import LoadedModel, Refusal, check_request, load_model, model_config, version_folder
 from tbgen.generator.local.twin import runnable_folder
 from tbgen.generator.models.config import NO_TENSORS, ModelConfig
@@ -172,7 +172,7 @@ class LocalModels:
     def call(self, request: InferenceRequest) -> InferenceResponse:
         """A BLS call: the answer of another model, or the error in Triton's words (2.51 loses its code)."""
         name, version = request.called
-        inputs = {tensor.name(): sent(tensor.as_numpy()) for tensor in request.inputs()}
+        inputs = {tensor.name(): array_as_sent(tensor.as_numpy()) for tensor in request.inputs()}
         try:
             tensors = self.answer(name, version, inputs, request.parameters(), request.requested_output_names())
         except Refusal as error:

@@ -23,6 +23,6 @@ class MachinePart:
     mend: str = ""
 
 
-def broken(parts: Iterable[MachinePart]) -> list[str]:
+def broken_parts(parts: Iterable[MachinePart]) -> list[str]:
     """The names of the parts that are there and cannot be used."""
     return [part.name for part in parts if part.state == BROKEN]

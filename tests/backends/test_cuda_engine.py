@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from tbgen.backends.cuda_engine import CudaEngine, packed
-from tbgen.backends.cuda_graphs import CudaGraphs, split
+from tbgen.backends.cuda_graphs import CudaGraphs, row_lengths
 from tbgen.backends.cuda_session import CUDA, CudaProviderError, cuda_session
 from tbgen.backends.local_engine import LocalEngine
 from tbgen.export.layout import LENGTHS
@@ -92,7 +92,7 @@ def test_what_no_bucket_holds_is_not_recorded(graphs: CudaGraphs) -> None:
 
 @pytest.mark.parametrize(("tokens", "rows"), [(0, 1), (5, 1), (7, 3), (64, 8)])
 def test_padding_is_shared_out(tokens: int, rows: int) -> None:
-    lengths = split(tokens, rows)
+    lengths = row_lengths(tokens, rows)
     assert (lengths.sum(), len(lengths), lengths[0]) == (tokens, rows, lengths.max())
 
 

@@ -16,7 +16,7 @@ from tbgen.export import exchange
 from tbgen.export.errors import UserError
 from tbgen.export.exchange import put_in_place
 from tbgen.export.files import EXPORT_RECORD, whole_folder, write_whole
-from tbgen.export.scratch import abandoned, beside, prefix_beside, remove_folder, scratch, temporary_folder
+from tbgen.export.scratch import abandoned_folders, beside, prefix_beside, remove_folder, scratch, temporary_folder
 
 KILLED = """
 import os, signal, sys
@@ -155,7 +155,7 @@ def test_only_what_nobody_holds_is_swept(tmp_path: Path) -> None:
 
 def test_a_name_that_begins_alike_is_anothers(tmp_path: Path) -> None:
     with beside(tmp_path / "made.v2") as other:
-        assert [*abandoned(tmp_path, prefix_beside(tmp_path / "made"))] == []
+        assert [*abandoned_folders(tmp_path, prefix_beside(tmp_path / "made"))] == []
         assert other.is_dir()
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from tbgen.cli.main import main
 from tbgen.server.doctor import devices, host, packages, runtime
-from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart, broken
+from tbgen.server.doctor.part import BROKEN, MISSING, WORKS, MachinePart, broken_parts
 from tbgen.server.doctor.questions import Reply, ask
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def test_what_does_not_work_is_said_with_what_it_is_for(monkeypatch: pytest.Monk
 
 
 def test_what_is_missing_is_no_fault() -> None:
-    assert broken([MachinePart("driver", MISSING, "", ""), MachinePart("numpy", WORKS, "", "")]) == []
+    assert broken_parts([MachinePart("driver", MISSING, "", ""), MachinePart("numpy", WORKS, "", "")]) == []
 
 
 def test_every_extra_is_said_to_be_for_something() -> None:

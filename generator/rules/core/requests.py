@@ -22,8 +22,8 @@ def too_few_inputs(config: ModelConfig, given: Iterable[str], missing: Iterable[
     known = len(config.input)
     count = f"{known} inputs" if needed == known else f"number of inputs between {needed} and {known}"
     return (
-        f"expected {count} but got {len(names)} inputs for model '{config.name}'. Got input(s) {quoted(names)}, but"
-        f" missing required input(s) {quoted(missing)}. Please provide all required input(s)."
+        f"expected {count} but got {len(names)} inputs for model '{config.name}'. Got input(s) {name_list(names)}, but"
+        f" missing required input(s) {name_list(missing)}. Please provide all required input(s)."
     )
 
 
@@ -51,6 +51,6 @@ def no_text_file(file: Path) -> str:
     return f"failed to open text file for read {file}: No such file or directory"
 
 
-def quoted(names: Iterable[str]) -> str:
+def name_list(names: Iterable[str]) -> str:
     """Names as Triton lists them."""
     return f"[{','.join(map(repr, names))}]"
