@@ -11,6 +11,7 @@ from tbgen.backends.embedding import POOLINGS
 from tbgen.backends.question_answering import LONGEST_ANSWER
 from tbgen.backends.sparse_embedding import LOGARITHMS
 from tbgen.backends.sparse_embedding import POOLINGS as SPARSE_POOLINGS
+from tbgen.export.parity.sentences import pair_of
 from tbgen.export.run import Run, Tensors
 from tbgen.export.tasks.table import graph_of_export
 
@@ -134,7 +135,7 @@ def weights(logits: np.ndarray, inputs: Tensors, exported: Exported) -> np.ndarr
 def _order(reference: Run, engine: Run, encode: Encode, texts: Sequence[str], exported: Exported) -> dict[str, float]:
     """The order of a query's texts: the beginnings of some are the queries."""
     ranked = texts[:: -(-len(texts) // _RANKED)]
-    queries = [text[: len(text) // 2 + 1] for text in ranked[:_QUERIES]]
+    queries = [pair_of(text)[0] for text in ranked[:_QUERIES]]
     items = [(query, text) for query in queries for text in ranked]
     pairs = [
         (want["outputs"][:, 0], have["outputs"][:, 0])

@@ -15,7 +15,8 @@ import numpy as np
 from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.checkpoint.pytorch import model_from_checkpoint, quiet
 from tbgen.export.errors import MissingExtra, UserError, require
-from tbgen.export.parity.parity import model_run, pair_of
+from tbgen.export.parity.parity import model_run
+from tbgen.export.parity.sentences import pair_of
 from tbgen.export.run import Run, Tensors
 from tbgen.export.tokenizers.auto_tokenizer import auto_tokenizer
 from tbgen.export.tokenizers.tokenizer import TYPES, TokenizerReading

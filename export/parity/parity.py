@@ -12,11 +12,12 @@ import numpy as np
 from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.errors import UserError, require
 from tbgen.export.parity.agreement import GROUP, agreement, batch_size
+from tbgen.export.parity.sentences import pair_of
 from tbgen.export.precision.half import half_run
 from tbgen.export.run import Run, Tensors, cuda_here, gpu_run, onnx_run
 from tbgen.export.tasks.model_kind import ModelKind
 from tbgen.export.tasks.table import graph_of_export, model_of
-from tbgen.export.tokenizers.tokenizer import TYPES
+from tbgen.export.tokenizers.tokenizer import COLUMNS, TYPES
 
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
@@ -167,17 +168,11 @@ class Encoder:
         """The tensors of a group of texts or pairs."""
         items = [self.item(text) for text in texts]
         encodings = self.tokenizer.encode_batch(items)
-        columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
         tensors = {
-            name: np.array([getattr(encoding, columns[name]) for encoding in encodings], dtype=spec.dtype)
+            name: np.array([getattr(encoding, COLUMNS[name]) for encoding in encodings], dtype=spec.dtype)
             for name, spec in self.inputs.items()
         }
         return tensors if self.typed else {name: t * (name != TYPES) for name, t in tensors.items()}
-
-
-def pair_of(text: str) -> tuple[str, str]:
-    """A text with a partner, its own first half: any would do, but the same everywhere."""
-    return text[: len(text) // 2 + 1], text
 
 
 def _real_rows(output: np.ndarray, mask: np.ndarray, row: ModelKind) -> list[np.ndarray]:

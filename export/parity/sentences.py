@@ -32,6 +32,11 @@ _LONG = " ".join(_SENTENCES) * 3
 TEXTS = (*_SENTENCES, _LONG)
 
 
+def pair_of(text: str) -> tuple[str, str]:
+    """A text with a partner, its own first half: any would do, but the same everywhere."""
+    return text[: len(text) // 2 + 1], text
+
+
 def gate_texts(texts: Sequence[str] | None, special: Iterable[str], max_length: int) -> list[str]:
     """The texts, ours unless some are named, and always odd ones: special tokens written out, and one that is cut.
 

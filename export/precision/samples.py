@@ -11,8 +11,9 @@ import numpy as np
 
 from tbgen.export.errors import require
 from tbgen.export.layout import LENGTHS
-from tbgen.export.parity.sentences import calibration_sentences
+from tbgen.export.parity.sentences import calibration_sentences, pair_of
 from tbgen.export.run import Tensors, Watch
+from tbgen.export.tokenizers.tokenizer import COLUMNS
 
 _LONGEST = 96  # tokens; bytes of Hangul take many
 _ROWS = 3000  # tokens, at most, that are kept for a product
@@ -39,11 +40,10 @@ class Samples:
             tokenizer.enable_padding(length=self.fixed_length)
         kind = require("onnx", extra="onnx").helper.tensor_dtype_to_np_dtype
         types = {tensor.name: kind(tensor.type.tensor_type.elem_type) for tensor in graph.input}
-        columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
         for text in calibration_sentences():
-            encoding = tokenizer.encode(text[: len(text) // 2 + 1], text) if pair else tokenizer.encode(text)
+            encoding = tokenizer.encode(*pair_of(text)) if pair else tokenizer.encode(text)
             yield {
-                name: np.array([getattr(encoding, columns[name])], dtype=dtype)
+                name: np.array([getattr(encoding, COLUMNS[name])], dtype=dtype)
                 for name, dtype in types.items()
                 if name != LENGTHS
             }

@@ -25,6 +25,8 @@ _SLOW = (
 )
 _COPIED = ("special_tokens_map.json", "vocab.txt")
 TYPES = "token_type_ids"
+# Where a library's encoding has what a model's input takes.
+COLUMNS = {"input_ids": "ids", "attention_mask": "attention_mask", TYPES: "type_ids"}
 CLEAN_UP = "clean_up_tokenization_spaces"
 _CLEAN_UP_BPE = f"{CLEAN_UP}_for_bpe_even_though_it_will_corrupt_output"
 # Keys of config files in which transformers keeps the place something was loaded from.
