@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tbgen.export.errors import UserError, require
 from tbgen.export.tasks.model_kind import ModelKind
-
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+from tbgen.export.tokenizers.tokenizer import COLUMNS, TYPES
 
 
 def names_from_words(words: Sequence[str]) -> dict[str, str]:
@@ -25,6 +24,11 @@ def graph_inputs(graph: Any) -> list[Any]:
     return [tensor for tensor in graph.input if tensor.name not in weights]
 
 
+def are_inputs(names: Iterable[str]) -> bool:
+    """Whether a model that takes these can be an engine: token types need not be among them."""
+    return COLUMNS.keys() - {TYPES} <= {*names} <= COLUMNS.keys()
+
+
 def engine_names(graph: Any, row: ModelKind, rename: Mapping[str, str], shown: str) -> dict[str, str]:
     """The name that the engine has for each tensor of a graph that it needs: as renamed, or else as it is understood.
 
@@ -36,7 +40,7 @@ def engine_names(graph: Any, row: ModelKind, rename: Mapping[str, str], shown: s
     if wrong := sorted(rename.keys() - {*inputs, *outputs}):
         raise UserError(f"{shown} has no tensor {wrong[0]!r}; it takes {', '.join(inputs)}, gives {', '.join(outputs)}")
     found = {name: rename.get(name, name) for name in inputs}
-    if not {"input_ids", "attention_mask"} <= set(found.values()) <= set(INPUTS) or len({*found.values()}) < len(found):
+    if not are_inputs(found.values()) or len({*found.values()}) < len(found):
         raise UserError(
             f"{shown} takes {', '.join(inputs)}; it must take input_ids and attention_mask, and may take "
             "token_type_ids: name what is one of these under another name with --rename OLD=NEW"

@@ -11,7 +11,7 @@ from tbgen.export.checkpoint.checkpoint import ModelReading
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.export.exported import Exported, exported_from_folder, record_of
 from tbgen.export.files import EXPORT_RECORD, whole_folder, write_json
-from tbgen.export.ready.adapt import INPUTS
+from tbgen.export.ready.adapt import are_inputs
 from tbgen.export.ready.companions import companions_from_folder, positions, ready_export, write_companions
 from tbgen.export.ready.tryout import try_out
 from tbgen.export.run import Run
@@ -86,7 +86,7 @@ def export_from_plan_file(
 def _check_plan(plan: Plan, beside: ModelReading, file: Path) -> None:
     """Raise UserError for a plan that steps cannot stand around: its names and types are fixed once it is built."""
     wanted, given = beside.row.outputs, plan.outputs
-    if not {"input_ids", "attention_mask"} <= set(plan.inputs) <= set(INPUTS) or not set(wanted) <= set(given):
+    if not are_inputs(plan.inputs) or not set(wanted) <= set(given):
         raise UserError(
             f"{str(file)!r} takes {', '.join(plan.inputs)} and gives {', '.join(given)}; task {beside.task!r} needs "
             f"input_ids, attention_mask, perhaps token_type_ids, and {', '.join(wanted)}: build it from an ONNX file "

@@ -18,9 +18,9 @@ from tbgen.generator.calls import called_models, configs_in
 from tbgen.generator.role import front_names
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.process import LOOK_PAUSE
 
 LOAD_SECONDS = 600.0  # most time that loading models may take
-_TICK = 0.05  # seconds between two looks
 _AGAIN = "tbgen_loaded_again"  # a parameter that no backend reads: Triton loads no model again that is as it was
 
 
@@ -99,7 +99,7 @@ def _point_to(link: Path, models: Mapping[str, Path]) -> None:
 def _wait_until(what: Callable[[], bool], end: float) -> None:
     """Wait for a state, on the monotonic clock at most until `end`."""
     while not what() and time.monotonic() < end:
-        time.sleep(_TICK)
+        time.sleep(LOOK_PAUSE)
 
 
 def _folders(repository: Path) -> list[Path]:

@@ -35,7 +35,7 @@ CONTROL_MODES: dict[str, tuple[str, ...]] = {
     "explicit": ("--model-control-mode=explicit", "--load-model=*"),
 }
 PIPE = "TBGEN_PIPE"  # the variable that names a pipe's ends to what the server starts: wheel.py
-_TICK = 0.05  # seconds between two looks
+LOOK_PAUSE = 0.05  # seconds between two looks
 
 
 class ServerProcess:
@@ -94,7 +94,7 @@ class ServerProcess:
         while not self.ended():
             if time.monotonic() > deadline:
                 return False
-            time.sleep(_TICK)
+            time.sleep(LOOK_PAUSE)
         return True
 
     def stop(self, seconds: float) -> int:

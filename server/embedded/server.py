@@ -23,7 +23,7 @@ from tbgen.server.embedded.control import LOAD_SECONDS, drain
 from tbgen.server.embedded.leftovers import locked_folder, remove, sweep
 from tbgen.server.embedded.models import ServedModel, processes_of, served_models
 from tbgen.server.embedded.ports import check_ports, free_ports
-from tbgen.server.embedded.process import CONTROL_MODES, ServerProcess
+from tbgen.server.embedded.process import CONTROL_MODES, LOOK_PAUSE, ServerProcess
 from tbgen.server.embedded.stubs import Stubs
 from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
 
@@ -211,7 +211,7 @@ class EmbeddedServer:
                 raise UserError(f"Triton was not ready after {seconds:.0f} s; its log ends: {last}")
             if on_wait:
                 on_wait(waited)
-            time.sleep(0.05)
+            time.sleep(LOOK_PAUSE)
 
     def running(self) -> bool:
         return self.process is not None and not self.process.ended()
