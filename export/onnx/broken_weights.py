@@ -10,6 +10,7 @@ import numpy as np
 
 from tbgen.export.checkpoint.weights import broken_sentence
 from tbgen.export.errors import UserError, require
+from tbgen.export.onnx.graph_file import inner_graphs
 from tbgen.export.reading import FETCH_AGAIN, library_reading
 
 
@@ -33,11 +34,11 @@ def broken_weights(file: Path) -> list[str]:
 def _tensors(graph: Any) -> Iterator[Any]:
     """The weights and constants of a graph, and of those inside it."""
     yield from graph.initializer
-    for attribute in (attribute for node in graph.node for attribute in node.attribute):
-        if attribute.HasField("t"):
+    for node in graph.node:
+        for attribute in (attribute for attribute in node.attribute if attribute.HasField("t")):
             attribute.t.name = attribute.t.name or "a constant"
             yield attribute.t
-        for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+        for inner in inner_graphs(node):
             yield from _tensors(inner)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import UserError, require
-from tbgen.export.onnx.graph_file import load_graph, save_graph
+from tbgen.export.onnx.graph_file import load_graph, makers_of, save_graph
 from tbgen.export.precision.precision import converter
 
 # The families in whose graphs the fusion finds attention; in the others it only does what ONNX Runtime does anyway.
@@ -64,7 +64,7 @@ def _divide_scores(graph: Any) -> None:
     each other in today's models; it was written for those that divide.
     """
     numpy_helper = require("onnx", extra="onnx").numpy_helper
-    makers = {output: node for node in graph.node for output in node.output}
+    makers = makers_of(graph)
     sums = [makers[node.input[0]] for node in graph.node if node.op_type == "Softmax" and node.input[0] in makers]
     for total in sums:
         product, factor = _find_scale(total, makers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,18 @@ def move_graph(source: Path, target: Path) -> None:
         save_graph(load_graph(source), target)
     else:
         source.replace(target)
+
+
+def makers_of(graph: Any) -> dict[str, Any]:
+    """The node that makes each tensor, by the tensor's name."""
+    return {output: node for node in graph.node for output in node.output}
+
+
+def inner_graphs(node: Any) -> Iterator[Any]:
+    """The graphs inside a node: a loop's body, the ways of an If."""
+    for attribute in node.attribute:
+        yield from [attribute.g] if attribute.HasField("g") else []
+        yield from attribute.graphs
 
 
 def opset_of(model: Any) -> int:

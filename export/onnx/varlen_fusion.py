@@ -12,7 +12,7 @@ import numpy as np
 from tbgen.export.errors import require
 from tbgen.export.families import padding_idx_of
 from tbgen.export.onnx.fusion import fused_model
-from tbgen.export.onnx.graph_file import MICROSOFT, load_graph, save_graph
+from tbgen.export.onnx.graph_file import MICROSOFT, load_graph, makers_of, save_graph
 from tbgen.export.onnx.varlen import VARLEN, name_tensors
 from tbgen.export.precision.eight_bits import read_weights_themselves
 
@@ -53,7 +53,7 @@ class _Projection:
 def _merge_projections(graph: Any) -> None:
     """Let one PackedAttention do what attention and its three projections of one tensor do."""
     onnx = require("onnx", extra="onnx")
-    makers = {output: node for node in graph.node for output in node.output}
+    makers = makers_of(graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
     merged: list[Any] = []
     for node in graph.node:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import NoSuchName, UserError, require
-from tbgen.export.onnx.graph_file import load_graph, move_graph, save_graph
+from tbgen.export.onnx.graph_file import load_graph, makers_of, move_graph, save_graph
 from tbgen.export.onnx.twin import needs_gpu
 from tbgen.export.precision.eight_bits import eight_bits, product_losses
 from tbgen.export.precision.samples import Samples
@@ -142,7 +142,7 @@ def _named_nodes(graph: Any, keep: Sequence[str]) -> set[str]:
 
 def fp32_nodes(graph: Any, row: ModelKind) -> set[str]:
     """The nodes that stay in FP32 where they are: mask, norms, pooling, classifier, and their constants."""
-    makers = {output: node for node in graph.node for output in node.output}
+    makers = makers_of(graph)
     scores = [makers[node.input[0]] for node in graph.node if node.op_type == "Softmax" and node.input[0] in makers]
     found = {node.name for node in scores if node.op_type in {"Add", "Where"}}
     found |= _mask_nodes(graph) | _head_nodes(graph, row)
@@ -180,7 +180,7 @@ def _head_nodes(graph: Any, row: ModelKind) -> set[str]:
     """The last matrix product before each output and what follows it, where outputs are classes or places."""
     if row.width not in {"labels", "sequence"}:
         return set()
-    makers = {output: node for node in graph.node for output in node.output}
+    makers = makers_of(graph)
     found: set[str] = set()
     waiting = [output.name for output in graph.output]
     while waiting:

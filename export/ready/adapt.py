@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tbgen.export.errors import UserError, require
+from tbgen.export.onnx.graph_file import inner_graphs
 from tbgen.export.tasks.model_kind import ModelKind
 from tbgen.export.tokenizers.tokenizer import COLUMNS, TYPES
 
@@ -101,9 +102,8 @@ def _rename_in_nodes(graph: Any, names: Mapping[str, str]) -> None:
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                _rename_tensors(inner, names)
+        for inner in inner_graphs(node):
+            _rename_tensors(inner, names)
 
 
 def _cast_input(graph: Any, tensor: Any, kind: int) -> Any:
