@@ -17,7 +17,7 @@ from tbgen.export.precision.half import half_run
 from tbgen.export.run import Run, Tensors, cuda_here, gpu_run, onnx_run
 from tbgen.export.tasks.model_kind import ModelKind
 from tbgen.export.tasks.table import graph_of_export, model_of
-from tbgen.export.tokenizers.tokenizer import COLUMNS, TYPES
+from tbgen.export.tokenizers.tokenizer import COLUMNS, TYPES, tokenizer_from_file
 
 if TYPE_CHECKING:
     from tbgen.export.exported import Exported
@@ -145,7 +145,7 @@ class Encoder:
     """Texts to the tensors of an engine: (texts, longest), or (texts, N) for one of fixed length N."""
 
     def __init__(self, exported: Exported) -> None:
-        tokenizer = require("tokenizers", extra="onnx").Tokenizer.from_file(str(exported.tokenizer))
+        tokenizer = tokenizer_from_file(exported.tokenizer)
         side = (tokenizer.truncation or {}).get("direction", "right")
         tokenizer.enable_truncation(exported.fixed_length or exported.max_length, direction=side)
         tokenizer.encode_special_tokens = exported.reading.get("split_special_tokens", False)

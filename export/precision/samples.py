@@ -13,7 +13,7 @@ from tbgen.export.errors import require
 from tbgen.export.layout import LENGTHS
 from tbgen.export.parity.sentences import calibration_sentences, pair_of
 from tbgen.export.run import Tensors, Watch
-from tbgen.export.tokenizers.tokenizer import COLUMNS
+from tbgen.export.tokenizers.tokenizer import COLUMNS, tokenizer_from_file
 
 _LONGEST = 96  # tokens; bytes of Hangul take many
 _ROWS = 3000  # tokens, at most, that are kept for a product
@@ -33,7 +33,7 @@ class Samples:
 
     def inputs(self, graph: Any, *, pair: bool) -> Iterator[Tensors]:
         """The tensors of one sentence after the other; for a task on pairs, of its first half and itself."""
-        tokenizer = require("tokenizers", extra="onnx").Tokenizer.from_file(str(self.tokenizer))
+        tokenizer = tokenizer_from_file(self.tokenizer)
         tokenizer.enable_truncation(self.fixed_length or min(self.longest, _LONGEST))
         tokenizer.no_padding()
         if self.fixed_length:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tbgen.export.errors import UserError, require
+from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.run import Run, Tensors, first_line
 from tbgen.export.tasks.table import graph_of_export
+from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
 
 
 def try_out(exported: Exported, run: Run, shown: str, errors: tuple[type[Exception], ...] = ()) -> dict[str, int]:
@@ -52,8 +53,7 @@ def _ordinary_id(exported: Exported) -> int:
 
 def _vocabulary_ids(exported: Exported) -> set[int]:
     """All ids that the tokenizer gives."""
-    tokenizer = require("tokenizers", extra="onnx").Tokenizer.from_file(str(exported.tokenizer))
-    return set(tokenizer.get_vocab().values())
+    return set(tokenizer_from_file(exported.tokenizer).get_vocab().values())
 
 
 def _check_shapes(exported: Exported, outputs: Tensors, shown: str) -> None:
