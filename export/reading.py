@@ -87,6 +87,17 @@ def tree_from_file(path: Path) -> ast.Module:
         raise UserError(f"{str(path)!r} is not Python: {error or 'it is nested too deeply'}") from error
 
 
+def imports_in(path: Path) -> set[str]:
+    """The modules that a Python file imports anywhere, dotted; "." where one is beside it. Raises as above."""
+    names = set[str]()
+    for node in ast.walk(tree_from_file(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add("." if node.level else str(node.module))
+    return names
+
+
 @contextmanager
 def library_reading(what: str, cure: str = _AGAIN) -> Iterator[None]:
     """Turn whatever a library raises on a file into one sentence: `what` it was to do, its reason, the `cure`.

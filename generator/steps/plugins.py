@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.reading import tree_from_file
+from tbgen.export.reading import imports_in, tree_from_file
 from tbgen.export.tasks.task import Step
 
 _ENTRY_POINTS = "tbgen.steps"
@@ -108,12 +108,7 @@ def classes_of(file: Path) -> dict[str, bool]:
 
 def extra_imports(file: Path) -> list[str]:
     """The packages that a step file imports beyond what a server has; they must be there, or come along."""
-    names: set[str] = set()
-    for node in ast.walk(tree_from_file(file)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            names.add("." if node.level else node.module or "")
+    names = imports_in(file)
     if "." in names:
         raise UserError(f"{str(file)!r} imports a file beside it; a step is one file, put the code into it")
     return sorted({name.partition(".")[0] for name in names} - _HERE - sys.stdlib_module_names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import platform as machine
 import re
 import shutil
@@ -12,7 +11,7 @@ from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 from tbgen.export.errors import UserError
-from tbgen.export.reading import tree_from_file
+from tbgen.export.reading import imports_in
 from tbgen.export.scratch import scratch
 from tbgen.generator.repository import VENDOR
 from tbgen.generator.request import PLATFORMS as PLATFORMS
@@ -48,13 +47,7 @@ def vendor_into(folders: Sequence[Path], platform: str) -> None:
 
 def uses_tokenizers(file: Path) -> bool:
     """Whether a Python file imports the package."""
-    names: set[str] = set()
-    for node in ast.walk(tree_from_file(file)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names.add(node.module or "")
-    return any(name.partition(".")[0] == _PACKAGE for name in names)
+    return any(name.partition(".")[0] == _PACKAGE for name in imports_in(file))
 
 
 def vendor_tokenizers(folder: Path, platform: str) -> None:
