@@ -181,11 +181,16 @@ def _column(array: np.ndarray, model: TextModel, name: str) -> list[Any]:
 
 def plain_values(name: str, array: np.ndarray) -> np.ndarray:
     """An output's array as it is shown, bytes as text. Raises UserError for NaN and infinity."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if is_broken(array):
         raise UserError(
             f"the model's answer holds NaN or infinity in {name!r}; tbgen check --weights looks for the cause"
         )
     return as_text(array)
+
+
+def is_broken(array: np.ndarray) -> bool:
+    """Whether NaN or infinity is among its numbers."""
+    return array.dtype.kind == "f" and not np.isfinite(array).all()
 
 
 def as_text(array: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from tbgen.export.errors import UserError
 from tbgen.generator.calls import configs_in
 from tbgen.generator.compare.example import NoExampleError, example_item
 from tbgen.generator.role import front_names
+from tbgen.server.client.client import is_broken
 from tbgen.server.client.connection import Connection, JsonObject
 
 
@@ -57,7 +58,7 @@ def check_answer(model: str, item: dict[str, np.ndarray], outputs: dict[str, np.
     if not outputs:
         raise UserError(f"{model!r} answered {asked!r} with nothing")
     for name, array in outputs.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if is_broken(array):
             raise UserError(f"{model!r} answered {asked!r} with numbers in {name!r} that are none (NaN or infinite)")
 
 
