@@ -54,7 +54,10 @@ def json_column(values: Iterable[Any]) -> np.ndarray:
     return np.array([[json.dumps(value, ensure_ascii=False)] for value in values], dtype=object)
 
 
-def ranking_json(answer: Tensors) -> Tensors:
-    """(items, 1) JSON: each item's texts by number and score, best first."""
+def ranking_of(scores: np.ndarray, with_json: bool) -> Tensors:
+    """(items, texts) scores as they are served, with the texts' numbers, best first; and both as JSON if asked for."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    answer = {"scores": scores.astype(np.float32), "ranking": order.astype(np.int32)}
     rows = zip(answer["ranking"].tolist(), answer["scores"].tolist(), strict=True)
-    return {"json": json_column([{"index": i, "score": scores[i]} for i in ranking] for ranking, scores in rows)}
+    listed = ([{"index": index, "score": row[index]} for index in ranking] for ranking, row in rows)
+    return answer | ({"json": json_column(listed)} if with_json else {})

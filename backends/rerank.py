@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .item_rows import check_entries
-from .numerics import ranking_json
+from .numerics import ranking_of
 
 Tensors = dict[str, np.ndarray]
 
@@ -77,10 +77,7 @@ class Rerank:
         """
         logits = outputs.reshape(int(row_item[-1, 0]) + 1, -1)
         activation = self.activation if sigmoid is None else ACTIVATIONS[SQUASHED[sigmoid]]
-        scores = activation(logits)
-        ranking = np.argsort(-scores, axis=1, kind="stable")
-        answer = {"scores": scores.astype(np.float32), "ranking": ranking.astype(np.int32)}
-        return answer | (ranking_json(answer) if self.with_json or asked.get("json") else {})
+        return ranking_of(activation(logits), self.with_json or asked.get("json", False))
 
 
 SQUASHED = {True: "Sigmoid", False: "Identity"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .item_rows import check_entries
-from .numerics import ranking_json
+from .numerics import ranking_of
 
 Tensors = dict[str, np.ndarray]
 
@@ -90,9 +90,7 @@ class Similarity:
         """
         vectors = embedding.reshape(int(row_item[-1, 0]) + 1, -1, embedding.shape[1])
         scores = self.scores(vectors[:, 1:], vectors[:, :1])
-        ranking = np.argsort(-scores, axis=1, kind="stable")
-        answer = {"scores": scores.astype(np.float32), "ranking": ranking.astype(np.int32)}
-        return answer | (ranking_json(answer) if self.with_json or asked.get("json") else {})
+        return ranking_of(scores, self.with_json or asked.get("json", False))
 
 
 def dot(texts: np.ndarray, query: np.ndarray) -> np.ndarray:
