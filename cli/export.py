@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.export_tensorrt import tensorrt
+from tbgen.cli.export_tensorrt import difference_text, tensor_rows, tensorrt
 from tbgen.cli.options import (
     OWN_SENTENCES,
     export_force,
@@ -126,14 +126,11 @@ def _rows_of(exported: Exported) -> list[tuple[str, str]]:
     from tbgen.export.parity.agreement import agreement_text
 
     made, parity = exported.made, exported.parity
-    tensors = {**exported.inputs, **exported.outputs}
     compared = (
         [
             (
                 f"against {parity.get('against', 'PyTorch')}",
-                f"largest difference {parity['max_abs']:.1e} in {parity['texts']} texts "
-                f"(tolerance {parity['tolerance']:.0e}), "
-                f"{parity['flips']} of {parity['decisions']} decisions differ"
+                difference_text(exported)
                 + (", of its twin in standard operators: there is no GPU here" if made.twin else ""),
             ),
             *([("answers", agreement_text(parity["answers"]))] if parity.get("answers") else []),
@@ -153,7 +150,7 @@ def _rows_of(exported: Exported) -> list[tuple[str, str]]:
         ("task", exported.task + (f": {', '.join(exported.labels)}" if exported.labels else "")),
         *([("taken for", made.chosen)] if made.chosen else []),
         *([("weights", f"{made.taken_off!r} was taken off their names")] if made.taken_off else []),
-        *((name, f"{spec.dtype} [{', '.join(map(str, spec.shape))}]") for name, spec in tensors.items()),
+        *tensor_rows(exported),
         ("opset", f"{made.opset}, {made.precision}" + (", fused for ONNX Runtime" if made.optimized else "")),
         ("longest text", f"{exported.fixed_length or exported.max_length} tokens"),
         *compared,

@@ -118,20 +118,30 @@ def _rows_of(built: Exported) -> list[tuple[str, str]]:
     """What was written, as rows of a name and a value."""
     from rich.filesize import decimal
 
-    build, parity = built.made.tensorrt, built.parity
+    build = built.made.tensorrt
     assert build is not None
-    tensors = {**built.inputs, **built.outputs}
     return [
         ("written", f"{built.model} ({decimal(built.model.stat().st_size)})"),
         (
             "built with",
             f"TensorRT {build.version} for {build.gpu} (compute capability {build.compute_capability})",
         ),
-        *((name, f"{spec.dtype} [{', '.join(map(str, spec.shape))}]") for name, spec in tensors.items()),
+        *tensor_rows(built),
         ("shapes", ", ".join(map(str, build.profiles))),
-        (
-            "against the ONNX",
-            f"largest difference {parity['max_abs']:.1e} in {parity['texts']} texts "
-            f"(tolerance {parity['tolerance']:g}), {parity['flips']} of {parity['decisions']} decisions differ",
-        ),
+        ("against the ONNX", difference_text(built)),
     ]
+
+
+def tensor_rows(exported: Exported) -> list[tuple[str, str]]:
+    """The tensors of an export: name, and data type with shape."""
+    tensors = {**exported.inputs, **exported.outputs}
+    return [(name, f"{spec.dtype} [{', '.join(map(str, spec.shape))}]") for name, spec in tensors.items()]
+
+
+def difference_text(exported: Exported) -> str:
+    """How far an export's answers are from those that it was held against."""
+    parity = exported.parity
+    return (
+        f"largest difference {parity['max_abs']:.1e} in {parity['texts']} texts (tolerance {parity['tolerance']:g}), "
+        f"{parity['flips']} of {parity['decisions']} decisions differ"
+    )

@@ -23,7 +23,7 @@ def test_prints_what_was_written(bert: Path, tmp_path: Path) -> None:
     assert "input_ids        int64 [batch, sequence]" in output
     assert "outputs          float32 [batch, 3]" in output
     assert "opset            17, fp32" in output
-    assert "(tolerance 1e-04), 0 of 19 decisions differ" in output
+    assert "(tolerance 0.0001), 0 of 19 decisions differ" in output
 
 
 def test_a_users_mistake_is_one_sentence(bert: Path, tmp_path: Path) -> None:
