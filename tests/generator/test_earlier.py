@@ -86,6 +86,16 @@ def test_verify_finds_them(folder: Path) -> None:
     assert scaffold_named("solo", folder / "repository").fronts == ("solo_onnx_single",)
 
 
+@pytest.mark.parametrize("name", ["old", "solo"])
+def test_verify_holds_them_against_their_checkpoint(name: str, folder: Path) -> None:
+    pytest.importorskip("torch")
+    (folder / "texts.txt").write_text("오늘도 상한가 갔다\n또 물렸네\n", encoding="utf-8")
+    words = ("--source", "checkpoint", "-r", "repository", "--text", "texts.txt", "--quiet", "--json")
+    rows = json.loads(tbgen("verify", name, *words))
+    assert [row["road"] for row in rows][1:] == list(scaffold_named(name, folder / "repository").fronts)
+    assert all(row["holds"] for row in rows)
+
+
 def test_deploy_takes_them(folder: Path) -> None:
     (folder / "served").mkdir()
     tbgen("deploy", "copy", "repository", "served", "--no-server")
