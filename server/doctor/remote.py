@@ -20,7 +20,7 @@ _RESTRICT = "start it with --http-restricted-api and --grpc-restricted-protocol,
 
 
 def server_parts(address: Address, metrics_url: str | None = None) -> Iterator[MachinePart]:
-    """What is found at an address; metrics_url: by default Triton's own port of its host. Raises nothing for what is wrong."""
+    """What is found at an address; metrics_url: by default Triton's port there. Raises nothing for what is wrong."""
     try:
         with Connection(address, seconds=_SECONDS) as connection:
             yield from _own_parts(connection)
