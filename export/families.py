@@ -38,9 +38,9 @@ class Family:
 FAMILIES = {
     "bert": Family(token_types=True, encoder="encoder", attention="attention"),
     "distilbert": Family(encoder="transformer", attention="sa_layer_norm"),
-    "roberta": Family(padding_idx=_PAD, encoder="encoder", attention="attention"),
-    "xlm-roberta": Family(padding_idx=_PAD, encoder="encoder", attention="attention"),
-    "camembert": Family(padding_idx=_PAD, encoder="encoder", attention="attention"),
+    "roberta": Family(token_types=True, padding_idx=_PAD, encoder="encoder", attention="attention"),
+    "xlm-roberta": Family(token_types=True, padding_idx=_PAD, encoder="encoder", attention="attention"),
+    "camembert": Family(token_types=True, padding_idx=_PAD, encoder="encoder", attention="attention"),
     "electra": Family(token_types=True, encoder="encoder", attention="attention"),
     "albert": Family(token_types=True, encoder="encoder"),
     "mpnet": Family(padding_idx=1),

@@ -59,6 +59,7 @@ def test_labels_follow_their_numbers_not_their_place(copy: Path) -> None:
             512,
             2,
         ),
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1, "type_vocab_size": 2}, 512, 3),
         ({"model_type": "mpnet", "max_position_embeddings": 514, "pad_token_id": 1}, 512, 2),
         ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 0, "type_vocab_size": 1}, 513, 2),
         ({"model_type": "camembert", "max_position_embeddings": 514, "type_vocab_size": 1}, 512, 2),

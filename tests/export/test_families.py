@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import transformers
 
 from tbgen.export.checkpoint.checkpoint import Checkpoint, checkpoint_from_folder
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.families import FAMILIES, positions_of
-from tbgen.export.layout import LAYOUTS, PADDED
+from tbgen.export.layout import LAYOUTS, PACKED, PADDED
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.export.onnx.fusion import FUSED
 from tbgen.export.parity.parity import Encoder, torch_run
@@ -50,6 +52,21 @@ def test_a_family_answers_as_in_pytorch(family: str, tmp_path: Path) -> None:
     for batch, length in [(1, 3), (2, 17), (3, 40), (5, 16)]:
         inputs = random_inputs(exported, batch, length)
         np.testing.assert_allclose(engine(inputs)["outputs"], reference(inputs)["outputs"], atol=5e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("family", "layout"), [("roberta", PACKED), ("xlm-roberta", PADDED), ("camembert", PACKED)])
+def test_a_pair_has_two_types_where_model_and_tokenizer_have_them(family: str, layout: str, tmp_path: Path) -> None:
+    settings = {"type_vocab_size": 2, "vocab_size": 400, "pad_token_id": 0}
+    folder = checkpoints.checkpoint(tmp_path / family, family, **settings)
+    checkpoints.save_tokenizer(checkpoints.wordpiece(), folder)
+    exported = onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "made", layout=layout)
+    pairs = [("the bank rose", "금리는 동결"), ("", "the shares"), ("the shares rose at once", "")]
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)(pairs, padding=True, return_tensors="pt")
+    assert theirs["token_type_ids"].sum() > 0
+    with torch.no_grad():
+        want = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()(**theirs).logits.numpy()
+    have = onnx_run(exported.model)(Encoder(exported)(pairs))["outputs"]
+    np.testing.assert_allclose(have, want, atol=5e-5, rtol=0)
 
 
 def random_inputs(exported: Exported, batch: int, length: int) -> dict[str, np.ndarray]:
