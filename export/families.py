@@ -19,6 +19,7 @@ class Family:
     `padding_idx`: the token id that has no position of its own (RoBERTa and its kin): the others of a row are counted
     from it + 1 on, and the rows of the position table up to it hold no token. PAD: the config's, a number: always that
     one. None: positions are the columns, whatever is there.
+    `endless`: of a config.json, whether tokens have no table of positions, which then end nowhere.
     `mask`: `additive`, it takes a ready (batch, 1, 1, sequence) mask; `own`, it makes its own from (batch, sequence).
     `encoder`: the attribute of its base model that holds the layers, where their attention can be replaced.
     `attention`: the module of one of the encoder's layers, behind which only the feed-forward part is left; none where
@@ -29,10 +30,16 @@ class Family:
 
     token_types: bool = False
     padding_idx: int | Literal["pad_token_id"] | None = None
+    endless: Callable[[dict[str, Any]], bool] = lambda _: False
     mask: str = "additive"
     encoder: str = ""
     attention: str = ""
     packed_attention: Callable[[Any], Callable[..., tuple[Any, None]]] | None = None
+
+
+def _without_table(config: dict[str, Any]) -> bool:
+    """Of a DeBERTa whether it knows relative positions alone."""
+    return not config.get("position_biased_input", True)
 
 
 FAMILIES = {
@@ -44,9 +51,9 @@ FAMILIES = {
     "electra": Family(token_types=True, encoder="encoder", attention="attention"),
     "albert": Family(token_types=True, encoder="encoder"),
     "mpnet": Family(padding_idx=1),
-    "deberta": Family(token_types=True, mask="own"),
-    "deberta-v2": Family(token_types=True, mask="own"),  # DeBERTa-v3 names itself so, too
-    "modernbert": Family(mask="own"),
+    "deberta": Family(token_types=True, endless=_without_table, mask="own"),
+    "deberta-v2": Family(token_types=True, endless=_without_table, mask="own"),  # DeBERTa-v3 names itself so, too
+    "modernbert": Family(endless=lambda _: True, mask="own"),
 }
 
 
@@ -56,6 +63,12 @@ def family_of(config: dict[str, Any]) -> Family:
     if name not in FAMILIES:
         raise NoSuchName("encoder family", name, list(FAMILIES))
     return FAMILIES[name]
+
+
+def is_endless(config: dict[str, Any]) -> bool:
+    """Whether a model reads texts of any length, whatever its max_position_embeddings; of an unknown family, no."""
+    family = FAMILIES.get(config.get("model_type", ""))
+    return family is not None and family.endless(config)
 
 
 def inputs_of(config: dict[str, Any]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from tbgen.export.checkpoint.config import config_from_folder, own_labels
 from tbgen.export.checkpoint.explanation import AS_NAMED, task_explanation, task_source
 from tbgen.export.checkpoint.lookalikes import cure, refuse_lookalike
 from tbgen.export.errors import UserError, require
-from tbgen.export.families import inputs_of, positions_of
+from tbgen.export.families import inputs_of, is_endless, positions_of
 from tbgen.export.files import sha256
 from tbgen.export.reading import read_json
 from tbgen.export.sentence.folder import Sentence, sentence_from_folder
@@ -152,18 +152,27 @@ def model_reading(
     """
     sentence = sentence if sentence and sentence.serves(task) else None
     tokenizer = reading_of_tokenizer(folder, config, lower_case=sentence is not None and sentence.reading.lower_case)
-    longest = sentence.max_length if sentence else None  # it counts also where the tokenizer's is smaller
     problem = _problem_of(config)
     return ModelReading(
         config=config,
         task=task,
         labels=labels,
-        max_length=min((limit for limit in (positions, longest or tokenizer.max_length) if limit), default=_POSITIONS),
+        max_length=_longest_text(config, positions, tokenizer, sentence),
         problem=problem,
         tokenizer=tokenizer,
         sentence=sentence,
         explanation=task_explanation(task, told_by, architecture, labels, problem),
     )
+
+
+def _longest_text(
+    config: dict[str, Any], positions: int | None, tokenizer: TokenizerReading, sentence: Sentence | None
+) -> int:
+    """The longest text in tokens; what sentence-transformers says counts also where the tokenizer's is smaller."""
+    said = sentence.max_length if sentence else tokenizer.max_length
+    if said and is_endless(config):
+        return said
+    return min((limit for limit in (positions, said or tokenizer.max_length) if limit), default=_POSITIONS)
 
 
 def checkpoint_of(
