@@ -54,6 +54,7 @@ class WindowTokenizer:
     ) -> None:
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
+        self.kept_from = (self.tokenizer.truncation or {}).get("direction", "right")
         self.tokenizer.no_truncation()
         self.tokenizer.encode_special_tokens = split_special_tokens
         self.max_length, self.stride, self.max_windows = max_length, stride, max_windows or self.MOST_WINDOWS
@@ -61,9 +62,9 @@ class WindowTokenizer:
         self.data_type, self.pad_id, self.token_types = data_type, pad_id, token_types
         self.counts = Counter(texts=0, windows=0)
 
-    def cut_apart(self, batch: Sequence[Any], strategy: str) -> list[Any]:
+    def cut_apart(self, batch: Sequence[Any], strategy: str, direction: str = "right") -> list[Any]:
         """An encoding for each text, or pair, the windows behind its first in `overflowing`."""
-        self.tokenizer.enable_truncation(self.max_length, stride=self.stride, strategy=strategy)
+        self.tokenizer.enable_truncation(self.max_length, stride=self.stride, strategy=strategy, direction=direction)
         try:
             return list(self.tokenizer.encode_batch(list(batch)))
         finally:
@@ -86,6 +87,8 @@ class WindowTokenizer:
 
 class Windows(WindowTokenizer):
     """Encodes each question with each window of its context, with the tokenizer.json beside this file.
+
+    A context that is longer is cut into windows from the end that tokenizer.json's truncation keeps.
 
     Args:
         tensors: what the engine takes, of input_ids, attention_mask, token_type_ids.
@@ -115,7 +118,7 @@ class Windows(WindowTokenizer):
         texts = question[:, 0].tolist(), context[:, 0].tolist()
         check_characters(*texts)
         self.check(*texts)
-        encodings = self.cut_apart([*zip(*texts, strict=True)], "only_second")
+        encodings = self.cut_apart([*zip(*texts, strict=True)], "only_second", self.kept_from)
         row_item = np.repeat(np.arange(len(encodings)), [1 + len(e.overflowing) for e in encodings])
         rows = [window for e in encodings for window in (e, *e.overflowing)]
         self.counts.update(texts=len(encodings), windows=len(rows))

@@ -17,7 +17,7 @@ from tbgen.export.families import inputs_of, is_endless, positions_of
 from tbgen.export.files import sha256
 from tbgen.export.reading import read_json
 from tbgen.export.sentence.folder import Sentence, sentence_from_folder
-from tbgen.export.tasks.model_kind import ModelKind
+from tbgen.export.tasks.model_kind import SPANS, ModelKind
 from tbgen.export.tasks.table import TASKS, graph_of, model_of, task_named, task_of_architecture
 from tbgen.export.tokenizers.tokenizer import TYPES, TokenizerReading, check_tokenizer, reading_of_tokenizer
 from tbgen.export.values import FILE_NAME, check_values, object_of
@@ -152,6 +152,7 @@ def model_reading(
     """
     sentence = sentence if sentence and sentence.serves(task) else None
     tokenizer = reading_of_tokenizer(folder, config, lower_case=sentence is not None and sentence.reading.lower_case)
+    _refuse_other_order(task, tokenizer)
     problem = _problem_of(config)
     return ModelReading(
         config=config,
@@ -272,6 +273,15 @@ def _refuse_other_entailment(config: dict[str, Any], labels: Sequence[str]) -> N
         raise UserError(
             f"id2label of config.json has {labels[ours]!r} as class {ours}, label2id has it as {theirs}, by which the "
             "pipeline of transformers goes; name the classes with --label, in the order of the logits"
+        )
+
+
+def _refuse_other_order(task: str, tokenizer: TokenizerReading) -> None:
+    """Raise UserError for questions that the pipeline of transformers 4 put behind their context."""
+    if model_of(task) == SPANS and tokenizer.padding_side == "left":
+        raise UserError(
+            "the tokenizer pads at the left, for which transformers put the question behind its context; tbgen reads "
+            "it before: where it was trained so, write padding_side: right in tokenizer_config.json"
         )
 
 

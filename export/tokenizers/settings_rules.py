@@ -27,6 +27,7 @@ ROLES = ("pad", "mask", "cls", "sep", "unk")  # of tokens that a server knows
 EVERY_ROLE = (*ROLES, "bos", "eos")
 _TOKENS_BY_ROLE = {f"{role}_token": _TOKEN for role in EVERY_ROLE}
 _TOKENS = list_of(_TOKEN).or_none()
+_SIDE = Rule('"left" or "right"', lambda value: value in ("left", "right"))
 _SWITCHES = (
     *("split_special_tokens", "keep_accents", "do_lower_case", "do_basic_tokenize", "split_by_punct"),
     "clean_up_tokenization_spaces",
@@ -46,7 +47,7 @@ _RULES: dict[str, Rules] = {
         "never_split": list_of(A_TEXT).or_none(),
         **dict.fromkeys(("model_max_length", "max_len"), A_NUMBER.or_none()),
         **dict.fromkeys(_SWITCHES, A_SWITCH.or_none()),
-        "truncation_side": Rule('"left" or "right"', lambda value: value in ("left", "right")),
+        **dict.fromkeys(("truncation_side", "padding_side"), _SIDE),
         "model_input_names": list_of(A_TEXT),
         "auto_map": AN_OBJECT.or_none(),
         "tokenizer_class": A_TEXT.or_none(),

@@ -44,6 +44,7 @@ class TokenizerReading:
     special: the ids of the tokens that have a role (pad, mask, cls, sep, unk).
     settings: what a tokenizer.json cannot hold, as in Exported.reading.
     slow: whether it was made of a slow tokenizer's files, which transformers 5 reads otherwise (convert.py).
+    padding_side: left or right.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class TokenizerReading:
     special: Mapping[str, int]
     settings: Mapping[str, Any] = field(default_factory=dict)
     slow: bool = False
+    padding_side: str = "right"
 
     @property
     def special_tokens(self) -> list[str]:
@@ -97,6 +99,7 @@ def reading_of_tokenizer(folder: Path, config: Mapping[str, Any], *, lower_case:
         _special(tokenizer, tokens, config),
         {name: True for name in ("split_special_tokens", CLEAN_UP) if settings.get(name)},
         slow,
+        settings.get("padding_side") or "right",
     )
 
 
@@ -118,6 +121,7 @@ def _fast(folder: Path, config: Mapping[str, Any]) -> Files:
     names = (
         "model_max_length",
         "truncation_side",
+        "padding_side",
         "model_input_names",
         "split_special_tokens",
         CLEAN_UP,

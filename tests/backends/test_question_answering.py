@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import models
-from transformers import AutoModelForQuestionAnswering
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from tbgen.backends.question_answering import QuestionAnswering
 from tbgen.backends.windows import Windows
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
+from tbgen.export.errors import UserError
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tests.backends.conftest import Pair
 from tests.backends.served import Served, column, rows
@@ -43,6 +44,34 @@ def test_equals_the_rule(
         assert [row[:3] for row in found] == [row[:3] for row in expected]
         np.testing.assert_allclose([row[3] for row in found], [row[3] for row in expected], atol=1e-4)
         assert [row["text"] for row in json.loads(answer["json"][item, 0])] == [row[0] for row in expected]
+
+
+def of_side(folder: Path, **settings: str) -> Path:
+    """A checkpoint whose tokenizer_config.json names a side."""
+    checkpoint(folder, "bert", "AutoModelForQuestionAnswering", id2label={0: "start", 1: "end"})
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | settings), encoding="utf-8")
+    return folder
+
+
+def test_windows_are_cut_from_the_side_that_is_kept(tmp_path: Path) -> None:
+    folder = of_side(tmp_path / "checkpoint", truncation_side="left")
+    exported = onnx_from_checkpoint(checkpoint_from_folder(folder), tmp_path / "export")
+    served = Served(tmp_path / "served", "question-answering", exported, {"window": 24, "stride": 6})
+    answer = served.ask("bls", {"question": column(*QUESTIONS), "context": column(*CONTEXTS)}, top_k=3)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForQuestionAnswering.from_pretrained(folder).eval()
+    for item, (question, context) in enumerate(zip(QUESTIONS, CONTEXTS, strict=True)):
+        expected = spans_by_the_rule(tokenizer, model, question, context, {"max_length": 24, "stride": 6}, top_k=3)
+        found = rows(answer, item, "answer_count", *NAMES)
+        assert [row[:3] for row in found] == [row[:3] for row in expected]
+        np.testing.assert_allclose([row[3] for row in found], [row[3] for row in expected], atol=1e-4)
+
+
+def test_a_question_behind_its_context_is_refused(tmp_path: Path) -> None:
+    folder = of_side(tmp_path / "checkpoint", padding_side="left")
+    with pytest.raises(UserError, match="pads at the left, for which transformers put the question behind its context"):
+        checkpoint_from_folder(folder)
 
 
 def windows(folder: Path, **settings: Any) -> Windows:
