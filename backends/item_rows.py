@@ -1,10 +1,19 @@
-"""Rows that stand for an item, such as a query's pairs with its texts: what a client calls each of them."""
+"""Rows that stand for an item, such as a query's pairs with its texts: what each holds, and what a client calls it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+
+def texts_of_rows(columns: Sequence[list[Any]], *, first_alone: bool) -> list[Any]:
+    """Each row's text, or its pair of texts; `first_alone`: the first text of a pair whose second one is empty."""
+    if len(columns) == 1:
+        return columns[0]
+    pairs = zip(*columns, strict=True)
+    return [pair if pair[1] or not first_alone else pair[0] for pair in pairs]
 
 
 def place_of_row(row: int, row_item: np.ndarray | None, texts: Sequence[str], rows_of: Sequence[str]) -> str:

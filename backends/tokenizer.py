@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .item_rows import place_of_row
+from .item_rows import place_of_row, texts_of_rows
 from .text_tokenizer import KEEP_ALL, Tensors, filled
 from .text_tokenizer import Tokenizer as TextTokenizer
 
@@ -32,6 +32,7 @@ class Tokenizer(TextTokenizer):
             otherwise each request gets the bucket of its own longest text.
         split_special_tokens: read special tokens that stand in a text as any other words.
         token_types: give the types of tokens; otherwise 0 for each.
+        first_alone: of a pair whose second text is empty read the first alone, as transformers' pipeline does.
         rows_of: where a step made rows of items, what to call them in errors: names of an item's leading rows, and of
             all others; the step then takes row_item, and gives it on.
         others: as those of the tokenizer of plain texts; of pairs, truncation may be only_first or only_second too.
@@ -47,6 +48,7 @@ class Tokenizer(TextTokenizer):
         common_length: bool = False,
         split_special_tokens: bool = False,
         token_types: bool = True,
+        first_alone: bool = False,
         rows_of: Sequence[str] = (),
         **others: Any,
     ) -> None:
@@ -57,9 +59,9 @@ class Tokenizer(TextTokenizer):
         self.typed = token_types and (self.typed or len(texts) > 1)
         self.shapes = [tuple(shape) for shape in shapes]
         self.common_length = common_length
-        self.texts, self.rows_of = list(texts), list(rows_of)
+        self.texts, self.rows_of, self.first_alone = list(texts), list(rows_of), first_alone
         if len(texts) > 1:
-            self.characters = lambda pair: len(pair[0]) + len(pair[1])
+            self.characters = lambda row: len(row) if isinstance(row, str) else len(row[0]) + len(row[1])
         row_item = {"row_item": ("TYPE_INT32", [1])} if rows_of else {}
         self.inputs = {name: ("TYPE_STRING", [1]) for name in texts} | row_item
         length = -1 if len(self.buckets) > 1 else self.buckets[0]
@@ -72,7 +74,7 @@ class Tokenizer(TextTokenizer):
     def __call__(self, *, truncation: str | None = None, **texts: np.ndarray) -> Tensors:
         """The named texts, each (batch, 1) str. Gives the token tensors, each (batch, bucket), and the extras."""
         columns = [texts[name][:, 0].tolist() for name in self.texts]
-        encodings = self.encodings(columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)), truncation)
+        encodings = self.encodings(texts_of_rows(columns, first_alone=self.first_alone), truncation)
         row_item = texts.get("row_item")
         tensors = self.tensors(encodings, lambda row: place_of_row(row, row_item, self.texts, self.rows_of))
         real = tensors["attention_mask"] == 1

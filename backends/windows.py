@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer as TokenizerFile
 
-from .item_rows import place_of_row
+from .item_rows import place_of_row, texts_of_rows
 from .numerics import NUMPY
 
 Specs = dict[str, tuple[str, list[int]]]
@@ -157,6 +157,7 @@ class TextWindows(WindowTokenizer):
         cut: which of a pair is cut: first, second, or the longer; the other one is read with each window.
         tensors: what the engine takes, of input_ids, attention_mask, token_type_ids.
         extras: what the head takes beside them: offsets (in characters of the cut text), tokenized_text.
+        first_alone: of a pair whose second text is empty read the first alone, as transformers' pipeline does.
         rows_of: where a step made rows of items, what to call them in errors: names of an item's leading rows, and of
             all others; the step then takes row_item, and gives it on.
         others: as those of WindowTokenizer.
@@ -170,11 +171,13 @@ class TextWindows(WindowTokenizer):
         cut: str = "longer",
         tensors: Sequence[str] = TOKENS,
         extras: Sequence[str] = (),
+        first_alone: bool = False,
         rows_of: Sequence[str] = (),
         **others: Any,
     ) -> None:
         super().__init__(folder, **others)
         self.texts, self.cut, self.rows_of = list(texts), cut, list(rows_of)
+        self.first_alone = first_alone
         row_item = {"row_item": ("TYPE_INT32", [1])} if rows_of else {}
         self.inputs: Specs = {name: ("TYPE_STRING", [1]) for name in texts} | row_item
         self.outputs = {name: (self.data_type, [-1]) for name in tensors} | row_item
@@ -189,7 +192,7 @@ class TextWindows(WindowTokenizer):
         """
         columns = [texts[name][:, 0].tolist() for name in self.texts]
         check_characters(*columns)
-        batch = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+        batch = texts_of_rows(columns, first_alone=self.first_alone)
         whole = self.tokenizer.encode_batch(batch)
         sides = [self.side(encoding) for encoding in whole]
         self.check(whole, sides, texts.get("row_item"))

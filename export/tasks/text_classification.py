@@ -70,8 +70,10 @@ def _reads_pairs(exported: Exported, options: Options) -> bool:
 
 
 def _reading(exported: Exported, options: Options) -> dict[str, Any]:
-    """Texts, or pairs of them."""
-    return PAIR if _reads_pairs(exported, options) else {}
+    """Texts, or pairs of them; of a pair with nothing transformers' pipeline reads the first text alone."""
+    if not _reads_pairs(exported, options):
+        return {}
+    return PAIR if exported.sentence.get("pair") else PAIR | {"first_alone": True}
 
 
 TASK = Task(

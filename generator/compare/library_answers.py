@@ -60,11 +60,8 @@ def _texts_alone(_: Library, texts: Sequence[str]) -> list[Item]:
 
 
 def texts_in_pairs(_: Library, texts: Sequence[str]) -> list[Item]:
-    """Each text with the next one that holds something: a pipeline reads a pair with nothing as one text."""
-    partners = [text for text in texts if text.strip()]
-    return [
-        {"input_text": text, "text_pair": partners[(number + 1) % len(partners)]} for number, text in enumerate(texts)
-    ]
+    """Each text with the next one."""
+    return [{"input_text": text, "text_pair": texts[(number + 1) % len(texts)]} for number, text in enumerate(texts)]
 
 
 def _queries_with_texts(_: Library, texts: Sequence[str]) -> list[Item]:

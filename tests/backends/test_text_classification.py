@@ -126,13 +126,28 @@ def test_equals_the_pipeline(exports: Callable[..., Pair], tmp_path: Path, famil
 @pytest.mark.parametrize("graph", ["ensemble", "bls"])
 def test_pairs_equal_the_pipeline(exports: Callable[..., Pair], tmp_path: Path, graph: str) -> None:
     pair = exports("bert", "AutoModelForSequenceClassification", "text-classification")
-    seconds = [text or "nothing" for text in TEXTS[::-1]]  # the pipeline takes a text with an empty one for a single
+    seconds = [*TEXTS[::-1][:-1], ""]
     inputs = [{"text": one, "text_pair": other} for one, other in zip(TEXTS, seconds, strict=True)]
     expected = pair.pipeline("text-classification")(inputs, truncation=True, max_length=40)
     served = Served(tmp_path, "text-classification", pair.exported, {"pair": True})
     answer = served.ask(graph, {"input_text": column(*TEXTS), "text_pair": column(*seconds)})
     assert answer["label"][:, 0].tolist() == [row["label"] for row in expected]
     np.testing.assert_allclose(answer["score"][:, 0], [row["score"] for row in expected], atol=1e-4)
+
+
+@pytest.mark.parametrize("long_text", ["truncate", "windows"])
+def test_a_pair_with_nothing_is_one_text_to_the_pipeline(
+    exports: Callable[..., Pair], tmp_path: Path, long_text: str
+) -> None:
+    pair = exports("bert", "AutoModelForSequenceClassification", "text-classification")
+    firsts, seconds = ["금리는 동결", "", "the bank", ""], ["", "the bank", "rose", ""]
+    served = Served(tmp_path, "text-classification", pair.exported, {"pair": True}, long_text=long_text)
+    answer = served.ask("bls", {"input_text": column(*firsts), "text_pair": column(*seconds)})
+    pipe = pair.pipeline("text-classification", top_k=None)
+    for item, (one, other) in enumerate(zip(firsts, seconds, strict=True)):
+        scores = {choice["label"]: choice["score"] for choice in pipe({"text": one, "text_pair": other})}
+        found = [scores[label] for label in pair.exported.labels]
+        np.testing.assert_allclose(answer["softmax"][item], found, atol=1e-4)
 
 
 @pytest.mark.parametrize("graph", ["ensemble", "bls"])
