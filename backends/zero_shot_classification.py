@@ -52,8 +52,10 @@ class Hypotheses:
         items, count = candidate_labels.shape
         check_entries("candidate_labels", count, self.max_labels)
         template = self.template if hypothesis_template is None else hypothesis_template
-        if template.count("{}") != 1:
-            raise ValueError(f"parameter hypothesis_template takes a sentence with one {{}}, not {template!r}")
+        if template.count("{}") != 1 or template.count("{") + template.count("}") != 2:  # Python would format others
+            raise ValueError(
+                f"parameter hypothesis_template takes a sentence with one {{}} and no other brace, not {template!r}"
+            )
         if len(template) > LONGEST_TEMPLATE:
             raise ValueError(
                 f"parameter hypothesis_template has {len(template)} characters, at most {LONGEST_TEMPLATE}"

@@ -13,6 +13,7 @@ from tests.texts import HARD_TEXTS, SENTENCES
 
 TEXTS = [text for text in HARD_TEXTS + SENTENCES if text]  # the pipeline refuses an empty text
 CANDIDATES = ["금리", "sports", "🔥", "politics and more"]
+ONE_PLACE = "parameter hypothesis_template takes a sentence with one {} and no other brace"
 NLI = ("AutoModelForSequenceClassification", "zero-shot-classification", ("contradiction", "neutral", "entailment"))
 
 
@@ -32,8 +33,9 @@ def test_each_label_becomes_a_sentence() -> None:
         ((), None, "candidate_labels has 0 entries for item 0; it takes 1 to 100"),
         (("a",) * 10_000, None, "candidate_labels has 10000 entries for item 0; it takes 1 to 100"),
         (("a", " "), None, "candidate_labels of item 0 has an empty entry, number 1"),
-        (("a",), "no place", "parameter hypothesis_template takes a sentence with one {}, not 'no place'"),
-        (("a",), "{} {}", "parameter hypothesis_template takes a sentence with one {}, not '{} {}'"),
+        (("a",), "no place", f"{ONE_PLACE}, not 'no place'"),
+        (("a",), "{} {}", f"{ONE_PLACE}, not '{{}} {{}}'"),
+        (("a",), "{{a}} {}", f"{ONE_PLACE}, not '{{{{a}}}} {{}}'"),
         (("a",), "{}" + "x" * 999, "parameter hypothesis_template has 1001 characters, at most 1000"),
     ],
 )
