@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import numpy as np
 from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tbgen.backends.numerics import softmax
 from tbgen.server.gateway import tei_api
 from tbgen.server.gateway.answers import answer_from_tensors, outputs_of
 from tbgen.server.gateway.body import Form, form_of, json_response
@@ -18,6 +20,11 @@ from tbgen.server.gateway.no_answer import NoAnswer
 
 # The pipelines' names of parameters -> tbgen's; all others go by the same name, or the model refuses them.
 _NAMES = {"aggregation_strategy": "aggregation", "handle_impossible_answer": "no_answer"}
+_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of logits, as text-classification's pipeline has them
+    "none": lambda logits: logits,
+    "softmax": softmax,
+    "sigmoid": lambda logits: np.exp(-np.logaddexp(0, -logits)),
+}
 _Answer = dict[str, Any]
 _NOTHING: _Answer = {"answer": "", "score": 0.0, "start": 0, "end": 0}
 
@@ -68,14 +75,24 @@ async def _answers(
 async def _text_classification(
     gateway: Gateway, request: Request, model: FrontModel, inputs: list[Any], parameters: dict[str, Any]
 ) -> list[Any]:
-    """[{label, score}] for each text."""
-    raw = parameters.pop("function_to_apply", None) == "none"
+    """[{label, score}] for each text, best first."""
+    function = parameters.pop("function_to_apply", None)
+    if function not in (None, *_FUNCTIONS):
+        raise NoAnswer(400, f"function_to_apply takes one of {', '.join(_FUNCTIONS)}")
     most = parameters.pop("top_k", None)
     if not isinstance(most, int | None):
         raise NoAnswer(400, "top_k takes a whole number")
     items = [{"input_text": text} for text in inputs]
-    found = await tei_api.all_labels(gateway, request, model, items, parameters, raw)
-    return [labels[:most] for labels in found]
+    found = await tei_api.all_labels(gateway, request, model, items, parameters, function is not None)
+    if function:
+        found = [_by_function(labels, _FUNCTIONS[function]) for labels in found]
+    return [sorted(labels, key=lambda each: -each["score"])[:most] for labels in found]
+
+
+def _by_function(labels: list[_Answer], function: Callable[[np.ndarray], np.ndarray]) -> list[_Answer]:
+    """Labels with their logits as labels with scores."""
+    scores = function(np.array([each["score"] for each in labels]))
+    return [each | {"score": score} for each, score in zip(labels, scores, strict=True)]
 
 
 async def _token_classification(

@@ -134,6 +134,20 @@ def test_tei_predicts(gateway: Asked) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["mood", "topics"])
+def test_a_pipelines_function_makes_scores_of_logits(gateway: Asked, name: str) -> None:
+    def scores(function: str) -> dict[str, float]:
+        body = {"inputs": "오늘도 상한가 갔다", "parameters": {"function_to_apply": function}}
+        (found,) = gateway.post(f"/models/{name}", body).body
+        assert found == sorted(found, key=lambda each: -each["score"])
+        return {each["label"]: each["score"] for each in found}
+
+    logits = scores("none")
+    assert scores("sigmoid") == {label: near(1 / (1 + np.exp(-logit))) for label, logit in logits.items()}
+    whole = sum(np.exp(list(logits.values())))
+    assert scores("softmax") == {label: near(np.exp(logit) / whole) for label, logit in logits.items()}
+
+
 def test_tei_gives_every_label_of_a_multi_label_model(gateway: Asked) -> None:
     found = gateway.post("/predict", {"inputs": "오늘도", "model": "topics"}).body
     assert {each["label"] for each in found} == {"politics", "경제", "sports"}
@@ -259,6 +273,12 @@ BAD: list[tuple[str, Any, int, str]] = [
     ("/models/names", {"inputs": 3}, 400, "input_text takes a text"),
     ("/models/ranks", {"inputs": "a"}, 400, "rerank has no pipeline; name its inputs: query, texts"),
     ("/models/any_label", {"inputs": "a"}, 400, "candidate_labels takes a list of texts"),
+    (
+        "/models/mood",
+        {"inputs": "a", "parameters": {"function_to_apply": "relu"}},
+        400,
+        "function_to_apply takes one of none, softmax, sigmoid",
+    ),
     ("/models/nope", {"input_text": "a"}, 404, "no ready model 'nope'"),
     ("/tokenize", {"inputs": "a", "model": "vectors", "prompt_name": "x"}, 400, "no prompt 'x'. Prompts: query"),
     ("/predict", {"inputs": []}, 400, "there is no text in it"),
