@@ -27,8 +27,8 @@ from tbgen.export.tasks.table import model_of, task_of_architecture
 from tbgen.export.tokenizers.tokenizer import check_tokenizer
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-# All that is read, in two steps: most repositories hold the same weights twice.
-_TEXTS = ["*.json", "*.txt", "*.model", "*.safetensors", "[1-9]_*/pytorch_model.bin"]  # the last: layers of 2.x
+# All that is read, in two steps: most repositories hold the same weights twice. The last are layers of 2.x.
+_TEXTS = ["*.json", "*.jinja", "*.txt", "*.model", "*.safetensors", "[1-9]_*/pytorch_model.bin"]
 _PICKLES = ["*.bin"]
 
 

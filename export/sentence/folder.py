@@ -24,7 +24,7 @@ from tbgen.export.sentence.modules import (
     names_of,
     width_of,
 )
-from tbgen.export.sentence.text import TEXT_CONFIGS, Reading, reading_from_folder
+from tbgen.export.sentence.text import TEXT_CONFIGS, Reading, bare_reading, reading_from_folder
 
 _CONFIG_FILE, _MODULES_FILE = "config_sentence_transformers.json", "modules.json"
 _SPLADE = {"pooling_strategy": tuple(POOLINGS), "activation_function": tuple(LOGARITHMS)}
@@ -257,7 +257,7 @@ def _common(
     default = config.get("default_prompt_name")
     # Without modules.json the library does not read the settings of its Transformer module either.
     whole = (folder / _MODULES_FILE).is_file()
-    reading = reading_from_folder(transformer, task) if whole else Reading(task, None, False)
+    reading = reading_from_folder(transformer, task) if whole else bare_reading(transformer, task)
     if reading.task != task:
         raise UserError(
             f"{str(transformer)!r} has the transformer_task {reading.task}; this kind of model needs {task}"

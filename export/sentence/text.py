@@ -72,6 +72,17 @@ def reading_from_folder(folder: Path, task: str) -> Reading:
     return Reading(own, longest, bool(config.get("do_lower_case", False)))
 
 
+def bare_reading(folder: Path, task: str) -> Reading:
+    """How a model without modules.json reads, whose settings the library passes over. Raises UserError."""
+    template = read_json_if_there(folder, "tokenizer_config.json").get("chat_template")
+    if template or (folder / "chat_template.jinja").is_file():
+        raise UserError(
+            f"{str(folder)!r} has a chat template and no modules.json, for which sentence-transformers makes a "
+            "message of each text; where it was trained on plain texts take the template away"
+        )
+    return Reading(task, None, False)
+
+
 def _check_outputs(config: Mapping[str, Any], task: str, shown: str) -> None:
     """Raise UserError unless the module takes of the model what its task is for."""
     if task not in _OUTPUTS:

@@ -92,6 +92,19 @@ def test_without_modules_json_the_kind_stands_in_another_file(auto: str, task: s
     assert (found.sentence.said_in if found.sentence else None) == (TEXT if auto != "AutoModel" else None)
 
 
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "chat_template.jinja"])
+def test_without_modules_json_a_chat_template_makes_messages_of_texts(file: str, tmp_path: Path) -> None:
+    folder = written(tmp_path / "made", "AutoModelForSequenceClassification")
+    if file.endswith(".json"):
+        change(folder / file, {"chat_template": "{{ messages }}"})
+    else:
+        (folder / file).write_text("{{ messages }}", encoding="utf-8")
+    assert read(folder).task == "rerank"
+    (folder / "modules.json").unlink()
+    with pytest.raises(UserError, match=r"has a chat template and no modules\.json, for which sentence-transformers"):
+        read(folder)
+
+
 @pytest.mark.parametrize("name", TEXT_CONFIGS)
 def test_the_transformers_file_had_many_names(name: str, tmp_path: Path) -> None:
     folder = bi_encoder(tmp_path / "made", POOL)
