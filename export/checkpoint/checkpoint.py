@@ -82,7 +82,7 @@ class Checkpoint(ModelReading):
 
     def weights(self) -> list[Path]:
         """The files that hold the weights."""
-        return [self.state] if self.state else _weight_files(self.folder)
+        return [self.state] if self.state else _weight_files(self.folder, self.config)
 
     @cached_property
     def source(self) -> dict[str, str]:
@@ -104,7 +104,7 @@ def checkpoint_from_folder(
     folder = sentence.transformer if sentence else folder
     refuse_lookalike(folder, task or (sentence.task if sentence else None))
     config = config_from_folder(folder)
-    _weight_files(folder)
+    _weight_files(folder, config)
     check_tokenizer(folder)
     return checkpoint_of(
         folder,
@@ -118,11 +118,12 @@ def checkpoint_from_folder(
     )
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def _weight_files(folder: Path, config: dict[str, Any]) -> list[Path]:
     """The files of a folder's weights: one, or the shards that an index names. Raises UserError for missing ones."""
-    first = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    names = [config["transformers_weights"]] if "transformers_weights" in config else WEIGHTS
+    first = next((folder / name for name in names if (folder / name).is_file()), None)
     if first is None:
-        raise UserError(f"no weights in {str(folder)!r}; " + cure(folder, f"looked for {', '.join(WEIGHTS)}"))
+        raise UserError(f"no weights in {str(folder)!r}; " + cure(folder, f"looked for {', '.join(names)}"))
     if first.suffix != ".json":
         return [first]
     index = read_json(folder, first.name, "")

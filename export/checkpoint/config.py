@@ -14,7 +14,7 @@ from tbgen.export.checkpoint.lookalikes import cure
 from tbgen.export.errors import UserError, require
 from tbgen.export.families import FAMILIES, positions_of
 from tbgen.export.reading import read_json
-from tbgen.export.values import A_SWITCH, Rule, check_values, whole
+from tbgen.export.values import A_SWITCH, FILE_NAME, Rule, check_values, whole
 
 _MOST_LABELS = 1_000_000
 _PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
@@ -46,6 +46,11 @@ _VALUE_RULES: dict[str, Rule] = {
     "type_vocab_size": whole(0),
     "is_decoder": A_SWITCH,
     "add_cross_attention": A_SWITCH,
+    "transformers_weights": Rule(
+        "the name of a .safetensors file beside it, or of a .safetensors.index.json",
+        lambda value: FILE_NAME.fits(value) and value.endswith((".safetensors", ".safetensors.index.json")),
+        optional=True,
+    ),
 }
 # Its width, heads and layers, under the names of each family; the width must be a whole multiple of the heads.
 _SIZES = (("hidden_size", "dim"), ("num_attention_heads", "n_heads"))
@@ -96,6 +101,11 @@ def checked_config(raw: dict[str, Any]) -> dict[str, Any]:
     absent = {key for key, value in raw.items() if value is None and key in _VALUE_RULES and _VALUE_RULES[key].optional}
     config = {key: value for key, value in raw.items() if key not in absent}
     check_values(config, _VALUE_RULES, "config.json")
+    if files := config.get("configuration_files"):
+        raise UserError(
+            f"config.json says configuration_files: {json.dumps(files)}, of which transformers takes the one for its "
+            "version instead; copy that one over config.json"
+        )
     count = config.pop("num_labels", None)
     config.setdefault("id2label", {str(index): f"LABEL_{index}" for index in range(count or 2)})
     labels = own_labels(config)

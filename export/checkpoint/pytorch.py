@@ -18,6 +18,7 @@ _BUFFERS = ("position_ids", "token_type_ids")
 # Keys of config.json that say how a model is run, not what it answers; the export says that itself.
 RUN = (
     *("return_dict", "use_return_dict", "output_attentions", "output_hidden_states", "use_cache", "torchscript"),
+    "transformers_weights",
     *("attn_implementation", "_attn_implementation", "_attn_implementation_internal", "_attn_implementation_autoset"),
     *("dtype", "torch_dtype", "chunk_size_feed_forward", "gradient_checkpointing", "experts_implementation"),
     *(

@@ -31,12 +31,14 @@ def python_only(folder: Path, name: str) -> UserError:
 
 
 def _config(config: Mapping[str, Any]) -> Any:
-    """Of a model's configuration what the tokenizer's class depends on: its family, and the class that it names."""
+    """Of a model's configuration what a tokenizer's class depends on: its family, its name, and the class named."""
     transformers = require("transformers", extra="onnx")
     family, named = config.get("model_type"), config.get("tokenizer_class")
     known = family in transformers.CONFIG_MAPPING
     found = transformers.AutoConfig.for_model(family) if known else transformers.PreTrainedConfig()
     found.tokenizer_class = named if isinstance(named, str) else None
+    if isinstance(model := config.get("model_name"), str):  # some are read otherwise than their files say
+        found.model_name = model
     return found
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
 from tbgen.export.checkpoint.checkpoint import Checkpoint, checkpoint_from_folder
 from tbgen.export.checkpoint.config import DEFAULTED, encoder_config
@@ -144,6 +145,10 @@ def test_the_classes_are_those_of_transformers(
         ({"add_cross_attention": True}, "says add_cross_attention: true"),
         ({"position_embedding_type": "relative_key"}, '"relative_key", which transformers 5 no longer computes'),
         ({"pruned_heads": {"0": [1]}}, "has pruned_heads, which transformers 5 no longer builds"),
+        ({"configuration_files": ["config.4.0.0.json"]}, "takes the one for its version instead; copy that one over"),
+        ({"transformers_weights": "best.bin"}, "it must be the name of a .safetensors file beside it"),
+        ({"transformers_weights": "../a.safetensors"}, "it must be the name of a .safetensors file beside it"),
+        ({"transformers_weights": "best.safetensors"}, "no weights in .*; looked for best.safetensors"),
         ({"model_type": None}, r"says model_type: null; it must be a family's name"),
         ({"model_type": "gpt2"}, "no encoder family 'gpt2'. Encoder families: albert, .* --source model.onnx"),
         (
@@ -163,6 +168,18 @@ def test_a_value_that_cannot_be_is_refused_with_a_sentence(copy: Path, settings:
     change(copy, **settings)
     with pytest.raises(UserError, match=sentence):
         checkpoint_from_folder(copy)
+
+
+def test_the_weights_are_those_of_the_file_that_is_named(copy: Path, tmp_path: Path) -> None:
+    other = checkpoints.checkpoint(tmp_path / "other", "bert", initializer_range=0.5)
+    shutil.copy(other / "model.safetensors", copy / "best.safetensors")
+    change(copy, transformers_weights="best.safetensors")
+    checkpoint = checkpoint_from_folder(copy)
+    assert list(checkpoint.source) == ["best.safetensors"]
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(copy).state_dict()
+    ours = model_from_checkpoint(checkpoint).state_dict()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
+    assert not torch.equal(ours["classifier.weight"], load_file(copy / "model.safetensors")["classifier.weight"])
 
 
 def test_a_family_that_is_not_named_is_refused(copy: Path) -> None:

@@ -165,6 +165,13 @@ def test_reads_added_tokens_of_older_folders(folders: dict[str, Path], tmp_path:
     held_against_transformers(folder, tmp_path)
 
 
+def test_reads_a_model_by_its_name_where_transformers_does(folders: dict[str, Path], tmp_path: Path) -> None:
+    named = changed(folders["roberta"], tmp_path / "named", {"model_name": "camembertv2-base"}, "config.json")
+    folder = changed(named, tmp_path / "changed", {"tokenizer_class": "GPT2Tokenizer"})
+    assert type(AutoTokenizer.from_pretrained(folder)).__name__ == "RobertaTokenizer"
+    held_against_transformers(folder, tmp_path)
+
+
 def test_refuses_merges_dropped_at_random(folders: dict[str, Path], tmp_path: Path) -> None:
     model = json.loads((folders["roberta"] / "tokenizer.json").read_text(encoding="utf-8"))["model"] | {"dropout": 0.1}
     folder = changed(folders["roberta"], tmp_path / "changed", {"model": model}, "tokenizer.json")
