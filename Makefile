@@ -63,10 +63,10 @@ tree:
 types: $(STAMP) tree
 	MYPYPATH=build/typing $(BIN)/python -m mypy --package tbgen
 
-# The documentation as a site, which fetches nothing from elsewhere; a link that leads nowhere fails it. To search in it, serve it:
-# python -m http.server -d build/site
+# The documentation as a site, which fetches nothing from elsewhere; a link that leads nowhere fails it.
 docs: $(STAMP) tree
 	$(BIN)/python -m zensical build --clean --strict
+	@echo "Open build/site/index.html. To search in it, serve it: python3 -m http.server 8888 -d build/site"
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --json docs/reference/results.json

@@ -112,7 +112,7 @@ def infer(name: str, texts: Iterable[str], *, url: str | None = None) -> list[di
     """The answers of a served model to texts: for each, output name -> text, number, or a list of them.
 
     Args:
-        name: a model, or the name given to scaffold when one front model of it is ready.
+        name: a model, or the name given to scaffold, which means its BLS model, else the single one, else the ensemble.
         url: grpc://HOST:PORT, http://HOST:PORT, HOST:PORT or PORT; grpc://localhost:8001 unless named.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import click
 
 from tbgen.cli.options import FILE_PATH, json_option, quiet_option, repository_option
 from tbgen.cli.show import has_flag, notes, output, print_difference, print_json, status_line
+from tbgen.cli.suggested import recipe_completed
 from tbgen.generator.request import RECIPE_FILE, REPOSITORY
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def updates(
         requests = [*_without_own_steps(requests)]
     for request, models in requests:
         with ExitStack() as stack:
-            with status_line(notes()) as tell:
+            anew = recipe_completed(found.requests, where, file) if found and by_recipe else nullcontext()
+            with status_line(notes()) as tell, anew:
                 update = stack.enter_context(update_of_request(request, where, models=models, on_progress=tell))
             spoken_for |= {*update.models}
             yield update

@@ -37,6 +37,13 @@ _most = partial(click.option, type=POSITIVE, show_default=True)
 @host_option
 @click.option("--port", type=PORT, default=GATEWAY, show_default=True, help="Port to listen on.")
 @click.option("--api-keys", type=FILE_THERE, help="File of keys, one a line, of which each client must have one.")
+@click.option(
+    "--allow-origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Site whose pages may ask it in a browser, as http://localhost:3000, or * for all; repeatable.",
+)
 @_most("--max-body", default=GatewaySettings.body_bytes, metavar="BYTES", help="Longest body.")
 @_most("--max-texts", default=GatewaySettings.texts, help="Most texts of a request.")
 @_most("--max-requests", default=GatewaySettings.requests, help="Most requests at once.")
@@ -50,6 +57,7 @@ def gateway(
     host: str,
     port: int,
     api_keys: Path | None,
+    origins: tuple[str, ...],
     max_body: int,
     max_texts: int,
     max_requests: int,
@@ -69,6 +77,7 @@ def gateway(
         repository=repository,
         models=models,
         keys=keys_from_file(api_keys) if api_keys else frozenset(),
+        origins=origins,
         body_bytes=max_body,
         texts=max_texts,
         requests=max_requests,

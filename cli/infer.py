@@ -19,9 +19,10 @@ from tbgen.cli.show import print_answers, said_late
 @quiet_option
 @timeout_option()
 def infer(name: str, url: str | None, headers: dict[str, str], timeout: float, **asked: Any) -> None:
-    """NAME is a model of the server, or the name given to scaffold when one front model of it is ready. Where it takes
-    anything but one text, give --input question=... --input context=..., a .csv with these columns, or a JSON object a
-    line (.jsonl, standard input). --json prints all of the answers, one object a line, as they come.
+    """NAME is a model of the server, or the name given to scaffold: its BLS model, else the single one, else the
+    ensemble. Where it takes anything but one text, give --input question=... --input context=..., a .csv with these
+    columns, or a JSON object a line (.jsonl, standard input). --json prints all of the answers, one object a line, as
+    they come.
     """
     from tbgen.server.client.client import front_model
     from tbgen.server.client.connection import Connection

@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from tbgen.cli.options import FILE_PATH, goes_without, json_option, quiet_option, repository_option
 from tbgen.cli.request import SOURCE, StepWords, refuse_idle, request_options
 from tbgen.cli.show import WHOLE, has_flag, keep, notes, output, print_json, repository_tree, status_line
-from tbgen.cli.suggested import completed, words_of_fields
+from tbgen.cli.suggested import completed, recipe_completed, words_of_fields
 from tbgen.generator.addresses import GRPC, HTTP
 from tbgen.generator.request import OPTIONS, RECIPE_FILE, REPOSITORY, Request
 
@@ -71,7 +71,7 @@ def scaffold(
     records = []
     for request in requests:
         _note_preset(request)
-        anew = completed(_as_recipe(requests, target, recipe), command=f"tbgen init {request.name}")
+        anew = recipe_completed(requests, target, recipe)
         with status_line(notes()) as tell, completed(*_as_export(request, target, force=force)), anew:
             written = write(request, target, force=force, comparing=comparing, on_progress=tell)
         note_device(request.device, written.request)
@@ -98,13 +98,6 @@ def _as_export(request: Request, target: Path, *, force: bool) -> tuple[list[str
     served = words_of_fields(values, [name for name in OPTIONS if name not in (*read, "source")])
     then = ["tbgen", "scaffold", request.name, "--source", folder, *served, "-r", str(target), *["--force"] * force]
     return ["--source", source, "-o", folder, *words_of_fields(values, read)], f"; then: {shlex.join(then)}"
-
-
-def _as_recipe(requests: Sequence[Request], target: Path, file: Path | None) -> list[str]:
-    """What of `tbgen init NAME` writes the recipe of these requests."""
-    words = words_of_fields(vars(requests[0]), [name for name in OPTIONS if name != "engine"])
-    engines = [word for request in requests for word in ("--engine", request.engine)]
-    return [*words, *engines, "-r", str(target), "-o", str(file or RECIPE_FILE)]
 
 
 def _recipe_asked(name: str | None, file: Path | None) -> Recipe | None:

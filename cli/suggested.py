@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from tbgen.export.errors import UserError
-from tbgen.generator.request import FIELDS, OPTIONS
+from tbgen.generator.request import FIELDS, OPTIONS, RECIPE_FILE, Request
 
 EXPORT = "tbgen export onnx"  # what keeps some layers in FP32: export/precision/drift.py
 
@@ -30,6 +31,16 @@ def with_words(sentence: str, words: Iterable[str], then: str = "", *, command: 
     if command not in sentence:
         return sentence
     return f"{sentence.replace(command, shlex.join([*command.split(), *words]))}{then}"
+
+
+def recipe_completed(
+    requests: Sequence[Request], repository: Path, file: Path | None
+) -> AbstractContextManager[None]:
+    """Complete the `tbgen init NAME` that writes the recipe of these requests."""
+    words = words_of_fields(vars(requests[0]), [name for name in OPTIONS if name != "engine"])
+    engines = [word for request in requests for word in ("--engine", request.engine)]
+    where = ["-r", str(repository), "-o", str(file or RECIPE_FILE)]
+    return completed([*words, *engines, *where], command=f"tbgen init {requests[0].name}")
 
 
 def words_of_fields(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:

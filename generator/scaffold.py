@@ -11,11 +11,15 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.exported import record_of as export_record
+from tbgen.generator.calls import config_in
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.compare.comparison import NOT_COMPARED, Comparison, compare
+from tbgen.generator.compare.example import NoExampleError, example_item
 from tbgen.generator.compose import Composition, compose
 from tbgen.generator.graphs import AUTO
+from tbgen.generator.models.config import values_from_config
 from tbgen.generator.models.engine_file import Progress, expected_engine, export_engine
+from tbgen.generator.models.graph import PythonModel
 from tbgen.generator.models.queue import refuse_idle_queue
 from tbgen.generator.models.write import write_models
 from tbgen.generator.publishing import publish, staging_folder
@@ -23,6 +27,7 @@ from tbgen.generator.repository import existing_model, refuse_to_overwrite
 from tbgen.generator.request import OPTIONS, deciding
 from tbgen.generator.request import Request as Request
 from tbgen.generator.resolve import ResolvedRequest, resolve
+from tbgen.generator.role import FRONT, TOKENIZER
 from tbgen.generator.steps.plugins import with_step_files
 from tbgen.generator.users import answering_otherwise, refuse_to_change_for_others
 from tbgen.generator.version import version
@@ -79,18 +84,17 @@ def scaffold(
         if resolved.release is None:  # else the plan is not there yet
             refuse_what_triton_refuses(staging, composition.names)
         compared = compare(composition, staging, repository, on_progress) if comparing else NOT_COMPARED
-        lost = _edits(repository, composition.names) if force else ()
-        publish(
-            staging, repository, composition.names, partial(_refuse_to_replace, repository, composition, force=force)
-        )
+        names = composition.names
+        lost = _edits(repository, names) if force else ()
+        publish(staging, repository, names, partial(_refuse_to_replace, repository, composition, force=force))
     return Scaffolded(
         composition.resolved.request,
         repository,
-        tuple(repository / name for name in composition.names),
+        tuple(repository / name for name in names),
         composition.fronts,
         exported,
         compared,
-        (*lost, *_bls_alone(composition), *answering_otherwise(repository, composition.names)),
+        (*lost, *_bls_alone(composition), *_cold(composition, repository), *answering_otherwise(repository, names)),
     )
 
 
@@ -148,6 +152,19 @@ def _bls_alone(composition: Composition) -> tuple[str, ...]:
         "--long-text windows reads several rows for a text, which an ensemble cannot: "
         f"{composition.names[-1]} is the one front model",
     )
+
+
+def _cold(composition: Composition, repository: Path) -> tuple[str, ...]:
+    """A sentence for each model of texts that --warmup leaves out, since nothing says what an item of it holds."""
+    said = []
+    for model in composition.models:
+        if isinstance(model, PythonModel) and model.warmed and model.role.part in (FRONT, TOKENIZER):
+            config = config_in(repository / model.name)
+            try:
+                example_item(values_from_config(config) if config else {}, repository / model.name)
+            except NoExampleError as error:
+                said.append(f"{model.name} is not warmed up: {error.message}; give that step one, and scaffold anew")
+    return tuple(said)
 
 
 def _record_of(composition: Composition) -> dict[str, Any]:

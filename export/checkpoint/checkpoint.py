@@ -238,11 +238,10 @@ def checked_task(config: dict[str, Any], named: str | None) -> str:
     wanted = model_of(named).architecture
     # Every checkpoint with a head holds the encoder below it, so hidden states can always be had.
     if architecture and wanted != "Model" and not architecture.endswith(wanted):
-        have = [name for name, row in TASKS.items() if row.model and architecture.endswith(row.model.architecture)]
-        raise UserError(
-            f"task {named!r} needs a checkpoint {wanted}, this one is {architecture}; "
-            f"it can do: {', '.join(have) or 'embedding'}"
-        )
+        heads = {name: row.model.architecture for name, row in TASKS.items() if row.model}
+        have = [name for name, head in heads.items() if head == "Model" or architecture.endswith(head)]
+        said = f"task {named!r} needs a checkpoint {wanted}, this one is {architecture}"
+        raise UserError(f"{said}; it can do: {', '.join(have)}")
     return named
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.compare.example import required_inputs
+from tbgen.generator.graphs import preference
 from tbgen.server.client.connection import Connection, ProxyError
 
 _T = TypeVar("_T")
@@ -52,7 +53,7 @@ def infer(name: str, texts: Iterable[str], *, url: str | None = None, seconds: f
     """The answers of a model to texts: for each text, output name -> value (text, number, or a list of them).
 
     Args:
-        name: a model, or the name given to scaffold when one front model of it is ready.
+        name: a model, or the name given to scaffold, which means its BLS model, else the single one, else the ensemble.
         url: grpc://HOST:PORT, http://HOST:PORT, HOST:PORT or PORT, see address_from_url.
         seconds: how long to wait for the answer to one request.
 
@@ -63,14 +64,11 @@ def infer(name: str, texts: Iterable[str], *, url: str | None = None, seconds: f
 
 
 def front_model(connection: Models, name: str) -> str:
-    """The model that `name` means: itself when it is ready, else the one ready ensemble or BLS of an engine of NAME.
+    """The model that `name` means: itself when it is ready, else the ready front model of NAME that is preferred.
 
-    Raises NoSuchName, UserError (several fit, not ready).
+    Raises NoSuchName, UserError (not ready).
     """
-    ready = front_models(connection, name)
-    if len(ready) > 1:
-        raise UserError(f"{name!r} fits several models, choose one: {', '.join(ready)}")
-    return ready[0]
+    return min(front_models(connection, name), key=preference)
 
 
 def front_models(connection: Models, name: str) -> list[str]:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -33,7 +35,13 @@ def application(settings: GatewaySettings) -> Starlette:
         finally:
             await app.state.gateway.close()
 
-    return Starlette(routes=_routes(), lifespan=running, exception_handlers={HTTPException: _no_such_page})
+    pages = {"allow_origins": settings.origins, "allow_methods": ["GET", "POST"], "allow_headers": ["*"]}
+    return Starlette(
+        routes=_routes(),
+        lifespan=running,
+        exception_handlers={HTTPException: _no_such_page},
+        middleware=[Middleware(CORSMiddleware, **pages, expose_headers=["retry-after"])] if settings.origins else [],
+    )
 
 
 def _routes() -> list[Route]:
@@ -75,6 +83,7 @@ async def _metrics(_: Gateway, request: Request) -> Response:
 
 async def _no_such_page(request: Request, error: Exception) -> Response:
     """A path or method that is not there."""
-    status = getattr(error, "status_code", 500)
-    said = f"{request.method} {request.url.path}: {getattr(error, 'detail', error)}; the endpoints are listed at /docs"
-    return await json_response(openai_shape(status, said), status=status)
+    assert isinstance(error, HTTPException)
+    path, shape = request.url.path, openai_shape if request.url.path.startswith("/v1/") else tei_shape
+    said = shape(error.status_code, f"{request.method} {path}: {error.detail}; the endpoints are listed at /docs")
+    return await json_response(said, status=error.status_code, headers=error.headers or {})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -27,8 +27,20 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class LongTextForm(Form):
+    """TEI's switches for texts that are longer than the model."""
+
+    truncate: bool | None = Field(None, description="true: they are cut, false: refused; else as the model was written")
+    truncation_direction: Literal["Right", "right"] | None = Field(None, description="the end that is cut off")
+
+    @property
+    def truncation(self) -> dict[str, Any]:
+        """The request parameter that says it."""
+        return {} if self.truncate is None else {"truncation": "longest_first" if self.truncate else "do_not_truncate"}
+
+
 async def read_json(request: Request, settings: GatewaySettings) -> dict[str, Any]:
-    """The JSON object of a body. Raises NoAnswer."""
+    """The JSON object of a body, without what is null, of which nothing is said then. Raises NoAnswer."""
     try:
         data = await asyncio.wait_for(_body(request, settings.body_bytes), settings.seconds)
     except asyncio.TimeoutError as error:
@@ -41,7 +53,7 @@ async def read_json(request: Request, settings: GatewaySettings) -> dict[str, An
         raise NoAnswer(400, f"the body is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise NoAnswer(400, "the body is no JSON object")
-    return value
+    return {name: each for name, each in value.items() if each is not None}
 
 
 async def _body(request: Request, most: int) -> bytes:
@@ -67,6 +79,9 @@ def form_of(kind: type[FormT], value: Mapping[str, Any]) -> FormT:
         where = ".".join(str(each) for each in first["loc"][:2])
         if first["type"] == "extra_forbidden":
             raise NoAnswer(400, f"no field {where!r}. Fields: {', '.join(kind.model_fields)}") from error
+        field = kind.model_fields.get(str(first["loc"][0]))
+        if field and field.description and len(first["loc"]) > 1:  # pydantic's words are of one kind of several
+            raise NoAnswer(400, f"{first['loc'][0]} takes {field.description}") from error
         raise NoAnswer(400, f"{where}: {first['msg']}") from error
 
 

@@ -31,16 +31,15 @@ _NOTHING: _Answer = {"answer": "", "score": 0.0, "start": 0, "end": 0}
 
 async def pipeline(gateway: Gateway, request: Request, model: FrontModel, body: dict[str, Any]) -> Response:
     """The answer of the task's pipeline. Raises NoAnswer."""
-    if model.task == "embedding" and not isinstance(body.get("inputs"), dict):
-        return await tei_api.embedded(gateway, request, form_of(tei_api.EmbedForm, body | {"model": model.model}))
     form = form_of(_PipelineForm, body)
+    if model.task == "embedding" and not isinstance(form.inputs, dict):
+        said = {**(form.parameters or {}), **body, "model": model.model}
+        fields = {name: value for name, value in said.items() if name not in ("parameters", "options")}
+        return await tei_api.embedded(gateway, request, form_of(tei_api.EmbedForm, fields))
     parameters = {_NAMES.get(name, name): value for name, value in (form.parameters or {}).items() if value is not None}
     if model.task in ("similarity", "embedding") or (model.task == "rerank" and isinstance(form.inputs, dict)):
-        asked = form_of(tei_api.SimilarityForm, {"inputs": form.inputs}).inputs
-        scores = await tei_api.similarities(
-            gateway, request, asked.source_sentence, asked.sentences, parameters, model.model
-        )
-        return await json_response(scores)
+        said = {"inputs": form.inputs, "parameters": parameters, "model": model.model}
+        return await json_response(await tei_api.similarities(gateway, request, form_of(tei_api.SimilarityForm, said)))
     if model.task not in _PIPELINES:
         raise NoAnswer(400, f"{model.task} has no pipeline; name its inputs: {', '.join(model.inputs)}")
     several = isinstance(form.inputs, list)
@@ -80,9 +79,10 @@ async def _text_classification(
     if function not in (None, *_FUNCTIONS):
         raise NoAnswer(400, f"function_to_apply takes one of {', '.join(_FUNCTIONS)}")
     most = parameters.pop("top_k", None)
-    if not isinstance(most, int | None):
-        raise NoAnswer(400, "top_k takes a whole number")
-    items = [{"input_text": text} for text in inputs]
+    if most is not None and not (isinstance(most, int) and most > 0):
+        raise NoAnswer(400, "top_k takes a whole number from 1 on")
+    named = [text if isinstance(text, dict) else {"text": text} for text in inputs]  # of a pair `text`, `text_pair`
+    items = [{"input_text" if name == "text" else name: each for name, each in item.items()} for item in named]
     found = await tei_api.all_labels(gateway, request, model, items, parameters, function is not None)
     if function:
         found = [_by_function(labels, _FUNCTIONS[function]) for labels in found]

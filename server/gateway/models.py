@@ -13,7 +13,7 @@ from typing import Any
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.compare.example import required_inputs
 from tbgen.generator.engines.table import ENGINES
-from tbgen.generator.graphs import EACH_GRAPH
+from tbgen.generator.graphs import EACH_GRAPH, preference
 from tbgen.generator.role import FRONT, Role, WrittenModel, front_names, written_models
 from tbgen.server.client.connection import OF_PROXY, Connection, JsonObject
 from tbgen.server.gateway.no_answer import NoAnswer
@@ -22,8 +22,6 @@ from tbgen.server.gateway.triton import Triton
 
 _FRESH = 5.0  # seconds for which what the server said of its models is taken for true
 _PATIENCE = 5.0  # seconds for its answer when a gateway starts
-# Of a name's front models the first of these: BLS serves mixed texts best (docs/explanation/performance.md).
-_PREFERRED = ("bls", "single", "ensemble", "bls_ensemble", "single_ensemble")
 # A tensor that only this task gives.
 _TASK_OF = {
     "entities_count": "token-classification",
@@ -118,7 +116,7 @@ class FrontModels:
         found = [each for each in models if name in (each.model, each.name)]
         if not found:
             raise NoAnswer(404, NoSuchName("ready model", name, [*{each.name for each in models}]).message)
-        return min(found, key=lambda each: (each.model != name, _rank(each)))
+        return min(found, key=lambda each: (each.model != name, preference(each.model)))
 
     async def for_tasks(self, *tasks: str, name: str | None = None) -> FrontModel:
         """The model of one of the tasks that is named; else the chosen one, or the only one. Raises NoAnswer."""
@@ -127,21 +125,18 @@ class FrontModels:
             if model.task not in tasks:
                 raise NoAnswer(400, f"model {name!r} does {model.task}; this asks for {' or '.join(tasks)}")
             return model
-        chosen = [await self.named(each) for each in self.chosen]
-        fitting = [each for task in tasks for each in chosen if each.task == task]
-        if fitting:
-            return fitting[0]
-        ready = await self.all()
-        for task in tasks:
-            names = list(dict.fromkeys(each.name for each in ready if each.task == task))
-            if len(names) > 1:
-                raise NoAnswer(
-                    400,
-                    f"several models do {task}: {', '.join(names)}; name one as `model` in the body, or start the "
-                    "gateway with --model NAME",
-                )
-            if names:
-                return await self.named(names[0])
+        for models in ([await self.named(each) for each in self.chosen], await self.all()):
+            for task in tasks:
+                fitting = [each for each in models if each.task == task]
+                names = list(dict.fromkeys(each.name for each in fitting))
+                if len(names) > 1:
+                    raise NoAnswer(
+                        400,
+                        f"several models do {task}: {', '.join(names)}; name one as `model` in the body, or start the "
+                        "gateway with one --model NAME for it",
+                    )
+                if fitting:
+                    return min(fitting, key=lambda each: preference(each.model))
         raise NoAnswer(404, f"no model is ready that does {' or '.join(tasks)}")
 
     async def any(self, name: str | None = None) -> FrontModel:
@@ -150,7 +145,8 @@ class FrontModels:
             return await self.named(name or self.chosen[0])
         names = list(dict.fromkeys(each.name for each in await self.all()))
         if len(names) != 1:
-            raise NoAnswer(404, f"which model is meant? Models: {', '.join(names) or 'none'}; start with --model NAME")
+            said = f"which model is meant? Models: {', '.join(names) or 'none'}; name one as `model`, or start the "
+            raise NoAnswer(400 if names else 404, f"{said}gateway with --model NAME")
         return await self.named(names[0])
 
     async def _look(self) -> list[FrontModel]:
@@ -182,7 +178,8 @@ class FrontModels:
 
 
 def refuse_unknown_models(settings: GatewaySettings) -> None:
-    """Raise NoSuchName for a model that is meant and of which the server knows nothing, ready or not.
+    """Raise NoSuchName for a model that is meant and of which the server knows nothing, ready or not, and UserError for
+    two of one task.
 
     A server that does not answer yet is taken for one that will have them.
     """
@@ -194,10 +191,14 @@ def refuse_unknown_models(settings: GatewaySettings) -> None:
         return
     fronts = _fronts(configs, settings.repository)
     waiting = [part for name in states.keys() - configs.keys() for part in _named_parts(name)[:2]]
-    names = {each.name for each in fronts}
+    tasks = {name: each.task for each in fronts for name in (each.name, each.model)}
+    meant: dict[str, str] = {}
     for name in settings.models:
-        if name not in names.union(waiting, (each.model for each in fronts)):
-            raise NoSuchName("model", name, [*names])
+        if name not in {*tasks, *waiting}:
+            raise NoSuchName("model", name, [*{each.name for each in fronts}])
+        task = tasks.get(name, name)
+        if meant.setdefault(task, name) != name:
+            raise UserError(f"--model {meant[task]} and --model {name} both do {task}: name one of them")
 
 
 def _fronts(configs: Mapping[str, JsonObject], repository: Path | None) -> list[FrontModel]:
@@ -221,7 +222,3 @@ def _named_parts(model: str) -> tuple[str, str, str]:
             if model.endswith(f"_{last}") and len(model) > len(last) + 1:
                 return model.removesuffix(f"_{last}"), model, graph
     return model, model, ""
-
-
-def _rank(model: FrontModel) -> tuple[int, str]:
-    return (_PREFERRED.index(model.graph) if model.graph in _PREFERRED else len(_PREFERRED)), model.model

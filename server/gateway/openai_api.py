@@ -20,8 +20,8 @@ from tbgen.server.gateway.vectors import base64_rows, cut, stacked
 class EmbeddingsForm(Form):
     """What /v1/embeddings takes."""
 
-    model: str
-    input: str | list[str] | list[int] | list[list[int]]
+    model: str | None = None
+    input: str | list[str] | list[int] | list[list[int]] = Field(description="a text, or a list of texts")
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
     user: str | None = Field(None, description="not read")
@@ -45,7 +45,7 @@ async def embeddings(gateway: Gateway, request: Request) -> Response:
     answer = {
         "object": "list",
         "data": [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(data)],
-        "model": form.model,
+        "model": form.model or model.name,
         "usage": None if tokens is None else {"prompt_tokens": tokens, "total_tokens": tokens},
     }
     return await json_response(answer, size=size)

@@ -5,28 +5,27 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tbgen.backends.text_tokenizer import KEEP_ALL
 from tbgen.server.gateway.answers import RANKED, answer_from_tensors, outputs_of
-from tbgen.server.gateway.body import Form, form_of, json_response
+from tbgen.server.gateway.body import Form, LongTextForm, form_of, json_response
 from tbgen.server.gateway.gateway import Gateway
 
 
-class TextsForm(Form):
+class TextsForm(LongTextForm):
     """TEI's shape."""
 
     query: str
     texts: list[str]
     raw_scores: bool | None = Field(None, description="true: logits, false: sigmoid; else as the model was saved")
     return_text: bool = False
-    truncate: bool | None = None
     model: str | None = None
 
 
 class Document(Form):
+    model_config = ConfigDict(extra="allow", strict=True)  # a title and the like, which come back with it
     text: str
 
 
@@ -34,7 +33,7 @@ class DocumentsForm(Form):
     """Cohere's and Jina's shape."""
 
     query: str
-    documents: list[str | Document]
+    documents: list[str | Document] = Field(description="a list of texts, or of objects with `text`")
     model: str | None = None
     top_n: int | None = Field(None, ge=1)
     return_documents: bool = False
@@ -51,7 +50,7 @@ async def rerank(gateway: Gateway, request: Request) -> Response:
 async def ranked_texts(gateway: Gateway, request: Request, form: TextsForm) -> list[dict[str, Any]]:
     """TEI's answer. Raises NoAnswer."""
     model = await gateway.models.for_tasks(*RANKED, name=form.model)
-    parameters = truncation(form.truncate)
+    parameters = form.truncation
     if form.raw_scores is not None:
         parameters["sigmoid"] = not form.raw_scores
     item = {"query": form.query, "texts": form.texts}
@@ -63,20 +62,15 @@ async def ranked_texts(gateway: Gateway, request: Request, form: TextsForm) -> l
 async def _documents(gateway: Gateway, request: Request, form: DocumentsForm) -> Response:
     """Cohere's answer, with what Jina's has more."""
     model = await gateway.models.for_tasks(*RANKED, name=form.model)
-    texts = [each if isinstance(each, str) else each.text for each in form.documents]
-    item = {"query": form.query, "texts": texts}
+    documents = [Document(text=each) if isinstance(each, str) else each for each in form.documents]
+    item = {"query": form.query, "texts": [each.text for each in documents]}
     (row,), tokens = await gateway.counted(request, model, [item], outputs_of(model))
     found = [
         {"index": each["index"], "relevance_score": each["score"]}
-        | ({"document": {"text": texts[each["index"]]}} if form.return_documents else {})
+        | ({"document": documents[each["index"]].model_dump()} if form.return_documents else {})
         for each in answer_from_tensors(model, row)["results"][: form.top_n]
     ]
     usage = None if tokens is None else {"prompt_tokens": tokens, "total_tokens": tokens}
     meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
     answer = {"id": str(uuid.uuid4()), "object": "list", "model": form.model or model.name, "results": found}
     return await json_response(answer | {"usage": usage, "meta": meta | {"tokens": {"input_tokens": tokens}}})
-
-
-def truncation(truncate: bool | None) -> dict[str, Any]:
-    """TEI's switch as a request parameter; none: what the model was written for."""
-    return {} if truncate is None else {"truncation": "longest_first" if truncate else KEEP_ALL}

@@ -16,6 +16,7 @@ class GatewaySettings:
     repository: the models' folders, whose records say what the server does not; None: what the server says must do.
     models: those that are meant where a client names none.
     keys: of which a client must have one; none: everybody may ask.
+    origins: of web pages that browsers let ask it, beside its own.
     body_bytes, texts, requests: the most bytes and texts of a request, and requests at once.
     seconds: to wait for an answer of Triton's, and for a client's body.
     """
@@ -24,6 +25,7 @@ class GatewaySettings:
     repository: Path | None = None
     models: tuple[str, ...] = ()
     keys: frozenset[str] = frozenset()
+    origins: tuple[str, ...] = ()
     body_bytes: int = 8 << 20
     texts: int = 2048
     requests: int = 256

@@ -11,70 +11,73 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tbgen.backends.softmax_classification import TextClassification
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
-from tbgen.server.gateway.body import Form, form_of, json_response, off_loop
+from tbgen.server.gateway.body import Form, LongTextForm, form_of, json_response, off_loop
 from tbgen.server.gateway.gateway import Gateway
 from tbgen.server.gateway.models import FrontModel
 from tbgen.server.gateway.no_answer import NoAnswer
-from tbgen.server.gateway.rerank_api import truncation
 from tbgen.server.gateway.vectors import base64_rows, cut, have_length_one, scaled, stacked
 
 _MOST_LABELS = TextClassification.parameters["top_k"]["maximum"]
+_INPUTS = "a text, or a list of texts"
 
 
-class EmbedForm(Form):
+class EmbedForm(LongTextForm):
     """What /embed takes."""
 
-    inputs: str | list[str]
+    inputs: str | list[str] = Field(description=_INPUTS)
     normalize: bool | None = None
-    truncate: bool | None = None
-    truncation_direction: Literal["Right", "right"] | None = None
     prompt_name: str | None = None
     dimensions: int | None = None
     encoding_format: Literal["float", "base64"] = "float"
     model: str | None = None
 
 
-class SparseForm(Form):
+class SparseForm(LongTextForm):
     """What /embed_sparse takes."""
 
-    inputs: str | list[str]
-    truncate: bool | None = None
+    inputs: str | list[str] = Field(description=_INPUTS)
     prompt_name: str | None = None
     model: str | None = None
 
 
-class PredictForm(Form):
-    """What /predict takes: a text, a pair of texts, or a list of lists of one or two texts."""
+class PredictForm(LongTextForm):
+    """What /predict takes."""
 
-    inputs: str | list[str] | list[list[str]]
+    inputs: str | list[str] | list[list[str]] = Field(
+        description="a text, a list of the one or two texts of an item, or a list of such lists"
+    )
     raw_scores: bool = False
-    truncate: bool | None = None
     model: str | None = None
 
 
 class Sentences(Form):
     source_sentence: str
-    sentences: list[str]
+    sentences: list[str] = Field(min_length=1)
+
+
+class SimilarityParameters(LongTextForm):
+    model_config = ConfigDict(extra="allow", strict=True)  # those of the model
 
 
 class SimilarityForm(Form):
     """What /similarity takes."""
 
     inputs: Sentences
-    parameters: dict[str, Any] | None = None
+    parameters: SimilarityParameters = SimilarityParameters()
     model: str | None = None
 
 
 class TokenizeForm(Form):
     """What /tokenize takes."""
 
-    inputs: str | list[str]
+    inputs: str | list[str] = Field(description=_INPUTS)
     add_special_tokens: bool = True
     prompt_name: str | None = None
     model: str | None = None
@@ -88,7 +91,7 @@ async def embed(gateway: Gateway, request: Request) -> Response:
 async def embedded(gateway: Gateway, request: Request, form: EmbedForm) -> Response:
     """The same by a form. Raises NoAnswer."""
     model = await gateway.models.for_tasks("embedding", name=form.model)
-    parameters = truncation(form.truncate) | ({"prompt_name": form.prompt_name} if form.prompt_name else {})
+    parameters = form.truncation | ({"prompt_name": form.prompt_name} if form.prompt_name else {})
     rows = await gateway.answers(request, model, _items(form.inputs), ["embedding"], parameters)
     size = len(rows) * model.size
     return await json_response(await off_loop(size, _vectors, rows, form), size=size)
@@ -108,7 +111,7 @@ async def embed_sparse(gateway: Gateway, request: Request) -> Response:
     """The weights of each text's tokens."""
     form = form_of(SparseForm, await gateway.body(request))
     model = await gateway.models.for_tasks("sparse-embedding", name=form.model)
-    parameters = truncation(form.truncate) | ({"prompt_name": form.prompt_name} if form.prompt_name else {})
+    parameters = form.truncation | ({"prompt_name": form.prompt_name} if form.prompt_name else {})
     wanted = ["token_ids", "token_weights", "token_count"]
     rows = await gateway.answers(request, model, _items(form.inputs), wanted, parameters)
     size = 2 * sum(int(row["token_count"].item()) for row in rows)
@@ -129,10 +132,8 @@ async def predict(gateway: Gateway, request: Request) -> Response:
     model = await gateway.models.for_tasks("text-classification", name=form.model)
     inputs = form.inputs
     pairs = [[inputs]] if isinstance(inputs, str) else [inputs] if inputs and isinstance(inputs[0], str) else inputs
-    parameters = truncation(form.truncate)
-    found = await all_labels(
-        gateway, request, model, [_pair_item(model, each) for each in pairs], parameters, form.raw_scores
-    )
+    items = [_pair_item(model, each) for each in pairs]
+    found = await all_labels(gateway, request, model, items, form.truncation, form.raw_scores)
     single = not isinstance(inputs, list) or isinstance(inputs[0], str)
     return await json_response(found[0] if single else found)
 
@@ -167,19 +168,16 @@ def _labels(labels: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
 async def similarity(gateway: Gateway, request: Request) -> Response:
     """How near each sentence is to the source sentence."""
     form = form_of(SimilarityForm, await gateway.body(request))
-    return await json_response(
-        await similarities(
-            gateway, request, form.inputs.source_sentence, form.inputs.sentences, form.parameters or {}, form.model
-        )
-    )
+    return await json_response(await similarities(gateway, request, form))
 
 
-async def similarities(
-    gateway: Gateway, request: Request, source: str, sentences: list[str], more: dict[str, Any], name: str | None
-) -> list[Any]:
+async def similarities(gateway: Gateway, request: Request, form: SimilarityForm) -> list[Any]:
     """The scores in the sentences' order: a similarity model's, else cosines of an embedding model's vectors."""
-    model = await gateway.models.for_tasks("similarity", "embedding", *(("rerank",) if name else ()), name=name)
-    parameters = truncation(more.pop("truncate", None)) | more
+    tasks = ("similarity", "embedding", *(("rerank",) if form.model else ()))
+    model = await gateway.models.for_tasks(*tasks, name=form.model)
+    source, sentences = form.inputs.source_sentence, form.inputs.sentences
+    said = form.parameters.model_extra or {}
+    parameters = form.parameters.truncation | {name: each for name, each in said.items() if each is not None}
     if model.task != "embedding":
         (row,) = await gateway.answers(request, model, [{"query": source, "texts": sentences}], ["scores"], parameters)
         return list(row["scores"])

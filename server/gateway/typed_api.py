@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tbgen.export.run import Tensors
-from tbgen.generator.compare.example import Item
+from tbgen.generator.compare.example import Item, folder_example
 from tbgen.server.gateway.answers import answer_from_tensors, outputs_of
 from tbgen.server.gateway.body import json_response, off_loop
 from tbgen.server.gateway.gateway import Gateway
@@ -82,11 +82,12 @@ async def describe_model(gateway: Gateway, request: Request) -> Response:
 
 
 async def description(model: FrontModel) -> dict[str, Any]:
-    """The same as plain values."""
+    """The same as plain values; `example`: what an item must hold, `{}` in it any text."""
     try:
         parameters: Any = (await asyncio.to_thread(steps_of_model, model)).parameters
     except NoAnswer:
         parameters = None
+    example = await asyncio.to_thread(folder_example, model.folder) if model.folder else {}
     settings, export = model.record.get("settings", {}), model.record.get("export", {})
     return {
         "name": model.name,
@@ -95,6 +96,7 @@ async def description(model: FrontModel) -> dict[str, Any]:
         "graph": model.graph,
         "inputs": {name: {"type": kind, "dims": dims} for name, (kind, dims) in model.inputs.items()},
         "outputs": {name: {"type": kind, "dims": dims} for name, (kind, dims) in model.outputs.items()},
+        "example": example,
         "parameters": parameters,
         "labels": settings.get("labels"),
         "max_length": export.get("max_length"),

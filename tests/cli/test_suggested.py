@@ -74,7 +74,7 @@ def test_a_suggested_command_can_be_run(folder: str) -> None:
 
 # Where a command is suggested without a repository: whoever reads it named none, or its words get one (completed).
 NAMED_NONE = {"cli/export.py", "cli/step.py", "server/deploy/deploy.py", "server/deploy/release.py"}
-COMPLETED = {"server/capacity/measurement.py", "generator/compose.py", "cli/scaffold.py", "generator/repository.py"}
+COMPLETED = {"server/capacity/measurement.py", "generator/compose.py", "cli/suggested.py", "generator/repository.py"}
 
 
 @pytest.mark.parametrize("folder", ["cli", "export", "generator", "server"])
@@ -129,9 +129,10 @@ def test_a_recipe_elsewhere_is_named(tmp_path: Path) -> None:
     assert following == f"tbgen scaffold --recipe '{folder}/tbgen.toml'"
     text = (folder / "tbgen.toml").read_text(encoding="utf-8")
     (folder / "tbgen.toml").write_text(re.sub(r'(?m)^("?model\.safetensors"? = ").', r"\g<1>x", text), encoding="utf-8")
-    said = CliRunner().invoke(main, shlex.split(following)[1:]).stderr
-    assert re.search(
-        r"anew: tbgen init kcbert .*--graph bls --set top_k=2 .*--engine onnx -r '.*/my recipes/model_repository' ",
-        said,
-    )
-    assert said.endswith(f"-o '{folder}/tbgen.toml' --force\n")
+    for command in ("scaffold", "update", "diff"):
+        said = CliRunner().invoke(main, [command, "--recipe", f"{folder}/tbgen.toml"]).stderr
+        assert re.search(
+            r"anew: tbgen init kcbert .*--graph bls --set top_k=2 .*--engine onnx -r '.*/my recipes/model_repository' ",
+            said,
+        ), said
+        assert said.endswith(f"-o '{folder}/tbgen.toml' --force\n")

@@ -92,7 +92,12 @@ def test_classes_that_the_weights_have_not_are_refused(
     ("saved", "task", "sentence"),
     [
         ("embedding", "fill-mask", "task 'fill-mask' needs a checkpoint ForMaskedLM, this one is BertModel"),
-        ("fill-mask", "question-answering", "needs a checkpoint ForQuestionAnswering, this one is BertForMaskedLM"),
+        (
+            "fill-mask",
+            "question-answering",
+            "needs a checkpoint ForQuestionAnswering, this one is BertForMaskedLM; it can do: embedding, fill-mask, "
+            "similarity, sparse-embedding",
+        ),
         ("embedding", "rerank", "needs a checkpoint ForSequenceClassification, this one is BertModel"),
     ],
 )

@@ -223,7 +223,9 @@ def test_commands_that_ask_models_ask_them_through_it(two: Fleet, protocol: str,
         code, said = command(two, protocol, *words)
         assert code == 0, said
     assert said.count("answered in") == 2
-    assert "'kcbert' fits several models, choose one: " in command(two, protocol, "infer", "kcbert", "좋다")[1]
+    bls = command(two, protocol, "infer", "kcbert_onnx_bls", "좋다")
+    assert command(two, protocol, "infer", "kcbert", "좋다") == bls
+    assert bls[0] == 0
     (tmp_path / "texts.txt").write_text("오늘도 상한가 갔다\n", encoding="utf-8")
     code, said = command(two, protocol, "verify", FRONT, "-r", two.repository, "--text", tmp_path / "texts.txt")
     assert code == 0, said

@@ -118,6 +118,11 @@ class Year:
     fronts = ("k_onnx_bls", "k_onnx_ensemble", "k_tokenizer")
     assert said == {name: {"year": 2024} if name in fronts else None for name in said}
     assert (tmp_path / "models/k_tokenizer/warmup/year").read_bytes() == (2024).to_bytes(4, "little")
+    (tmp_path / "year.py").write_text(step.replace("    example = ", "    other = "), encoding="utf-8")
+    cold = "is not warmed up: it takes year (INT32), and no step says an example of it"
+    for graph, model in (("ensemble", "m_tokenizer"), ("single", "m_onnx_single")):
+        written = scaffold(Request("m", packed_export, pre=pre, graph=graph, warmup=True), tmp_path / graph)
+        assert [each.partition(";")[0] for each in written.warnings] == [f"{model} {cold}"]
     (tmp_path / "year.py").write_text(step.replace("2024", "[1, 2]"), encoding="utf-8")
     with pytest.raises(UserError, match="does not fit the input 'year'"):
         scaffold(Request("l", packed_export, pre=pre), tmp_path / "models")

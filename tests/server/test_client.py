@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.server.client.client import infer, request_groups
+from tbgen.server.client.client import front_model, infer, request_groups
+from tbgen.server.client.connection import Connection
 from tbgen.server.client.items import item_from_tensors
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.server import EmbeddedServer
@@ -55,10 +56,11 @@ def test_a_longer_name_is_another_name(address: dict[str, str]) -> None:
         infer("one", ["ab"], **address)
 
 
-def test_several_front_models_are_listed(address: dict[str, str]) -> None:
-    with pytest.raises(UserError) as error:
-        infer("demo", ["ab"], **address)
-    assert error.value.message == "'demo' fits several models, choose one: demo_onnx_bls, demo_onnx_ensemble"
+def test_of_several_front_models_the_bls_model_is_meant(address: dict[str, str]) -> None:
+    with Connection(address["url"]) as connection:
+        assert front_model(connection, "demo") == "demo_onnx_bls"
+        assert front_model(connection, "demo_onnx_ensemble") == "demo_onnx_ensemble"
+    assert infer("demo", ["ab"], **address) == infer("demo_onnx_bls", ["ab"], **address)
 
 
 def test_an_unknown_name_lists_the_models_that_clients_ask(address: dict[str, str]) -> None:

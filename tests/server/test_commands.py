@@ -56,9 +56,9 @@ def test_infer_speaks_http(server: EmbeddedServer) -> None:
 
 
 def test_infer_says_in_one_line_what_is_wrong(server: EmbeddedServer) -> None:
-    answer = CliRunner().invoke(infer, ["demo", "ab", "--url", server.grpc_url])
+    answer = CliRunner().invoke(infer, ["sol", "ab", "--url", server.grpc_url])
     assert answer.exit_code == 1
-    assert answer.output == "Error: 'demo' fits several models, choose one: demo_onnx_bls, demo_onnx_ensemble\n"
+    assert re.fullmatch(r"Error: no model 'sol'\. Models: demo_onnx_bls, .*\n", answer.output)
 
 
 def test_input_that_is_not_utf8_is_refused(server: EmbeddedServer) -> None:

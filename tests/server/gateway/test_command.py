@@ -59,6 +59,13 @@ def test_a_model_that_the_server_has_not_is_refused(every_task: EmbeddedServer, 
         assert done.output.rstrip().endswith("Did you mean 'mood'?") == (name == "moood")
 
 
+def test_a_second_model_of_one_task_is_refused(every_task: EmbeddedServer) -> None:
+    words = ["--url", f"grpc://{every_task.grpc_url}", "--model", "mood", "--model", "vectors", "--model", "topics"]
+    done = CliRunner().invoke(gateway, words)
+    said = "Error: --model mood and --model topics both do text-classification: name one of them\n"
+    assert (done.exit_code, done.output) == (1, said)
+
+
 def test_models_of_a_server_that_is_not_there_yet_are_waited_for(every_task: EmbeddedServer) -> None:
     here, nowhere = Address(every_task.grpc_url, "grpc"), Address(f"127.0.0.1:{free_ports(1)[0]}", "grpc")
     refuse_unknown_models(GatewaySettings(nowhere, models=("nope",)))

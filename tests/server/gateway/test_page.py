@@ -142,6 +142,22 @@ def test_the_keyboard_is_enough(gateway: Asked, page: Page) -> None:
     page.wait_for("last && last.body.input_text === '떡상 🔥'")
 
 
+def test_another_language_keeps_what_was_typed(gateway: Asked, page: Page) -> None:
+    page.look(gateway.url)
+    choose(page, "masks")
+    (example,) = page.value("[...document.querySelectorAll('#inputs textarea')].map(each => each.value)")
+    assert example.startswith("[MASK] ")
+    page.value("document.querySelector('#inputs textarea').value = '[MASK] 떡상'")
+    page.value("document.querySelector('#parameters input').value = '2'")
+    page.value("byId('language').value = 'ko'; byId('language').dispatchEvent(new Event('change'))")
+    assert page.value("document.querySelector('#inputs textarea').value") == "[MASK] 떡상"
+    assert page.value("document.querySelector('#parameters input').value") == "2"
+    choose(page, "mood")
+    assert page.value("document.querySelector('#inputs textarea').value") == "[MASK] 떡상"
+    choose(page, "masks")
+    assert page.value("document.querySelector('#inputs textarea').value") == example
+
+
 def test_a_screen_reader_is_told_what_everything_is(gateway: Asked, page: Page) -> None:
     page.look(gateway.url)
     choose(page, "mood")
