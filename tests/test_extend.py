@@ -36,8 +36,8 @@ def test_the_page_works_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.M
                 subprocess.run([sys.executable, *arguments, "-q"], check=True, cwd=tmp_path)
                 commands.append(arguments[1:])
     tried = ["pytest", "test_clean.py"]
-    assert commands == [["step", "new"], tried, tried, ["step", "test"], ["scaffold", "kcbert"]]
-    clean = steps_from_folder(tmp_path / "model_repository" / "kcbert_onnx_bls" / "1")[0]
+    assert commands == [["step", "new"], tried, tried, ["step", "test"], ["scaffold", "kcbert"], ["scaffold", "kcbert"]]
+    clean = steps_from_folder(tmp_path / "model_repository" / "kcbert_clean" / "1")[0]  # which stands apart in the end
     assert clean(input_text=column("<b>상한가</b>"))["input_text"].tolist() == [["_상한가_"]]
     assert len((tmp_path / "clean.py").read_text(encoding="utf-8").splitlines()) < 25
 

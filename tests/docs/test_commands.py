@@ -71,6 +71,14 @@ def test_every_block_says_what_it_is(page: Path) -> None:
     assert [str(block) for block in blocks(page) if not block.language] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_command_stands_in_a_block_that_nobody_is_said_to_run(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for block in blocks(page):
+        text = text.replace(block.body, "")
+    assert re.findall(r"^ {4,}(?:\$ )?(?:tbgen|curl|make|pip|python3?|docker|kubectl) .*", text, re.MULTILINE) == []
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_the_program_takes_every_command(block: Block) -> None:
     assert block.commands(), "no command in it: a block of text"
