@@ -50,8 +50,8 @@ async def rerank(gateway: Gateway, request: Request) -> Response:
 async def ranked_texts(gateway: Gateway, request: Request, form: TextsForm) -> list[dict[str, Any]]:
     """TEI's answer. Raises NoAnswer."""
     model = await gateway.models.for_tasks(*RANKED, name=form.model)
-    parameters = form.truncation
-    if form.raw_scores is not None:
+    parameters = form.truncation(model)
+    if form.raw_scores is not None and model.task == "rerank":  # a similarity is what it is
         parameters["sigmoid"] = not form.raw_scores
     item = {"query": form.query, "texts": form.texts}
     (row,) = await gateway.answers(request, model, [item], outputs_of(model), parameters)

@@ -91,7 +91,7 @@ async def embed(gateway: Gateway, request: Request) -> Response:
 async def embedded(gateway: Gateway, request: Request, form: EmbedForm) -> Response:
     """The same by a form. Raises NoAnswer."""
     model = await gateway.models.for_tasks("embedding", name=form.model)
-    parameters = form.truncation | ({"prompt_name": form.prompt_name} if form.prompt_name else {})
+    parameters = form.truncation(model) | ({"prompt_name": form.prompt_name} if form.prompt_name else {})
     rows = await gateway.answers(request, model, _items(form.inputs), ["embedding"], parameters)
     size = len(rows) * model.size
     return await json_response(await off_loop(size, _vectors, rows, form), size=size)
@@ -111,7 +111,7 @@ async def embed_sparse(gateway: Gateway, request: Request) -> Response:
     """The weights of each text's tokens."""
     form = form_of(SparseForm, await gateway.body(request))
     model = await gateway.models.for_tasks("sparse-embedding", name=form.model)
-    parameters = form.truncation | ({"prompt_name": form.prompt_name} if form.prompt_name else {})
+    parameters = form.truncation(model) | ({"prompt_name": form.prompt_name} if form.prompt_name else {})
     wanted = ["token_ids", "token_weights", "token_count"]
     rows = await gateway.answers(request, model, _items(form.inputs), wanted, parameters)
     size = 2 * sum(int(row["token_count"].item()) for row in rows)
@@ -133,7 +133,7 @@ async def predict(gateway: Gateway, request: Request) -> Response:
     inputs = form.inputs
     pairs = [[inputs]] if isinstance(inputs, str) else [inputs] if inputs and isinstance(inputs[0], str) else inputs
     items = [_pair_item(model, each) for each in pairs]
-    found = await all_labels(gateway, request, model, items, form.truncation, form.raw_scores)
+    found = await all_labels(gateway, request, model, items, form.truncation(model), form.raw_scores)
     single = not isinstance(inputs, list) or isinstance(inputs[0], str)
     return await json_response(found[0] if single else found)
 
@@ -177,7 +177,7 @@ async def similarities(gateway: Gateway, request: Request, form: SimilarityForm)
     model = await gateway.models.for_tasks(*tasks, name=form.model)
     source, sentences = form.inputs.source_sentence, form.inputs.sentences
     said = form.parameters.model_extra or {}
-    parameters = form.parameters.truncation | {name: each for name, each in said.items() if each is not None}
+    parameters = form.parameters.truncation(model) | {name: each for name, each in said.items() if each is not None}
     if model.task != "embedding":
         (row,) = await gateway.answers(request, model, [{"query": source, "texts": sentences}], ["scores"], parameters)
         return list(row["scores"])

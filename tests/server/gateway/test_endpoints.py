@@ -14,6 +14,8 @@ from tokenizers import Tokenizer
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
 from tbgen.server.embedded.server import EmbeddedServer
+from tbgen.server.gateway.models import FrontModel
+from tbgen.server.gateway.rerank_api import TextsForm
 from tbgen.server.gateway.settings import GatewaySettings
 from tests.server.gateway.running import Asked, running_gateway
 from tests.texts import HARD_TEXTS, SENTENCES
@@ -245,6 +247,7 @@ ODD: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # a body of a client'
     ("/embed", {"truncate": None, "truncation_direction": "Right", "normalize": None, "prompt_name": None}, {}),
     ("/predict", {"raw_scores": None, "truncation_direction": "right", "truncate": False}, {}),
     ("/embed_sparse", {"truncation_direction": "Right"}, {}),
+    ("/rerank", {"model": "near", "query": "a", "texts": ["b"], "raw_scores": False, "truncate": True}, {"model": "near", "query": "a", "texts": ["b"]}),
     ("/tokenize", {"add_special_tokens": None, "prompt_name": None}, {}),
     ("/models/mood", {"parameters": None, "tokens": None, "stages": None, "items": None}, {}),
     ("/models/mood", {"inputs": "금리", "options": {"wait_for_model": True}}, {"inputs": "금리"}),
@@ -265,6 +268,12 @@ def test_odd_bodies_say_what_plain_ones_do(gateway: Asked, path: str, odd: dict[
         if isinstance(answer.body, dict):
             answer.body.pop("id", None)
     assert said.body == wanted.body
+
+
+def test_a_model_that_reads_windows_is_not_told_to_cut() -> None:
+    model = FrontModel("a", "a_onnx_bls", "bls", {}, {"settings": {"long_text": "windows"}})
+    said = [TextsForm(query="a", texts=["b"], truncate=truncate).truncation(model) for truncate in (None, True, False)]
+    assert said == [{}, {}, {"truncation": "do_not_truncate"}]
 
 
 def test_documents_come_back_as_they_were_sent(gateway: Asked) -> None:
