@@ -23,13 +23,18 @@ class StepWords(click.Command):
     """A command on which `--separate` behind a step's option belongs to that step: click's own flags belong to none."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        joined: list[str] = []
-        for word in args:
-            if word == "--separate" and joined[-2:-1] in (["--pre"], ["--post"]):
-                joined[-1] += " --separate"
+        return super().parse_args(ctx, self.joined(args))
+
+    @staticmethod
+    def joined(words: list[str]) -> list[str]:
+        """The words, a step's `--separate` joined to the step."""
+        found: list[str] = []
+        for word in words:
+            if word == "--separate" and found[-2:-1] in (["--pre"], ["--post"]):
+                found[-1] += " --separate"
             else:
-                joined.append(word)
-        return super().parse_args(ctx, joined)
+                found.append(word)
+        return found
 
 
 def request_options(*names: str, **settings: Mapping[str, Any]) -> Callable[[FC], FC]:

@@ -33,9 +33,7 @@ def with_words(sentence: str, words: Iterable[str], then: str = "", *, command: 
     return f"{sentence.replace(command, shlex.join([*command.split(), *words]))}{then}"
 
 
-def recipe_completed(
-    requests: Sequence[Request], repository: Path, file: Path | None
-) -> AbstractContextManager[None]:
+def recipe_completed(requests: Sequence[Request], repository: Path, file: Path | None) -> AbstractContextManager[None]:
     """Complete the `tbgen init NAME` that writes the recipe of these requests."""
     words = words_of_fields(vars(requests[0]), [name for name in OPTIONS if name != "engine"])
     engines = [word for request in requests for word in ("--engine", request.engine)]

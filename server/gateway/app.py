@@ -35,12 +35,18 @@ def application(settings: GatewaySettings) -> Starlette:
         finally:
             await app.state.gateway.close()
 
-    pages = {"allow_origins": settings.origins, "allow_methods": ["GET", "POST"], "allow_headers": ["*"]}
+    pages = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["retry-after"],
+    )
     return Starlette(
         routes=_routes(),
         lifespan=running,
         exception_handlers={HTTPException: _no_such_page},
-        middleware=[Middleware(CORSMiddleware, **pages, expose_headers=["retry-after"])] if settings.origins else [],
+        middleware=[pages] if settings.origins else [],
     )
 
 

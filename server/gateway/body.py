@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tbgen.server.gateway.no_answer import NoAnswer
 from tbgen.server.gateway.settings import GatewaySettings
-
-if TYPE_CHECKING:
-    from tbgen.server.gateway.models import FrontModel
 
 _IN_LOOP = 64 << 10  # bytes that are parsed in well under a millisecond
 _VALUES_IN_LOOP = 1 << 14  # values that are turned into others in a millisecond or so
@@ -28,19 +25,6 @@ class Form(BaseModel):
     """What a body may hold; an unknown field is refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class LongTextForm(Form):
-    """TEI's switches for texts that are longer than the model."""
-
-    truncate: bool | None = Field(None, description="true: they are cut, false: refused; else as the model was written")
-    truncation_direction: Literal["Right", "right"] | None = Field(None, description="the end that is cut off")
-
-    def truncation(self, model: FrontModel) -> dict[str, Any]:
-        """The request parameter that says it; none to a model that reads long texts in windows, so cuts none."""
-        if self.truncate is None or (self.truncate and model.record.get("settings", {}).get("long_text") == "windows"):
-            return {}
-        return {"truncation": "longest_first" if self.truncate else "do_not_truncate"}
 
 
 async def read_json(request: Request, settings: GatewaySettings) -> dict[str, Any]:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tbgen.server.gateway.answers import RANKED, answer_from_tensors, outputs_of
-from tbgen.server.gateway.body import Form, LongTextForm, form_of, json_response
+from tbgen.server.gateway.body import Form, form_of, json_response
 from tbgen.server.gateway.gateway import Gateway
+from tbgen.server.gateway.models import FrontModel
+
+
+class LongTextForm(Form):
+    """TEI's switches for texts that are longer than the model."""
+
+    truncate: bool | None = Field(
+        default=None, description="true: they are cut, false: refused; else as the model was written"
+    )
+    truncation_direction: Literal["Right", "right"] | None = Field(default=None, description="the end that is cut off")
+
+    def truncation(self, model: FrontModel) -> dict[str, Any]:
+        """The request parameter that says it; none to a model that reads long texts in windows, so cuts none."""
+        if self.truncate is None or (self.truncate and model.record.get("settings", {}).get("long_text") == "windows"):
+            return {}
+        return {"truncation": "longest_first" if self.truncate else "do_not_truncate"}
 
 
 class TextsForm(LongTextForm):

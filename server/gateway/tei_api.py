@@ -18,10 +18,11 @@ from starlette.responses import Response
 from tbgen.backends.softmax_classification import TextClassification
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
-from tbgen.server.gateway.body import Form, LongTextForm, form_of, json_response, off_loop
+from tbgen.server.gateway.body import Form, form_of, json_response, off_loop
 from tbgen.server.gateway.gateway import Gateway
 from tbgen.server.gateway.models import FrontModel
 from tbgen.server.gateway.no_answer import NoAnswer
+from tbgen.server.gateway.rerank_api import LongTextForm
 from tbgen.server.gateway.vectors import base64_rows, cut, have_length_one, scaled, stacked
 
 _MOST_LABELS = TextClassification.parameters["top_k"]["maximum"]

@@ -20,6 +20,7 @@ import click
 import pytest
 
 from tbgen.cli.main import main
+from tbgen.cli.request import StepWords
 from tests.docs.pages import PAGES, ROOT, SHELLS, Block, blocks, programs, spans
 from tests.docs.runners import unknown_commands
 
@@ -42,6 +43,7 @@ def refusal(arguments: list[str], *, whole: bool = True) -> str:
         command = child
         context = click.Context(child, info_name=name, parent=context, **child.context_settings)
     try:
+        words = command.joined(words) if isinstance(command, StepWords) else words
         values, rest, _ = command.make_parser(context).parse_args(words)
     except click.BadOptionUsage as error:  # its value is missing
         return error.format_message() if whole else ""

@@ -41,7 +41,7 @@ class Asked:
             text = response.read().decode("utf-8")
             said = {name.lower(): value for name, value in response.getheaders()}
             is_json = said.get("content-type", "").startswith("application/json")
-            return Answered(response.status, said, json.loads(text) if is_json else text)
+            return Answered(response.status, said, json.loads(text) if is_json and text else text)
         finally:
             connection.close()
 

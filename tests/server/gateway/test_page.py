@@ -153,7 +153,10 @@ def test_another_language_keeps_what_was_typed(gateway: Asked, page: Page) -> No
     assert page.value("document.querySelector('#inputs textarea').value") == "[MASK] 떡상"
     assert page.value("document.querySelector('#parameters input').value") == "2"
     choose(page, "mood")
-    assert page.value("document.querySelector('#inputs textarea').value") == "[MASK] 떡상"
+    assert "[MASK]" not in page.value("document.querySelector('#inputs textarea').value")
+    page.value("document.querySelector('#inputs textarea').value = '떡상'")
+    choose(page, "topics")
+    assert page.value("document.querySelector('#inputs textarea').value") == "떡상"
     choose(page, "masks")
     assert page.value("document.querySelector('#inputs textarea').value") == example
 
