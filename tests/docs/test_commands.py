@@ -33,7 +33,7 @@ TBGEN = f'#!/bin/sh\nexec {sys.executable} -m tbgen.cli.main "$@"\n'
 def refusal(arguments: list[str], *, whole: bool = True) -> str:
     """Why the program would not take these arguments, "" if it would; whole: nothing is missing, or too much."""
     command: click.Command = main
-    context = click.Context(main, info_name="tbgen")
+    context = click.Context(main, info_name="tbgen", **main.context_settings)  # a command keeps its help option
     words = list(arguments)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name = words.pop(0)
