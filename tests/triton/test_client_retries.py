@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import socketserver
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -96,6 +100,61 @@ def test_an_item_is_sent_again_until_it_is_answered(
         assert (done.returncode, requests(proxy)) == (0, 4), done.stderr
     assert "label" in done.stdout
     assert "ask again later" not in done.stdout
+
+
+@pytest.mark.parametrize("language", [each for each in LANGUAGES if each.values != ("python-grpc",)])
+def test_an_answer_that_breaks_off_is_none(kcbert_server: EmbeddedServer, tmp_path: Path, language: str) -> None:
+    file = impatient_client(kcbert_server, language, tmp_path)
+    with Breaking(kcbert_server.http_url) as line:
+        done = asked(file, language, line.address)
+        assert (done.returncode, line.connections) == (0, 2), done.stderr
+    assert "label" in done.stdout
+
+
+class Breaking(socketserver.ThreadingTCPServer):
+    """Passes connections on to a server; the first one ends in the middle of an answer."""
+
+    daemon_threads = True
+
+    def __init__(self, triton: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Passed)
+        self.triton, self.connections = triton, 0
+        self.address = f"127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Passed(socketserver.BaseRequestHandler):
+    """One connection, from answer to answer."""
+
+    server: Breaking
+
+    def handle(self) -> None:
+        self.server.connections += 1
+        breaks = self.server.connections == 1
+        host, _, port = self.server.triton.rpartition(":")
+        with socket.create_connection((host, int(port))) as triton:
+            while request := whole_message(self.request):
+                triton.sendall(request)
+                answer = whole_message(triton)
+                self.request.sendall(answer[:-5] if breaks else answer)
+                if breaks:
+                    return
+
+
+def whole_message(connection: socket.socket) -> bytes:
+    """A message of HTTP, which says how long it is; empty where none comes."""
+    message = b""
+    while part := connection.recv(65536):
+        message += part
+        head, _, body = message.partition(b"\r\n\r\n")
+        length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+        if length and len(body) == int(length[1]):
+            return message
+    return b""
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
