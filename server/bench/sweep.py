@@ -119,6 +119,7 @@ def bench(
     """
     for address in addresses:
         refuse_https(address)
+    refuse_proxies(addresses[1:])
     busy_before = busy_cores()
     with Connection(addresses[0]) as connection:
         names = list(dict.fromkeys(model for name in names for model in front_models(connection, name)))
@@ -145,6 +146,13 @@ def bench(
         with partial_result(lambda: report() if any(rounds) else None):
             _measure_rounds(connection, pairs, plan, steps, rounds)
         return report()
+
+
+def refuse_proxies(addresses: Sequence[Address]) -> None:
+    """Raise UserError where one of them is of several servers, whose answers would be counted as one's."""
+    for address in addresses:
+        with Connection(address) as connection:
+            connection.refuse_proxy()
 
 
 class StepProgress:

@@ -265,6 +265,12 @@ def test_commands_that_ask_one_server_say_so(two: Fleet, protocol: str, words: s
     assert "ask a server behind it, which --url names" in said
 
 
+def test_bench_takes_no_address_of_a_proxy_beside_a_servers_own(two: Fleet) -> None:
+    own, proxy = two.members[0].grpc_url, f"http://{two.http}"
+    done = CliRunner().invoke(main, ["bench", FRONT, "--url", own, "--url", proxy])
+    assert (done.exit_code, f"the proxy at {proxy} tells nothing of its models" in done.output) == (1, True)
+
+
 def test_doctor_says_what_a_proxy_does_not_tell(two: Fleet) -> None:
     parts = {part.name: part for part in server_parts(address_from_url(f"grpc://{two.grpc}"))}
     assert parts["models"].state == MISSING
