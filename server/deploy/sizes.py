@@ -78,8 +78,9 @@ def _bytes(entries: Iterable[Path]) -> int:
 
 
 def _on_gpu(config: ModelConfig) -> bool:
-    """Whether a model's instances run on GPUs alone."""
-    return any(group.kind == ModelInstanceGroup.KIND_GPU for group in config.instance_group)
+    """Whether a model's instances run on GPUs alone: as it says, or for TensorRT has no other."""
+    plan = "tensorrt" in (config.backend, config.platform.partition("_")[0])
+    return plan or any(group.kind == ModelInstanceGroup.KIND_GPU for group in config.instance_group)
 
 
 def _threads(config: ModelConfig) -> int:

@@ -41,6 +41,11 @@ def test_a_gpu_takes_host_memory_too(tmp_path: Path) -> None:
     assert sizes.memory == 2560  # 256, 2048, a process of 128 and shared memory of 128
 
 
+@pytest.mark.parametrize("text", ['platform: "tensorrt_plan"', 'backend: "tensorrt" instance_group { count: 2 }'])
+def test_a_plan_takes_a_gpu_whatever_its_config_says_of_instances(tmp_path: Path, text: str) -> None:
+    assert sizes_of(tmp_path, models(tmp_path, e=(text, 0))).gpus == 1
+
+
 @pytest.mark.parametrize(("text", "size", "seconds"), [(ENGINE, 100, 180), (ENGINE, 1500, 240), (TENSORRT, 100, 1980)])
 def test_large_models_and_engines_that_are_built_at_the_load_start_later(
     tmp_path: Path, text: str, size: int, seconds: int
