@@ -25,7 +25,14 @@ from tbgen.server.deploy.launch import (
     STOCK_IMAGE,
     USER,
 )
-from tbgen.server.deploy.places import ModelsPlace, image_from_text, label_from_name, models_from_text, plain_label
+from tbgen.server.deploy.places import (
+    LONGEST,
+    ModelsPlace,
+    image_from_text,
+    label_from_name,
+    models_from_text,
+    plain_label,
+)
 from tbgen.server.deploy.questions import questions_of
 from tbgen.server.deploy.sizes import Sizes, sizes_of
 from tbgen.server.embedded.process import STACK
@@ -34,8 +41,8 @@ DRAIN_SECONDS = 15  # between a pod's being taken out of its Services and SIGTER
 EDGE_DRAIN_SECONDS = 5  # before a proxy closes its connections, whose clients then go elsewhere
 GRACE_SECONDS = DRAIN_SECONDS + KILL_SECONDS
 QUEUE_MILLISECONDS = 50  # that a request may wait, on average, before there are more servers
+_OTHER_IMAGE = "an image that has it with --image, which all kinds but image take"
 MOST_TIMES = 4  # as many servers as there are at first, at most
-LONGEST_SUFFIX = "-headless"  # of the names of what is made
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class Servers:
                 "1 GiB, five times the archives of packages; a bucket's models beside them",
             ),
             ("CPUs", str(sizes.cpus), "the threads that the configs name, else 2; or --cpus"),
-            ("GPUs", str(sizes.gpus), "1 where a config has instances of KIND_GPU"),
+            ("GPUs", str(sizes.gpus), "1 where a config has instances of KIND_GPU, or is TensorRT's"),
             (
                 "time to start",
                 f"{sizes.startup} s",
@@ -134,17 +141,18 @@ class Servers:
         ]
 
 
-def fleet_of(repository: Path, wishes: Wishes, *, cluster: bool = True) -> Servers:
+def fleet_of(repository: Path, wishes: Wishes, *, cluster: bool = True, longest: int = LONGEST) -> Servers:
     """The fleet that a person wants of a repository. Raises UserError for what no cluster, or not this image, takes.
 
-    cluster: what is made there has the name, which is made to fit elsewhere where nobody said it.
+    cluster: what is made there has the name, which is made to fit elsewhere where nobody said it. longest: letters of a
+    name at most.
     """
     refuse_empty_repository(repository)
     image = image_from_text(wishes.image) if wishes.image else None
     models = models_from_text(wishes.models) if wishes.models else None
     name = wishes.name or (_name_of(repository) if cluster else plain_label(_name_of(repository)))
-    name = label_from_name(name, LONGEST_SUFFIX if cluster else "")
-    elder = label_from_name(wishes.canary_of, LONGEST_SUFFIX) if wishes.canary_of else None
+    name = label_from_name(name, longest)
+    elder = label_from_name(wishes.canary_of, longest, option="--canary-of") if wishes.canary_of else None
     if elder == name:
         raise UserError(
             f"{name!r} is no canary of itself; give these servers another name, such as --name {name}-canary"
@@ -193,7 +201,7 @@ def _check_served(repository: Path, release: str, plans: tuple[str, ...], *, sto
     for finding in check_repository(repository, release=release):
         lacks = stock and finding.says.startswith(NOT_IN_STOCK)
         if lacks or (finding.severity == "error" and finding.model not in plans):
-            other = "an image that has it with --image" if lacks else "another release with --triton"
+            other = _OTHER_IMAGE if lacks else "another release with --triton"
             raise UserError(
                 f"Triton {release} does not serve {finding.model}: {finding.says.rstrip('.')} ({finding.place}); "
                 f"{finding.mend}, or name {other}"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from tbgen.export.errors import NoSuchName, UserError
 
 _LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035, as names of Services are
-_LONGEST = 63
+LONGEST = 63
+_CLAIM = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")  # RFC 1123
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 ENDPOINT = re.compile(r"(https?://[^/]+)/(.*)")  # of an S3 of one's own, before the bucket, as tritonserver writes it
 _SEGMENT = re.compile(r"[A-Za-z0-9._=+@-]+")
@@ -44,6 +45,12 @@ class ModelsPlace:
         return int(said) if said.isdecimal() else 80 if scheme == "http" else 443
 
     @property
+    def in_store(self) -> str:
+        """The bucket and the path, without the store's address."""
+        address = _ENDPOINT.fullmatch(self.place)
+        return f"{self.scheme}://{address[1] if address else self.place}"
+
+    @property
     def claim(self) -> tuple[str, str]:
         """The name of the claim, and the folder in its volume, empty for all of it."""
         name, _, folder = self.place.partition("/")
@@ -53,18 +60,19 @@ class ModelsPlace:
         return f"{self.scheme}://{self.place}"
 
 
-def label_from_name(name: str, longest_suffix: str = "") -> str:
-    """The name, if Kubernetes takes it and what is made of it with suffixes. Raises UserError."""
-    room = _LONGEST - len(longest_suffix)
-    if not _LABEL.fullmatch(name) or len(name) > room:
+def label_from_name(name: str, most: int = LONGEST, *, option: str = "--name") -> str:
+    """The name that an option gave, if Kubernetes takes it, and what is made of it, in so many letters. Raises
+    UserError.
+    """
+    if not _LABEL.fullmatch(name) or len(name) > most:
         raise UserError(
-            f"Kubernetes takes no name {name!r}: small letters, digits and '-', a letter first, at most {room}; "
-            f"write for instance --name {plain_label(name, room)}"
+            f"Kubernetes takes no name {name!r}: small letters, digits and '-', a letter first, at most {most}; "
+            f"write for instance {option} {plain_label(name, most)}"
         )
     return name
 
 
-def plain_label(name: str, most: int = _LONGEST) -> str:
+def plain_label(name: str, most: int = LONGEST) -> str:
     """A name of at most so many letters that Kubernetes takes, as near to this one as there is."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:most].rstrip("-")
     return plain if _LABEL.fullmatch(plain) else "triton"
@@ -97,9 +105,11 @@ def models_from_text(text: str) -> ModelsPlace:
         raise NoSuchName("models' place", text, [f"{each}://..." for each in _SCHEMES])
     address = ENDPOINT.fullmatch(place) if scheme == "s3" else None
     first, *rest = (address[2] if address else place).rstrip("/").split("/")
-    if scheme == "pvc":
-        label_from_name(first)
-    elif not _BUCKET.fullmatch(first):
+    if scheme == "pvc" and not _CLAIM.fullmatch(first):
+        raise UserError(
+            f"Kubernetes takes no claim {first!r}: small letters, digits, '-' and '.'; write pvc://CLAIM/PATH"
+        )
+    if scheme != "pvc" and not _BUCKET.fullmatch(first):
         raise UserError(f"{text!r} names no bucket; write {scheme}://BUCKET/PATH")
     if bad := [each for each in rest if not _SEGMENT.fullmatch(each) or each in (".", "..")]:
         raise UserError(f"{text!r} has the folder {bad[0]!r} in its path; use letters, digits and ._=+@-")

@@ -15,6 +15,7 @@ from tbgen.server.deploy.helm.chart import chart_files
 from tbgen.server.deploy.image.containerfile import image_files
 from tbgen.server.deploy.kserve.files import kserve_files
 from tbgen.server.deploy.kubernetes.files import kubernetes_files
+from tbgen.server.deploy.places import LONGEST
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class Deployment:
     """One kind of deployment.
 
     files: the text of each file, by name, of servers and the name of their autoscaler. start: the command that puts it
-    to work, of the folder. pulls: its image and models come from elsewhere, and must be said. packages: that it needs.
+    to work, of the folder. pulls: its image and models come from elsewhere, and must be said. longest: letters of a
+    name, of which what is made has longer ones. packages: that it needs.
     """
 
     files: Callable[[Servers, str], Mapping[str, str]]
     start: str
     pulls: bool = True
+    longest: int = LONGEST
     packages: tuple[str, ...] = ("yaml", "kubernetes_validate")
 
 
@@ -39,9 +42,9 @@ DEPLOYMENTS = {
         packages=(),
     ),
     "compose": Deployment(compose_files, "docker compose -f {folder}/compose.yaml up --wait", pulls=False),
-    "kubernetes": Deployment(kubernetes_files, "kubectl apply -k {folder}"),
-    "kserve": Deployment(kserve_files, "kubectl apply -k {folder}"),
-    "helm": Deployment(chart_files, "helm install {name} {folder}"),
+    "kubernetes": Deployment(kubernetes_files, "kubectl apply -k {folder}", longest=LONGEST - len("-headless")),
+    "kserve": Deployment(kserve_files, "kubectl apply -k {folder}", longest=LONGEST - len("isvc.-predictor")),
+    "helm": Deployment(chart_files, "helm install {name} {folder}", longest=53),  # of a release
 }
 _README = """# {name}: servers of {models}, for {kind}
 
@@ -73,7 +76,7 @@ def write_deployment(
             "a cluster has to find the models: bring them in an image (tbgen deploy image) and name it, --image "
             "REGISTRY/NAME:TAG, or say where they lie, --models s3://BUCKET/PATH, gs://BUCKET/PATH or pvc://CLAIM/PATH"
         )
-    fleet = fleet_of(repository, wishes, cluster=deployment.pulls)
+    fleet = fleet_of(repository, wishes, cluster=deployment.pulls, longest=deployment.longest)
     start = deployment.start.format(folder=quote(str(folder)), name=fleet.name, repository=quote(str(repository)))
     rows = "\n".join(f"| {name} | {value} | {source} |" for name, value, source in fleet.table())
     models = ", ".join(f"`{name}`" for name in fleet.questions)

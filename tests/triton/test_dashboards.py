@@ -6,14 +6,18 @@ import json
 import os
 import re
 import signal
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from tbgen.cli.main import main
@@ -22,7 +26,9 @@ from tbgen.server.client.connection import Connection
 from tbgen.server.embedded.server import EmbeddedServer
 from tbgen.server.embedded.stubs import Stubs
 from tests.prometheus import NEEDS_PROMETHEUS, Prometheus, prometheus
+from tests.server.deploy.fleets import IMAGE, of_kind, written
 from tests.serving import serving
+from tests.tools import tool
 from tests.waiting import wait_until
 
 pytestmark = NEEDS_PROMETHEUS
@@ -34,6 +40,25 @@ FRONTS = {  # model: the models of its tokenizer and of its head
 }
 # The written files, for a test that does not wait: windows and pauses in seconds.
 FASTER = {"15s": "1s", "interval: 1m": "interval: 1s", "[1m]": "[4s]"}
+# What Prometheus' operator says of a pod, beside what a server says of itself.
+NAMESPACE, POD = "shop", "kcbert-7d9f8c-x2x4z"
+IN_CLUSTER = f"- labels: {{namespace: {NAMESPACE}, pod: {POD}}}\n        targets:"
+# How the Prometheus adapter fills in a query: Go's own templates.
+FILLED_IN = """package main
+
+import (
+	"os"
+	"text/template"
+)
+
+func main() {
+	query := template.Must(template.New("").Option("missingkey=error").Delims("<<", ">>").Parse(os.Args[1]))
+	values := map[string]string{"LabelMatchers": os.Args[2], "GroupBy": os.Args[3]}
+	if err := query.Execute(os.Stdout, values); err != nil {
+		panic(err)
+	}
+}
+"""
 ELSEWHERE = {"GPUs"}  # there is none here
 
 
@@ -72,7 +97,7 @@ def watched(sample_repository: Path, tmp_path_factory: pytest.TempPathFactory) -
             text = (folder / "watch" / name).read_text(encoding="utf-8")
             for slow, fast in FASTER.items():
                 text = text.replace(slow, fast)
-            (folder / "watch" / name).write_text(text, encoding="utf-8")
+            (folder / "watch" / name).write_text(text.replace("- targets:", IN_CLUSTER), encoding="utf-8")
         asked = stack.enter_context(prometheus(folder / "watch" / "prometheus.yml", folder / "data"))
         watched = Watched(server, asked, folder)
         wait_until(lambda: asked.values("up", "job") == {("triton",): 1})
@@ -116,6 +141,50 @@ def test_each_graph_of_the_dashboard_has_data(watched: Watched) -> None:
             wait_until(lambda query=query: bool(watched.prometheus.values(query)))
         labels = re.findall(r"{{(\w+)}}", legend)
         assert all(all(names) for names in watched.prometheus.values(query, *labels))
+
+
+def filled_in(rule: dict[str, Any], pods: str, folder: Path) -> str:
+    """The query of a rule of the Prometheus adapter's, for pods of the namespace."""
+    (folder / "filled_in.go").write_text(FILLED_IN, encoding="utf-8")
+    words = [tool("go"), "run", folder / "filled_in.go", rule["metricsQuery"], f'namespace="{NAMESPACE}",{pods}', "pod"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+@dataclass
+class Counters:
+    """What counters of Triton's grew by, as far as Prometheus has seen them, from the samples themselves."""
+
+    prometheus: Prometheus
+
+    def growth(self, name: str, now: str) -> float:
+        rows = self.prometheus.api("query", query=f"{name}[2m]", time=now)["result"]
+        return sum(float(row["values"][-1][1]) - float(row["values"][0][1]) for row in rows)
+
+
+def test_autoscalers_are_told_what_the_counters_say(watched: Watched, sample_repository: Path, tmp_path: Path) -> None:
+    """The adapter's query as it is filled in, and KEDA's: milliseconds in queues for each answer of a front model."""
+    hpa = written("kubernetes", sample_repository, tmp_path / "hpa", *IMAGE, "--autoscaler", "hpa")
+    keda = written("kubernetes", sample_repository, tmp_path / "keda", *IMAGE, "--autoscaler", "keda")
+    (rule,) = yaml.safe_load((hpa / "prometheus-adapter.yaml").read_text(encoding="utf-8"))["rules"]
+    found = watched.prometheus.api("series", **{"match[]": rule["seriesQuery"]})
+    assert {(each["namespace"], each["pod"]) for each in found} == {(NAMESPACE, POD)}
+    queries = {
+        "one pod": filled_in(rule, f'pod="{POD}"', tmp_path),
+        "several": filled_in(rule, f'pod=~"{POD}|kcbert-7d9f8c-other"', tmp_path),
+        "KEDA": of_kind(keda, "ScaledObject")["spec"]["triggers"][0]["metadata"]["query"],
+    }
+    for front in FRONTS:
+        for text in TEXTS:
+            watched.ask(front, text.encode())
+    for query in queries.values():
+        wait_until(lambda query=query: bool(watched.prometheus.values(query)))
+    now, counters = str(time.time()), Counters(watched.prometheus)
+    answers = sum(counters.growth(f'nv_inference_request_success{{model="{front}"}}', now) for front in FRONTS)
+    wait = counters.growth("nv_inference_queue_duration_us", now) / 1000 / answers
+    for name, query in queries.items():
+        (row,) = watched.prometheus.api("query", query=query, time=now)["result"]
+        assert row["metric"] == ({} if name == "KEDA" else {"pod": POD})
+        assert float(row["value"][1]) == pytest.approx(wait, rel=0.2)  # a rate reckons with what it has not seen
 
 
 def test_each_rule_is_evaluated(watched: Watched) -> None:

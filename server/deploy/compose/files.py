@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tbgen.export.errors import UserError
+from tbgen.generator.client_code import DEADLINE
 from tbgen.generator.engines.engine import BUILD
 from tbgen.generator.models.config import CACHE_ARGUMENT
 from tbgen.server.deploy.documents import YamlObject, yaml_from
 from tbgen.server.deploy.fleet import Servers
-from tbgen.server.deploy.kubernetes.brought import brought_files
+from tbgen.server.deploy.kubernetes.brought import brought_by_name
 from tbgen.server.deploy.kubernetes.edge import (
     EDGE,
     EDGE_PORTS,
@@ -33,6 +34,7 @@ from tbgen.server.deploy.launch import (
 from tbgen.server.embedded.process import STACK
 
 _LOCKED = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
+_SHARES = 1024  # for a CPU, of which a server is as sure as a request of Kubernetes makes it
 _CREDENTIALS = {
     "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"),
     "gs": ("GOOGLE_APPLICATION_CREDENTIALS",),
@@ -49,9 +51,7 @@ def compose_files(fleet: Servers, _: str = "") -> dict[str, str]:
             f"sh {fleet.repository / fleet.plans[0] / BUILD}"
         )
     composed = {"name": fleet.name, "services": {"triton": _server(fleet), "edge": _edge()}}
-    brought = brought_files(fleet, "triton")
-    files = {f"{folder}/{name}": text for folder, texts in brought.items() for name, text in texts.items()}
-    return {"compose.yaml": yaml_from([composed]), **files}
+    return {"compose.yaml": yaml_from([composed]), **brought_by_name(fleet, "triton")}
 
 
 def _server(fleet: Servers) -> YamlObject:
@@ -77,6 +77,7 @@ def _server(fleet: Servers) -> YamlObject:
         },
         "stop_grace_period": f"{KILL_SECONDS}s",
         "restart": "unless-stopped",
+        "cpu_shares": _SHARES * sizes.cpus,
         "deploy": {"resources": _resources(fleet)},
     }
     if not models and fleet.in_stock_image:
@@ -96,6 +97,7 @@ def _edge() -> YamlObject:
         "tmpfs": [f"{SOCKETS}:mode=1777"],
         **_LOCKED,
         "depends_on": {"triton": {"condition": "service_healthy", "restart": True}},
+        "stop_grace_period": f"{DEADLINE + 15}s",  # it ends before Triton does, with what it has begun
         "restart": "unless-stopped",
     }
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from tbgen.server.deploy.documents import CLOSE, OPEN, YamlObject, yaml_from
 from tbgen.server.deploy.fleet import Servers
-from tbgen.server.deploy.kubernetes.brought import brought_files
-from tbgen.server.deploy.kubernetes.objects import server_files
-from tbgen.server.deploy.kubernetes.scaling import autoscalers, pod_monitor
-from tbgen.server.deploy.kubernetes.values import chart_fleet, fleet_values
+from tbgen.server.deploy.kubernetes.brought import brought_by_name, brought_files
+from tbgen.server.deploy.kubernetes.objects import made, server_files
+from tbgen.server.deploy.kubernetes.scaling import ADAPTER, adapter_text, autoscalers, pod_monitor
+from tbgen.server.deploy.kubernetes.values import chart_fleet, fleet_values, text_in_chart
 from tbgen.server.deploy.launch import AUTOSCALERS
 from tbgen.server.deploy.places import TAGGED
 
@@ -42,7 +44,6 @@ _PATTERNS = {
 def chart_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
     """The text of each file, by name."""
     values = fleet_values(fleet, autoscaler)
-    brought = brought_files(fleet)
     about = {
         "apiVersion": "v2",
         "name": fleet.name,
@@ -59,18 +60,27 @@ def chart_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
         "values.schema.json": json.dumps(_schema(values), indent=2) + "\n",
         "templates/NOTES.txt": _NOTES.read_text(encoding="utf-8").replace("MODELS", shlex.join(fleet.questions)),
         **{f"templates/{name}": text for name, text in _templates(fleet).items()},
-        **{f"{folder}/{name}": text for folder, files in brought.items() for name, text in files.items()},
+        **brought_by_name(fleet),
+        ADAPTER: adapter_text(fleet),
     }
 
 
 def _templates(fleet: Servers) -> dict[str, str]:
     """The templates by name, those of an autoscaler only where it is wanted."""
     v = chart_fleet(fleet)
-    templates = {name: _template(documents) for name, documents in server_files(fleet, v).items()}
+    objects = {f"{part}.yaml": [_config(v, part, texts)] for part, texts in brought_files(fleet).items()}
+    objects |= server_files(fleet, v)
+    templates = {name: _template(documents) for name, documents in objects.items()}
     for kind, document in autoscalers(fleet, v).items():
         templates[f"{kind}.yaml"] = _when(f'eq .Values.autoscaler "{kind}"', _template([document]))
     templates["monitoring.yaml"] = _when('ne .Values.autoscaler "none"', _template([pod_monitor(v)]))
     return templates
+
+
+def _config(v: SimpleNamespace, part: str, names: Iterable[str]) -> YamlObject:
+    """The files of a part, which nobody changes under the pods that have them."""
+    data = {name: f"{OPEN}{text_in_chart(part, name)}{CLOSE}" for name in names}
+    return made("v1", "ConfigMap", v, v.configs[part], data=data, immutable=True)
 
 
 def _template(documents: list[YamlObject]) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-from tbgen.server.deploy.documents import YamlObject, check_documents
+from tbgen.server.deploy.documents import YamlObject, check_documents, yaml_from
 from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.kubernetes.edge import EDGE_PORTS
 from tbgen.server.deploy.kubernetes.files import with_kustomization
 from tbgen.server.deploy.kubernetes.objects import labels_of, made, server_files
-from tbgen.server.deploy.kubernetes.pod import pod_spec
-from tbgen.server.deploy.kubernetes.scaling import BEHAVIOR, BUSY, wait_query
+from tbgen.server.deploy.kubernetes.pod import bucket_secret, pod_spec
+from tbgen.server.deploy.kubernetes.scaling import BEHAVIOR, BUSY, pods_of, wait_query
 from tbgen.server.deploy.kubernetes.values import plain_fleet
 from tbgen.server.deploy.launch import METRICS, MODELS
 
@@ -20,7 +20,14 @@ _PORTS = [{"name": name, "containerPort": port} for name, port in (*EDGE_PORTS.i
 _BROUGHT = "/mnt/models"  # where KServe puts models
 _CONTAINER = "kserve-container"  # by which KServe knows the one that serves
 _RUNTIME_KEYS = ("containers", "volumes", "tolerations")  # of a pod, those that a ServingRuntime has
-_SHARED = ("account.yaml", "probe.yaml", "edge.yaml", "disruption.yaml", "network.yaml")
+_SHARED = ("account.yaml", "disruption.yaml", "network.yaml")
+_REFERENCES = "references.yaml"
+# Where a ServingRuntime names ConfigMaps, which kustomize knows of Kubernetes' own kinds alone.
+_CONFIGS = {
+    "kind": "ConfigMap",
+    "version": "v1",
+    "fieldSpecs": [{"kind": "ServingRuntime", "path": "spec/volumes/configMap/name"}],
+}
 
 
 def kserve_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
@@ -33,8 +40,10 @@ def kserve_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
     pod["containers"][1].pop("ports")  # KServe's Service leads to those of the first container
     objects = _around(fleet, plain_fleet(fleet, autoscaler))
     objects["runtime.yaml"] = [_runtime(v, pod)]
-    objects["service.yaml"] = [_service(fleet, v, pod, autoscaler, str(fleet.models) if brought else "")]
-    return with_kustomization(objects)
+    place = fleet.models.in_store if fleet.models and brought else ""
+    objects["service.yaml"] = [_service(fleet, v, pod, autoscaler, place)]
+    texts = with_kustomization(objects, fleet, v, configurations=[_REFERENCES])
+    return {**texts, _REFERENCES: yaml_from([{"nameReference": [_CONFIGS]}])}
 
 
 def _around(fleet: Servers, v: SimpleNamespace) -> dict[str, list[YamlObject]]:
@@ -42,6 +51,8 @@ def _around(fleet: Servers, v: SimpleNamespace) -> dict[str, list[YamlObject]]:
     files = server_files(fleet, v)
     objects = {name: files[name] for name in _SHARED}
     objects["network.yaml"][0]["spec"]["ingress"][0].pop("from")  # a gateway asks, whose namespace is not known
+    if fleet.models and fleet.models.bucket:
+        objects["account.yaml"][0]["secrets"] = [{"name": bucket_secret(v)}]  # by which KServe reads it, if it is there
     check_documents(document for documents in objects.values() for document in documents)
     return objects
 
@@ -84,7 +95,8 @@ def _service(fleet: Servers, v: SimpleNamespace, pod: YamlObject, autoscaler: st
 
 def _by_wait(fleet: Servers, v: SimpleNamespace) -> YamlObject:
     """KEDA asks Prometheus how long requests wait."""
-    metric = {"backend": "prometheus", "serverAddress": v.prometheus, "query": wait_query(fleet, f'pod=~"{v.name}-.+"')}
+    pods = pods_of(v, f"{v.name}-predictor")
+    metric = {"backend": "prometheus", "serverAddress": v.prometheus, "query": wait_query(fleet, pods)}
     external = {"metric": metric, "target": {"type": "Value", "value": v.queueMilliseconds}}
     return {"autoScaling": {"metrics": [{"type": "External", "external": external}], "behavior": BEHAVIOR}}
 

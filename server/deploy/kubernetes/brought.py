@@ -1,21 +1,18 @@
-"""The files that pods are given beside their image, each set in a ConfigMap named by its content: a pod keeps those
-that it began with, and the way back to an older one is open.
+"""The files that pods are given beside their image: the probe's, and the proxy's.
+
+Each part is a ConfigMap, named by its content as a person edits it: a pod keeps those that it began with, and the way
+back to an older one is open.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
-from types import SimpleNamespace
 
-from tbgen.server.deploy.documents import CLOSE, OPEN
 from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.haproxy.files import haproxy_files
 
 _PROGRAM = Path(__file__).parents[1] / "probe.py"
-_MARK = 8  # letters of a hash
 
 
 def brought_files(fleet: Servers, server: str = "127.0.0.1") -> dict[str, dict[str, str]]:
@@ -27,15 +24,7 @@ def brought_files(fleet: Servers, server: str = "127.0.0.1") -> dict[str, dict[s
     }
 
 
-def config_name(v: SimpleNamespace, part: str) -> str:
-    """The name of the ConfigMap of a part."""
-    return f"{v.name}-{part}-{_mark(v.files[part].values())}"
-
-
-def _mark(texts: Iterable[str]) -> str:
-    """What tells files' texts from others; also those that a chart brings."""
-    whole = "".join(texts)
-    if whole.startswith(OPEN):
-        inside = whole.strip(OPEN + CLOSE).replace(CLOSE + OPEN, ") (")
-        return f"{OPEN}print ({inside}) | sha256sum | trunc {_MARK}{CLOSE}"
-    return hashlib.sha256(whole.encode("utf-8")).hexdigest()[:_MARK]
+def brought_by_name(fleet: Servers, server: str = "127.0.0.1") -> dict[str, str]:
+    """The same by their names in a folder."""
+    brought = brought_files(fleet, server)
+    return {f"{part}/{name}": text for part, texts in brought.items() for name, text in texts.items()}

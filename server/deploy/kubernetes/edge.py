@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 from tbgen.server.deploy.documents import YamlObject
 from tbgen.server.deploy.haproxy.files import HAPROXY_CONFIG, PROXY_METRICS
-from tbgen.server.deploy.kubernetes.brought import config_name
 from tbgen.server.deploy.kubernetes.values import LOOK_SECONDS
 
 EDGE_USER = 99  # haproxy, in that image
@@ -55,6 +54,6 @@ def edge_container(v: SimpleNamespace, locked: YamlObject) -> YamlObject:
 def edge_volumes(v: SimpleNamespace) -> list[YamlObject]:
     """The proxy's configuration, and a place for its socket."""
     return [
-        {"name": "edge", "configMap": {"name": config_name(v, "edge")}},
+        {"name": "edge", "configMap": {"name": v.configs["edge"]}},
         {"name": "edge-sockets", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
     ]

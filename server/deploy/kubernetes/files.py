@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
 
 from tbgen.server.deploy.documents import YamlObject, check_documents, yaml_from
 from tbgen.server.deploy.fleet import Servers
-from tbgen.server.deploy.kubernetes.objects import server_files
-from tbgen.server.deploy.kubernetes.scaling import adapter_rules, autoscalers, pod_monitor
+from tbgen.server.deploy.kubernetes.brought import brought_by_name, brought_files
+from tbgen.server.deploy.kubernetes.objects import labels_of, server_files
+from tbgen.server.deploy.kubernetes.scaling import ADAPTER, adapter_text, autoscalers, pod_monitor
 from tbgen.server.deploy.kubernetes.values import plain_fleet
 
 
 def kubernetes_files(fleet: Servers, autoscaler: str) -> dict[str, str]:
     """The text of each file, by name."""
     objects = kubernetes_objects(fleet, autoscaler)
-    texts = with_kustomization(objects)
+    texts = with_kustomization(objects, fleet, plain_fleet(fleet, autoscaler))
     if autoscaler == "hpa":
-        texts["prometheus-adapter.yaml"] = yaml_from([adapter_rules(fleet)], head=_ADAPTER)
+        texts[ADAPTER] = adapter_text(fleet)
     return texts
 
 
-_ADAPTER = "# No object: a part of the Prometheus adapter's own configuration (its chart's values: rules.custom).\n"
+def with_kustomization(
+    objects: Mapping[str, list[YamlObject]], fleet: Servers, v: SimpleNamespace, **more: Any
+) -> dict[str, str]:
+    """The texts of files of objects, of those that pods are given, and of what lists them for `kubectl apply -k`.
 
-
-def with_kustomization(objects: Mapping[str, list[YamlObject]]) -> dict[str, str]:
-    """The texts of files of objects, and of what lists them for `kubectl apply -k`."""
-    listed = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [*objects]}
-    return {name: yaml_from(documents) for name, documents in {**objects, "kustomization.yaml": [listed]}.items()}
+    more: of the kustomization.
+    """
+    parts = {part: [f"{part}/{name}" for name in texts] for part, texts in brought_files(fleet).items()}
+    listed = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [*objects],
+        "configMapGenerator": [{"name": v.configs[part], "files": files} for part, files in parts.items()],
+        "generatorOptions": {"immutable": True, "labels": labels_of(v)},
+        **more,
+    }
+    texts = {name: yaml_from(documents) for name, documents in {**objects, "kustomization.yaml": [listed]}.items()}
+    return {**texts, **brought_by_name(fleet)}
 
 
 def kubernetes_objects(fleet: Servers, autoscaler: str) -> dict[str, list[YamlObject]]:

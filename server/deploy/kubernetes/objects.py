@@ -6,8 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tbgen.server.deploy.documents import YamlObject
-from tbgen.server.deploy.fleet import LONGEST_SUFFIX, Servers
-from tbgen.server.deploy.kubernetes.brought import config_name
+from tbgen.server.deploy.fleet import Servers
 from tbgen.server.deploy.kubernetes.edge import EDGE_PORTS
 from tbgen.server.deploy.kubernetes.pod import pod_spec
 from tbgen.server.deploy.launch import GRPC, HTTP, METRICS
@@ -22,17 +21,11 @@ def server_files(fleet: Servers, v: SimpleNamespace) -> dict[str, list[YamlObjec
     """The objects that every fleet has, by file."""
     return {
         "account.yaml": [made("v1", "ServiceAccount", v, v.name, automountServiceAccountToken=False)],
-        **{f"{part}.yaml": [_config(v, part)] for part in v.files},
         "deployment.yaml": [_deployment(fleet, v)],
         "services.yaml": [_service(v), _headless(v)],
         "disruption.yaml": [_disruption(v)],
         "network.yaml": [_network(fleet, v)],
     }
-
-
-def _config(v: SimpleNamespace, part: str) -> YamlObject:
-    """The files of a part, which nobody changes under the pods that have them."""
-    return made("v1", "ConfigMap", v, config_name(v, part), data=v.files[part], immutable=True)
 
 
 def _asked(name: str) -> YamlObject:
@@ -80,7 +73,7 @@ def _service(v: SimpleNamespace) -> YamlObject:
 def _headless(v: SimpleNamespace) -> YamlObject:
     """gRPC: the name has the address of each server, among which a client shares its requests out itself."""
     spec = {"clusterIP": "None", "selector": _asked(v.name), "ports": [_port("grpc"), _port("http")]}
-    return made("v1", "Service", v, f"{v.name}{LONGEST_SUFFIX}", spec=spec)
+    return made("v1", "Service", v, f"{v.name}-headless", spec=spec)
 
 
 def _port(name: str) -> YamlObject:

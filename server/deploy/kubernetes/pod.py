@@ -9,7 +9,6 @@ from tbgen.generator.engines.engine import BUILD
 from tbgen.generator.models.config import CACHE_ARGUMENT
 from tbgen.server.deploy.documents import YamlObject
 from tbgen.server.deploy.fleet import Servers
-from tbgen.server.deploy.kubernetes.brought import config_name
 from tbgen.server.deploy.kubernetes.edge import edge_container, edge_volumes
 from tbgen.server.deploy.kubernetes.values import LOOK_SECONDS
 from tbgen.server.deploy.launch import (
@@ -99,8 +98,13 @@ def _server(fleet: Servers, v: SimpleNamespace, repository: str) -> YamlObject:
         "volumeMounts": _mounts(fleet),
     }
     if bucket:
-        container["envFrom"] = [{"secretRef": {"name": f"{v.name}-bucket", "optional": True}}]
+        container["envFrom"] = [{"secretRef": {"name": bucket_secret(v), "optional": True}}]
     return container
+
+
+def bucket_secret(v: SimpleNamespace) -> str:
+    """The name of the secret that a person makes, with the keys of the bucket."""
+    return f"{v.name}-bucket"
 
 
 def _folder(fleet: Servers) -> str:
@@ -138,7 +142,7 @@ def _volumes(fleet: Servers, v: SimpleNamespace) -> list[YamlObject]:
     volumes: list[YamlObject] = [
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": v.sharedMemory}},
         {"name": "temporary", "emptyDir": {"sizeLimit": v.temporary}},
-        {"name": "probe", "configMap": {"name": config_name(v, "probe")}},
+        {"name": "probe", "configMap": {"name": v.configs["probe"]}},
         *edge_volumes(v),
     ]
     if fleet.models and not fleet.models.bucket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,14 +71,24 @@ def _quantity(mib: int) -> str:
 def plain_fleet(fleet: Servers, autoscaler: str) -> SimpleNamespace:
     """The values themselves, and the name of what is made."""
     said = {key: value for key, (value, _) in fleet_values(fleet, autoscaler).items()}
-    return SimpleNamespace(name=fleet.name, files=brought_files(fleet), **said)
+    configs = {part: f"{fleet.name}-{part}" for part in brought_files(fleet)}  # kustomize marks them by their content
+    return SimpleNamespace(name=fleet.name, namespace="", configs=configs, **said)
 
 
 def chart_fleet(fleet: Servers) -> SimpleNamespace:
     """The values as a chart's templates have them."""
     said = {key: f"{OPEN}.Values.{key}{CLOSE}" for key in fleet_values(fleet)}
-    files = {
-        part: {name: f'{OPEN}.Files.Get "{part}/{name}"{CLOSE}' for name in texts}
-        for part, texts in brought_files(fleet).items()
-    }
-    return SimpleNamespace(name=f"{OPEN}.Release.Name{CLOSE}", files=files, **said)
+    name, namespace = f"{OPEN}.Release.Name{CLOSE}", f'namespace="{OPEN}.Release.Namespace{CLOSE}",'
+    configs = {part: f"{name}-{part}-{_mark(part, texts)}" for part, texts in brought_files(fleet).items()}
+    return SimpleNamespace(name=name, namespace=namespace, configs=configs, **said)
+
+
+def text_in_chart(part: str, name: str) -> str:
+    """The expression of a file that a chart brings."""
+    return f'.Files.Get "{part}/{name}"'
+
+
+def _mark(part: str, names: Iterable[str]) -> str:
+    """What tells the files of a part in a chart from others."""
+    texts = " ".join(f"({text_in_chart(part, name)})" for name in names)
+    return f"{OPEN}print {texts} | sha256sum | trunc 8{CLOSE}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from tbgen.cli.main import main
+from tests.tools import tool
 
 IMAGE = ("--image", "ghcr.io/you/kcbert:1")
 
@@ -35,6 +38,31 @@ def documents(folder: Path) -> list[dict[str, Any]]:
 def of_kind(folder: Path, kind: str) -> dict[str, Any]:
     """The first object of a kind."""
     return next(each for each in documents(folder) if each["kind"] == kind)
+
+
+def kubectl(*arguments: str | Path) -> str:
+    """What kubectl says; without a cluster it reads files all the same."""
+    environment = {**os.environ, "KUBECONFIG": os.devnull}
+    done = subprocess.run([tool("kubectl"), *arguments], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def built(folder: Path) -> list[dict[str, Any]]:
+    """All objects that a cluster is given of a kustomization."""
+    return list(yaml.safe_load_all(kubectl("kustomize", folder)))
+
+
+def configs(objects: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """The files in the ConfigMaps among objects, by their names; no pod's changes."""
+    found = {each["metadata"]["name"]: each for each in objects if each["kind"] == "ConfigMap"}
+    assert all(each["immutable"] for each in found.values())
+    return {name: each["data"] for name, each in found.items()}
+
+
+def configs_named(spec: dict[str, Any]) -> set[str]:
+    """The ConfigMaps that a pod names."""
+    return {each["configMap"]["name"] for each in spec["volumes"] if "configMap" in each}
 
 
 def on_gpu(repository: Path, folder: Path) -> Path:

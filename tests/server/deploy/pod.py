@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import urllib.error
 import urllib.request
@@ -15,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from tbgen.server.embedded.process import PIPE
-from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
 from tests.fleet.network import Place, places
-from tests.server.deploy.fleets import IMAGE, documents, of_kind, written
+from tests.server.deploy.container import started, triton_container
+from tests.server.deploy.fleets import IMAGE, of_kind, written
 from tests.waiting import wait_until
 
 
@@ -62,60 +59,27 @@ def running_pod(repository: Path, folder: Path) -> Iterator[Pod]:
     """A pod of a repository's servers, as soon as it is ready."""
     files = written("kubernetes", repository, folder / "kubernetes", *IMAGE)
     spec = of_kind(files, "Deployment")["spec"]["template"]["spec"]
-    mounts = {"/models": str(repository)}
-    for name in ("probe", "edge"):
-        config = next(each for each in documents(files) if each["metadata"]["name"].startswith(f"kcbert-{name}"))
-        (folder / name).mkdir()
-        for file, text in config["data"].items():
-            (folder / name / file).write_text(text, encoding="utf-8")
-        mounts[f"/{name}"] = str(folder / name)
-    mounts["/run/edge"] = str(folder)
+    mounts = {"/probe": str(files / "probe"), "/edge": str(files / "edge"), "/run/edge": str(folder)}
+    server, proxy = spec["containers"]
+    shared = next(each["emptyDir"]["sizeLimit"] for each in spec["volumes"] if each["name"] == "shared-memory")
     with ExitStack() as stack:
         place = stack.enter_context(places(1))[0]
         if not place.prefix:
             pytest.skip("no network namespace can be made here, and a pod's ports are fixed")
-        triton, edge = (stack.enter_context(_started(each, place, mounts, folder)) for each in spec["containers"])
+        triton = stack.enter_context(
+            triton_container(server["args"], _environment(server, {}), repository, place, folder, shared_memory=shared)
+        )
+        words = [*place.prefix, *(here(each, mounts) for each in proxy["args"])]
+        edge = stack.enter_context(started(words, _environment(proxy, mounts), folder / "edge.log"))
         pod = Pod(spec, place, mounts, triton, edge)
         wait_until(lambda: pod.ready() or triton.poll() is not None or edge.poll() is not None)
         assert pod.ready(), (folder / "triton.log").read_text("utf-8") + (folder / "edge.log").read_text("utf-8")
         yield pod
 
 
-@contextmanager
-def _started(
-    container: dict[str, Any], place: Place, mounts: dict[str, str], folder: Path
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A container's command, with this machine's tritonserver and HAProxy."""
-    environment = {each["name"]: here(each["value"], mounts) for each in container["env"]}
-    words = [here(each, mounts) for each in container["args"]]
-    if container["name"] == "triton":
-        wheel = installed_wheel()
-        assemble_backends(wheel, folder / "backends")
-        environment = server_environment(wheel) | environment
-        environment["PATH"] = f"{wheel.server.parent}:{environment['PATH']}"
-        words += [f"--backend-directory={folder / 'backends'}", "--allow-gpu-metrics=false"]
-        words += [f"--backend-config=python,shm-region-prefix-name=pod{os.getpid()}"]
-    pipe = os.pipe()  # by whose end the embedded backend's processes see that Triton is gone
-    environment[PIPE] = " ".join(map(str, pipe))
-    with (folder / f"{container['name']}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*place.prefix, *words],
-            env={**os.environ, **environment},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=pipe,
-        )
-    for end in pipe:
-        os.close(end)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for left in Path("/dev/shm").glob(f"pod{os.getpid()}*"):
-            left.unlink()
+def _environment(container: dict[str, Any], mounts: dict[str, str]) -> dict[str, str]:
+    """A container's environment."""
+    return {each["name"]: here(each["value"], mounts) for each in container["env"]}
 
 
 def here(word: str, mounts: dict[str, str]) -> str:

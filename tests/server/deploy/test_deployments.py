@@ -39,7 +39,7 @@ def test_each_row_has_a_command() -> None:
             ("--models", "/srv/models"),
             "no models' place '/srv/models'. Models' places: gs://..., pvc://..., s3://...",
         ),
-        (("--models", "pvc://Models"), "Kubernetes takes no name 'Models'"),
+        (("--models", "pvc://Models"), "Kubernetes takes no claim 'Models'"),
         ((*IMAGE, "--name", "KcBert.v2"), "write for instance --name kcbert-v2"),
         ((*IMAGE, "--name", "k" * 55), "at most 54; write for instance --name " + "k" * 54),
         ((*IMAGE, "--name", "7b"), "write for instance --name triton"),
@@ -49,7 +49,7 @@ def test_each_row_has_a_command() -> None:
         ),
         ((*IMAGE, "--triton", "9.9"), "no Triton release '9.9'"),
         ((*IMAGE, "--canary-of", "kcbert"), "'kcbert' is no canary of itself; give these servers another name"),
-        ((*IMAGE, "--canary-of", "KcBert"), "Kubernetes takes no name 'KcBert'"),
+        ((*IMAGE, "--canary-of", "KcBert"), "write for instance --canary-of kcbert"),
     ],
 )
 def test_what_no_cluster_takes_is_one_sentence(
@@ -59,6 +59,22 @@ def test_what_no_cluster_takes_is_one_sentence(
     assert done.exit_code == 1
     assert sentence in done.output
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("kind", "most"), [("kubernetes", 54), ("helm", 53), ("kserve", 48), ("compose", 63)])
+def test_a_name_is_as_long_as_what_is_made_of_it_lets_it_be(
+    sample_repository: Path, tmp_path: Path, kind: str, most: int
+) -> None:
+    written(kind, sample_repository, tmp_path / "longest", *IMAGE, "--name", "k" * most)
+    done = deploy(kind, sample_repository, tmp_path / "out", *IMAGE, "--name", "k" * (most + 1))
+    assert f"at most {most}; write for instance --name {'k' * most}" in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_claim_may_have_dots(sample_repository: Path, tmp_path: Path) -> None:
+    folder = written("kubernetes", sample_repository, tmp_path / "out", "--models", "pvc://7b.models/nlp")
+    volumes = of_kind(folder, "Deployment")["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "models", "persistentVolumeClaim": {"claimName": "7b.models", "readOnly": True}} in volumes
 
 
 def test_files_do_not_go_among_the_models(sample_repository: Path) -> None:
@@ -161,6 +177,14 @@ def test_a_compose_file_is_one_by_its_specification(
     text = (folder / "compose.yaml").read_text(encoding="utf-8")
     PyCompose(text)
     assert ("source: " + str(sample_repository.resolve()) in text) == (not arguments)
+    services = yaml.safe_load(text)["services"]
+    assert services["edge"]["stop_grace_period"] == "45s"  # what it has begun, and then Triton ends
+
+
+def test_compose_gives_a_server_the_share_of_the_cpus_that_it_was_told(sample_repository: Path, tmp_path: Path) -> None:
+    folder = written("compose", sample_repository, tmp_path / "out", "--cpus", "3")
+    server = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))["services"]["triton"]
+    assert server["cpu_shares"] == 3 * 1024  # as a request of Kubernetes, and no limit
 
 
 def test_compose_gives_an_engine_its_gpu(sample_repository: Path, tmp_path: Path) -> None:

@@ -11,10 +11,9 @@ from zipfile import ZipFile
 
 import kubernetes_validate
 import pytest
-import yaml
 
 from tbgen.generator.scaffold import Request, scaffold
-from tests.server.deploy.fleets import IMAGE, documents, of_kind, written
+from tests.server.deploy.fleets import IMAGE, built, configs, configs_named, of_kind, written
 from tests.tools import kserve_wheel
 
 PLAIN = {"str": str, "int": int, "bool": bool, "object": object, "V1beta1MetricQuantity": str}
@@ -74,7 +73,7 @@ def as_pod(folder: Path) -> dict[str, Any]:
 )
 def test_every_object_is_of_its_type(sample_repository: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     folder = written("kserve", sample_repository, tmp_path / "kcbert", *arguments)
-    for each in documents(folder):
+    for each in built(folder):
         if each["apiVersion"].startswith("serving.kserve.io/"):
             version = each["apiVersion"].rpartition("/")[2]
             check(each, f"V1{version.removeprefix('v1')}{each['kind']}", each["kind"])
@@ -99,6 +98,16 @@ def test_kserve_brings_the_models_of_a_bucket(sample_repository: Path, tmp_path:
     assert of_kind(folder, "InferenceService")["spec"]["predictor"]["model"]["storageUri"] == "gs://models/nlp"
 
 
+def test_a_store_of_ones_own_is_told_kserve_by_its_secret(sample_repository: Path, tmp_path: Path) -> None:
+    """Whose annotations name the store; KServe takes s3://http://... for a bucket of the name http:."""
+    place = ("--models", "s3://http://minio.storage:9000/models/nlp")
+    folder = written("kserve", sample_repository, tmp_path / "kcbert", *place)
+    assert of_kind(folder, "InferenceService")["spec"]["predictor"]["model"]["storageUri"] == "s3://models/nlp"
+    assert of_kind(folder, "ServiceAccount")["secrets"] == [{"name": "kcbert-bucket"}]
+    ports = [each["port"] for rule in of_kind(folder, "NetworkPolicy")["spec"]["egress"] for each in rule["ports"]]
+    assert ports == [53, 53, 9000]
+
+
 def test_a_plan_is_built_before_kserve_serves_it(sample_export: Path, tmp_path: Path) -> None:
     request = Request("kcbert", sample_export, engine="trt_fp16", graph="bls", build_script="24.04")
     scaffold(request, tmp_path / "models")
@@ -116,4 +125,6 @@ def test_values_are_those_of_kubernetes(sample_repository: Path, tmp_path: Path)
     assert own[0] | {"name": "triton", "ports": pod[0]["ports"]} == pod[0]
     assert own[1] | {"ports": pod[1]["ports"]} == pod[1]
     assert own[0]["ports"][0] == {"name": "edge-http", "containerPort": 8080}  # to which KServe's Service leads
-    assert yaml.safe_load((folder / "probe.yaml").read_text(encoding="utf-8")) == of_kind(plain, "ConfigMap")
+    assert configs(built(folder)) == configs(built(plain))
+    runtime = next(each for each in built(folder) if each["kind"] == "ServingRuntime")
+    assert configs_named(runtime["spec"]) == {*configs(built(folder))}

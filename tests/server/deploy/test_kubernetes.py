@@ -20,7 +20,17 @@ import yaml
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.shared_memory import shared_memory_mib
 from tests.generator.test_plans import write_program
-from tests.server.deploy.fleets import IMAGE, documents, of_kind, on_gpu, written
+from tests.server.deploy.fleets import (
+    IMAGE,
+    built,
+    configs,
+    configs_named,
+    documents,
+    kubectl,
+    of_kind,
+    on_gpu,
+    written,
+)
 from tests.server.deploy.pod import here
 from tests.tools import tool
 
@@ -45,7 +55,7 @@ def folder(sample_repository: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.mark.parametrize("way", WAYS)
 def test_every_object_is_one_by_its_schema(sample_repository: Path, tmp_path: Path, way: str) -> None:
     folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *WAYS[way])
-    for each in documents(folder):
+    for each in built(folder):
         if each["kind"] in OTHERS:
             model: Any = getattr(importlib.import_module(OTHERS[each["kind"]]), each["kind"])
             known = json.loads(model.model_validate(each).model_dump_json(by_alias=True, exclude_unset=True))
@@ -55,22 +65,15 @@ def test_every_object_is_one_by_its_schema(sample_repository: Path, tmp_path: Pa
                 kubernetes_validate.validate(each, version, strict=True)
 
 
-def kubectl(*arguments: str | Path) -> str:
-    """What kubectl says; without a cluster it reads files all the same."""
-    environment = {**os.environ, "KUBECONFIG": os.devnull}
-    done = subprocess.run([tool("kubectl"), *arguments], capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_kubectl_builds_the_kustomization(sample_repository: Path, tmp_path: Path) -> None:
     folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE, "--autoscaler", "hpa")
-    built = list(yaml.safe_load_all(kubectl("kustomize", folder)))
-    assert sorted(built, key=_name) == sorted(documents(folder), key=_name)
-
-
-def _name(document: dict[str, Any]) -> tuple[str, str]:
-    return document["kind"], document["metadata"]["name"]
+    objects = {each["kind"]: each for each in built(folder)}
+    for each in documents(folder):
+        assert each["kind"] in ("Service", "Deployment") or objects[each["kind"]] == each
+    for name, files in configs(built(folder)).items():
+        part = name.split("-")[1]
+        assert files == {file.name: file.read_text("utf-8") for file in (folder / part).iterdir()}
+    assert configs_named(objects["Deployment"]["spec"]["template"]["spec"]) == {*configs(built(folder))}
 
 
 def test_kubectl_reads_the_deployment_into_its_own_types(folder: Path) -> None:
@@ -94,7 +97,7 @@ def test_a_server_of_the_sample(sample_repository: Path, folder: Path) -> None:
     drains = server["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pod["terminationGracePeriodSeconds"] > drains + ends
     assert "nvidia.com/gpu" not in server["resources"]["limits"]
-    questions = json.loads(of_kind(folder, "ConfigMap")["data"]["questions.json"])
+    questions = json.loads((folder / "probe" / "questions.json").read_text(encoding="utf-8"))
     assert [*questions] == ["kcbert_onnx_bls", "kcbert_onnx_ensemble"]
 
 
@@ -117,23 +120,32 @@ def test_files_are_never_changed_under_a_pod_that_has_them(
     sample_repository: Path, folder: Path, tmp_path: Path
 ) -> None:
     """As a rollout that a probe of other models would end, or a way back to older ones."""
-    config, volumes = of_kind(folder, "ConfigMap"), of_kind(folder, "Deployment")["spec"]["template"]["spec"]["volumes"]
-    assert config["immutable"]
-    assert config["metadata"]["name"] in {each["configMap"]["name"] for each in volumes if "configMap" in each}
     shutil.copytree(sample_repository, tmp_path / "models")
     shutil.rmtree(tmp_path / "models" / "kcbert_onnx_ensemble")
     other = written("kubernetes", tmp_path / "models", tmp_path / "kcbert", *IMAGE)
-    assert of_kind(other, "ConfigMap")["metadata"]["name"] != config["metadata"]["name"]
+    assert not {*configs(built(folder))} & {*configs(built(other))}
+
+
+def test_an_edit_of_what_pods_are_given_reaches_them(sample_repository: Path, tmp_path: Path) -> None:
+    """Also where the rest is written anew, for other models."""
+    shutil.copytree(sample_repository, tmp_path / "models")
+    folder = written("kubernetes", tmp_path / "models", tmp_path / "kcbert", *IMAGE)
+    file = folder / "edge" / "haproxy.cfg"
+    before = {*configs(built(folder))}
+    file.write_text(file.read_text("utf-8").replace("maxconn 2000", "maxconn 500"), encoding="utf-8")
+    shutil.rmtree(tmp_path / "models" / "kcbert_onnx_ensemble")
+    written("kubernetes", tmp_path / "models", folder, *IMAGE)
+    after = configs(built(folder))
+    pod = next(each for each in built(folder) if each["kind"] == "Deployment")["spec"]["template"]["spec"]
+    assert configs_named(pod) == {*after}
+    assert not before & {*after}
+    assert any("maxconn 500" in files.get("haproxy.cfg", "") for files in after.values())
 
 
 def test_the_real_haproxy_reads_the_proxys_configuration(folder: Path, tmp_path: Path) -> None:
-    for name, text in next(
-        each["data"] for each in documents(folder) if each["metadata"]["name"].startswith("kcbert-edge")
-    ).items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
     edge = of_kind(folder, "Deployment")["spec"]["template"]["spec"]["containers"][1]
     environment = {each["name"]: each["value"] for each in edge["env"]} | {"HAPROXY_ADMIN": str(tmp_path / "admin")}
-    words = [tool("haproxy"), "-c", "-f", tmp_path / "haproxy.cfg"]
+    words = [tool("haproxy"), "-c", "-f", folder / "edge" / "haproxy.cfg"]
     done = subprocess.run(words, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -201,6 +213,8 @@ def test_an_autoscaler_alone_sets_the_number(sample_repository: Path, folder: Pa
     assert of_kind(folder, "Deployment")["spec"]["replicas"] == 2
     scaled = written("kubernetes", sample_repository, tmp_path / "scaled", *IMAGE, "--autoscaler", "keda")
     assert "replicas" not in of_kind(scaled, "Deployment")["spec"]
+    (job,) = of_kind(scaled, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["relabelings"]
+    assert job == {"targetLabel": "job", "replacement": "triton"}  # as the rules of `tbgen deploy dashboards` ask
     trigger = of_kind(scaled, "ScaledObject")["spec"]["triggers"][0]
     assert trigger["metricType"] == "Value"  # a mean wait is not shared out among servers
     assert re.search(r'model=~"kcbert_onnx_bls\|kcbert_onnx_ensemble"', trigger["metadata"]["query"])

@@ -16,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.faults.served import kill, processes_of
 from tests.haproxy import NEEDS_HAPROXY
+from tests.server.deploy.container import rights_of
 from tests.server.deploy.pod import Pod, running_pod
 from tests.waiting import wait_until
 
@@ -67,6 +68,8 @@ def test_it_is_ready_and_ends_under_load_without_losing_a_request(sample_reposit
     with running_pod(sample_repository, tmp_path) as pod:
         assert pod.probe("startupProbe") == pod.probe("readinessProbe") == pod.probe("livenessProbe") == 0
         assert pod.status(TRITON, "/v2/health/ready") == 0  # Triton itself is not reached
+        for process in (pod.triton.pid, *processes_of(pod.triton.pid).values()):
+            assert rights_of(process) == (pod.spec["securityContext"]["runAsUser"], 0, "ro")
         assert pod.status(METRICS, "/metrics") == 200
         assert pod.status(HTTP, "/v2/repository/index") == 403
         nested = tmp_path / "nested.json"

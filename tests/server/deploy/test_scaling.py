@@ -21,6 +21,8 @@ SERIES = {
     'nv_inference_request_success{pod="kcbert-a",model="kcbert_onnx"}': 7,  # no answer to a client
     'nv_inference_queue_duration_us{pod="kcbert-b",model="kcbert_onnx"}': 40_000,
     'nv_inference_request_success{pod="kcbert-b",model="kcbert_onnx_bls"}': 2,
+    'nv_inference_queue_duration_us{pod="kcbert-canary-7d9f-x1",model="kcbert_onnx"}': 9_000_000,
+    'nv_inference_request_success{pod="kcbert-canary-7d9f-x1",model="kcbert_onnx_bls"}': 1,
     'nv_inference_queue_duration_us{pod="other-a",model="kcbert_onnx"}': 9_000_000,
     'nv_inference_request_success{pod="other-a",model="kcbert_onnx_bls"}': 1,
 }
@@ -63,7 +65,8 @@ def test_where_nobody_asks_there_is_nothing_to_scale_by(sample_repository: Path,
 def test_the_adapter_gives_the_hpa_the_wait_of_each_pod(sample_repository: Path, tmp_path: Path) -> None:
     folder = written("kubernetes", sample_repository, tmp_path / "kcbert", *IMAGE, "--autoscaler", "hpa")
     rule = yaml.safe_load((folder / "prometheus-adapter.yaml").read_text(encoding="utf-8"))["rules"][0]
-    query = rule["metricsQuery"].replace("<<.LabelMatchers>>", 'pod=~"kcbert-.+"').replace("<<.GroupBy>>", "pod")
+    query = rule["metricsQuery"].replace("<<.LabelMatchers>>", 'pod=~"kcbert-a|kcbert-b"')
+    query = query.replace("<<.GroupBy>>", "pod")
     waits = [{"labels": '{pod="kcbert-a"}', "value": 60}, {"labels": '{pod="kcbert-b"}', "value": 20}]
     evaluate(tmp_path, query, waits)
     metric = of_kind(folder, "HorizontalPodAutoscaler")["spec"]["metrics"][0]["pods"]["metric"]["name"]
