@@ -47,8 +47,8 @@ class ModelsPlace:
     @property
     def in_store(self) -> str:
         """The bucket and the path, without the store's address."""
-        address = _ENDPOINT.fullmatch(self.place)
-        return f"{self.scheme}://{address[1] if address else self.place}"
+        address = ENDPOINT.fullmatch(self.place)
+        return f"{self.scheme}://{address[2] if address else self.place}"
 
     @property
     def claim(self) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tbgen.backends.text_tokenizer import KEEP_ALL
 from tbgen.server.gateway.answers import RANKED, answer_from_tensors, outputs_of
 from tbgen.server.gateway.body import Form, form_of, json_response
 from tbgen.server.gateway.gateway import Gateway
@@ -27,7 +28,7 @@ class LongTextForm(Form):
         """The request parameter that says it; none to a model that reads long texts in windows, so cuts none."""
         if self.truncate is None or (self.truncate and model.record.get("settings", {}).get("long_text") == "windows"):
             return {}
-        return {"truncation": "longest_first" if self.truncate else "do_not_truncate"}
+        return {"truncation": "longest_first" if self.truncate else KEEP_ALL}
 
 
 class TextsForm(LongTextForm):

@@ -44,7 +44,10 @@ def autoscalers(fleet: Servers, v: SimpleNamespace) -> dict[str, YamlObject]:
 def pod_monitor(v: SimpleNamespace) -> YamlObject:
     """What the Prometheus operator needs to read the servers' metrics, under the job that rules and graphs know."""
     own = {"relabelings": [{"targetLabel": "job", "replacement": JOB}]}
-    ports = [{"port": "metrics", "interval": SCRAPE_INTERVAL, **own}, {"port": "edge-metrics", "interval": SCRAPE_INTERVAL}]
+    ports = [
+        {"port": "metrics", "interval": SCRAPE_INTERVAL, **own},
+        {"port": "edge-metrics", "interval": SCRAPE_INTERVAL},
+    ]
     spec = {"selector": {"matchLabels": labels_of(v)}, "podMetricsEndpoints": ports}
     return made("monitoring.coreos.com/v1", "PodMonitor", v, v.name, spec=spec)
 
