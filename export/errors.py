@@ -49,6 +49,8 @@ class NoSuchName(UserError):
 
 def _nearest(name: str, known: list[str]) -> str:
     """The one that is most like a name, or begins so; empty where none is much like it."""
+    if len(name) > _LONGEST_WORD:  # a client's of millions of letters would be compared for minutes
+        return ""
     alike = {
         each: max(SequenceMatcher(None, name, part).ratio() for part in (each, each[: len(name)])) for each in known
     }

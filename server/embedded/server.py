@@ -237,7 +237,7 @@ class EmbeddedServer:
 
     def note(self, text: str) -> None:
         """Add a line of tbgen's own to the log."""
-        with self.log_file.open("a", encoding="utf-8") as log:
+        with self.log_file.open("a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(f"{server_log.NOTE}{datetime.now():%H:%M:%S} {text}\n")
 
     def log_lines(self) -> list[str]:

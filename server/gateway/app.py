@@ -45,7 +45,7 @@ def application(settings: GatewaySettings) -> Starlette:
     return Starlette(
         routes=_routes(),
         lifespan=running,
-        exception_handlers={HTTPException: _no_such_page},
+        exception_handlers={HTTPException: _no_such_page, Exception: _fault},
         middleware=[pages] if settings.origins else [],
     )
 
@@ -85,6 +85,12 @@ async def _health(request: Request) -> Response:
 async def _metrics(_: Gateway, request: Request) -> Response:
     """What Prometheus reads."""
     return Response(generate_latest(request.app.state.counters.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    """What is nobody's but the gateway's fault, as JSON too; uvicorn logs it."""
+    said = f"{request.method} {request.url.path}: {type(error).__name__} in the gateway, whose log says more"
+    return await json_response(every_shape(500, said), status=500)
 
 
 async def _no_such_page(request: Request, error: Exception) -> Response:

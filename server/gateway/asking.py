@@ -60,6 +60,8 @@ def _requests(model: FrontModel, items: Sequence[Item]) -> list[Tensors]:
         made = [_tensors_of(model, item) for item in items]
     except UserError as error:
         raise NoAnswer(400, error.message) from error
+    except RecursionError as error:
+        raise NoAnswer(400, "a value is nested too deeply") from error
     return [_one(group) for group in request_groups(made, model.rows, _text_bytes, _have_equal_shapes)]
 
 

@@ -50,7 +50,10 @@ async def pipeline(gateway: Gateway, request: Request, model: FrontModel, body: 
 async def of_chosen(gateway: Gateway, request: Request) -> Response:
     """The same of the model that is meant where none is named, as TEI has it at its root."""
     body = await gateway.body(request)
-    return await pipeline(gateway, request, await gateway.models.any(body.pop("model", None)), body)
+    name = body.pop("model", None)
+    if not isinstance(name, str | None):
+        raise NoAnswer(400, "model takes the name of a model")
+    return await pipeline(gateway, request, await gateway.models.any(name), body)
 
 
 class _PipelineForm(Form):
@@ -79,7 +82,7 @@ async def _text_classification(
     if function not in (None, *_FUNCTIONS):
         raise NoAnswer(400, f"function_to_apply takes one of {', '.join(_FUNCTIONS)}")
     most = parameters.pop("top_k", None)
-    if most is not None and not (isinstance(most, int) and most > 0):
+    if most is not None and not (type(most) is int and most > 0):
         raise NoAnswer(400, "top_k takes a whole number from 1 on")
     named = [text if isinstance(text, dict) else {"text": text} for text in inputs]  # of a pair `text`, `text_pair`
     items = [{"input_text" if name == "text" else name: each for name, each in item.items()} for item in named]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
@@ -45,7 +46,7 @@ async def openapi(gateway: Gateway, request: Request) -> Response:
         model = await gateway.models.named(name)
         described = await description(model)
         answer = _answer(model, described["labels"])
-        paths[f"/models/{name}"] = {
+        paths[f"/models/{quote(name, safe='')}"] = {
             "get": asks["get"],
             "post": _operation(f"{model.task}, by {model.model}", _body(model, described), answer),
         }

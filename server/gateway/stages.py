@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from tbgen.export.errors import UserError
 from tbgen.server.bench.parts import Front, callees_from_statistics, front_from_server
 from tbgen.server.bench.stages import split
 from tbgen.server.bench.statistics import ModelStatistics, Snapshot, snapshot, snapshot_difference
 from tbgen.server.client.connection import Connection
 from tbgen.server.gateway.gateway import Gateway
 from tbgen.server.gateway.models import FrontModel
+from tbgen.server.gateway.no_answer import NoAnswer
 
+T = TypeVar("T")
 _LOOKS, _PAUSE = 200, 0.01  # at most, and seconds between two
 
 
@@ -28,12 +32,12 @@ class Stages:
 
     @classmethod
     async def begun(cls, gateway: Gateway, model: FrontModel) -> Stages:
-        """Raises UserError."""
-        return cls(gateway, model, *await asyncio.to_thread(_look, gateway, model))
+        """Raises NoAnswer."""
+        return cls(gateway, model, *await _found(_look, gateway, model))
 
     async def ended(self, seconds: float) -> dict[str, Any]:
-        """Milliseconds by stage; wire: between the gateway and Triton's clock. Raises UserError."""
-        return await asyncio.to_thread(self._split, seconds)
+        """Milliseconds by stage; wire: between the gateway and Triton's clock. Raises NoAnswer."""
+        return await _found(self._split, seconds)
 
     def _split(self, seconds: float) -> dict[str, Any]:
         with Connection(self.gateway.settings.address) as connection:
@@ -49,6 +53,14 @@ class Stages:
                 break
             time.sleep(_PAUSE)
         return moved
+
+
+async def _found(look: Callable[..., T], *given: Any) -> T:
+    """What a look at the server finds, in a thread. Raises NoAnswer where it does not answer."""
+    try:
+        return await asyncio.to_thread(look, *given)
+    except UserError as error:
+        raise NoAnswer(503, error.message) from error
 
 
 def _look(gateway: Gateway, model: FrontModel) -> tuple[Front, Snapshot]:

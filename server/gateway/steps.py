@@ -35,8 +35,10 @@ class ModelSteps:
 
     @cached_property
     def tokenizer(self) -> TokenizerFile:
-        """The tokenizer, which cuts nothing off."""
-        step = next(each for each in self.before if hasattr(each, "tokenizer"))
+        """The tokenizer, which cuts nothing off. Raises NoAnswer where no step has one."""
+        step = next((each for each in self.before if hasattr(each, "tokenizer")), None)
+        if step is None:
+            raise NoAnswer(501, "no step before the model's engine has a tokenizer, so its tokens are not known")
         tokenizer = TokenizerFile.from_str(step.tokenizer.to_str())
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = step.tokenizer.encode_special_tokens

@@ -11,10 +11,11 @@ import numpy as np
 import tritonclient.grpc.aio as grpc
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from tbgen.export.errors import UserError
 from tbgen.export.run import Tensors
 from tbgen.generator.models.config import NO_TENSORS
 from tbgen.server.client.address import Address, nobody
-from tbgen.server.client.client import as_text
+from tbgen.server.client.client import plain_values
 from tbgen.server.client.connection import LATE, OVERLOAD, JsonObject, channel_options, is_of_a_model
 from tbgen.server.embedded.keys import headers_of
 from tbgen.server.gateway.body import off_loop
@@ -91,7 +92,10 @@ class Triton:
                 client_timeout=self.seconds,
             )
         values = sum(math.prod(output.shape) for output in result.get_response().outputs)
-        return await off_loop(values, _tensors_from_result, result)
+        try:
+            return await off_loop(values, _tensors_from_result, result)
+        except UserError as error:
+            raise NoAnswer(500, f"{model}: {error.message}") from error
 
     def _options(self) -> JsonObject:
         return {"headers": self.headers, "client_timeout": self.seconds, "as_json": True}
@@ -117,7 +121,9 @@ class Triton:
 
 
 def _tensors_from_result(result: Any) -> Tensors:
-    return {output.name: as_text(result.as_numpy(output.name)) for output in result.get_response().outputs}
+    """The outputs, text as str. Raises UserError for NaN and infinity, of which JSON would make null."""
+    outputs = result.get_response().outputs
+    return {output.name: plain_values(output.name, result.as_numpy(output.name)) for output in outputs}
 
 
 def _check_parameters(parameters: Mapping[str, Any]) -> None:
