@@ -82,10 +82,16 @@ _REFUSED = {
     errno.ENOTDIR: "a part of the path is a file; name another place",
     errno.EISDIR: "name a file",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "a link in the path leads back to itself; remove it",
+    errno.ENXIO: "it is a socket; name a file",
+    errno.EIO: "the disk cannot read or write it; name another place",
     errno.ENOSPC: "free some space, or name another disk",
     errno.EDQUOT: "free some space, or name another disk",
     errno.EFBIG: "raise the limit (ulimit -f), or name another place",
 }
+
+_LOOP = "Symlink loop"  # with which pathlib before Python 3.13 says ELOOP
+_AROUND = 40  # characters that are shown of what cannot be written, on either side
 
 
 class _LazyGroup(click.Group):
@@ -141,9 +147,18 @@ class _LazyGroup(click.Group):
 
             kept = ctx.meta.get("tbgen.kept", WHOLE)
             raise UserError(f"interrupted; {kept}") from error
+        except UnicodeEncodeError as error:  # bytes of a command line, or of a name on the disk, that are no UTF-8
+            around = error.object[max(0, error.start - _AROUND) : error.end + _AROUND]
+            raise UserError(f"{around!r} is not UTF-8, which is all that is written; name it otherwise") from error
+        except shutil.SpecialFileError as error:
+            raise UserError(f"{error}; name a file") from error
         except shutil.Error as error:  # of copying a folder: source, target and reason of each file
             _, target, reason = error.args[0][0]
             raise UserError(f"cannot copy to {target!r}: {reason}") from error
+        except RuntimeError as error:
+            if not str(error).startswith(_LOOP):
+                raise
+            raise UserError(f"{error}; {_REFUSED[errno.ELOOP]}") from error
         except OSError as error:
             if error.errno not in _REFUSED:
                 raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,17 +17,23 @@ from typing import Any
 from tbgen.export.errors import UserError
 
 _LARGEST = 512 << 20  # bytes of a file that is read whole; the tokenizer.json of 250,000 words has 17 MB
+_OF_A_SHELL = (("/", "dev"), ("/", "proc"))  # how the names begin of what it pipes, such as <(...) and /dev/stdin
 _AGAIN = "copy it again"
 FETCH_AGAIN = "export or fetch it again"
 
 
 def text_from_file(path: Path) -> str:
     """A file's text. Raises UserError for one that is too large, or no UTF-8, and OSError."""
-    return _text_from_bytes(bytes_from_file(path), repr(str(path)))
+    return text_from_bytes(bytes_from_file(path), repr(str(path)))
 
 
 def bytes_from_file(path: Path) -> bytes:
-    """A file's bytes. Raises UserError for one that is too large to be read whole, and OSError."""
+    """A file's bytes. Raises UserError for one that is too large to be read whole, and OSError.
+
+    In the place of a file, a pipe would let its reader wait for ever, and a device never end: UserError, too.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()) and path.parts[:2] not in _OF_A_SHELL:
+        raise UserError(f"{str(path)!r} is a pipe, a socket or a device; put a file in its place")
     with path.open("rb") as file:
         content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
@@ -34,8 +41,8 @@ def bytes_from_file(path: Path) -> bytes:
     return content
 
 
-def _text_from_bytes(content: bytes, shown: str) -> str:
-    """UTF-8 as text. Raises UserError."""
+def text_from_bytes(content: bytes, shown: str) -> str:
+    """UTF-8 as text; `shown`: what a sentence calls it. Raises UserError."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -60,10 +67,22 @@ def json_from_text(text: str, shown: str) -> Any:
     return value
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file. Raises UserError for what only has its name: it would be passed over, and another
+    file, or none, read instead.
+    """
+    if os.path.lexists(path) and not path.is_file():
+        raise UserError(
+            f"{str(path)!r} is no file, but a folder, a pipe, or a link that leads nowhere; put the file in its place, "
+            "or remove it"
+        )
+    return path.is_file()
+
+
 def read_json(folder: Path, name: str, cure: str) -> dict[str, Any]:
     """A JSON object of a folder. Raises UserError, with `cure` when it is not there."""
     path = folder / name
-    if not path.is_file():
+    if not is_there(path):
         raise UserError(f"no {name} in {str(folder)!r}; {cure}")
     value = json_from_file(path)
     if not isinstance(value, dict):
@@ -73,7 +92,7 @@ def read_json(folder: Path, name: str, cure: str) -> dict[str, Any]:
 
 def read_json_if_there(folder: Path, name: str) -> dict[str, Any]:
     """A JSON object of a folder, empty where there is no such file. Raises UserError for a broken one."""
-    return read_json(folder, name, "") if (folder / name).is_file() else {}
+    return read_json(folder, name, "") if is_there(folder / name) else {}
 
 
 def tree_from_file(path: Path) -> ast.Module:

@@ -15,7 +15,7 @@ from tbgen.export.checkpoint.lookalikes import cure, refuse_lookalike
 from tbgen.export.errors import UserError, require
 from tbgen.export.families import inputs_of, is_endless, positions_of
 from tbgen.export.files import sha256
-from tbgen.export.reading import read_json
+from tbgen.export.reading import is_there, read_json
 from tbgen.export.sentence.folder import Sentence, sentence_from_folder
 from tbgen.export.tasks.model_kind import SPANS, ModelKind
 from tbgen.export.tasks.table import TASKS, graph_of, model_of, task_named, task_of_architecture
@@ -121,7 +121,7 @@ def checkpoint_from_folder(
 def _weight_files(folder: Path, config: dict[str, Any]) -> list[Path]:
     """The files of a folder's weights: one, or the shards that an index names. Raises UserError for missing ones."""
     names = [config["transformers_weights"]] if "transformers_weights" in config else WEIGHTS
-    first = next((folder / name for name in names if (folder / name).is_file()), None)
+    first = next((folder / name for name in names if is_there(folder / name)), None)
     if first is None:
         raise UserError(f"no weights in {str(folder)!r}; " + cure(folder, f"looked for {', '.join(names)}"))
     if first.suffix != ".json":

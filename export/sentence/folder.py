@@ -11,7 +11,7 @@ from tbgen.backends.rerank import ACTIVATIONS as SCORE_ACTIVATIONS
 from tbgen.backends.similarity import METRICS
 from tbgen.backends.sparse_embedding import LOGARITHMS, POOLINGS
 from tbgen.export.errors import UserError
-from tbgen.export.reading import read_json, read_json_if_there
+from tbgen.export.reading import is_there, read_json, read_json_if_there
 from tbgen.export.sentence.keys import check_keys, check_known_values
 from tbgen.export.sentence.modules import (
     MASK,
@@ -110,7 +110,7 @@ def sentence_from_folder(folder: Path) -> Sentence | None:
     """Read a folder's modules, or what says that it is of this library; None where nothing does. Raises UserError."""
     config = read_json_if_there(folder, _CONFIG_FILE)
     check_known_values(config, _CONFIG_FILE, repr(str(folder / _CONFIG_FILE)))
-    modules = modules_from_folder(folder) if (folder / _MODULES_FILE).is_file() else []
+    modules = modules_from_folder(folder) if is_there(folder / _MODULES_FILE) else []
     kind, said_in = _kind_of(folder, config, modules)
     if kind is None:
         return None
@@ -125,7 +125,7 @@ def _kind_of(folder: Path, config: Mapping[str, Any], modules: list[Module]) -> 
         return config["model_type"], _CONFIG_FILE
     if modules:
         return ("SparseEncoder" if modules[-1].kind == "SpladePooling" else "SentenceTransformer"), _MODULES_FILE
-    if (folder / _CONFIG_FILE).is_file():
+    if is_there(folder / _CONFIG_FILE):
         return "SentenceTransformer", _CONFIG_FILE
     own = _own_config(folder)
     if any(own.get(mark) is not None for mark in _MARKS):
@@ -256,7 +256,7 @@ def _common(
     named = {name: text or "" for name, text in (config.get("prompts") or {}).items()}
     default = config.get("default_prompt_name")
     # Without modules.json the library does not read the settings of its Transformer module either.
-    whole = (folder / _MODULES_FILE).is_file()
+    whole = is_there(folder / _MODULES_FILE)
     reading = reading_from_folder(transformer, task) if whole else bare_reading(transformer, task)
     if reading.task != task:
         raise UserError(

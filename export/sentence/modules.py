@@ -9,7 +9,7 @@ from typing import Any
 
 from tbgen.backends.embedding import POOLINGS
 from tbgen.export.errors import UserError
-from tbgen.export.reading import json_from_file, read_json
+from tbgen.export.reading import is_there, json_from_file, read_json
 from tbgen.export.sentence.keys import check_keys
 from tbgen.export.values import A_TEXT, list_of, object_with
 
@@ -152,7 +152,7 @@ def _between(config: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
 def _module_config(module: Module) -> dict[str, Any]:
     """A module's config, its keys known. Raises UserError."""
     path = module.folder / "config.json"
-    bare = module.kind in _WITHOUT_CONFIG and not path.is_file()
+    bare = module.kind in _WITHOUT_CONFIG and not is_there(path)
     config = {} if bare else read_json(module.folder, path.name, f"a {module.kind} module has one")
     check_keys(config, module.kind, repr(str(path)))
     return config

@@ -12,6 +12,7 @@ import torch
 
 from tbgen.export.checkpoint.tensors import tensors_from_file
 from tbgen.export.errors import UserError
+from tbgen.export.reading import is_there
 from tbgen.export.sentence.modules import LAYERS, MASK, TOKENS, VECTOR, Module
 
 
@@ -142,7 +143,7 @@ def _load(layer: Any, module: Module) -> None:
 def _weights_of(module: Module) -> dict[str, Any]:
     """The tensors of a module's folder, by name. Raises UserError where there are none."""
     files = [module.folder / name for name in ("model.safetensors", "pytorch_model.bin")]
-    file = next((file for file in files if file.is_file()), None)
+    file = next(filter(is_there, files), None)
     if file is None:
         raise UserError(f"no weights in {str(module.folder)!r}; looked for {', '.join(file.name for file in files)}")
     return tensors_from_file(file)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError, require
-from tbgen.export.reading import bytes_from_file, library_reading, read_json_if_there
+from tbgen.export.reading import bytes_from_file, is_there, library_reading, read_json_if_there
 from tbgen.export.tokenizers.auto_tokenizer import auto_tokenizer, class_of_tokenizer, named_tokenizer, python_only
 from tbgen.export.tokenizers.settings_rules import EVERY_ROLE
 
@@ -95,7 +95,7 @@ def tokenizer_from_slow(folder: Path, config: Mapping[str, Any]) -> tuple[Any, d
     _refuse_python_only(folder, settings, config, kind)
     family = config.get("model_type", "")
     row = _SENTENCEPIECE.get(family) if kind is class_of_tokenizer({}, {"model_type": family}) else None
-    model = next((folder / name for name in row.files if (folder / name).is_file()), None) if row else None
+    model = next((folder / name for name in row.files if is_there(folder / name)), None) if row else None
     if row and model:
         with library_reading(f"{str(model)!r} makes no tokenizer", _SAVE_FAST):
             made, tokens = _tokenizer_from_sentencepiece(model, row), row.special

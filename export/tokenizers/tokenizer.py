@@ -9,7 +9,7 @@ from typing import Any
 
 from tbgen.export.errors import UserError, require
 from tbgen.export.files import copy_files, write_json
-from tbgen.export.reading import library_reading, read_json_if_there
+from tbgen.export.reading import is_there, library_reading, read_json_if_there
 from tbgen.export.tokenizers.auto_tokenizer import SAVE_AGAIN, auto_tokenizer, class_of_tokenizer, python_only
 from tbgen.export.tokenizers.convert import tokenizer_from_slow
 from tbgen.export.tokenizers.settings_rules import ROLES, check_tokenizer_files
@@ -69,7 +69,7 @@ def written_tokens(tokenizer: Any, special: Mapping[str, int]) -> list[str]:
 
 def check_tokenizer(folder: Path) -> None:
     """Raise UserError when a folder holds neither a tokenizer.json nor anything to make one of."""
-    if (folder / "tokenizer.json").is_file() or any(all((folder / n).is_file() for n in row) for row in _SLOW):
+    if is_there(folder / "tokenizer.json") or any(all((folder / n).is_file() for n in row) for row in _SLOW):
         return
     known = ", ".join(" + ".join(row) for row in _SLOW)
     raise UserError(
@@ -86,7 +86,7 @@ def reading_of_tokenizer(folder: Path, config: Mapping[str, Any], *, lower_case:
     """
     check_tokenizer(folder)
     check_tokenizer_files(folder)
-    slow = not (folder / "tokenizer.json").is_file()
+    slow = not is_there(folder / "tokenizer.json")
     tokenizer, tokens, settings = (_slow if slow else _fast)(folder, config)
     if lower_case:
         _lower_first(tokenizer)

@@ -64,11 +64,11 @@ def tries(reader: Reader, folder: Path, numbers: range, seed: int) -> Iterator[t
         chance = random.Random(f"{seed} {number}")
         name = chance.choice(reader.files)
         (folder / name).write_bytes(reader.damage(whole[name], chance))
-        yield number, *_outcome(reader.read, folder)
+        yield number, *outcome_of(reader.read, folder)
         (folder / name).write_bytes(whole[name])
 
 
-def _outcome(read: Read, folder: Path) -> tuple[str, str]:
+def outcome_of(read: Read, folder: Path) -> tuple[str, str]:
     """What a reader makes of a folder."""
 
     def too_long(*_: object) -> None:

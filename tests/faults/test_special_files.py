@@ -1,0 +1,142 @@
+"""What stands in the place of a file and is none: each reader says so, or does without, and none waits for ever."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tbgen.cli.main import main
+from tbgen.export.errors import UserError
+from tbgen.export.reading import bytes_from_file, json_from_file, read_json_if_there
+from tests.faults.reader_files import make
+from tests.faults.reader_fuzz import Hang, outcome_of
+from tests.faults.readers import READERS
+from tests.waiting import FOREVER
+
+
+def listening(place: Path) -> None:
+    """The name of a socket, by a short way to it: its address has 107 bytes at most."""
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as server:
+        (Path(short) / "here").symlink_to(place.parent)
+        server.bind(f"{short}/here/{place.name}")
+
+
+KINDS: dict[str, Callable[[Path], None]] = {
+    "folder": Path.mkdir,
+    "pipe": os.mkfifo,
+    "socket": listening,
+    "device": lambda place: place.symlink_to("/dev/zero"),
+    "loop": lambda place: place.symlink_to(place.name),
+    "nothing": lambda place: place.symlink_to("nothing"),
+    "of the kernel": lambda place: place.symlink_to("/proc/self/status"),
+}
+
+
+@contextmanager
+def in_place_of(file: Path, kind: str) -> Iterator[None]:
+    """Something else under a file's name."""
+    kept = file.with_name("kept aside")
+    file.rename(kept)
+    KINDS[kind](file)
+    try:
+        yield
+    finally:
+        if file.is_dir() and not file.is_symlink():
+            shutil.rmtree(file)
+        else:
+            file.unlink()
+        kept.rename(file)
+
+
+@contextmanager
+def not_for_ever() -> Iterator[None]:
+    """Raise Hang in what waits for something that never comes."""
+
+    def late(*_: object) -> None:
+        raise Hang
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(int(FOREVER))
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def outcomes(name: str, folder: Path, *kinds: str) -> Iterator[tuple[str, str, str, str]]:
+    """File, kind, and what a reader makes of it."""
+    reader = READERS[name]
+    made = make(reader.make, folder)
+    for number, file in enumerate(reader.files):
+        for kind in kinds or [[*KINDS][number % len(KINDS)]]:
+            with in_place_of(made / file, kind), not_for_ever():
+                yield file, kind, *outcome_of(reader.read, made)
+
+
+@pytest.mark.parametrize("name", ["tokenizer files", "sentence-transformers", "recipe", "steps of one's own"])
+def test_a_reader_is_not_stopped(name: str, tmp_path: Path) -> None:
+    assert [row for row in outcomes(name, tmp_path) if row[2] not in ("taken", "refused")] == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", READERS)
+def test_no_reader_is_stopped(name: str, tmp_path: Path) -> None:
+    found = [*outcomes(name, tmp_path, *KINDS)]
+    print(f"\n{name}: {len(found)} tries, {sum(row[2] == 'refused' for row in found)} refused")
+    assert [row for row in found if row[2] not in ("taken", "refused")] == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_what_would_never_end_is_refused(kind: str, tmp_path: Path) -> None:
+    KINDS[kind](tmp_path / "file")
+    with pytest.raises(UserError, match="is a pipe, a socket or a device; put a file in its place"):
+        bytes_from_file(tmp_path / "file")
+
+
+def test_what_a_shell_pipes_is_read() -> None:
+    read, write = os.pipe()
+    os.write(write, b'{"a": 1}')
+    os.close(write)
+    assert json_from_file(Path(f"/dev/fd/{read}")) == {"a": 1}
+    os.close(read)
+
+
+@pytest.mark.parametrize("kind", KINDS.keys() - {"of the kernel"})
+def test_what_only_has_the_name_of_a_file_is_not_passed_over(kind: str, tmp_path: Path) -> None:
+    """As in a cache of the hub that was fetched in part: without the file a model would be read otherwise."""
+    KINDS[kind](tmp_path / "tokenizer_config.json")
+    with pytest.raises(UserError, match=r"tokenizer_config.json' is no file, but a folder, a pipe, or a link"):
+        read_json_if_there(tmp_path, "tokenizer_config.json")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "{}/loop"),
+        ("serve", "{}/loop"),
+        ("sbom", "{}", "-o", "{}/loop"),
+        ("deploy", "copy", "{}", "{}/loop", "--no-server"),
+        ("scaffold", "kcbert", "-r", "{}/loop"),
+        ("run", "m", "글", "--text", "{}/loop"),
+        ("run", "m", "-r", "{}", "--text", "{}/loop"),
+        ("show", "m", "-r", "{}/loop"),
+        ("export", "onnx", "--source", "{}/loop", "-o", "{}/out"),
+        ("export", "onnx", "--source", "{}", "-o", "{}/loop"),
+        ("init", "m", "-o", "{}/loop"),
+    ],
+)
+def test_a_link_to_itself_is_a_sentence(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    done = CliRunner().invoke(main, [word.replace("{}", str(tmp_path)) for word in words])
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code
