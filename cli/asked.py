@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -42,6 +41,7 @@ class Asked:
     def __init__(
         self, texts: tuple[str, ...], text: TextFile | None, inputs: tuple[str, ...], parameters: tuple[str, ...]
     ) -> None:
+        from tbgen.generator.steps.plugins import value_from_text
         from tbgen.generator.texts import STANDARD_INPUT, TextFile
 
         if sum(map(bool, (texts, text, inputs))) > 1:
@@ -50,7 +50,7 @@ class Asked:
             raise click.UsageError("no TEXT, no --text and no --input given, and nothing on standard input")
         self.texts, self.file = texts, text or TextFile(STANDARD_INPUT)
         self.inputs = [_split(pair) for pair in inputs]
-        self.parameters = {name: _value_of(value) for name, value in map(_split, parameters)}
+        self.parameters = {name: value_from_text(value) for name, value in map(_split, parameters)}
 
     def answers(self, models: Models, model: str, *, batches: bool) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """What is shown of each item, and its answer; `batches`: texts are asked many at once. Raises UserError."""
@@ -96,11 +96,13 @@ class Asked:
 
 def _named_inputs(config: Mapping[str, Any], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Names and values as an item: texts as they are, anything else as JSON; an input with an open axis is a list."""
+    from tbgen.generator.steps.plugins import value_from_text
+
     specs = {tensor["name"]: tensor for tensor in config["input"]}
     item: dict[str, Any] = {}
     for name, text in pairs:
         spec = specs.get(name, {"data_type": "TYPE_STRING", "dims": ["1"]})
-        value = text if spec["data_type"] == "TYPE_STRING" else _value_of(text)
+        value = text if spec["data_type"] == "TYPE_STRING" else value_from_text(text)
         if [int(size) for size in spec["dims"]] == [1]:
             item[name] = value
         else:
@@ -114,11 +116,3 @@ def _split(pair: str) -> tuple[str, str]:
     if not equals or not name:
         raise click.UsageError(f"{pair!r} is not NAME=VALUE")
     return name, value
-
-
-def _value_of(text: str) -> Any:
-    """A JSON value; what is none is a text."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text

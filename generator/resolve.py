@@ -18,7 +18,7 @@ from tbgen.export.tasks.task import Step, Task
 from tbgen.generator.devices import GPU
 from tbgen.generator.engines.choice import engine_of_source, with_device
 from tbgen.generator.engines.engine import Engine
-from tbgen.generator.engines.table import ENGINES
+from tbgen.generator.engines.table import ENGINES, engine_named
 from tbgen.generator.graphs import AUTO, GRAPHS
 from tbgen.generator.models.graph import check_options, graphs_for, graphs_of_task
 from tbgen.generator.models.long_text import check_long_text, task_for
@@ -93,8 +93,11 @@ def _check_words(request: Request) -> None:
         raise UserError(
             f"{request.name!r} cannot name a model: use letters, digits, '_', '-' and '.', a letter or digit first"
         )
-    if request.engine not in (AUTO, *ENGINES):
-        raise NoSuchName("engine", request.engine, [*ENGINES])
+    if request.engine != AUTO:
+        engine_named(request.engine)
+    for text in (*request.labels, *request.options, *request.pre, *request.post):
+        if text.encode("utf-8", "replace").decode("utf-8") != text:  # bytes of a command line
+            raise UserError(f"{text!r} is not UTF-8, which all files of a model are; write it so")
     check_long_text(request.long_text)
     queue_seconds(request.queue)
     for name, option in OPTIONS.items():

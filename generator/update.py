@@ -20,7 +20,7 @@ from tbgen.export.scratch import remove_entry
 from tbgen.generator.compose import compose
 from tbgen.generator.devices import CPU
 from tbgen.generator.engines.choice import with_device
-from tbgen.generator.engines.table import ENGINES
+from tbgen.generator.engines.table import engine_named, engine_of_settings
 from tbgen.generator.graphs import AUTO
 from tbgen.generator.models.engine_file import Progress, export_engine
 from tbgen.generator.originals import text_of, unpack_texts
@@ -150,7 +150,7 @@ def apply(update: Update, *, force: bool = False) -> list[str]:
         if model in written or len({text_of(folder / model / MODEL_RECORD) for folder in records}) > 1
     ]
     for model in changed:
-        _keep_modes(update.repository / model, update.staging / model)
+        keep_modes(update.repository / model, update.staging / model)
     publish(update.staging, update.repository, changed, partial(_refuse_changed, update, changed))
     return changed
 
@@ -169,12 +169,12 @@ def keep_entry(standing: Path, staged: Path) -> None:
         shutil.copy2(standing, staged, follow_symlinks=False)
 
 
-def _keep_modes(standing: Path, staged: Path) -> None:
-    """Let the folders of a model be as open or closed as those in whose place they come."""
-    for folder in (standing, *standing.rglob("*")) if standing.exists() else ():
-        new = staged / folder.relative_to(standing)
-        if new.is_dir() and not (new.is_symlink() or folder.is_symlink()):
-            shutil.copymode(folder, new)
+def keep_modes(standing: Path, staged: Path) -> None:
+    """Let files and folders be as open or closed, and as runnable, as those in whose place they come."""
+    for entry in (standing, *standing.rglob("*")) if standing.exists() else ():
+        new = staged / entry.relative_to(standing)
+        if new.exists() and new.is_dir() == entry.is_dir() and not (new.is_symlink() or entry.is_symlink()):
+            shutil.copymode(entry, new)
 
 
 def _refuse_changed(update: Update, models: Collection[str]) -> None:
@@ -218,7 +218,9 @@ def _request_from_settings(
 ) -> Request:
     """The inverse of what a record keeps of a request. Steps of one's own are taken from the models in `folders`."""
     values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key in OPTIONS
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in settings.items()
+        if key in OPTIONS and key not in deciding("source") and value is not None
     }
     values |= with_step_files(values, partial(_standing_step, folders))
     return Request(name, source, **values)
@@ -234,8 +236,9 @@ def _as_it_stands(request: Request, repository: Path) -> Request:
     """The request, its device and engine those of the models that stand where it leaves them to the machine."""
     if request.device == AUTO:
         own = (each.settings for each in written_models(repository).values() if each.role.name == request.name)
-        for settings in (each for each in own if request.engine in (AUTO, each["engine"])):
-            return replace(request, device=settings.get("device", CPU), engine=settings["engine"])
+        for settings in (each for each in own if request.engine in (AUTO, each.get("engine"))):
+            engine = engine_of_settings(settings)
+            return replace(request, device=settings.get("device") or CPU, engine=engine.name)
     return with_device(request)
 
 
@@ -254,7 +257,7 @@ def _standing_export(request: Request, repository: Path, models: Collection[str]
 
 def _export_in(home: WrittenModel, request: Request) -> Exported | None:
     """The export whose engine file a model holds, if it is the one that is wanted, and as tbgen wrote it."""
-    model = _written_file(home.folder, f"1/{ENGINES[request.engine].file}")
+    model = _written_file(home.folder, f"1/{engine_named(request.engine).file}")
     if model is None or not _same_export(request, home.settings):
         return None
     try:

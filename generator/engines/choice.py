@@ -12,7 +12,7 @@ from tbgen.export.layout import PACKED, PADDED
 from tbgen.export.onnx.packed import can_pack
 from tbgen.export.sources import Source
 from tbgen.generator.devices import CPU, GPU, device_here
-from tbgen.generator.engines.table import ENGINES, runner_of
+from tbgen.generator.engines.table import ENGINES, engine_named, runner_of
 from tbgen.generator.graphs import AUTO
 from tbgen.generator.request import Request
 
@@ -23,12 +23,12 @@ _ON_GPUS = tuple(name for name in ("onnx_cuda", "onnx_fp16") if name in ENGINES)
 def with_device(request: Request) -> Request:
     """The request with a device, and an engine where none is named; which of a GPU's, the source says later.
 
-    An engine that runs on one device alone decides for it. Raises UserError where another is said.
+    An engine that runs on one device alone decides for it. Raises UserError where another is said, NoSuchName.
     """
     if request.engine == AUTO:
         device = device_here() if request.device == AUTO else request.device or CPU
         return replace(request, device=device, engine=_ON_CPUS if device == CPU else _ON_GPUS[0])
-    engine = ENGINES[request.engine]
+    engine = engine_named(request.engine)
     only = GPU if engine.on_gpu else CPU if engine.gpu is None else None
     if only and request.device not in (None, AUTO, only):
         raise UserError(

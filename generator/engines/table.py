@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tbgen.export.errors import UserError
+from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.layout import PACKED, PADDED
 from tbgen.export.provenance import PLAN_FILE, Provenance
 from tbgen.export.run import NORMS_IN_FP32, cuda_here
@@ -104,9 +104,16 @@ ENGINES: dict[str, Engine] = {
 }
 
 
+def engine_named(name: str | None) -> Engine:
+    """The engine of a name, which a record may say that another wrote. Raises NoSuchName."""
+    if name not in ENGINES:
+        raise NoSuchName("engine", str(name), [*ENGINES])
+    return ENGINES[name]
+
+
 def engine_of_settings(settings: Mapping[str, Any]) -> Engine:
-    """The engine that a model's record says, on its device."""
-    return ENGINES[settings["engine"]].on(settings.get("device", CPU))
+    """The engine that a model's record says, on its device. Raises NoSuchName."""
+    return engine_named(settings.get("engine")).on(settings.get("device") or CPU)
 
 
 def own_process_steps() -> dict[str, OwnProcess]:

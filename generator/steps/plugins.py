@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import json
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.reading import imports_in, tree_from_file
+from tbgen.export.reading import imports_in, json_from_text, tree_from_file
 from tbgen.export.tasks.task import Step
 
 _ENTRY_POINTS = "tbgen.steps"
@@ -28,19 +27,27 @@ def step_from_option(text: str) -> Step:
     The word --separate among them makes the step a Triton model of its own. Values are JSON where they can be read as
     JSON, else text. Raises UserError.
     """
-    try:
-        place, *words = shlex.split(text)
-    except ValueError as error:
-        raise UserError(f"cannot read {text!r}: {error}; write FILE:Class key=value ...") from error
+    place, *words = _words_of(text)
     settings = settings_from_words(word for word in words if word != _SEPARATE)
     file, _, name = place.rpartition(":") if ":" in place else (place, "", "")
     own = (Path(file), _checked_class(Path(file), name)) if file.endswith(".py") else _place_of(_announced(place))
     return Step(*own, settings, separate=_SEPARATE in words)
 
 
+def _words_of(option: str) -> list[str]:
+    """The words of --pre or --post, one at least. Raises UserError."""
+    try:
+        words, why = shlex.split(option), "it is empty"
+    except ValueError as error:
+        words, why = [], str(error)
+    if not words:
+        raise UserError(f"cannot read {option!r}: {why}; write FILE:Class key=value ...")
+    return words
+
+
 def _with_file(option: str, place: Callable[[Path], Path]) -> str:
     """The same option with its step's file elsewhere: `place` gives the new path. An installed step stays as it is."""
-    first, *settings = shlex.split(option)
+    first, *settings = _words_of(option)
     file, colon, name = first.rpartition(":") if ":" in first else (first, "", "")
     return shlex.join([f"{place(Path(file))}{colon}{name}", *settings]) if file.endswith(".py") else option
 
@@ -69,15 +76,15 @@ def settings_from_words(words: Iterable[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier():
             raise UserError(f"cannot read {word!r}; settings are written key=value")
-        settings[key] = _value_from_text(value)
+        settings[key] = value_from_text(value)
     return settings
 
 
-def _value_from_text(text: str) -> Any:
+def value_from_text(text: str) -> Any:
     """JSON where the text is JSON, else the text itself."""
     try:
-        return json.loads(text)
-    except ValueError:
+        return json_from_text(text, "")
+    except UserError:
         return text
 
 

@@ -12,7 +12,7 @@ from tbgen.export.exchange import put_in_place
 from tbgen.export.interrupt import interrupted_once
 from tbgen.export.scratch import beside
 from tbgen.generator.repository import contents_of, leave_out_of_record, read_record, write_record
-from tbgen.generator.update import KEPT, OWN, file_state, keep_entry
+from tbgen.generator.update import KEPT, OWN, file_state, keep_entry, keep_modes
 
 _KIND = "deploy"  # in a record: what the folder's files are for
 
@@ -44,6 +44,7 @@ def write_files(folder: Path, kind: str, files: Mapping[str, str], *, force: boo
         for each in kept:
             keep_entry(place / each.name, new / each.name)
         leave_out_of_record(new, [each.name for each in kept if each.state == "namesake"])
+        keep_modes(place, new)
         put_in_place(new, place, scratch / "old")
     return changes
 

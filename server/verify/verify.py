@@ -27,7 +27,7 @@ from tbgen.generator.compare.comparison import STRUCTURAL
 from tbgen.generator.compare.judge import answers_for
 from tbgen.generator.compare.library_answers import Answers
 from tbgen.generator.engines.engine import Engine
-from tbgen.generator.engines.table import ENGINES, engine_of_settings
+from tbgen.generator.engines.table import engine_of_settings
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.presets import PRESETS, source_named
 from tbgen.generator.repository import refuse_without_models
@@ -109,22 +109,33 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     )
     names = [front.folder.name for front in fronts]
     own = (model for model in written.values() if model.role.name == home.role.name)
-    tokenizer = next(filter(Path.is_file, (model.folder / "1" / "tokenizer.json" for model in own)))
+    tokenizer = next(filter(Path.is_file, (model.folder / "1" / "tokenizer.json" for model in own)), None)
     file = _file_of_engine(home)
-    if not file.is_file():
+    if not file.is_file() or tokenizer is None:
         source = [] if home.role.name in PRESETS else ["--source", "CHECKPOINT"]
         said = {f"--{name}": home.settings.get(name) for name in ("engine", "device", "graph")}
         asked = [str(word) for flag, value in said.items() if value for word in (flag, value)]
         words = shlex.join(["tbgen", "scaffold", home.role.name, *source, *asked, "-r", str(repository)])
-        raise UserError(f"no engine file in {file.parent}; write it with: {words}")
+        what = "tokenizer" if file.is_file() else "engine"
+        raise UserError(f"no {what} file in {file.parent}; write it with: {words}")
     return Scaffold(
         home.role.name,
         repository,
         asked[0],
         (name,) if name in names else tuple(names),
-        replace(exported_from_record(file.parent, home.export), model=file, tokenizer=tokenizer),
+        replace(_export_of(home), model=file, tokenizer=tokenizer),
         home.settings,
     )
+
+
+def _export_of(home: WrittenModel) -> Exported:
+    """The export that a model was made of, by its record. Raises UserError for a record that says less."""
+    try:
+        return exported_from_record(home.folder / "1", home.export)
+    except KeyError as error:
+        raise UserError(
+            f"the record of {home.folder.name} does not say {error.args[0]!r} of what was exported; scaffold it anew"
+        ) from error
 
 
 def _homes_of_engines(models: Iterable[WrittenModel], *, asked: str) -> dict[str, WrittenModel]:
@@ -140,7 +151,7 @@ def _engine_of(role: Role) -> str:
 
 
 def _file_of_engine(home: WrittenModel) -> Path:
-    return home.folder / "1" / ENGINES[home.settings["engine"]].file
+    return home.folder / "1" / engine_of_settings(home.settings).file
 
 
 @dataclass(frozen=True)

@@ -236,6 +236,15 @@ def test_an_edit_since_the_comparison_is_not_lost(repository: Path) -> None:
     assert config.read_text(encoding="utf-8") == "mine, just now"
 
 
+def test_what_is_written_anew_is_as_open_as_what_stood_there(repository: Path) -> None:
+    model, modes = repository / "shop_onnx_bls", {"config.pbtxt": 0o600, "1/model.py": 0o744, "1": 0o750, ".": 0o711}
+    as_an_older_tbgen_wrote_it(model, "config.pbtxt", "old")
+    for name, mode in modes.items():
+        (model / name).chmod(mode)
+    assert updated(repository) == ["shop_onnx_bls"]
+    assert {name: (model / name).stat().st_mode & 0o777 for name in modes} == modes
+
+
 def test_a_model_that_is_a_link_is_not_replaced(repository: Path, tmp_path: Path) -> None:
     as_an_older_tbgen_wrote_it(repository / "shop_onnx_bls", "config.pbtxt", "old")
     (repository / "shop_onnx_bls").rename(tmp_path / "elsewhere")

@@ -135,12 +135,15 @@ def test_edits_are_kept_and_the_rest_is_written_anew(sample_repository: Path, tm
     (folder / "services.yaml").write_text(edited, encoding="utf-8")
     (folder / "ingress.yaml").write_text("kind: Ingress\n", encoding="utf-8")
     (folder / "network.yaml").unlink()
+    (folder / "deployment.yaml").chmod(0o600)
+    folder.chmod(0o700)
     done = deploy("kubernetes", sample_repository, folder, "--image", "ghcr.io/you/kcbert:2", "--json")
     states = {each["name"]: each["state"] for each in json.loads(done.output)["files"]}
     assert states["services.yaml"] == "edited"
     assert states["ingress.yaml"] == "own"
     assert states["network.yaml"] == "missing"
     assert states["deployment.yaml"] == "updated"
+    assert [each.stat().st_mode & 0o777 for each in (folder, folder / "deployment.yaml")] == [0o700, 0o600]
     assert (folder / "services.yaml").read_text(encoding="utf-8") == edited
     assert "ghcr.io/you/kcbert:2" in (folder / "deployment.yaml").read_text(encoding="utf-8")
     written("kubernetes", sample_repository, folder, *IMAGE, "--force")
