@@ -28,5 +28,5 @@ def sbom(repository: Path, output: Path | None) -> None:
     if output is None:
         say(text.rstrip("\n"))
     else:
-        output.write_text(text, encoding="utf-8")
+        output.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files that are no UTF-8
         say(f"Written: {output}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from tbgen.export.errors import require
 from tbgen.export.files import ENGINE_SUFFIXES, sha256
+from tbgen.export.reading import json_from_file, library_reading, text_from_file
 from tbgen.generator.repository import MODEL_RECORD, VENDOR, NoModels, model_folders, read_record
 
 _WEIGHTS = (*ENGINE_SUFFIXES, ".safetensors")
@@ -46,9 +47,10 @@ def _model(folder: Path) -> Any:
     """A model: its files, the packages that it brings, and the checkpoint that its record names."""
     from cyclonedx.model.component import Component, ComponentType
 
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and VENDOR not in file.parts]
-    parts = [_file(folder.name, str(file.relative_to(folder)), sha256(file)) for file in files]
-    parts += [package for place in sorted(folder.glob(f"*/{VENDOR}")) for package in _packages(folder, place)]
+    files = {file.relative_to(folder): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    own = {name: file for name, file in files.items() if not (name.parts[1:2] == (VENDOR,) and len(name.parts) > 3)}
+    parts = [_file(folder.name, str(name), sha256(file)) for name, file in own.items()]
+    parts += [package for place in _vendors(folder) for package in _packages(folder, place)]
     source = (read_record(folder) or {}).get("source")
     if isinstance(source, dict):
         origin = f"{folder.name}/source"
@@ -65,6 +67,11 @@ def _model(folder: Path) -> Any:
         description=description,
         components=parts,
     )
+
+
+def _vendors(folder: Path) -> list[Path]:
+    """The folders in which a model brings packages along."""
+    return sorted(place for place in folder.glob(f"*/{VENDOR}") if place.is_dir())
 
 
 def _file(owner: str, name: str, digest: str) -> Any:
@@ -84,7 +91,7 @@ def _packages(model: Path, vendor: Path) -> Iterator[Any]:
     from packageurl import PackageURL
 
     notice = vendor / "NOTICE"
-    name, _, number = (notice.read_text(encoding="utf-8") if notice.is_file() else "").partition("\n")[0].partition(" ")
+    name, _, number = (text_from_file(notice) if notice.is_file() else "").partition("\n")[0].partition(" ")
     for folder in sorted(entry for entry in vendor.iterdir() if entry.is_dir()):
         known = folder.name == name
         place = str(folder.relative_to(model.parent))
@@ -107,9 +114,10 @@ def _linked(listed: Path, owner: str) -> list[Any]:
 
     if not listed.is_file():
         return []
-    said = json.loads(listed.read_text(encoding="utf-8"))["components"]
-    said = [{key: value for key, value in each.items() if key != "author"} for each in said]  # CycloneDX 1.6 has none
-    components = sorted(Bom.from_json({"components": said}).components)
+    with library_reading(f"{str(listed)!r} is no bill of CycloneDX"):
+        said = json_from_file(listed)["components"]
+        said = [{key: value for key, value in each.items() if key != "author"} for each in said]  # 1.6 has none
+        components = sorted(Bom.from_json({"components": said}).components)
     for number, component in enumerate(components):
         component.bom_ref.value = f"{owner}/{number}"
     return components

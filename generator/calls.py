@@ -37,6 +37,21 @@ def called_by(folder: Path) -> set[str]:
     return {part.name for part in parts_of(folder)} | _called_by_steps(folder)
 
 
+def refuse_circle(folder: Path) -> None:
+    """Raise UserError for a model that calls itself, or others that do, by way of others too: no request would end."""
+    calls, waiting = dict[str, set[str]](), {folder.name}
+    while waiting:
+        calls |= {name: called_by(folder.parent / name) for name in waiting}
+        waiting = set[str]().union(*calls.values()) - calls.keys()
+    while ends := {name for name, called in calls.items() if not called}:
+        calls = {name: called - ends for name, called in calls.items() if name not in ends}
+    if calls:
+        raise UserError(
+            f"no request to {folder.name!r} would end: {', '.join(sorted(calls))} call each other in a circle; mend "
+            "their configs, or their steps"
+        )
+
+
 def _called_by_steps(folder: Path) -> set[str]:
     names: set[str] = set()
     for file in folder.glob(f"*/{STEPS_FILE}"):

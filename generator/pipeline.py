@@ -11,7 +11,7 @@ from typing import Any
 from tritonclient.grpc.model_config_pb2 import DataType, ModelInstanceGroup
 
 from tbgen.export.errors import UserError
-from tbgen.generator.calls import callee_of, config_in, parts_of
+from tbgen.generator.calls import callee_of, config_in, parts_of, refuse_circle
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig
 from tbgen.generator.repository import read_record
@@ -57,6 +57,7 @@ def pipeline_of(folder: Path) -> Pipeline:
     config = config_in(folder)
     if config is None:
         raise UserError(f"{str(folder)!r} has no config.pbtxt that can be read; tbgen check says more")
+    refuse_circle(folder)
     rows = [*_rows(folder)]
     groups = [(model, [line for _, line in lines]) for model, lines in groupby(rows, key=lambda row: row[0])]
     configs = {model: config_in(folder.parent / model) for model, _ in groups}

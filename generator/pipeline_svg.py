@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
@@ -9,6 +10,7 @@ from tbgen.generator.pipeline import Box, Pipeline, lines_of
 
 _WIDTH, _MARGIN, _LINE, _ARROW = 760, 20, 20, 26
 _LETTERS = 92  # of a line
+_NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what no document of XML may hold
 _STYLE = """
   text { font: 14px system-ui, "Noto Sans KR", sans-serif; fill: #1b1f24 }
   .model { font-weight: 600 } .faint { fill: #56606b; font-size: 12.5px }
@@ -35,7 +37,7 @@ def svg_of_pipeline(pipeline: Pipeline) -> str:
             parts += _box(box, y)
             y += _height(box)
     size = f'width="{_WIDTH}" height="{y + _MARGIN}" viewBox="0 0 {_WIDTH} {y + _MARGIN}"'
-    named = f'role="img" aria-label="{escape(title, {chr(34): "&quot;"})}"'
+    named = f'role="img" aria-label="{_escaped(title)}"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} {named}>\n<style>{_STYLE}</style>\n'
         + "\n".join(parts)
@@ -61,4 +63,9 @@ def _arrow(top: int, bottom: int) -> str:
 
 
 def _text(x: int, y: int, words: str, kind: str = "", anchor: str = "start") -> str:
-    return f'<text x="{x}" y="{y}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>'
+    return f'<text x="{x}" y="{y}" class="{kind}" text-anchor="{anchor}">{_escaped(words)}</text>'
+
+
+def _escaped(words: str) -> str:
+    """Names as data of XML; what it cannot hold, such as a terminal's escape, is a mark."""
+    return escape(_NO_XML.sub("\ufffd", words), {'"': "&quot;"})

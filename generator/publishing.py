@@ -13,10 +13,17 @@ from pathlib import Path
 from tbgen.export.errors import UserError
 from tbgen.export.exchange import put_in_place
 from tbgen.export.interrupt import interrupted_once
+from tbgen.export.reading import json_from_file
 from tbgen.export.scratch import JOURNAL, abandoned_folders, alone_in, beside, prefix_beside, remove_folder
+from tbgen.export.values import A_SWITCH, FILE_NAME, damage_of, list_of, whole
 from tbgen.generator.repository import entries_of
 
 _ASIDE = ".replaced"  # in a staging folder: the models that stood in the repository, where they were renamed away first
+_JOURNAL_RULES = {
+    **dict.fromkeys(("models", "stood"), list_of(FILE_NAME)),
+    "inodes": list_of(whole(0, 1 << 64)),
+    "back": A_SWITCH,
+}
 
 
 @dataclass(frozen=True)
@@ -125,12 +132,13 @@ def _write_journal(staging: Path, journal: Journal) -> None:
 def _read_journal(staging: Path) -> Journal | None:
     """The journal of a staging folder; None for one that says nothing."""
     try:
-        values = json.loads((staging / JOURNAL).read_text(encoding="utf-8"))
-        models, inodes, stood = (tuple(values[key]) for key in ("models", "inodes", "stood"))
-        names = all(Path(name).name == name != ".." for name in (*models, *stood))
-        return Journal(models, inodes, stood, values["back"]) if names and len(models) == len(inodes) else None
-    except (ValueError, TypeError, KeyError, RecursionError):
+        values = json_from_file(staging / JOURNAL)
+    except (OSError, UserError):
         return None
+    if damage_of(values, _JOURNAL_RULES, {}) or len(values["models"]) != len(values["inodes"]):
+        return None
+    models, inodes, stood = (tuple(values[key]) for key in ("models", "inodes", "stood"))
+    return Journal(models, inodes, stood, values["back"])
 
 
 def _move_in(staging: Path, repository: Path, names: Iterable[str]) -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import click
 
@@ -15,6 +16,7 @@ from tbgen.export.reading import json_from_text
 
 STANDARD_INPUT = Path("-")
 _COLUMNS = ("input_text", "text", "sentence", "kor_sentence", "document")  # those that are the text if none is named
+_LONGEST = 64 << 20  # bytes of a line; a model refuses a text of a quarter of it
 
 Row = str | dict[str, Any]  # a text, or its columns
 
@@ -39,7 +41,7 @@ class TextFile:
         row = None
         try:
             with click.open_file(str(self.path), "rb") as stream:
-                for row in self.rows_of(self.lines(stream)):
+                for row in self.rows_of(self.lines(cast(BinaryIO, stream))):
                     yield row
         except OSError as error:
             raise UserError(f"{self.name} cannot be read: {error.strerror}; --text takes a file of texts") from error
@@ -57,9 +59,12 @@ class TextFile:
             return (self.parsed(number, line) for number, line in enumerate(lines, 1) if line.strip())
         return lines
 
-    def lines(self, stream: Iterable[bytes]) -> Iterator[str]:
-        """The lines as text, without their ends. Raises UserError for other bytes than UTF-8."""
-        for number, line in enumerate(stream, 1):
+    def lines(self, stream: BinaryIO) -> Iterator[str]:
+        """The lines as text, without their ends. Raises UserError for other bytes than UTF-8, and lines without end."""
+        for number, line in enumerate(iter(partial(stream.readline, _LONGEST), b""), 1):
+            if len(line) == _LONGEST:
+                most = f"{_LONGEST >> 20} MB"
+                raise UserError(f"line {number} of {self.name} has more than {most}; give it one text a line")
             try:
                 text = line.decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:

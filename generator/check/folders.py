@@ -109,7 +109,7 @@ def _a_backend_that_exists(model: Model) -> Iterator[Finding]:
     name = model.config.backend
     library = model.config.runtime or f"libtriton_{name}.so"
     known = not name or name in (*FILE_BACKENDS, *_NO_FILE_BACKENDS)
-    if known or model.text is None or any(model.folder.rglob(library)):
+    if known or model.text is None or any(file.name == library for file in model.folder.rglob("*")):
         return
     says = f"unable to find backend library for backend '{name}', try specifying runtime on the model configuration."
     if _plain(name) == _ENSEMBLE:
@@ -163,7 +163,7 @@ def _has_its_file(model: Model) -> Iterator[Finding]:
     if config.backend not in FILE_BACKENDS or model.is_ensemble or config.platform == _ENSEMBLE:
         return
     for file in map(model.engine_file, model.versions):
-        if not file.exists():
+        if not (file.is_file() or file.is_dir()):
             said = model.lines.at("default_model_filename")
             where = "default_model_filename" if said else model.file(file.parent)
             says = _NO_FILE.format(file=file) if config.backend == "python" else missing_file(model.values, file)

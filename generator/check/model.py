@@ -82,7 +82,7 @@ class Model:
     def onnx_files(self) -> list[Path]:
         """The ONNX files of the versions that Triton loads: the engine's, and those that steps run themselves."""
         beside = (file for version in self.versions for file in self.version_folder(version).glob("*.onnx"))
-        return sorted({*self.engine_files("onnxruntime").values(), *beside})
+        return sorted({*self.engine_files("onnxruntime").values(), *(file for file in beside if file.is_file())})
 
     @property
     def is_ensemble(self) -> bool:

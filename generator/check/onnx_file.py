@@ -5,8 +5,8 @@ Field numbers are those of onnx.proto. A BERT-large of 1.3 GB is read in millise
 
 from __future__ import annotations
 
-import math
 import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,12 +100,14 @@ def read_onnx(path: Path) -> OnnxFile:
     with path.open("rb") as stream:
         if stream.read(len(LFS_POINTER)) == LFS_POINTER:
             raise NotOnnx("a Git LFS pointer: the model itself was not fetched")
-        if stream.tell() == 0:
+        if os.fstat(stream.fileno()).st_size == 0:  # a file of /proc, too, which holds something all the same
             raise NotOnnx("empty", _NO_GRAPH)
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
             try:
                 model = _read_model(buffer)
-            except (IndexError, UnicodeDecodeError) as error:
+            except NotOnnx:
+                raise
+            except (IndexError, ValueError) as error:  # no UTF-8, or a place that is no number
                 raise NotOnnx("cut off, or not ONNX at all") from error
     if not model.outputs:
         raise NotOnnx("without a graph", _NO_GRAPH)
@@ -185,7 +187,7 @@ def _read_initializer(buffer: Buffer, start: int, end: int, model: OnnxFile) -> 
         elif number == 14:
             location = a
     model.initializers[name] = tuple(shape)
-    if math.prod(shape) == 1 and (value := _whole_number(buffer, start, end)) is not None:
+    if all(size == 1 for size in shape) and (value := _whole_number(buffer, start, end)) is not None:
         model.numbers[name] = value
     if location == _EXTERNAL:
         file = places.get("location", "")

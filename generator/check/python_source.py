@@ -115,7 +115,7 @@ def _imports_of(file: Path, tree: ast.Module) -> Iterator[Imported]:
     guarded = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Try) or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+        if isinstance(node, ast.Try) or (isinstance(node, ast.If) and _asks_for_type_checking(node.test))
         for statement in node.body
         for inner in ast.walk(statement)
     }
@@ -130,6 +130,12 @@ def _imports_of(file: Path, tree: ast.Module) -> Iterator[Imported]:
             else:
                 for alias in node.names:
                     yield Imported(file, node.lineno, alias.name, node.level, may_fail, name_only=True)
+
+
+def _asks_for_type_checking(test: ast.expr) -> bool:
+    """Whether a condition names TYPE_CHECKING, however it is nested: `ast.unparse` would call itself too often."""
+    names = (getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(test))
+    return "TYPE_CHECKING" in names
 
 
 def beside_of(source: PythonSource, imported: Imported) -> Path | None:

@@ -67,25 +67,24 @@ def _step_findings(model: Model, source: PythonSource, step: dict[str, Any]) -> 
             classes = ", ".join(node.name for node in tree.body if isinstance(node, ast.ClassDef))
             yield model.refused(here, says, f"{file.name} has: {classes}")
         return
-    constructors = _constructors(source, cls)
+    constructors = _constructors(source, cls, set())
     yield from _settings_findings(model, source, step, constructors)
     for _, constructor in constructors:
         yield from _asset_findings(model, source, constructor)
 
 
-def _constructors(
-    source: PythonSource, cls: ast.ClassDef, above: tuple[ast.ClassDef, ...] = ()
-) -> list[tuple[str, ast.FunctionDef]]:
+def _constructors(source: PythonSource, cls: ast.ClassDef, met: set[ast.ClassDef]) -> list[tuple[str, ast.FunctionDef]]:
     """The constructor of a class, and those of its bases as far as each hands on what it does not know.
 
-    `above`: the classes that led here, for one that is derived from itself in the end.
+    `met`: the classes that were looked at, each once: one may be derived from itself in the end, or by many ways.
     """
-    if cls in above:
+    if cls in met:
         return []
+    met.add(cls)
     constructor = method_named(cls, "__init__")
     if not isinstance(constructor, ast.FunctionDef):
-        return _bases(source, cls, above)
-    return [(cls.name, constructor), *(_bases(source, cls, above) if _hands_on(constructor) else [])]
+        return _bases(source, cls, met)
+    return [(cls.name, constructor), *(_bases(source, cls, met) if _hands_on(constructor) else [])]
 
 
 def _hands_on(constructor: ast.FunctionDef) -> bool:
@@ -99,13 +98,11 @@ def _hands_on(constructor: ast.FunctionDef) -> bool:
     return len(names) == 1 and given == [{None}]
 
 
-def _bases(
-    source: PythonSource, cls: ast.ClassDef, above: tuple[ast.ClassDef, ...]
-) -> list[tuple[str, ast.FunctionDef]]:
+def _bases(source: PythonSource, cls: ast.ClassDef, met: set[ast.ClassDef]) -> list[tuple[str, ast.FunctionDef]]:
     """The constructors of the bases that the model's files define."""
     names = [base.id for base in cls.bases if isinstance(base, ast.Name)]
     found = (base for name in names for base in (*_classes_as(source, name), *_classes_named(source, name)))
-    return [row for base in found for row in _constructors(source, base, (*above, cls))]
+    return [row for base in found for row in _constructors(source, base, met)]
 
 
 def _classes_named(source: PythonSource, name: str) -> list[ast.ClassDef]:

@@ -44,22 +44,23 @@ def _steps_are_there(model: Model, repository: Repository) -> Iterator[Finding]:
 
 def _no_circle(model: Model, repository: Repository) -> Iterator[Finding]:
     """No ensemble calls itself, directly or through others."""
-    if path := _circle_through(repository, model.name, model.name, []):
+    if path := _circle_through(repository, model.name):
         says = f"circular dependency between ensembles: {model.name} -> ... -> {path[-1]} -> {model.name}"
         mend = f"take one of these steps out: {' -> '.join((model.name, *path[1:], model.name))}"
         yield model.refused("ensemble_scheduling", says, mend)
 
 
-def _circle_through(repository: Repository, name: str, goal: str, path: list[str]) -> list[str]:
+def _circle_through(repository: Repository, goal: str) -> list[str]:
     """The ensembles from `goal` to the one that calls it again; empty when there is no such way."""
-    called = repository.models[name].config.ensemble_scheduling.step if name in repository.models else ()
-    for step in called:
-        if step.model_name == goal:
-            return [*path, name]
-        if step.model_name not in path and step.model_name != name:
-            found = _circle_through(repository, step.model_name, goal, [*path, name])
-            if found:
-                return found
+    ways, waiting = {goal: [goal]}, [goal]
+    for name in waiting:
+        config = repository.models[name].config if name in repository.models else ModelConfig()
+        for called in (step.model_name for step in config.ensemble_scheduling.step):
+            if called == goal:
+                return ways[name]
+            if called not in ways:
+                ways[called] = [*ways[name], called]
+                waiting.append(called)
     return []
 
 

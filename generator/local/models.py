@@ -18,7 +18,7 @@ from google.protobuf import json_format
 from tbgen.export.errors import MissingExtra, NoSuchName, UserError, require
 from tbgen.export.provenance import ONNX_FILE
 from tbgen.export.run import Tensors
-from tbgen.generator.calls import configs_in
+from tbgen.generator.calls import configs_in, refuse_circle
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.local import backend_utils as utils
@@ -91,6 +91,7 @@ class LocalModels:
         if not self.ready(model):
             raise NoSuchName("model", model, self.asked(), self.repository)
         if model not in self.configs:
+            refuse_circle(self.repository / model)
             config = model_config(self.repository / model)
             if not (config.input and config.output):
                 with _standing_in(self.module):

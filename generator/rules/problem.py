@@ -48,10 +48,11 @@ def not_served(config: Json, fields: Iterable[str]) -> Iterator[Problem]:
             yield Problem(field, says, f"remove {field}, or serve it in NVIDIA's container")
 
 
-def leading_number(text: str) -> int | None:
-    """The whole number that a text begins with, as std::stoi reads it: 2 of "2x"; None where there is none."""
-    found = re.match(r"\s*[+-]?\d+", text)
-    return int(found[0]) if found else None
+def leading_number(text: str, bits: int = 32) -> int | None:
+    """The whole number that a text begins with, as std::stoi reads it: 2 of "2x"; None where none fits its bits."""
+    found = re.match(r"\s*[+-]?\d{1,19}(?!\d)", text)
+    number = int(found[0]) if found else None
+    return None if number is None or number.bit_length() >= bits else number
 
 
 def unknown_tensor(config: Json, where: str, kind: str, known: Iterable[str]) -> Iterator[Problem]:

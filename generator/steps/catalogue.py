@@ -94,5 +94,6 @@ def _is_step(classes: Sequence[ast.ClassDef]) -> bool:
     nodes = [node for each in classes for node in ast.walk(each)]
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    left_open = any(ast.unparse(method.body[-1]) == "raise NotImplementedError" for method in methods.values())
+    raised = (method.body[-1].exc for method in methods.values() if isinstance(method.body[-1], ast.Raise))
+    left_open = any(isinstance(each, ast.Name) and each.id == "NotImplementedError" for each in raised)
     return "__call__" in methods and "inputs" in names | attributes and not left_open

@@ -13,6 +13,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.reading import json_from_text, text_from_file
 from tbgen.export.values import A_SWITCH, A_TEXT, AN_OBJECT, damage_of, list_of, object_with
+from tbgen.generator.rules.core.complete import version_of
 from tbgen.generator.steps.catalogue import STEP_FOLDER
 
 STEPS_FILE = "steps.json"  # in a version folder
@@ -48,8 +49,9 @@ def text_from_listing(listed: Mapping[str, Any]) -> str:
 
 def newest_steps(folder: Path) -> Path | None:
     """The steps.json of a model's newest version; None where it has none."""
-    found = [file for file in folder.glob(f"*/{STEPS_FILE}") if file.parent.name.isdecimal()]
-    return max(found, key=lambda file: int(file.parent.name), default=None)
+    files = folder.glob(f"*/{STEPS_FILE}")
+    found = {number: file for file in files if (number := version_of(file.parent.name)) is not None}
+    return found[max(found)] if found else None
 
 
 def steps_from_folder(folder: Path) -> list[Any]:

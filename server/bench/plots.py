@@ -28,6 +28,7 @@ _COLOURS = {name: f"#0000{number:02x}" for number, name in enumerate(_VARIABLES)
 STYLE = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "tbgen",
+    "text.parse_math": False,  # names are data, those with $ too
     "font.size": 12,
     "text.color": _COLOURS["ink"],
     "axes.labelcolor": _COLOURS["soft"],

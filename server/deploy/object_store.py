@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.reading import json_from_text
+from tbgen.export.reading import json_from_text, text_from_bytes
 from tbgen.export.values import A_TEXT, damage_of, object_of
 from tbgen.generator.models.config import SHARED_BACKEND, ModelConfig, text_from_config
 from tbgen.generator.repository import CONFIG
@@ -57,7 +57,7 @@ class ObjectStore(Store):
     def standing(self, model: str) -> TargetModel:
         """What the target holds of a model; hashes only of what a deployment put there."""
         config = self.read(model, CONFIG)
-        deployed = _record_from_text(self.read(model, DEPLOYED) or "{}")
+        deployed = _record_from_bytes(self.read_bytes(model, DEPLOYED) or b"{}")
         versions = self.versions(model)
         steps = self.read(model, f"{versions[-1]}/{STEPS_FILE}") if versions else None
         return TargetModel(versions, config, deployed.get("files", {}), deployed.get("shared", {}), steps)
@@ -112,7 +112,7 @@ class ObjectStore(Store):
         if before is None:
             return lambda: self.remove(f"{model}/{name}")
         if name == CONFIG and standing.versions:
-            before = _named_text(config_of(model, before.decode("utf-8")), standing.versions[-1]).encode("utf-8")
+            before = _named_text(config_of(model, standing.config or ""), standing.versions[-1]).encode("utf-8")
         path = str(self.root / model / name)
         return lambda: self.files.pipe_file(path, before)
 
@@ -123,7 +123,7 @@ class ObjectStore(Store):
 
     def read(self, model: str, name: str) -> str | None:
         found = self.read_bytes(model, name)
-        return None if found is None else found.decode("utf-8")
+        return None if found is None else text_from_bytes(found, f"{model}/{name} in the target")
 
     def read_bytes(self, model: str, name: str) -> bytes | None:
         """The bytes of an object; None when there is none."""
@@ -162,10 +162,10 @@ def _pinned_text(config: ModelConfig, version: int) -> str:
     return text_from_config(copy)
 
 
-def _record_from_text(text: str) -> dict[str, dict[str, str]]:
+def _record_from_bytes(content: bytes) -> dict[str, dict[str, str]]:
     """What a deployment left of itself; nothing where it cannot be read, so that all files count as others."""
     try:
-        record = json_from_text(text, DEPLOYED)
+        record = json_from_text(text_from_bytes(content, DEPLOYED), DEPLOYED)
     except UserError:
         return {}
     return {} if damage_of(record, {}, dict.fromkeys(("files", "shared"), object_of(A_TEXT))) else record

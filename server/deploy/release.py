@@ -144,14 +144,14 @@ def _files_below(folder: Path, repository: Path | None, above: tuple[Path, ...])
 
 def _refuse_outside(entry: Path, repository: Path) -> None:
     """Raise UserError for what is not copied: a link that leads out of the repository, or nowhere; no file at all."""
+    if not (entry.is_file() or entry.is_dir()):
+        what = f"is a link to {entry.readlink()}, which is not there" if entry.is_symlink() else "is no file"
+        raise UserError(f"{entry} {what}, so it cannot be copied; remove it")
     if entry.is_symlink() and not entry.resolve().is_relative_to(repository):
         raise UserError(
             f"{entry} is a link to {entry.readlink()}, outside the repository, and what lies there is not copied; put "
             "the file or folder itself in its place"
         )
-    if not (entry.is_file() or entry.is_dir()):
-        what = f"is a link to {entry.readlink()}, which is not there" if entry.is_symlink() else "is no file"
-        raise UserError(f"{entry} {what}, so it cannot be copied; remove it")
 
 
 def _leads_nowhere(entry: Path) -> bool:
@@ -171,7 +171,7 @@ def _hash(file: Path) -> str:
 
 def versions_among(names: Iterable[str]) -> tuple[int, ...]:
     """The version numbers among the names of a model's folders, ascending."""
-    return tuple(sorted(int(name) for name in names if name.isdecimal()))
+    return tuple(sorted(int(name) for name in names if name.isdecimal() and name == str(int(name))))
 
 
 def config_of(model: str, text: str) -> ModelConfig:

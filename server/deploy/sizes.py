@@ -87,7 +87,7 @@ def _threads(config: ModelConfig) -> int:
     """Threads of all instances of an engine, as far as its config names them."""
     said = config.parameters[THREADS].string_value if config.parameters else ""
     count = sum(max(1, group.count) for group in config.instance_group) or 1
-    return count * int(said) if said.isdecimal() else 0
+    return count * int(said) if said.isdecimal() and len(said) < 10 else 0
 
 
 def _builds(configs: Iterable[ModelConfig]) -> bool:

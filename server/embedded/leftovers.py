@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ def locked_folder() -> tuple[Path, int]:
 
 def remove(folder: Path) -> None:
     """Remove a server's folder, and the shared memory that bears its name."""
-    for left in SHARED_MEMORY.glob(f"{folder.name}*"):
+    for left in SHARED_MEMORY.glob(f"{glob.escape(folder.name)}*"):
         left.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -36,7 +37,9 @@ def remove(folder: Path) -> None:
 def sweep() -> None:
     """Remove what servers have left whose processes are all gone."""
     for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{_LOCK}"):
-        with contextlib.suppress(OSError):  # held, just removed, or another user's
+        with contextlib.suppress(OSError):  # held, or just removed
+            if lock.parent.lstat().st_uid != os.getuid():  # who may hope that what is ours goes
+                continue
             descriptor = os.open(lock, os.O_RDWR)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

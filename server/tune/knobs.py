@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelDynamicBatching
 
 from tbgen.generator.engines.engine import Engine
 from tbgen.generator.engines.table import engine_of_settings
-from tbgen.generator.models.config import PYTHON_BACKENDS, config_from_file, text_from_config
+from tbgen.generator.models.config import PYTHON_BACKENDS, config_from_file, text_from_config, values_from_config
 from tbgen.generator.repository import CONFIG, read_record
-from tbgen.generator.rules.onnxruntime import THREADS
+from tbgen.generator.rules import onnxruntime
 from tbgen.generator.steps.load import STEPS_FILE, listing, newest_steps, text_from_listing
 from tbgen.server.bench.parts import CALL_DEFAULTS, Front
 
@@ -119,15 +120,15 @@ def _runs_on_cpu(config: ModelConfig) -> bool:
 def _instances_and_threads(draft: Draft) -> tuple[int, int] | None:
     """Instances of the engine on CPUs, and threads of each; 0 threads: as many as there are cores."""
     for config in filter(_runs_on_cpu, draft.engines()):
-        threads = config.parameters[THREADS].string_value if THREADS in config.parameters else "0"
-        return config.instance_group[0].count, int(threads)
+        with suppress(ValueError):  # Triton does not load it
+            return config.instance_group[0].count, onnxruntime.parameter(values_from_config(config), onnxruntime.THREADS)
     return None
 
 
 def _turn_instances_and_threads(draft: Draft, value: tuple[int, int]) -> None:
     for config in filter(_runs_on_cpu, draft.engines()):
         config.instance_group[0].count = value[0]
-        config.parameters[THREADS].string_value = str(value[1])
+        config.parameters[onnxruntime.THREADS].string_value = str(value[1])
 
 
 def _local_instances_and_threads(draft: Draft) -> tuple[int, int] | None:
@@ -252,7 +253,7 @@ def _turn_policy(draft: Draft, value: str) -> None:
 
 KNOBS = {
     "engine instances x threads": Knob(
-        f"instance_group.count and {THREADS} of the engine",
+        f"instance_group.count and {onnxruntime.THREADS} of the engine",
         _instances_and_threads,
         lambda draft: splits_of(draft.cores),
         _turn_instances_and_threads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -196,13 +197,25 @@ def test_what_a_person_has_put_there_since_is_kept(tmp_path: Path) -> None:
     assert texts(repository) == {"a": "mine", "b": "new", "c": "edited"}
 
 
-@pytest.mark.parametrize("journal", ["", "[]", "{", "[" * 5000, '{"models": ["../x"], "inodes": [1], "stood": []}'])
+@pytest.mark.parametrize(
+    "journal",
+    [
+        *("", "[]", "{", "[" * 5000, '{"models": ["../x"], "inodes": [1], "stood": []}'),
+        *(f'{{"models": [{name}], "inodes": [1], "stood": [], "back": false}}' for name in (5, '""', r'"a\u0000"')),
+        '{"models": ["a"], "inodes": ["x"], "stood": [], "back": 5}',
+        "a pipe",
+    ],
+)
 def test_a_journal_that_says_nothing_stops_nobody(journal: str, tmp_path: Path) -> None:
     """No kill leaves one: after a power cut, what was renamed away and not replaced comes back."""
     repository = old_models(tmp_path / "repository")
     assert killed(repository, BEFORE + 2, disk="renames") == -signal.SIGKILL  # a is away
     (staging,) = tmp_path.glob(".repository.*")
-    (staging / ".tbgen-journal").write_text(journal, encoding="utf-8")
+    if journal == "a pipe":
+        (staging / ".tbgen-journal").unlink()
+        os.mkfifo(staging / ".tbgen-journal")
+    else:
+        (staging / ".tbgen-journal").write_text(journal, encoding="utf-8")
     assert finish_interrupted(repository) == ("a",)
     assert texts(repository) == {"a": "old", "c": "old"}
     assert list(tmp_path.iterdir()) == [repository]

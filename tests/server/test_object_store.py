@@ -98,6 +98,18 @@ def test_a_bucket_that_something_else_filled_is_pinned_first(files: Watched, tmp
     assert list(dict.fromkeys(numbers)) == [b"1", b"2"]
 
 
+def test_what_lies_in_a_bucket_may_be_damaged(files: Watched, tmp_path: Path) -> None:
+    source = write_counting(tmp_path, 1)
+    copied(source, files)
+    for content in (b"\xff\xfe", b"[[[[", b'{"files": 5}'):
+        files.pipe_file("/models/count/tbgen.deployed.json", content)
+        copied(source, files)  # it says nothing, so all files count as others
+    for content in (b"\xff\xfe", b"name: 5"):
+        files.pipe_file(f"/models/count/{CONFIG}", content)
+        with pytest.raises(UserError, match=r"is not UTF-8|is no configuration of a model"):
+            copied(source, files)
+
+
 def test_a_failed_upload_is_taken_back(files: Watched, tmp_path: Path) -> None:
     copied(write_counting(tmp_path, 1), files)
     before = {name: file.getvalue() for name, file in files.store.items()}

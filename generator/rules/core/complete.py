@@ -62,7 +62,7 @@ def version_of(name: str) -> int | None:
     """The version of a folder's name as Triton reads it: the number it begins with; None when it is no version."""
     if name in NOT_VERSIONS or (len(name) > 1 and name[0] == "0"):
         return None
-    return leading_number(name)
+    return leading_number(name, 64)
 
 
 def versions_of(config: ModelConfig, folders: Iterable[str]) -> tuple[int, ...]:

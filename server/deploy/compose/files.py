@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 
 from tbgen.export.errors import UserError
@@ -48,7 +49,7 @@ def compose_files(fleet: Servers, _: str = "") -> dict[str, str]:
     if fleet.plans:
         raise UserError(
             f"the plan of {fleet.plans[0]} is not built yet; build it on this machine first: "
-            f"sh {fleet.repository / fleet.plans[0] / BUILD}"
+            f"sh {quote(str(fleet.repository / fleet.plans[0] / BUILD))}"
         )
     composed = {"name": fleet.name, "services": {"triton": _server(fleet), "edge": _edge()}}
     return {"compose.yaml": yaml_from([composed]), **brought_by_name(fleet, "triton")}
