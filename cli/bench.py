@@ -14,6 +14,7 @@ from tbgen.cli.options import (
     FILE_PATH,
     OR_STARTED,
     POSITIVE,
+    TOLERANCE,
     duration_option,
     goes_with,
     json_option,
@@ -72,7 +73,7 @@ class Numbers(click.ParamType):
 @click.option("--batch", type=POSITIVE, default=1, show_default=True, help="Texts in a request.")
 @click.option("--requests", type=POSITIVE, default=256, show_default=True, help="Different requests to draw.")
 @click.option(
-    "--tolerance", type=float, default=1e-3, show_default=True, help="Most that a number in an answer may differ."
+    "--tolerance", type=TOLERANCE, default=1e-3, show_default=True, help="Most that a number in an answer may differ."
 )
 @timeout_option()
 @click.option("--workers", type=POSITIVE, help="Load processes. Default: one for every 4 cores, over gRPC every 2.")

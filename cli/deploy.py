@@ -11,7 +11,7 @@ import click
 from tbgen.cli.deploy_dashboards import dashboards
 from tbgen.cli.deploy_haproxy import haproxy
 from tbgen.cli.deployments import deployment_commands
-from tbgen.cli.options import goes_without, json_option, quiet_option, repository_argument, server_options
+from tbgen.cli.options import Finite, goes_without, json_option, quiet_option, repository_argument, server_options
 from tbgen.cli.show import has_flag, notes, output, print_json, say_answered
 from tbgen.generator.addresses import URLS
 
@@ -36,12 +36,10 @@ def deploy() -> None:  # its help is the table's
 @click.option(
     "--keep", type=click.IntRange(min=2), default=2, show_default=True, help="Versions to keep, the new one too."
 )
-@click.option(
-    "--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to load a model."
-)
+@click.option("--timeout", type=Finite(min=1), default=300.0, show_default=True, help="Seconds to load a model.")
 @click.option(
     "--poll-secs",
-    type=click.FloatRange(min=0.1),
+    type=Finite(min=0.1),
     default=60.0,
     show_default=True,
     help="Seconds within which a polling server notices a change (its --repository-poll-secs, and some), not counting "

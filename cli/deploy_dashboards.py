@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -40,4 +41,5 @@ def dashboards(servers: tuple[str, ...], repository: Path | None, output: Path, 
     files = dashboard_files(servers, repository or (default if has_models(default) else None))
     written = write_files(output, "dashboards", files, force=force)
     more = f" Grafana imports {output / DASHBOARD}."
-    report_written(output, written, f"prometheus --config.file={output / SCRAPE}", force=force, more=more)
+    start = f"prometheus --config.file={shlex.quote(str(output / SCRAPE))}"
+    report_written(output, written, start, force=force, more=more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -33,4 +34,4 @@ def haproxy(repository: Path, servers: tuple[str, ...], output: Path, force: boo
     from tbgen.server.deploy.haproxy.files import HAPROXY_CONFIG, haproxy_files
 
     written = write_files(output, "haproxy", haproxy_files(repository, servers), force=force)
-    report_written(output, written, f"haproxy -W -f {output / HAPROXY_CONFIG}", force=force)
+    report_written(output, written, shlex.join(["haproxy", "-W", "-f", str(output / HAPROXY_CONFIG)]), force=force)

@@ -10,6 +10,7 @@ import click
 from tbgen.cli.export_tensorrt import difference_text, tensor_rows, tensorrt
 from tbgen.cli.options import (
     OWN_SENTENCES,
+    TOLERANCE,
     export_force,
     export_output,
     json_option,
@@ -62,7 +63,7 @@ export.add_command(tensorrt)
 )
 @click.option("--keep-fp32", multiple=True, help="Beginning of the names of nodes that stay in FP32; repeatable.")
 @text_options(OWN_SENTENCES)
-@click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: the precision's]")
+@click.option("--tolerance", type=TOLERANCE, help="Largest difference of a logit.  [default: the precision's]")
 @export_force
 @json_option
 @quiet_option

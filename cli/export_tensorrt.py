@@ -12,6 +12,7 @@ import click
 from tbgen.cli.options import (
     FOLDER_PATH,
     OWN_SENTENCES,
+    TOLERANCE,
     export_force,
     export_output,
     json_option,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     help="Folder that keeps what was measured, a file for each TensorRT version and GPU.",
 )
 @click.option("--keep-fp32", multiple=True, help="Part of the names of layers to keep in FP32; repeatable.")
-@click.option("--tolerance", type=float, help="Largest difference of a logit.  [default: 0.1 fp16, 0.001 fp32]")
+@click.option("--tolerance", type=TOLERANCE, help="Largest difference of a logit.  [default: 0.1 fp16, 0.001 fp32]")
 @text_options(OWN_SENTENCES)
 @export_force
 @json_option

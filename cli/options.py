@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,20 @@ FILE_PATH = click.Path(path_type=Path, dir_okay=False)
 FILE_THERE = click.Path(path_type=Path, dir_okay=False, exists=True)
 FOLDER_PATH = click.Path(path_type=Path, file_okay=False)
 _HEADER = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=([ -~]+)")
-SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+class Finite(click.FloatRange):
+    """A number within bounds, which infinity and NaN are not, though Python reads them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+SECONDS = Finite(min=0, min_open=True)
+TOLERANCE = Finite(min=0)
 POSITIVE = click.IntRange(min=1)
 PORT = click.IntRange(1, 65535)
 

@@ -14,6 +14,7 @@ from tbgen.cli.bench import Numbers
 from tbgen.cli.options import (
     POSITIVE,
     SECONDS,
+    TOLERANCE,
     duration_option,
     json_option,
     quiet_option,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 @duration_option(3.0)
 @warmup_option(1.0)
 @click.option("--requests", type=POSITIVE, default=128, show_default=True, help="Different texts to draw.")
-@click.option("--tolerance", type=float, default=1e-3, show_default=True, help="Most that a number may change.")
+@click.option("--tolerance", type=TOLERANCE, default=1e-3, show_default=True, help="Most that a number may change.")
 @click.option("-y", "--yes", is_flag=True, help="Write the result without asking; with --json nothing is asked.")
 @json_option
 @quiet_option

@@ -121,7 +121,9 @@ def _instances_and_threads(draft: Draft) -> tuple[int, int] | None:
     """Instances of the engine on CPUs, and threads of each; 0 threads: as many as there are cores."""
     for config in filter(_runs_on_cpu, draft.engines()):
         with suppress(ValueError):  # Triton does not load it
-            return config.instance_group[0].count, onnxruntime.parameter(values_from_config(config), onnxruntime.THREADS)
+            return config.instance_group[0].count, onnxruntime.parameter(
+                values_from_config(config), onnxruntime.THREADS
+            )
     return None
 
 

@@ -171,3 +171,21 @@ def test_every_option_whose_help_names_another_is_among_them() -> None:
             for needed in re.findall(r"With (--[a-z-]+)[:,;]", option.help or ""):
                 refused = [each.partition("=")[0] for row in rows for each in row.get(needed, [])]
                 assert option.opts[-1] in refused, f"{words} {option.opts[-1]}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("infer", "m", "글", "--timeout"),
+        ("bench", "m", "--duration"),
+        ("tune", "m", "--minutes"),
+        ("bench", "m", "--tolerance"),
+        ("export", "onnx", "--source", "c", "-o", "out", "--tolerance"),
+        ("deploy", "copy", ".", ".", "--timeout"),
+        ("capacity", "m", "--p99", "1s", "--rate"),
+    ],
+)
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_a_number_is_a_number(words: tuple[str, ...], value: str) -> None:
+    done = CliRunner().invoke(main, [*words, value])
+    assert (done.exit_code, "Invalid value for" in done.output) == (2, True), done.output
