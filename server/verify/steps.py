@@ -13,7 +13,7 @@ from tbgen.export.exported import Exported
 from tbgen.export.parity.parity import Parity, figure, scale_of
 from tbgen.export.run import Run, Tensors
 from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
-from tbgen.generator.calls import parts_of
+from tbgen.generator.calls import callee_of, parts_of
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.steps.chain import chain_on_request, chain_tensors, run_steps
 from tbgen.generator.steps.load import listing, step_from_row
@@ -55,20 +55,22 @@ def steps_parity(steps: list[Any], front: str, texts: Sequence[str], connection:
 
 
 def reference_steps(repository: Path, front: str, engine_name: str, exported: Exported, reference: Run) -> list[Any]:
-    """The steps that `front` runs, from its own folders, with `reference` in the engine's place."""
-    engine = _ReferenceEngine(exported, reference)
-    parts = [part.name for part in parts_of(repository / front)]
-    if not parts:
-        return [engine if step is None else step for step in _steps_but_engine(repository / front / "1")]
-    before, after = (part for part in parts if part != engine_name)
-    return [*_steps_but_engine(repository / before / "1"), engine, *_steps_but_engine(repository / after / "1")]
+    """The steps that `front` and the models that it calls run, with `reference` in the engine's place."""
+    return [*_steps_of(repository / front, engine_name, _ReferenceEngine(exported, reference))]
 
 
-def _steps_but_engine(folder: Path) -> Iterator[Any]:
-    """The steps of a version folder, None for the BLS call."""
-    for row in listing(folder)["steps"]:
-        engine = row["class"] in engine_steps()
-        yield None if engine else step_from_row(row, folder)
+def _steps_of(folder: Path, engine_name: str, engine: _ReferenceEngine) -> Iterator[Any]:
+    """The steps of a model's folder, and of its ensemble's models and of separate steps where they are called."""
+    parts = parts_of(folder)
+    for part in parts:
+        yield from [engine] if part.name == engine_name else _steps_of(part, engine_name, engine)
+    for row in () if parts else listing(folder / "1")["steps"]:
+        if row["class"] in engine_steps():
+            yield engine
+        elif called := callee_of(row):
+            yield from _steps_of(folder.with_name(called), engine_name, engine)
+        else:
+            yield step_from_row(row, folder / "1")
 
 
 class _ReferenceEngine:
