@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from tbgen.export.parity.library import Library
 from tbgen.export.parity.parity import Parity, figure
 from tbgen.export.run import Tensors
-from tbgen.generator.compare.judge import expected_answers, judgement, tensors_of
+from tbgen.generator.compare.judge import Expected, expected_answers, judgement, tensors_of
 from tbgen.generator.compare.library_answers import Answers
 from tbgen.server.client.connection import Connection
 from tbgen.server.verify.steps import distance, first_item
@@ -25,7 +26,7 @@ def answers_parity(
     tell: Callable[[int, int], None],
 ) -> Parity:
     """Each item alone against the library, and beside the longest against itself. Raises UserError without it."""
-    expected = expected_answers(row, library, texts)
+    expected = _expected(row, library, tuple(texts))
     longest = tensors_of(max((item for item, _ in expected), key=lambda item: sum(map(len, item.values()))))
     paddings: list[float] = []
 
@@ -45,6 +46,12 @@ def answers_parity(
         flips=found.flips,
         padding_abs=figure(max(paddings)),
     )
+
+
+@lru_cache(1)
+def _expected(row: Answers, library: Library, texts: tuple[str, ...]) -> Expected:
+    """What the library says of the texts, which it is asked once for all graphs."""
+    return expected_answers(row, library, texts)
 
 
 def _moved(alone: np.ndarray, beside: np.ndarray) -> float:
