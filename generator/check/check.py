@@ -29,6 +29,7 @@ from tbgen.generator.check.model import Model, Repository, read_repository
 from tbgen.generator.check.weights import weight_findings
 from tbgen.generator.releases import release_named
 from tbgen.generator.repository import CONFIG, NoModels, refuse_empty_repository
+from tbgen.generator.rules.problem import NOT_THERE
 
 # Each with RULES on one model by itself, REPOSITORY_RULES on a model among the others or for a release, or both; in
 # about the order in which Triton applies them.
@@ -51,13 +52,19 @@ _STORIES: tuple[Any, ...] = (
 
 
 def check_repository(
-    folder: Path, *, release: str | None = None, names: Collection[str] | None = None, weights: bool = False
+    folder: Path,
+    *,
+    release: str | None = None,
+    names: Collection[str] | None = None,
+    weights: bool = False,
+    to_build: Collection[str] = (),
 ) -> list[Finding]:
     """Everything that is wrong with a repository's models, by name; a model's errors first, in the order of the rules.
 
     release: the tag of the Triton container that is to load it, such as 24.10.
     names: look at these models alone, as if no other were there; all folders when it is None.
     weights: read the ONNX files' weights too.
+    to_build: models whose engine file is built where they are served; that it is not there is no fault of theirs.
     Raises UserError, NoSuchName.
     """
     refuse_empty_repository(folder, filled_later=True)
@@ -69,6 +76,7 @@ def check_repository(
     findings = [finding for model in repository.models.values() for finding in _findings_of(model, repository)]
     if weights:
         findings += [finding for model in repository.models.values() for finding in weight_findings(model)]
+    findings = [each for each in findings if each.model not in to_build or not each.says.startswith(NOT_THERE)]
     findings += _dependent_ensembles(repository, findings)
     return sorted(dict.fromkeys(findings), key=lambda finding: (finding.model, finding.severity))
 

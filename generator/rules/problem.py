@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Json = dict[str, Any]  # a configuration, or a part of it, as Triton's JSON has it
+NOT_THERE = "unable to find"  # begins what is said of an engine file that is not there
 Effect = Literal["refused", "fails", "advice"]
 
 
@@ -66,7 +67,7 @@ def unknown_tensor(config: Json, where: str, kind: str, known: Iterable[str]) ->
 
 def missing_file(config: Json, file: Path) -> str:
     """The words of NVIDIA's backends for an engine file that is not there."""
-    return f"unable to find '{file}' for model instance '{config['name']}'"
+    return f"{NOT_THERE} '{file}' for model instance '{config['name']}'"
 
 
 def other_dims(config: Json, name: str, shape: Sequence[int], full: Sequence[int]) -> str:

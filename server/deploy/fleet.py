@@ -90,8 +90,8 @@ class Servers:
         """Whether the models lie where they may change under a server."""
         return self.models is not None and not self.plans
 
-    def table(self) -> list[tuple[str, str, str]]:
-        """Each computed value: its name, itself, where it comes from."""
+    def table(self, *, brought: bool = False) -> list[tuple[str, str, str]]:
+        """Each computed value: its name, itself, where it comes from; brought: models are there before a server is."""
         sizes = self.sizes
         return [
             (
@@ -104,7 +104,7 @@ class Servers:
             ("servers", str(self.replicas), "--replicas, in a cluster"),
             (
                 "model control",
-                "poll" if self.polled else "none",
+                "poll" if self.polled and not brought else "none",
                 "poll where others put models into a bucket or volume",
             ),
             ("proxy", PROXY_IMAGE, "HAProxy of the line that tests run"),
@@ -198,9 +198,9 @@ def _check_served(repository: Path, release: str, plans: tuple[str, ...], *, sto
 
     stock: it is served by NVIDIA's image, and so has no package that the models do not bring.
     """
-    for finding in check_repository(repository, release=release):
+    for finding in check_repository(repository, release=release, to_build=plans):
         lacks = stock and finding.says.startswith(NOT_IN_STOCK)
-        if lacks or (finding.severity == "error" and finding.model not in plans):
+        if lacks or finding.severity == "error":
             other = _OTHER_IMAGE if lacks else "another release with --triton"
             raise UserError(
                 f"Triton {release} does not serve {finding.model}: {finding.says.rstrip('.')} ({finding.place}); "

@@ -24,11 +24,8 @@ _DRIVER = 2048  # MiB of host memory that CUDA and its libraries take
 _TEMPORARY, _UNPACKED = 1024, 5  # MiB of /tmp; times an archive of packages, which Triton unpacks there
 _STEP = 128  # MiB; memory is a multiple of it
 _CPUS = 2  # where no config names its threads
-_LOAD, _LOAD_GIB, _LOAD_PLAN = (
-    120,
-    60,
-    1800,
-)  # seconds: of any models, more for a GiB, where TensorRT builds at the load
+_LOAD, _LOAD_GIB = 120, 60  # seconds: of any models, more for a GiB
+PLAN_SECONDS = 1800  # in which TensorRT builds
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ def sizes_of(
             f"shared memory; give --memory {needed}, or fewer instances"
         )
     threads = sum(_threads(config) for config in configs.values())
-    startup = _LOAD + _LOAD_GIB * math.ceil(files * _MIB / _GIB) + (_LOAD_PLAN if _builds(configs.values()) else 0)
+    startup = _LOAD + _LOAD_GIB * math.ceil(files * _MIB / _GIB) + (PLAN_SECONDS if _builds(configs.values()) else 0)
     temporary = _TEMPORARY + math.ceil(_UNPACKED * _bytes(repository.glob("*/*.tar.gz")) / _MIB)
     return Sizes(cpus or threads or _CPUS, int(gpu), memory or needed, shared, temporary, files, startup)
 

@@ -24,13 +24,15 @@ class Deployment:
 
     files: the text of each file, by name, of servers and the name of their autoscaler. start: the command that puts it
     to work, of the folder. pulls: its image and models come from elsewhere, and must be said. longest: letters of a
-    name, of which what is made has longer ones. packages: that it needs.
+    name, of which what is made has longer ones. brings: models out of a bucket or volume, before a server starts.
+    packages: that it needs.
     """
 
     files: Callable[[Servers, str], Mapping[str, str]]
     start: str
     pulls: bool = True
     longest: int = LONGEST
+    brings: bool = False
     packages: tuple[str, ...] = ("yaml", "kubernetes_validate")
 
 
@@ -43,7 +45,9 @@ DEPLOYMENTS = {
     ),
     "compose": Deployment(compose_files, "docker compose -f {folder}/compose.yaml up --wait", pulls=False),
     "kubernetes": Deployment(kubernetes_files, "kubectl apply -k {folder}", longest=LONGEST - len("-headless")),
-    "kserve": Deployment(kserve_files, "kubectl apply -k {folder}", longest=LONGEST - len("isvc.-predictor")),
+    "kserve": Deployment(
+        kserve_files, "kubectl apply -k {folder}", longest=LONGEST - len("isvc.-predictor"), brings=True
+    ),
     "helm": Deployment(chart_files, "helm install {name} {folder}", longest=53),  # of a release
 }
 _README = """# {name}: servers of {models}, for {kind}
@@ -78,7 +82,9 @@ def write_deployment(
         )
     fleet = fleet_of(repository, wishes, cluster=deployment.pulls, longest=deployment.longest)
     start = deployment.start.format(folder=quote(str(folder)), name=fleet.name, repository=quote(str(repository)))
-    rows = "\n".join(f"| {name} | {value} | {source} |" for name, value, source in fleet.table())
+    rows = "\n".join(
+        f"| {name} | {value} | {source} |" for name, value, source in fleet.table(brought=deployment.brings)
+    )
     models = ", ".join(f"`{name}`" for name in fleet.questions)
     readme = _README.format(name=fleet.name, models=models, kind=kind, start=start, rows=rows)
     return start, write_files(folder, kind, {"README.md": readme, **deployment.files(fleet, autoscaler)}, force=force)

@@ -18,6 +18,7 @@ from tbgen.server.deploy.fleet import (
 )
 from tbgen.server.deploy.kubernetes.brought import brought_files
 from tbgen.server.deploy.launch import AUTOSCALERS, PROXY_IMAGE
+from tbgen.server.deploy.sizes import PLAN_SECONDS
 
 LOOK_SECONDS = 5  # between two looks at readiness
 
@@ -42,7 +43,7 @@ def fleet_values(fleet: Servers, autoscaler: str = "none") -> dict[str, tuple[An
             f"Looks, one each {LOOK_SECONDS} s, until the models are loaded.",
         ),
         "deadlineSeconds": (
-            sizes.startup + GRACE_SECONDS + 300,
+            sizes.startup + GRACE_SECONDS + 300 + PLAN_SECONDS * len(fleet.plans),
             "Seconds after which a rollout that stands still has failed.",
         ),
         "drainSeconds": (DRAIN_SECONDS, "Seconds between a pod's leaving its Services and SIGTERM."),

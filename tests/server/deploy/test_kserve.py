@@ -95,6 +95,8 @@ def test_kserve_brings_the_models_of_a_bucket(sample_repository: Path, tmp_path:
     server = of_kind(folder, "ServingRuntime")["spec"]["containers"][0]
     assert server["name"] == "kserve-container"
     assert "--model-repository=/mnt/models" in server["args"]
+    assert not any("poll" in each for each in server["args"])
+    assert "| model control | none |" in (folder / "README.md").read_text(encoding="utf-8")
     assert of_kind(folder, "InferenceService")["spec"]["predictor"]["model"]["storageUri"] == "gs://models/nlp"
 
 

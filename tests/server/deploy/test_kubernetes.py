@@ -25,6 +25,7 @@ from tests.server.deploy.fleets import (
     built,
     configs,
     configs_named,
+    deploy,
     documents,
     kubectl,
     of_kind,
@@ -160,9 +161,10 @@ def test_an_engine_on_a_gpu_asks_for_one(sample_repository: Path, tmp_path: Path
 
 
 def test_a_plan_is_built_where_it_is_served(sample_export: Path, tmp_path: Path) -> None:
-    request = Request("kcbert", sample_export, engine="trt_fp16", graph="bls", build_script="24.04")
+    request = Request("kcbert", sample_export, engine="trt_fp16", graph="both", build_script="24.04")
     scaffold(request, tmp_path / "models")
     folder = written("kubernetes", tmp_path / "models", tmp_path / "kcbert", *IMAGE)
+    assert of_kind(folder, "Deployment")["spec"]["progressDeadlineSeconds"] == 540 + 1800  # while it is built
     pod = of_kind(folder, "Deployment")["spec"]["template"]["spec"]
     copy, build = pod["initContainers"]
     assert copy["image"] == IMAGE[1]
@@ -180,6 +182,15 @@ def test_a_plan_is_built_where_it_is_served(sample_export: Path, tmp_path: Path)
         path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
         subprocess.run([*AS_ANYBODY, *words], check=True, env=path)
     assert (tmp_path / "built" / "kcbert_trt_fp16" / "1" / "model.plan").read_bytes() == b"plan"
+
+
+def test_a_plan_that_is_to_be_built_excuses_nothing_else(sample_export: Path, tmp_path: Path) -> None:
+    request = Request("kcbert", sample_export, engine="trt_fp16", graph="ensemble", build_script="24.04")
+    scaffold(request, tmp_path / "models")
+    config = tmp_path / "models" / "kcbert_trt_fp16" / "config.pbtxt"
+    config.write_text(config.read_text("utf-8").replace("KIND_GPU", "KIND_CPU"), encoding="utf-8")
+    done = deploy("kubernetes", tmp_path / "models", tmp_path / "out", *IMAGE)
+    assert (done.exit_code, "does not serve kcbert_trt_fp16" in done.output) == (1, True), done.output
 
 
 def test_a_clouds_bucket_needs_the_clouds_identity(sample_repository: Path, tmp_path: Path) -> None:
