@@ -21,13 +21,19 @@ from tbgen.generator.check.check import check_repository
 from tbgen.generator.client_code import LANGUAGES, client_code
 from tbgen.generator.recipe import Recipe, recipe_from_file, text_from_recipe
 from tbgen.generator.request import Request
+from tbgen.server.client.address import Address
 from tbgen.server.embedded.server import EmbeddedServer
+from tbgen.server.gateway.settings import GatewaySettings
+from tests.server.gateway.chromium import Page, chromium
+from tests.server.gateway.running import running_gateway
+from tests.server.gateway.test_page import run, texts
 from tests.serving import serving
 
 RUN = {
     "python": [sys.executable],
     "python-async": [sys.executable],
     "javascript": ["node"],
+    "python-grpc": [sys.executable],
     "curl": ["bash"],
     "go": ["go", "run"],
 }
@@ -38,8 +44,9 @@ HERE = [
 NAMES = (
     *("$(touch ran)", "`touch ran`", "'; touch ran #", 'a"; touch ran; "', "a\nEND\ntouch ran\n", "$HOME", "a\\nb\\"),
     *('"); import os; os.system("touch ran"); ("', '"""', "a'b", "*/ //", "@{model}", "__proto__", "[/b] :smile:"),
-    *("한글 🔥", "a\u2028b\u202ec\ufeffd\x1b[31m", "%s%20", "-rf", "..", "a b"),
+    *("constructor", "$ref", "한글 🔥", "a\u2028b\u202ec\ufeffd\x1b[31m", "%s%20", "-rf", "..", "a b"),
 )
+QUOTED = "it's $(touch ran)'`touch ran`'"
 ECHO = """
 import triton_python_backend_utils as pb
 
@@ -64,10 +71,17 @@ def model(repository: Path, folder: str, *tensors: str) -> ModelConfig:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """`many` takes a text under each name, `one` a text under the name that does most."""
+    """`many` takes a text under each name, `one` a text under the name that does most, QUOTED is an ensemble of it."""
     repository = tmp_path_factory.mktemp("names") / "models"
     model(repository, "many", *NAMES)
     model(repository, "one", "".join(NAMES))
+    asked = model(repository, QUOTED, "x")
+    (repository / QUOTED / "1" / "model.py").unlink()
+    asked.backend, asked.platform, asked.output[0].name = "", "ensemble", "y"
+    asked.ClearField("instance_group")
+    step = asked.ensemble_scheduling.step.add(model_name="one", model_version=-1)
+    step.input_map["".join(NAMES)], step.output_map["".join(NAMES)] = "x", "y"
+    (repository / QUOTED / "config.pbtxt").write_text(text_format.MessageToString(asked), encoding="utf-8")
     with serving(repository) as server:
         yield server
 
@@ -75,7 +89,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 def said(server: EmbeddedServer, name: str, language: str, folder: Path, *values: str) -> dict[str, object]:
     """What a written client prints, as name -> value; it has run nothing but itself."""
     file = folder / f"client{LANGUAGES[language]}"
-    command = ["client", name, "--lang", language, "-r", str(server.repository), "--url", server.http_url]
+    url = server.grpc_url if language.endswith("grpc") else server.http_url
+    command = ["client", name, "--lang", language, "-r", str(server.repository), "--url", url]
     assert CliRunner().invoke(main, [*command, "-o", str(file)]).exit_code == 0
     done = subprocess.run([*RUN[language], file, *values], capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -159,3 +174,30 @@ def test_only_names_that_a_shell_takes_as_they_stand_are_completed(
     words = {"_TBGEN_COMPLETE": "bash_complete", "COMP_WORDS": "tbgen run mi", "COMP_CWORD": "2"}
     done = CliRunner().invoke(main, prog_name="tbgen", env=words)
     assert done.output.splitlines() == ["plain,mine"]
+
+
+def choose(page: Page, name: str) -> None:
+    """Choose a model of the gateway's list, whatever its name."""
+    page.wait_for("document.querySelectorAll('#model option').length > 0")
+    page.value(f"byId('model').value = {json.dumps(name)}; byId('model').dispatchEvent(new Event('change'))")
+    page.wait_for(f"model && model.name === {json.dumps(name)}")
+
+
+def test_the_pages_of_the_gateway_take_any_name(served: EmbeddedServer, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    with running_gateway(GatewaySettings(Address(served.grpc_url, "grpc"))) as gateway, chromium(tmp_path) as page:
+        page.look(gateway.url)
+        choose(page, "many")
+        run(page)
+        assert texts(page, "#inputs label") == [*NAMES]
+        answer = json.loads(page.value("JSON.stringify(last.answer.answers[0])"))
+        assert answer == dict.fromkeys(NAMES, "")
+        choose(page, QUOTED)
+        run(page)
+        bash = ["bash", "-c", texts(page, "#curl")[0]]
+        done = subprocess.run(bash, capture_output=True, text=True, check=True, cwd=tmp_path / "here")
+        assert json.loads(done.stdout)["triton_model"] == QUOTED
+        assert [*(tmp_path / "here").iterdir()] == []
+        page.look(f"{gateway.url}/docs")
+        page.wait_for("byId('status').textContent.endsWith('endpoints')")
+        assert any("it's" in each or "it%27s" in each for each in texts(page, "summary"))
