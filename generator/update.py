@@ -228,8 +228,7 @@ def _request_from_settings(
 
 def _standing_step(folders: Sequence[Path], file: Path) -> Path:
     """Where the models have a step file; as it is named where they have none."""
-    places = (folder / "1" / file.name for folder in folders)
-    return next((place for place in places if place.is_file()), file)
+    return next(filter(Path.is_file, (folder / "1" / file.name for folder in folders)), file)
 
 
 def _as_it_stands(request: Request, repository: Path) -> Request:
@@ -237,8 +236,7 @@ def _as_it_stands(request: Request, repository: Path) -> Request:
     if request.device == AUTO:
         own = (each.settings for each in written_models(repository).values() if each.role.name == request.name)
         for settings in (each for each in own if request.engine in (AUTO, each.get("engine"))):
-            engine = engine_of_settings(settings)
-            return replace(request, device=settings.get("device") or CPU, engine=engine.name)
+            return replace(request, device=settings.get("device") or CPU, engine=engine_of_settings(settings).name)
     return with_device(request)
 
 

@@ -17,7 +17,7 @@ from tbgen.server.gateway.gateway import Gateway
 from tbgen.server.gateway.models import FrontModel
 from tbgen.server.gateway.no_answer import NoAnswer
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 _LOOKS, _PAUSE = 200, 0.01  # at most, and seconds between two
 
 
@@ -55,7 +55,7 @@ class Stages:
         return moved
 
 
-async def _found(look: Callable[..., T], *given: Any) -> T:
+async def _found(look: Callable[..., _T], *given: Any) -> _T:
     """What a look at the server finds, in a thread. Raises NoAnswer where it does not answer."""
     try:
         return await asyncio.to_thread(look, *given)
