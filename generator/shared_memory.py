@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import UserError
+from tbgen.generator.check.python_source import settings_to_check
 from tbgen.generator.data_types import NUMPY
 from tbgen.generator.models.config import PYTHON_BACKENDS, ModelConfig, config_from_file
 from tbgen.generator.repository import CONFIG, model_folders
@@ -47,9 +48,9 @@ def _python(folder: Path) -> Iterable[tuple[ModelConfig, list[dict[str, Any]]]]:
 
 
 def _steps(file: Path) -> list[dict[str, Any]]:
-    """The steps of a version folder; none of a list that cannot be read."""
+    """The steps of a version folder, with the settings that can be looked at; none of a list that cannot be read."""
     try:
-        return list(listing(file.parent)["steps"])
+        return [{**step, "settings": settings_to_check(step)} for step in listing(file.parent)["steps"]]
     except UserError:
         return []
 
@@ -73,5 +74,5 @@ def _item(kind: int | str, dims: Sequence[int], longest: int) -> int:
 
     name = kind if isinstance(kind, str) else DataType.Name(kind)
     string = _WORD if min(dims, default=0) < 0 else _TEXT
-    size = string if name == "TYPE_STRING" else np.dtype(NUMPY[name]).itemsize
+    size = string if name == "TYPE_STRING" else np.dtype(NUMPY.get(name, np.float64)).itemsize
     return size * math.prod(longest if dim < 0 else dim for dim in dims)

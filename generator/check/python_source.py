@@ -28,7 +28,10 @@ class PythonSource:
 
 
 _DIMS = list_of(whole(-1))
-_TENSOR = Rule("type and dims", lambda value: isinstance(value, list) and len(value) == 2 and _DIMS.fits(value[1]))
+_TENSOR = Rule(
+    "type and dims",
+    lambda value: isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and _DIMS.fits(value[1]),
+)
 # Settings that rules look at; a value of another type is of a person's own step, or fails in the constructor.
 _SETTINGS = {
     **dict.fromkeys(("model", "callee"), A_TEXT),

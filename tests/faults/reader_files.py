@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import onnx
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -13,7 +15,7 @@ from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.onnx.export import onnx_from_checkpoint
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.steps.new_step import new_step
-from tests.export.checkpoints import checkpoint
+from tests.export.checkpoints import ROBERTA_TOKENS, bpe, checkpoint, unigram
 from tests.export.sentence_folders import bi_encoder
 
 
@@ -34,6 +36,32 @@ def _slow(folder: Path) -> None:
     (folder / "vocab.txt").write_text("\n".join(sorted(words, key=words.get)), encoding="utf-8")
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": false}')
+
+
+def _merges(folder: Path) -> None:
+    checkpoint(folder, "roberta")
+    bpe().model.save(str(folder))
+    _without_fast(folder, "RobertaTokenizer")
+
+
+def _pieces(folder: Path) -> None:
+    """Of a SentencePiece model, as XLM-R has it."""
+    from transformers.utils.sentencepiece_model_pb2_new import ModelProto
+
+    checkpoint(folder, "xlm-roberta")
+    proto = ModelProto()
+    proto.trainer_spec.model_type = 1
+    for token in ("<unk>", "<s>", "</s>"):
+        proto.pieces.add(piece=token, score=0.0)
+    for token in sorted(unigram().get_vocab().keys() - {*ROBERTA_TOKENS.values()}):
+        proto.pieces.add(piece=token, score=-1.0)
+    (folder / "sentencepiece.bpe.model").write_bytes(proto.SerializeToString())
+    _without_fast(folder, "XLMRobertaTokenizer")
+
+
+def _without_fast(folder: Path, name: str) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name}), encoding="utf-8")
 
 
 def _pickle(folder: Path) -> None:
@@ -83,6 +111,25 @@ def _models(folder: Path) -> None:
     (folder.parent / "target").mkdir()
 
 
+def _apart(folder: Path) -> None:
+    """Models whose weights lie in a file of their own."""
+    _models(folder)
+    file = folder / "m_onnx" / "1" / "model.onnx"
+    onnx.save(onnx.load(file), file, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+
+
+def _billed(folder: Path) -> None:
+    """Models of which one brings a package, with the bill of what is linked into it."""
+    _models(folder)
+    vendor = folder / "m_tokenizer" / "1" / "vendor"
+    (vendor / "tokenizers").mkdir(parents=True)
+    (vendor / "NOTICE").write_text("tokenizers 1.0\n", encoding="utf-8")
+    hashes, licences = [{"alg": "SHA-256", "content": "00" * 32}], [{"license": {"id": "MIT"}}]
+    row = {"type": "library", "name": "regex", "version": "1.0", "purl": "pkg:cargo/regex@1.0", "bom-ref": "a"}
+    bill = {"components": [row | {"hashes": hashes, "licenses": licences}, row | {"bom-ref": "b"}]}
+    (vendor / "tokenizers.cyclonedx.json").write_text(json.dumps(bill), encoding="utf-8")
+
+
 def _recipe_file(folder: Path) -> None:
     _export(folder)
     lines = ('name = "m"', 'source = "."', 'labels = ["a", "b", "c"]', 'engines = ["onnx"]', 'graph = "both"')
@@ -101,15 +148,20 @@ def _own_steps(folder: Path) -> None:
     new_step("own", "pre", folder)
 
 
-_MAKERS: dict[str, Callable[[Path], None]] = {
+_MAKERS: dict[str, Callable[[Path], object]] = {
+    **{family: partial(checkpoint, family=family) for family in ("roberta", "albert", "deberta-v2", "modernbert")},
     "bert": _bert,
     "slow": _slow,
+    "merges": _merges,
+    "pieces": _pieces,
     "sentence": _sentence,
     "shards": _shards,
     "pickle": _pickle,
     "state": _state_dict,
     "export": _export,
     "models": _models,
+    "apart": _apart,
+    "billed": _billed,
     "recipe": _recipe_file,
     "texts": _text_files,
     "steps": _own_steps,

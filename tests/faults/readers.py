@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,14 +19,17 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tbgen.cli.main import main
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.checkpoint.pytorch import model_from_checkpoint
+from tbgen.export.errors import NoSuchName
 from tbgen.export.ready.companions import companions_from_folder
 from tbgen.export.ready.onnx_file import export_from_onnx
 from tbgen.export.sources import Source
+from tbgen.generator.client_code import LANGUAGES
 from tbgen.generator.recipe import recipe_from_file
 from tbgen.generator.resolve import resolve
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.texts import TextFile
 from tbgen.generator.update import requests_from_records
+from tbgen.server.verify.verify import scaffold_named
 from tests.faults import damage
 
 Damage = Callable[[bytes, random.Random], bytes]
@@ -74,6 +78,11 @@ def _ready(folder: Path) -> None:
     export_from_onnx(folder / "model.onnx", folder, folder / "taken")
 
 
+def _ready_apart(folder: Path) -> None:
+    shutil.rmtree(folder / "taken", ignore_errors=True)
+    export_from_onnx(folder / "m_onnx" / "1" / "model.onnx", folder.with_name("exported"), folder / "taken")
+
+
 def _scaffold(folder: Path) -> None:
     shutil.rmtree(folder / "models", ignore_errors=True)
     scaffold(Request("m", folder, vendor=False, graph="both"), folder / "models", comparing=False)
@@ -82,6 +91,8 @@ def _scaffold(folder: Path) -> None:
 def _records(folder: Path) -> None:
     for name in ("m", "m_onnx", "m_tokenizer"):
         requests_from_records(folder, name, None)
+        with suppress(NoSuchName):  # it has the engines alone
+            scaffold_named(name, folder)
 
 
 def _recipe(folder: Path) -> None:
@@ -136,10 +147,37 @@ _MODELS = _each(
     _command("deploy", "copy", "{}", "{}/../target", "--no-server", "--dry-run"),
     _records,
 )
+_KINDS = ("image", "compose", "kubernetes", "kserve", "helm")
+_WITH_IMAGE = ("compose", "kubernetes", "kserve", "helm")
+_OTHERS = _each(
+    _command("show", "m_onnx_bls", "-r", "{}", "--svg", "{}/../drawn.svg"),
+    _command("show", "m_onnx_ensemble", "-r", "{}", "--json"),
+    _command("sbom", "{}", "-o", "{}/../bill.json"),
+    _command("deploy", "haproxy", "{}", "-o", "{}/../haproxy", "--server", "triton"),
+    *(
+        _command(
+            *("deploy", kind, "{}", "-o", f"{{}}/../{kind}", "--force"),
+            *(["--image", "ghcr.io/you/m:1"] if kind in _WITH_IMAGE else []),
+        )
+        for kind in _KINDS
+    ),
+    *(_command("client", "m_onnx_ensemble", "--lang", each, "-r", "{}") for each in LANGUAGES),
+)
+
+_CONFIGS = tuple(f"{name}/config.pbtxt" for name in ("m_onnx", "m_onnx_bls", "m_onnx_ensemble", "m_tokenizer"))
+_RECORDS = ("m_onnx/tbgen.json", "m_onnx_bls/tbgen.json")
+_LISTS = ("m_onnx_bls/1/steps.json", "m_tokenizer/1/steps.json")
 READERS = {
     "config.json": Reader("bert", ("config.json",), damage.json_damage, _companions),
     "tokenizer files": Reader("bert", ("tokenizer.json", "tokenizer_config.json"), damage.json_damage, _load),
     "slow tokenizer files": Reader("slow", ("tokenizer_config.json", "vocab.txt"), damage.text_damage, _load),
+    "merges": Reader("merges", ("vocab.json", "tokenizer_config.json"), damage.json_damage, _load),
+    "merges.txt": Reader("merges", ("merges.txt",), damage.text_damage, _load),
+    "pieces": Reader("pieces", ("sentencepiece.bpe.model",), damage.byte_damage, _load),
+    **{
+        f"config.json of {family}": Reader(family, ("config.json", "tokenizer.json"), damage.json_damage, _companions)
+        for family in ("roberta", "albert", "deberta-v2", "modernbert")
+    },
     "sentence-transformers": Reader(
         "sentence",
         (
@@ -156,15 +194,19 @@ READERS = {
     "state dict": Reader("state", ("model.pt",), damage.pickle_damage, _state),
     "ONNX": Reader("export", ("model.onnx",), _onnx_damage, _ready),
     "export.json": Reader("export", ("export.json",), damage.json_damage, _scaffold),
-    "config.pbtxt": Reader(
-        "models",
-        ("m_onnx/config.pbtxt", "m_onnx_bls/config.pbtxt", "m_onnx_ensemble/config.pbtxt", "m_tokenizer/config.pbtxt"),
-        _config_damage,
-        _MODELS,
-    ),
-    "tbgen.json": Reader("models", ("m_onnx/tbgen.json", "m_onnx_bls/tbgen.json"), damage.json_damage, _MODELS),
-    "steps.json": Reader(
-        "models", ("m_onnx_bls/1/steps.json", "m_tokenizer/1/steps.json"), damage.json_damage, _MODELS
+    **{
+        f"{name}, {which} commands": Reader("models", files, how, read)
+        for name, files, how in (
+            ("config.pbtxt", _CONFIGS, _config_damage),
+            ("tbgen.json", _RECORDS, damage.json_damage),
+            ("steps.json", _LISTS, damage.json_damage),
+        )
+        for which, read in (("seven", _MODELS), ("other", _OTHERS))
+    },
+    "tbgen.json, diff": Reader("models", _RECORDS, damage.json_damage, _command("diff", "m", "-r", "{}")),
+    "weights apart": Reader("apart", ("m_onnx/1/model.onnx",), _onnx_damage, _each(_CHECK, _ready_apart)),
+    "the bill of a package": Reader(
+        "billed", ("m_tokenizer/1/vendor/tokenizers.cyclonedx.json",), damage.json_damage, _command("sbom", "{}")
     ),
     "a model's files": Reader(
         "models", ("m_onnx/1/model.onnx", "m_tokenizer/1/tokenizer.json"), damage.byte_damage, _each(_CHECK, _RUN)

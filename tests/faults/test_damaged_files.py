@@ -194,7 +194,10 @@ def test_packed_texts_are_not_unpacked_without_end() -> None:
     assert unpack_texts("QlpoOTFBWSZTWQ==") == unpack_texts("no base64") == {}
 
 
-@pytest.mark.parametrize("name", ["jsonl", "csv", "recipe", "config.json", "safetensors", "pickles", "config.pbtxt"])
+FEW = ("jsonl", "csv", "recipe", "config.json", "safetensors", "pickles", "config.pbtxt, seven commands")
+
+
+@pytest.mark.parametrize("name", FEW)
 def test_a_few_tries_of_the_fuzzer(name: str, tmp_path: Path) -> None:
     outcomes = [*tries(READERS[name], make(READERS[name].make, tmp_path), range(12), SEED)]
     assert [row for row in outcomes if row[1] not in ("taken", "refused")] == []
