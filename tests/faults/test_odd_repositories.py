@@ -252,3 +252,21 @@ def test_ensembles_that_call_each_other_by_many_ways(tmp_path: Path) -> None:
     assert not any("circular" in finding.says for finding in check_repository(tmp_path))
     ensemble(tmp_path, "goal", "goal")
     assert any("circular dependency" in finding.says for finding in check_repository(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"inputs": {"outputs": value}} for value in ("x", [5, [1]], ["TYPE_X", [1]])),
+        {"max_length": "x"},
+    ],
+)
+def test_settings_of_steps_that_are_none(settings: dict[str, object], sample_repository: Path, tmp_path: Path) -> None:
+    repository = Path(shutil.copytree(sample_repository, tmp_path / "models"))
+    file = repository / "kcbert_onnx_bls" / "1" / "steps.json"
+    listed = json.loads(file.read_text(encoding="utf-8"))
+    for step in listed["steps"]:
+        step["settings"] |= settings
+    file.write_text(json.dumps(listed), encoding="utf-8")
+    for words in (("check",), ("deploy", "image", "-o", tmp_path / "image")):
+        said(*words, repository)
