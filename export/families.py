@@ -37,11 +37,6 @@ class Family:
     packed_attention: Callable[[Any], Callable[..., tuple[Any, None]]] | None = None
 
 
-def _without_table(config: dict[str, Any]) -> bool:
-    """Of a DeBERTa whether it knows relative positions alone."""
-    return not config.get("position_biased_input", True)
-
-
 FAMILIES = {
     "bert": Family(token_types=True, encoder="encoder", attention="attention"),
     "distilbert": Family(encoder="transformer", attention="sa_layer_norm"),
@@ -51,8 +46,10 @@ FAMILIES = {
     "electra": Family(token_types=True, encoder="encoder", attention="attention"),
     "albert": Family(token_types=True, encoder="encoder"),
     "mpnet": Family(padding_idx=1),
-    "deberta": Family(token_types=True, endless=_without_table, mask="own"),
-    "deberta-v2": Family(token_types=True, endless=_without_table, mask="own"),  # DeBERTa-v3 names itself so, too
+    "deberta": Family(token_types=True, mask="own"),
+    "deberta-v2": Family(  # DeBERTa-v3 names itself so, too
+        token_types=True, endless=lambda config: not config.get("position_biased_input", True), mask="own"
+    ),
     "modernbert": Family(endless=lambda _: True, mask="own"),
 }
 
