@@ -46,6 +46,7 @@ _VALUE_RULES: dict[str, Rule] = {
     "type_vocab_size": whole(0),
     "is_decoder": A_SWITCH,
     "add_cross_attention": A_SWITCH,
+    "is_causal": A_SWITCH.or_none(),
     "transformers_weights": Rule(
         "the name of a .safetensors file beside it, or of a .safetensors.index.json",
         lambda value: FILE_NAME.fits(value) and value.endswith((".safetensors", ".safetensors.index.json")),
@@ -186,8 +187,8 @@ def _refuse_own_code(config: dict[str, Any]) -> None:
 
 def _refuse_decoder(config: dict[str, Any]) -> None:
     """Raise UserError for a model whose tokens see only those before them."""
-    on = [key for key in ("is_decoder", "add_cross_attention") if config.get(key)]
-    if on and config["model_type"] in _DECODERS:
+    keys = ("is_decoder", "add_cross_attention") if config["model_type"] in _DECODERS else ()
+    if on := [key for key in (*keys, "is_causal") if config.get(key)]:
         raise UserError(
             f"config.json says {on[0]}: true, so each token reads only those before it; tbgen serves encoders. If it "
             "was trained as one, write false"

@@ -47,7 +47,7 @@ def test_what_config_json_leaves_out_is_as_in_transformers(family: str) -> None:
 ROWS: list[tuple[str, str, dict[str, Any]]] = [
     ("bert", CLASSIFIER, {"hidden_act": "relu", "layer_norm_eps": 0.1}),
     ("bert", CLASSIFIER, {"type_vocab_size": 4}),
-    ("bert", CLASSIFIER, {"chunk_size_feed_forward": 4}),
+    ("bert", CLASSIFIER, {"chunk_size_feed_forward": 4, "is_causal": False}),
     ("bert", CLASSIFIER, {"return_dict": False, "output_hidden_states": True, "output_attentions": True}),
     ("bert", CLASSIFIER, {"torchscript": True, "use_cache": False, "dtype": "float16", "finetuning_task": "mrpc"}),
     ("bert", CLASSIFIER, {"pruned_heads": {}, "position_embedding_type": "absolute", "is_encoder_decoder": False}),
@@ -143,6 +143,7 @@ def test_the_classes_are_those_of_transformers(
         ({"is_decoder": "yes"}, 'says is_decoder: "yes"; it must be true or false'),
         ({"is_decoder": True}, "is_decoder: true, so each token reads only those before it; tbgen serves encoders"),
         ({"add_cross_attention": True}, "says add_cross_attention: true"),
+        ({"is_causal": True}, "says is_causal: true, so each token reads only those before it"),
         ({"position_embedding_type": "relative_key"}, '"relative_key", which transformers 5 no longer computes'),
         ({"pruned_heads": {"0": [1]}}, "has pruned_heads, which transformers 5 no longer builds"),
         ({"configuration_files": ["config.4.0.0.json"]}, "takes the one for its version instead; copy that one over"),
@@ -223,6 +224,7 @@ def test_what_transformers_builds_and_cannot_run_is_refused(tmp_path: Path) -> N
         ("roberta", {"max_position_embeddings": 3}, "max_position_embeddings: 3, which places 1 tokens of roberta"),
         ("distilbert", {"dim": 33, "hidden_size": 33}, "hidden_size 33 and num_attention_heads 2; the width"),
         ("distilbert", {"position_embedding_type": "relative_key", "dim": "x"}, 'says dim: "x"; it must be'),
+        ("modernbert", {"is_causal": True}, "says is_causal: true"),
         ("albert", {"position_embedding_type": "relative_key_query"}, "which transformers 5 no longer computes"),
     ],
 )
