@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import numpy as np
 from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.checkpoint.pytorch import model_from_checkpoint, quiet
 from tbgen.export.errors import MissingExtra, UserError, require
+from tbgen.export.families import is_endless, positions_of
 from tbgen.export.parity.parity import model_run
 from tbgen.export.parity.sentences import pair_of
 from tbgen.export.run import Run, Tensors
@@ -50,7 +52,13 @@ class Library:
         reading = self.checkpoint.tokenizer
         made = _fast_tokenizer(reading) if reading.slow else self.auto
         made.model_max_length = self.max_length
+        self._take_types(made)
         return made
+
+    def _take_types(self, tokenizer: Any) -> None:
+        """Let a tokenizer give no types to a model that has one alone: it would fail on a pair's second text."""
+        if self.checkpoint.config.get("type_vocab_size") == 1:
+            tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != TYPES]
 
     @cached_property
     def auto(self) -> Any:
@@ -100,11 +108,17 @@ class Library:
     @cached_property
     def whole(self) -> Any:
         """The object of sentence-transformers that the folder was saved from. Raises UserError without that library."""
-        package = require("sentence_transformers", extra="sentence")
+        package, torch = require("sentence_transformers", extra="sentence"), require("torch", extra="onnx")
+        in_fp32 = {"model_kwargs": {"dtype": torch.float32}}  # as it is exported, whatever its weights were saved in
         with quiet(require("transformers", extra="onnx")), known_warnings():
-            made = getattr(package, self.kind)(str(self.checkpoint.root), device="cpu", local_files_only=True)
-        if self.max_length < self.checkpoint.max_length:
-            made[0].max_seq_length = self.max_length
+            made = getattr(package, self.kind)(
+                str(self.checkpoint.root), device="cpu", local_files_only=True, **in_fp32
+            )
+        config = self.checkpoint.config
+        own, end = made.max_seq_length, math.inf if is_endless(config) else positions_of(config)
+        if own is None or own > end or self.max_length < self.checkpoint.max_length:
+            made.max_seq_length = self.max_length  # it would fail on a text that has no positions
+        self._take_types(made.tokenizer)
         return made.eval()
 
     def ids(self, text: str) -> list[int]:
@@ -112,7 +126,8 @@ class Library:
         texts = pair_of(text) if self.checkpoint.row.pair else (text,)
         if self.kind and not self.missing:
             both = [list(texts)] if len(texts) > 1 else list(texts)
-            return [int(number) for number in self.whole.preprocess(both)["input_ids"][0]]
+            read = self.whole.preprocess(both)
+            return [int(number) for number in read["input_ids"][0][read["attention_mask"][0] > 0]]
         return list(self.tokenizer(*texts, truncation=True)["input_ids"])
 
     def run(self) -> Run:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
@@ -29,8 +31,8 @@ from tbgen.generator.compare.library_answers import Answer
 from tbgen.generator.local.models import LocalModels
 from tbgen.generator.presets import SAMPLES
 from tbgen.generator.scaffold import Request, Scaffolded, scaffold
-from tests.export.checkpoints import bert, checkpoint
-from tests.export.sentence_folders import bi_encoder
+from tests.export.checkpoints import bert, checkpoint, save_tokenizer, wordpiece
+from tests.export.sentence_folders import bi_encoder, change
 
 HEADS = {
     "text-classification": "AutoModelForSequenceClassification",
@@ -78,6 +80,36 @@ def test_sentence_transformers_is_asked_where_it_wrote_the_folder(tmp_path: Path
     source = bi_encoder(tmp_path / "checkpoint", ("Pooling", {"embedding_dimension": 32, "pooling_mode": "mean"}))
     found = written(tmp_path / "models", source).comparison.judgements
     assert {each.library for each in found.values()} == {"sentence-transformers"}
+
+
+POOL = ("Pooling", {"embedding_dimension": 32, "pooling_mode": "mean"})
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_weights_saved_in_half_precision_are_asked_for_in_full(kind: torch.dtype, tmp_path: Path) -> None:
+    source = bi_encoder(tmp_path / "checkpoint", POOL)
+    weights = {name: tensor.to(kind) for name, tensor in load_file(source / "model.safetensors").items()}
+    save_file(weights, source / "model.safetensors", {"format": "pt"})
+    change(source / "config.json", {"dtype": str(kind).removeprefix("torch.")})
+    (found,) = written(tmp_path / "models", source, graph="bls").comparison.judgements.values()
+    assert (found.library, found.max_abs < 1e-4) == ("sentence-transformers", True)
+
+
+@pytest.mark.parametrize("text", [{"max_seq_length": 999}, {"processing_kwargs": {"text": {"padding": "max_length"}}}])
+def test_texts_without_positions_and_padding_are_not_asked_for(text: dict[str, object], tmp_path: Path) -> None:
+    source = bi_encoder(tmp_path / "checkpoint", POOL)
+    change(source / "sentence_bert_config.json", text)
+    (found,) = written(tmp_path / "models", source, graph="bls").comparison.judgements.values()
+    assert found.max_abs < 1e-4
+
+
+def test_a_pair_has_no_types_where_the_model_has_one(tmp_path: Path) -> None:
+    """As in KLUE's RoBERTa, which has BERT's tokenizer: transformers fails on the types of a pair."""
+    settings = {"id2label": {0: "contradiction", 1: "entailment"}, "vocab_size": 400, "pad_token_id": 0}
+    source = checkpoint(tmp_path / "checkpoint", "roberta", **settings)
+    save_tokenizer(wordpiece(), source)
+    made = written(tmp_path / "models", source, task="zero-shot-classification", graph="bls")
+    assert made.comparison.judgements["mine_onnx_bls"].max_abs < 1e-4
 
 
 def test_steps_and_options_of_ones_own_are_left_out(tmp_path: Path) -> None:
