@@ -16,7 +16,9 @@ from .text_tokenizer import Tokenizer as TextTokenizer
 
 # What a head may ask for beside the engine's tensors: data type, and the dims behind the length.
 EXTRAS = {"offsets": ("TYPE_INT32", [2]), "special_tokens_mask": ("TYPE_INT32", [])}
-TRUNCATIONS = {1: ["longest_first", KEEP_ALL], 2: ["longest_first", "only_first", "only_second", KEEP_ALL]}
+LONGEST_FIRST = "longest_first"
+PIECES = 64  # of a pair's texts, in lengths of the model: so many beside each other are cut off in no time
+TRUNCATIONS = {1: [LONGEST_FIRST, KEEP_ALL], 2: [LONGEST_FIRST, "only_first", "only_second", KEEP_ALL]}
 
 
 class Tokenizer(TextTokenizer):
@@ -88,6 +90,11 @@ class Tokenizer(TextTokenizer):
 
     def encodings(self, batch: list[Any], truncation: str | None) -> list[Any]:
         """The encodings of a batch; `truncation` rules for this call alone. Raises ValueError."""
+        pairs = len(self.texts) > 1 and (truncation or self.truncation) == LONGEST_FIRST
+        if pairs and any(map(self.has_many_pieces, batch)):
+            self.tokenizer.no_truncation()
+            batch = [self.shortened(pair) if self.has_many_pieces(pair) else pair for pair in batch]
+            self.truncate(self.truncation)
         try:
             return super().encodings(batch, truncation)
         except Exception as error:  # tokenizers raises nothing narrower
@@ -95,6 +102,40 @@ class Tokenizer(TextTokenizer):
                 raise
             names, how = " and ".join(self.texts), truncation or self.truncation
             raise ValueError(f"{names}: no pair fits into {self.max_length} tokens with truncation {how}") from error
+
+    def has_many_pieces(self, pair: tuple[str, str]) -> bool:
+        """Whether the pieces that are cut off of both texts may be many beside each other."""
+        return len(pair[0]) * len(pair[1]) > PIECES * self.max_length**2
+
+    def shortened(self, pair: tuple[str, str]) -> tuple[str, str]:
+        """A pair that is cut to the same tokens, without most of what is cut off of both texts.
+
+        Of each piece cut off of one beside each of the other the library makes an encoding: in hours, in all memory.
+        """
+        wholes = [self.tokenizer.encode(text, add_special_tokens=False) for text in pair]
+        longer = int(len(wholes[1]) >= len(wholes[0]))  # of equal ones the second, as the library has it
+        size = 2 * self.max_length
+        while min(map(len, wholes)) > self.max_length:  # else one is hardly cut
+            sizes = [size, size]
+            sizes[longer] *= 2
+            first, second = map(self.beginning, pair, wholes, sizes)
+            found = [self.tokenizer.encode(text, add_special_tokens=False) for text in (first, second)]
+            if int(len(found[1]) >= len(found[0])) == longer and all(map(self.alike, found, wholes)):
+                return first, second
+            size *= 2
+        return pair
+
+    def beginning(self, text: str, whole: Any, size: int) -> str:
+        """The part of a text in which its first `size` tokens stand, or its last ones where the others are cut off."""
+        if size >= len(whole):
+            return text
+        left = self.side == "left"
+        return text[whole.offsets[-size][0] :] if left else text[: whole.offsets[size - 1][1]]
+
+    def alike(self, part: Any, whole: Any) -> bool:
+        """Whether a part of a text is cut to the same tokens as all of it."""
+        kept = slice(-self.max_length, None) if self.side == "left" else slice(self.max_length)
+        return len(part) > self.max_length and bool(part.ids[kept] == whole.ids[kept])
 
     def bucket(self, length: int) -> int:
         """The bucket of a joined batch: where there are shapes the longest, which a request alone may need."""

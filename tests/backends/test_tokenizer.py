@@ -2,10 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer as TokenizerFile
 
 from tbgen.backends.text_tokenizer import PARALLEL_FROM
 from tbgen.backends.text_tokenizer import Tokenizer as TextTokenizer
-from tbgen.backends.tokenizer import Tokenizer
+from tbgen.backends.tokenizer import PIECES, Tokenizer
 from tests.texts import HARD_TEXTS
 
 
@@ -137,3 +138,33 @@ def test_a_query_read_anew_with_each_of_its_texts_is_not_read_beyond_the_memory(
     query = np.array([["a" * 100_000]], dtype=object).repeat(160, axis=0)
     with pytest.raises(ValueError, match="16000160 characters to read in all; at most 16000000 are"):
         step(input_text=query, text_pair=column(*"b" * 160))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("most", [10, 11])
+def test_a_pair_of_two_long_texts_is_cut_as_the_library_cuts_it(word_tokenizer: Path, most: int, side: str) -> None:
+    file = TokenizerFile.from_file(str(word_tokenizer / "tokenizer.json"))
+    file.enable_truncation(most, direction=side)
+    file.save(str(word_tokenizer / "tokenizer.json"))
+    step = Tokenizer(word_tokenizer, max_length=most, texts=["text", "pair"])
+    first, second = "a b c d e f " * 20, "c a d b f e " * 20
+    pairs = [
+        (first, second),
+        (second * 2, first),
+        (first, second * 2),
+        (first + "a", second),
+        (first, "b"),
+        ("", first),
+    ]
+    assert all(len(a) * len(b) > PIECES * most**2 for a, b in pairs[:4])
+    rows = step(text=column(*(a for a, _ in pairs)), pair=column(*(b for _, b in pairs)))
+    for pair, ids, mask in zip(pairs, rows["input_ids"], rows["attention_mask"], strict=True):
+        assert ids[mask == 1].tolist() == file.encode(*pair).ids
+    assert step.counts == {"texts": 6, "truncated": 6}
+
+
+def test_a_pair_of_two_endless_texts_is_answered(word_tokenizer: Path) -> None:
+    """The library would make 40,000 times 40,000 encodings of what is cut off."""
+    step = Tokenizer(word_tokenizer, max_length=10, texts=["text", "pair"])
+    rows = step(text=column("a b c d e f " * 30_000), pair=column("f e d c b a " * 30_000))
+    assert rows["input_ids"].tolist() == step(text=column("a b c d e"), pair=column("f e d c b"))["input_ids"].tolist()
