@@ -19,6 +19,7 @@ def sbom(repository: Path, output: Path | None) -> None:
     and what is linked into them, and the checkpoint that it was made of.
     """
     from tbgen.export.errors import UserError
+    from tbgen.export.files import write_whole
     from tbgen.generator.bill import bill_of_repository
 
     if output and output.resolve().is_relative_to(repository.resolve()):
@@ -28,5 +29,5 @@ def sbom(repository: Path, output: Path | None) -> None:
     if output is None:
         say(text.rstrip("\n"))
     else:
-        output.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files that are no UTF-8
+        write_whole(output, text.encode("utf-8", "backslashreplace"))  # names of files that are no UTF-8
         say(f"Written: {output}")

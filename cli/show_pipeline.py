@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def show(name: str, repository: Path, svg: Path | None) -> None:
     """NAME is a model of the repository, or the name given to scaffold, which means all its front models."""
     from tbgen.export.errors import UserError
+    from tbgen.export.files import write_whole
     from tbgen.generator.local.models import LocalModels
     from tbgen.generator.pipeline import pipeline_of
     from tbgen.generator.pipeline_svg import svg_of_pipeline
@@ -35,7 +36,7 @@ def show(name: str, repository: Path, svg: Path | None) -> None:
         names = ", ".join(each.model for each in found)
         raise UserError(f"--svg draws one model, and {name!r} means several: {names}")
     if svg:
-        svg.write_text(svg_of_pipeline(found[0]), encoding="utf-8")
+        write_whole(svg, svg_of_pipeline(found[0]).encode("utf-8"))
     report([asdict(each) for each in found], lambda: _draw_all(found))
 
 

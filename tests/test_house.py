@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from functools import cache
 from graphlib import TopologicalSorter
@@ -81,6 +82,11 @@ def is_named_outside(file: Path, function: Function) -> bool:
     )
     step = file.parent.name == "backends" and function.name == "__init__" and "folder" in parameters(function)
     return command or step or "requested_output_names" in parameters(function)
+
+
+def test_commands_write_files_whole_and_make_their_folders() -> None:
+    plain = re.compile(r"\.write_(?:text|bytes)\(")
+    assert [file.name for file in (ROOT / "cli").glob("*.py") if plain.search(file.read_text(encoding="utf-8"))] == []
 
 
 def test_a_file_fits_one_story() -> None:

@@ -51,7 +51,7 @@ def test_the_command_shows_all_front_models_of_a_name_and_draws_one(
     assert done.exit_code == 0, done.output
     assert all(name in done.stdout for name in ("kcbert_onnx_bls", "kcbert_onnx_ensemble", "부정, 중립, 긍정"))
     assert max(map(len, done.stdout.splitlines())) <= 80
-    file = tmp_path / "bls.svg"
+    file = tmp_path / "drawings" / "bls.svg"
     done = CliRunner().invoke(show, ["kcbert_onnx_bls", "-r", str(sample_repository), "--svg", str(file)])
     assert done.exit_code == 0, done.output
     assert file.read_text(encoding="utf-8").startswith("<svg")
