@@ -35,7 +35,7 @@ BESIDE: dict[str, Any] = {"answers": "20일에 열린다. " * 3, "ranks": ODD, "
 def items_of(name: str) -> list[dict[str, Any]]:
     """Items of a model with odd texts."""
     if name == "answers":
-        return [{"question": f"{text[:5]}?", "context": f"{text} {BESIDE[name]}"} for text in ODD]
+        return [{"question": f"{text[:5]}?", "context": f"{text[:2000]} {BESIDE[name]}"} for text in ODD]
     if name in ("ranks", "near"):
         return [{"query": text, "texts": BESIDE[name]} for text in ODD]
     if name == "any_label":
