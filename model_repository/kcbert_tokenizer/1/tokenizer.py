@@ -103,9 +103,9 @@ class Tokenizer(TextTokenizer):
             names, how = " and ".join(self.texts), truncation or self.truncation
             raise ValueError(f"{names}: no pair fits into {self.max_length} tokens with truncation {how}") from error
 
-    def has_many_pieces(self, pair: tuple[str, str]) -> bool:
-        """Whether the pieces that are cut off of both texts may be many beside each other."""
-        return len(pair[0]) * len(pair[1]) > PIECES * self.max_length**2
+    def has_many_pieces(self, row: str | tuple[str, str]) -> bool:
+        """Whether the pieces that are cut off of both texts of a pair may be many beside each other."""
+        return not isinstance(row, str) and len(row[0]) * len(row[1]) > PIECES * self.max_length**2
 
     def shortened(self, pair: tuple[str, str]) -> tuple[str, str]:
         """A pair that is cut to the same tokens, without most of what is cut off of both texts.
