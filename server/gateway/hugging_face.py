@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tbgen.backends.numerics import softmax
+from tbgen.backends.rerank import ACTIVATIONS
 from tbgen.server.gateway import tei_api
 from tbgen.server.gateway.answers import answer_from_tensors, outputs_of
 from tbgen.server.gateway.body import Form, form_of, json_response
@@ -21,9 +22,9 @@ from tbgen.server.gateway.no_answer import NoAnswer
 # The pipelines' names of parameters -> tbgen's; all others go by the same name, or the model refuses them.
 _NAMES = {"aggregation_strategy": "aggregation", "handle_impossible_answer": "no_answer"}
 _FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of logits, as text-classification's pipeline has them
-    "none": lambda logits: logits,
+    "none": ACTIVATIONS["Identity"],
     "softmax": softmax,
-    "sigmoid": lambda logits: np.exp(-np.logaddexp(0, -logits)),
+    "sigmoid": ACTIVATIONS["Sigmoid"],
 }
 _Answer = dict[str, Any]
 _NOTHING: _Answer = {"answer": "", "score": 0.0, "start": 0, "end": 0}

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tbgen.backends.text_tokenizer import KEEP_ALL
+from tbgen.backends.tokenizer import LONGEST_FIRST
 from tbgen.server.gateway.answers import RANKED, answer_from_tensors, outputs_of
 from tbgen.server.gateway.body import Form, form_of, json_response
 from tbgen.server.gateway.gateway import Gateway
@@ -28,7 +29,7 @@ class LongTextForm(Form):
         """The request parameter that says it; none to a model that reads long texts in windows, so cuts none."""
         if self.truncate is None or (self.truncate and model.record.get("settings", {}).get("long_text") == "windows"):
             return {}
-        return {"truncation": "longest_first" if self.truncate else KEEP_ALL}
+        return {"truncation": LONGEST_FIRST if self.truncate else KEEP_ALL}
 
 
 class TextsForm(LongTextForm):
