@@ -171,8 +171,20 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
 
 
+def _tell_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Not click's own option, which knows the versions of installed packages alone."""
+    if asked:
+        from tbgen.cli.show import say
+        from tbgen.generator.version import version
+
+        say(f"tbgen {version()}")
+        context.exit()
+
+
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(None, "-V", "--version", package_name="tbgen", message="tbgen %(version)s")
+@click.option(
+    "-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version, help="Say the version."
+)
 def main() -> None:
     """From a fine-tuned transformers checkpoint to a Triton model repository that takes text.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from tbgen.export.errors import require
 from tbgen.export.files import ENGINE_SUFFIXES, sha256
 from tbgen.export.reading import json_from_file, library_reading, text_from_file
 from tbgen.generator.repository import MODEL_RECORD, VENDOR, NoModels, model_folders, read_record
+from tbgen.generator.version import version
 
 _WEIGHTS = (*ENGINE_SUFFIXES, ".safetensors")
 _LICENCE = "Apache-2.0"  # of tokenizers, the one package that tbgen puts into a model; vendor/LICENSE has its text
@@ -35,7 +35,7 @@ def bill_of_repository(repository: Path) -> str:
         name=repository.resolve().name, bom_ref=":repository", type=ComponentType.APPLICATION
     )
     bom.metadata.tools.components.add(
-        Component(name="tbgen", version=version("tbgen"), bom_ref=":tbgen", type=ComponentType.APPLICATION)
+        Component(name="tbgen", version=version(), bom_ref=":tbgen", type=ComponentType.APPLICATION)
     )
     bom.register_dependency(bom.metadata.component, bom.components)
     said: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())

@@ -60,7 +60,12 @@ def clean_venv(tmp_path: Path) -> Path:
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
     site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    borrowed = tmp_path / "borrowed"
+    borrowed.mkdir()
+    for package in Path(sysconfig.get_path("purelib")).iterdir():
+        if "tbgen" not in package.name:
+            (borrowed / package.name).symlink_to(package)
+    (site / "borrowed.pth").write_text(f"{borrowed}\n", encoding="utf-8")
     return python
 
 
@@ -101,3 +106,24 @@ def test_wheel(clean_venv: Path, sources: Path, tmp_path: Path) -> None:
 def test_sdist(clean_venv: Path, sources: Path, tmp_path: Path) -> None:
     install(clean_venv, built(sources, "sdist", tmp_path / "dist"))
     assert "site-packages/tbgen/cli/main.py" in run(clean_venv, "-c", TRY)
+
+
+LINKED = """
+import pathlib, sys
+sys.path.insert(0, sys.argv[1])
+from tbgen.cli.main import main
+from tbgen.generator.steps.vendor import this_platform, vendor_tokenizers
+vendor = pathlib.Path(sys.argv[1]) / "vendor"
+vendor_tokenizers(vendor, this_platform())
+print(vendor.joinpath("LICENSE").read_text().split()[0], end=" ")
+main(["--version"], prog_name="tbgen")
+"""
+
+
+def test_a_folder_of_links(clean_venv: Path, sources: Path, tmp_path: Path) -> None:
+    """Nothing of tbgen is installed; what a model brings along has its licence all the same."""
+    (tmp_path / "tbgen").mkdir()
+    for name in ("backends", "cli", "export", "generator", "server"):
+        (tmp_path / "tbgen" / name).symlink_to(sources / name)
+    said = run(clean_venv, "-c", LINKED, tmp_path)
+    assert said == f"Apache tbgen {configured()['project']['version']}\n"  # type: ignore[index]

@@ -16,6 +16,7 @@ from tbgen.export.scratch import scratch
 from tbgen.generator.repository import VENDOR
 from tbgen.generator.request import PLATFORMS as PLATFORMS
 from tbgen.generator.steps.pip import pip_failure
+from tbgen.generator.version import SOURCES
 
 _PACKAGE = "tokenizers"
 _WHEELS = Path(__file__).with_name("wheels.txt")
@@ -116,6 +117,6 @@ def _copy_package(source: Distribution, folder: Path) -> None:
 
 
 def _apache_licence() -> str:
-    """The licence's text, from tbgen's own metadata; beside a source tree there is a second set without it."""
+    """The licence's text, from tbgen's own metadata; a source tree has none, or a second set without it."""
     found = (each.read_text("licenses/LICENSE") for each in distributions(name="tbgen"))
-    return next(text for text in found if text)
+    return next(filter(None, found), "") or (SOURCES / "LICENSE").read_text(encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from tbgen.generator.version import version
 from tbgen.server.client.typed import objects_of
 from tbgen.server.gateway.answers import RANKED, outputs_of
 from tbgen.server.gateway.body import json_response
@@ -52,7 +52,7 @@ async def openapi(gateway: Gateway, request: Request) -> Response:
         }
     document = {
         "openapi": "3.1.0",
-        "info": {"title": "tbgen gateway", "version": version("tbgen")},
+        "info": {"title": "tbgen gateway", "version": version()},
         "paths": paths,
         "components": {
             "schemas": schemas.get("$defs", {}),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from starlette.responses import Response
 from tbgen.backends.softmax_classification import TextClassification
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
+from tbgen.generator.version import version
 from tbgen.server.gateway.body import Form, form_of, json_response, off_loop
 from tbgen.server.gateway.gateway import Gateway
 from tbgen.server.gateway.models import FrontModel
@@ -216,7 +216,7 @@ async def info(gateway: Gateway, request: Request) -> Response:
         "max_client_batch_size": gateway.settings.texts,
         "auto_truncate": True,
         "tokenization_workers": 1,
-        "version": version("tbgen"),
+        "version": version(),
         "sha": None,
         "docker_label": None,
     }
