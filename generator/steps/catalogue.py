@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import tbgen.backends
@@ -68,10 +69,15 @@ def with_neighbours(file: Path) -> list[Path]:
     """
     files = [file]
     for each in files if file.parent == STEP_FOLDER else ():  # grows as it goes
-        nodes = [node for node in ast.walk(tree_from_file(each)) if isinstance(node, ast.ImportFrom) and node.level]
-        beside = (file.with_name(f"{node.module}.py") for node in nodes)
-        files += dict.fromkeys(path for path in beside if path not in files)
+        files += [path for path in _neighbours(each) if path not in files]
     return files
+
+
+@cache  # each model that is written asks, and tbgen's own files stay as they are
+def _neighbours(file: Path) -> tuple[Path, ...]:
+    """Those files beside one of backends/ that it imports itself."""
+    nodes = [node for node in tree_from_file(file).body if isinstance(node, ast.ImportFrom) and node.level]
+    return tuple(dict.fromkeys(file.with_name(f"{node.module}.py") for node in nodes))
 
 
 def _classes_in(file: Path) -> list[ast.ClassDef]:
