@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -30,7 +31,13 @@ def text_of(node: ast.expr) -> str:
     return VALUE
 
 
-def messages() -> Iterator[str]:
+@cache
+def messages() -> frozenset[str]:
+    """The longer ones that the code has."""
+    return frozenset(message for message in _texts() if len(message) > 20)
+
+
+def _texts() -> Iterator[str]:
     for folder in FOLDERS:
         for file in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -51,14 +58,11 @@ def says(message: str, quote: str) -> bool:
     )
 
 
-MESSAGES = {message for message in messages() if len(message) > 20}
-
-
 @pytest.mark.parametrize("quote", QUOTES)
 def test_a_quoted_message_is_one_that_the_code_says(quote: str) -> None:
-    assert any(says(message, quote) for message in MESSAGES), "no file of the code says so"
+    assert any(says(message, quote) for message in messages()), "no file of the code says so"
 
 
 def test_what_nobody_says_is_found() -> None:
     assert 15 <= len(QUOTES) == len(set(QUOTES))
-    assert not any(says(message, "config.json names no architecture, name one") for message in MESSAGES)
+    assert not any(says(message, "config.json names no architecture, name one") for message in messages())

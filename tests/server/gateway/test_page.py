@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from jsonschema import Draft202012Validator
-from openapi_spec_validator import validate
 
 from tbgen.server.gateway.settings import GatewaySettings
 from tests.server.gateway.chromium import Page, chromium
@@ -22,6 +20,9 @@ from tests.server.gateway.test_endpoints import ITEMS
 
 
 def test_the_openapi_document_is_valid_and_knows_each_model(gateway: Asked) -> None:
+    from jsonschema import Draft202012Validator  # here: its grammars of addresses take seconds
+    from openapi_spec_validator import validate
+
     document = gateway.get("/openapi.json").body
     validate(document)
     for name, item in ITEMS.items():
