@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,17 +33,17 @@ def test_kcbert_is_known_without_a_hub(
     assert round(sum(weights.numel() for weights in model.parameters()) / 1e6) == millions
 
 
-VOCABULARY = """
-from checkpoints import wordpiece_vocabulary
-print(sorted(wordpiece_vocabulary(["주가가 올랐다", "주가가 내렸다 ㅠㅠ"], 40).items()))
-"""
+CORPUS = ["주가가 올랐다", "주가가 내렸다 ㅠㅠ"]
+VOCABULARY = f"from checkpoints import wordpiece_vocabulary; print(sorted(wordpiece_vocabulary({CORPUS}, 40).items()))"
 
 
 def test_a_vocabulary_is_the_same_on_every_run() -> None:
-    command = [sys.executable, "-c", VOCABULARY]
-    runs = {subprocess.run(command, cwd=EXAMPLES, capture_output=True, check=True).stdout for _ in range(3)}
-    assert len(runs) == 1
-    assert "주가".encode() in runs.pop()
+    """Here, and where Python gives sets another order."""
+    command, environment = [sys.executable, "-c", VOCABULARY], {**os.environ, "PYTHONHASHSEED": "7"}
+    done = subprocess.run(command, cwd=EXAMPLES, env=environment, capture_output=True, check=True)
+    here = checkpoints.wordpiece_vocabulary(CORPUS, 40)
+    assert done.stdout.decode("utf-8").strip() == str(sorted(here.items()))
+    assert "주가가" in here
 
 
 def test_wordpiece_is_cased_and_keeps_emoji_and_accents() -> None:

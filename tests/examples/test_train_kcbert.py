@@ -7,16 +7,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import checkpoints
 import pytest
 import torch
+import train_kcbert
+from click.testing import CliRunner, Result
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.generator.presets import SAMPLES
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "train_kcbert.py"
+SCRIPT = Path(train_kcbert.__file__)
+NOWHERE = "http://127.0.0.1:9"  # no port that answers: the hub is out of reach, as on a machine without a network
 TINY = {
     "model_type": "bert",
     "vocab_size": 600,
@@ -31,9 +36,17 @@ TEXTS = ["실적이 좋아졌다 👍", "", "물렸다 ㅠㅠ " * 60, "한빛전
 
 def train(*options: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", str(SCRIPT), *map(str, options)]
-    # Port 9 answers nowhere: the hub is out of reach, here as on a machine without a network.
-    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "COLUMNS": "200"}
+    environment = {**os.environ, "HF_ENDPOINT": NOWHERE, "COLUMNS": "200"}
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment, check=False)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The script in this process, which has PyTorch already and is to stay as it is."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(checkpoints, "ENDPOINT", NOWHERE)
+    monkeypatch.setattr(train_kcbert, "settle", lambda *_: None)
+    return lambda *options: CliRunner().invoke(train_kcbert.main, [str(option) for option in options])
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +104,10 @@ def test_the_same_seed_gives_the_same_files(folder: Path) -> None:
         assert (folder / "first" / name).read_bytes() == (folder / "second" / name).read_bytes(), name
 
 
-def test_a_trained_checkpoint_is_a_base(folder: Path) -> None:
+def test_a_trained_checkpoint_is_a_base(folder: Path, here: Callable[..., Result]) -> None:
     base = folder / "first" / "checkpoint"
-    done = train("--data", folder / "sixty.csv", "--base", base, "--epochs", "1", "-o", folder / "tuned")
-    assert "its weights, its vocabulary" in done.stdout, done.stderr
+    done = here("--data", folder / "sixty.csv", "--base", base, "--epochs", "1", "-o", folder / "tuned")
+    assert "its weights, its vocabulary" in done.output
     assert (folder / "tuned/tokenizer_model/vocab.txt").read_bytes() == (base / "vocab.txt").read_bytes()
 
 
@@ -106,8 +119,8 @@ def test_a_trained_checkpoint_is_a_base(folder: Path) -> None:
         (["--base", "{folder}"], "no config.json in "),
     ],
 )
-def test_mistakes(folder: Path, tmp_path: Path, options: list[str], message: str) -> None:
-    done = train("--data", folder / "sixty.csv", "-o", tmp_path / "none", *(o.format(folder=folder) for o in options))
-    assert done.returncode == 1
+def test_mistakes(folder: Path, tmp_path: Path, here: Callable[..., Result], options: list[str], message: str) -> None:
+    done = here("--data", folder / "sixty.csv", "-o", tmp_path / "none", *(o.format(folder=folder) for o in options))
+    assert done.exit_code == 1
     assert message in done.stderr
     assert not (tmp_path / "none").exists()
