@@ -11,7 +11,7 @@ import click
 
 from tbgen.cli.options import goes_with, json_option, quiet_option, server_options
 from tbgen.cli.repository import ModelRepository
-from tbgen.cli.show import output, report, said_late, say_answered
+from tbgen.cli.show import on_one_line, output, report, said_late, say_answered
 from tbgen.export.errors import UserError
 from tbgen.generator.addresses import URLS
 from tbgen.generator.request import REPOSITORY
@@ -175,6 +175,6 @@ def _print_findings(findings: Sequence[Finding]) -> None:
     console = output(soft_wrap=True)
     for finding in findings:
         colour, words = _WORDS[finding.effect]
-        console.print(f"{finding.place}: ", end="")
+        console.print(f"{on_one_line(str(finding.place))}: ", end="")
         console.print(f"{words}: ", style=colour, end="")
         console.print(f"{finding.says}\n    {finding.mend}")

@@ -142,6 +142,11 @@ class _LazyGroup(click.Group):
             if said := new_spelling(error):
                 raise click.UsageError(said, error.ctx) from error
             raise
+        except click.ClickException as error:
+            from tbgen.cli.show import visible
+
+            error.message = visible(error.message)
+            raise
         except KeyboardInterrupt as error:
             from tbgen.cli.show import WHOLE
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from tbgen.cli.show import say
+
 
 class ModelRepository(click.Path):
     """A folder of models."""
@@ -22,5 +24,5 @@ class ModelRepository(click.Path):
         if ctx and ctx.resilient_parsing:  # of a completion, which changes nothing
             return path
         if moved := finish_interrupted(path):
-            click.echo(f"Finished what an interrupted run had begun: {', '.join(moved)}", err=True)
+            say(f"Finished what an interrupted run had begun: {', '.join(moved)}", note=True)
         return path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +29,9 @@ _CELLS = 5  # values of a list that a table shows
 _LINES = 10  # objects of a list
 _DIFFERENCE = {"+": "green", "-": "red", "@": "cyan"}  # colours by the first letter of a line
 
+# What a terminal obeys, or nobody sees: controls but the end of a line and the tabulator, marks of direction.
+_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
 Tell = Callable[..., None]  # what runs now, and the share of everything that is done, None where nobody knows
 
 
@@ -36,28 +41,49 @@ def has_flag(flag: str) -> bool:
     return bool(context and context.meta.get(f"tbgen.{flag}"))
 
 
+def visible(text: str) -> str:
+    """A text as it is printed: what names and labels from outside could tell a terminal is seen, not done."""
+    return _HIDDEN.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+@functools.cache
+def _console_class() -> type[Console]:
+    """A console that shows all text as `visible` gives it; its own colours and bars are no text."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class VisibleConsole(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for each in super().render(renderable, options):
+                yield each if each.control else Segment(visible(each.text), each.style)
+
+    return VisibleConsole
+
+
 def output(*, soft_wrap: bool = False) -> Console:
     """Where answers go."""
-    from rich.console import Console
-
-    return Console(soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)  # names are data
+    return _console_class()(soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)  # names are data
 
 
 def notes() -> Console:
     """Where a person is told what is no answer."""
-    from rich.console import Console
-
-    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    return _console_class()(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def say(text: str, *, note: bool = False) -> None:
     """Print a line; with `note` on standard error."""
-    click.echo(text, err=note)
+    click.echo(visible(text), err=note)
 
 
 def print_json(value: Any) -> None:
     """One JSON value, for programs; paths as text."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    click.echo(_json_text(value, indent=2))
+
+
+def _json_text(value: Any, indent: int | None = None) -> str:
+    """JSON in which no text says anything to a terminal; whoever reads it gets the same value."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def report(value: Any, draw: Callable[[], object]) -> None:
@@ -75,7 +101,7 @@ def print_answers(rows: Iterable[tuple[dict[str, Any], dict[str, Any]]], *, ever
     """
     if has_flag("json"):
         for item, answer in rows:
-            click.echo(json.dumps({**item, **answer}, ensure_ascii=False))
+            click.echo(_json_text({**item, **answer}))
     elif found := list(rows):
         output().print(table_of_answers(found, every=every))
 
@@ -106,7 +132,7 @@ def cell_text(value: Any) -> str:
         return "\n".join([*lines[:_LINES], *(["…"] if len(lines) > _LINES else [])])
     if isinstance(value, list):
         return ", ".join([*map(cell_text, value[:_CELLS]), *(["…"] if len(value) > _CELLS else [])])
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else visible(str(value))
 
 
 def _line_of(value: Any) -> str:
@@ -200,8 +226,13 @@ def repository_tree(repository: Path, names: Sequence[str]) -> Tree:
 
     tree = Tree(f"{repository}/")
     for name in names:
-        _grow(tree.add(f"{name}/"), repository / name)
+        _grow(tree.add(f"{on_one_line(name)}/"), repository / name)
     return tree
+
+
+def on_one_line(name: str) -> str:
+    """A file's name, which may hold ends of lines."""
+    return name.replace("\n", "\\n")
 
 
 def _grow(branch: Tree, folder: Path) -> None:
@@ -216,6 +247,6 @@ def _grow(branch: Tree, folder: Path) -> None:
             size = sum(file.stat().st_size for file in entry.rglob("*"))
             branch.add(Text.assemble(f"{entry.name}/ ", (decimal(size), "dim")))
         elif entry.is_dir():
-            _grow(branch.add(f"{entry.name}/"), entry)
+            _grow(branch.add(f"{on_one_line(entry.name)}/"), entry)
         else:
-            branch.add(Text.assemble(f"{entry.name} ", (decimal(entry.stat().st_size), "dim")))
+            branch.add(Text.assemble(f"{on_one_line(entry.name)} ", (decimal(entry.stat().st_size), "dim")))
