@@ -247,7 +247,8 @@ def _convert(
     """Write model.onnx into `folder`, the traced graph in the precision that is asked for. Raises UserError."""
     if options.precision != "fp32":
         tell(f"converting to {options.precision}")
-    samples = Samples(folder / "tokenizer.json", checkpoint.max_length, options.fixed_length)
+    pad_id = checkpoint.tokenizer.special.get("pad", 0)
+    samples = Samples(folder / "tokenizer.json", checkpoint.max_length, options.fixed_length, pad_id)
     options.bounds.convert(traced, folder / "model.onnx", checkpoint.row, options.keep_fp32, samples)
     tell("checking the graph")
     check_graph(folder / "model.onnx")

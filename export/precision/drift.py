@@ -60,7 +60,7 @@ def advice(
         return ""
     tell("looking for the layers to keep in FP32")
 
-    samples = Samples(exported.tokenizer, exported.max_length, exported.fixed_length)
+    samples = Samples(exported.tokenizer, exported.max_length, exported.fixed_length, exported.pad_id)
     reference = cached_run(reference)
 
     def holding(more: Sequence[str]) -> bool:

@@ -21,14 +21,16 @@ _ROWS = 3000  # tokens, at most, that are kept for a product
 
 @dataclass(frozen=True)
 class Samples:
-    """The tokenizer's file of a graph, and the tokens that it reads: exactly `fixed_length`, or `longest` at most.
+    """The tokenizer's file of a graph, and the tokens that it reads: `longest` at most, or exactly `fixed_length`.
 
+    `pad_id` fills short sentences up.
     `found` is what a conversion found on them, for the next of the same graph.
     """
 
     tokenizer: Path
     longest: int
     fixed_length: int | None = None
+    pad_id: int = 0
     found: dict[Any, Any] = field(default_factory=dict)
 
     def inputs(self, graph: Any, *, pair: bool) -> Iterator[Tensors]:
@@ -37,7 +39,7 @@ class Samples:
         tokenizer.enable_truncation(self.fixed_length or min(self.longest, _LONGEST))
         tokenizer.no_padding()
         if self.fixed_length:
-            tokenizer.enable_padding(length=self.fixed_length)
+            tokenizer.enable_padding(length=self.fixed_length, pad_id=self.pad_id)
         kind = require("onnx", extra="onnx").helper.tensor_dtype_to_np_dtype
         types = {tensor.name: kind(tensor.type.tensor_type.elem_type) for tensor in graph.input}
         for text in calibration_sentences():

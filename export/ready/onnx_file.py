@@ -196,7 +196,7 @@ def _converted(
         before = taken.parent.with_name("fused") / taken.name
         before.parent.mkdir()
         fuse(taken, before, beside.config)
-    samples = Samples(exported.tokenizer, exported.max_length, exported.fixed_length)
+    samples = Samples(exported.tokenizer, exported.max_length, exported.fixed_length, exported.pad_id)
     bounds, texts, reference = asked.bounds, asked.texts or gate_sentences(), onnx_run(taken)
     bounds.convert(before, exported.model, graph_of_export(exported), asked.keep_fp32, samples)
     check_graph(exported.model)
