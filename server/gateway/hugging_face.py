@@ -90,7 +90,7 @@ async def _text_classification(
     found = await tei_api.all_labels(gateway, request, model, items, parameters, function is not None)
     if function:
         found = [_by_function(labels, _FUNCTIONS[function]) for labels in found]
-    return [sorted(labels, key=lambda each: -each["score"])[:most] for labels in found]
+    return [labels[:most] for labels in found]  # best first, also by a function, which rises with its logit
 
 
 def _by_function(labels: list[_Answer], function: Callable[[np.ndarray], np.ndarray]) -> list[_Answer]:

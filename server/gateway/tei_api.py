@@ -6,7 +6,7 @@ Their clients name no model: the one that does the task is meant, or the one tha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -145,14 +145,7 @@ async def all_labels(
     """Every label of each item with its score, or its logit, best first. Raises NoAnswer."""
     if "top_labels" not in model.outputs:
         rows = await gateway.answers(request, model, items, ["value"], parameters)
-        labels = model.record.get("settings", {}).get("labels") or []
-        return [
-            [
-                {"score": score, "label": labels[i] if i < len(labels) else f"LABEL_{i}"}
-                for i, score in enumerate(row["value"])
-            ]
-            for row in rows
-        ]
+        return [named_values(model, row["value"]) for row in rows]
     parameters |= {"top_k": _MOST_LABELS, **({"threshold": 0.0} if "sigmoid" in model.outputs else {})}
     if not raw:
         rows = await gateway.answers(request, model, items, ["top_labels", "top_scores"], parameters)
@@ -162,7 +155,13 @@ async def all_labels(
     return [_labels(row["top_labels"], -np.sort(-row["logits"])) for row in rows]  # both rise together
 
 
-def _labels(labels: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
+def named_values(model: FrontModel, values: np.ndarray) -> list[dict[str, Any]]:
+    """The values of a regression with the names that its record has, the largest first."""
+    names, best = model.record.get("settings", {}).get("labels") or [], np.argsort(-values, kind="stable")
+    return _labels([names[place] if place < len(names) else f"LABEL_{place}" for place in best], values[best])
+
+
+def _labels(labels: Iterable[str], scores: np.ndarray) -> list[dict[str, Any]]:
     return [{"score": score, "label": label} for label, score in zip(labels, scores, strict=True)]
 
 
