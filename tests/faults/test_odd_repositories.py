@@ -212,17 +212,32 @@ def test_bytes_that_are_no_utf_8_are_a_sentence(sample_repository: Path, tmp_pat
         ({"tokenizer": "x", "base": "x", "label_count": 5}, ""),
     ],
 )
-@pytest.mark.parametrize("command", [("diff", "kcbert"), ("verify", "kcbert")])
 def test_settings_of_a_record(
-    values: dict[str, object], sentence: str, command: tuple[str, ...], sample_repository: Path, tmp_path: Path
+    values: dict[str, object], sentence: str, sample_repository: Path, tmp_path: Path
 ) -> None:
-    repository = Path(shutil.copytree(sample_repository, tmp_path / "models"))
+    assert sentence in said("diff", "kcbert", "-r", with_settings(sample_repository, tmp_path / "models", values))
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [({"engine": "x"}, "no engine 'x'"), ({"graph": "x", "queue": None, "task": "x"}, "does not say 'export'")],
+)
+def test_verify_says_what_a_record_lacks(
+    values: dict[str, object], sentence: str, sample_repository: Path, tmp_path: Path
+) -> None:
+    repository = with_settings(sample_repository, tmp_path / "models", values, without="export")
+    assert sentence in said("verify", "kcbert", "-r", repository)
+
+
+def with_settings(sample: Path, repository: Path, values: dict[str, object], *, without: str = "") -> Path:
+    """The sample repository, its records with other settings."""
+    shutil.copytree(sample, repository)
     for file in repository.glob("*/tbgen.json"):
         record = json.loads(file.read_text(encoding="utf-8"))
         record["settings"] |= values
-        record.pop("export") if command[0] == "verify" else None
+        record.pop(without, None)
         file.write_text(json.dumps(record), encoding="utf-8")
-    assert sentence in said(*command, "-r", repository) or command[0] == "verify"
+    return repository
 
 
 def test_a_recipe_with_a_step_that_is_none(tmp_path: Path) -> None:
