@@ -13,6 +13,7 @@ from tbgen.export.precision.precision import converter
 
 # The families in whose graphs the fusion finds attention; in the others it only does what ONNX Runtime does anyway.
 FUSED = ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra")
+_FUSING = ("fuse layers of this graph", "without --optimize")  # the work, and how to do without it
 
 
 def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
@@ -24,8 +25,9 @@ def fuse(source: Path, target: Path, config: dict[str, Any]) -> None:
     if family not in FUSED:
         raise UserError(f"--optimize finds no attention layers in a {family} graph; it serves {', '.join(FUSED)}")
     model = load_graph(source)
-    _divide_scores(model.graph)
-    _count_heads(model.graph, _heads_of(config))
+    with converter(*_FUSING):
+        _divide_scores(model.graph)
+        _count_heads(model.graph, _heads_of(config))
     save_graph(model, target)
     fused = fused_model(target, config)
     if not any(node.op_type == "Attention" for node in fused.graph.node):
@@ -39,7 +41,7 @@ def fused_model(path: Path, config: dict[str, Any], *, attention: bool = True) -
     options = require("onnxruntime.transformers.fusion_options", extra="onnx").FusionOptions("bert")
     options.use_raw_attention_mask()  # else it is summed up, as if no masked token could stand before a real one
     options.enable_attention = attention
-    with converter("fuse layers of this graph", "without --optimize"):
+    with converter(*_FUSING):
         fused = optimizer.optimize_model(
             str(path),
             model_type="bert",

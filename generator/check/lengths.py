@@ -38,7 +38,7 @@ def _first_position(graph: OnnxFile, table: str) -> int | None:
     makers = {name: Node("Constant", [], [name], number=number) for name, number in graph.numbers.items()}
     for node in graph.nodes:
         if table in node.inputs:
-            return _counted_from(node.inputs[1], makers) if node.operator == "Gather" else None
+            return _counted_from(node.inputs[-1], makers) if node.operator == "Gather" else None
         makers |= dict.fromkeys(node.outputs, node)
     return None
 
@@ -56,7 +56,11 @@ def _counted_from(name: str, makers: Mapping[str, Node]) -> int | None:
 def _maker(name: str, makers: Mapping[str, Node]) -> Node:
     """The node that computes a tensor's numbers; one without an operator for a graph's input or weight."""
     node = makers.get(name, Node())
-    return _maker(node.inputs[0], makers) if node.operator in _THROUGH else node
+    for _ in makers:  # so many at most, for a broken file's nodes may lead in a circle
+        if node.operator not in _THROUGH or not node.inputs:
+            break
+        node = makers.get(node.inputs[0], Node())
+    return node
 
 
 def _longest_of_plan(model: Model) -> int | None:

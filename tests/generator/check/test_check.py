@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from tbgen.export.errors import UserError
 from tbgen.generator.check.check import check_repository
@@ -128,6 +128,25 @@ def test_positions_of_roberta_begin_with_two_rows_for_no_token(tmp_path: Path) -
     tokenizer(tmp_path, {"max_length": 514})
     (finding,) = found(tmp_path, engine, positions(514, "roberta.embeddings.position_embeddings.weight"))
     assert "more than 512 tokens" in finding.says
+
+
+@pytest.mark.parametrize("inputs", [[], ["places"], ["other"]])
+def test_numbers_that_come_from_nowhere_or_from_themselves(tmp_path: Path, inputs: list[str]) -> None:
+    """A file that is damaged has such nodes; its positions are counted as if it said nothing of them."""
+    table = "roberta.embeddings.position_embeddings.weight"
+
+    def change(folder: Path) -> None:
+        positions(514, table)(folder)
+        model = onnx.load(folder / "1" / "model.onnx")
+        moved = (
+            helper.make_node("Cast", inputs, ["places"], to=7),
+            helper.make_node("Cast", ["places"], ["other"], to=7),
+        )
+        model.graph.node.extend([*moved, helper.make_node("Gather", [table, "places"], ["rows"])])
+        onnx.save(model, folder / "1" / "model.onnx")
+
+    tokenizer(tmp_path, {"max_length": 514})
+    assert any("more than 512 tokens" in finding.says for finding in found(tmp_path, engine, change))
 
 
 def test_a_fixed_length_beyond_the_positions(tmp_path: Path) -> None:
