@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import onnx
@@ -24,11 +25,13 @@ from tbgen.export.ready.companions import companions_from_folder
 from tbgen.export.ready.onnx_file import export_from_onnx
 from tbgen.export.sources import Source
 from tbgen.generator.client_code import LANGUAGES
+from tbgen.generator.publishing import finish_interrupted
 from tbgen.generator.recipe import recipe_from_file
 from tbgen.generator.resolve import resolve
 from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.texts import TextFile
 from tbgen.generator.update import requests_from_records
+from tbgen.server.gateway.serving import keys_from_file
 from tbgen.server.verify.verify import scaffold_named
 from tests.faults import damage
 
@@ -46,7 +49,7 @@ class Reader:
     read: Read
 
 
-def _command(*words: str) -> Read:
+def command(*words: str) -> Read:
     """A command of tbgen's, its words with {} for the folder."""
 
     def read(folder: Path) -> None:
@@ -81,6 +84,23 @@ def _ready(folder: Path) -> None:
 def _ready_apart(folder: Path) -> None:
     shutil.rmtree(folder / "taken", ignore_errors=True)
     export_from_onnx(folder / "m_onnx" / "1" / "model.onnx", folder.with_name("exported"), folder / "taken")
+
+
+def _ready_converted(folder: Path) -> None:
+    shutil.rmtree(folder / "taken", ignore_errors=True)
+    export_from_onnx(folder / "model.onnx", folder, folder / "taken", precision="fp16", optimize=True)
+
+
+def _based(folder: Path) -> None:
+    source = Source(str(folder / "model.pt"), tokenizer=folder, base=str(folder / "base"))
+    model_from_checkpoint(source.checkpoint())
+
+
+def _finish(folder: Path) -> None:
+    """What a killed run left, which is away afterwards."""
+    with TemporaryDirectory() as own:
+        whole = Path(shutil.copytree(folder, Path(own) / "copy"))
+        finish_interrupted(whole / "models")
 
 
 def _scaffold(folder: Path) -> None:
@@ -138,30 +158,30 @@ def _onnx_damage(content: bytes, chance: random.Random) -> bytes:
     return model.SerializeToString()
 
 
-_CHECK = _command("check", "{}", "--weights")
-_RUN = _each(*(_command("run", f"m_onnx_{graph}", "좋다", "-r", "{}") for graph in ("bls", "ensemble")))
+_CHECK = command("check", "{}", "--weights")
+_RUN = _each(*(command("run", f"m_onnx_{graph}", "좋다", "-r", "{}") for graph in ("bls", "ensemble")))
 _MODELS = _each(
     _CHECK,
     _RUN,
-    _command("client", "m_onnx_bls", "--lang", "curl", "-r", "{}"),
-    _command("deploy", "copy", "{}", "{}/../target", "--no-server", "--dry-run"),
+    command("client", "m_onnx_bls", "--lang", "curl", "-r", "{}"),
+    command("deploy", "copy", "{}", "{}/../target", "--no-server", "--dry-run"),
     _records,
 )
 _KINDS = ("image", "compose", "kubernetes", "kserve", "helm")
 _WITH_IMAGE = ("compose", "kubernetes", "kserve", "helm")
 _OTHERS = _each(
-    _command("show", "m_onnx_bls", "-r", "{}", "--svg", "{}/../drawn.svg"),
-    _command("show", "m_onnx_ensemble", "-r", "{}", "--json"),
-    _command("sbom", "{}", "-o", "{}/../bill.json"),
-    _command("deploy", "haproxy", "{}", "-o", "{}/../haproxy", "--server", "triton"),
+    command("show", "m_onnx_bls", "-r", "{}", "--svg", "{}/../drawn.svg"),
+    command("show", "m_onnx_ensemble", "-r", "{}", "--json"),
+    command("sbom", "{}", "-o", "{}/../bill.json"),
+    command("deploy", "haproxy", "{}", "-o", "{}/../haproxy", "--server", "triton"),
     *(
-        _command(
+        command(
             *("deploy", kind, "{}", "-o", f"{{}}/../{kind}", "--force"),
             *(["--image", "ghcr.io/you/m:1"] if kind in _WITH_IMAGE else []),
         )
         for kind in _KINDS
     ),
-    *(_command("client", "m_onnx_ensemble", "--lang", each, "-r", "{}") for each in LANGUAGES),
+    *(command("client", "m_onnx_ensemble", "--lang", each, "-r", "{}") for each in LANGUAGES),
 )
 
 _CONFIGS = tuple(f"{name}/config.pbtxt" for name in ("m_onnx", "m_onnx_bls", "m_onnx_ensemble", "m_tokenizer"))
@@ -203,16 +223,44 @@ READERS = {
         )
         for which, read in (("seven", _MODELS), ("other", _OTHERS))
     },
-    "tbgen.json, diff": Reader("models", _RECORDS, damage.json_damage, _command("diff", "m", "-r", "{}")),
+    "tbgen.json, diff": Reader("models", _RECORDS, damage.json_damage, command("diff", "m", "-r", "{}")),
     "weights apart": Reader("apart", ("m_onnx/1/model.onnx",), _onnx_damage, _each(_CHECK, _ready_apart)),
     "the bill of a package": Reader(
-        "billed", ("m_tokenizer/1/vendor/tokenizers.cyclonedx.json",), damage.json_damage, _command("sbom", "{}")
+        "billed", ("m_tokenizer/1/vendor/tokenizers.cyclonedx.json",), damage.json_damage, command("sbom", "{}")
     ),
     "a model's files": Reader(
         "models", ("m_onnx/1/model.onnx", "m_tokenizer/1/tokenizer.json"), damage.byte_damage, _each(_CHECK, _RUN)
     ),
+    "tokens beside a vocabulary": Reader(
+        "added", ("added_tokens.json", "special_tokens_map.json"), damage.json_damage, _load
+    ),
+    "pieces of albert": Reader("pieces of albert", ("spiece.model",), damage.byte_damage, _load),
+    "sparse sentence-transformers": Reader(
+        "sparse",
+        ("modules.json", "sentence_bert_config.json", "1_SpladePooling/config.json"),
+        damage.json_damage,
+        _load,
+    ),
+    "adapter": Reader("adapter", ("adapter_config.json",), damage.json_damage, _load),
+    "config.json of a base": Reader("base", ("base/config.json",), damage.json_damage, _based),
+    "ONNX that is converted": Reader("export", ("model.onnx",), _onnx_damage, _ready_converted),
+    "data of a warm-up": Reader("warmed", ("m_onnx/warmup/input_ids", "m_onnx/labels.txt"), damage.byte_damage, _CHECK),
+    "config.pbtxt with a warm-up": Reader("warmed", ("m_onnx/config.pbtxt",), _config_damage, _CHECK),
+    "record of a plan": Reader("plan", ("m/tbgen.json",), damage.json_damage, _CHECK),
+    "plan": Reader("plan", ("m/1/model.plan",), damage.byte_damage, _CHECK),
+    "model.py by hand": Reader("by hand", ("own/1/model.py",), damage.text_damage, command("check", "{}")),
+    "target of a deployment": Reader(
+        "deployed",
+        tuple(f"target/{name}" for name in ("m_onnx/config.pbtxt", "m_onnx/tbgen.json", "m_onnx_bls/1/steps.json")),
+        damage.text_damage,
+        command("deploy", "copy", "{}/models", "{}/target", "--no-server", "--dry-run"),
+    ),
+    "journal": Reader("interrupted", (".models.tbgen-killed/.tbgen-journal",), damage.json_damage, _finish),
+    "keys of the gateway": Reader(
+        "keys", ("keys",), damage.text_damage, lambda folder: keys_from_file(folder / "keys")
+    ),
     "recipe": Reader("recipe", ("tbgen.toml",), damage.text_damage, _recipe),
     "jsonl": Reader("texts", ("texts.jsonl",), damage.json_damage, partial(_texts, "texts.jsonl")),
     "csv": Reader("texts", ("texts.csv",), damage.byte_damage, partial(_texts, "texts.csv")),
-    "steps of one's own": Reader("steps", ("own.py",), damage.text_damage, _command("step", "test", "{}/own.py")),
+    "steps of one's own": Reader("steps", ("own.py",), damage.text_damage, command("step", "test", "{}/own.py")),
 }
