@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tbgen.export.errors import UserError
+from tbgen.export.reading import reason_of
 from tbgen.export.run import Tensors
 from tbgen.server.bench.texts import Inputs
 from tbgen.server.bench.wire import ANSWER_READERS
@@ -67,8 +68,8 @@ class Checker:
             return None
         try:
             found = difference(self.expected[index], self.read(body, head_size), self.tolerance)
-        except (ValueError, KeyError) as error:
-            return f"unreadable answer: {error}"
+        except Exception as error:  # noqa: BLE001, whatever comes of reading what is no answer
+            return f"unreadable answer: {reason_of(error)}"
         if found is None and len(self.known[index]) < _KNOWN_FORMS:
             self.known[index].add(body)
         return found

@@ -131,7 +131,11 @@ class HttpLoad:
         end = line.received.find(b"\r\n\r\n")
         if end < 0:
             return
-        head = head_from_bytes(line.received[: end + 4])
+        try:
+            head = head_from_bytes(line.received[: end + 4])
+        except (ValueError, IndexError):
+            self.lose(line, "an answer that is no HTTP", now)
+            return
         if len(line.received) >= end + 4 + head.size:
             self.take(line, head, line.received[end + 4 :], now)
             if self.order.schedule is None and now < self.end:
@@ -185,10 +189,13 @@ class HttpLoad:
 
 @functools.cache
 def head_from_bytes(raw: bytes) -> Head:
-    """Status and sizes of a response's head. A head without Content-Length is taken for an empty body."""
+    """Status and sizes of a response's head, of an empty body where it has no Content-Length.
+
+    Raises ValueError, IndexError for what is no such head.
+    """
     first, *rest = raw.decode("latin-1").split("\r\n")
     fields: dict[str, Any] = {
         name.strip().lower(): value.strip() for name, _, value in (r.partition(":") for r in rest)
     }
-    size = int(fields.get("content-length", 0))
+    size = max(0, int(fields.get("content-length", 0)))
     return Head(int(first.split()[1]), size, int(fields.get("inference-header-content-length", size)))

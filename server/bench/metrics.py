@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import urllib.request
 from dataclasses import dataclass, field
+from http.client import HTTPException
 
 from tbgen.export.errors import UserError
 from tbgen.generator.addresses import METRICS
@@ -37,8 +39,11 @@ class StepMetrics:
 
 def metrics_page(url: str) -> str:
     """The text of a metrics page. Raises OSError, ValueError."""
-    with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
-        return str(answer.read().decode("utf-8"))
+    try:
+        with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
+            return str(answer.read().decode("utf-8"))
+    except HTTPException as error:  # what answers speaks no HTTP, or ends in its middle
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def step_metrics(url: str | None) -> StepMetrics:
@@ -52,8 +57,14 @@ def step_metrics(url: str | None) -> StepMetrics:
 
 
 def metrics_from_text(text: str) -> StepMetrics:
+    """What a page tells. Raises ValueError for lines of tbgen's that lack a label, or a number."""
     rows = [(kind, dict(_LABEL.findall(labels)), float(value)) for kind, labels, value in _LINE.findall(text)]
-    return StepMetrics(
-        {(named["model"], int(named["number"])): value for kind, named, value in rows if kind == "seconds"},
-        {(named["model"], named["count"]): value for kind, named, value in rows if kind == "count"},
-    )
+    if not all(math.isfinite(value) for *_, value in rows):
+        raise ValueError("a counter is no number")
+    try:
+        return StepMetrics(
+            {(named["model"], int(named["number"])): value for kind, named, value in rows if kind == "seconds"},
+            {(named["model"], named["count"]): value for kind, named, value in rows if kind == "count"},
+        )
+    except KeyError as error:
+        raise ValueError(f"a counter has no label {error}") from error

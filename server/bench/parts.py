@@ -14,7 +14,8 @@ from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.steps.load import listing, newest_steps
 from tbgen.server.bench.statistics import Snapshot
-from tbgen.server.client.connection import Connection, JsonObject
+from tbgen.server.client.connection import Connection
+from tbgen.server.client.replies import JsonObject
 
 # What the BLS call of an engine does where its settings do not say: name -> value.
 CALL_DEFAULTS = {

@@ -132,8 +132,7 @@ def bench(
             for address in addresses
         }
         pairs = [(targets[model.model, load.protocol], load) for model in models for load in plan.loads]
-        with connection.failures("tells nothing of itself"):
-            triton = str(connection.client.get_server_metadata(**connection.as_json()).get("version", "unknown"))
+        triton = connection.metadata()["version"] or "unknown"
         rounds: list[list[Point]] = [[] for _ in pairs]
 
         def report() -> Report:

@@ -22,7 +22,8 @@ from tbgen.server.bench.texts import Corpus, Inputs
 from tbgen.server.capacity.cost import TimedRun, fitted_cost
 from tbgen.server.capacity.simulation import Replica, Texts
 from tbgen.server.client.client import front_model
-from tbgen.server.client.connection import Connection, JsonObject
+from tbgen.server.client.connection import Connection
+from tbgen.server.client.replies import JsonObject
 
 _LENGTHS = {"short": 0.1, "usual": 0.5, "long": 0.9}  # where such texts stand among all, by length
 _CLIENTS = (2, 4, 8, 24)  # for each instance, of the loads in which requests meet

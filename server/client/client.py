@@ -144,7 +144,7 @@ def answers(
         asked = {model.input: encoded.reshape(-1, 1) if model.batching else encoded}
         outputs = connection.infer(model.name, asked, parameters)
         given = [name for name in model.outputs if name in outputs]  # some only when a parameter asks for them
-        columns = {name: _column(outputs[name], model, name) for name in given}
+        columns = {name: _column(outputs[name], model, name, len(chunk)) for name in given}
         for row in range(len(chunk)):
             yield {name: values[row] for name, values in columns.items()}
 
@@ -171,10 +171,19 @@ def request_groups(
         yield group
 
 
-def _column(array: np.ndarray, model: TextModel, name: str) -> list[Any]:
+def _column(array: np.ndarray, model: TextModel, name: str, texts: int) -> list[Any]:
     """The values of one output, one a text, as plain Python values; bytes as text. Raises UserError."""
-    values = plain_values(name, array if model.batching else array[np.newaxis])
-    return [row.item() if name in model.scalars else row.tolist() for row in values]
+    return plain_rows(name, array if model.batching else array[np.newaxis], texts, single=name in model.scalars)
+
+
+def plain_rows(name: str, array: np.ndarray, rows: int, *, single: bool) -> list[Any]:
+    """An output's rows as plain Python values, each one value where they are `single`, else lists; bytes as text.
+
+    Raises UserError for NaN and infinity, and for other rows than were asked for.
+    """
+    if array.shape[:1] != (rows,) or (single and array.size != rows):
+        raise UserError(f"the model's answer to {rows} items has {name!r} of shape {list(array.shape)}")
+    return [row.item() if single else row.tolist() for row in plain_values(name, array)]
 
 
 def plain_values(name: str, array: np.ndarray) -> np.ndarray:

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.errors import UserError
+from tbgen.export.reading import reason_of
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH
-from tbgen.generator.models.config import NO_TENSORS
 from tbgen.generator.role import FRONT, Role, front_names
 from tbgen.server.client.address import Address, address_from_url, is_local, no_answer, other_protocol
+from tbgen.server.client.replies import JsonObject, told, told_config, told_models, told_tensors
 from tbgen.server.embedded.keys import headers_of
-
-JsonObject = dict[str, Any]
 
 UNREACHABLE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED")
 # Said by a server that is there, with the status of one that is not: its model is not ready, or has too much to do.
@@ -74,16 +73,31 @@ class Connection:
         """All models that the server knows: name -> "READY", or its state and the reason. Raises UserError."""
         states: dict[str, str] = {}
         for row in self.index():
-            state = row.get("state") or "not loaded"
+            state = row["state"] or "not loaded"
             if states.get(row["name"]) != "READY":
-                states[row["name"]] = state if state == "READY" else f"{state} {row.get('reason', '')}".strip()
+                states[row["name"]] = state if state == "READY" else f"{state} {row['reason']}".strip()
         return states
 
     def index(self) -> list[JsonObject]:
         """All versions of models that the server knows: name, version, state, reason. Raises UserError."""
         with self.failures("tells nothing of its models"):
-            index = self.client.get_model_repository_index(**self.as_json())
-        return index.get("models", []) if isinstance(index, dict) else index
+            return told_models(self.client.get_model_repository_index(**self.as_json()))
+
+    def metadata(self) -> JsonObject:
+        """What the server says of itself: name, version, extensions. Raises UserError."""
+        from tritonclient.grpc.service_pb2 import ServerMetadataResponse
+
+        with self.failures("tells nothing of itself"):
+            return told(self.client.get_server_metadata(**self.as_json()), ServerMetadataResponse)
+
+    def statistics(self) -> list[JsonObject]:
+        """What it has counted, a row for each version of a model. Raises UserError."""
+        from tritonclient.grpc.service_pb2 import ModelStatisticsResponse
+
+        with self.failures("gives no statistics"):
+            found = told(self.client.get_inference_statistics(**self.as_json()), ModelStatisticsResponse)
+        rows: list[JsonObject] = found["model_stats"]
+        return rows
 
     def refuse_proxy(self) -> None:
         """Raise ProxyError where the answers come from several servers, each of which tells of itself alone."""
@@ -107,8 +121,7 @@ class Connection:
     def config(self, model: str) -> JsonObject:
         """The model's configuration; whole numbers may be strings. Raises UserError."""
         with self.failures(f"tells nothing of {model!r}"):
-            config = self.client.get_model_config(model, **self.as_json())
-        return NO_TENSORS | config.get("config", config)
+            return told_config(self.client.get_model_config(model, **self.as_json()), model)
 
     def infer(
         self, model: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any] | None = None
@@ -117,8 +130,10 @@ class Connection:
         tensors = [self.tensor(*item) for item in inputs.items()]
         with self.failures(f"refused the request to {model!r}"):
             result = self.client.infer(model, tensors, parameters=parameters, **self.options())
-        response = result.get_response(**({"as_json": True} if self.protocol == "grpc" else {}))
-        return {output["name"]: result.as_numpy(output["name"]) for output in response["outputs"]}
+            response = result.get_response(**({"as_json": True} if self.protocol == "grpc" else {}))
+            return told_tensors(
+                {output["name"]: result.as_numpy(output["name"]) for output in response.get("outputs", [])}
+            )
 
     def tensor(self, name: str, array: np.ndarray) -> Any:
         from tritonclient.utils import np_to_triton_dtype
@@ -137,19 +152,17 @@ class Connection:
 
     @contextmanager
     def failures(self, what: str) -> Iterator[None]:
-        """Turn what the clients raise into one sentence: nobody there, or the server's own words."""
-        from geventhttpclient.response import HTTPParseError
+        """Turn what the clients raise into one sentence: nobody there, the server's own words, or no Triton's."""
         from tritonclient.utils import InferenceServerException
 
         try:
             yield
+        except UserError:
+            raise
         except OSError as error:
             raise UserError(no_answer(self.address, str(error))) from error
-        except (HTTPParseError, ValueError) as error:
-            other = f"what answers at {self.address} is no Triton: {error}"
-            raise UserError(other_protocol(self.address) or other) from error
         except InferenceServerException as error:
-            message = error.message().strip()
+            message = str(error.message()).strip()
             if message.startswith(OF_PROXY):
                 raise ProxyError(
                     f"the proxy at {self.address} {what} ({message}): ask a server behind it, which --url names"
@@ -161,6 +174,9 @@ class Connection:
             if error.status() in UNREACHABLE and not is_of_a_model(message):
                 raise UserError(no_answer(self.address, message)) from error
             raise UserError(f"Triton at {self.address} {what}: {message}") from error
+        except Exception as error:  # the clients read whatever is sent, and raise what comes of that
+            other = f"what answers at {self.address} is no Triton: {reason_of(error)}"
+            raise UserError(other_protocol(self.address) or other) from error
 
 
 def channel_options(place: str) -> list[tuple[str, int]]:

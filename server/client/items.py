@@ -10,8 +10,8 @@ import numpy as np
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.data_types import NUMPY
 from tbgen.generator.json_values import array_from_json
-from tbgen.server.client.client import Models, plain_values, utf8
-from tbgen.server.client.connection import JsonObject
+from tbgen.server.client.client import Models, plain_rows, utf8
+from tbgen.server.client.replies import JsonObject
 
 
 def item_answers(
@@ -50,7 +50,7 @@ def _tensor_from_value(name: str, value: Any, spec: JsonObject, batch: Sequence[
 def item_from_tensors(config: JsonObject, tensors: Mapping[str, np.ndarray]) -> JsonObject:
     """The answer to a request of one item, in the configuration's order: single values for dims [1], else lists.
 
-    Raises UserError for NaN and infinity.
+    Raises UserError for NaN and infinity, and for other rows.
     """
     batching = int(config.get("max_batch_size", 0)) > 0
     answer: JsonObject = {}
@@ -58,6 +58,6 @@ def item_from_tensors(config: JsonObject, tensors: Mapping[str, np.ndarray]) -> 
         if spec["name"] in tensors:
             array = tensors[spec["name"]]
             single = [int(size) for size in spec["dims"]] == [1]
-            values = plain_values(spec["name"], array[0] if batching else array)
-            answer[spec["name"]] = values.item() if single else values.tolist()
+            rows = array if batching else array[np.newaxis]
+            (answer[spec["name"]],) = plain_rows(spec["name"], rows, 1, single=single)
     return answer

@@ -14,7 +14,8 @@ from tbgen.generator.calls import configs_in
 from tbgen.generator.compare.example import NoExampleError, example_item
 from tbgen.generator.role import front_names
 from tbgen.server.client.client import is_broken
-from tbgen.server.client.connection import Connection, JsonObject
+from tbgen.server.client.connection import Connection
+from tbgen.server.client.replies import JsonObject
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,16 @@ def objects_of(outputs: Collection[str]) -> Objects | None:
 def typed_answer(item: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     """An item's answer, output -> value, with its lists as objects, without what fills them up; the rest as it is.
 
-    item: input -> value; of a ranking each result has its text.
+    item: input -> value; of a ranking each result has its text. Outputs that only have the names stay as they are.
     """
+    try:
+        return _typed(item, answer)
+    except (TypeError, ValueError, IndexError):
+        return dict(answer)
+
+
+def _typed(item: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, of outputs that have a task's shapes. Raises TypeError, ValueError, IndexError for others."""
     typed = dict(answer)
     for each in _LISTS:
         columns = [answer.get(output) for output in each.fields.values()]

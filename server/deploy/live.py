@@ -83,9 +83,9 @@ class Live:
     def index(self) -> list[tuple[str, int, str, str]]:
         """All versions that the server knows: model, version, state, reason."""
         return [
-            (row["name"], int(row["version"]), row.get("state", ""), row.get("reason", ""))
+            (row["name"], int(row["version"]), row["state"], row["reason"])
             for row in self.connection.index()
-            if row.get("version")
+            if row["version"]
         ]
 
 

@@ -49,15 +49,14 @@ def server_parts(address: Address, metrics_url: str | None = None) -> Iterator[M
 
 def _own_parts(connection: Connection) -> Iterator[MachinePart]:
     """What the server says of itself, and of its models' states. Raises UserError."""
-    with connection.failures("tells nothing of itself"):
-        told = connection.client.get_server_metadata(**connection.as_json())
+    told = connection.metadata()
     enables = "tbgen infer, probe, bench, deploy copy"
     yield MachinePart(f"server {connection.address}", WORKS, f"{told['name']} {told['version']}", enables)
-    yield MachinePart("extensions", WORKS, ", ".join(told.get("extensions", ())), "what clients may ask of it")
+    yield MachinePart("extensions", WORKS, ", ".join(told["extensions"]), "what clients may ask of it")
     states = connection.states()
     ready = [name for name, state in states.items() if state == "READY"]
     configs = [connection.config(name) for name in ready]
-    kinds = sorted({config.get("backend") or config.get("platform", "") for config in configs})
+    kinds = sorted({config["backend"] or config["platform"] for config in configs})
     yield MachinePart("backends", WORKS, ", ".join(filter(None, kinds)) or "none in use", "the models that are ready")
     yield MachinePart("models", WORKS if ready else MISSING, ", ".join(sorted(ready)) or "none is ready", "answers")
 
@@ -95,10 +94,10 @@ def _shared_memory_part(connection: Connection) -> MachinePart:
     try:
         with connection.failures("does not tell its regions"):
             told = connection.client.get_system_shared_memory_status(**connection.as_json())
+            regions = len(told.get("regions", {}) if isinstance(told, dict) else told)
     except UserError as error:
         return MachinePart(name, MISSING, error.message, enables, "--header NAME=VALUE brings the key of the API")
-    regions = told.get("regions", {}) if isinstance(told, dict) else told
-    return MachinePart(name, WORKS, f"{len(regions)} regions registered", enables)
+    return MachinePart(name, WORKS, f"{regions} regions registered", enables)
 
 
 def _restriction_part(address: Address) -> MachinePart:
@@ -127,9 +126,8 @@ def _metrics_part(url: str) -> MachinePart:
     """Whether its metrics can be read, and of how many models tbgen's steps count."""
     name, enables = "metrics", "Prometheus, tbgen deploy dashboards, where bench finds the time"
     try:
-        text = metrics_page(url)
+        models = {model for model, _ in metrics_from_text(metrics_page(url)).seconds}
     except (OSError, ValueError) as error:
         mend = "open the port, or name the page with --metrics-url"
         return MachinePart(name, MISSING, f"not read at {url}: {error}", enables, mend)
-    models = {model for model, _ in metrics_from_text(text).seconds}
     return MachinePart(name, WORKS, f"{url}, steps of {len(models)} models among them", enables)

@@ -11,6 +11,7 @@ import numpy as np
 from tbgen.export.errors import UserError
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
+from tbgen.generator.data_types import data_type_of
 from tbgen.server.client.client import request_groups, utf8
 from tbgen.server.client.items import tensors_from_item
 from tbgen.server.gateway.body import off_loop
@@ -38,7 +39,9 @@ async def ask(
 
     async def one(tensors: Tensors) -> Tensors:
         async with turns:
-            return await triton.infer(model.model, tensors, parameters, outputs)
+            answer = await triton.infer(model.model, tensors, parameters, outputs)
+        _check_answer(model, tensors, answer, outputs)
+        return answer
 
     tasks = [asyncio.create_task(one(each)) for each in parts]
     try:
@@ -96,6 +99,22 @@ def _have_equal_shapes(one: Tensors, other: Tensors) -> bool:
 def _one(parts: Sequence[Tensors]) -> Tensors:
     """Joined along the batch axis."""
     return parts[0] if len(parts) == 1 else {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
+
+
+def _check_answer(model: FrontModel, tensors: Tensors, answer: Tensors, outputs: Sequence[str]) -> None:
+    """Raise NoAnswer where an answer is none to these tensors, by the model's own configuration."""
+    rows = [len(next(iter(tensors.values())))] if model.rows else []
+    for name in outputs:
+        data_type, dims = model.outputs[name]
+        array = answer.get(name)
+        if array is None or data_type_of(array) != data_type or not _fits(array.shape, rows, dims):
+            raise NoAnswer(502, f"{model.model} answers without {name!r} of {data_type}, {[*rows, *dims]}")
+
+
+def _fits(shape: Sequence[int], rows: Sequence[int], dims: Sequence[int]) -> bool:
+    """Whether an output has the rows that were asked for, and the dims of its model, of which -1 is any size."""
+    sizes = [*rows, *dims]
+    return len(shape) == len(sizes) and all(size in (-1, there) for size, there in zip(sizes, shape, strict=True))
 
 
 def _rows(model: FrontModel, tensors: Tensors, answer: Tensors) -> Iterator[Tensors]:

@@ -15,7 +15,8 @@ from tbgen.generator.compare.example import required_inputs
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH, preference
 from tbgen.generator.role import FRONT, Role, WrittenModel, front_names, written_models
-from tbgen.server.client.connection import OF_PROXY, Connection, JsonObject
+from tbgen.server.client.connection import OF_PROXY, Connection
+from tbgen.server.client.replies import JsonObject
 from tbgen.server.gateway.no_answer import NoAnswer
 from tbgen.server.gateway.settings import GatewaySettings
 from tbgen.server.gateway.triton import Triton

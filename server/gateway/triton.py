@@ -12,11 +12,12 @@ import tritonclient.grpc.aio as grpc
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from tbgen.export.errors import UserError
+from tbgen.export.reading import reason_of
 from tbgen.export.run import Tensors
-from tbgen.generator.models.config import NO_TENSORS
 from tbgen.server.client.address import Address, nobody
 from tbgen.server.client.client import plain_values
-from tbgen.server.client.connection import LATE, OVERLOAD, JsonObject, channel_options, is_of_a_model
+from tbgen.server.client.connection import LATE, OVERLOAD, channel_options, is_of_a_model
+from tbgen.server.client.replies import JsonObject, told_config, told_models, told_tensors
 from tbgen.server.embedded.keys import headers_of
 from tbgen.server.gateway.body import off_loop
 from tbgen.server.gateway.no_answer import NoAnswer
@@ -32,6 +33,7 @@ _STATUSES = {
     "DEADLINE_EXCEEDED": 504,
     "CANCELLED": 499,
 }
+_NO_TRITON = "what answers behind the gateway is no Triton"
 _RECONNECT = 1000  # milliseconds at most until a server that was away is tried again
 
 
@@ -55,14 +57,12 @@ class Triton:
     async def index(self) -> list[JsonObject]:
         """All versions of models that the server knows. Raises NoAnswer."""
         with self._failures():
-            found = await self.client.get_model_repository_index(**self._options())
-        return list(found.get("models", []))
+            return told_models(await self.client.get_model_repository_index(**self._options()))
 
     async def config(self, model: str) -> JsonObject:
         """The model's configuration; whole numbers may be strings. Raises NoAnswer."""
         with self._failures():
-            found = await self.client.get_model_config(model, **self._options())
-        return NO_TENSORS | found.get("config", found)
+            return told_config(await self.client.get_model_config(model, **self._options()), model)
 
     async def ready(self) -> bool:
         """Whether the server is there, and its models are loaded."""
@@ -91,11 +91,13 @@ class Triton:
                 headers=self.headers,
                 client_timeout=self.seconds,
             )
-        values = sum(math.prod(output.shape) for output in result.get_response().outputs)
         try:
+            values = sum(math.prod(output.shape) for output in result.get_response().outputs)
             return await off_loop(values, _tensors_from_result, result)
         except UserError as error:
             raise NoAnswer(500, f"{model}: {error.message}") from error
+        except Exception as error:  # the client reads whatever is sent, and raises what comes of that
+            raise NoAnswer(502, f"{model}: {_NO_TRITON}: {reason_of(error)}") from error
 
     def _options(self) -> JsonObject:
         return {"headers": self.headers, "client_timeout": self.seconds, "as_json": True}
@@ -118,12 +120,15 @@ class Triton:
                 raise NoAnswer(503, nobody(str(self.address), message)) from error
             status = 400 if error.status() is None else _STATUSES.get(code, 500)  # said by the client itself: 400
             raise NoAnswer(status, message) from error
+        except ValueError as error:
+            raise NoAnswer(502, f"{_NO_TRITON}: {reason_of(error)}") from error
 
 
 def _tensors_from_result(result: Any) -> Tensors:
     """The outputs, text as str. Raises UserError for NaN and infinity, of which JSON would make null."""
     outputs = result.get_response().outputs
-    return {output.name: plain_values(output.name, result.as_numpy(output.name)) for output in outputs}
+    found = told_tensors({output.name: result.as_numpy(output.name) for output in outputs})
+    return {name: plain_values(name, array) for name, array in found.items()}
 
 
 def _check_parameters(parameters: Mapping[str, Any]) -> None:
