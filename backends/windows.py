@@ -14,10 +14,10 @@ from tokenizers import Tokenizer as TokenizerFile
 
 from .item_rows import place_of_row, texts_of_rows
 from .numerics import NUMPY
+from .text_tokenizer import MOST_CHARACTERS, characters
 
 Specs = dict[str, tuple[str, list[int]]]
 EXTRAS: Specs = {"offsets": ("TYPE_INT32", [-1, 2]), "tokenized_text": ("TYPE_STRING", [1])}
-MOST_CHARACTERS = 16_000_000  # of a batch, a query with each of its texts: their tokens take some 200 bytes each
 TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -248,9 +248,9 @@ class TextWindows(WindowTokenizer):
 
 def check_characters(*columns: Sequence[str]) -> None:
     """Raise ValueError for more text than its tokens find memory for, which are counted before they are cut."""
-    characters = sum(len(text) for column in columns for text in column)
-    if characters > MOST_CHARACTERS:
-        raise ValueError(f"{characters} characters in all; at most {MOST_CHARACTERS} are cut into windows")
+    count = sum(characters(text) for column in columns for text in column)
+    if count > MOST_CHARACTERS:
+        raise ValueError(f"{count} characters in all; at most {MOST_CHARACTERS} are cut into windows")
 
 
 def own_tokens(windows: Sequence[Any], side: int, stride: int) -> Iterator[list[int]]:

@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenizers import Tokenizer as TokenizerFile
+from tokenizers import normalizers
 
-from tbgen.backends.text_tokenizer import PARALLEL_FROM
+from tbgen.backends.text_tokenizer import PARALLEL_FROM, characters
 from tbgen.backends.text_tokenizer import Tokenizer as TextTokenizer
 from tbgen.backends.tokenizer import PIECES, Tokenizer
 from tests.texts import HARD_TEXTS
@@ -168,3 +169,61 @@ def test_a_pair_of_two_endless_texts_is_answered(word_tokenizer: Path) -> None:
     step = Tokenizer(word_tokenizer, max_length=10, texts=["text", "pair"])
     rows = step(text=column("a b c d e f " * 30_000), pair=column("f e d c b a " * 30_000))
     assert rows["input_ids"].tolist() == step(text=column("a b c d e"), pair=column("f e d c b"))["input_ids"].tolist()
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(
+    ("how", "cut", "other"),
+    [
+        (how, cut, other)
+        for how in ("only_first", "only_second")
+        for cut in ("a b c d e f " * 300, "a" * 900, "a b")
+        for other in ("", "b", "d e f g h i ", "d e f g h i j k l m n o p")
+    ],
+)
+def test_one_long_text_of_a_pair_is_cut_as_the_library_cuts_it(
+    word_tokenizer: Path, tmp_path: Path, side: str, how: str, cut: str, other: str
+) -> None:
+    """The library makes an encoding of each piece that is cut off, as short as the room that the other text leaves."""
+    file = TokenizerFile.from_file(str(word_tokenizer / "tokenizer.json"))
+    file.enable_truncation(10, strategy=how, direction=side)
+    file.save(str(tmp_path / "tokenizer.json"))
+    pair = (cut, other) if how == "only_first" else (other, cut)
+    step = Tokenizer(tmp_path, max_length=10, texts=["text", "pair"])
+    texts = {"text": column(pair[0]), "pair": column(pair[1])}
+    if len(other.split()) > 6:
+        with pytest.raises(ValueError, match=f"no pair fits into 10 tokens with truncation {how}"):
+            step(truncation=how, **texts)
+    else:
+        ids, mask = (step(truncation=how, **texts)[name] for name in ("input_ids", "attention_mask"))
+        assert ids[mask == 1].tolist() == file.encode(*pair).ids
+
+
+def growing_tokenizer(folder: Path, word_tokenizer: Path) -> TokenizerFile:
+    """One that reads U+FDFA as the four words that it stands for."""
+    file = TokenizerFile.from_file(str(word_tokenizer / "tokenizer.json"))
+    file.normalizer = normalizers.NFKC()
+    file.save(str(folder / "tokenizer.json"))
+    return file
+
+
+def test_texts_that_grow_when_they_are_normalized_are_counted_so(word_tokenizer: Path, tmp_path: Path) -> None:
+    growing_tokenizer(tmp_path, word_tokenizer)
+    assert characters("한" * 1_000_000) == 1_000_000
+    endless = column("\ufdfa" * 500_000, "\u321d\ufdfb" * 200_000)
+    refused = pytest.raises(ValueError, match="17100000 characters to read in all; at most 16000000 are")
+    with refused:
+        TextTokenizer(tmp_path, max_length=10)(input_text=endless)
+    with refused:
+        Tokenizer(tmp_path, max_length=10, texts=["text", "pair"])(text=endless[:1], pair=endless[1:])
+
+
+def test_a_pair_of_texts_that_grow_is_answered(word_tokenizer: Path, tmp_path: Path) -> None:
+    """Beside each other the library makes thousands of encodings of what it cuts off of these."""
+    file = growing_tokenizer(tmp_path, word_tokenizer)
+    file.enable_truncation(10)
+    step = Tokenizer(tmp_path, max_length=10, texts=["text", "pair"])
+    pair = ("\ufdfa" * 79, "\ufdfa" * 80)
+    library, own = file.encode(*pair), step.encodings([pair], None)[0]
+    assert own.ids == library.ids
+    assert len(own.overflowing) < 100 < 4_000 < len(library.overflowing)

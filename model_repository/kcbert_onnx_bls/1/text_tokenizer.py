@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +16,8 @@ from tokenizers import Tokenizer as TokenizerFile
 Tensors = dict[str, np.ndarray]
 KEEP_ALL = "do_not_truncate"
 PARALLEL_FROM = 1024  # characters of a batch; for fewer, waking the library's threads costs more than it saves
-
-MOST_CHARACTERS = 16_000_000  # of a batch: each takes up to 150 bytes, and a query is read anew with each of its texts
+MOST_CHARACTERS = 16_000_000  # of a batch: each takes up to 200 bytes, and a query is read anew with each of its texts
+GROWN, GROWTH, MANY = re.compile("[\u3200-\u33ff\ufdf0-\ufdff]"), 18, 10_000  # U+FDFA is 18 characters, normalized
 
 
 class Tokenizer:
@@ -51,7 +52,7 @@ class Tokenizer:
         self.max_length, self.pad_id, self.truncation = max_length, pad_id, truncation
         self.truncate(truncation)
         self.encode = self.tokenizer.encode_batch_fast
-        self.characters: Callable[[Any], int] = len  # of a text
+        self.characters: Callable[[Any], int] = characters  # of a text
         self.typed = any(self.tokenizer.encode("a").type_ids)  # each of a text's tokens has the type that "a" has
         self.buckets = list(buckets or range(1, max_length + 1))
         self.dtype = np.dtype(data_type.removeprefix("TYPE_").lower())
@@ -106,6 +107,11 @@ class Tokenizer:
     def bucket(self, length: int) -> int:
         """The smallest length bucket that holds `length` tokens."""
         return self.buckets[bisect_left(self.buckets, length)]
+
+
+def characters(text: str) -> int:
+    """How many a text has, or, where they are many, may have when it is normalized."""
+    return len(text) + (GROWTH * len(GROWN.findall(text)) if len(text) > MANY else 0)
 
 
 def filled(real: np.ndarray, rows: Iterable[Sequence[int]], padding: int, dtype: Any) -> np.ndarray:

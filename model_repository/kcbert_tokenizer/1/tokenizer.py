@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from .item_rows import place_of_row, texts_of_rows
-from .text_tokenizer import KEEP_ALL, Tensors, filled
+from .text_tokenizer import GROWN, GROWTH, KEEP_ALL, MOST_CHARACTERS, Tensors, characters, filled
 from .text_tokenizer import Tokenizer as TextTokenizer
 
 # What a head may ask for beside the engine's tensors: data type, and the dims behind the length.
 EXTRAS = {"offsets": ("TYPE_INT32", [2]), "special_tokens_mask": ("TYPE_INT32", [])}
 LONGEST_FIRST = "longest_first"
+ONE_CUT = {"only_first": 0, "only_second": 1}  # which text of a pair is cut
 PIECES = 64  # of a pair's texts, in lengths of the model: so many beside each other are cut off in no time
 TRUNCATIONS = {1: [LONGEST_FIRST, KEEP_ALL], 2: [LONGEST_FIRST, "only_first", "only_second", KEEP_ALL]}
 
@@ -63,7 +64,7 @@ class Tokenizer(TextTokenizer):
         self.common_length = common_length
         self.texts, self.rows_of, self.first_alone = list(texts), list(rows_of), first_alone
         if len(texts) > 1:
-            self.characters = lambda row: len(row) if isinstance(row, str) else len(row[0]) + len(row[1])
+            self.characters = lambda row: characters(row) if isinstance(row, str) else sum(map(characters, row))
         row_item = {"row_item": ("TYPE_INT32", [1])} if rows_of else {}
         self.inputs = {name: ("TYPE_STRING", [1]) for name in texts} | row_item
         length = -1 if len(self.buckets) > 1 else self.buckets[0]
@@ -90,39 +91,49 @@ class Tokenizer(TextTokenizer):
 
     def encodings(self, batch: list[Any], truncation: str | None) -> list[Any]:
         """The encodings of a batch; `truncation` rules for this call alone. Raises ValueError."""
-        pairs = len(self.texts) > 1 and (truncation or self.truncation) == LONGEST_FIRST
-        if pairs and any(map(self.has_many_pieces, batch)):
-            self.tokenizer.no_truncation()
-            batch = [self.shortened(pair) if self.has_many_pieces(pair) else pair for pair in batch]
+        how = truncation or self.truncation
+        if len(self.texts) > 1 and how != KEEP_ALL and sum(map(self.characters, batch)) <= MOST_CHARACTERS:
+            batch = [self.shortened(row, how) if self.has_many_pieces(row, how) else row for row in batch]
             self.truncate(self.truncation)
         try:
             return super().encodings(batch, truncation)
         except Exception as error:  # tokenizers raises nothing narrower
             if "Truncation error" not in str(error):
                 raise
-            names, how = " and ".join(self.texts), truncation or self.truncation
+            names = " and ".join(self.texts)
             raise ValueError(f"{names}: no pair fits into {self.max_length} tokens with truncation {how}") from error
 
-    def has_many_pieces(self, row: str | tuple[str, str]) -> bool:
-        """Whether the pieces that are cut off of both texts of a pair may be many beside each other."""
-        return not isinstance(row, str) and len(row[0]) * len(row[1]) > PIECES * self.max_length**2
+    def has_many_pieces(self, row: str | tuple[str, str], how: str) -> bool:
+        """Whether the pieces that are cut off of a pair may be many: each is an encoding of max_length tokens."""
+        if isinstance(row, str):
+            return False
+        growth = GROWTH if any(map(GROWN.search, row)) else 1
+        if how in ONE_CUT:  # into pieces as short as the room that the other text leaves, whose bytes may be tokens
+            cut, other = row[ONE_CUT[how]], row[1 - ONE_CUT[how]]
+            return len(cut) * growth > PIECES * max(1, self.max_length - 4 * growth * len(other))
+        return len(row[0]) * len(row[1]) * growth**2 > PIECES * self.max_length**2
 
-    def shortened(self, pair: tuple[str, str]) -> tuple[str, str]:
-        """A pair that is cut to the same tokens, without most of what is cut off of both texts.
+    def shortened(self, pair: tuple[str, str], how: str) -> tuple[str, ...]:
+        """A pair that is cut to the same tokens, without most of what is cut off.
 
-        Of each piece cut off of one beside each of the other the library makes an encoding: in hours, in all memory.
+        The library makes an encoding of each piece cut off of one text beside each of the other: in all memory.
         """
+        self.tokenizer.no_truncation()
         wholes = [self.tokenizer.encode(text, add_special_tokens=False) for text in pair]
+        sides, most, spare = [0, 1], self.max_length, self.max_length
+        if how in ONE_CUT:
+            sides, spare = [ONE_CUT[how]], PIECES
+            most -= self.tokenizer.num_special_tokens_to_add(True) + len(wholes[1 - ONE_CUT[how]])
         longer = int(len(wholes[1]) >= len(wholes[0]))  # of equal ones the second, as the library has it
-        size = 2 * self.max_length
-        while min(map(len, wholes)) > self.max_length:  # else one is hardly cut
-            sizes = [size, size]
-            sizes[longer] *= 2
-            first, second = map(self.beginning, pair, wholes, sizes)
-            found = [self.tokenizer.encode(text, add_special_tokens=False) for text in (first, second)]
-            if int(len(found[1]) >= len(found[0])) == longer and all(map(self.alike, found, wholes)):
-                return first, second
-            size *= 2
+        while 0 < most < min(len(wholes[side]) for side in sides):  # else hardly anything is cut off
+            parts = list(pair)
+            for side in sides:
+                parts[side] = self.beginning(pair[side], wholes[side], (most + spare) * (1 + (side == longer)))
+            found = [self.tokenizer.encode(text, add_special_tokens=False) for text in parts]
+            as_long = len(sides) == 1 or int(len(found[1]) >= len(found[0])) == longer
+            if as_long and all(self.alike(found[side], wholes[side], most) for side in sides):
+                return tuple(parts)
+            spare *= 2
         return pair
 
     def beginning(self, text: str, whole: Any, size: int) -> str:
@@ -132,10 +143,10 @@ class Tokenizer(TextTokenizer):
         left = self.side == "left"
         return text[whole.offsets[-size][0] :] if left else text[: whole.offsets[size - 1][1]]
 
-    def alike(self, part: Any, whole: Any) -> bool:
-        """Whether a part of a text is cut to the same tokens as all of it."""
-        kept = slice(-self.max_length, None) if self.side == "left" else slice(self.max_length)
-        return len(part) > self.max_length and bool(part.ids[kept] == whole.ids[kept])
+    def alike(self, part: Any, whole: Any, most: int) -> bool:
+        """Whether of a part of a text the same `most` tokens are kept as of all of it, and something is cut off."""
+        kept = slice(-most, None) if self.side == "left" else slice(most)
+        return len(part) > most and bool(part.ids[kept] == whole.ids[kept])
 
     def bucket(self, length: int) -> int:
         """The bucket of a joined batch: where there are shapes the longest, which a request alone may need."""
