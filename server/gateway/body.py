@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from tbgen.server.gateway.settings import GatewaySettings
 _IN_LOOP = 64 << 10  # bytes that are parsed in well under a millisecond
 _VALUES_IN_LOOP = 1 << 14  # values that are turned into others in a millisecond or so
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+_SLOWEST = 16 << 10  # bytes a second of a body that is longer than what comes at once
 T = TypeVar("T")
 FormT = TypeVar("FormT", bound="Form")
 
@@ -29,10 +31,10 @@ class Form(BaseModel):
 
 async def read_json(request: Request, settings: GatewaySettings) -> dict[str, Any]:
     """The JSON object of a body, without what is null, of which nothing is said then. Raises NoAnswer."""
+    if (encoding := request.headers.get("content-encoding", "identity")).lower() != "identity":
+        raise NoAnswer(415, f"no body of Content-Encoding {encoding[:40]!r} is read; send it plain")
     try:
-        data = await asyncio.wait_for(_body(request, settings.body_bytes), settings.seconds)
-    except asyncio.TimeoutError as error:
-        raise NoAnswer(408, f"the body has not come in {settings.seconds:g} s") from error
+        data = await _body(request, settings)
     except ClientDisconnect as error:
         raise NoAnswer(499, "the client has left") from error
     try:
@@ -44,18 +46,23 @@ async def read_json(request: Request, settings: GatewaySettings) -> dict[str, An
     return {name: each for name, each in value.items() if each is not None}
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """The bytes of a body. Raises NoAnswer for more than `most`."""
-    too_long = NoAnswer(413, f"the body is longer than {most} bytes")
+async def _body(request: Request, settings: GatewaySettings) -> bytes:
+    """The bytes of a body. Raises NoAnswer for too many, and for those that come too slowly: it holds a place."""
+    too_long = NoAnswer(413, f"the body is longer than {settings.body_bytes} bytes")
     said = request.headers.get("content-length", "")
-    if said.isdecimal() and int(said) > most:
+    if said.isdecimal() and int(said) > settings.body_bytes:
         raise too_long
-    read = bytearray()
-    async for chunk in request.stream():
-        read += chunk
-        if len(read) > most:
+    read, began, stream = bytearray(), time.monotonic(), aiter(request.stream())
+    while True:
+        allowed = min(settings.seconds, settings.body_seconds + len(read) / _SLOWEST)
+        try:
+            read += await asyncio.wait_for(anext(stream), began + allowed - time.monotonic())
+        except StopAsyncIteration:
+            return bytes(read)
+        except asyncio.TimeoutError as error:
+            raise NoAnswer(408, f"only {len(read)} bytes of the body have come in {allowed:.1f} s") from error
+        if len(read) > settings.body_bytes:
             raise too_long
-    return bytes(read)
 
 
 def form_of(kind: type[FormT], value: Mapping[str, Any]) -> FormT:

@@ -99,6 +99,7 @@ class FrontModels:
     def __init__(self, triton: Triton, repository: Path | None, chosen: Sequence[str]) -> None:
         self.triton, self.repository, self.chosen = triton, repository, chosen
         self.models: list[FrontModel] = []
+        self.tasks: dict[str, str] = {}  # of each that was ready once, by both its names
         self.seen = float("-inf")
         self.looking = asyncio.Lock()
 
@@ -108,16 +109,16 @@ class FrontModels:
             async with self.looking:
                 if time.monotonic() - self.seen > _FRESH:
                     self.models = await self._look()
+                    self.tasks |= {name: each.task for each in self.models for name in (each.name, each.model)}
                     self.seen = time.monotonic()
         return self.models
 
     async def named(self, name: str) -> FrontModel:
         """The model that a client means. Raises NoAnswer."""
         models = await self.all()
-        found = [each for each in models if name in (each.model, each.name)]
-        if not found:
-            raise NoAnswer(404, NoSuchName("ready model", name, [*{each.name for each in models}]).message)
-        return min(found, key=lambda each: (each.model != name, preference(each.model)))
+        if found := _named(models, name):
+            return found
+        raise NoAnswer(404, NoSuchName("ready model", name, [*{each.name for each in models}]).message)
 
     async def for_tasks(self, *tasks: str, name: str | None = None) -> FrontModel:
         """The model of one of the tasks that is named; else the chosen one, or the only one. Raises NoAnswer."""
@@ -126,7 +127,9 @@ class FrontModels:
             if model.task not in tasks:
                 raise NoAnswer(400, f"model {name!r} does {model.task}; this asks for {' or '.join(tasks)}")
             return model
-        for models in ([await self.named(each) for each in self.chosen], await self.all()):
+        every = await self.all()
+        chosen = {each: _named(every, each) for each in self.chosen}
+        for models in ([each for each in chosen.values() if each], every):
             for task in tasks:
                 fitting = [each for each in models if each.task == task]
                 names = list(dict.fromkeys(each.name for each in fitting))
@@ -138,13 +141,21 @@ class FrontModels:
                     )
                 if fitting:
                     return min(fitting, key=lambda each: preference(each.model))
+            for each, ready in chosen.items():
+                if not ready and self.tasks.get(each, tasks[0]) in tasks:  # of a task that is not known, too
+                    raise _not_ready(each)
         raise NoAnswer(404, f"no model is ready that does {' or '.join(tasks)}")
 
     async def any(self, name: str | None = None) -> FrontModel:
         """The model that is named; else the chosen one, or the only one. Raises NoAnswer."""
-        if name or self.chosen:
-            return await self.named(name or self.chosen[0])
-        names = list(dict.fromkeys(each.name for each in await self.all()))
+        if name:
+            return await self.named(name)
+        models = await self.all()
+        if self.chosen:
+            if model := _named(models, self.chosen[0]):
+                return model
+            raise _not_ready(self.chosen[0])
+        names = list(dict.fromkeys(each.name for each in models))
         if len(names) != 1:
             said = f"which model is meant? Models: {', '.join(names) or 'none'}; name one as `model`, or start the "
             raise NoAnswer(400 if names else 404, f"{said}gateway with --model NAME")
@@ -157,14 +168,14 @@ class FrontModels:
         except NoAnswer as error:
             if not error.message.startswith(OF_PROXY):
                 raise
-            ready = await asyncio.to_thread(self._named)
+            ready = await asyncio.to_thread(self._listed_nowhere)
         told = await asyncio.gather(*map(self.triton.config, ready), return_exceptions=True)
         configs = {
             name: each for name, each in zip(ready, told, strict=True) if isinstance(each, dict)
         }  # others went meanwhile
         return await asyncio.to_thread(_fronts, configs, self.repository)
 
-    def _named(self) -> list[str]:
+    def _listed_nowhere(self) -> list[str]:
         """What may be there behind a proxy, which lists no models: what is not tells no configuration.
 
         Raises NoAnswer where nothing says which those may be.
@@ -176,6 +187,17 @@ class FrontModels:
                 503, "the proxy before Triton lists no models: start the gateway with --model NAME, or with -r"
             )
         return sorted({*written, *chosen})
+
+
+def _named(models: Sequence[FrontModel], name: str) -> FrontModel | None:
+    """Of the models of a name the one that is meant; None: it is not there."""
+    found = [each for each in models if name in (each.model, each.name)]
+    return min(found, key=lambda each: (each.model != name, preference(each.model)), default=None)
+
+
+def _not_ready(name: str) -> NoAnswer:
+    """What a client is told that means the gateway's own model, by naming none."""
+    return NoAnswer(503, f"model {name!r}, which this gateway was started with, is not ready: ask again later")
 
 
 def refuse_unknown_models(settings: GatewaySettings) -> None:

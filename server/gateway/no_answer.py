@@ -20,6 +20,8 @@ class NoAnswer(Exception):
     @property
     def headers(self) -> Mapping[str, str]:
         """What stands beside the sentence."""
+        if self.status == 408:  # what is still to come of the body is not read
+            return {"connection": "close"}
         return {"retry-after": str(RETRY_AFTER)} if self.status in (429, 503) else {}
 
 

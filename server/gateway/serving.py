@@ -22,7 +22,7 @@ from tbgen.server.gateway.settings import GatewaySettings
 if TYPE_CHECKING:
     from uvicorn import Server
 
-_PACKAGES = ("uvicorn", "starlette", "pydantic", "orjson", "prometheus_client")
+_PACKAGES = ("uvicorn", "httptools", "starlette", "pydantic", "orjson", "prometheus_client")
 _GRACE = 30  # seconds for requests in flight at a stop
 _KEEP_ALIVE = 75  # seconds that an idle connection stays open: longer than load balancers keep theirs
 
@@ -91,9 +91,11 @@ def gateway_server(settings: GatewaySettings) -> Server:
     import uvicorn
 
     from tbgen.server.gateway.app import application
+    from tbgen.server.gateway.heads import BoundedHeads
 
     config = uvicorn.Config(
         application(settings),
+        http=BoundedHeads,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -18,7 +18,8 @@ class GatewaySettings:
     keys: of which a client must have one; none: everybody may ask.
     origins: of web pages that browsers let ask it, beside its own.
     body_bytes, texts, requests: the most bytes and texts of a request, and requests at once.
-    seconds: to wait for an answer of Triton's, and for a client's body.
+    seconds: to wait for an answer of Triton's, and at most for a client's body.
+    body_seconds: for a body's beginning; what has come of it gives it more.
     """
 
     address: Address
@@ -30,3 +31,4 @@ class GatewaySettings:
     texts: int = 2048
     requests: int = 256
     seconds: float = 60.0
+    body_seconds: float = 10.0
