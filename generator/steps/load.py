@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,5 +88,16 @@ def module_from_file(name: str, file: Path) -> ModuleType:
         del sys.modules[stale]
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    with _no_compiled_files():
+        spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def _no_compiled_files() -> Iterator[None]:
+    """Let Python write no __pycache__: a folder is to hold what was written into it, on each machine the same."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
