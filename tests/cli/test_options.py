@@ -31,7 +31,6 @@ REPOSITORY = {
     "show",
     "gateway",
     "capacity",
-    "deploy dashboards",
 }
 URL = {"infer", "probe", "doctor", "gateway", "check", "deploy copy", "bench", "tune", "verify", "client", "capacity"}
 TEXT = {"infer", "run", "bench", "tune", "verify", "capacity", "export onnx", "export tensorrt"}

@@ -8,42 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError, require
-from tbgen.generator.calls import configs_in, parts_of_ensemble
-from tbgen.generator.repository import refuse_empty_repository
 from tbgen.server.deploy.documents import yaml_from
 from tbgen.server.deploy.launch import METRICS, SCRAPE_INTERVAL
 from tbgen.server.deploy.places import host_and_ports
-from tbgen.server.deploy.promql import JOB, any_of
+from tbgen.server.deploy.promql import JOB
 
 DASHBOARD, RULES, SCRAPE = "dashboard.json", "rules.yml", "prometheus.yml"
 _FOLDER = Path(__file__).parent
-_SCAFFOLDED = '".+_ensemble"'  # in the rules: what they leave out
 _SOURCE = {"type": "prometheus", "uid": "${source}"}
 _WIDTH, _HEIGHT = 12, 8  # of a graph; the page is 24 wide
 _HEAD = "# What Prometheus reads of these servers, and how often; start: prometheus --config.file=prometheus.yml\n"
 
 
-def dashboard_files(servers: Sequence[str], repository: Path | None = None) -> dict[str, str]:
-    """The files by name; servers: HOST or HOST:PORT of their metrics; repository: theirs, which says what an ensemble
-    is, where names do not. Raises UserError.
-    """
+def dashboard_files(servers: Sequence[str]) -> dict[str, str]:
+    """The files by name; servers: HOST or HOST:PORT of their metrics. Raises UserError."""
     yaml = require("yaml", extra="deploy")
     panels = yaml.safe_load((_FOLDER / "panels.yml").read_text(encoding="utf-8"))
     return {
         DASHBOARD: json.dumps(_dashboard(panels), indent=1, ensure_ascii=False) + "\n",
-        RULES: _rules(repository),
+        RULES: (_FOLDER / RULES).read_text(encoding="utf-8"),
         SCRAPE: yaml_from([_scrape([_place(server) for server in servers])], head=_HEAD),
     }
-
-
-def _rules(repository: Path | None) -> str:
-    """The rules, for the ensembles of a repository; without one for those that scaffold names."""
-    rules = (_FOLDER / RULES).read_text(encoding="utf-8")
-    if repository is None:
-        return rules
-    refuse_empty_repository(repository)
-    ensembles = [name for name, config in configs_in(repository).items() if parts_of_ensemble(config)]
-    return rules.replace(_SCAFFOLDED, any_of(ensembles))
 
 
 def _place(server: str) -> str:

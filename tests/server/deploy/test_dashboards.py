@@ -12,7 +12,6 @@ from click.testing import CliRunner, Result
 
 from tbgen.cli.main import main
 from tests.prometheus import NEEDS_PROMETHEUS
-from tests.server import playground as play
 
 FILES = ("dashboard.json", "prometheus.yml", "rules.yml")
 
@@ -37,49 +36,10 @@ def test_promtool_takes_rules_and_configuration(tmp_path: Path) -> None:
 
 
 @NEEDS_PROMETHEUS
-def test_alerts_fire_on_what_is_wrong_and_on_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # where no repository says more than names do
+def test_alerts_fire_on_what_is_wrong_and_on_nothing_else(tmp_path: Path) -> None:
     assert written(tmp_path / "watch").exit_code == 0
     shutil.copy(Path(__file__).with_name("rules_test.yml"), tmp_path / "watch")
     promtool("test", "rules", "rules_test.yml", folder=tmp_path / "watch")
-
-
-# A client's mistakes, which an ensemble counts as failures, and a model that fails of itself.
-OWN_NAMES = """
-rule_files: [rules.yml]
-evaluation_interval: 1m
-tests:
-  - interval: 30s
-    input_series:
-      - {series: 'nv_inference_request_success{model="pipe.line"}', values: '0+100x40'}
-      - {series: 'nv_inference_request_failure{model="pipe.line"}', values: '0+60x40'}
-      - {series: 'nv_inference_request_success{model="pipe-line"}', values: '0+100x40'}
-      - {series: 'nv_inference_request_failure{model="pipe-line"}', values: '0+2x40'}
-      - {series: 'nv_inference_request_success{model="vote_ensemble"}', values: '0+100x40'}
-      - {series: 'nv_inference_request_failure{model="vote_ensemble"}', values: '0+2x40'}
-    promql_expr_test:
-      - expr: sum by (model) (ALERTS{alertname="TritonErrors"})
-        eval_time: 20m
-        exp_samples: [{labels: '{model="pipe-line"}', value: 1}, {labels: '{model="vote_ensemble"}', value: 1}]
-"""
-
-
-@NEEDS_PROMETHEUS
-def test_the_repository_says_what_an_ensemble_is(tmp_path: Path) -> None:
-    play.write_python(tmp_path / "models", "vote_ensemble", f"max_batch_size: 4 {play.TEXT}")
-    (tmp_path / "models" / "pipe.line" / "1").mkdir(parents=True)
-    step = 'platform: "ensemble" ensemble_scheduling { step { model_name: "vote_ensemble" model_version: -1 } }'
-    (tmp_path / "models" / "pipe.line" / "config.pbtxt").write_text(step, encoding="utf-8")
-    done = written(tmp_path / "watch", "-r", str(tmp_path / "models"))
-    assert done.exit_code == 0, done.output
-    (tmp_path / "watch" / "names.yml").write_text(OWN_NAMES, encoding="utf-8")
-    promtool("test", "rules", "names.yml", folder=tmp_path / "watch")
-
-
-def test_a_repository_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
-    done = written(tmp_path / "watch", "-r", str(tmp_path / "none"))
-    assert "no model repository at" in done.output
-    assert not (tmp_path / "watch").exists()
 
 
 def test_each_server_is_named_and_each_graph_has_its_place(tmp_path: Path) -> None:
