@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.export_tensorrt import difference_text, tensor_rows, tensorrt
+from tbgen.cli.export_tensorrt import tensorrt
 from tbgen.cli.options import (
     OWN_SENTENCES,
     TOLERANCE,
@@ -18,8 +18,9 @@ from tbgen.cli.options import (
     refuse_kept,
     text_options,
 )
-from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
-from tbgen.cli.show import notes, print_named, report, status_line
+from tbgen.cli.request import request_options, source_from_options, source_options
+from tbgen.cli.show import notes, status_line
+from tbgen.cli.show_export import difference_text, report_exported, tensor_rows
 from tbgen.cli.suggested import completed, words_given
 from tbgen.export.layout import LAYOUTS, OPSET, PACKED, PADDED
 
@@ -77,16 +78,13 @@ def onnx(
 
     A ready ONNX file is read, tried, given the engine's tensor names, and converted if asked.
     """
-    from tbgen.export.exported import record_of
-
     refuse_kept(options["keep_fp32"], options["precision"])
     given = words_given("precision", "layout", "optimize", "fixed_length", "keep_fp32")
-    named = source_from_options({name: options.pop(name) for name in SOURCE})
-    means = meaning_from_options(options.pop("task"), options.pop("labels"))
+    named, means = source_from_options(options)
     options |= {"texts": text.full_texts() if text else None}
     with status_line(notes()) as tell, completed(given):
         exported = _exported_from(named, means, release, opset, options | {"progress": tell})
-    report({"folder": exported.folder, **record_of(exported)}, lambda: print_named(_rows_of(exported)))
+    report_exported(exported, _rows_of)
 
 
 def _exported_from(
@@ -121,9 +119,7 @@ def _versions_for(release: str | None, opset: int | None) -> dict[str, Any]:
 
 
 def _rows_of(exported: Exported) -> list[tuple[str, str]]:
-    """What was written, as rows of a name and a value."""
-    from rich.filesize import decimal
-
+    """What the file is for, what it takes and gives, and how its answers were proved."""
     from tbgen.export.parity.agreement import agreement_text
 
     made, parity = exported.made, exported.parity
@@ -147,7 +143,6 @@ def _rows_of(exported: Exported) -> list[tuple[str, str]]:
     if "not_asked" in parity:
         compared += [("not compared", parity["not_asked"])]
     return [
-        ("written", f"{exported.model} ({decimal(sum(file.stat().st_size for file in exported.files))})"),
         ("task", exported.task + (f": {', '.join(exported.labels)}" if exported.labels else "")),
         *([("taken for", made.chosen)] if made.chosen else []),
         *([("weights", f"{made.taken_off!r} was taken off their names")] if made.taken_off else []),

@@ -20,8 +20,9 @@ from tbgen.cli.options import (
     refuse_kept,
     text_options,
 )
-from tbgen.cli.request import SOURCE, meaning_from_options, request_options, source_from_options, source_options
-from tbgen.cli.show import notes, print_named, report, status_line
+from tbgen.cli.request import request_options, source_from_options, source_options
+from tbgen.cli.show import notes, status_line
+from tbgen.cli.show_export import difference_text, report_exported, tensor_rows
 from tbgen.export.tensorrt.versions import WORKSPACE
 
 if TYPE_CHECKING:
@@ -72,14 +73,12 @@ def tensorrt(
     Its tokenizer lies beside it, and it is compared with the ONNX file. A plan runs on the GPU model and with the
     TensorRT version that built it: build it where it will be served.
     """
-    from tbgen.export.exported import record_of
     from tbgen.export.tensorrt.builder import gibibytes
     from tbgen.export.tensorrt.export import PlanGate, plan_from_export
     from tbgen.export.tensorrt.profiles import profile_from_text
 
     refuse_kept(options["keep_fp32"], precision)
-    source = source_from_options({name: options.pop(name) for name in SOURCE})
-    means = meaning_from_options(options.pop("task"), options.pop("labels"))
+    source, means = source_from_options(options)
     options |= {
         "profiles": [profile_from_text(shape) for shape in shapes] or None,
         "workspace": gibibytes(workspace),
@@ -87,7 +86,7 @@ def tensorrt(
     }
     with status_line(notes()) as tell, _onnx_export(source, precision, means) as exported:
         built = plan_from_export(exported, output, precision=precision, on_progress=tell, **options)
-    report({"folder": built.folder, **record_of(built)}, lambda: print_named(_rows_of(built)))
+    report_exported(built, _rows_of)
 
 
 @contextmanager
@@ -116,13 +115,10 @@ def _onnx_export(source: Source, precision: str, means: dict[str, Any]) -> Itera
 
 
 def _rows_of(built: Exported) -> list[tuple[str, str]]:
-    """What was written, as rows of a name and a value."""
-    from rich.filesize import decimal
-
+    """What the plan was built with and for, and how near it is to the ONNX file."""
     build = built.made.tensorrt
     assert build is not None
     return [
-        ("written", f"{built.model} ({decimal(built.model.stat().st_size)})"),
         (
             "built with",
             f"TensorRT {build.version} for {build.gpu} (compute capability {build.compute_capability})",
@@ -131,18 +127,3 @@ def _rows_of(built: Exported) -> list[tuple[str, str]]:
         ("shapes", ", ".join(map(str, build.profiles))),
         ("against the ONNX", difference_text(built)),
     ]
-
-
-def tensor_rows(exported: Exported) -> list[tuple[str, str]]:
-    """The tensors of an export: name, and data type with shape."""
-    tensors = {**exported.inputs, **exported.outputs}
-    return [(name, f"{spec.dtype} [{', '.join(map(str, spec.shape))}]") for name, spec in tensors.items()]
-
-
-def difference_text(exported: Exported) -> str:
-    """How far an export's answers are from those that it was held against."""
-    parity = exported.parity
-    return (
-        f"largest difference {parity['max_abs']:.1e} in {parity['texts']} texts (tolerance {parity['tolerance']:g}), "
-        f"{parity['flips']} of {parity['decisions']} decisions differ"
-    )

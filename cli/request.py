@@ -75,20 +75,18 @@ source_options = request_options(*SOURCE)
 platform_option = request_options("platform", platform={"callback": _known_platform})
 
 
-def source_from_options(values: dict[str, Any]) -> Source:
-    """The source that the options name. Raises UsageError where they name none."""
+def source_from_options(options: dict[str, Any]) -> tuple[Source, dict[str, Any]]:
+    """The source that the options name, and what they say that a checkpoint is for, as exports take it; both are taken
+    out of the options. Raises UsageError where they name no source, UserError.
+    """
     from tbgen.export.sources import Source
-
-    if values["source"] is None:
-        raise click.UsageError("Missing option '--source'.")
-    return Source(str(values.pop("source")), **values)
-
-
-def meaning_from_options(task: str | None, labels: tuple[str, ...]) -> dict[str, Any]:
-    """What the options say that a checkpoint is for, as exports take it. Raises UserError."""
     from tbgen.export.tasks.table import exported_as
 
-    return {"task": exported_as(task), "labels": labels or None}
+    source, *others = SOURCE
+    if options[source] is None:
+        raise click.UsageError("Missing option '--source'.")
+    named = Source(str(options.pop(source)), **{name: options.pop(name) for name in others})
+    return named, {"task": exported_as(options.pop("task")), "labels": options.pop("labels") or None}
 
 
 def _option(name: str, settings: Mapping[str, Any]) -> Callable[[FC], FC]:
