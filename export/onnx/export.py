@@ -14,7 +14,7 @@ from tbgen.export.checkpoint.pytorch import model_from_checkpoint
 from tbgen.export.errors import NoSuchName, UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import EXPORT_RECORD, sha256, whole_folder, write_json
-from tbgen.export.layout import LAYOUTS, LENGTHS, OPSET, PACKED, PADDED
+from tbgen.export.layout import LAYOUTS, LENGTHS, MODEL_ONNX, OPSET, PACKED, PADDED, TOKENIZER_JSON
 from tbgen.export.onnx.broken_weights import refuse_broken_weights
 from tbgen.export.onnx.fusion import fuse
 from tbgen.export.onnx.graph_file import opset_of, weights_beside
@@ -141,7 +141,7 @@ def expected_export(checkpoint: Checkpoint, folder: Path, **options: Any) -> Exp
     inputs = {name: TensorSpec("int64", sequence) for name in checkpoint.inputs}
     outputs = {name: TensorSpec("float32", shape) for name in row.outputs}
     flat = {name: TensorSpec("int64", ("elements",)) for name in inputs} | {LENGTHS: TensorSpec("int32", ("batch",))}
-    _write_interface(folder / "model.onnx", flat if asked.layout == PACKED else inputs, outputs)
+    _write_interface(folder / MODEL_ONNX, flat if asked.layout == PACKED else inputs, outputs)
     made = Provenance(asked.precision, optimized=asked.optimize, layout=asked.layout, source=checkpoint.source)
     return _export_of(checkpoint, folder, asked.fixed_length, inputs, outputs, made)
 
@@ -155,12 +155,12 @@ def _export_of(
     made: Provenance,
 ) -> Exported:
     """The record of a checkpoint's export, as yet without its parity."""
-    weights = weights_beside(folder / "model.onnx")
+    weights = weights_beside(folder / MODEL_ONNX)
     return Exported(
         folder=folder,
-        model=folder / "model.onnx",
+        model=folder / MODEL_ONNX,
         weights=weights if weights.is_file() else None,
-        tokenizer=folder / "tokenizer.json",
+        tokenizer=folder / TOKENIZER_JSON,
         task=checkpoint.task,
         labels=checkpoint.labels,
         problem=checkpoint.problem,
@@ -177,7 +177,7 @@ def _export_of(
 
 def _exported_graph(checkpoint: Checkpoint, folder: Path, options: OnnxOptions, taken_off: str) -> Exported:
     """The record of the graph that lies in `folder`."""
-    file = folder / "model.onnx"
+    file = folder / MODEL_ONNX
     model = require("onnx", extra="onnx").load(str(file), load_external_data=False)
     weights, padded = weights_beside(file), options.layout == PADDED
     made = Provenance(
@@ -215,7 +215,7 @@ def _traced_graph(
 ) -> Path:
     """The FP32 graph of a loaded model, in a new folder, its layers fused if that is asked for."""
     folder.mkdir(exist_ok=True)
-    traced, packed = folder / "model.onnx", options.layout == PACKED
+    traced, packed = folder / MODEL_ONNX, options.layout == PACKED
     tell("tracing the graph")
     write_graph(
         model,
@@ -248,10 +248,10 @@ def _convert(
     if options.precision != "fp32":
         tell(f"converting to {options.precision}")
     pad_id = checkpoint.tokenizer.special.get("pad", 0)
-    samples = Samples(folder / "tokenizer.json", checkpoint.max_length, options.fixed_length, pad_id)
-    options.bounds.convert(traced, folder / "model.onnx", checkpoint.row, options.keep_fp32, samples)
+    samples = Samples(folder / TOKENIZER_JSON, checkpoint.max_length, options.fixed_length, pad_id)
+    options.bounds.convert(traced, folder / MODEL_ONNX, checkpoint.row, options.keep_fp32, samples)
     tell("checking the graph")
-    check_graph(folder / "model.onnx")
+    check_graph(folder / MODEL_ONNX)
 
 
 def _pytorch_parity(

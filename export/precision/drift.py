@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tbgen.export.exported import Exported
+from tbgen.export.layout import MODEL_ONNX
 from tbgen.export.onnx.graph_file import load_graph
 from tbgen.export.parity.parity import Encoder, Parity, engine_run, parity
 from tbgen.export.precision.half import half_watch, watch_of
@@ -65,7 +66,7 @@ def advice(
 
     def holding(more: Sequence[str]) -> bool:
         with scratch() as folder:
-            trial = replace(exported, model=folder / "model.onnx")
+            trial = replace(exported, model=folder / MODEL_ONNX)
             precision_named(precision).convert(before, trial.model, graph_of_export(exported), [*keep, *more], samples)
             return holds(parity(reference, engine_run(trial), Encoder(exported), texts, exported), bounds)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import require
+from tbgen.export.layout import MODEL_ONNX
 from tbgen.export.onnx.graph_file import load_graph, save_graph
 from tbgen.export.onnx.twin import twin_of
 from tbgen.export.run import Run, Watch, onnx_watch
@@ -37,7 +38,7 @@ def watch_of(model: Any, watched: Sequence[str], *, optimize: bool = False) -> W
     onnx, model = require("onnx", extra="onnx"), twin_of(model)
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in watched)
     with scratch() as folder:
-        path = folder / "model.onnx"
+        path = folder / MODEL_ONNX
         save_graph(model, path)
         return onnx_watch(path, optimize=optimize)
 

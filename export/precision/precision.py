@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import NoSuchName, UserError, require
+from tbgen.export.layout import MODEL_ONNX
 from tbgen.export.onnx.graph_file import load_graph, makers_of, move_graph, save_graph
 from tbgen.export.onnx.twin import needs_gpu
 from tbgen.export.precision.eight_bits import eight_bits, product_losses
@@ -109,7 +110,7 @@ def int8(source: Path, target: Path, row: ModelKind, keep: Sequence[str], sample
 def lossy(source: Path, row: ModelKind, keep: Sequence[str], samples: Samples) -> list[str]:
     """The products that INT8 converts, those that lose most by themselves first."""
     with scratch() as folder:
-        int8(source, folder / "model.onnx", row, keep, samples)
+        int8(source, folder / MODEL_ONNX, row, keep, samples)
     graph = load_graph(source).graph
     shares = product_losses(graph, _head_nodes(graph, row) | _named_nodes(graph, keep), samples.found)
     return sorted(shares, key=lambda name: -shares[name])

@@ -19,6 +19,7 @@ from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.families import FAMILIES, positions_of
 from tbgen.export.files import write_json
+from tbgen.export.layout import TOKENIZER_JSON
 from tbgen.export.reading import read_json_if_there
 from tbgen.export.sentence.folder import sentence_from_folder
 from tbgen.export.tasks.table import model_of
@@ -99,7 +100,7 @@ def ready_export(
         folder=model.parent,
         model=model,
         weights=None,
-        tokenizer=model.with_name("tokenizer.json"),
+        tokenizer=model.with_name(TOKENIZER_JSON),
         task=beside.task,
         labels=beside.labels,
         problem=beside.problem,

@@ -12,6 +12,7 @@ from tbgen.export.checkpoint.checkpoint import ModelReading
 from tbgen.export.errors import UserError, require
 from tbgen.export.exported import Exported, TensorSpec, exported_from_folder, record_of
 from tbgen.export.files import EXPORT_RECORD, sha256, whole_folder, write_json
+from tbgen.export.layout import MODEL_ONNX
 from tbgen.export.onnx.broken_weights import refuse_broken_weights
 from tbgen.export.onnx.export import OnnxOptions, check_graph, refuse_drift, refuse_newer, tensor_specs
 from tbgen.export.onnx.fusion import fuse
@@ -66,7 +67,7 @@ def export_from_onnx(
     source = {file.name: sha256(file) for file in (model, *weight_files(graph, model))}
     with whole_folder(folder, force=force) as new:
         write_companions(beside, new)
-        taken = new.with_name("taken") / "model.onnx"
+        taken = new.with_name("taken") / MODEL_ONNX
         taken.parent.mkdir()
         tell("trying the ONNX file")
         exported = _adapted_copy(model, graph, taken, beside, new, names_from_words(rename), asked.fixed_length)
@@ -152,7 +153,7 @@ def _adapted_copy(
     _check_batch(inputs, shown)
     exported = ready_export(
         beside,
-        folder / "model.onnx",
+        folder / MODEL_ONNX,
         inputs=inputs,
         outputs={name: outputs[name] for name in beside.row.outputs},
         asked_length=fixed_length,

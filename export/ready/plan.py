@@ -11,12 +11,13 @@ from tbgen.export.checkpoint.checkpoint import ModelReading
 from tbgen.export.errors import MissingExtra, UserError
 from tbgen.export.exported import Exported, exported_from_folder, record_of
 from tbgen.export.files import EXPORT_RECORD, whole_folder, write_json
+from tbgen.export.layout import MODEL_PLAN
 from tbgen.export.ready.adapt import are_inputs
 from tbgen.export.ready.companions import companions_from_folder, positions, ready_export, write_companions
 from tbgen.export.ready.tryout import try_out
 from tbgen.export.run import Run
 from tbgen.export.tensorrt.cuda import gpu
-from tbgen.export.tensorrt.export import PLAN, card_of, export_from_plan, longest, with_plan
+from tbgen.export.tensorrt.export import card_of, export_from_plan, longest, with_plan
 from tbgen.export.tensorrt.plan import Plan, plan_from_file
 from tbgen.export.tensorrt.session import plan_run
 from tbgen.export.tokenizers.tokenizer import check_vocabulary
@@ -72,9 +73,14 @@ def export_from_plan_file(
         if "vocab_size" in beside.config:
             # a GPU reads beyond a table without a word
             check_vocabulary(beside.tokenizer.tokenizer, beside.config["vocab_size"])
-        shutil.copyfile(plan_file, new / PLAN)
+        shutil.copyfile(plan_file, new / MODEL_PLAN)
         exported = ready_export(
-            beside, new / PLAN, inputs=loaded.plan.inputs, outputs=outputs, asked_length=None, shown=str(plan_file)
+            beside,
+            new / MODEL_PLAN,
+            inputs=loaded.plan.inputs,
+            outputs=outputs,
+            asked_length=None,
+            shown=str(plan_file),
         )
         built = with_plan(exported, new, replace(loaded.plan, outputs=outputs), precision, loaded.card)
         try_out(built, loaded.run, str(plan_file))

@@ -11,6 +11,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported, exported_from_folder, record_of
 from tbgen.export.files import EXPORT_RECORD, copy_files, sha256, whole_folder, write_json
+from tbgen.export.layout import MODEL_PLAN, TOKENIZER_JSON
 from tbgen.export.parity.agreement import agreement_text
 from tbgen.export.parity.parity import Encoder, Parity, parity
 from tbgen.export.parity.sentences import TEXTS, gate_sentences
@@ -23,8 +24,7 @@ from tbgen.export.tensorrt.profiles import Profile, buckets_of, check_profiles, 
 from tbgen.export.tensorrt.session import plan_run
 from tbgen.export.tensorrt.versions import traits_of
 
-PLAN = "model.plan"
-_COMPANIONS = ("tokenizer.json", "special_tokens_map.json", "vocab.txt", "tokenizer_config.json", "config.json")
+_COMPANIONS = (TOKENIZER_JSON, "special_tokens_map.json", "vocab.txt", "tokenizer_config.json", "config.json")
 _TOLERANCE = {"fp32": 1e-3, "fp16": 0.1}  # largest difference of a logit
 
 
@@ -70,7 +70,7 @@ def plan_from_export(
     with whole_folder(folder, force=force) as new:
         plan_from_onnx(
             exported.model,
-            new / PLAN,
+            new / MODEL_PLAN,
             precision=precision,
             profiles=chosen,
             on_progress=on_progress,
@@ -92,7 +92,7 @@ def export_from_plan(
 ) -> Exported:
     """An export folder around a ready plan, held against the ONNX file it was built from, as `plan_from_export`."""
     with whole_folder(folder, force=force) as new:
-        shutil.copyfile(plan_file, new / PLAN)
+        shutil.copyfile(plan_file, new / MODEL_PLAN)
         _describe_plan(exported, new, precision, gate)
     return exported_from_folder(folder)
 
@@ -100,9 +100,9 @@ def export_from_plan(
 def _describe_plan(exported: Exported, folder: Path, precision: str, gate: PlanGate) -> None:
     """Compare the plan in `folder`, and write what belongs beside it. Raises UserError for a drift."""
     bound = _TOLERANCE.get(precision, 0.0) if gate.tolerance is None else gate.tolerance
-    plan = plan_from_file(folder / PLAN)
+    plan = plan_from_file(folder / MODEL_PLAN)
     readable = replace(exported, max_length=longest(plan.profiles), fixed_length=None)
-    run = onnx_run(exported.model), plan_run(folder / PLAN)
+    run = onnx_run(exported.model), plan_run(folder / MODEL_PLAN)
     asked = gate.texts or (TEXTS if precision == "fp32" else gate_sentences())
     held = replace(exported, made=replace(exported.made, precision=precision))
     found = parity(*run, Encoder(readable), asked, held)
@@ -138,14 +138,14 @@ def with_plan(exported: Exported, folder: Path, plan: Plan, precision: str, card
     made = replace(
         exported.made,
         precision=precision,
-        sha256=sha256(folder / PLAN),
+        sha256=sha256(folder / MODEL_PLAN),
         tensorrt=Build(plan.version, plan.profiles, **card),
     )
     return replace(
         exported,
         folder=folder,
-        model=folder / PLAN,
-        tokenizer=folder / "tokenizer.json",
+        model=folder / MODEL_PLAN,
+        tokenizer=folder / TOKENIZER_JSON,
         max_length=longest(plan.profiles),
         fixed_length=buckets[0] if len(buckets) == 1 else None,
         inputs=plan.inputs,

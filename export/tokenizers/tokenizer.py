@@ -9,6 +9,7 @@ from typing import Any
 
 from tbgen.export.errors import UserError, require
 from tbgen.export.files import copy_files, write_json
+from tbgen.export.layout import TOKENIZER_JSON
 from tbgen.export.reading import is_there, library_reading, read_json_if_there
 from tbgen.export.tokenizers.auto_tokenizer import SAVE_AGAIN, auto_tokenizer, class_of_tokenizer, python_only
 from tbgen.export.tokenizers.convert import tokenizer_from_slow
@@ -69,7 +70,7 @@ def written_tokens(tokenizer: Any, special: Mapping[str, int]) -> list[str]:
 
 def check_tokenizer(folder: Path) -> None:
     """Raise UserError when a folder holds neither a tokenizer.json nor anything to make one of."""
-    if is_there(folder / "tokenizer.json") or any(all((folder / n).is_file() for n in row) for row in _SLOW):
+    if is_there(folder / TOKENIZER_JSON) or any(all((folder / n).is_file() for n in row) for row in _SLOW):
         return
     known = ", ".join(" + ".join(row) for row in _SLOW)
     raise UserError(
@@ -86,7 +87,7 @@ def reading_of_tokenizer(folder: Path, config: Mapping[str, Any], *, lower_case:
     """
     check_tokenizer(folder)
     check_tokenizer_files(folder)
-    slow = not is_there(folder / "tokenizer.json")
+    slow = not is_there(folder / TOKENIZER_JSON)
     tokenizer, tokens, settings = (_slow if slow else _fast)(folder, config)
     if lower_case:
         _lower_first(tokenizer)
@@ -108,7 +109,7 @@ Files = tuple[Any, Mapping[str, Any], Mapping[str, Any]]  # a tokenizers.Tokeniz
 
 def _fast(folder: Path, config: Mapping[str, Any]) -> Files:
     """What transformers makes of a folder with a tokenizer.json."""
-    tokenizer_from_file(folder / "tokenizer.json")  # a damaged one gets a sentence
+    tokenizer_from_file(folder / TOKENIZER_JSON)  # a damaged one gets a sentence
     made = auto_tokenizer(folder, config)
     rust = getattr(made, "backend_tokenizer", None)
     if rust is None:
@@ -174,7 +175,7 @@ def _special(tokenizer: Any, tokens: Mapping[str, Any], config: Mapping[str, Any
 
 def write_tokenizer(reading: TokenizerReading, target: Path) -> None:
     """Write tokenizer.json into `target`, and the files that lay beside the tokenizer."""
-    reading.tokenizer.save(str(target / "tokenizer.json"))
+    reading.tokenizer.save(str(target / TOKENIZER_JSON))
     copy_files(reading.folder, target, _COPIED)
     settings = read_json_if_there(reading.folder, "tokenizer_config.json")
     if settings:

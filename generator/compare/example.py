@@ -16,6 +16,7 @@ from tritonclient.utils import triton_to_np_dtype
 
 from tbgen.backends.fill_mask import with_mask
 from tbgen.export.errors import UserError
+from tbgen.export.layout import TOKENIZER_JSON
 from tbgen.export.reading import json_from_file
 from tbgen.generator.calls import parts_of
 from tbgen.generator.models.config import TensorSpecs
@@ -130,7 +131,7 @@ def mask_example(folder: Path, masks: Collection[int]) -> Item:
         for file in sorted(part.glob(f"*/{STEPS_FILE}")):
             try:
                 settings = [step["settings"] for step in listing(file.parent)["steps"]]
-                tokenizer = json_from_file(file.parent / "tokenizer.json")
+                tokenizer = json_from_file(file.parent / TOKENIZER_JSON)
                 side = str((tokenizer.get("truncation") or {}).get("direction"))
                 wanted = [*masks, *(each["mask_id"] for each in settings if "mask_id" in each)]
                 found = [token["content"] for token in tokenizer["added_tokens"] if token["id"] in wanted]

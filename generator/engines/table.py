@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.export.layout import PACKED, PADDED
+from tbgen.export.layout import MODEL_ONNX, MODEL_PLAN, PACKED, PADDED
 from tbgen.export.provenance import PLAN_FILE, Provenance
 from tbgen.export.run import NORMS_IN_FP32, cuda_here
 from tbgen.generator.devices import CPU, GPU, tensorrt_here
@@ -43,14 +43,12 @@ _BY_CUDA: dict[str, Any] = {
 }
 # TF32, ONNX Runtime's default, moves the logits of an FP32 file by 0.003 to 0.02: it is off, for FP32 is held to 1e-4.
 _FP32_BY_CUDA = {**_BY_CUDA, "cuda": {**_BY_CUDA["cuda"], "use_tf32": "0"}}
-_ONNX = Engine(
-    "onnx", "onnxruntime", "onnxruntime_onnx", "model.onnx", "fp32", refuse=refuse_for_gpus, gpu=_FP32_BY_CUDA
-)
+_ONNX = Engine("onnx", "onnxruntime", "onnxruntime_onnx", MODEL_ONNX, "fp32", refuse=refuse_for_gpus, gpu=_FP32_BY_CUDA)
 _PLAN = Engine(
     "trt_fp16",
     "tensorrt",
     "tensorrt_plan",
-    "model.plan",
+    MODEL_PLAN,
     "fp16",
     format=PLAN_FILE,
     refuse=refuse_onnx,

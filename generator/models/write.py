@@ -12,6 +12,7 @@ from typing import Any
 from tbgen.backends.request_parameters import Rules
 from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
+from tbgen.export.layout import MODEL_ONNX
 from tbgen.generator.compare.example import Item, arrays_from, nearest_example, steps_example
 from tbgen.generator.engines.config import engine_config
 from tbgen.generator.engines.engine import BUILD, EngineModel
@@ -193,7 +194,7 @@ def write_build(model: EngineModel, folder: Path) -> None:
     """The ONNX file and the script that builds the plan from it, beside the version folder."""
     build = (folder.parent / BUILD).parent
     build.mkdir()
-    _copy_engine(model.exported, build / "model.onnx")
+    _copy_engine(model.exported, build / MODEL_ONNX)
     (folder.parent / BUILD).write_text(model.script, encoding="utf-8")
     (folder.parent / BUILD).chmod(0o755)
     (folder / "README").write_text(f"{model.engine.file} comes here: run ../{BUILD}\n", encoding="utf-8")

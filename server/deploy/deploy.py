@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tbgen.export.errors import UserError
+from tbgen.export.layout import TOKENIZER_JSON
 from tbgen.export.reading import text_from_file
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.steps.load import STEPS_FILE, listing_from_text
@@ -93,7 +94,7 @@ def _check_together(changes: Sequence[Change]) -> None:
 def _other_meaning(change: Change) -> str | None:
     """What of a model must fit its engine and is another now: its vocabulary, its labels."""
     new, old = change.release.hashes(), change.standing.hashes
-    if new.get("tokenizer.json") != old.get("tokenizer.json"):
+    if new.get(TOKENIZER_JSON) != old.get(TOKENIZER_JSON):
         return "tokens"
     steps = change.release.versioned.get(STEPS_FILE)
     if steps is None or change.standing.steps is None:

@@ -12,6 +12,7 @@ from typing import Any
 from tbgen.export.checkpoint.checkpoint import Checkpoint
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_record
+from tbgen.export.layout import TOKENIZER_JSON
 from tbgen.export.onnx.export import traced_like
 from tbgen.export.parity.library import Library, refuse_other_ids
 from tbgen.export.parity.parity import Encoder, Parity, near_of, parity
@@ -109,7 +110,7 @@ def scaffold_named(name: str, repository: Path) -> Scaffold:
     )
     names = [front.folder.name for front in fronts]
     own = (model for model in written.values() if model.role.name == home.role.name)
-    tokenizer = next(filter(Path.is_file, (model.folder / "1" / "tokenizer.json" for model in own)), None)
+    tokenizer = next(filter(Path.is_file, (model.folder / "1" / TOKENIZER_JSON for model in own)), None)
     file = _file_of_engine(home)
     if not file.is_file() or tokenizer is None:
         source = [] if home.role.name in PRESETS else ["--source", "CHECKPOINT"]
