@@ -142,11 +142,10 @@ class _LazyGroup(click.Group):
             if said := new_spelling(error):
                 raise click.UsageError(said, error.ctx) from error
             raise
-        except click.ClickException as error:
+        except UserError as error:
             from tbgen.cli.show import visible
 
-            error.message = visible(error.message)
-            raise
+            raise UserError(visible(error.message)) from error
         except KeyboardInterrupt as error:
             from tbgen.cli.show import WHOLE
 
