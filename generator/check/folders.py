@@ -109,7 +109,12 @@ def _a_backend_that_exists(model: Model) -> Iterator[Finding]:
     name = model.config.backend
     library = model.config.runtime or f"libtriton_{name}.so"
     known = not name or name in (*FILE_BACKENDS, *_NO_FILE_BACKENDS)
-    if known or model.text is None or any(file.name == library for file in model.folder.rglob("*")):
+    if model.text is None or any(file.name == library for file in model.folder.rglob("*")):
+        return
+    if known:
+        if model.config.runtime:
+            says = f"loads only where the server's backend has {library}; the embedded server's have none but their own"
+            yield model.advice("runtime", says, "remove runtime, or bring that file along in the model's folder")
         return
     says = f"unable to find backend library for backend '{name}', try specifying runtime on the model configuration."
     if _plain(name) == _ENSEMBLE:
@@ -118,6 +123,16 @@ def _a_backend_that_exists(model: Model) -> Iterator[Finding]:
         yield model.refused("backend", says, f'write backend: "{meant}"')
     else:
         yield model.advice("backend", says, f"a server without the backend {name} does not load this model")
+
+
+def _agents_that_exist(model: Model) -> Iterator[Finding]:
+    """Repository agents are libraries of the server's own; Triton (2.51) dies of a list without one."""
+    agents, where = model.config.model_repository_agents.agents, "model_repository_agents"
+    if model.config.HasField(where) and not agents:
+        yield model.refused(where, "with no agent in it the server is killed by SIGSEGV", f"remove {where}")
+    for agent in agents:
+        says = f"unable to find 'libtritonrepoagent_{agent.name}.so' for repo agent '{agent.name}'"
+        yield model.advice(where, f"{says}, where the server has none, as the embedded one", f"remove {where}")
 
 
 def _has_versions(model: Model) -> Iterator[Finding]:
@@ -184,6 +199,7 @@ RULES = (
     _no_dangling_links,
     _has_a_backend,
     _a_backend_that_exists,
+    _agents_that_exist,
     _has_versions,
     _ignored_folders,
     _has_its_file,

@@ -14,7 +14,6 @@ from tbgen.generator.check.model import Model, Repository, onnx_or_problem, spec
 from tbgen.generator.check.onnx_file import NotOnnx, OnnxFile
 from tbgen.generator.releases import CUDA_SETTINGS_SINCE
 from tbgen.generator.rules import onnxruntime
-from tbgen.generator.rules.problem import shape_text
 
 
 def onnx_graphs(model: Model) -> Iterator[tuple[int, OnnxFile]]:
@@ -88,24 +87,6 @@ def scatter_text(config: ModelConfig, output: str) -> str:
     return f'batch_output {{ target_name: "{output}" {kind} source_input: "{source}" }}'
 
 
-def _controls_are_the_graphs(model: Model) -> Iterator[Finding]:
-    """The controls of sequence batching are inputs of the graph, one value a row."""
-    for _, graph in onnx_graphs(model):
-        for index, control in enumerate(model.config.sequence_batching.control_input):
-            where, name, there = (
-                f"sequence_batching.control_input[{index}]",
-                control.name,
-                graph.inputs.get(control.name),
-            )
-            if there is None:
-                says = f"configuration specified sequence control '{name}', but model does not provide that input"
-                yield model.refused(where, says, f"the graph takes {', '.join(graph.inputs)}")
-            elif (dims := there.shape[model.completed.max_batch_size > 0 :]) != (1,):
-                says = f"unable to load model '{model.name}', sequence control '{name}' in model has dims "
-                mend = "export it with dims [1]"
-                yield model.refused(where, f"{says}{shape_text(dims)} but dims [1] is expected", mend)
-
-
 def _completable(model: Model) -> Iterator[Finding]:
     """Where the config leaves the tensors to Triton, the graph must have an open batch axis for a batch size."""
     for _, graph in onnx_graphs(model) if onnxruntime.lacks_tensors(model.values) else ():
@@ -174,5 +155,5 @@ def _accelerator_of_the_release(model: Model, repository: Repository) -> Iterato
             )
 
 
-RULES = (_readable, _completable, _tensors_are_the_graphs, _controls_are_the_graphs, _operators_of_gpus)
+RULES = (_readable, _completable, _tensors_are_the_graphs, _operators_of_gpus)
 REPOSITORY_RULES = (_read_by_the_release, _accelerator_of_the_release)

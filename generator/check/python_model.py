@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from tbgen.export.reading import bytes_from_file
 from tbgen.generator.check.finding import Finding
@@ -27,12 +28,21 @@ _ENTRY = "TritonPythonModel"
 _STOCK = {"numpy", "triton_python_backend_utils", "c_python_backend_utils", "pip", "setuptools", "wheel", "virtualenv"}
 
 
+def _entry_name(model: Model) -> Iterator[Finding]:
+    """The entry file is one that Python can import."""
+    name, where = model.config.default_model_filename, "default_model_filename"
+    if model.config.backend != "python":
+        return
+    if not name.endswith("py"):
+        says = f"Model name must end with '.py'. Model name is \"{name}\"."
+        yield model.refused(where, says, "write the name of a .py file")
+    elif "." in Path(name).stem and model.versions:
+        says = f"ModuleNotFoundError: No module named '{model.versions[-1]}.{name.partition('.')[0]}'"
+        yield model.refused(where, says, "name the file without a dot before .py")
+
+
 def _syntax(model: Model) -> Iterator[Finding]:
     """Every file that is imported must parse."""
-    if model.config.backend == "python" and not model.config.default_model_filename.endswith("py"):
-        name = model.config.default_model_filename
-        says = f"Model name must end with '.py'. Model name is \"{name}\"."
-        yield model.refused("default_model_filename", says, "write the name of a .py file")
     for source in model.sources:
         for file, error in source.errors.items():
             line = error.lineno if isinstance(error, SyntaxError) else None
@@ -147,5 +157,5 @@ def _syntax_of_the_release(model: Model, repository: Repository) -> Iterator[Fin
             yield model.refused(model.file(file, error.lineno), says, mend)
 
 
-RULES = (_syntax, _entry_class, _imports)
+RULES = (_entry_name, _syntax, _entry_class, _imports)
 REPOSITORY_RULES = (_syntax_of_the_release,)

@@ -11,9 +11,9 @@ from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 from tbgen.generator.check.finding import Finding
 from tbgen.generator.check.model import Model
 from tbgen.generator.models.config import PYTHON_BACKENDS
-from tbgen.generator.rules import onnxruntime
+from tbgen.generator.rules import onnxruntime, tensorrt
 from tbgen.generator.rules.core import config
-from tbgen.generator.rules.problem import Effect
+from tbgen.generator.rules.problem import Effect, not_served
 from tbgen.generator.steps.environment import EXECUTION_ENV
 
 _CORE_PARAMETERS = ("TRITON_BATCH_STRATEGY_PATH",)
@@ -30,6 +30,12 @@ def _as_the_backend_reads_them(model: Model) -> Iterator[Finding]:
         if text not in ("yes", "no"):
             says = f"Incorrect value for {_ONLY_CPU}: {text}'"
             yield model.refused(f'parameters["{_ONLY_CPU}"]', says, f"mend the value of {_ONLY_CPU}")
+
+
+def _not_in_the_embedded_server(model: Model) -> Iterator[Finding]:
+    """What NVIDIA's backends serve and their stand-ins do not."""
+    fields = {"onnxruntime": onnxruntime.NOT_SERVED, "tensorrt": tensorrt.NOT_SERVED}.get(model.config.backend, ())
+    yield from model.found(replace(problem, effect="advice") for problem in not_served(model.values, fields))
 
 
 def _as_the_core_takes_it(model: Model) -> Iterator[Finding]:

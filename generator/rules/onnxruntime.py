@@ -28,7 +28,7 @@ Spec = tuple[str, list[int]]  # Triton data type, shape of the ONNX tensor, -1 f
 Specs = dict[str, Spec]
 
 _DEFAULT_MAX_BATCH_SIZE = 4
-NOT_SERVED = ("sequence_batching",)  # by the stand-in
+NOT_SERVED = ("sequence_batching.state",)  # by the stand-in
 _ACCELERATORS = {"cpu": ("openvino",), "gpu": ("tensorrt", "cuda")}
 _INSTEAD_OF_ACCELERATOR = {
     "cpu": 'write name: "openvino", or move it to gpu_execution_accelerator',
@@ -202,6 +202,7 @@ def tensor_kinds(inputs: Specs, outputs: Specs) -> Iterator[Problem]:
 def problems(config: Json, inputs: Specs, optional: Specs, outputs: Specs) -> Iterator[Problem]:
     """What is refused of a completed configuration, held against the model."""
     yield from tensor_kinds(inputs, outputs)
+    yield from _sequence_controls(config, inputs)
     expected = sum(not tensor.get("optional") for tensor in config["input"]) + len(config.get("batch_input", ()))
     if expected != len(inputs) and not config.get("sequence_batching"):
         says = f"configuration expects {expected} inputs, model provides {len(inputs)}"
@@ -222,6 +223,18 @@ def problems(config: Json, inputs: Specs, optional: Specs, outputs: Specs) -> It
                 yield from _not_flat(config, where, tensor, shape)
             elif kind == "input" or tensor["name"] not in scattered:
                 yield from dims_problems(config, where, tensor, shape)
+
+
+def _sequence_controls(config: Json, inputs: Specs) -> Iterator[Problem]:
+    """The controls of sequence batching are inputs of the graph, one value a row."""
+    for index, control in enumerate(config.get("sequence_batching", {}).get("control_input", ())):
+        where, name = f"sequence_batching.control_input[{index}]", control["name"]
+        if name not in inputs:
+            says = f"configuration specified sequence control '{name}', but model does not provide that input"
+            yield Problem(where, says, f"the graph takes {', '.join(inputs)}")
+        elif (dims := inputs[name][1][config["max_batch_size"] > 0 :]) != [1]:
+            says = f"sequence control '{name}' in model has dims {shape_text(dims)} but dims [1] is expected"
+            yield Problem(where, _unable(config, says), "export it with dims [1]")
 
 
 def _mend_of_count(config: Json, inputs: Specs) -> str:

@@ -44,7 +44,10 @@ def refuse(problems: Iterable[Problem]) -> None:
 def not_served(config: Json, fields: Iterable[str]) -> Iterator[Problem]:
     """What NVIDIA's backend serves and the embedded server's stand-in does not."""
     for field in fields:
-        if config.get(field) or any(tensor.get(field) for tensor in config["input"]):
+        written: Any = config
+        for key in field.split("."):
+            written = (written or {}).get(key)
+        if written or any(tensor.get(field) for tensor in config["input"]):
             says = f"unable to load model '{config['name']}', the embedded server does not serve {field}"
             yield Problem(field, says, f"remove {field}, or serve it in NVIDIA's container")
 

@@ -53,6 +53,13 @@ ENGINES: dict[str, tuple[play.Graph, str | None]] = {
         + TENSOR.format("input", "text", "STRING", -1)
         + TENSOR.format("output", "same", "STRING", -1),
     ),
+    "marked": (
+        play.marked,
+        rows(4)
+        + "sequence_batching { control_input { name: 'START' control { fp32_false_true: [ 0, 100 ] } } }"
+        + TENSOR.format("input", "x", "FP32", 1)
+        + TENSOR.format("output", "marked", "FP32", 1),
+    ),
     "attention": (
         play.attention,
         rows(32, ONE_THREAD) + TENSOR.format("input", "x", "FP32", -1) + TENSOR.format("output", "mean", "FP32", 1),

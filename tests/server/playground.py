@@ -99,6 +99,15 @@ def identity() -> onnx.ModelProto:
     )
 
 
+def marked() -> onnx.ModelProto:
+    """marked = x + START, which Triton sends of a sequence's requests."""
+    return onnx_model(
+        [helper.make_node("Add", ["x", "START"], ["marked"])],
+        {name: (TensorProto.FLOAT, ["batch", 1]) for name in ("x", "START")},
+        {"marked": (TensorProto.FLOAT, ["batch", 1])},
+    )
+
+
 def attention() -> onnx.ModelProto:
     """mean = the mean of softmax(v v^T) v, v = x times a row of 64 weights; needs memory by batch x length x length."""
     return onnx_model(

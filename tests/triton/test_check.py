@@ -35,6 +35,8 @@ DISAGREE = {
     "backend_of_ones_own": "a custom backend may be installed where the model is served: an advice",
     "import_of_nothing": "a package may be installed where the model is served: an advice",
     "backend_named_alike": "a custom backend may be installed where the model is served: an advice",
+    "agent_of_none": "an agent may be installed where the model is served: an advice",
+    "runtime_of_the_backend": "NVIDIA's backend has that file, the embedded server's has not: an advice",
     "gpu_where_there_is_none": "check does not know the server's devices: an advice",
     "gpu_by_number": "check does not know the server's devices: an advice",
     "opset_of_26_02": "the release's ONNX Runtime refuses it, the embedded server runs this Python's newer one",

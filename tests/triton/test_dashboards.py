@@ -207,3 +207,5 @@ def test_an_alert_fires_when_a_models_process_is_killed(watched: Watched) -> Non
     wait_until(lambda: watched.fails("kcbert_onnx_ensemble", TEXTS[0].encode()) and dead <= watched.prometheus.firing())
     assert {model for name, model in watched.prometheus.firing() if name == "TritonDeadStub"} == {"kcbert_tokenizer"}
     assert not watched.fails("kcbert_onnx_bls", TEXTS[0].encode())
+    reasons = watched.prometheus.values("nv_inference_request_failure > 0", "model", "reason").keys()
+    assert reasons == {("kcbert_onnx_ensemble", "OTHER"), ("kcbert_tokenizer", "BACKEND")}

@@ -26,6 +26,13 @@ def _preferred_sizes(config: ModelConfig) -> Iterator[Problem]:
             yield Problem(f"{where}.preferred_batch_size", f"{word} {problem} for {config.name}", mend)
 
 
+def _direct_slots(config: ModelConfig) -> Iterator[Problem]:
+    """The direct strategy waits for a share of its slots."""
+    if not 0 <= config.sequence_batching.direct.minimum_slot_utilization <= 1:
+        says = f"sequence batching minimum slot utilization must be in range (0.0, 1.0] for {config.name}"
+        yield Problem("sequence_batching.direct.minimum_slot_utilization", says, "write a share from 0 to 1")
+
+
 def _queues(config: ModelConfig) -> Iterator[Problem]:
     """The default level and each queue's are among the priority levels; kept order allows one, and no delay."""
     batching, ordered = config.dynamic_batching, config.dynamic_batching.preserve_ordering
@@ -138,4 +145,11 @@ def _batching_that_does_nothing(config: ModelConfig) -> Iterator[Problem]:
         yield advise("dynamic_batching", says, mend)
 
 
-RULES = (_preferred_sizes, _queues, _cache_is_possible, _sequence_controls, _batching_that_does_nothing)
+RULES = (
+    _preferred_sizes,
+    _direct_slots,
+    _queues,
+    _cache_is_possible,
+    _sequence_controls,
+    _batching_that_does_nothing,
+)

@@ -5,8 +5,8 @@ every model whose configuration says `backend: "onnxruntime"` or `platform: "onn
 process an instance.
 
 Apart from NVIDIA's: when a joined run fails, its requests are run again one by one, so that the neighbours of a bad
-request are answered (NVIDIA's fails them all); where NVIDIA's reads behind a tensor, the request is refused; sequence
-batching and BF16 are refused.
+request are answered (NVIDIA's fails them all); where NVIDIA's reads behind a tensor, the request is refused; a state
+that Triton keeps for a sequence, and BF16, are refused.
 """
 
 from __future__ import annotations

@@ -36,6 +36,15 @@ def ask(client: grpc.InferenceServerClient, model: str, **arrays: np.ndarray) ->
     return client.infer(model, tensors(arrays))
 
 
+def test_the_first_request_of_a_sequence_is_marked(client: grpc.InferenceServerClient) -> None:
+    given = []
+    for sequence, begins, ends in ((7, True, False), (7, False, False), (8, True, True), (7, False, True)):
+        x = tensors({"x": np.array([[len(given)]], dtype=np.float32)})
+        answer = client.infer("marked", x, sequence_id=sequence, sequence_start=begins, sequence_end=ends)
+        given += answer.as_numpy("marked").ravel().tolist()
+    assert given == [100, 1, 102, 3]
+
+
 def ask_together(client: grpc.InferenceServerClient, model: str, requests: list[dict[str, np.ndarray]]) -> list[Any]:
     """Send all requests before the first is answered: what each gets, a result or an exception."""
     futures: list[Future] = [Future() for _ in requests]

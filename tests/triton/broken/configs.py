@@ -116,6 +116,9 @@ CORE = {
     "batch_input_of_no_kind": (python, add('batch_input { kind: BATCH_LENGTH target_name: "COUNT" }\n')),
     "batch_output_of_nothing": (python, add(BATCH_OUTPUT % ("ids", ""))),
     "batch_output_of_unknown": (python, add(BATCH_OUTPUT % ("ids", 'source_input: "words"'))),
+    "agent_of_none": (python, add('model_repository_agents { agents [ { name: "checksum" } ] }\n')),
+    "runtime_of_the_backend": (engine, add('runtime: "libtriton_onnxruntime.so"\n')),
+    "runtime_of_python": (python, add('runtime: "libtriton_python.so"\n')),
     # batching
     "batching": (python, add("dynamic_batching { }\n")),
     "batching_of_nothing": (python, both(edit("max_batch_size: 4", ""), add("dynamic_batching { }\n"))),
@@ -147,6 +150,13 @@ CORE = {
     "cache_of_sequences": (python, add("response_cache { enable: true }\nsequence_batching { }\n")),
     "sequences": (python, add(SEQUENCE % ('"START"', "int32_false_true: [ 0, 1 ]"))),
     "sequence_without_values": (python, add(SEQUENCE % ('"START"', ""))),
+    **{
+        f"sequences_from_{share}": (
+            python,
+            add(f"sequence_batching {{ direct {{ minimum_slot_utilization: {share} }} }}\n"),
+        )
+        for share in (-0.5, 0.5, 1.5)
+    },
     "sequence_of_one_value": (python, add(SEQUENCE % ('"START"', "int32_false_true: [ 0 ]"))),
     "sequence_without_name": (python, add(SEQUENCE % ('""', "int32_false_true: [ 0, 1 ]"))),
     "sequence_of_two_types": (

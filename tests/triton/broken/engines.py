@@ -28,6 +28,16 @@ def second_output(folder: Path) -> None:
     onnx.save(model, file)
 
 
+def started(folder: Path) -> None:
+    """Let the graph add to the scores what a sequence's first request is marked with."""
+    file = folder / "1" / "model.onnx"
+    model = onnx.load(file)
+    model.graph.node[2].output[0] = "before"
+    model.graph.node.append(helper.make_node("Add", ["before", "START"], ["scores"]))
+    model.graph.input.append(helper.make_tensor_value_info("START", onnx.TensorProto.FLOAT, ["batch", 1]))
+    onnx.save(model, file)
+
+
 def one_value_an_item(folder: Path) -> None:
     """Let the graph give one value an item, of shape [batch]."""
     file = folder / "1" / "model.onnx"
@@ -95,6 +105,7 @@ ONNX = {
         ),
     ),
     "ragged": (engine, edit("dims: [ -1 ]", "dims: [ -1 ] allow_ragged_batch: true")),
+    "sequences_of_an_engine": (engine, both(started, add(SEQUENCE % ('"START"', "fp32_false_true: [ 0, 1 ]")))),
     "sequence_control_of_nothing": (engine, add(SEQUENCE % ('"START"', "int32_false_true: [ 0, 1 ]"))),
     "threads": (engine, parameter("intra_op_thread_count", "1")),
     "threads_in_words": (engine, parameter("intra_op_thread_count", "two")),

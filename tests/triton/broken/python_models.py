@@ -8,6 +8,10 @@ from tests.triton.good_models import python, steps
 PYTHON = {
     "other_file": (python, both(move("1/model.py", "1/main.py"), add('default_model_filename: "main.py"\n'))),
     "file_not_python": (python, both(move("1/model.py", "1/model.txt"), add('default_model_filename: "model.txt"\n'))),
+    "file_with_a_dot": (
+        python,
+        both(move("1/model.py", "1/model.2.py"), add('default_model_filename: "model.2.py"\n')),
+    ),
     "syntax_error": (python, edit("def execute(self, requests):", "def execute(self, requests)", "1/model.py")),
     "indentation": (python, edit("        self.name", "   self.name", "1/model.py")),
     "not_utf8": (python, put("1/model.py", b"# \xff\nx = 1\n")),

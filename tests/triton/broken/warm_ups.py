@@ -89,6 +89,7 @@ WARM_UPS = {
 
 # They fail when they are run, or end the server.
 ENDING = {
+    "agents_without_one": (python, add("model_repository_agents { }\n")),
     "warm_up_of_a_folder": (python, both(warm_up(data=FILE), put("warmup/data.bin/a", "a"))),
     "warm_up_of_negative_texts": (python, both(edit("dims: [ 1 ]", "dims: [ -1 ]"), warm_up(dims="-2"))),
     "warm_up_cut_text": (python, both(warm_up(data=FILE), put("warmup/data.bin", b"\x09\0\0\0abc"))),
