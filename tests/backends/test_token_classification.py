@@ -1,7 +1,9 @@
 import json
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,17 +20,28 @@ RULES = ["none", "simple", "first", "average", "max"]
 NAMES = ("entities_word", "entities_label", "entities_start", "entities_end", "entities_score")
 
 
+@pytest.fixture(scope="module")
+def both(exports: Callable[..., Pair], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any, Served]]:
+    """Gives a family's pipeline and what is served of it, each made once."""
+
+    @cache
+    def make(family: str) -> tuple[Any, Served]:
+        pair = exports(family, "AutoModelForTokenClassification", "token-classification", LABELS)
+        folder = tmp_path_factory.mktemp(family)
+        return pair.pipeline("token-classification"), Served(folder, pair.exported.task, pair.exported, {"json": True})
+
+    return make
+
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("graph", ["ensemble", "bls"])
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta"])
-def test_equals_the_pipeline(exports: Callable[..., Pair], tmp_path: Path, family: str, graph: str, rule: str) -> None:
-    pair = exports(family, "AutoModelForTokenClassification", "token-classification", LABELS)
+def test_equals_the_pipeline(both: Callable[[str], tuple[Any, Served]], family: str, graph: str, rule: str) -> None:
+    pipe, served = both(family)
     texts = [text for text in TEXTS if "\n" not in text]  # the pipeline's words: see the next but one test
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Tokenizer does not support real words")
-        pipe = pair.pipeline("token-classification", aggregation_strategy=rule)
-        expected = [pipe(text) for text in texts]
-    served = Served(tmp_path, "token-classification", pair.exported, {"json": True})
+        expected = [pipe(text, aggregation_strategy=rule) for text in texts]
     answer = served.ask(graph, {"input_text": column(*texts)}, aggregation=rule)
     assert sum(map(len, expected)) > 20
     for item, entities in enumerate(expected):
