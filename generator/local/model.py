@@ -71,6 +71,20 @@ class LoadedModel:
             self.model.finalize()
 
 
+def reshaped(config: ModelConfig, arrays: Tensors, *, back: bool = False) -> Tensors:
+    """Inputs as a model takes them whose config reshapes some; `back`: outputs as clients get them."""
+    batching, made = config.max_batch_size > 0, dict(arrays)
+    for tensor in config.output if back else config.input:
+        if tensor.HasField("reshape") and tensor.name in arrays:
+            ways = list(tensor.dims), list(tensor.reshape.shape)
+            before, after = reversed(ways) if back else ways
+            array = arrays[tensor.name]
+            sizes = iter([size for size, dim in zip(array.shape[batching:], before, strict=False) if dim == -1])
+            shape = [next(sizes, -1) if dim == -1 else dim for dim in after]
+            made[tensor.name] = array.reshape([*array.shape[:batching], *shape])
+    return made
+
+
 def model_config(folder: Path) -> ModelConfig:
     """The configuration of a model folder as Triton's core completes it. Raises UserError where the core refuses it."""
     file = folder / CONFIG

@@ -24,7 +24,15 @@ from tbgen.generator.graphs import EACH_GRAPH
 from tbgen.generator.local import backend_utils as utils
 from tbgen.generator.local.backend_requests import InferenceRequest, InferenceResponse, TritonError
 from tbgen.generator.local.backend_tensors import Tensor, array_as_sent
-from tbgen.generator.local.model import LoadedModel, Refusal, check_request, load_model, model_config, version_folder
+from tbgen.generator.local.model import (
+    LoadedModel,
+    Refusal,
+    check_request,
+    load_model,
+    model_config,
+    reshaped,
+    version_folder,
+)
 from tbgen.generator.local.twin import runnable_folder
 from tbgen.generator.models.config import NO_TENSORS, ModelConfig
 from tbgen.generator.repository import CONFIG, refuse_empty_repository
@@ -34,7 +42,7 @@ from tbgen.generator.steps.failure import failure
 _EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "tensorrt": "tensorrt"}  # of what engines import
 
 
-class _Decoupled(UserError):
+class _NotHere(UserError):
     """A model cannot be asked here, whatever its files hold."""
 
 
@@ -144,15 +152,23 @@ class LocalModels:
             raise Refusal(f"Model '{name}' is not ready.")
         config = self.message(name)
         if config.model_transaction_policy.decoupled:
-            raise _Decoupled(
+            raise _NotHere(
                 f"model {name!r} is decoupled: it answers a request with any number of responses, and without Triton a "
                 "request has one; start it with `tbgen serve`, and ask it by gRPC's streaming calls"
             )
+        if config.sequence_batching.control_input:
+            raise _NotHere(
+                f"model {name!r} answers sequences of requests, which Triton marks; start it with `tbgen serve`, and "
+                "ask it by a client of Triton's with sequence_id, sequence_start and sequence_end"
+            )
         check_request(config, inputs)
         names = wanted or {tensor.name for tensor in config.output}
+        taken = reshaped(config, inputs)
         if config.platform == "ensemble":
-            return self.answer_ensemble(config, inputs, parameters, names)
-        return self.model(name, config, version).answer(inputs, parameters, names)
+            given = self.answer_ensemble(config, taken, parameters, names)
+        else:
+            given = self.model(name, config, version).answer(taken, parameters, names)
+        return reshaped(config, given, back=True)
 
     def answer_ensemble(self, config: ModelConfig, inputs: Tensors, parameters: str, names: set[str]) -> Tensors:
         """Pass tensors from step to step as the wiring says, each step as soon as it has all that it takes."""
@@ -178,7 +194,7 @@ class LocalModels:
             tensors = self.answer(name, version, inputs, request.parameters(), request.requested_output_names())
         except Refusal as error:
             return InferenceResponse(error=TritonError(_bls_message(name, error)))
-        except _Decoupled:
+        except _NotHere:
             raise
         except UserError as error:  # it does not load
             return InferenceResponse(error=TritonError(_bls_message(name, Refusal(error.message))))

@@ -20,8 +20,9 @@ from tbgen.generator.scaffold import Request, scaffold
 from tbgen.generator.steps.catalogue import STEP_FOLDER
 from tbgen.generator.steps.failure import own_frames
 from tbgen.server.client.client import text_model
-from tests.triton.broken.changes import add, edit
-from tests.triton.good_models import decoupled, engine, pair, python
+from tests.triton.broken.changes import Break, add, both, edit
+from tests.triton.broken.engines import SEQUENCE, one_value_an_item, started
+from tests.triton.good_models import decoupled, engine, ensemble, pair, python
 
 FRONTS = ["m_onnx_ensemble", "m_onnx_bls"]
 
@@ -105,6 +106,47 @@ def test_a_decoupled_model_is_a_sentence(tmp_path: Path) -> None:
         result = CliRunner().invoke(main, ["run", model, "x", "-r", str(tmp_path)])
         assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
         assert result.output.startswith("Error: model 'words' is decoupled: it answers a request with any number of")
+
+
+def test_a_model_of_sequences_is_a_sentence(tmp_path: Path) -> None:
+    both(started, add(SEQUENCE % ('"START"', "fp32_false_true: [ 0, 1 ]")))(engine(tmp_path / "m"))
+    with LocalModels(tmp_path) as models, pytest.raises(UserError, match="which Triton marks; start it with"):
+        models.infer("m", {"ids": np.array([[1, 2]])})
+
+
+# What the real server answers to the same.
+@pytest.mark.parametrize(
+    ("change", "ids", "shape"),
+    [
+        (edit("dims: [ -1 ]", "dims: [ 2, 2 ] reshape { shape: [ 4 ] }"), [[[1, 2], [3, 4]]], (1, 3)),
+        (edit("dims: [ -1 ]", "dims: [ -1, 1 ] reshape { shape: [ -1 ] }"), [[[1], [2], [7]]], (1, 3)),
+        (edit("dims: [ 3 ]", "dims: [ 3, 1 ] reshape { shape: [ 3 ] }"), [[1, 2, 7], [0, 0, 1]], (2, 3, 1)),
+        (
+            both(one_value_an_item, edit("dims: [ 3 ]", "dims: [ 1 ] reshape { shape: [ ] }")),
+            [[4, 6], [1, 0]],
+            (2, 1),
+        ),
+    ],
+)
+def test_a_reshape_is_made_on_the_way_in_and_out(
+    change: Break, ids: list[object], shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    change(engine(tmp_path / "m"))
+    with LocalModels(tmp_path) as models:
+        scores = models.infer("m", {"ids": np.array(ids)})["scores"]
+    sums = np.array(ids).reshape(len(ids), -1).sum(axis=1)
+    assert scores.shape == shape
+    assert scores.reshape(len(ids), -1)[:, 0].tolist() == sums.tolist()
+
+
+def test_an_ensemble_is_reshaped_as_its_models_are(tmp_path: Path) -> None:
+    for model in (engine, python):
+        model(tmp_path / f"good_{model.__name__}")
+    inner = edit("dims: [ 1 ]", "dims: [ 1, 1 ] reshape { shape: [ 1 ] }")
+    both(inner, edit("dims: [ 3 ]", "dims: [ 3, 1 ] reshape { shape: [ 3 ] }"))(ensemble(tmp_path / "m"))
+    with LocalModels(tmp_path) as models:
+        answer = models.infer("m", {"text": np.array([[["글".encode()]]], dtype=object)})
+    assert answer["scores"].tolist() == [[[2.0], [4.0], [6.0]]]
 
 
 def test_a_bare_onnx_file_is_completed_as_triton_does(tmp_path: Path) -> None:
