@@ -18,7 +18,6 @@ from .text_tokenizer import MOST_CHARACTERS, characters
 
 Specs = dict[str, tuple[str, list[int]]]
 EXTRAS: Specs = {"offsets": ("TYPE_INT32", [-1, 2]), "tokenized_text": ("TYPE_STRING", [1])}
-TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class WindowTokenizer:
@@ -99,7 +98,7 @@ class Windows(WindowTokenizer):
     inputs = {"question": ("TYPE_STRING", [1]), "context": ("TYPE_STRING", [1])}
     example = {"question": "금리는?"}  # short: it stands in each window
 
-    def __init__(self, folder: Path, *, tensors: Sequence[str] = TOKENS, **others: Any) -> None:
+    def __init__(self, folder: Path, *, tensors: Sequence[str], **others: Any) -> None:
         super().__init__(folder, **others)
         self.room = self.max_length - self.tokenizer.num_special_tokens_to_add(True)
         self.outputs = {name: (self.data_type, [-1]) for name in tensors} | {
@@ -169,7 +168,7 @@ class TextWindows(WindowTokenizer):
         *,
         texts: Sequence[str] = ("input_text",),
         cut: str = "longer",
-        tensors: Sequence[str] = TOKENS,
+        tensors: Sequence[str],
         extras: Sequence[str] = (),
         first_alone: bool = False,
         rows_of: Sequence[str] = (),

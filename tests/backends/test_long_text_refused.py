@@ -21,11 +21,19 @@ from tests.texts import SENTENCES
 
 
 def test_a_text_of_too_many_windows_and_a_pair_without_room_are_refused(word_tokenizer: Path) -> None:
-    step = TextWindows(word_tokenizer, max_length=10, buckets=[10], stride=2, max_windows=3)
+    step = TextWindows(word_tokenizer, max_length=10, buckets=[10], stride=2, tensors=["input_ids"], max_windows=3)
     assert len(step(input_text=column("a", "a " * 20))["input_ids"]) == 4
     with pytest.raises(ValueError, match="input_text of item 1: 21 tokens; at most 20 can be read in windows"):
         step(input_text=column("a", "a " * 21))
-    pairs = TextWindows(word_tokenizer, max_length=10, buckets=[10], stride=2, texts=("query", "text"), cut="second")
+    pairs = TextWindows(
+        word_tokenizer,
+        max_length=10,
+        buckets=[10],
+        stride=2,
+        tensors=["input_ids"],
+        texts=("query", "text"),
+        cut="second",
+    )
     with pytest.raises(ValueError, match="query and text of item 0: 15 tokens, of which 5 can be cut into windows"):
         pairs(query=column("a " * 7), text=column("b " * 5))
 
@@ -34,9 +42,11 @@ def test_more_characters_than_memory_is_there_for_are_refused(word_tokenizer: Pa
     text = "a" * 8_000_000
     refused = pytest.raises(ValueError, match="16000001 characters in all; at most 16000000 are cut into windows")
     with refused:
-        TextWindows(word_tokenizer, max_length=10, buckets=[10], stride=2)(input_text=column(text, text, "a"))
+        TextWindows(word_tokenizer, max_length=10, buckets=[10], stride=2, tensors=["input_ids"])(
+            input_text=column(text, text, "a")
+        )
     with refused:
-        Windows(word_tokenizer, max_length=10, buckets=[10], stride=2)(
+        Windows(word_tokenizer, max_length=10, buckets=[10], stride=2, tensors=["input_ids"])(
             question=column(text), context=column(text + "a")
         )
 

@@ -81,7 +81,7 @@ def test_an_ensembles_tokenizer_counts_what_its_engine_is_sent(
 
 
 def test_windows_are_counted(word_tokenizer: Path) -> None:
-    step = TextWindows(word_tokenizer, max_length=5, buckets=(), stride=1)
+    step = TextWindows(word_tokenizer, max_length=5, buckets=(), stride=1, tensors=["input_ids"])
     step(input_text=texts("a", "a b c d e"))
     assert step.counts == {"texts": 2, "windows": 3}
 

@@ -75,7 +75,11 @@ def test_a_question_behind_its_context_is_refused(tmp_path: Path) -> None:
 
 
 def windows(folder: Path, **settings: Any) -> Windows:
-    return Windows(folder, **{"max_length": 8, "buckets": [8], "stride": 1} | settings)
+    return Windows(
+        folder,
+        **{"max_length": 8, "buckets": [8], "stride": 1, "tensors": ["input_ids", "attention_mask", "token_type_ids"]}
+        | settings,
+    )
 
 
 def test_a_long_context_becomes_overlapping_rows(word_tokenizer: Path) -> None:

@@ -25,7 +25,7 @@ from tbgen.export.errors import UserError
 from tbgen.server.client.connection import Connection
 from tbgen.server.embedded.server import EmbeddedServer
 from tbgen.server.embedded.stubs import Stubs
-from tests.prometheus import NEEDS_PROMETHEUS, Prometheus, prometheus
+from tests.prometheus import NEEDS_PROMETHEUS, Prometheus, Series, prometheus
 from tests.server.deploy.fleets import IMAGE, of_kind, written
 from tests.serving import serving
 from tests.tools import tool
@@ -111,21 +111,26 @@ def watched(sample_repository: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_prometheus_counts_what_the_client_counted(watched: Watched) -> None:
     counted = watched.prometheus.values
+
+    def comes(query: str, label: str, values: Series) -> None:
+        """Wait until Prometheus has read what was counted, each counter by itself."""
+        wait_until(lambda: counted(query, label) == values)
+
     for front, (tokenizer, head) in FRONTS.items():
-        labels = {(label,): count for label, count in watched.labels[front].items()}
-        selected = f'tbgen_step_count{{model="{head}",count="labels"}} > 0'
-        wait_until(lambda selected=selected, labels=labels: counted(selected, "kind") == labels)
-        errors = f'tbgen_step_count{{model="{tokenizer}",count="errors"}} > 0'  # of the last request
-        wait_until(lambda selected=errors: counted(selected, "kind") == {("INVALID_ARG",): 1})
-        texts = counted(f'tbgen_step_count{{model="{tokenizer}",count=~"texts|truncated"}}', "count")
-        assert texts == {("texts",): 3 * len(TEXTS), ("truncated",): 3}
-    assert counted('nv_inference_request_success{model="kcbert_onnx_ensemble"}', "model") == {
-        ("kcbert_onnx_ensemble",): len(TEXTS)
-    }
-    sent = counted('sum by (count) (tbgen_step_count{model="kcbert_onnx_bls",count=~".*tokens|calls"})', "count")
-    assert sent[("tokens",)] == sent[("padded_tokens",)] > 0  # texts of one length, in the packed layout
-    engine = counted('nv_inference_request_success{model="kcbert_onnx"}')[()]
-    assert sent[("calls",)] == engine - len(TEXTS)  # those of the ensemble
+        labels = {(label,): float(count) for label, count in watched.labels[front].items()}
+        comes(f'tbgen_step_count{{model="{head}",count="labels"}} > 0', "kind", labels)
+        texts = f'tbgen_step_count{{model="{tokenizer}",count=~"texts|truncated"}}'
+        comes(texts, "count", {("texts",): 3 * len(TEXTS), ("truncated",): 3})
+        comes(f'tbgen_step_count{{model="{tokenizer}",count="errors"}}', "kind", {("INVALID_ARG",): 1})
+    ensemble = 'nv_inference_request_success{model="kcbert_onnx_ensemble"}'
+    comes(ensemble, "model", {("kcbert_onnx_ensemble",): len(TEXTS)})
+    tokens = 'sum by (count) (tbgen_step_count{model="kcbert_onnx_bls",count=~".*tokens"}) > 0'
+    wait_until(lambda: len({*counted(tokens, "count").values()}) == 1)  # texts of one length, in the packed layout
+    of_the_ensemble = (
+        'nv_inference_request_success{model="kcbert_onnx"} - on () '
+        'sum(tbgen_step_count{model="kcbert_onnx_bls",count="calls"})'
+    )
+    comes(of_the_ensemble, "", {("",): len(TEXTS)})
 
 
 def test_each_graph_of_the_dashboard_has_data(watched: Watched) -> None:
