@@ -1,7 +1,5 @@
 """NVIDIA's driver, called through ctypes: a stream, memory, copies, recorded graphs."""
 
-from __future__ import annotations
-
 import ctypes
 from ctypes import byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_ulonglong, c_void_p
 

@@ -1,7 +1,5 @@
 """Runs of a session on a GPU, recorded as CUDA graphs: one launch in place of some hundred."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """An ONNX Runtime session on a GPU: its libraries found, its provider there, or one sentence that says what is not."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

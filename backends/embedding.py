@@ -1,7 +1,5 @@
 """Hidden states to one vector for each text."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

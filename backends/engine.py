@@ -1,7 +1,5 @@
 """The engine as a step, where it takes certain shapes alone: another Triton model, called in micro-batches."""
 
-from __future__ import annotations
-
 from .engine_call import Engine as AnyShape
 from .fixed_shapes import FixedShapes
 

@@ -1,7 +1,5 @@
 """Vocabulary logits at the masks of a text to the tokens that fit there best."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

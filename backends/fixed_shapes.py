@@ -1,7 +1,5 @@
 """Micro-batches for an engine that takes certain shapes alone, such as a plan's profiles."""
 
-from __future__ import annotations
-
 import functools
 import math
 import sys

@@ -1,7 +1,5 @@
 """An ONNX file of the version folder as a step: ONNX Runtime on the CPU, in the model's own process."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What the engine says of a text's windows to what it says of the text: rules for vectors, for tokens, for weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

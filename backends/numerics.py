@@ -1,7 +1,5 @@
 """What steps share: data types, softmax, answers as padded tensors, answers as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

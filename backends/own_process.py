@@ -1,7 +1,5 @@
 """What the engines share that run in the model's own process: their file, and what to do about a missing package."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

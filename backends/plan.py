@@ -1,7 +1,5 @@
 """What is in a TensorRT plan: its tensors as an ONNX file would say them, its profiles, what it was built with."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path

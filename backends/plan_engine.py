@@ -1,7 +1,5 @@
 """A TensorRT plan of the version folder as a step: TensorRT in the model's own process."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

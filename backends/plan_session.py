@@ -1,7 +1,5 @@
 """A TensorRT plan on the GPU, ready to run: contexts, buffers, copies, CUDA graphs."""
 
-from __future__ import annotations
-
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a model was trained to read before each text, such as "query: "."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

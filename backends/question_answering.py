@@ -1,7 +1,5 @@
 """Start and end logits of windows to the best answers of each question, with their places in the context."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

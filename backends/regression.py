@@ -1,7 +1,5 @@
 """Logits of a regression as they are: the values."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A separate step: another Triton model that takes and gives a chain's tensors as they are."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .request_parameters import PACKED
+from .packed_parameters import PACKED
 
 try:
     import triton_python_backend_utils as pb_utils

@@ -3,13 +3,13 @@
 Triton's dynamic batcher lets them wait without end, or oversleeps its limit (docs/explanation/reliability.md).
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from statistics import median_low
 
 from .clients import Client, GoneError
 
@@ -17,24 +17,20 @@ _LEAST, _MOST = 32, 1024  # items that may wait in any case, and at most
 _REST = 1.0  # seconds before what waits is counted again: each answer from the queue costs a message
 
 
+@dataclass(eq=False)
 class RequestQueue:
-    """Has requests run at once or, when much comes, in a thread, so that what waits is seen.
+    """Has requests run at once or, when much comes, in a thread, so that what waits is seen."""
 
-    Args:
-        run: gives each client its answer.
-        send: sends it to a client that waited.
-        seconds: in which a client must have it, by what the items before it take; `_LEAST` items may wait in any case.
-        items: as many as Triton hands over at once when enough wait.
-        counts: where to count who was refused, and who waited here and how long.
-    """
+    run: Callable[[Sequence[Client]], None]  # gives each client its answer
+    send: Callable[[Client], None]  # sends it to a client that waited
+    limit: float  # seconds in which a client must have it, by what the items before it take
+    items: int  # as many as Triton hands over at once when enough wait
+    counts: dict[str, float]  # of who was refused, and who waited here and how long
 
-    def __init__(
-        self, run: Callable[..., None], send: Callable[..., None], seconds: float, items: int, counts: dict[str, float]
-    ) -> None:
-        self.run, self.send, self.items, self.counts = run, send, items, counts
-        counts.update(refused=0, waited=0, waited_seconds=0)
-        self.seconds = 0.9 * seconds  # the rest is for the ways to the model and back
-        self.late = f"more is asked than it answers, the wait would be over {seconds:g} s: ask again later"
+    def __post_init__(self) -> None:
+        self.counts.update(refused=0, waited=0, waited_seconds=0)
+        self.seconds = 0.9 * self.limit  # the rest is for the ways to the model and back
+        self.late = f"more is asked than it answers, the wait would be over {self.limit:g} s: ask again later"
         self.waiting: deque[Client] = deque()
         self.came = self.done = 0  # items that ever waited, and those of them that are answered
         self.costs = deque([1e-3], 5)  # seconds of an item in the last runs
@@ -82,9 +78,9 @@ class RequestQueue:
             while self.waiting and (not taken or items + self.waiting[0].items <= most):
                 taken.append(self.waiting.popleft())
                 items += taken[-1].items
-                self.counts["waited"] += 1
-                self.counts["waited_seconds"] += time.monotonic() - taken[-1].asked
             self.oldest = taken[0].asked
+            self.counts["waited"] += len(taken)
+            self.counts["waited_seconds"] += sum(time.monotonic() - client.asked for client in taken)
             with suppress(BaseException):  # without an answer they are sent an error: nobody must wait for ever
                 self.timed(taken)
             for client in taken:
@@ -98,4 +94,4 @@ class RequestQueue:
         self.run(clients)
         if items := sum(client.items for client in clients if not client.left):
             self.costs.append((time.monotonic() - began) / items)
-            self.cost = sorted(self.costs)[(len(self.costs) - 1) // 2]
+            self.cost = median_low(self.costs)

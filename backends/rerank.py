@@ -1,7 +1,5 @@
 """A query and texts to scores: each text is read together with the query by a cross-encoder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

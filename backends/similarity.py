@@ -1,7 +1,5 @@
 """A query and texts to scores of how alike they are: each is embedded alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

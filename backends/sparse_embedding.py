@@ -1,7 +1,5 @@
 """Vocabulary logits to a sparse vector for each text: the tokens it stands for and their weights (SPLADE)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,9 +1,6 @@
 """Logits to classes, of which one is right or each may be: the best of each text, the best few, every class's score."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
@@ -13,21 +10,17 @@ from .softmax_classification import TextClassification as SoftmaxClassification
 THRESHOLD = {"type": "number", "minimum": 0, "maximum": 1}
 
 
+@dataclass(eq=False)
 class TextClassification(SoftmaxClassification):
-    """Names the best class of each text and the best few.
+    """Names the best class of each text and the best few."""
 
-    Args:
-        folder: the version folder; nothing is read from it.
-        activation: softmax where one class is right, sigmoid where each class may be.
-        threshold: the least score in top_labels unless a request says otherwise; sigmoid only.
-        others: labels, top_k and extras, as where one class is right.
-    """
+    _: KW_ONLY
+    activation: str = "softmax"  # where one class is right; sigmoid where each may be
+    threshold: float = 0.5  # the least score in top_labels unless a request says otherwise; sigmoid only
 
-    def __init__(self, folder: Path, *, activation: str = "softmax", threshold: float = 0.5, **others: Any) -> None:
-        self.activation = activation
-        super().__init__(folder, **others)
-        self.threshold = threshold
-        if activation == "sigmoid":
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.activation == "sigmoid":
             last = {name: self.outputs.pop(name) for name in ("logits", "json")}
             self.outputs |= {"top_count": ("TYPE_INT32", [1])} | last
             self.parameters = {"top_k": self.parameters["top_k"], "threshold": THRESHOLD} | self.parameters
@@ -39,7 +32,7 @@ class TextClassification(SoftmaxClassification):
         answer = self.ranked(outputs, top_k or self.top_k)
         if self.activation == "sigmoid":
             answer |= self.above(self.threshold if threshold is None else threshold, answer)
-        return answer | self.extras(answer, outputs, asked)
+        return answer | self.extra_outputs(answer, outputs, asked)
 
     def scores(self, logits: np.ndarray) -> np.ndarray:
         """The softmax; or 1 / (1 + exp(-x)) without overflow, in double precision likewise."""

@@ -1,7 +1,5 @@
 """Text tensors: UTF-8 bytes, as Triton has them, to str, as steps have them, and back."""
 
-from __future__ import annotations
-
 import numpy as np
 
 # One numpy call instead of ravel, array and reshape, which for one text cost more than the coding.

@@ -1,7 +1,5 @@
 """Token logits to entities: words or spans of each text with their label, score and place."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Texts longer than the model to token ids: they become overlapping windows, one row each."""
 
-from __future__ import annotations
-
 import itertools
 from bisect import bisect_left
 from collections import Counter

@@ -1,7 +1,5 @@
 """A text and candidate labels to scores, by a model that was trained to tell whether a sentence follows from a text."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

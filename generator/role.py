@@ -38,6 +38,11 @@ class Role:
         return "_".join(filter(None, (self.name, self.engine, last)))
 
     @property
+    def is_separate_step(self) -> bool:
+        """Whether it is a step that models of other roles call."""
+        return self.part not in (FRONT, ENGINE, TOKENIZER, POSTPROCESS)
+
+    @property
     def has_engine_file(self) -> bool:
         """Whether the engine's file lies in it."""
         return self.part == ENGINE or self.graph == "single"

@@ -118,7 +118,7 @@ def _write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mod
 
     With the backend that has tbgen's own files, these are left out.
     """
-    for file in _files_of_steps(model.steps, with_queue=model.queue is not None):
+    for file in _files_of_steps(model):
         if model.backend == "python" or file.parent != STEP_FOLDER:
             shutil.copyfile(file, folder / file.name)
     listed = [
@@ -218,11 +218,15 @@ _WRITERS: dict[type, Callable[..., ModelConfig]] = {
 }
 
 
-def _files_of_steps(steps: Sequence[Step], *, with_queue: bool) -> list[Path]:
+def _files_of_steps(model: PythonModel) -> list[Path]:
     """model.py, the step files, their neighbours and their assets. Raises UserError when two would have one name."""
-    own = ("model.py", "request_queue.py") if with_queue else ("model.py",)
-    files = {file.name: file for name in own for file in with_neighbours(STEP_FOLDER / name)}
-    for file in (path for step in steps for path in (*with_neighbours(_step_file(step)), *step.assets)):
+    own = {
+        "model.py": True,
+        "request_queue.py": model.queue is not None,
+        "packed_parameters.py": model.role.is_separate_step,  # another model's step calls it
+    }
+    files = {file.name: file for name in own if own[name] for file in with_neighbours(STEP_FOLDER / name)}
+    for file in (path for step in model.steps for path in (*with_neighbours(_step_file(step)), *step.assets)):
         if files.setdefault(file.name, file) != file or file.name == STEPS_FILE:
             raise UserError(f"{str(file)!r} has the name of another file of the model; rename it")
     return list(files.values())

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tbgen.backends.engine_call import Engine
-from tbgen.backends.micro_batches import MicroBatches
 from tbgen.backends.softmax_classification import TextClassification
 from tbgen.backends.text_tokenizer import Tokenizer
 from tbgen.export.tasks.task import Step
 
-# A step's file -> that of a class of the same name that knows fewer settings, and the constructors that say which.
+# A step's file -> that of a class of the same name whose constructor knows fewer settings, and the class.
 PLAIN = {
-    "tokenizer.py": ("text_tokenizer.py", (Tokenizer,)),
-    "engine.py": ("engine_call.py", (Engine, MicroBatches)),
-    "text_classification.py": ("softmax_classification.py", (TextClassification,)),
+    "tokenizer.py": ("text_tokenizer.py", Tokenizer),
+    "engine.py": ("engine_call.py", Engine),
+    "text_classification.py": ("softmax_classification.py", TextClassification),
 }
 
 
@@ -29,6 +28,6 @@ def _plain_step(step: Step) -> Step:
     """The step, of its plain file if that knows all settings."""
     if step.file not in PLAIN:
         return step
-    file, classes = PLAIN[step.file]
-    known = {name for each in classes for name in inspect.signature(each).parameters}
-    return replace(step, file=file) if step.settings.keys() <= known else step
+    file, plain_class = PLAIN[step.file]
+    known = inspect.signature(plain_class).parameters
+    return replace(step, file=file) if step.settings.keys() <= known.keys() else step

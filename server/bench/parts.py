@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.backends.engine_call import Engine
-from tbgen.backends.micro_batches import MicroBatches
 from tbgen.generator.engines.table import engine_steps
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.steps.load import listing, newest_steps
@@ -18,9 +17,7 @@ from tbgen.server.client.connection import Connection
 from tbgen.server.client.replies import JsonObject
 
 # What the BLS call of an engine does where its settings do not say: name -> value.
-CALL_DEFAULTS = {
-    name: each.default for step in (MicroBatches, Engine) for name, each in signature(step).parameters.items()
-}
+CALL_DEFAULTS = {name: each.default for name, each in signature(Engine).parameters.items()}
 
 
 @dataclass(frozen=True)

@@ -46,12 +46,11 @@ def test_counters_follow_what_steps_count(told: dict[tuple[str, ...], Metric]) -
     ]
     step.counts["texts"] += 3
     meter.counts["errors=INVALID_ARG"] += 1
-    meter.changed.set()
+    meter.change()
     error = ("bls", "model", "1", "errors", "INVALID_ARG")
     wait_until(lambda: error in told and told[error].value() == 1)
     assert told[("bls", "SimpleNamespace", "0", "texts", "")].value() == 3
-    meter.end()
-    assert not meter.thread.is_alive()
+    meter.thread.shutdown()
 
 
 @pytest.mark.parametrize("of", [TextTokenizer, Tokenizer])

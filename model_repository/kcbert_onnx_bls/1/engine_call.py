@@ -1,10 +1,9 @@
 """The engine as a step: another Triton model, called in micro-batches."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +22,18 @@ class EngineError(RuntimeError):
         self.triton_code = triton_code
 
 
+@dataclass(eq=False)
 class Engine(MicroBatches):
-    """Calls the model `model` of the same server.
+    """Calls the model `model` of the same server."""
 
-    Args:
-        folder: the version folder; nothing is read from it.
-        model: name of the Triton model that is called.
-        parallel_calls: calls in flight at once; serial calls leave engine instances idle.
-        others: as those of MicroBatches.
-    """
+    folder: Path  # the version folder; nothing is read from it
+    _: KW_ONLY
+    model: str
+    parallel_calls: int = 2  # in flight at once; serial calls leave engine instances idle
 
-    def __init__(self, folder: Path, *, model: str, parallel_calls: int = 2, **others: Any) -> None:  # noqa: ARG002
-        super().__init__(**others)
-        self.model = model
-        if parallel_calls > 1:
-            self.several = ThreadPoolExecutor(parallel_calls, f"call-{model}").map
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.several = ThreadPoolExecutor(self.parallel_calls, f"call-{self.model}").map
 
     def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:
         """One request, with the longest timeout of its clients, and the first one's trace. Raises EngineError."""

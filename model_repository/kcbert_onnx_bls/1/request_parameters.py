@@ -1,11 +1,8 @@
 """Request parameters: read from what Triton hands over, and held to the rules that the steps declare."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from reprlib import repr as short
 from typing import Any
 
@@ -20,8 +17,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
 }
 RANGES = {"integer": (-(2**63), 2**63 - 1), "number": (-sys.float_info.max, sys.float_info.max)}  # without other bounds
-PACKED = "tbgen_parameters"  # parameters as JSON in one string: a BLS call of Triton 2.51 carries no fractions
-LONGEST, DEEPEST = 65_536, 16  # characters of a request's parameters, and objects and arrays in one another
+LONGEST = 65_536  # characters of a request's parameters
 
 
 def parameters_from_json(text: str, rules: Rules, elsewhere: Collection[str] = ()) -> dict[str, Any]:
@@ -29,8 +25,6 @@ def parameters_from_json(text: str, rules: Rules, elsewhere: Collection[str] = (
     if len(text) > LONGEST:
         raise ValueError(f"its parameters have {len(text)} characters; at most {LONGEST} are read")
     parameters = json.loads(text)
-    if PACKED in parameters:
-        parameters |= unpacked(parameters.pop(PACKED))
     unknown = sorted(parameters.keys() - rules.keys() - set(elsewhere))
     if unknown:
         known = ", ".join(sorted({*rules, *elsewhere})) or "none"
@@ -41,25 +35,10 @@ def parameters_from_json(text: str, rules: Rules, elsewhere: Collection[str] = (
     return own
 
 
-def unpacked(packed: Any) -> dict[str, Any]:
-    """The object that a string is in JSON. Raises ValueError."""
-    with suppress(ValueError, RecursionError):  # whose sentences do not say what a parameter is
-        values = json.loads(packed) if isinstance(packed, str) else None
-        if isinstance(values, dict) and depth(values) <= DEEPEST:
-            return values
-    raise ValueError(f"parameter {PACKED} takes a JSON object, nested {DEEPEST} deep at most, not {short(packed)}")
-
-
-def depth(value: Any) -> int:
-    """How many objects and arrays lie in one another."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
-
-
 def check_parameter(name: str, value: Any, rule: Mapping[str, Any]) -> None:
     """Hold a value against its rule: type, and minimum, maximum or enum where given. Raises ValueError."""
     kind = rule["type"]
-    if not isinstance(value, PARAMETER_TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
+    if type(value) not in PARAMETER_TYPES[kind]:  # of which bool is a class of its own, no int
         raise ValueError(f"parameter {name} takes a value of type {kind}, not {short(value)}")
     if "enum" in rule and value not in rule["enum"]:
         raise ValueError(f"parameter {name} takes one of {', '.join(map(str, rule['enum']))}, not {short(value)}")

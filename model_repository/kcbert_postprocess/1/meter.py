@@ -1,11 +1,9 @@
 """What a model counts, as counters on Triton's metrics port."""
 
-from __future__ import annotations
-
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 
@@ -25,26 +23,19 @@ class Meter:
         self.times = family("tbgen_step_seconds", times, family.COUNTER)
         self.counters = family("tbgen_step_count", "what steps count", family.COUNTER)
         self.written: dict[tuple[str, ...], tuple[Any, float]] = {}  # a counter's labels -> it, and its value
+        self.thread, self.changed = ThreadPoolExecutor(1), False
         self.write()
-        self.changed, self.ended = threading.Event(), False
-        self.thread = threading.Thread(target=self.work, daemon=True)
-        self.thread.start()
 
-    def work(self) -> None:
-        """Write what changed, until the model goes."""
-        while self.changed.wait() and not self.ended:
-            self.changed.clear()
-            self.write()
-            time.sleep(self.PAUSE)
-
-    def end(self) -> None:
-        """The model goes."""
-        self.ended = True
-        self.changed.set()
-        self.thread.join()
+    def change(self) -> None:
+        """Have the counters written, soon."""
+        if not self.changed:
+            self.changed = True
+            self.thread.submit(self.write)
+            self.thread.submit(time.sleep, self.PAUSE)
 
     def write(self) -> None:
         """Bring the counters up to date; one is there from its first value on, 0 too."""
+        self.changed = False
         for number, (step, counts) in enumerate(self.parts):
             own = {"model": self.model, "step": step, "number": str(number)}
             values = [(self.times, own, seconds) for seconds in self.seconds[number : number + 1]]

@@ -1,7 +1,5 @@
 """Who waits for an answer: how long, and whether still."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Rows that stand for an item, such as a query's pairs with its texts: what each holds, and what a client calls it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

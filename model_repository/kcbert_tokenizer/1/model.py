@@ -4,11 +4,8 @@ Copied into every Python model that tbgen writes, with the files that its steps 
 server's Python-based backend `tbgen`: steps.json, assets and steps of one's own then lie in the model.
 """
 
-from __future__ import annotations
-
 import asyncio  # noqa: F401 - Triton's stub imports it at the first request, which would wait for it
-import importlib
-import itertools
+import importlib.util
 import json
 import sys
 import time
@@ -44,13 +41,14 @@ class TritonPythonModel:
         package.__path__ = [str(folder), *package.__path__]  # where the steps are
         sys.path += [f"{place}/vendor" for place in package.__path__]  # last: a server's own packages go first
         listed = json.loads((folder / "steps.json").read_text(encoding="utf-8"))
-        self.steps = []
+        self.steps, self.origins = [], list[str]()
         for row in listed["steps"]:
             file = importlib.import_module(f".{Path(row['file']).stem}", __package__)
             step = getattr(file, row["class"])(folder, **row["settings"])
             if hasattr(step, "load"):  # what only a server needs, and is dear
                 step.load(int(args.get("model_instance_device_id", 0)))
             self.steps.append(step)
+            self.origins.append(f"from {row['settings'].get('model', row['class'])}")  # the engine that it calls
         config = json.loads(args["model_config"])
         self.inputs = {each["name"]: each["data_type"] for each in config["input"]}
         self.outputs = {each["name"]: each["data_type"] for each in config["output"]}
@@ -58,6 +56,9 @@ class TritonPythonModel:
         self.elsewhere = listed.get("parameters_elsewhere", ())  # parameters that other models of its ensemble take
         self.cached = listed.get("cached", False)  # by Triton, an answer for equal inputs
         self.on_request = {name for step in self.steps for name in getattr(step, "on_request", ())}
+        self.unpacked: Any = str  # of parameters; where another model's step may call this one they may be packed
+        if importlib.util.find_spec(".packed_parameters", __package__):
+            self.unpacked = importlib.import_module(".packed_parameters", __package__).unpacked
         self.trims = [step.trim for step in self.steps if hasattr(step, "trim") and step.outputs.keys() & self.outputs]
         self.meter = Meter(self.name, self.steps, pb_utils.MetricFamily)
         self.queue: Any = None  # requests wait in Triton, however many
@@ -70,15 +71,13 @@ class TritonPythonModel:
         """One response for each request, in order; None for one that waits and is answered later."""
         clients = [Client(request, self.read) for request in requests]
         (self.queue or self.run)(clients)
-        responses = [None if client.sender else self.response(client) for client in clients]
-        self.meter.changed.set()
-        return responses
+        return [None if client.sender else self.response(client) for client in clients]
 
     def finalize(self) -> None:
         """Answer what waits before the model goes."""
         if self.queue:
             self.queue.thread.shutdown()
-        self.meter.end()
+        self.meter.thread.shutdown()
 
     def run(self, clients: Sequence[Client]) -> None:
         """Give each client its answer, or why it has none: those of equal shapes and parameters as one batch."""
@@ -97,6 +96,7 @@ class TritonPythonModel:
                     batch[0].left = batch[0].left or error
                 else:  # apart, to find the bad ones
                     batches += [[client] for client in batch if not client.left]
+        self.meter.change()
 
     def answer(self, clients: Sequence[Client]) -> None:
         """Join the tensors along the batch axis, run the steps once, split the outputs again."""
@@ -108,22 +108,28 @@ class TritonPythonModel:
         for name, array in given.items():
             if len(array) != len(of_items):
                 raise TypeError(f"a step gave {len(array)} rows of {name} for {len(of_items)} items")
-        ends = itertools.accumulate(client.items for client in clients)
-        for client, end in zip(clients, ends, strict=True):
-            client.answer = {name: array[end - client.items : end] for name, array in given.items()}
+        end = 0
+        for client in clients:
+            end += client.items
+            answer = {name: array[end - client.items : end] for name, array in given.items()}
             for trim in self.trims:
-                client.answer |= trim(client.answer)
+                answer |= trim(answer)
+            client.answer = [
+                pb_utils.Tensor(name, bytes_from_text(array) if self.outputs[name] == "TYPE_STRING" else array)
+                for name, array in answer.items()
+                if name in client.wanted
+            ]
 
     def run_steps(self, tensors: Tensors, parameters: dict[str, Any], clients: Sequence[Client]) -> Tensors:
         """Pass a joined batch through the steps; each takes its inputs and parameters, and adds its outputs."""
-        refuse_broken_numbers(tensors)
+        refuse_broken_numbers(tensors, "of the request")
         for number, step in enumerate(self.steps):
             began = time.perf_counter()
             more = {name: value for name, value in parameters.items() if name in getattr(step, "parameters", ())}
             if getattr(step, "takes_clients", False):
                 more["clients"] = clients
             given = step(**{name: tensors[name] for name in step.inputs}, **more)
-            refuse_broken_numbers(given, step)
+            refuse_broken_numbers(given, self.origins[number])
             tensors = tensors | given
             for owner in {"row_item", "window_text"} & given.keys() - step.inputs.keys():  # of each of its rows
                 clients = [clients[index] for index in given[owner][:, 0]]
@@ -144,7 +150,7 @@ class TritonPythonModel:
             if array.ndim < 2 or not len(array) == len(next(iter(tensors.values()), array)) > 0:
                 raise ValueError(f"{name} has no rows, or not as many as others: its shape is {list(array.shape)}")
             tensors[name] = text_from_bytes(name, array) if data_type == "TYPE_STRING" else array
-        text = request.parameters()
+        text = self.unpacked(request.parameters())
         if text in ("{}", ""):  # nearly all requests: nothing is parsed for them
             return tensors, "{}"
         if self.cached:
@@ -153,26 +159,18 @@ class TritonPythonModel:
 
     def response(self, client: Client) -> Any:
         """The outputs that were asked for; or what a client did wrong (ValueError), or what failed, which is logged."""
-        codes = pb_utils.TritonError
-        try:
-            if client.left:
-                raise client.left
-            tensors = [
-                pb_utils.Tensor(name, bytes_from_text(array) if self.outputs[name] == "TYPE_STRING" else array)
-                for name, array in client.answer.items()
-                if name in client.wanted
-            ]
-            return pb_utils.InferenceResponse(tensors)
-        except ValueError as error:
-            kind, message, code = "INVALID_ARG", str(error), codes.INVALID_ARG
-        except GoneError as error:
-            message, kind = error.args
+        if client.answer is not None and not client.left:
+            return pb_utils.InferenceResponse(client.answer)
+        error, codes = client.left or RuntimeError("it was not run"), pb_utils.TritonError
+        if isinstance(error, ValueError | GoneError):
+            message, kind = error.args if isinstance(error, GoneError) else (str(error), "INVALID_ARG")
             code = getattr(codes, kind)
-        except BaseException as error:  # noqa: BLE001 - an answer that cannot be sent must not fail the neighbours
+        else:
             pb_utils.Logger.log_error(printable("".join(traceback.format_exception(error))))
             kind, code = type(error).__name__, getattr(error, "triton_code", codes.INTERNAL)
             message = f"{kind}: {error}"
         self.meter.counts[f"errors={kind}"] += 1
+        self.meter.change()
         return pb_utils.InferenceResponse(error=codes(printable(f"{self.name}: {message}"), code))
 
     def send(self, client: Client) -> None:
@@ -183,16 +181,12 @@ class TritonPythonModel:
                 client.sender.send(part, flags)
             except Exception as error:  # noqa: BLE001 - the others are still to be answered
                 pb_utils.Logger.log_error(f"{self.name}: an answer could not be sent: {error}")
-        self.meter.changed.set()
 
 
-def refuse_broken_numbers(tensors: Tensors, step: Any = None) -> None:
+def refuse_broken_numbers(tensors: Tensors, origin: str) -> None:
     """Raise FloatingPointError where a tensor, of a request or from a step, holds NaN or infinity."""
     for name, array in tensors.items():
         if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all():
-            model = getattr(step, "model", None)
-            giver = model if isinstance(model, str) else type(step).__name__
-            origin = "of the request" if step is None else f"from {giver}"
             raise FloatingPointError(
                 f"{name} {origin} holds NaN or infinity: the engine's weights are broken (tbgen check --weights finds "
                 "them), or its data type cannot hold its numbers"

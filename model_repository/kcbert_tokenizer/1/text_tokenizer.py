@@ -1,12 +1,11 @@
 """Texts to token ids: a whole joined batch is encoded at once, padded to the bucket of its longest text."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,53 +19,41 @@ MOST_CHARACTERS = 16_000_000  # of a batch: each takes up to 200 bytes, and a qu
 GROWN, GROWTH, MANY = re.compile("[\u3200-\u33ff\ufdf0-\ufdff]"), 18, 10_000  # U+FDFA is 18 characters, normalized
 
 
+@dataclass(eq=False)
 class Tokenizer:
-    """Encodes each text with the tokenizer.json beside this file.
+    """Encodes each text with the tokenizer.json beside this file."""
 
-    Args:
-        folder: the version folder, with tokenizer.json.
-        max_length: most tokens of a text, special tokens included; never beyond the model's positions.
-        tensors: what the engine takes, of input_ids, attention_mask, token_type_ids.
-        data_type: TYPE_INT64 or TYPE_INT32, as the engine takes them.
-        pad_id: id that fills input_ids behind a text.
-        buckets: the lengths that there are, ascending; the last one is max_length. None: any length.
-        truncation: longest_first, on the side that tokenizer.json says, or do_not_truncate: longer texts are refused.
-    """
+    folder: Path  # the version folder, with tokenizer.json
+    _: KW_ONLY
+    max_length: int  # most tokens of a text, special tokens included; never beyond the model's positions
+    buckets: Sequence[int] = ()  # the lengths that there are, ascending; the last one is max_length. None: any length
+    tensors: Sequence[str] = ("input_ids", "attention_mask", "token_type_ids")  # of these, what the engine takes
+    data_type: str = "TYPE_INT64"  # or TYPE_INT32, as the engine takes them
+    pad_id: int = 0  # id that fills input_ids behind a text
+    truncation: str = "longest_first"  # on the side that tokenizer.json says; do_not_truncate: longer texts are refused
 
-    inputs: dict[str, Any] = {"input_text": ("TYPE_STRING", [1])}
+    inputs = {"input_text": ("TYPE_STRING", [1])}
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        max_length: int,
-        buckets: Sequence[int] = (),
-        tensors: Sequence[str] = ("input_ids", "attention_mask", "token_type_ids"),
-        data_type: str = "TYPE_INT64",
-        pad_id: int = 0,
-        truncation: str = "longest_first",
-    ) -> None:
-        self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
+    def __post_init__(self) -> None:
+        self.tokenizer = TokenizerFile.from_file(str(self.folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.side = (self.tokenizer.truncation or {}).get("direction", "right")
-        self.max_length, self.pad_id, self.truncation = max_length, pad_id, truncation
-        self.truncate(truncation)
         self.encode = self.tokenizer.encode_batch_fast
         self.characters: Callable[[Any], int] = characters  # of a text
         self.typed = any(self.tokenizer.encode("a").type_ids)  # each of a text's tokens has the type that "a" has
-        self.buckets = list(buckets or range(1, max_length + 1))
-        self.dtype = np.dtype(data_type.removeprefix("TYPE_").lower())
+        self.buckets = list(self.buckets or range(1, self.max_length + 1))
+        self.dtype = np.dtype(self.data_type.removeprefix("TYPE_").lower())
         length = -1 if len(self.buckets) > 1 else self.buckets[0]
-        self.outputs: dict[str, Any] = {name: (data_type, [length]) for name in tensors}
+        self.outputs = {name: (self.data_type, [length]) for name in self.tensors}
         self.parameters = {"truncation": {"type": "string", "enum": ["longest_first", KEEP_ALL]}}
         self.counts = Counter(texts=0, truncated=0)
 
     def __call__(self, *, truncation: str | None = None, **texts: np.ndarray) -> Tensors:
         """input_text: (batch, 1) str. Gives the token tensors, each (batch, bucket). Raises ValueError."""
         encodings = self.encodings(texts["input_text"][:, 0].tolist(), truncation)
-        return self.tensors(encodings, lambda row: f"input_text of item {row}")
+        return self.token_tensors(encodings, lambda row: f"input_text of item {row}")
 
-    def tensors(self, encodings: Sequence[Any], place: Callable[[int], str]) -> Tensors:
+    def token_tensors(self, encodings: Sequence[Any], place: Callable[[int], str]) -> Tensors:
         """What the engine takes; `place` says what to call a row that is too long. Raises ValueError."""
         lengths = [len(each) for each in encodings]
         longest = max(lengths, default=1)
@@ -84,25 +71,17 @@ class Tokenizer:
 
     def encodings(self, batch: list[Any], truncation: str | None) -> list[Any]:
         """The encodings of a batch; `truncation` rules for this call alone."""
-        if truncation is not None:
-            self.truncate(truncation)
-        try:
-            characters = sum(map(self.characters, batch))
-            if characters > MOST_CHARACTERS:
-                raise ValueError(f"{characters} characters to read in all; at most {MOST_CHARACTERS} are")
-            if characters < PARALLEL_FROM:
-                return [self.encode([each])[0] for each in batch]
-            return list(self.encode(batch))
-        finally:
-            if truncation is not None:
-                self.truncate(self.truncation)
-
-    def truncate(self, strategy: str) -> None:
-        """Set how the tokenizer cuts what is longer than max_length."""
+        strategy = truncation or self.truncation
         if strategy == KEEP_ALL:
             self.tokenizer.no_truncation()
         else:
             self.tokenizer.enable_truncation(self.max_length, strategy=strategy, direction=self.side)
+        characters = sum(map(self.characters, batch))
+        if characters > MOST_CHARACTERS:
+            raise ValueError(f"{characters} characters to read in all; at most {MOST_CHARACTERS} are")
+        if characters < PARALLEL_FROM:
+            return [self.encode([each])[0] for each in batch]
+        return list(self.encode(batch))
 
     def bucket(self, length: int) -> int:
         """The smallest length bucket that holds `length` tokens."""

@@ -1,11 +1,9 @@
 """Texts, or pairs of texts, to token ids, with all that a task, a family, an ensemble or a plan may ask for."""
 
-from __future__ import annotations
-
 import itertools
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -22,64 +20,55 @@ PIECES = 64  # of a pair's texts, in lengths of the model: so many beside each o
 TRUNCATIONS = {1: [LONGEST_FIRST, KEEP_ALL], 2: [LONGEST_FIRST, "only_first", "only_second", KEEP_ALL]}
 
 
+@dataclass(eq=False)
 class Tokenizer(TextTokenizer):
     """Encodes each text, or each pair of texts, with the tokenizer.json beside this file.
 
-    Args:
-        texts: names of the input tensors: one for texts, two for pairs.
-        extras: what the head takes beside the engine's tensors: offsets (in characters), special_tokens_mask, and
-            tokenized_text (the text that the offsets count in, which a step before this one may have changed).
-        shapes: if given, the only shapes that the engine takes, each [least rows, most rows, least tokens, most
-            tokens]; a request gets the smallest bucket that goes with its number of rows.
-        common_length: pad all requests of a batch to one length, so that the engine's dynamic batcher can merge them;
-            otherwise each request gets the bucket of its own longest text.
-        split_special_tokens: read special tokens that stand in a text as any other words.
-        token_types: give the types of tokens; otherwise 0 for each.
-        first_alone: of a pair whose second text is empty read the first alone, as transformers' pipeline does.
-        rows_of: where a step made rows of items, what to call them in errors: names of an item's leading rows, and of
-            all others; the step then takes row_item, and gives it on.
-        others: as those of the tokenizer of plain texts; of pairs, truncation may be only_first or only_second too.
+    Of pairs, truncation may be only_first or only_second too.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        texts: Sequence[str] = ("input_text",),
-        extras: Sequence[str] = (),
-        shapes: Sequence[Sequence[int]] = (),
-        common_length: bool = False,
-        split_special_tokens: bool = False,
-        token_types: bool = True,
-        first_alone: bool = False,
-        rows_of: Sequence[str] = (),
-        **others: Any,
-    ) -> None:
-        super().__init__(folder, **others)
-        self.tokenizer.encode_special_tokens = split_special_tokens
-        if "offsets" in extras:
+    _: KW_ONLY
+    texts: Sequence[str] = ("input_text",)  # names of the input tensors: one for texts, two for pairs
+    # What the head takes beside the engine's tensors: offsets (in characters), special_tokens_mask, and tokenized_text
+    # (the text that the offsets count in, which a step before this one may have changed).
+    extras: Sequence[str] = ()
+    # If given, the only shapes that the engine takes, each [least rows, most rows, least tokens, most tokens]: a
+    # request gets the smallest bucket that goes with its number of rows.
+    shapes: Sequence[Sequence[int]] = ()
+    # Pad all requests of a batch to one length, so that the engine's dynamic batcher can merge them; otherwise each
+    # request gets the bucket of its own longest text.
+    common_length: bool = False
+    split_special_tokens: bool = False  # read special tokens that stand in a text as any other words
+    token_types: bool = True  # give the types of tokens; otherwise 0 for each
+    first_alone: bool = False  # of a pair whose second text is empty read the first alone, as transformers does
+    # Where a step made rows of items, what to call them in errors: names of an item's leading rows, and of all others;
+    # the step then takes row_item, and gives it on.
+    rows_of: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.tokenizer.encode_special_tokens = self.split_special_tokens
+        if "offsets" in self.extras:
             self.encode = self.tokenizer.encode_batch
-        self.typed = token_types and (self.typed or len(texts) > 1)
-        self.shapes = [tuple(shape) for shape in shapes]
-        self.common_length = common_length
-        self.texts, self.rows_of, self.first_alone = list(texts), list(rows_of), first_alone
-        if len(texts) > 1:
+        self.typed = self.token_types and (self.typed or len(self.texts) > 1)
+        if len(self.texts) > 1:
             self.characters = lambda row: characters(row) if isinstance(row, str) else sum(map(characters, row))
-        row_item = {"row_item": ("TYPE_INT32", [1])} if rows_of else {}
-        self.inputs = {name: ("TYPE_STRING", [1]) for name in texts} | row_item
+        row_item = {"row_item": ("TYPE_INT32", [1])} if self.rows_of else {}
+        self.inputs = {name: ("TYPE_STRING", [1]) for name in self.texts} | row_item
         length = -1 if len(self.buckets) > 1 else self.buckets[0]
-        self.outputs |= {name: (EXTRAS[name][0], [length, *EXTRAS[name][1]]) for name in extras if name in EXTRAS}
+        extras = {name: EXTRAS[name] for name in self.extras if name in EXTRAS}
+        self.outputs |= {name: (data_type, [length, *dims]) for name, (data_type, dims) in extras.items()}
         self.along_length = list(self.outputs)
-        self.outputs |= {"tokenized_text": ("TYPE_STRING", [1])} if "tokenized_text" in extras else {}
+        self.outputs |= {"tokenized_text": ("TYPE_STRING", [1])} if "tokenized_text" in self.extras else {}
         self.outputs |= row_item
-        self.parameters = {"truncation": {"type": "string", "enum": TRUNCATIONS[len(texts)]}}
+        self.parameters = {"truncation": {"type": "string", "enum": TRUNCATIONS[len(self.texts)]}}
 
     def __call__(self, *, truncation: str | None = None, **texts: np.ndarray) -> Tensors:
         """The named texts, each (batch, 1) str. Gives the token tensors, each (batch, bucket), and the extras."""
         columns = [texts[name][:, 0].tolist() for name in self.texts]
         encodings = self.encodings(texts_of_rows(columns, first_alone=self.first_alone), truncation)
         row_item = texts.get("row_item")
-        tensors = self.tensors(encodings, lambda row: place_of_row(row, row_item, self.texts, self.rows_of))
+        tensors = self.token_tensors(encodings, lambda row: place_of_row(row, row_item, self.texts, self.rows_of))
         real = tensors["attention_mask"] == 1
         extras = {
             "offsets": lambda: pairs_filled(real, (each.offsets for each in encodings)),
@@ -94,7 +83,6 @@ class Tokenizer(TextTokenizer):
         how = truncation or self.truncation
         if len(self.texts) > 1 and how != KEEP_ALL and sum(map(self.characters, batch)) <= MOST_CHARACTERS:
             batch = [self.shortened(row, how) if self.has_many_pieces(row, how) else row for row in batch]
-            self.truncate(self.truncation)
         try:
             return super().encodings(batch, truncation)
         except Exception as error:  # tokenizers raises nothing narrower
