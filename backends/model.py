@@ -56,9 +56,8 @@ class TritonPythonModel:
         self.elsewhere = listed.get("parameters_elsewhere", ())  # parameters that other models of its ensemble take
         self.cached = listed.get("cached", False)  # by Triton, an answer for equal inputs
         self.on_request = {name for step in self.steps for name in getattr(step, "on_request", ())}
-        self.unpacked: Any = str  # of parameters; where another model's step may call this one they may be packed
-        if importlib.util.find_spec(".packed_parameters", __package__):
-            self.unpacked = importlib.import_module(".packed_parameters", __package__).unpacked
+        packed = importlib.util.find_spec(".packed_parameters", __package__)  # in models that another one's step calls
+        self.unpacked: Any = importlib.import_module(packed.name).unpacked if packed else str
         self.trims = [step.trim for step in self.steps if hasattr(step, "trim") and step.outputs.keys() & self.outputs]
         self.meter = Meter(self.name, self.steps, pb_utils.MetricFamily)
         self.queue: Any = None  # requests wait in Triton, however many
@@ -71,7 +70,9 @@ class TritonPythonModel:
         """One response for each request, in order; None for one that waits and is answered later."""
         clients = [Client(request, self.read) for request in requests]
         (self.queue or self.run)(clients)
-        return [None if client.sender else self.response(client) for client in clients]
+        responses = [None if client.sender else self.response(client) for client in clients]
+        self.meter.change()
+        return responses
 
     def finalize(self) -> None:
         """Answer what waits before the model goes."""
@@ -96,7 +97,6 @@ class TritonPythonModel:
                     batch[0].left = batch[0].left or error
                 else:  # apart, to find the bad ones
                     batches += [[client] for client in batch if not client.left]
-        self.meter.change()
 
     def answer(self, clients: Sequence[Client]) -> None:
         """Join the tensors along the batch axis, run the steps once, split the outputs again."""
@@ -170,7 +170,6 @@ class TritonPythonModel:
             kind, code = type(error).__name__, getattr(error, "triton_code", codes.INTERNAL)
             message = f"{kind}: {error}"
         self.meter.counts[f"errors={kind}"] += 1
-        self.meter.change()
         return pb_utils.InferenceResponse(error=codes(printable(f"{self.name}: {message}"), code))
 
     def send(self, client: Client) -> None:
@@ -181,6 +180,7 @@ class TritonPythonModel:
                 client.sender.send(part, flags)
             except Exception as error:  # noqa: BLE001 - the others are still to be answered
                 pb_utils.Logger.log_error(f"{self.name}: an answer could not be sent: {error}")
+        self.meter.change()
 
 
 def refuse_broken_numbers(tensors: Tensors, origin: str) -> None:

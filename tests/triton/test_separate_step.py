@@ -53,6 +53,8 @@ def repository(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_they_are_models_with_private_names_between_them(repository: Path) -> None:
     assert (repository / "apart_louder" / "1" / "louder.py").is_file()
     assert not (repository / "apart_tokenizer" / "1" / "louder.py").exists()
+    packed = {folder.parents[1].name for folder in repository.glob("*/1/packed_parameters.py")}
+    assert packed == {"apart_louder", "apart_praise", "apart_onnx_bls"}  # which are called, and the one that calls
     config = config_from_text((repository / "apart_onnx_ensemble" / "config.pbtxt").read_text(encoding="utf-8"))
     louder, tokenizer, _, postprocess, praise = config.ensemble_scheduling.step
     assert dict(louder.input_map) == {"input_text": "input_text"}

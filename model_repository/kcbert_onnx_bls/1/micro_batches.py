@@ -3,7 +3,6 @@
 import itertools
 import math
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +28,7 @@ class MicroBatches:
     takes_clients = True
 
     def __post_init__(self) -> None:
-        self.counts = Counter(calls=0, tokens=0, padded_tokens=0)  # for the server's metrics
+        self.counts: dict[str, float] = {"calls": 0, "tokens": 0, "padded_tokens": 0}  # for the server's metrics
         self.several: Callable[..., Iterable[Any]] = map  # runs a function on each micro-batch
 
     def __call__(self, *, clients: Sequence[Any] = (), **tensors: np.ndarray) -> Tensors:
@@ -54,6 +53,9 @@ class MicroBatches:
         for rows, answers in (map if len(parts) == 1 else self.several)(answered, parts):
             for name, array in answers.items():
                 size = mask.shape[1] if self.outputs[name][1][0] == -1 else array.shape[1]  # -1: along the length
+                if one and array.shape[1] == size:
+                    whole[name] = array
+                    continue
                 if name not in whole:
                     whole[name] = np.zeros((len(mask), size, *array.shape[2:]), array.dtype)
                 width = min(array.shape[1], size)  # the engine may have joined a call with another of longer rows
@@ -70,9 +72,11 @@ class MicroBatches:
         widths = [buckets[bisect_left(buckets, max(length, 1))] for length in falling]
         cuts = self.cuts(widths, falling) if len(order) > 1 else [0, 1]
         parts = [(order[start:end], widths[start]) for start, end in itertools.pairwise(cuts)]
-        real = sum(lengths)
-        padded = int(sum(self.tokens(len(rows), width) for rows, width in parts))
-        self.counts.update(calls=len(parts), tokens=real, padded_tokens=padded if self.padding_cost == 1 else real)
+        tokens = sum(lengths)
+        padded = sum(self.tokens(len(rows), width) for rows, width in parts)
+        self.counts["calls"] += len(parts)
+        self.counts["tokens"] += tokens
+        self.counts["padded_tokens"] += padded if self.padding_cost == 1 else tokens
         return parts
 
     def cuts(self, widths: Sequence[int], lengths: Sequence[int]) -> list[int]:

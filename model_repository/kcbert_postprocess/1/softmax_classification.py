@@ -1,7 +1,6 @@
 """Logits to classes of which one is right: the best of each text, the best few, and the probability of each."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ class TextClassification:
     def __post_init__(self) -> None:
         self.names = np.array(self.labels, dtype=object)
         self.counted = labels_counted(self.labels)
-        self.counts = Counter(dict.fromkeys(self.counted, 0))
+        self.counts = dict.fromkeys(self.counted, 0)
         per_class = ("TYPE_FP32", [len(self.labels)])
         self.inputs = {"outputs": per_class}
         self.outputs: dict[str, tuple[str, list[int]]] = {
@@ -60,8 +59,9 @@ class TextClassification:
         """All that is always given; by logit, for the scores of two classes may round alike."""
         scores = self.scores(outputs).astype(np.float32)
         order = (-outputs).argsort(axis=1, kind="stable")[:, :top_k]
-        self.counts.update(self.counted[best] for best in order[:, 0].tolist())
-        top, names = np.take_along_axis(scores, order, axis=1), self.names.take(order)
+        for best in order[:, 0].tolist():
+            self.counts[self.counted[best]] += 1
+        top, names = scores[np.arange(len(order))[:, None], order], self.names.take(order)
         return {
             "label_index": order[:, :1].astype(np.int32),
             self.activation: scores,
