@@ -26,6 +26,7 @@ _TENSOR = object_with(
         "shape": list_of(_SIZE),
     }
 )
+_TENSORS = Rule("a list of tensors, not empty", lambda value: list_of(_TENSOR).fits(value) and bool(value))
 _ROWS_AND_TOKENS = Rule(
     "rows and tokens",
     lambda value: list_of(whole(1, 1_000_000)).fits(value) and len(value) == 2 and value[1] >= LEAST_TOKENS,
@@ -73,8 +74,8 @@ EXPORT_RULES = {
     "problem": A_TEXT,
     "max_length": whole(1),
     "fixed_length": whole(1).or_none(),
-    "inputs": list_of(_TENSOR),
-    "outputs": list_of(_TENSOR),
+    "inputs": _TENSORS,
+    "outputs": _TENSORS,
     "special": object_of(whole(0)),
     "sentence": _SENTENCE,
     "parity": _PARITY,

@@ -140,7 +140,7 @@ def _tokenizer_from_vocabulary(folder: Path, config: Mapping[str, Any]) -> tuple
 def _refuse_empty(folder: Path) -> None:
     """Raise UserError for an empty file: without merges a BPE takes every text apart, and nobody would notice."""
     for name in ("vocab.txt", "vocab.json", "merges.txt"):
-        if (folder / name).is_file() and not (folder / name).read_bytes().strip():
+        if (folder / name).is_file() and not bytes_from_file(folder / name).strip():
             raise UserError(f"{str(folder / name)!r} is empty; copy it again")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from tbgen.export.errors import UserError, require
 from tbgen.export.files import copy_files, write_json
 from tbgen.export.layout import TOKENIZER_JSON
-from tbgen.export.reading import is_there, library_reading, read_json_if_there
+from tbgen.export.reading import is_there, json_from_text, library_reading, read_json_if_there, text_from_file
 from tbgen.export.tokenizers.auto_tokenizer import SAVE_AGAIN, auto_tokenizer, class_of_tokenizer, python_only
 from tbgen.export.tokenizers.convert import tokenizer_from_slow
 from tbgen.export.tokenizers.settings_rules import ROLES, check_tokenizer_files
@@ -186,8 +186,22 @@ def tokenizer_from_file(path: Path) -> Any:
     """The tokenizer in a tokenizer.json. Raises UserError for a damaged one, and for one of a newer library."""
     tokenizers = require("tokenizers", extra="onnx")
     what = f"{path.name} holds no tokenizer that tokenizers {tokenizers.__version__} can read"
+    text = text_from_file(path)
+    if "continuing_subword_prefix" in text and not _merges_fit(json_from_text(text, repr(str(path)))):
+        raise UserError(f"{what} (its merges lack the prefix of continuing subwords); {SAVE_AGAIN}")
     with library_reading(what, SAVE_AGAIN):
-        return tokenizers.Tokenizer.from_file(str(path))
+        return tokenizers.Tokenizer.from_str(text)
+
+
+def _merges_fit(value: Any) -> bool:
+    """Whether what a BPE model joins begins with its prefix: the library ends the process where it does not."""
+    model = value.get("model") if isinstance(value, dict) else None
+    if not isinstance(model, dict) or not isinstance(model.get("merges"), list):
+        return True
+    prefix = model.get("continuing_subword_prefix")
+    pairs = [each.split(" ") if isinstance(each, str) else each for each in model["merges"]]
+    seconds = [pair[1] for pair in pairs if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[1], str)]
+    return not isinstance(prefix, str) or all(each.startswith(prefix) for each in seconds)
 
 
 def check_vocabulary(tokenizer: Any, rows: int) -> None:

@@ -23,6 +23,7 @@ from tests.faults.damage import Hostile
 from tests.faults.reader_files import make
 from tests.faults.reader_fuzz import fuzz, tries
 from tests.faults.readers import READERS
+from tests.faults.sweep import swept
 
 SEED, COUNT = 1, 2_000
 
@@ -201,6 +202,30 @@ FEW = ("jsonl", "csv", "recipe", "config.json", "safetensors", "pickles", "confi
 def test_a_few_tries_of_the_fuzzer(name: str, tmp_path: Path) -> None:
     outcomes = [*tries(READERS[name], make(READERS[name].make, tmp_path), range(12), SEED)]
     assert [row for row in outcomes if row[1] not in ("taken", "refused")] == []
+
+
+SOME = {"jsonl": 1, "csv": 1, "recipe": 1, "config.json": 40, "tokenizer files": 150, "sentence-transformers": 120}
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [*SOME.items(), *(pytest.param(name, 1, marks=pytest.mark.soak, id=f"all of {name}") for name in READERS)],
+)
+def test_every_value_and_every_form(name: str, step: int, tmp_path: Path) -> None:
+    """Each key that is read with each kind of value, each text in each form; quick: every `step`-th of them."""
+    found = [*swept(READERS[name], make(READERS[name].make, tmp_path), step)]
+    print(f"\n{name}: {len(found)} tries, {sum(row[2] == 'refused' for row in found)} refused")
+    assert [row for row in found if row[2] not in ("taken", "refused")] == []
+
+
+def test_merges_that_the_library_would_not_survive(tmp_path: Path) -> None:
+    file = make("roberta", tmp_path) / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["model"]["continuing_subword_prefix"] = "x"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert "its merges lack the prefix of continuing subwords" in said(
+        "export", "onnx", "--source", file.parent, "-o", tmp_path / "out"
+    )
 
 
 @pytest.mark.soak
