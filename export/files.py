@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import resource
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from tbgen.export.scratch import abandoned_folders, beside, prefix_beside
 
 EXPORT_RECORD = "export.json"  # in the folder of an export, what was done
 ENGINE_SUFFIXES = (".onnx", ".plan", ".data")  # of an engine's file, and of weights that lie beside it
+_LARGEST = 1 << 40  # bytes of a file whose hash is taken
 _OLD = "old"  # in a temporary folder, what stood where the new folder comes
 _LEAST_ROOM = 1 << 16  # bytes; a disk with less is full
 _FULL: dict[int | None, str] = {
@@ -116,9 +118,11 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file's bytes."""
+    """The hash of a file's bytes. Raises UserError for one of over a terabyte, as one with a hole may be."""
     found = hashlib.sha256()
     with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size > _LARGEST:
+            raise UserError(f"{str(path)!r} has more than {_LARGEST >> 40} TB; put the file in its place again")
         while block := file.read(1 << 20):
             found.update(block)
     return found.hexdigest()

@@ -35,8 +35,9 @@ def bytes_from_file(path: Path) -> bytes:
     if path.exists() and not (path.is_file() or path.is_dir()) and path.parts[:2] not in _OF_A_SHELL:
         raise UserError(f"{str(path)!r} is a pipe, a socket or a device; put a file in its place")
     with path.open("rb") as file:
-        content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(_LARGEST + 1) if size <= _LARGEST else b""
+    if max(size, len(content)) > _LARGEST:
         raise UserError(f"{str(path)!r} has more than {_LARGEST >> 20} MB; a file of its kind has some kilobytes")
     return content
 

@@ -21,6 +21,7 @@ _NO_GRAPH = 2
 LFS_POINTER = b"version https://git-lfs"
 
 Buffer = mmap.mmap | bytes
+_CUT_OFF = "cut off, or not ONNX at all"
 _NO_TENSORS = {4: "seq", 5: "map", 8: "sparse_tensor", 9: "optional"}  # TypeProto's fields beside that of tensors
 
 # Operators that give on what their first input holds, or some of it.
@@ -108,7 +109,7 @@ def read_onnx(path: Path) -> OnnxFile:
             except NotOnnx:
                 raise
             except (IndexError, ValueError) as error:  # no UTF-8, or a place that is no number
-                raise NotOnnx("cut off, or not ONNX at all") from error
+                raise NotOnnx(_CUT_OFF) from error
     if not model.outputs:
         raise NotOnnx("without a graph", _NO_GRAPH)
     return model
@@ -229,6 +230,8 @@ def _fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, in
     while start < end:
         key, start = _varint(buffer, start)
         number, wire = key >> 3, key & 7
+        if number == 0:
+            raise NotOnnx(_CUT_OFF)
         if wire == _VARINT:
             value, start = _varint(buffer, start)
             yield number, value, -1
@@ -239,8 +242,8 @@ def _fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, in
             size = 4 if wire == _FIXED32 else 8
         else:
             raise NotOnnx("not a protobuf message")
-        if number == 0 or start + size > end:
-            raise NotOnnx("cut off, or not ONNX at all")
+        if start + size > end:
+            raise NotOnnx(_CUT_OFF)
         yield number, start, start + size
         start += size
 

@@ -16,7 +16,9 @@ from click.testing import CliRunner
 
 from tbgen.cli.main import main
 from tbgen.export.errors import UserError
+from tbgen.export.files import sha256
 from tbgen.export.reading import bytes_from_file, json_from_file, read_json_if_there
+from tbgen.generator.check.onnx_file import NotOnnx, read_onnx
 from tests.faults.reader_files import make
 from tests.faults.reader_fuzz import Hang, outcome_of
 from tests.faults.readers import READERS
@@ -30,6 +32,12 @@ def listening(place: Path) -> None:
         server.bind(f"{short}/here/{place.name}")
 
 
+def terabytes(place: Path) -> None:
+    """A file with a hole of that size, which takes no room."""
+    place.touch()
+    os.truncate(place, 8 << 40)
+
+
 KINDS: dict[str, Callable[[Path], None]] = {
     "folder": Path.mkdir,
     "pipe": os.mkfifo,
@@ -38,6 +46,7 @@ KINDS: dict[str, Callable[[Path], None]] = {
     "loop": lambda place: place.symlink_to(place.name),
     "nothing": lambda place: place.symlink_to("nothing"),
     "of the kernel": lambda place: place.symlink_to("/proc/self/status"),
+    "terabytes": terabytes,
 }
 
 
@@ -111,7 +120,17 @@ def test_what_a_shell_pipes_is_read() -> None:
     os.close(read)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "of the kernel"])
+def test_terabytes_are_refused_at_once(tmp_path: Path) -> None:
+    terabytes(tmp_path / "file")
+    with pytest.raises(UserError, match="has more than 512 MB; a file of its kind has some kilobytes"):
+        bytes_from_file(tmp_path / "file")
+    with pytest.raises(UserError, match="has more than 1 TB; put the file in its place again"):
+        sha256(tmp_path / "file")
+    with pytest.raises(NotOnnx, match="cut off, or not ONNX at all"):
+        read_onnx(tmp_path / "file")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("of the kernel", "terabytes")])
 def test_what_only_has_the_name_of_a_file_is_not_passed_over(kind: str, tmp_path: Path) -> None:
     """As in a cache of the hub that was fetched in part: without the file a model would be read otherwise."""
     KINDS[kind](tmp_path / "tokenizer_config.json")
