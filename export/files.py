@@ -17,6 +17,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.exchange import put_in_place
 from tbgen.export.interrupt import interrupted_once
+from tbgen.export.reading import bytes_from_file
 from tbgen.export.scratch import abandoned_folders, beside, prefix_beside
 
 EXPORT_RECORD = "export.json"  # in the folder of an export, what was done
@@ -106,10 +107,10 @@ def write_whole(file: Path, content: bytes | memoryview) -> None:
 
 
 def copy_files(source: Path, target: Path, names: tuple[str, ...]) -> None:
-    """Copy those of the named files that are there."""
+    """Copy those of the named files that are there, which are small. Raises UserError for one that is not."""
     for name in names:
         if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
+            (target / name).write_bytes(bytes_from_file(source / name))
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from tbgen.cli.main import main
+from tbgen.cli.options import FILE_THERE
 from tbgen.export.checkpoint.checkpoint import checkpoint_from_folder
 from tbgen.export.checkpoint.pytorch import model_from_checkpoint
 from tbgen.export.errors import NoSuchName
@@ -96,10 +98,14 @@ def _based(folder: Path) -> None:
     model_from_checkpoint(source.checkpoint())
 
 
+def _api_keys(folder: Path) -> None:
+    keys_from_file(FILE_THERE.convert(folder / "keys", None, None))
+
+
 def _finish(folder: Path) -> None:
     """What a killed run left, which is away afterwards."""
     with TemporaryDirectory() as own:
-        whole = Path(shutil.copytree(folder, Path(own) / "copy"))
+        whole = Path(shutil.copytree(folder, Path(own) / "copy", symlinks=True, copy_function=os.link))
         finish_interrupted(whole / "models")
 
 
@@ -256,9 +262,7 @@ READERS = {
         command("deploy", "copy", "{}/models", "{}/target", "--no-server", "--dry-run"),
     ),
     "journal": Reader("interrupted", (".models.tbgen-killed/.tbgen-journal",), damage.json_damage, _finish),
-    "keys of the gateway": Reader(
-        "keys", ("keys",), damage.text_damage, lambda folder: keys_from_file(folder / "keys")
-    ),
+    "keys of the gateway": Reader("keys", ("keys",), damage.text_damage, _api_keys),
     "recipe": Reader("recipe", ("tbgen.toml",), damage.text_damage, _recipe),
     "jsonl": Reader("texts", ("texts.jsonl",), damage.json_damage, partial(_texts, "texts.jsonl")),
     "csv": Reader("texts", ("texts.csv",), damage.byte_damage, partial(_texts, "texts.csv")),
