@@ -6,8 +6,8 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-MOST_BYTES = 512 << 10  # with what is read at once beside them, as the end of a body; the parser would keep all
-SECONDS = 10.0  # from the first byte to the last of the headers
+HEAD_BYTES = 512 << 10  # with what is read at once beside them, as the end of a body; the parser would keep all
+HEAD_SECONDS = 10.0  # from the first byte to the last of the headers
 
 
 class BoundedHeads(HttpToolsProtocol):
@@ -19,7 +19,7 @@ class BoundedHeads(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.head = 0
-        self.late = self.loop.call_later(SECONDS, self.refuse, f"The headers have not come in {SECONDS:g} s.")
+        self.late = self.loop.call_later(HEAD_SECONDS, self.refuse, f"The headers have not come in {HEAD_SECONDS:g} s.")
 
     def on_headers_complete(self) -> None:
         self.over()
@@ -30,8 +30,8 @@ class BoundedHeads(HttpToolsProtocol):
         super().data_received(data)
         if self.head is not None:
             self.head += len(data)
-            if self.head > MOST_BYTES:
-                self.refuse(f"The headers are longer than {MOST_BYTES} bytes.")
+            if self.head > HEAD_BYTES:
+                self.refuse(f"The headers are longer than {HEAD_BYTES} bytes.")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.over()

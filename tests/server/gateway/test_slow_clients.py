@@ -47,7 +47,7 @@ def test_a_body_that_does_not_come_holds_no_place(settings: GatewaySettings, beg
 def test_headers_that_do_not_end_are_not_waited_for(
     gateway: Asked, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    monkeypatch.setattr(heads, "SECONDS", 0.2)
+    monkeypatch.setattr(heads, "HEAD_SECONDS", 0.2)
     assert b"The headers have not come in 0.2 s." in said(gateway, begun)
 
 
