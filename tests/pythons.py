@@ -1,7 +1,7 @@
 """The base tests on each Python of this machine: `make test-pythons`, and with --server the embedded server too.
 
-An environment for each, below build/pythons: tbgen's wheel, what it requires, the newest numpy 2 and onnxruntime; no
-torch. A Python that is not there is named.
+An environment for each, below build/pythons: tbgen's wheel, and of tests/pythons.txt what it requires, numpy 2 and
+onnxruntime; no torch. A Python that is not there is named.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import requires
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -78,8 +77,7 @@ def environment(python: Path, version: str, wheel: Path) -> Path:
     run(python, "-m", "venv", "--without-pip", FOLDER / version)
     here = FOLDER / version / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", here, "install", *QUIET, "--no-compile"]
-    own = [each for each in requires("tbgen") or [] if "extra ==" not in each]
-    run(*pip, "--only-binary=:all:", *own, "numpy>=2", "onnxruntime>=1.20", "pip>=25", "pytest>=8")
+    run(*pip, "--only-binary=:all:", "--require-hashes", "--no-deps", "-r", Path(__file__).with_suffix(".txt"))
     run(*pip, "--no-deps", "--ignore-requires-python", wheel)
     return here
 

@@ -14,6 +14,9 @@ from tbgen.export.files import sha256
 from tbgen.generator.steps.vendor import this_platform, vendor_tokenizers
 
 pytest.importorskip("cyclonedx")
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
 SAMPLE = Path(__file__).parents[2] / "model_repository"
 
 
@@ -39,6 +42,12 @@ def test_every_file_stands_there_by_its_hash_and_the_package_with_its_licence(re
     assert package["licenses"] == [{"license": {"id": "Apache-2.0"}}]
     assert any(part["type"] == "library" for part in package["components"]), "what is linked into it"
     assert any(part["name"] == "checkpoint" for part in models["kcbert_onnx"])
+
+
+def test_it_is_what_cyclonedx_says_that_a_bill_is(repository: Path) -> None:
+    (repository / "kcbert_onnx_bls" / "1" / "'\"<&>\u2028$(x) 한글 🔥.json").write_text("{}", encoding="utf-8")
+    bill = CliRunner().invoke(main, ["sbom", str(repository)]).output
+    assert JsonStrictValidator(SchemaVersion.from_version(json.loads(bill)["specVersion"])).validate_str(bill) is None
 
 
 def test_it_is_the_same_for_the_same_files_and_every_reference_its_own(repository: Path) -> None:

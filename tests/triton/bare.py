@@ -17,6 +17,7 @@ from tbgen.server.embedded.log import explanation
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.process import ServerProcess
 from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
+from tests.hashed import by_hash
 from tests.once import locked
 from tests.waiting import wait_until
 
@@ -69,7 +70,7 @@ def numpy_only(of: Interpreter) -> Path:
         if not (folder / "complete").exists():
             subprocess.run([of.python, "-m", "venv", "--clear", "--without-pip", folder], check=True)
             pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, "--only-binary=:all:", f"numpy=={numpy.__version__}"], check=True)
+            subprocess.run([*pip, *by_hash("numpy", numpy.__version__, folder)], check=True)
             (folder / "complete").touch()
     return python
 

@@ -15,6 +15,7 @@ import pytest
 
 from tbgen.export.errors import UserError
 from tbgen.server.embedded.install import refuse_python
+from tests.hashed import by_hash
 from tests.once import locked
 from tests.triton.bare import CACHE
 
@@ -79,7 +80,7 @@ def python() -> Path:
         if not (folder / "complete").exists():
             venv.create(folder, clear=True, with_pip=False)
             pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, "--no-deps", "--only-binary=:all:", f"numpy=={NUMPY}"], check=True)
+            subprocess.run([*pip, *by_hash("numpy", NUMPY, folder)], check=True)
             packages = folder / f"lib/python{sysconfig.get_python_version()}/site-packages"
             borrowed = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
             (packages / "borrowed.pth").write_text(borrowed, encoding="utf-8")
