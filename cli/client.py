@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tbgen.cli.options import FILE_PATH, goes_with, repository_option, url_option
-from tbgen.cli.show import say
+from tbgen.cli.show import print_file
 from tbgen.generator.client_code import LANGUAGES
 
 
@@ -35,7 +35,7 @@ def client(name: str, language: str, repository: Path, output: Path | None, url:
     with LocalModels(repository) as models:
         code = client_code(models.message(front_model(models, name)), language, url=address)
     if output is None:
-        say(code.rstrip("\n"))
+        print_file(code)
         return
     if output.exists() and not force:
         raise UserError(f"{output} exists; --force replaces it")

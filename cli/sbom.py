@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tbgen.cli.options import FILE_PATH, quiet_option, repository_argument
-from tbgen.cli.show import said_late, say
+from tbgen.cli.show import print_file, said_late, say
 
 
 @click.command()
@@ -27,7 +27,7 @@ def sbom(repository: Path, output: Path | None) -> None:
     with said_late(f"Reading the files of {repository}"):
         text = bill_of_repository(repository)
     if output is None:
-        say(text.rstrip("\n"))
+        print_file(text)
     else:
         write_whole(output, text.encode("utf-8", "backslashreplace"))  # names of files that are no UTF-8
         say(f"Written: {output}")
