@@ -6,6 +6,7 @@ import errno
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +16,48 @@ from tbgen.server.deploy.object_store import ObjectStore
 from tbgen.server.deploy.places import ENDPOINT
 from tbgen.server.deploy.release import Store
 
-_PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs")}  # scheme -> (package, extra)
 
-# What goes wrong between here and a bucket: each scheme's own errors, and what gives credentials.
-_FAILURES = {
-    "s3": ("botocore.exceptions:BotoCoreError", "botocore.exceptions:ClientError"),
-    "gs": ("google.auth.exceptions:GoogleAuthError", "gcsfs.retry:HttpError", "aiohttp:ClientError"),
-}
-_CREDENTIALS = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE), AWS_ENDPOINT_URL for a store of your own",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS, the path of a service account's key file; STORAGE_EMULATOR_HOST for a store "
-    "of your own",
+@dataclass(frozen=True)
+class _Scheme:
+    """A kind of bucket: what reaches it and the extra that brings that, its own errors, what gives credentials."""
+
+    package: str
+    extra: str
+    errors: tuple[str, ...]
+    credentials: str
+
+
+_SCHEMES = {
+    "s3": _Scheme(
+        "s3fs",
+        "s3",
+        ("botocore.exceptions:BotoCoreError", "botocore.exceptions:ClientError"),
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE), AWS_ENDPOINT_URL for a store of your own",
+    ),
+    "gs": _Scheme(
+        "gcsfs",
+        "gs",
+        ("google.auth.exceptions:GoogleAuthError", "gcsfs.retry:HttpError", "aiohttp:ClientError"),
+        "GOOGLE_APPLICATION_CREDENTIALS, the path of a service account's key file; STORAGE_EMULATOR_HOST for a store "
+        "of your own",
+    ),
 }
 
 
 @contextmanager
 def bucket_errors(target: str) -> Iterator[None]:
     """Say in one sentence what a bucket's client raises in the block: credentials, address. Raises UserError."""
-    scheme = target.partition("://")[0]
-    if scheme not in _FAILURES:
+    scheme = _SCHEMES.get(target.partition("://")[0])
+    if scheme is None:
         yield
         return
-    package, extra = _PACKAGES[scheme]
-    require(package, extra=extra)
-    named = (kind.split(":") for kind in _FAILURES[scheme])
+    require(scheme.package, extra=scheme.extra)
+    named = (kind.split(":") for kind in scheme.errors)
     kinds = tuple(getattr(importlib.import_module(module), name) for module, name in named)
     try:
         yield
     except (*kinds, PermissionError) as error:
-        raise UserError(f"{target}: {str(error).rstrip('.')}; credentials come from {_CREDENTIALS[scheme]}") from error
+        raise UserError(f"{target}: {str(error).rstrip('.')}; credentials come from {scheme.credentials}") from error
     except FileNotFoundError as error:
         raise UserError(f"{target}: {str(error).rstrip('.')}; does the bucket exist?") from error
     except OSError as error:
@@ -63,9 +77,8 @@ def store_from(target: str) -> Store:
     options: dict[str, Any] = {}
     if scheme == "s3" and (address := ENDPOINT.fullmatch(path)):
         options, path = {"endpoint_url": address[1]}, address[2]
-    if scheme in _PACKAGES:
-        package, extra = _PACKAGES[scheme]
-        require(package, extra=extra)
+    if known := _SCHEMES.get(scheme):
+        require(known.package, extra=known.extra)
     fsspec = require("fsspec", extra="s3")
     try:
         return ObjectStore(fsspec.filesystem(scheme, **options), path.rstrip("/"))
