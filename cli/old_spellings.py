@@ -15,7 +15,7 @@ NEW_SPELLINGS = {
     ("scaffold", "-o"): "-o is gone: write -r, as in every command",
     **{
         (command, option): _ARGUMENT.format(command)
-        for command in ("serve", "check", "deploy copy", *(f"deploy {kind}" for kind in DEPLOY_KINDS))
+        for command in ("serve", "check", "sbom", *(f"deploy {kind}" for kind in ("copy", "haproxy", *DEPLOY_KINDS)))
         for option in ("-r", "--repository")
     },
 }
