@@ -7,6 +7,7 @@ any text. `{}` in a text stands for any text.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ Item = dict[str, Any]  # input -> a text, a number, or a list of them
 
 EXAMPLE = "오늘도 상한가 갔다 🔥📈"  # Korean with emoji: a broken locale, or a step that cannot read it, shows at once
 ANY = "{}"
+_MOST = 1 << 24  # values of an input of one item
 MAIN = "input_text"  # what is said of it holds for the texts of a step before it, too
 
 
@@ -80,6 +82,8 @@ def _array_from(name: str, data_type: str, dims: Sequence[int], value: Any) -> n
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(problem) from error
     if not values.shape:
+        if math.prod(max(1, size) for size in dims) > _MOST:
+            raise NoExampleError(f"it takes {name!r} of dims {list(dims)}, more than is made to ask it")
         return np.full([max(1, size) for size in dims], values[()], dtype=values.dtype)
     shape = (*[1] * (len(dims) - values.ndim), *values.shape)
     if len(shape) != len(dims) or any(size not in (-1, there) for size, there in zip(dims, shape, strict=True)):

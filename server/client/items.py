@@ -38,7 +38,9 @@ def tensors_from_item(config: JsonObject, item: Mapping[str, Any]) -> dict[str, 
 def _tensor_from_value(name: str, value: Any, spec: JsonObject, batch: Sequence[int]) -> np.ndarray:
     """A value as the tensor that the configuration asks for. Raises UserError."""
     try:
-        array = array_from_json(name, np.dtype(NUMPY[spec["data_type"]]), value)
+        if (numpy_type := NUMPY.get(spec["data_type"])) is None:
+            raise ValueError(f"{name} is {spec['data_type']}, which JSON cannot carry")
+        array = array_from_json(name, np.dtype(numpy_type), value)
     except ValueError as error:
         raise UserError(f"input {error}") from error
     if array.dtype == object:
