@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import Message
 
+from tbgen.generator.data_types import data_type_of
+from tbgen.generator.models.config import TensorSpecs
+
 JsonObject = dict[str, Any]
+
+_MOST_INSTANCES = 10_000
 
 
 def told(reply: Any, kind: type[Message]) -> JsonObject:
@@ -48,7 +53,14 @@ def told_config(reply: Any, model: str) -> JsonObject:
         if not tensor["name"] or tensor["data_type"] == "TYPE_INVALID" or not tensor["dims"]:
             what = f"{tensor['name']!r}, {tensor['data_type']} of dims {tensor['dims']}"
             raise ValueError(f"{model!r} has a tensor {what}")
+    if any(not 0 <= group["count"] <= _MOST_INSTANCES for group in config["instance_group"]):
+        raise ValueError(f"{model!r} has more instances than a server, or fewer than none")
     return config
+
+
+def told_outputs(config: JsonObject) -> dict[str, tuple[str, list[int]]]:
+    """The outputs of a configuration: name -> (data type, dims)."""
+    return {each["name"]: (each["data_type"], [int(size) for size in each["dims"]]) for each in config["output"]}
 
 
 def told_tensors(tensors: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarray]:
@@ -57,3 +69,19 @@ def told_tensors(tensors: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarr
         if array is None or (array.dtype == object and not all(isinstance(text, bytes) for text in array.ravel())):
             raise ValueError(f"the output {name!r} holds no tensor")
     return dict(tensors)  # type: ignore[arg-type]
+
+
+def unfit(tensors: Mapping[str, np.ndarray], outputs: TensorSpecs, rows: Sequence[int]) -> str:
+    """The first of some outputs that an answer lacks, or has of another type or shape, in words; empty where none is.
+
+    outputs: name -> (data type, dims), of which -1 is any size. rows: the batch axis, none where there is no such.
+    """
+    for name, (data_type, dims) in outputs.items():
+        array, sizes = tensors.get(name), [*rows, *dims]
+        if array is None or data_type_of(array) != data_type or not _fits(array.shape, sizes):
+            return f"{name!r} of {data_type}, {sizes}"
+    return ""
+
+
+def _fits(shape: Sequence[int], sizes: Sequence[int]) -> bool:
+    return len(shape) == len(sizes) and all(size in (-1, there) for size, there in zip(sizes, shape, strict=True))

@@ -11,9 +11,9 @@ import numpy as np
 from tbgen.export.errors import UserError
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
-from tbgen.generator.data_types import data_type_of
 from tbgen.server.client.client import request_groups, utf8
 from tbgen.server.client.items import tensors_from_item
+from tbgen.server.client.replies import unfit
 from tbgen.server.gateway.body import off_loop
 from tbgen.server.gateway.models import FrontModel
 from tbgen.server.gateway.no_answer import NoAnswer
@@ -104,17 +104,8 @@ def _one(parts: Sequence[Tensors]) -> Tensors:
 def _check_answer(model: FrontModel, tensors: Tensors, answer: Tensors, outputs: Sequence[str]) -> None:
     """Raise NoAnswer where an answer is none to these tensors, by the model's own configuration."""
     rows = [len(next(iter(tensors.values())))] if model.rows else []
-    for name in outputs:
-        data_type, dims = model.outputs[name]
-        array = answer.get(name)
-        if array is None or data_type_of(array) != data_type or not _fits(array.shape, rows, dims):
-            raise NoAnswer(502, f"{model.model} answers without {name!r} of {data_type}, {[*rows, *dims]}")
-
-
-def _fits(shape: Sequence[int], rows: Sequence[int], dims: Sequence[int]) -> bool:
-    """Whether an output has the rows that were asked for, and the dims of its model, of which -1 is any size."""
-    sizes = [*rows, *dims]
-    return len(shape) == len(sizes) and all(size in (-1, there) for size, there in zip(sizes, shape, strict=True))
+    if said := unfit(answer, {name: model.outputs[name] for name in outputs}, rows):
+        raise NoAnswer(502, f"{model.model} answers without {said}")
 
 
 def _rows(model: FrontModel, tensors: Tensors, answer: Tensors) -> Iterator[Tensors]:

@@ -16,7 +16,7 @@ from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH, preference
 from tbgen.generator.role import FRONT, Role, WrittenModel, front_names, written_models
 from tbgen.server.client.connection import OF_PROXY, Connection
-from tbgen.server.client.replies import JsonObject
+from tbgen.server.client.replies import JsonObject, told_outputs
 from tbgen.server.gateway.no_answer import NoAnswer
 from tbgen.server.gateway.settings import GatewaySettings
 from tbgen.server.gateway.triton import Triton
@@ -60,8 +60,7 @@ class FrontModel:
     @cached_property
     def outputs(self) -> dict[str, tuple[str, list[int]]]:
         """What it can give."""
-        specs = self.config.get("output", ())
-        return {each["name"]: (each["data_type"], [int(size) for size in each["dims"]]) for each in specs}
+        return told_outputs(self.config)
 
     @cached_property
     def task(self) -> str:

@@ -7,13 +7,15 @@ from functools import lru_cache
 
 import numpy as np
 
+from tbgen.export.errors import UserError
 from tbgen.export.parity.library import Library
 from tbgen.export.parity.parity import Parity, figure
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.judge import Expected, expected_answers, judgement, tensors_of
 from tbgen.generator.compare.library_answers import Answers
 from tbgen.server.client.connection import Connection
-from tbgen.server.verify.steps import distance, first_item
+from tbgen.server.client.replies import told_outputs
+from tbgen.server.verify.steps import distance, first_item, refuse_unfit
 
 
 def answers_parity(
@@ -28,16 +30,23 @@ def answers_parity(
     """Each item alone against the library, and beside the longest against itself. Raises UserError without it."""
     expected = _expected(row, library, tuple(texts))
     longest = tensors_of(max((item for item, _ in expected), key=lambda item: sum(map(len, item.values()))))
+    told = told_outputs(connection.config(front))
     paddings: list[float] = []
 
     def infer(tensors: Tensors) -> Tensors:
         tell(len(paddings) + 1, len(expected))
         alone = connection.infer(front, tensors)
-        both = connection.infer(front, {name: np.concatenate([tensors[name], longest[name]]) for name in tensors})
-        paddings.append(max(_moved(alone[name], first_item(both[name], alone[name])) for name in alone))
+        given = {name: spec for name, spec in told.items() if name in alone}  # others come where they are asked for
+        refuse_unfit(front, alone, given, 1)
+        beside = connection.infer(front, {name: np.concatenate([tensors[name], longest[name]]) for name in tensors})
+        refuse_unfit(front, beside, given, 2)
+        paddings.append(max(_moved(alone[name], first_item(beside[name], alone[name])) for name in given))
         return alone
 
-    found = judgement(row, library.name, expected, infer, near=near)
+    try:
+        found = judgement(row, library.name, expected, infer, near=near)
+    except KeyError as error:
+        raise UserError(f"{front!r} answers without {error}; see the server's log") from error
     return Parity(
         texts=found.items,
         max_abs=figure(found.max_abs),

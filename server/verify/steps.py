@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from tbgen.backends.text_tensors import bytes_from_text, text_from_bytes
+from tbgen.export.errors import UserError
 from tbgen.export.exported import Exported
 from tbgen.export.parity.parity import Parity, figure, scale_of
 from tbgen.export.run import Run, Tensors
 from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
 from tbgen.generator.calls import callee_of, parts_of
 from tbgen.generator.engines.table import engine_steps
+from tbgen.generator.models.config import TensorSpecs
 from tbgen.generator.steps.chain import chain_on_request, chain_tensors, run_steps
 from tbgen.generator.steps.load import listing, step_from_row
 from tbgen.server.client.connection import Connection
+from tbgen.server.client.replies import told_outputs, unfit
 
 _SHORT = {"question": 16, "candidate_labels": 16}  # characters of what is never cut to fit a model
 OnCount = Callable[[int, int], None]  # how many texts of how many
@@ -27,13 +30,17 @@ def steps_parity(steps: list[Any], front: str, texts: Sequence[str], connection:
     """Each text alone, then beside the longest, against `steps`."""
     inputs, outputs = chain_tensors(steps)
     outputs = {name: spec for name, spec in outputs.items() if name not in chain_on_request(steps)}
+    told = {name: spec for name, spec in told_outputs(connection.config(front)).items() if name in outputs}
     longest = max(texts, key=len)
     errors, paddings, decisions, flips = [], [], 0, 0
     for number, text in enumerate(texts, start=1):
         tell(number, len(texts))
         expected = run_steps(steps, _items_of(inputs, [text]))
-        alone = _decoded(connection.infer(front, _encoded(_items_of(inputs, [text]))), outputs)
-        beside = _decoded(connection.infer(front, _encoded(_items_of(inputs, [text, longest]))), outputs)
+        requests = [_encoded(_items_of(inputs, each)) for each in ([text], [text, longest])]
+        alone, beside = (connection.infer(front, request) for request in requests)
+        refuse_unfit(front, alone, told, 1)
+        refuse_unfit(front, beside, told, 2)
+        alone, beside = _decoded(alone, outputs), _decoded(beside, outputs)
         for name in outputs:
             want, have, again = expected[name], alone[name], first_item(beside[name], alone[name])
             if want.dtype.kind == "f":
@@ -106,6 +113,12 @@ def _items_of(inputs: Mapping[str, Any], texts: Iterable[str]) -> Tensors:
 
 def _encoded(tensors: Tensors) -> Tensors:
     return {name: bytes_from_text(array) for name, array in tensors.items()}
+
+
+def refuse_unfit(front: str, answer: Tensors, outputs: TensorSpecs, items: int) -> None:
+    """Raise UserError for an answer to so many items that lacks one of these outputs, or has it otherwise."""
+    if said := unfit(answer, outputs, [items]):
+        raise UserError(f"{front!r} answers without {said}, which its configuration names; see the server's log")
 
 
 def _decoded(answer: Mapping[str, np.ndarray], outputs: Mapping[str, Any]) -> Tensors:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tbgen.server.bench.answers import Checker, ask_alone
@@ -21,6 +22,7 @@ from tbgen.server.bench.statistics import snapshot
 from tbgen.server.bench.texts import Corpus, requests_from_corpus, text_inputs
 from tbgen.server.client.address import Address
 from tbgen.server.client.connection import Connection
+from tbgen.server.client.replies import told_config, unfit
 from tbgen.server.deploy.live_check import check_live
 from tbgen.server.doctor.remote import server_parts
 from tbgen.server.embedded.server import EmbeddedServer
@@ -198,3 +200,37 @@ def test_the_gateway(
     print(f"\n{count} questions to the gateway: {dict(sorted(statuses.items()))}")
     assert wrong == []
     assert statuses[200]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({}, "'value' of TYPE_FP32, [2, -1]"),
+        ({"value": np.zeros((2, 5), np.float32)}, ""),
+        ({"value": np.zeros((1, 5), np.float32)}, "'value' of TYPE_FP32, [2, -1]"),
+        ({"value": np.zeros(2, np.float32)}, "'value' of TYPE_FP32, [2, -1]"),
+        ({"value": np.full((2, 5), b"", dtype=object)}, "'value' of TYPE_FP32, [2, -1]"),
+    ],
+)
+def test_an_answer_is_held_against_its_configuration(answer: dict[str, Any], said: str) -> None:
+    assert unfit(answer, {"value": ("TYPE_FP32", [-1])}, [2]) == said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "other"},
+        {"max_batch_size": "x"},
+        {"input": [{"name": "a", "data_type": "TYPE_FP32", "dims": []}]},
+        {"input": [{"name": "a", "data_type": 99, "dims": [1]}]},
+        {"input": [{"name": "a", "data_type": "TYPE_FP32", "dims": [2**40, 2**40]}]},
+        {"instance_group": [{"count": 2**31 - 1}]},
+        {"input": 5},
+        None,
+    ],
+)
+def test_a_configuration_that_is_none(change: Any) -> None:
+    whole = {"name": "m", "input": [{"name": "a", "data_type": "TYPE_STRING", "dims": [1]}], "unknown": {"of": "later"}}
+    assert told_config(whole, "m")["input"][0]["dims"] == ["1"]
+    with pytest.raises(ValueError, match=r"."):
+        told_config(change and whole | change, "m")
