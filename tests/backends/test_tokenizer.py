@@ -216,6 +216,8 @@ def test_texts_that_grow_when_they_are_normalized_are_counted_so(word_tokenizer:
         TextTokenizer(tmp_path, max_length=10)(input_text=endless)
     with refused:
         Tokenizer(tmp_path, max_length=10, texts=["text", "pair"])(text=endless[:1], pair=endless[1:])
+    with refused:
+        TextTokenizer(tmp_path, max_length=10)(input_text=column("\ufdfa" * 500).repeat(1_800, axis=0))
 
 
 def test_a_pair_of_texts_that_grow_is_answered(word_tokenizer: Path, tmp_path: Path) -> None:

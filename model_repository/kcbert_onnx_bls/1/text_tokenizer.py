@@ -16,7 +16,7 @@ Tensors = dict[str, np.ndarray]
 KEEP_ALL = "do_not_truncate"
 PARALLEL_FROM = 1024  # characters of a batch; for fewer, waking the library's threads costs more than it saves
 MOST_CHARACTERS = 16_000_000  # of a batch: each takes up to 200 bytes, and a query is read anew with each of its texts
-GROWN, GROWTH, MANY = re.compile("[\u3200-\u33ff\ufdf0-\ufdff]"), 18, 10_000  # U+FDFA is 18 characters, normalized
+GROWN, GROWTH, MANY = re.compile("[\u3200-\u33ff\ufdf0-\ufdff]"), 18, 100  # U+FDFA is 18 characters, normalized
 
 
 @dataclass(eq=False)
