@@ -96,7 +96,7 @@ class Triton:
             return await off_loop(values, _tensors_from_result, result)
         except UserError as error:
             raise NoAnswer(500, f"{model}: {error.message}") from error
-        except Exception as error:  # the client reads whatever is sent, and raises what comes of that
+        except Exception as error:
             raise NoAnswer(502, f"{model}: {_NO_TRITON}: {reason_of(error)}") from error
 
     def _options(self) -> JsonObject:
@@ -120,7 +120,7 @@ class Triton:
                 raise NoAnswer(503, nobody(str(self.address), message)) from error
             status = 400 if error.status() is None else _STATUSES.get(code, 500)  # said by the client itself: 400
             raise NoAnswer(status, message) from error
-        except ValueError as error:
+        except Exception as error:  # the client reads whatever is sent, and raises what comes of that
             raise NoAnswer(502, f"{_NO_TRITON}: {reason_of(error)}") from error
 
 
