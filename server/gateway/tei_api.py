@@ -192,7 +192,8 @@ async def tokenize(gateway: Gateway, request: Request) -> Response:
     model = await gateway.models.any(form.model)
     texts = [form.inputs] if isinstance(form.inputs, str) else form.inputs
     gateway.check_size(_items(texts))
-    return await json_response(await gateway.tokens.listed(model, texts, form.add_special_tokens, form.prompt_name))
+    rows = await gateway.tokens.listed(model, texts, form.add_special_tokens, form.prompt_name)
+    return await json_response(rows, size=5 * sum(map(len, rows)))
 
 
 async def info(gateway: Gateway, request: Request) -> Response:

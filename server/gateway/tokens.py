@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from tbgen.backends.text_tokenizer import characters
 from tbgen.generator.compare.example import Item
 from tbgen.server.gateway.models import FrontModel
 from tbgen.server.gateway.no_answer import NoAnswer
 from tbgen.server.gateway.steps import steps_of_model
+
+_MOST_LISTED = 1_000_000  # characters; a token that is listed takes some 600 bytes
 
 
 class Tokens:
@@ -52,6 +55,8 @@ class Tokens:
         if prompt_name is not None and prompt_name not in steps.prompts:
             raise NoAnswer(400, f"no prompt {prompt_name!r}. Prompts: {', '.join(sorted(steps.prompts)) or 'none'}")
         texts = [steps.prompts[prompt_name] + text for text in texts] if prompt_name else texts
+        if (count := characters("".join(texts))) > _MOST_LISTED:
+            raise NoAnswer(413, f"{count} characters in all; the tokens of at most {_MOST_LISTED} are listed")
         encodings = steps.tokenizer.encode_batch(list(texts), add_special_tokens=special)
         return [_token_list(text, each) for text, each in zip(texts, encodings, strict=True)]
 

@@ -66,3 +66,11 @@ def test_values_of_another_kind_are_400(gateway: Asked, path: str, body: Any, se
     answer = gateway.post(path, body)
     assert answer.status in (400, 404)
     assert answer.body["error"].startswith(sentence)
+
+
+@pytest.mark.parametrize("texts", ["a " * 600_000, ["\ufdfa" * 10] * 2000 + ["\ufdfa" * 40_000]])
+def test_the_tokens_of_more_text_than_memory_is_there_for_are_not_listed(gateway: Asked, texts: Any) -> None:
+    answer = gateway.post("/tokenize", {"inputs": texts, "model": "mood"})
+    assert answer.status == 413
+    assert answer.body["error"].endswith("characters in all; the tokens of at most 1000000 are listed")
+    assert len(gateway.post("/tokenize", {"inputs": "a " * 10_000, "model": "mood"}).body[0]) == 10_002
