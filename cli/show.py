@@ -99,6 +99,11 @@ def report(value: Any, draw: Callable[[], object]) -> None:
         draw()
 
 
+def print_file(text: str) -> None:
+    """What stands in a file else, as it is: whatever is done to what people read would change it."""
+    click.echo(text.rstrip("\n"))
+
+
 def print_answers(rows: Iterable[tuple[dict[str, Any], dict[str, Any]]], *, every: bool = False) -> None:
     """Items with their answers as one table; with --json as objects, each on a line as soon as it is there.
 

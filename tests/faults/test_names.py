@@ -165,6 +165,13 @@ def test_what_is_printed_is_no_markup(tmp_path: Path, capsys: pytest.CaptureFixt
     assert all(name in printed for name in ("a[red]:smile:/", "[dim]/", "closed[/b] before"))
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_client_that_is_printed_is_the_one_that_is_written(tmp_path: Path, language: str) -> None:
+    config = model(tmp_path, "m", *NAMES)
+    done = CliRunner().invoke(main, ["client", "m", "--lang", language, "-r", str(tmp_path)])
+    assert done.output == client_code(config, language).rstrip("\n") + "\n"
+
+
 def test_only_names_that_a_shell_takes_as_they_stand_are_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
