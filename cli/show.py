@@ -75,11 +75,6 @@ def say(text: str, *, note: bool = False) -> None:
     click.echo(visible(text), err=note)
 
 
-def print_file(text: str) -> None:
-    """What stands in a file else, as it is."""
-    click.echo(text.rstrip("\n"))
-
-
 def print_json(value: Any) -> None:
     """One JSON value, for programs; paths as text."""
     click.echo(_json_text(value, indent=2))
