@@ -59,7 +59,8 @@ def test_nothing_of_it_runs(command: str, hostile: Path) -> None:
 
 
 def test_help_says_which_commands_run_code() -> None:
-    says = {name for name in COMMANDS if "run here with your rights" in CliRunner().invoke(main, [name, "-h"]).output}
+    helps = {name: " ".join(CliRunner().invoke(main, [name, "-h"]).output.split()) for name in COMMANDS}
+    says = {name for name, text in helps.items() if "run here with your rights" in text}
     assert says == {
         "scaffold",
         "diff",
