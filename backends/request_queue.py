@@ -83,10 +83,10 @@ class RequestQueue:
             self.counts["waited_seconds"] += sum(time.monotonic() - client.asked for client in taken)
             with suppress(BaseException):  # without an answer they are sent an error: nobody must wait for ever
                 self.timed(taken)
-            for client in taken:
-                self.send(client)
             self.rest = time.monotonic() + _REST
-            self.done += items
+            for client in taken:
+                self.done += client.items  # before it can ask again, and would count twice
+                self.send(client)
 
     def timed(self, clients: Sequence[Client]) -> None:
         """Run clients; what an item took that was run is learned."""

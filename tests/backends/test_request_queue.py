@@ -118,6 +118,20 @@ def test_whose_turn_comes_too_late_is_refused_then() -> None:
     assert (model.counts["waited"], model.counts["refused"]) == (33, 1)
 
 
+def test_who_is_answered_is_ahead_of_nobody() -> None:
+    """A client that asks again at once would count twice, and others be refused for it."""
+    model, ahead = Model(), list[int]()
+
+    def send(client: Client) -> None:
+        ahead.append(model.queue.came - model.queue.done)
+        model.sent.append(client)
+
+    model.queue.send = send
+    with model.standing():
+        model.hands_over(40)
+    assert ahead == [*reversed(range(72))]
+
+
 def test_a_slow_first_run_alone_refuses_nobody() -> None:
     model = Model()
     model.queue.cost = 100  # seconds, as after a run that also warmed up
