@@ -3,8 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Much of a test is waiting for a server to start: four at once on two cores. A file's tests stay together, in the order of tests/conftest.py.
-WORKERS ?= 4
+# Much of a test is waiting for a server to start: three at once on two cores. A file's tests stay together, in the order of tests/conftest.py.
+WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Each package is one whose hash is known, but torch, whose build differs by machine; tbgen is built by the setuptools among them.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check

@@ -44,13 +44,13 @@ def told_models(reply: Any) -> list[JsonObject]:
 
 def told_config(reply: Any, model: str) -> JsonObject:
     """A model's configuration. Raises ValueError for one of another model, or of tensors that nothing is known of."""
-    from tritonclient.grpc.model_config_pb2 import ModelConfig
+    from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
     config = told(reply.get("config", reply) if isinstance(reply, dict) else reply, ModelConfig)
     if config["name"] != model:
         raise ValueError(f"asked for {model!r}, it tells of {config['name']!r}")
     for tensor in (*config["input"], *config["output"]):
-        if not tensor["name"] or tensor["data_type"] == "TYPE_INVALID" or not tensor["dims"]:
+        if not tensor["name"] or tensor["data_type"] not in DataType.keys()[1:] or not tensor["dims"]:
             what = f"{tensor['name']!r}, {tensor['data_type']} of dims {tensor['dims']}"
             raise ValueError(f"{model!r} has a tensor {what}")
     if any(not 0 <= group["count"] <= _MOST_INSTANCES for group in config["instance_group"]):
