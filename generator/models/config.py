@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,11 @@ CACHE_ARGUMENT = f"--cache-config=local,size={CACHE_BYTES}"  # what tritonserver
 PYTHON_BACKENDS = ("python", SHARED_BACKEND)
 NO_TENSORS: dict[str, Any] = {"input": [], "output": []}  # of a config as JSON, which leaves out empty lists
 TensorSpecs = Mapping[str, tuple[str, list[int]]]
+
+
+def tensor_specs(tensors: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, list[int]]]:
+    """The inputs or outputs of a configuration as JSON: name -> (data type, dims)."""
+    return {each["name"]: (each["data_type"], [int(size) for size in each["dims"]]) for each in tensors}
 
 
 def python_config(

@@ -33,9 +33,8 @@ def told_models(reply: Any) -> list[JsonObject]:
     """All versions of models in an index: name, version, state, reason, as texts. Raises ValueError."""
     from tritonclient.grpc.service_pb2 import RepositoryIndexResponse
 
-    rows: list[JsonObject] = told({"models": reply} if isinstance(reply, list) else reply, RepositoryIndexResponse)[
-        "models"
-    ]
+    index = {"models": reply} if isinstance(reply, list) else reply  # over HTTP it is the list alone
+    rows: list[JsonObject] = told(index, RepositoryIndexResponse)["models"]
     for row in rows:
         if not row["name"] or not (row["version"] or "0").isdecimal():
             raise ValueError(f"it lists a model {row['name']!r} of version {row['version']!r}")
@@ -49,18 +48,14 @@ def told_config(reply: Any, model: str) -> JsonObject:
     config = told(reply.get("config", reply) if isinstance(reply, dict) else reply, ModelConfig)
     if config["name"] != model:
         raise ValueError(f"asked for {model!r}, it tells of {config['name']!r}")
+    data_types = {*DataType.keys()} - {"TYPE_INVALID"}
     for tensor in (*config["input"], *config["output"]):
-        if not tensor["name"] or tensor["data_type"] not in DataType.keys()[1:] or not tensor["dims"]:
+        if not tensor["name"] or tensor["data_type"] not in data_types or not tensor["dims"]:
             what = f"{tensor['name']!r}, {tensor['data_type']} of dims {tensor['dims']}"
             raise ValueError(f"{model!r} has a tensor {what}")
     if any(not 0 <= group["count"] <= _MOST_INSTANCES for group in config["instance_group"]):
         raise ValueError(f"{model!r} has more instances than a server, or fewer than none")
     return config
-
-
-def told_outputs(config: JsonObject) -> dict[str, tuple[str, list[int]]]:
-    """The outputs of a configuration: name -> (data type, dims)."""
-    return {each["name"]: (each["data_type"], [int(size) for size in each["dims"]]) for each in config["output"]}
 
 
 def told_tensors(tensors: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarray]:

@@ -14,9 +14,10 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.compare.example import required_inputs
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH, preference
+from tbgen.generator.models.config import tensor_specs
 from tbgen.generator.role import FRONT, Role, WrittenModel, front_names, written_models
 from tbgen.server.client.connection import OF_PROXY, Connection
-from tbgen.server.client.replies import JsonObject, told_outputs
+from tbgen.server.client.replies import JsonObject
 from tbgen.server.gateway.no_answer import NoAnswer
 from tbgen.server.gateway.settings import GatewaySettings
 from tbgen.server.gateway.triton import Triton
@@ -60,7 +61,7 @@ class FrontModel:
     @cached_property
     def outputs(self) -> dict[str, tuple[str, list[int]]]:
         """What it can give."""
-        return told_outputs(self.config)
+        return tensor_specs(self.config["output"])
 
     @cached_property
     def task(self) -> str:
