@@ -20,7 +20,7 @@ from tbgen.export.errors import UserError
 from tbgen.export.layout import TOKENIZER_JSON
 from tbgen.export.reading import json_from_file
 from tbgen.generator.calls import parts_of
-from tbgen.generator.models.config import TensorSpecs, tensor_specs
+from tbgen.generator.models.config import TensorSpecs, specs_from_json
 from tbgen.generator.repository import read_record
 from tbgen.generator.steps.load import STEPS_FILE, listing
 
@@ -51,7 +51,7 @@ def example_item(config: Mapping[str, Any], folder: Path | None = None) -> dict[
 
 def required_inputs(config: Mapping[str, Any]) -> TensorSpecs:
     """The inputs that a request must bring: name -> (data type, dims)."""
-    return tensor_specs(tensor for tensor in config.get("input", ()) if not tensor.get("optional"))
+    return specs_from_json(tensor for tensor in config.get("input", ()) if not tensor.get("optional"))
 
 
 def item_from(inputs: TensorSpecs, said: Mapping[str, Any]) -> Item:

@@ -23,7 +23,7 @@ NO_TENSORS: dict[str, Any] = {"input": [], "output": []}  # of a config as JSON,
 TensorSpecs = Mapping[str, tuple[str, list[int]]]
 
 
-def tensor_specs(tensors: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, list[int]]]:
+def specs_from_json(tensors: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, list[int]]]:
     """The inputs or outputs of a configuration as JSON: name -> (data type, dims)."""
     return {each["name"]: (each["data_type"], [int(size) for size in each["dims"]]) for each in tensors}
 

@@ -14,7 +14,7 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.generator.compare.example import required_inputs
 from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.graphs import EACH_GRAPH, preference
-from tbgen.generator.models.config import tensor_specs
+from tbgen.generator.models.config import specs_from_json
 from tbgen.generator.role import FRONT, Role, WrittenModel, front_names, written_models
 from tbgen.server.client.connection import OF_PROXY, Connection
 from tbgen.server.client.replies import JsonObject
@@ -61,7 +61,7 @@ class FrontModel:
     @cached_property
     def outputs(self) -> dict[str, tuple[str, list[int]]]:
         """What it can give."""
-        return tensor_specs(self.config["output"])
+        return specs_from_json(self.config["output"])
 
     @cached_property
     def task(self) -> str:

@@ -13,7 +13,7 @@ from tbgen.export.parity.parity import Parity, figure
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.judge import Expected, expected_answers, judgement, tensors_of
 from tbgen.generator.compare.library_answers import Answers
-from tbgen.generator.models.config import tensor_specs
+from tbgen.generator.models.config import specs_from_json
 from tbgen.server.client.connection import Connection
 from tbgen.server.verify.steps import distance, first_item, refuse_unfit
 
@@ -30,7 +30,7 @@ def answers_parity(
     """Each item alone against the library, and beside the longest against itself. Raises UserError without it."""
     expected = _expected(row, library, tuple(texts))
     longest = tensors_of(max((item for item, _ in expected), key=lambda item: sum(map(len, item.values()))))
-    told = tensor_specs(connection.config(front)["output"])
+    told = specs_from_json(connection.config(front)["output"])
     paddings: list[float] = []
 
     def infer(tensors: Tensors) -> Tensors:

@@ -16,7 +16,7 @@ from tbgen.export.run import Run, Tensors
 from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
 from tbgen.generator.calls import callee_of, parts_of
 from tbgen.generator.engines.table import engine_steps
-from tbgen.generator.models.config import TensorSpecs, tensor_specs
+from tbgen.generator.models.config import TensorSpecs, specs_from_json
 from tbgen.generator.steps.chain import chain_on_request, chain_tensors, run_steps
 from tbgen.generator.steps.load import listing, step_from_row
 from tbgen.server.client.connection import Connection
@@ -30,7 +30,7 @@ def steps_parity(steps: list[Any], front: str, texts: Sequence[str], connection:
     """Each text alone, then beside the longest, against `steps`."""
     inputs, outputs = chain_tensors(steps)
     outputs = {name: spec for name, spec in outputs.items() if name not in chain_on_request(steps)}
-    told = {name: spec for name, spec in tensor_specs(connection.config(front)["output"]).items() if name in outputs}
+    told = {name: spec for name, spec in specs_from_json(connection.config(front)["output"]).items() if name in outputs}
     longest = max(texts, key=len)
     errors, paddings, decisions, flips = [], [], 0, 0
     for number, text in enumerate(texts, start=1):
