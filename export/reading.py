@@ -32,6 +32,8 @@ def bytes_from_file(path: Path) -> bytes:
 
     In the place of a file, a pipe would let its reader wait for ever, and a device never end: UserError, too.
     """
+    if "\0" in str(path):
+        raise UserError(f"{str(path)!r} has a zero byte, which no name of a file has; {_AGAIN}")
     if path.exists() and not (path.is_file() or path.is_dir()) and path.parts[:2] not in _OF_A_SHELL:
         raise UserError(f"{str(path)!r} is a pipe, a socket or a device; put a file in its place")
     with path.open("rb") as file:

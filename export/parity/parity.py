@@ -176,7 +176,9 @@ class Encoder:
 
 
 def _real_rows(output: np.ndarray, mask: np.ndarray, row: ModelKind) -> list[np.ndarray]:
-    """One array per text, without the numbers at padded tokens, which mean nothing."""
+    """One array per text, without the numbers at padded tokens, which mean nothing. Raises UserError for other rows."""
+    if len(output) != len(mask):
+        raise UserError(f"the engine answers {len(mask)} texts with {len(output)} rows; export its file again")
     return [numbers[kept] if row.per_token else numbers for numbers, kept in zip(output, mask, strict=True)]
 
 

@@ -93,7 +93,23 @@ def read_graph(model: Path) -> Any:
     with library_reading(f"{str(model)!r} is no whole ONNX file", FETCH_AGAIN):
         graph = onnx.load(str(model), load_external_data=False)
         onnx.checker.check_model(str(model))
+        _decode_texts(graph)
     return graph
+
+
+def _decode_texts(message: Any) -> None:
+    """Raise ValueError for a text within a message that is no UTF-8, which protobuf gives as bytes, and takes back from
+    nobody.
+    """
+    for field, value in message.ListFields():
+        values = value if field.is_repeated else [value]
+        if field.message_type:
+            for each in values:
+                _decode_texts(each)
+        elif field.type == field.TYPE_STRING:
+            for each in values:
+                if isinstance(each, bytes):
+                    each.decode("utf-8")
 
 
 def weight_files(graph: Any, model: Path) -> list[Path]:

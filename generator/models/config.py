@@ -95,7 +95,7 @@ def config_from_text(text: str, shown: str = "a config.pbtxt") -> ModelConfig:
     """The message of a config.pbtxt. Raises UserError."""
     try:
         return parse_config(text, ModelConfig())
-    except (text_format.ParseError, ValueError, RecursionError) as error:
+    except text_format.ParseError as error:
         raise UserError(f"{shown} is no configuration of a model: {error}") from error
 
 
@@ -103,7 +103,10 @@ def parse_config(text: str, config: ModelConfig) -> ModelConfig:
     """Read a text into a message, and give it back. Raises text_format.ParseError, for an enum's number too that has no
     name.
     """
-    text_format.Parse(text, config)
+    try:
+        text_format.Parse(text, config)
+    except (ValueError, RecursionError) as error:  # an enum's number that has no 32 bits
+        raise text_format.ParseError(str(error)) from error
     if found := next(_unnamed(config), None):
         raise text_format.ParseError(f'Enum type "{found[0].full_name}" has no value numbered {found[1]}.')
     return config
@@ -115,9 +118,11 @@ def _unnamed(message: Any) -> Iterator[tuple[Any, int]]:
         values = value if field.is_repeated else [value]
         if field.enum_type:
             yield from ((field.enum_type, each) for each in values if each not in field.enum_type.values_by_number)
-        elif field.message_type and not field.message_type.GetOptions().map_entry:
-            for each in values:
-                yield from _unnamed(each)
+        elif field.message_type:
+            of_map = field.message_type.GetOptions().map_entry
+            for each in value.values() if of_map else values:
+                if hasattr(each, "DESCRIPTOR"):  # a map's may be plain
+                    yield from _unnamed(each)
 
 
 def config_from_file(file: Path) -> ModelConfig:

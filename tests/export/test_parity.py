@@ -95,6 +95,11 @@ def test_decisions_by_task(task: str, problem: str, numbers: list[float], decisi
     assert decide(np.array(numbers), model_of(task), problem).tolist() == decision
 
 
+def test_an_engine_of_other_rows(exported: Exported) -> None:
+    with pytest.raises(UserError, match="answers 5 texts with 10 rows"):
+        compare(lambda inputs: {"outputs": np.repeat(right(inputs)["outputs"], 2, axis=0)}, exported)
+
+
 def test_no_texts_prove_nothing(exported: Exported) -> None:
     with pytest.raises(UserError, match="no texts to compare on"):
         parity(right, right, Encoder(exported), [], exported)

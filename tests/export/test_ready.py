@@ -47,6 +47,13 @@ def test_refuses_a_truncated_file(folder: Path, tmp_path: Path, cut: int) -> Non
         export_from_onnx(model, folder, tmp_path / "made")
 
 
+def test_refuses_a_name_that_is_no_utf8(folder: Path, tmp_path: Path) -> None:
+    model = folder / "model.onnx"
+    model.write_bytes(model.read_bytes().replace(b"/intermediate/dense/", b"/intermediate\xb6dense/"))
+    with pytest.raises(UserError, match=r"is no whole ONNX file \('utf-8' codec can't decode byte 0xb6"):
+        export_from_onnx(model, folder, tmp_path / "made")
+
+
 def test_refuses_a_file_that_is_not_there(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no ONNX file .*other.onnx"):
         export_from_onnx(folder / "other.onnx", folder, tmp_path / "made")

@@ -155,6 +155,31 @@ def test_a_config_that_is_none(sample_repository: Path, tmp_path: Path, words: t
     assert "is not UTF-8" in sentence or "is no configuration of a model" in sentence
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("input {data_type: 2147483648}", "Value out of range: 2147483648"),
+        ('model_warmup {inputs {key: "a" value {data_type: -1}}}', '"inference.DataType" has no value numbered -1'),
+    ],
+)
+def test_a_config_of_odd_numbers(sample_repository: Path, tmp_path: Path, text: str, reason: str) -> None:
+    repository = Path(shutil.copytree(sample_repository, tmp_path / "models"))
+    file = repository / "kcbert_onnx" / "config.pbtxt"
+    file.write_text(file.read_text(encoding="utf-8") + text, encoding="utf-8")
+    assert any(reason in finding.says for finding in check_repository(repository))
+    assert reason in said("client", "kcbert_onnx", "-r", repository)
+
+
+def test_a_name_with_a_zero_byte(sample_repository: Path, tmp_path: Path) -> None:
+    repository = Path(shutil.copytree(sample_repository, tmp_path / "models"))
+    steps = repository / "kcbert_onnx_bls" / "1" / "steps.json"
+    steps.write_text(steps.read_text(encoding="utf-8").replace("kcbert_onnx", "a\\u0000b"), encoding="utf-8")
+    assert "is not found" in " ".join(finding.says for finding in check_repository(repository))
+    assert not CliRunner().invoke(main, ["show", "kcbert_onnx_bls", "-r", str(repository)]).exit_code
+    with pytest.raises(UserError, match="has a zero byte"):
+        text_from_file(tmp_path / "a\0b")
+
+
 def test_two_deployments_at_once(sample_repository: Path, tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     words = ["deploy", "copy", str(sample_repository), str(tmp_path / "target"), "--no-server", "--json"]
