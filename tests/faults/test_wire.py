@@ -12,7 +12,7 @@ from tbgen.generator.engines.table import ENGINES
 from tbgen.generator.models.graph import models_of
 from tbgen.generator.models.write import write_models
 from tests.faults.every_task import write_every_task
-from tests.faults.wire import Figures, Fuzz, page
+from tests.faults.wire import NEIGHBOURS, Figures, Fuzz, page
 from tests.faults.wire_cases import Case, case_of, targets_of
 
 COUNT = 50_000
@@ -31,6 +31,7 @@ def repository(packed_export: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_a_server_answers_whatever_is_asked(repository: Path) -> None:
     figures = Fuzz(repository, seed=3).run(range(600))
     assert figures.good, page(figures, 600, 3)
+    assert figures.beside["right"] > 590 * NEIGHBOURS
     assert figures.answers["http 200"] > 50 < figures.answers["grpc OK"]
 
 

@@ -14,17 +14,20 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import grpc
 
 from tbgen.server.embedded.server import server_on_free_ports
+from tests.faults.beside import HEARD, Beside
 from tests.faults.wire_cases import Case, Target, case_of, targets_of
 from tests.waiting import FOREVER
 
 CLIENTS = 8
+NEIGHBOURS = 2  # good requests beside each
 BUNCH = 400  # requests between two looks at the server
 # What a client did wrong, and a wait that ended (a parameter `timeout` of microseconds): no failure of the server's.
 GRPC_FINE = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "UNIMPLEMENTED", "CANCELLED"}
@@ -51,6 +54,7 @@ class Figures:
     crashes: list[int] = field(default_factory=list)
     hangs: list[int] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
+    beside: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
     @property
@@ -71,6 +75,14 @@ class Figures:
                 self.listed[name] += 1
             else:
                 self.failures.setdefault(family_of(said.replace(case.model, "...")), []).append(number)
+
+    def take_neighbours(self, number: int, outcomes: Sequence[str]) -> None:
+        """What came of good requests beside it: `right`, a name of HEARD, or what is wrong."""
+        for said in outcomes:
+            kind = said if said in ("right", *HEARD) else "wrong"
+            self.beside[kind] += 1
+            if kind == "wrong":
+                self.failures.setdefault(f"beside: {family_of(said)}", []).append(number)
 
 
 def is_fine(status: str) -> bool:
@@ -174,20 +186,29 @@ class Fuzz:
         """All these requests, several at once; what a server has ended by is found out one by one."""
         began, targets, left = time.monotonic(), targets_of(self.repository), list(numbers)
         while left:
-            with Wire(self.repository) as wire, ThreadPoolExecutor(CLIENTS) as clients:
+            with (
+                Wire(self.repository) as wire,
+                ThreadPoolExecutor(CLIENTS) as clients,
+                ThreadPoolExecutor(CLIENTS * NEIGHBOURS) as others,
+            ):
+                beside = Beside(f"grpc://{wire.server.grpc_url}", self.repository)
                 while left and wire.lives():
                     bunch, left = left[:BUNCH], left[BUNCH:]
-                    list(clients.map(lambda number: self.ask(wire, targets, number), bunch))
+                    list(clients.map(partial(self.ask, wire, targets, beside, others), bunch))
                     if not wire.lives():
                         self.figures.crashes += self.culprits(targets, bunch)
         self.figures.seconds += time.monotonic() - began
         return self.figures
 
-    def ask(self, wire: Wire, targets: list[Target], number: int) -> None:
-        """Send one request and count what came of it; a server that has ended is not asked."""
+    def ask(self, wire: Wire, targets: list[Target], beside: Beside, others: Executor, number: int) -> None:
+        """Send one request, and good ones to the same model at once, and count what came of it; a server that has ended
+        is not asked.
+        """
         if wire.server.running():
             case = case_of(self.seed, number, targets)
+            asked = [others.submit(beside.ask, case.model) for _ in range(NEIGHBOURS)]
             self.figures.take(number, case, *wire.send(case))
+            self.figures.take_neighbours(number, [each.result() for each in asked])
 
     def culprits(self, targets: list[Target], numbers: Sequence[int]) -> Iterator[int]:
         """Those of the requests that end a server, each sent alone after the others that did not."""
@@ -207,6 +228,7 @@ def page(figures: Figures, count: int, seed: int) -> str:
         f"{count} requests, seed {seed}, {figures.seconds:.0f} s: {len(figures.crashes)} crashes "
         f"{figures.crashes or ''}, {len(figures.hangs)} hangs {figures.hangs or ''}, {len(figures.broken)} answers "
         f"that are no JSON {figures.broken or ''}",
+        f"good requests beside them: {dict(figures.beside)}",
         *(f"| {name} | {number:,} |" for name, number in sorted(figures.answers.items())),
         *(f"| listed: {name} | {number:,} |" for name, number in sorted(figures.listed.items())),
         *(f"FAILURE {name}: {len(numbers)}, as {numbers[:5]}" for name, numbers in figures.failures.items()),
