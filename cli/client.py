@@ -39,5 +39,4 @@ def client(name: str, language: str, repository: Path, output: Path | None, url:
         return
     if output.exists() and not force:
         raise UserError(f"{output} exists; --force replaces it")
-    write_whole(output, code.encode("utf-8"))
-    output.chmod(0o755 if language == "curl" else 0o644)
+    write_whole(output, code.encode("utf-8"), runnable=language == "curl")

@@ -10,7 +10,7 @@ import resource
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,11 @@ def _filled(scratch: Path) -> str:
     return _FULL[errno.ENOSPC] if any(shutil.disk_usage(place).free < _LEAST_ROOM for place in places) else ""
 
 
-def write_whole(file: Path, content: bytes | memoryview) -> None:
-    """Write a file whole or not at all: beside its place, then renamed there. A link stays one. Raises UserError."""
+def write_whole(file: Path, content: bytes | memoryview, *, runnable: bool = False) -> None:
+    """Write a file whole or not at all: beside its place, then renamed there. A link stays one. Raises UserError.
+
+    It is open to those to whom the file was open in whose place it comes; runnable: who may read it may run it.
+    """
     place = file.resolve()
     if place.exists() and not place.is_file():  # such as /dev/stdout
         file.write_bytes(content)
@@ -100,10 +103,21 @@ def write_whole(file: Path, content: bytes | memoryview) -> None:
             new = folder / "new"
             new.write_bytes(content)
             if place.exists():
-                shutil.copymode(place, new)
+                copy_access(place, new)
+            if runnable:
+                new.chmod(new.stat().st_mode | (new.stat().st_mode & 0o444) >> 2)
             new.replace(place)
     except OSError as error:
         raise UserError(f"{file} could not be written: {error.strerror}") from error
+
+
+def copy_access(standing: Path, new: Path) -> None:
+    """Give a file or folder the owner, as far as this user may, the group and the mode of the one that it replaces."""
+    stat = standing.stat()
+    for owner, group in ((-1, stat.st_gid), (stat.st_uid, -1)):
+        with suppress(OSError):
+            os.chown(new, owner, group)
+    shutil.copymode(standing, new)
 
 
 def copy_files(source: Path, target: Path, names: tuple[str, ...]) -> None:

@@ -85,13 +85,32 @@ def abandoned_folders(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a temporary folder; what says whose it is goes last, so that a kill in between leaves it to the next."""
+    """Remove a temporary folder; what says whose it is goes last, so that a kill in between leaves it to the next run.
+
+    So does what cannot be removed: NFS keeps files that a server has open.
+    """
     for entry in folder.iterdir():
         if entry.name != _OWNER:
-            remove_entry(entry)
-    (folder / _OWNER).unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        folder.rmdir()
+            with contextlib.suppress(OSError):
+                remove_entry(entry)
+    if {entry.name for entry in folder.iterdir()} <= {_OWNER}:
+        (folder / _OWNER).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            folder.rmdir()
+
+
+def refuse_closed(folder: Path) -> None:
+    """Raise UserError for a folder, if it is there, that this user could not move away, and remove with all in it."""
+    if not folder.is_dir():
+        return
+    mine = os.geteuid()
+    for place in (folder.parent, *(Path(each) for each, *entries in os.walk(folder) if any(entries))):
+        may_open = place not in (folder, folder.parent) and place.stat().st_uid == mine
+        if not (may_open or os.access(place, os.W_OK | os.X_OK)):
+            raise UserError(
+                f"you may not write to {str(place)!r}, and what is in {str(folder)!r} is to be replaced; mend its "
+                "permissions, or have its owner remove it"
+            )
 
 
 def remove_entry(entry: Path) -> None:

@@ -14,9 +14,17 @@ from tbgen.export.errors import UserError
 from tbgen.export.exchange import put_in_place
 from tbgen.export.interrupt import interrupted_once
 from tbgen.export.reading import json_from_file
-from tbgen.export.scratch import JOURNAL, abandoned_folders, alone_in, beside, prefix_beside, remove_folder
+from tbgen.export.scratch import (
+    JOURNAL,
+    abandoned_folders,
+    alone_in,
+    beside,
+    prefix_beside,
+    refuse_closed,
+    remove_folder,
+)
 from tbgen.export.values import A_SWITCH, FILE_NAME, damage_of, list_of, whole
-from tbgen.generator.repository import entries_of
+from tbgen.generator.repository import MODEL_RECORD, entries_of
 
 _ASIDE = ".replaced"  # in a staging folder: the models that stood in the repository, where they were renamed away first
 _JOURNAL_RULES = {
@@ -77,6 +85,8 @@ def publish(
     repository.mkdir(parents=True, exist_ok=True)
     with alone_in(repository):
         _refuse_links(repository, models)
+        for name in models:
+            refuse_closed(repository / name)
         still_right()
         (staging / _ASIDE).mkdir()
         stood = tuple(name for name in models if (repository / name).exists())
@@ -176,12 +186,12 @@ def _put_back_aside(staging: Path, repository: Path) -> list[str]:
 
 
 def _refuse_links(repository: Path, names: Iterable[str]) -> None:
-    """Raise UserError for a model that is a link: what takes its place is a folder."""
-    for link in (repository / name for name in names):
+    """Raise UserError for a model, or its record, that is a link: what takes its place is none."""
+    for link in (repository / place for name in names for place in (name, f"{name}/{MODEL_RECORD}")):
         if link.is_symlink():
             raise UserError(
-                f"{link} is a link to {link.readlink()}, and would be replaced by a folder; put the model's folder "
-                "itself there, or name the repository that it lies in"
+                f"{link} is a link to {link.readlink()}, and would be replaced; put what it leads to in its place, or "
+                "name the repository that it lies in"
             )
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
-import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,12 +14,12 @@ from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported, exported_from_record
 from tbgen.export.files import sha256
 from tbgen.export.layout import PADDED
-from tbgen.export.scratch import remove_entry
 from tbgen.generator.compose import compose
 from tbgen.generator.devices import CPU
 from tbgen.generator.engines.choice import with_device
 from tbgen.generator.engines.table import engine_named, engine_of_settings
 from tbgen.generator.graphs import AUTO
+from tbgen.generator.kept import keep_access, keep_entry
 from tbgen.generator.models.engine_file import Progress, export_engine
 from tbgen.generator.originals import text_of, unpack_texts
 from tbgen.generator.publishing import publish, staging_folder
@@ -150,31 +148,9 @@ def apply(update: Update, *, force: bool = False) -> list[str]:
         if model in written or len({text_of(folder / model / MODEL_RECORD) for folder in records}) > 1
     ]
     for model in changed:
-        keep_modes(update.repository / model, update.staging / model)
+        keep_access(update.repository / model, update.staging / model)
     publish(update.staging, update.repository, changed, partial(_refuse_changed, update, changed))
     return changed
-
-
-def keep_entry(standing: Path, staged: Path) -> None:
-    """Put what a person has in a model into the one that takes its place, as it is: the same file, the same link."""
-    if os.path.lexists(staged):
-        remove_entry(staged)
-    staged.parent.mkdir(parents=True, exist_ok=True)
-    if standing.is_dir() and not standing.is_symlink():
-        shutil.copytree(standing, staged, symlinks=True)
-        return
-    try:
-        os.link(standing, staged, follow_symlinks=False)
-    except OSError:  # a file system without hard links, or a file of another user
-        shutil.copy2(standing, staged, follow_symlinks=False)
-
-
-def keep_modes(standing: Path, staged: Path) -> None:
-    """Let files and folders be as open or closed, and as runnable, as those in whose place they come."""
-    for entry in (standing, *standing.rglob("*")) if standing.exists() else ():
-        new = staged / entry.relative_to(standing)
-        if new.exists() and new.is_dir() == entry.is_dir() and not (new.is_symlink() or entry.is_symlink()):
-            shutil.copymode(entry, new)
 
 
 def _refuse_changed(update: Update, models: Collection[str]) -> None:

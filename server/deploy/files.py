@@ -10,9 +10,10 @@ from pathlib import Path
 from tbgen.export.errors import UserError
 from tbgen.export.exchange import put_in_place
 from tbgen.export.interrupt import interrupted_once
-from tbgen.export.scratch import beside
+from tbgen.export.scratch import beside, refuse_closed
+from tbgen.generator.kept import keep_access, keep_entry
 from tbgen.generator.repository import contents_of, leave_out_of_record, read_record, write_record
-from tbgen.generator.update import KEPT, OWN, file_state, keep_entry, keep_modes
+from tbgen.generator.update import KEPT, OWN, file_state
 
 _KIND = "deploy"  # in a record: what the folder's files are for
 
@@ -33,6 +34,7 @@ def write_files(folder: Path, kind: str, files: Mapping[str, str], *, force: boo
     """
     place = folder.resolve()
     _refuse_others(folder, place, kind)
+    refuse_closed(place)
     with interrupted_once(), beside(place) as scratch:
         new = scratch / "new"
         for name, text in files.items():
@@ -44,7 +46,7 @@ def write_files(folder: Path, kind: str, files: Mapping[str, str], *, force: boo
         for each in kept:
             keep_entry(place / each.name, new / each.name)
         leave_out_of_record(new, [each.name for each in kept if each.state == "namesake"])
-        keep_modes(place, new)
+        keep_access(place, new)
         put_in_place(new, place, scratch / "old")
     return changes
 

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from tbgen.export.errors import UserError
-from tbgen.export.files import sha256
+from tbgen.export.files import copy_access, sha256
 from tbgen.export.reading import text_from_file
-from tbgen.export.scratch import alone_in, sweep_folders, temporary_folder
+from tbgen.export.scratch import alone_in, refuse_closed, sweep_folders, temporary_folder
+from tbgen.generator.kept import keep_entry
 from tbgen.generator.originals import text_of
 from tbgen.generator.repository import CONFIG, MODEL_RECORD
 from tbgen.generator.steps.load import STEPS_FILE
@@ -101,8 +102,10 @@ class FolderStore(Store):
         target.parent.mkdir(parents=True, exist_ok=True)
         if there:
             before.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(target, before)
+            keep_entry(target, before)
         _write_files(self.staging, {"next": file})
+        if there:
+            copy_access(target, self.staging / "next")
         undo.append(partial(before.replace, target) if there else partial(self.remove, target))
         (self.staging / "next").replace(target)
 
@@ -113,6 +116,7 @@ class FolderStore(Store):
             return
         for version in versions_among(each.name for each in folder.iterdir())[: 1 - keep]:
             place, gone = folder / str(version), self.staging / f"{folder.name}-{version}-gone"
+            refuse_closed(place)
             undo.append(partial(_move, gone, place))
             _move(place, gone)
 

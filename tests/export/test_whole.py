@@ -74,6 +74,16 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     assert stat.S_ISCHR((tmp_path / "null").stat().st_mode)
 
 
+def test_who_may_read_a_program_may_run_it(tmp_path: Path) -> None:
+    file = tmp_path / "client.sh"
+    file.touch(0o640)
+    write_whole(file, b"#!/bin/sh", runnable=True)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o750
+    before = Path(os.devnull).stat().st_mode
+    write_whole(Path(os.devnull), b"#!/bin/sh", runnable=True)
+    assert Path(os.devnull).stat().st_mode == before
+
+
 def test_a_link_to_an_export_stays_one(tmp_path: Path) -> None:
     export_folder(tmp_path / "real", "old")
     (tmp_path / "link").symlink_to("real")
