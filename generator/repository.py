@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tbgen.export.record_rules import EXPORT_MAY_LACK, EXPORT_RULES
 from tbgen.export.values import A_SWITCH, A_TEXT, AN_OBJECT, damage_of, list_of, object_of, object_with, whole
 from tbgen.generator.originals import pack_texts, text_of
 from tbgen.generator.request import FIELDS, type_of
+from tbgen.generator.version import version
 
 SCAFFOLD = "tbgen scaffold NAME --source CHECKPOINT"
 MODEL_RECORD = "tbgen.json"
@@ -94,6 +96,25 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return None if damage_of(record, {}, _RULES) else {"files": {}, "settings": {}, **record}
 
 
+def refuse_newer_record(folder: Path) -> None:
+    """Raise UserError for a model that a newer tbgen wrote: this one would lose what it does not know of."""
+    try:
+        record = json_from_file(folder / MODEL_RECORD)
+    except (OSError, UserError):
+        return
+    wrote = record.get("tbgen") if isinstance(record, dict) else None
+    if isinstance(wrote, str) and _release(wrote) > _release(version()):
+        raise UserError(
+            f"tbgen {wrote} wrote {folder}, which is newer than this one, {version()}, and may hold what this one does "
+            "not know: pip install --upgrade tbgen"
+        )
+
+
+def _release(version: str) -> list[int]:
+    """The numbers with which a version begins."""
+    return [int(part[:9]) for part in re.split("[^0-9.]", version)[0].split(".") if part]
+
+
 def refuse_without_models(repository: Path, written: Mapping[str, Any]) -> None:
     """Raise UserError where there is no repository, or none of its models is tbgen's."""
     if not written:
@@ -142,6 +163,7 @@ def refuse_to_overwrite(standing: ExistingModel | None, source: dict[str, Any]) 
     """Raise UserError unless nothing stands there, or the tool's own folder, unedited and made from the same source."""
     if standing is None:
         return
+    refuse_newer_record(standing.folder)
     if standing.source is None:
         raise UserError(
             f"{standing.folder} exists and tbgen did not write it; use another name, or --force to replace it"

@@ -29,7 +29,9 @@ from tbgen.generator.repository import (
     contents_of,
     entries_of,
     leave_out_of_record,
+    model_folders,
     read_record,
+    refuse_newer_record,
     refuse_without_models,
 )
 from tbgen.generator.request import OPTIONS, Request, deciding
@@ -103,6 +105,8 @@ def update_of_request(
         mine = tuple(
             name for name in written.names if models is None or name in models or not (repository / name).exists()
         )
+        for name in mine:
+            refuse_newer_record(repository / name)
         stood = {name: _stand(repository / name) for name in mine}
         changes = [change for name in mine for change in _changes_of(repository, staging, name)]
         before = [record.get("source") for name in mine if (record := read_record(repository / name))]
@@ -174,6 +178,8 @@ def requests_from_records(repository: Path, name: str, source: Path | None) -> l
     name: the name given to scaffold, or one of the models. Raises NoSuchName.
     """
     written = written_models(repository)
+    for folder in () if written else model_folders(repository):
+        refuse_newer_record(folder)
     refuse_without_models(repository, written)
     name = written[name].role.name if name in written else name
     mine = {model: each.settings for model, each in written.items() if each.role.name == name}

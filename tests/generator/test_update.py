@@ -311,3 +311,16 @@ def test_where_there_is_nothing_of_tbgen(tmp_path: Path) -> None:
         requests_from_records(tmp_path / "none", "kcbert", None)
     with pytest.raises(UserError, match="holds no model that tbgen wrote"):
         requests_from_records(tmp_path, "kcbert", None)
+
+
+@pytest.mark.parametrize("values", [{}, {"settings": {"queue": 4}}, {"files": []}])
+def test_what_a_newer_tbgen_wrote_is_left_to_it(values: dict[str, object], repository: Path) -> None:
+    """It may say what this one cannot read, or would silently leave out."""
+    for file in repository.glob(f"*/{MODEL_RECORD}"):
+        record = json.loads(file.read_text(encoding="utf-8")) | {"tbgen": "99.0rc1"} | values
+        file.write_text(json.dumps(record), encoding="utf-8")
+    before = hashes(repository)
+    for act in (updated, states):
+        with pytest.raises(UserError, match=r"tbgen 99\.0rc1 wrote .*, which is newer than this one"):
+            act(repository)
+    assert hashes(repository) == before
