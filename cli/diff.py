@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tbgen.cli.options import FILE_PATH, json_option, quiet_option, repository_option
+from tbgen.cli.options import ANY_PATH, FILE_PATH, json_option, quiet_option, repository_option
 from tbgen.cli.show import has_flag, notes, output, print_difference, print_json, status_line
 from tbgen.cli.suggested import recipe_completed
 from tbgen.generator.request import RECIPE_FILE, REPOSITORY
@@ -42,7 +42,7 @@ def name_options(function: click.decorators.FC) -> click.decorators.FC:
         repository_option(f"the recipe's, or {REPOSITORY}"),
         click.option(
             "--source",
-            type=click.Path(path_type=Path),
+            type=ANY_PATH,
             help="Checkpoint or its export. Default: the recipe's, what stands in the repository, the preset.",
         ),
         click.option("--recipe", type=FILE_PATH, help=f"Default: {RECIPE_FILE}, if there."),

@@ -9,6 +9,9 @@ import io
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -91,6 +94,7 @@ _REFUSED = {
 }
 
 _LOOP = "Symlink loop"  # with which pathlib before Python 3.13 says ELOOP
+_STANDARD_ERROR = 2
 _AROUND = 40  # characters that are shown of what cannot be written, on either side
 
 
@@ -126,53 +130,88 @@ class _LazyGroup(click.Group):
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run the program; a Ctrl-C or SIGTERM while it cleans up after another changes nothing, until it has ended."""
+        _open_what_is_closed()
         interrupt_once(*INTERRUPTS)
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it prints what the command's own sentence says
         if isinstance(sys.stdout, io.TextIOWrapper):  # a name may hold what no UTF-8 has
             sys.stdout.reconfigure(errors="backslashreplace")
         return super().main(*args, **settings)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what stands before a command; --help and --version are answered here."""
+        with _in_one_sentence(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an old spelling, a Ctrl-C, and what the disk refused, become one sentence."""
-        try:
+        """Run a command."""
+        with _in_one_sentence(ctx):
             return super().invoke(ctx)
-        except click.NoSuchOption as error:
-            from tbgen.cli.old_spellings import new_spelling
-
-            if said := new_spelling(error):
-                raise click.UsageError(said, error.ctx) from error
-            raise
-        except UserError as error:
-            from tbgen.cli.show import visible
-
-            raise UserError(visible(error.message)) from error
-        except KeyboardInterrupt as error:
-            from tbgen.cli.show import WHOLE
-
-            kept = ctx.meta.get("tbgen.kept", WHOLE)
-            raise UserError(f"interrupted; {kept}") from error
-        except UnicodeEncodeError as error:  # bytes of a command line, or of a name on the disk, that are no UTF-8
-            around = error.object[max(0, error.start - _AROUND) : error.end + _AROUND]
-            raise UserError(f"{around!r} is not UTF-8, which is all that is written; name it otherwise") from error
-        except shutil.SpecialFileError as error:
-            raise UserError(f"{error}; name a file") from error
-        except shutil.Error as error:  # of copying a folder: source, target and reason of each file
-            _, target, reason = error.args[0][0]
-            raise UserError(f"cannot copy to {target!r}: {reason}") from error
-        except RuntimeError as error:
-            if not str(error).startswith(_LOOP):
-                raise
-            raise UserError(f"{error}; {_REFUSED[errno.ELOOP]}") from error
-        except OSError as error:
-            if error.errno not in _REFUSED:
-                raise
-            place = error.filename2 or error.filename
-            where = f"{str(place)!r}: " if place else ""
-            raise UserError(f"{where}{error.strerror}; {_REFUSED[error.errno]}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+@contextmanager
+def _in_one_sentence(ctx: click.Context) -> Iterator[None]:
+    """Let an old spelling, a Ctrl-C, and what the disk refused, become one sentence."""
+    try:
+        yield
+    except click.NoSuchOption as error:
+        from tbgen.cli.old_spellings import new_spelling
+
+        if said := new_spelling(error):
+            raise click.UsageError(said, error.ctx) from error
+        raise
+    except UserError as error:
+        from tbgen.cli.show import visible
+
+        raise UserError(visible(error.message)) from error
+    except KeyboardInterrupt as error:
+        from tbgen.cli.show import WHOLE
+
+        kept = ctx.meta.get("tbgen.kept", WHOLE)
+        raise UserError(f"interrupted; {kept}") from error
+    except UnicodeEncodeError as error:  # bytes of a command line, or of a name on the disk, that are no UTF-8
+        around = error.object[max(0, error.start - _AROUND) : error.end + _AROUND]
+        raise UserError(f"{around!r} is not UTF-8, which is all that is written; name it otherwise") from error
+    except shutil.SpecialFileError as error:
+        raise UserError(f"{error}; name a file") from error
+    except shutil.Error as error:  # of copying a folder: source, target and reason of each file
+        _, target, reason = error.args[0][0]
+        raise UserError(f"cannot copy to {target!r}: {reason}") from error
+    except RuntimeError as error:
+        if not str(error).startswith(_LOOP):
+            raise
+        raise UserError(f"{error}; {_REFUSED[errno.ELOOP]}") from error
+    except OSError as error:
+        if not _has_folder():
+            raise UserError("the folder that you are in was removed; change to another one") from error
+        if error.errno not in _REFUSED:
+            raise
+        place = error.filename2 or error.filename
+        where = f"{str(place)!r}: " if place else ""
+        raise UserError(f"{where}{error.strerror}; {_REFUSED[error.errno]}") from error
+
+
+def _has_folder() -> bool:
+    """Whether the folder in which this runs is there still."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _open_what_is_closed() -> None:
+    """Give a program that was started without standard input or output (`<&-`) empty ones.
+
+    Else the next files to be opened would have their numbers, and libraries print into them.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdin = sys.stdin or Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115
 
 
 def _tell_version(context: click.Context, _: click.Parameter, asked: bool) -> None:

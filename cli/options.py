@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from tbgen.cli.repository import ModelRepository
+from tbgen.cli.repository import ModelRepository, NamedPath
 from tbgen.generator.addresses import FORMS, LISTEN, URLS
 from tbgen.generator.request import REPOSITORY
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
 
 OWN_SENTENCES = "sentences of tbgen's own, to compare on"
-FILE_PATH = click.Path(path_type=Path, dir_okay=False)
-FILE_THERE = click.Path(path_type=Path, dir_okay=False, exists=True)
-FOLDER_PATH = click.Path(path_type=Path, file_okay=False)
+ANY_PATH = NamedPath()
+FILE_PATH = NamedPath(dir_okay=False)
+FILE_THERE = NamedPath(dir_okay=False, exists=True)
+FOLDER_PATH = NamedPath(file_okay=False)
 _HEADER = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)=([ -~]+)")
 
 
@@ -173,14 +174,14 @@ _header_option = click.option(
 
 
 # Of the two commands that export.
-export_output = click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+export_output = click.option("-o", "--output", type=ANY_PATH, required=True, help="Folder to write.")
 export_force = click.option("--force", is_flag=True, help="Replace an earlier export.")
 
 
 def text_options(default: str) -> Callable[[FC], FC]:
     """--text and --column: the command gets `text`, a TextFile or None."""
     words = f"File of texts: lines, .csv, .jsonl, or - for lines of standard input. Default: {default}."
-    kind = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+    kind = NamedPath(dir_okay=False, allow_dash=True)
     option = click.option("--text", type=kind, callback=_text_file, help=words)
     column = click.option(
         "--column",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 from click.decorators import FC
 
+from tbgen.cli.repository import NamedPath
 from tbgen.export.errors import NoSuchName
 from tbgen.generator.request import FIELDS, OPTIONS, PLATFORMS, deciding, type_of
 
@@ -96,7 +96,7 @@ def _option(name: str, settings: Mapping[str, Any]) -> Callable[[FC], FC]:
     own: dict[str, Any] = {
         "help": option.help,
         "metavar": option.metavar,
-        "type": {"Path": click.Path(path_type=Path), "int": click.IntRange(min=option.least)}.get(kind),
+        "type": {"Path": NamedPath(), "int": click.IntRange(min=option.least)}.get(kind),
         "multiple": kind.startswith("tuple"),
         "default": default,
         "show_default": default not in (None, ()),

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tbgen.export.errors import UserError, require
 from tbgen.server.deploy.folder_store import FolderStore
@@ -72,15 +73,17 @@ def store_from(target: str) -> Store:
     Raises UserError, MissingExtra.
     """
     scheme, separator, path = target.partition("://")
-    if not separator:
+    if target and not separator:
         return FolderStore(Path(target))
+    if scheme not in _SCHEMES or not path:
+        raise UserError(f"{target!r} names no target; targets are folders, s3://bucket/path and gs://bucket/path")
     options: dict[str, Any] = {}
     if scheme == "s3" and (address := ENDPOINT.fullmatch(path)):
         options, path = {"endpoint_url": address[1]}, address[2]
-    if known := _SCHEMES.get(scheme):
-        require(known.package, extra=known.extra)
+        try:
+            urlsplit(address[1])
+        except ValueError as error:
+            raise UserError(f"{target!r}: {error}") from error
+    require(_SCHEMES[scheme].package, extra=_SCHEMES[scheme].extra)
     fsspec = require("fsspec", extra="s3")
-    try:
-        return ObjectStore(fsspec.filesystem(scheme, **options), path.rstrip("/"))
-    except ValueError as error:
-        raise UserError(f"{target!r}: {error}; targets are folders, s3://bucket/path and gs://bucket/path") from error
+    return ObjectStore(fsspec.filesystem(scheme, **options), path.rstrip("/"))

@@ -129,8 +129,11 @@ def test_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(MissingExtra, match=r"pip install 'tbgen\[gs\]'"):
         store_from("gs://bucket")
-    with pytest.raises(UserError, match="targets are folders, s3://bucket/path and gs://bucket/path"):
-        store_from("nowhere://bucket")
+    for target in ("nowhere://bucket", "http://a:99999", "file:///srv/models", "s3://", ""):
+        with pytest.raises(UserError, match="targets are folders, s3://bucket/path and gs://bucket/path"):
+            store_from(target)
+    with pytest.raises(UserError, match="Invalid IPv6 URL"):
+        store_from("s3://http://[::1/bucket/path")
     with pytest.raises(UserError, match="no folder"):
         store_from("/nowhere")
 
