@@ -137,9 +137,9 @@ def deploy(
     except BaseException as error:
         on_progress("Putting back the versions before")
         failed = [why for change, undo in reversed(done) for why in _put_back(change, undo, lives)]
-        if isinstance(error, UserError):
-            outcome = f"the files are as before, but {failed[0]}" if failed else "everything is as before"
-            raise UserError(f"{error.message.rstrip('.')}; {outcome}") from error
+        if isinstance(error, UserError) or (isinstance(error, OSError) and failed):
+            outcome = f"all else is as before, but {failed[0]}" if failed else "everything is as before"
+            raise UserError(f"{getattr(error, 'message', str(error)).rstrip('.')}; {outcome}") from error
         raise
 
 
@@ -157,10 +157,13 @@ def _asked(live: Live, folders: Sequence[Path], on_progress: DeployProgress) -> 
 
 
 def _put_back(change: Change, undo: Sequence[Undo], lives: Sequence[Live]) -> list[str]:
-    """Why servers do not serve again what they served."""
-    for step in reversed(undo):
-        step()
+    """Why files are not as before, and servers do not serve again what they served."""
     failed = []
+    for step in reversed(undo):
+        try:
+            step()
+        except OSError as error:
+            failed.append(f"a file of {change.release.name} could not be put back: {error}")
     for live in lives:
         try:
             if change.standing.versions:

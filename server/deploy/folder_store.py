@@ -62,6 +62,7 @@ class FolderStore(Store):
     def standing(self, model: str) -> TargetModel:
         folder = self.root / model
         _refuse_link(folder)
+        _refuse_other(folder, is_folder=True)
         if not folder.is_dir():
             return TargetModel()
         versions, versioned, shared = version_files(folder)
@@ -75,6 +76,7 @@ class FolderStore(Store):
         A record is not compared, so it comes before what is: after a kill in between the next deployment goes on.
         """
         folder = self.root / release.name
+        _refuse_other(folder / str(version), is_folder=None)
         new = self.staging / f"{release.name}-{version}"
         if not folder.exists():
             _write_files(new / str(version), release.versioned)
@@ -97,9 +99,13 @@ class FolderStore(Store):
         there = target.is_file()
         if target.is_dir() if file.is_dir() else there and sha256(target) == sha256(file):
             return
-        for place in (target, *target.parents[: len(Path(name).parts) - 1]):
+        parents = target.parents[: len(Path(name).parts) - 1]
+        for place in (target, *parents):
             _refuse_link(place)
-        target.parent.mkdir(parents=True, exist_ok=True)
+            _refuse_other(place, is_folder=place in parents or file.is_dir())
+        if new := [parent for parent in parents if not parent.exists()]:
+            undo.append(partial(self.remove, new[-1]))
+            target.parent.mkdir(parents=True)
         if there:
             before.parent.mkdir(parents=True, exist_ok=True)
             keep_entry(target, before)
@@ -114,7 +120,7 @@ class FolderStore(Store):
         config = folder / CONFIG
         if config.is_file() and serves_several(config_of(folder.name, text_from_file(config))):
             return
-        for version in versions_among(each.name for each in folder.iterdir())[: 1 - keep]:
+        for version in versions_among(each.name for each in folder.iterdir() if each.is_dir())[: 1 - keep]:
             place, gone = folder / str(version), self.staging / f"{folder.name}-{version}-gone"
             refuse_closed(place)
             undo.append(partial(_move, gone, place))
@@ -138,6 +144,13 @@ def _refuse_link(entry: Path) -> None:
             f"{entry} is a link to {entry.readlink()}, which is neither replaced nor followed; put what it leads to in "
             "its place, or deploy into the repository that it lies in"
         )
+
+
+def _refuse_other(entry: Path, *, is_folder: bool | None) -> None:
+    """Raise UserError where the target has something else of a name than what comes: a folder, a file, or nothing."""
+    expected = {True: Path.is_dir, False: Path.is_file, None: lambda _: False}[is_folder]
+    if os.path.lexists(entry) and not expected(entry):
+        raise UserError(f"{entry} is in the way of what is deployed, and not of its kind; move it elsewhere")
 
 
 def _write_files(folder: Path, files: Mapping[str, Path]) -> None:

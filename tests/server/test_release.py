@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from tbgen.export.errors import UserError
 from tbgen.generator.repository import CONFIG
 from tbgen.server.deploy.deploy import deploy, deployment_plan
 from tbgen.server.deploy.folder_store import FolderStore
-from tbgen.server.deploy.release import check_config, config_of, model_versions
+from tbgen.server.deploy.release import Undo, check_config, config_of, model_versions
 from tests.export.stopped import Stopped
 from tests.triton.counting import TENSORS, write_counting
 
@@ -186,6 +187,60 @@ def test_links_in_the_target_are_neither_replaced_nor_followed(tmp_path: Path) -
     (target / "count").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="target/count is a link to"):
         copied(source, target)
+
+
+@pytest.mark.parametrize("name", ["count/2", "count/notes", "count/more", "count_ensemble", "count/config.pbtxt"])
+@pytest.mark.parametrize("kind", ["file", "folder", "pipe", "link"])
+def test_what_a_person_has_in_the_target_is_not_lost(name: str, kind: str, tmp_path: Path) -> None:
+    """Where a version, a file, a folder or a model comes: it is refused, and stays; else it stays beside that."""
+    source, target = write_counting(tmp_path / "source", 2), write_counting(tmp_path / "target", 1)
+    (source / "count" / "more").mkdir()
+    for new in ("notes", "more/notes"):
+        (source / "count" / new).write_text("new", encoding="utf-8")
+    place = target / name
+    if os.path.lexists(place):
+        place.rename(tmp_path / "away")
+    if kind == "folder":
+        place.mkdir()
+        (place / "mine").touch()
+    else:
+        {"file": place.touch, "pipe": partial(os.mkfifo, place), "link": partial(place.symlink_to, "gone")}[kind]()
+    mine = place.lstat().st_ino
+    before = {str(entry.relative_to(target)) for entry in target.rglob("*")}
+    try:
+        copied(source, target, keep=9)
+    except UserError:
+        assert {str(entry.relative_to(target)) for entry in target.rglob("*")} == before
+        assert place.lstat().st_ino == mine
+    else:
+        assert kind in ("file", "folder")
+        assert before <= {str(entry.relative_to(target)) for entry in target.rglob("*")}
+
+
+def test_a_file_that_is_named_like_an_old_version_stays(tmp_path: Path) -> None:
+    source, target = write_counting(tmp_path / "source", 2), write_counting(tmp_path / "target", 1)
+    (target / "count" / "0").touch()
+    assert copied(source, target)["count"] == 2
+    assert (target / "count" / "0").is_file()
+
+
+def test_what_cannot_be_put_back_is_said_and_the_rest_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = write_counting(tmp_path / "source", 2), write_counting(tmp_path / "target", 1)
+    before = tree(target)
+    put = FolderStore.replace_shared
+
+    def refused(place: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(place))
+
+    def on_a_disk_that_fails(store: FolderStore, folder: Path, name: str, file: Path, undo: list[Undo]) -> None:
+        undo.append(partial(refused, folder / name))
+        put(store, folder, name, file, undo)
+        refused(folder / name)
+
+    monkeypatch.setattr(FolderStore, "replace_shared", on_a_disk_that_fails)
+    with pytest.raises(UserError, match=r"Operation not permitted.*; all else is as before, but a file of count could"):
+        copied(source, target)
+    assert tree(target) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
