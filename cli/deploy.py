@@ -71,13 +71,13 @@ def copy(
 
     from tbgen.server.client.connection import Connection
     from tbgen.server.deploy.deploy import deploy as carry_out
-    from tbgen.server.deploy.deploy import deployment_plan, served_from_elsewhere
+    from tbgen.server.deploy.deploy import deployment_plan, served_from_elsewhere, unchanging
     from tbgen.server.deploy.live import Live
     from tbgen.server.deploy.stores import bucket_errors, store_from
 
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # what it logs, warnings and tracebacks, is raised too
     asked: list[str] = []
-    with ExitStack() as stack:
+    with ExitStack() as stack, unchanging(repository, target):
         stack.enter_context(bucket_errors(target))
         lives = []
         for url in () if no_server else urls or (None,):

@@ -63,11 +63,14 @@ def sweep_folders(parent: Path, prefix: str) -> None:
 
 
 @contextmanager
-def alone_in(repository: Path) -> Iterator[None]:
-    """Wait until no other run puts models into a repository, and let none begin in the block."""
+def alone_in(repository: Path, *, reading: bool = False) -> Iterator[None]:
+    """Wait until no other run puts models into a repository, and let none begin in the block.
+
+    reading: others may read meanwhile, too.
+    """
     folder = os.open(repository, os.O_RDONLY)
     try:
-        _lock(folder, fcntl.LOCK_EX)
+        _lock(folder, fcntl.LOCK_SH if reading else fcntl.LOCK_EX)
         yield
     finally:
         os.close(folder)

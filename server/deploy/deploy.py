@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from tbgen.export.errors import UserError
 from tbgen.export.layout import TOKENIZER_JSON
 from tbgen.export.reading import text_from_file
+from tbgen.export.scratch import alone_in
 from tbgen.generator.models.config import PYTHON_BACKENDS
 from tbgen.generator.steps.load import STEPS_FILE, listing_from_text
 from tbgen.server.client.smoke import smoke
@@ -105,6 +107,12 @@ def _other_meaning(change: Change) -> str | None:
 def _labels_of(steps: str) -> list[object]:
     """The labels that each step of a steps.json has. Raises UserError."""
     return [step["settings"].get("labels") for step in listing_from_text(steps, f"a {STEPS_FILE}")["steps"]]
+
+
+def unchanging(repository: Path, target: str) -> AbstractContextManager[None]:
+    """Let no other run put models into a repository while it is copied; one that is the target has its own lock."""
+    is_target = Path(target).is_dir() and repository.is_dir() and repository.samefile(target)
+    return alone_in(repository, reading=True) if repository.is_dir() and not is_target else nullcontext()
 
 
 def deploy(

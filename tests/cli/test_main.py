@@ -36,6 +36,13 @@ def test_what_the_disk_refuses_is_a_sentence(tmp_path: Path, monkeypatch: pytest
     assert isinstance(answer.exception, SystemExit)
 
 
+def test_a_file_in_the_place_of_a_folder_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "backends").touch()
+    answer = CliRunner().invoke(main, ["install-backends", str(tmp_path / "backends"), "--no-vendor"])
+    assert answer.exit_code != 0
+    assert "is a file" in answer.output or "something else has that name" in answer.output
+
+
 def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """What a shell does with `tbgen`."""
     whole = f'tbgen() {{ {sys.executable} -m tbgen.cli.main "$@"; }}; {script}'

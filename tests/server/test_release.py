@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -7,8 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tbgen.cli.main import main
 from tbgen.export.errors import UserError
+from tbgen.export.scratch import alone_in
 from tbgen.generator.repository import CONFIG
 from tbgen.server.deploy.deploy import deploy, deployment_plan
 from tbgen.server.deploy.folder_store import FolderStore
@@ -262,6 +266,29 @@ def test_what_was_copied_is_taken_back_when_a_signal_ends_it(
         assert run.ends() == (1, "Error: interrupted; nothing half-written was left")
     assert [*target.iterdir()] == []
     assert not [*tmp_path.glob(".tbgen-*")]
+
+
+def test_nothing_is_put_into_what_is_copied(tmp_path: Path) -> None:
+    """A version would else have files of the model before and of the one after; others may copy it meanwhile."""
+    source, target = write_counting(tmp_path / "source", 1), tmp_path / "target"
+    target.mkdir()
+    command = ("deploy", "copy", str(source), str(target), "--no-server", "--json")
+    with Stopped("tbgen.server.deploy.folder_store:_write_files", *command) as run:
+        run.reaches("_write_files")
+        with alone_in(source, reading=True):
+            pass
+        folder = os.open(source, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(folder)
+    assert copied(source, target) == {"count": 1, "count_ensemble": 1}
+
+
+def test_a_repository_may_be_its_own_target(tmp_path: Path) -> None:
+    repository = write_counting(tmp_path / "models", 1)
+    done = CliRunner().invoke(main, ["deploy", "copy", str(repository), str(repository), "--no-server"])
+    assert done.exit_code == 0
+    assert tree(repository) == tree(write_counting(tmp_path / "others", 1))
 
 
 def test_what_a_killed_deployment_left_goes_with_the_next(tmp_path: Path) -> None:
