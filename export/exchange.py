@@ -19,7 +19,10 @@ def put_in_place(new: Path, target: Path, aside: Path) -> None:
     if not os.path.lexists(target):
         new.rename(target)
     elif not _exchanged(new, target):
-        target.rename(aside)
+        try:
+            target.rename(aside)
+        except OSError as error:  # of which people know the one name alone
+            raise OSError(error.errno, error.strerror, str(target)) from error
         new.rename(target)
 
 

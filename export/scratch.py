@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import glob
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tbgen.export.errors import UserError
 
 JOURNAL = ".tbgen-journal"  # in one whose run had begun to rename: it is finished before it is removed
 _OWNER = ".tbgen-owner"  # the first file of one and the last: a lock on it goes with its process, however that ends
+_MOUNTS = Path("/proc/self/mountinfo")  # fifth in a line: where, with spaces and the like as \\040
 _PREFIX = "tbgen-scratch-"
 
 
@@ -114,6 +116,19 @@ def refuse_closed(folder: Path) -> None:
                 f"you may not write to {str(place)!r}, and what is in {str(folder)!r} is to be replaced; mend its "
                 "permissions, or have its owner remove it"
             )
+    if mount := next(_mounts_in(folder), None):
+        raise UserError(
+            f"{str(mount)!r} is a mount, and what is in {str(folder)!r} is to be replaced; unmount it first"
+        )
+
+
+def _mounts_in(folder: Path) -> Iterator[Path]:
+    """What is mounted on a folder, and on what is in it, as far as the kernel tells."""
+    with contextlib.suppress(OSError):
+        for line in _MOUNTS.read_bytes().splitlines():
+            place = Path(os.fsdecode(re.sub(rb"\\(\d{3})", lambda found: bytes([int(found[1], 8)]), line.split()[4])))
+            if place.is_relative_to(folder.resolve()):
+                yield place
 
 
 def remove_entry(entry: Path) -> None:

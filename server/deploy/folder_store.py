@@ -103,17 +103,18 @@ class FolderStore(Store):
         for place in (target, *parents):
             _refuse_link(place)
             _refuse_other(place, is_folder=place in parents or file.is_dir())
-        if new := [parent for parent in parents if not parent.exists()]:
-            undo.append(partial(self.remove, new[-1]))
+        if missing := [parent for parent in parents if not parent.exists()]:
+            undo.append(partial(self.remove, missing[-1]))
             target.parent.mkdir(parents=True)
         if there:
             before.parent.mkdir(parents=True, exist_ok=True)
             keep_entry(target, before)
-        _write_files(self.staging, {"next": file})
+        new = self.staging / f"{folder.name}-next" / name
+        _write_files(new.parent, {new.name: file})
         if there:
-            copy_access(target, self.staging / "next")
-        undo.append(partial(before.replace, target) if there else partial(self.remove, target))
-        (self.staging / "next").replace(target)
+            copy_access(target, new)
+        undo.append(partial(_move_back, new, before, target) if there else partial(self.remove, target))
+        new.replace(target)
 
     def prune(self, folder: Path, keep: int, undo: list[Undo]) -> None:
         """Remove old versions, so that with one more there are `keep`; none where several are served."""
@@ -135,6 +136,12 @@ def _move(entry: Path, place: Path) -> None:
     """Rename what is there; a step that was interrupted may not have put it there."""
     if entry.exists():
         entry.rename(place)
+
+
+def _move_back(new: Path, before: Path, target: Path) -> None:
+    """Rename what stood there to its place, unless the new one was never moved there."""
+    if not new.exists():
+        before.replace(target)
 
 
 def _refuse_link(entry: Path) -> None:
