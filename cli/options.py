@@ -79,8 +79,23 @@ def warmup_option(default: float) -> Callable[[FC], FC]:
     return click.option("--warmup", type=SECONDS, default=default, show_default=True, help=words)
 
 
+def _host(context: click.Context, _: click.Parameter, value: str) -> str:
+    """A name or an address: a socket takes an empty word for all addresses."""
+    try:
+        named = bool(value.encode("idna"))
+    except UnicodeError:
+        named = False
+    if not named:
+        raise click.BadParameter(f"{value!r} is no name or address, such as {LISTEN}", context)
+    return value
+
+
 host_option = click.option(
-    "--host", default=LISTEN, show_default=True, help="Address to listen on; 0.0.0.0 opens it to others."
+    "--host",
+    callback=_host,
+    default=LISTEN,
+    show_default=True,
+    help="Address to listen on; 0.0.0.0 opens it to others.",
 )
 
 

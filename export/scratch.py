@@ -118,7 +118,8 @@ def refuse_closed(folder: Path) -> None:
             )
     if mount := next(_mounts_in(folder), None):
         raise UserError(
-            f"{str(mount)!r} is a mount, and what is in {str(folder)!r} is to be replaced; unmount it first"
+            f"{str(mount)!r} is a mount, and what is in {str(folder)!r} is to be replaced; unmount it, or name another "
+            "place"
         )
 
 

@@ -188,3 +188,11 @@ def test_every_option_whose_help_names_another_is_among_them() -> None:
 def test_a_number_is_a_number(words: tuple[str, ...], value: str) -> None:
     done = CliRunner().invoke(main, [*words, value])
     assert (done.exit_code, "Invalid value for" in done.output) == (2, True), done.output
+
+
+@pytest.mark.parametrize("host", ["", "\udcff", "a..b", "x" * 64])
+@pytest.mark.parametrize("command", ["serve", "gateway"])
+def test_a_host_is_a_name_or_an_address(command: str, host: str) -> None:
+    done = CliRunner().invoke(main, [command, "--host", host])
+    assert done.exit_code == 2
+    assert "is no name or address" in done.stderr

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from tbgen.cli.main import main
+from tbgen.export import scratch
 from tbgen.export.errors import UserError
 from tbgen.generator.publishing import finish_interrupted, publish, staging_folder
 from tests.generator.folders import model_folder
@@ -257,3 +258,21 @@ def test_commands_say_what_they_finish(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", str(repository)])
     assert "Finished what an interrupted run had begun: b, c" in result.stderr
     assert texts(repository) == {"a": "new", "b": "new", "c": "new"}
+
+
+def test_what_is_mounted_in_a_model_is_not_moved_away_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a config of Kubernetes: the model would change places, and what is mounted be emptied."""
+    repository = tmp_path / "my models"
+    model_folder(repository / "a", "old")
+    mounts = f"36 35 0:31 / {tmp_path}/my\\040models/{{}} rw,relatime - tmpfs none rw\n"
+    monkeypatch.setattr(scratch, "_MOUNTS", tmp_path / "mountinfo")
+    for place, refused in (("b", False), ("a/config.pbtxt", True), ("a/1", True), ("a", True)):
+        (tmp_path / "mountinfo").write_text(mounts.format("ab") + mounts.format(place), encoding="utf-8")
+        with staging_folder(repository) as staging:
+            model_folder(staging / "a", f"instead of {place}")
+            if refused:
+                with pytest.raises(UserError, match=rf"my models/{place}' is a mount"):
+                    publish(staging, repository, ["a"])
+            else:
+                publish(staging, repository, ["a"])
+    assert (repository / "a" / "config.pbtxt").read_text(encoding="utf-8") == "instead of b"
