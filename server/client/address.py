@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import re
 import socket
 import ssl
@@ -14,7 +15,7 @@ from tbgen.generator.addresses import FORMS, GRPC, HTTP, URLS
 
 _SCHEMES = {"grpc": ("grpc", False), "grpcs": ("grpc", True), "http": ("http", False), "https": ("http", True)}
 _DEFAULT = URLS["gRPC"]
-_PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}")
+_PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]?#@\\]+):[0-9]{1,5}")
 _QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: triton\r\nConnection: close\r\n\r\n"
 _SECONDS = 3.0  # to wait for what a port says of itself
 _NAMES = {"grpc": "gRPC", "http": "HTTP"}
@@ -47,11 +48,23 @@ def address_from_url(
     scheme, _, rest = (_DEFAULT if url is None else url).rpartition("://")
     place = rest.rstrip("/")
     place = f"localhost:{place}" if place.isdecimal() else place
-    if not _PLACE.fullmatch(place) or scheme not in ("", *_SCHEMES):
+    if not _is_place(place) or scheme not in ("", *_SCHEMES):
         raise UserError(f"{url!r} is no address of a server; write {FORMS}, for instance {_DEFAULT}")
     if scheme:
         return Address(place, *_SCHEMES[scheme], wanted)
     return Address(place, protocol or _protocol_at(place), headers=wanted)
+
+
+def _is_place(place: str) -> bool:
+    """Whether a text is HOST:PORT, of a name or an address that there may be."""
+    host, _, port = place.rpartition(":")
+    try:
+        host.encode("idna")
+        if host.startswith("["):
+            ipaddress.IPv6Address(host.strip("[]"))
+    except ValueError:  # UnicodeError is one, too
+        return False
+    return bool(_PLACE.fullmatch(place)) and 0 < int(port) < 1 << 16
 
 
 def is_local(place: str) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tbgen.export.errors import NoSuchName, UserError
+from tbgen.server.client.address import address_from_url
 from tbgen.server.client.client import front_model, infer, request_groups
 from tbgen.server.client.connection import Connection
 from tbgen.server.client.items import item_from_tensors
@@ -124,3 +125,23 @@ def test_what_shares_a_request() -> None:
     assert [len(group) for group in request_groups([long, long, "a", long], 9, len)] == [1, 2, 1]
     odd_apart = request_groups([1, 3, 2, 5], 9, lambda _: 1, lambda one, other: one % 2 == other % 2)
     assert list(odd_apart) == [[1, 3], [2], [5]]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "http://a:99999",
+            "grpc://a:0",
+            "70000",
+            "٣",
+            "grpc://localhost:٣",
+            "http://[::::]:80",
+            "http://[1.2.3.4]:80",
+        ),
+        *("http://\udcff:80", "http://a..b:80", f"http://{'x' * 64}:80", "http://a?b:80", "http://user@a:80", ""),
+    ],
+)
+def test_what_is_no_address_is_said_before_anybody_is_asked(url: str) -> None:
+    with pytest.raises(UserError, match="is no address of a server"):
+        address_from_url(url)
