@@ -95,6 +95,8 @@ def write_whole(file: Path, content: bytes | memoryview, *, runnable: bool = Fal
     It is open to those to whom the file was open in whose place it comes; runnable: who may read it may run it.
     """
     place = file.resolve()
+    if place.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
     if place.exists() and not place.is_file():  # such as /dev/stdout
         file.write_bytes(content)
         return

@@ -10,7 +10,7 @@ import ast
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,11 @@ def library_reading(what: str, cure: str = _AGAIN) -> Iterator[None]:
         if type(error).__name__ != "PanicException":
             raise
         raise UserError(f"{what} ({reason_of(error)}); {cure}") from error
+
+
+def package_loading(what: str) -> AbstractContextManager[None]:
+    """Turn whatever the code of an installed package raises into one sentence; `what`: which part of it is loaded."""
+    return library_reading(f"{what} of an installed package does not load", "mend the package, or uninstall it")
 
 
 def reason_of(error: BaseException) -> str:

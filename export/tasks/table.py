@@ -11,6 +11,7 @@ from typing import Any
 
 from tbgen.export.errors import NoSuchName, UserError
 from tbgen.export.exported import Exported
+from tbgen.export.reading import package_loading
 from tbgen.export.tasks.model_kind import ModelKind
 from tbgen.export.tasks.task import Task
 
@@ -40,7 +41,8 @@ def all_tasks() -> Mapping[str, Task]:
     """The table of the tasks, with those of installed packages. Raises UserError."""
     tasks = dict(TASKS)
     for point in entry_points(group=_ENTRY_POINTS):
-        task = point.load()
+        with package_loading(f"task {point.name!r}"):
+            task = point.load()
         if point.name in tasks or not isinstance(task, Task):
             what = "is there already" if point.name in tasks else "is no tbgen.Task"
             raise UserError(f"task {point.name!r} of {point.dist.name if point.dist else point.module} {what}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.reading import imports_in, json_from_text, tree_from_file
+from tbgen.export.reading import imports_in, json_from_text, package_loading, tree_from_file
 from tbgen.export.tasks.task import Step
 
 _ENTRY_POINTS = "tbgen.steps"
@@ -132,11 +132,12 @@ def _announced(name: str) -> EntryPoint:
 
 def _place_of(point: EntryPoint) -> tuple[Path, str]:
     """File and class of a step's entry point, its module not imported. Raises UserError."""
-    try:
-        spec = importlib.util.find_spec(point.module)
-    except ModuleNotFoundError as error:
-        raise UserError(f"step {point.name!r} is announced, but {error.name} is not installed") from error
-    if spec is None or spec.origin is None:
+    with package_loading(f"step {point.name!r}"):  # around it
+        try:
+            spec = importlib.util.find_spec(point.module)
+        except ModuleNotFoundError as error:
+            raise UserError(f"step {point.name!r} is announced, but {error.name} is not installed") from error
+    if spec is None or spec.origin is None or not spec.has_location:
         raise UserError(f"step {point.name!r} is announced, but {point.module} is not installed")
     return Path(spec.origin), _checked_class(Path(spec.origin), point.attr)
 

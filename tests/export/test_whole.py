@@ -74,6 +74,12 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     assert stat.S_ISCHR((tmp_path / "null").stat().st_mode)
 
 
+@pytest.mark.parametrize("name", [".", "nowhere/.."])
+def test_a_folder_is_no_file_to_write(name: str, tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        write_whole(tmp_path / name, b"")
+
+
 def test_who_may_read_a_program_may_run_it(tmp_path: Path) -> None:
     file = tmp_path / "client.sh"
     file.touch(0o640)

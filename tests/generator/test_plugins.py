@@ -1,7 +1,10 @@
+import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tbgen.cli.main import main
 from tbgen.export.errors import UserError
 from tbgen.export.tasks.table import TASKS, all_tasks
 from tbgen.export.tasks.task import Step
@@ -74,3 +77,34 @@ def test_a_step_is_one_file(tmp_path: Path) -> None:
 
 def test_the_built_in_tasks_are_there() -> None:
     assert TASKS.keys() <= all_tasks().keys()
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "sentence"),
+    [
+        ("broken.steps:Shout", "raise RuntimeError('no licence')", "does not load (no licence)"),
+        ("broken.steps:Shout", "def", "does not load (invalid syntax"),
+        ("broken.steps:Shout", "import nowhere_to_be_found", "but nowhere_to_be_found is not installed"),
+        ("broken.steps:Shout", "", "but broken.steps is not installed"),
+        ("not a place", "", "does not load"),
+        ("sys:version", "", "but sys is not installed"),
+    ],
+)
+def test_an_installed_package_that_is_broken_is_a_sentence(
+    step: str, code: str, sentence: str, sample_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced = f"[tbgen.steps]\nshout = {step}\n[tbgen.tasks]\nshouting = broken:TASK\n"
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "__init__.py").write_text(code, encoding="utf-8")
+    (tmp_path / "broken-1.0.dist-info").mkdir()
+    (tmp_path / "broken-1.0.dist-info" / "entry_points.txt").write_text(announced, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    with pytest.raises(UserError) as error:
+        step_from_option("shout")
+    assert sentence in error.value.message
+    assert CliRunner().invoke(main, ["step", "list"]).exit_code == 0
+    words = ["--source", str(sample_export), "--task", "shouting", "-r", str(tmp_path / "models")]
+    done = CliRunner().invoke(main, ["scaffold", "m", *words])
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert "'shouting'" in done.output
