@@ -34,6 +34,8 @@ async def ask(
 
     Items of equal shapes share a request, as many as the model takes; where one fails, all do.
     """
+    if missing := [name for name in outputs if name not in model.outputs]:
+        raise NoAnswer(502, f"{model.model} has no output {missing[0]!r}, which this asks for")
     parts = await off_loop(text_count(items) * _PER_TEXT, _requests, model, items)
     turns = asyncio.Semaphore(_AT_ONCE)
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _PACKAGES = ("uvicorn", "httptools", "starlette", "pydantic", "orjson", "prometheus_client")
 _GRACE = 30  # seconds for requests in flight at a stop
 _KEEP_ALIVE = 75  # seconds that an idle connection stays open: longer than load balancers keep theirs
+_UNREAD = 30_000  # ms that a client may take nothing of an answer
+_TAKEN = 32  # connections that asyncio takes in at once, before others can give way to them
+_LISTED = 2048  # connections that may wait for that
 
 
 def keys_from_file(file: Path) -> frozenset[str]:
@@ -91,11 +94,13 @@ def gateway_server(settings: GatewaySettings) -> Server:
     import uvicorn
 
     from tbgen.server.gateway.app import application
-    from tbgen.server.gateway.heads import BoundedHeads
+    from tbgen.server.gateway.connections import bounded_connections
 
     config = uvicorn.Config(
         application(settings),
-        http=BoundedHeads,
+        http=bounded_connections(),
+        ws="none",
+        backlog=_TAKEN,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -105,12 +110,21 @@ def gateway_server(settings: GatewaySettings) -> Server:
     return uvicorn.Server(config)
 
 
+class _Listener(socket.socket):
+    """A socket whose queue is not as short as what asyncio takes out of it at once."""
+
+    def listen(self, _: int = 0, /) -> None:
+        super().listen(_LISTED)
+
+
 def listening_socket(host: str, port: int) -> socket.socket:
     """The socket that the gateway listens on. Raises UserError for a port that is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Of a socket that names no protocol asyncio does not switch Nagle's algorithm off: 40 ms an answer.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = _Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD)
     try:
         listener.bind((host, port))
     except OSError as error:

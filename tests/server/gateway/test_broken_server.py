@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections import Counter
@@ -26,7 +27,11 @@ from tbgen.server.client.replies import told_config, unfit
 from tbgen.server.deploy.live_check import check_live
 from tbgen.server.doctor.remote import server_parts
 from tbgen.server.embedded.server import EmbeddedServer
+from tbgen.server.gateway.asking import ask
+from tbgen.server.gateway.models import FrontModel
+from tbgen.server.gateway.no_answer import NoAnswer
 from tbgen.server.gateway.settings import GatewaySettings
+from tbgen.server.gateway.triton import Triton
 from tests.faults import damage
 from tests.faults.broken_server import JSON_SIZE, SERVICE, Answers, broken_server, damaged_http, damaged_message
 from tests.faults.reader_fuzz import outcome_of
@@ -200,6 +205,22 @@ def test_the_gateway(
     print(f"\n{count} questions to the gateway: {dict(sorted(statuses.items()))}")
     assert wrong == []
     assert statuses[200]
+
+
+def test_a_model_without_an_output_of_its_task_is_not_asked(answers: Answers) -> None:
+    outputs = [{"name": name, "data_type": "TYPE_STRING", "dims": ["-1"]} for name in ("top_labels", "label_index")]
+    config = {"name": "m", "max_batch_size": 4, "input": [{**outputs[0], "name": "input_text"}], "output": outputs}
+    model = FrontModel("m", "m", "", config, {})
+    assert model.task == "text-classification"
+
+    async def asked() -> None:
+        triton = Triton(Address(answers.grpc, "grpc"), _SECONDS)
+        with pytest.raises(NoAnswer, match="m has no output 'top_scores'") as refused:
+            await ask(triton, model, [{"input_text": "a"}], {}, ["top_labels", "top_scores"])
+        assert refused.value.status == 502
+        await triton.close()
+
+    asyncio.run(asked())
 
 
 @pytest.mark.parametrize(
