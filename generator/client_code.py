@@ -102,7 +102,7 @@ def client_code(config: ModelConfig, language: str, *, url: str | None = None) -
         raise UserError(f"model {config.name!r} takes tensors of several axes; use --lang python or javascript")
     batch = [1] if config.max_batch_size else []
     rows = [[each.name, each.kind, each.made_of] for each in inputs]
-    given = [[tensor.name, list(tensor.dims) == [1]] for tensor in outputs]
+    given = [[tensor.name, _kind_of(tensor), list(tensor.dims)] for tensor in outputs]
     inputs_written = [", ".join(map(literal, row)) for row in rows]
     values = _RULE | {
         "model": config.name,
@@ -115,16 +115,16 @@ def client_code(config: ModelConfig, language: str, *, url: str | None = None) -
         "misfit": "<" if usage.endswith("...") else "!=",  # of the number of values
         "batch": json.dumps(batch),
         "inputs": f"[{', '.join(f'({row})' for row in inputs_written)}]",
-        "outputs": f"[{', '.join(f'({literal(name)}, {single})' for name, single in given)}]",
+        "outputs": f"[{', '.join('(' + ', '.join(map(literal, row)) + ')' for row in given)}]",
         "help": (text := _HELP.format(run=_RUN.get(language), usage=usage, model=config.name, reads=reads)),
         "help_literal": literal(text),
         "inputs_json": literal(rows),
         "outputs_json": literal(given),
         "batch_go": ", ".join(map(str, batch)),
         "inputs_go": "\n".join(f"\t{{{row}}}," for row in inputs_written),
-        "outputs_go": ", ".join(f"{{{literal(name)}}}" for name, _ in given),
+        "outputs_go": ", ".join(f"{{{literal(name)}}}" for name, *_ in given),
         "url_shell": shlex.quote(url or URLS[protocol]),
-        "shell": _shell(inputs, [name for name, _ in given], batch) if language == "curl" else "",
+        "shell": _shell(inputs, [name for name, *_ in given], batch) if language == "curl" else "",
     }
     rule = "\n\n".join(inspect.getsource(each) for each in (limits_of, array_from_json)).rstrip()
     parts = _filled("python-parts", {**values, "json_values": rule}).rstrip() if binary else ""

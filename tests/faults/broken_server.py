@@ -25,7 +25,7 @@ _PAGES = (b"", b"<html>no Triton</html>", b"null", b"[5]", b"{}", b"\xff\xfe{", 
 _CODES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
 SERVICE = "/inference.GRPCInferenceService/"
 _METRICS = "/metrics"
-_OWN_HEADERS = ("host", "content-length", "connection", "transfer-encoding")
+_OWN_HEADERS = ("host", "content-length", "connection", "transfer-encoding", "accept-encoding")  # JSON is damaged plain
 
 HttpAnswer = tuple[int, dict[str, str], bytes]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tbgen.generator.client_code import client_protocol
 from tbgen.server.bench.answers import Checker, ask_alone
 from tbgen.server.bench.http_load import head_from_bytes
 from tbgen.server.bench.metrics import step_metrics
@@ -38,6 +40,8 @@ from tests.faults.reader_fuzz import outcome_of
 from tests.faults.readers import command
 from tests.faults.wire import is_json
 from tests.server.gateway.running import running_gateway
+from tests.triton.test_clients import LANGUAGES, RUN, client_file
+from tests.waiting import FOREVER
 
 SEED, RATES = 1, (0.03, 0.1, 0.3, 1.0)
 QUICK = 6
@@ -152,6 +156,34 @@ def test_clients(
     print(f"\n{name} {protocol}: {dict(Counter(row[1] for row in found))}")
     assert [row for row in found if row[1] not in ("taken", "refused")] == []
     assert found[0][1] == "taken", found[0]
+
+
+@pytest.mark.parametrize("count", [QUICK, pytest.param(300, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_written_clients(
+    language: str, count: int, answers: Answers, broken: dict[str, Address], repository: Path, tmp_path: Path
+) -> None:
+    """What they print is JSON of the outputs; else they end with 1 and a sentence."""
+    url = broken[client_protocol(language).lower()].place
+    asked = {"mood_onnx_bls": ["글", "비가 온다"], "ranks_onnx_bls": ["비", "비가 온다", "맑다"]}
+    files = {}
+    for model in asked:
+        (tmp_path / model).mkdir()
+        files[model] = client_file(repository, model, language, tmp_path / model, "--url", url)
+    ended = Counter[int]()
+    for number in range(count):
+        model = [*asked][number % 2]
+        answers.begin(f"{SEED} {language} {number}", RATES[number // 2 % 4] if number > 1 else 0.0)
+        words = [*RUN[language], files[model], *asked[model]]
+        done = subprocess.run(words, capture_output=True, check=False, timeout=FOREVER)
+        ended[done.returncode] += 1
+        said, lines = done.stderr.decode("utf-8", "replace"), done.stdout.decode().split("\n")[:-1]
+        assert all(is_json(line) and line.startswith("{") for line in lines), (number, lines)
+        assert done.returncode in (0, 1) and "Traceback" not in said and '", line ' not in said, (number, said)
+        assert bool(said.strip()) == bool(done.returncode), (number, said)
+        assert done.returncode or len(lines) == (2 if model == "mood_onnx_bls" else 1), (number, lines)
+        assert number > 1 or not done.returncode, said
+    print(f"\n{count} answers to the {language} client: {dict(ended)}")
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
