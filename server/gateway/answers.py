@@ -10,6 +10,7 @@ import numpy as np
 from tbgen.export.run import Tensors
 from tbgen.server.client.typed import objects_of, typed_answer
 from tbgen.server.gateway.models import FrontModel
+from tbgen.server.gateway.no_answer import NoAnswer
 
 RANKED = ("rerank", "similarity")
 # Outputs that are the whole answer of a model that has them all.
@@ -29,6 +30,14 @@ def answer_from_tensors(model: FrontModel, tensors: Tensors, item: Mapping[str, 
     item: its inputs; of a ranking each result then has its text.
     """
     return typed_answer(item or {}, {name: _plain(model, name, array) for name, array in tensors.items()})
+
+
+def objects_from_tensors(model: FrontModel, tensors: Tensors, name: str) -> list[Any]:
+    """The list of objects that one item's answer has. Raises NoAnswer where the outputs have no more than the names."""
+    answer = answer_from_tensors(model, tensors)
+    if name not in answer:
+        raise NoAnswer(502, f"{model.model} answers with outputs that are no {name} of {model.task}")
+    return answer[name]
 
 
 def _plain(model: FrontModel, name: str, array: np.ndarray) -> Any:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from tbgen.backends.numerics import softmax
 from tbgen.backends.rerank import ACTIVATIONS
 from tbgen.server.gateway import tei_api
-from tbgen.server.gateway.answers import answer_from_tensors, outputs_of
+from tbgen.server.gateway.answers import objects_from_tensors, outputs_of
 from tbgen.server.gateway.body import Form, form_of, json_response
 from tbgen.server.gateway.gateway import Gateway
 from tbgen.server.gateway.models import FrontModel
@@ -67,12 +67,13 @@ _Pipeline = Callable[[Gateway, Request, FrontModel, list[Any], dict[str, Any]], 
 
 
 async def _answers(
-    gateway: Gateway, request: Request, model: FrontModel, items: list[_Answer], parameters: dict[str, Any]
-) -> list[_Answer]:
+    gateway: Gateway, request: Request, model: FrontModel, items: list[_Answer], parameters: dict[str, Any], name: str
+) -> list[list[Any]]:
+    """The list of a name in each item's answer. Raises NoAnswer."""
     if not all(isinstance(item, dict) for item in items):
         raise NoAnswer(400, f"inputs takes a JSON object with {' and '.join(model.inputs)}")
     rows = await gateway.answers(request, model, items, outputs_of(model), parameters)
-    return [answer_from_tensors(model, row) for row in rows]
+    return [objects_from_tensors(model, row, name) for row in rows]
 
 
 async def _text_classification(
@@ -104,16 +105,16 @@ async def _token_classification(
 ) -> list[Any]:
     """[{entity_group, score, word, start, end}] for each text."""
     label = "entity" if parameters.get("aggregation") == "none" else "entity_group"
-    found = await _answers(gateway, request, model, [{"input_text": text} for text in inputs], parameters)
-    return [[{label: each.pop("label"), **each} for each in answer["entities"]] for answer in found]
+    found = await _answers(gateway, request, model, [{"input_text": text} for text in inputs], parameters, "entities")
+    return [[{label: each.pop("label"), **each} for each in entities] for entities in found]
 
 
 async def _question_answering(
     gateway: Gateway, request: Request, model: FrontModel, inputs: list[Any], parameters: dict[str, Any]
 ) -> list[Any]:
     """{answer, score, start, end} for each question, a list of them where top_k is more than 1."""
-    found = await _answers(gateway, request, model, inputs, parameters)
-    lists = [[{"answer": each.pop("text"), **each} for each in answer["answers"]] for answer in found]
+    found = await _answers(gateway, request, model, inputs, parameters, "answers")
+    lists = [[{"answer": each.pop("text"), **each} for each in answers] for answers in found]
     return lists if parameters.get("top_k", 1) > 1 else [answers[0] if answers else _NOTHING for answers in lists]
 
 
@@ -123,9 +124,9 @@ async def _fill_mask(
     """[{sequence, score, token, token_str}] for each text; for several masks a list of such lists."""
     if isinstance(parameters.get("targets"), list):
         parameters["targets"] = " ".join(map(str, parameters["targets"]))
-    found = await _answers(gateway, request, model, [{"input_text": text} for text in inputs], parameters)
+    found = await _answers(gateway, request, model, [{"input_text": text} for text in inputs], parameters, "masks")
     names = {"sequence": "text", "score": "score", "token": "id", "token_str": "token"}
-    lists = [[[{new: each[old] for new, old in names.items()} for each in mask] for mask in a["masks"]] for a in found]
+    lists = [[[{new: each[old] for new, old in names.items()} for each in mask] for mask in masks] for masks in found]
     return [masks[0] if len(masks) == 1 else masks for masks in lists]
 
 
@@ -135,7 +136,7 @@ async def _zero_shot(
     """[{label, score}] for each text, of the parameters' candidate labels."""
     labels = parameters.pop("candidate_labels", None)
     items = [{"input_text": text, "candidate_labels": labels} for text in inputs]
-    return [answer["labels"] for answer in await _answers(gateway, request, model, items, parameters)]
+    return await _answers(gateway, request, model, items, parameters, "labels")
 
 
 _PIPELINES: dict[str, _Pipeline] = {

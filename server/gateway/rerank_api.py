@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from tbgen.backends.text_tokenizer import KEEP_ALL
 from tbgen.backends.tokenizer import LONGEST_FIRST
-from tbgen.server.gateway.answers import RANKED, answer_from_tensors, outputs_of
+from tbgen.server.gateway.answers import RANKED, objects_from_tensors, outputs_of
 from tbgen.server.gateway.body import Form, form_of, json_response
 from tbgen.server.gateway.gateway import Gateway
 from tbgen.server.gateway.models import FrontModel
@@ -73,7 +73,7 @@ async def ranked_texts(gateway: Gateway, request: Request, form: TextsForm) -> l
         parameters["sigmoid"] = not form.raw_scores
     item = {"query": form.query, "texts": form.texts}
     (row,) = await gateway.answers(request, model, [item], outputs_of(model), parameters)
-    found = answer_from_tensors(model, row)["results"]
+    found = objects_from_tensors(model, row, "results")
     return [each | ({"text": form.texts[each["index"]]} if form.return_text else {}) for each in found]
 
 
@@ -86,7 +86,7 @@ async def _documents(gateway: Gateway, request: Request, form: DocumentsForm) ->
     found = [
         {"index": each["index"], "relevance_score": each["score"]}
         | ({"document": documents[each["index"]].model_dump()} if form.return_documents else {})
-        for each in answer_from_tensors(model, row)["results"][: form.top_n]
+        for each in objects_from_tensors(model, row, "results")[: form.top_n]
     ]
     usage = None if tokens is None else {"prompt_tokens": tokens, "total_tokens": tokens}
     meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}

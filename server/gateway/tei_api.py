@@ -122,7 +122,7 @@ async def embed_sparse(gateway: Gateway, request: Request) -> Response:
 def _pairs(rows: Sequence[Tensors]) -> list[list[dict[str, Any]]]:
     """Number and weight of each token."""
     pairs = (zip(row["token_ids"], row["token_weights"], strict=True) for row in rows)
-    counts = (int(row["token_count"].item()) for row in rows)
+    counts = (max(0, int(row["token_count"].item())) for row in rows)
     found = (itertools.islice(each, count) for each, count in zip(pairs, counts, strict=True))
     return [[{"index": index, "value": value} for index, value in each] for each in found]
 
