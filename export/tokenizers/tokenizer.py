@@ -10,10 +10,11 @@ from typing import Any
 from tbgen.export.errors import UserError, require
 from tbgen.export.files import copy_files, write_json
 from tbgen.export.layout import TOKENIZER_JSON
-from tbgen.export.reading import is_there, json_from_text, library_reading, read_json_if_there, text_from_file
+from tbgen.export.reading import is_there, json_from_text, read_json_if_there, reason_of, text_from_file
 from tbgen.export.tokenizers.auto_tokenizer import SAVE_AGAIN, auto_tokenizer, class_of_tokenizer, python_only
 from tbgen.export.tokenizers.convert import tokenizer_from_slow
 from tbgen.export.tokenizers.settings_rules import ROLES, check_tokenizer_files
+from tbgen.export.tokenizers.trial import failure_of_tokenizer
 
 # What transformers can make a tokenizer.json of: the files of a slow tokenizer, all of a row.
 _SLOW = (
@@ -184,13 +185,18 @@ def write_tokenizer(reading: TokenizerReading, target: Path) -> None:
 
 def tokenizer_from_file(path: Path) -> Any:
     """The tokenizer in a tokenizer.json. Raises UserError for a damaged one, and for one of a newer library."""
-    tokenizers = require("tokenizers", extra="onnx")
-    what = f"{path.name} holds no tokenizer that tokenizers {tokenizers.__version__} can read"
+    return require("tokenizers", extra="onnx").Tokenizer.from_str(text_of_tokenizer(path))
+
+
+def text_of_tokenizer(path: Path) -> str:
+    """A tokenizer.json's text, which the library can read. Raises UserError."""
     text = text_from_file(path)
-    if "continuing_subword_prefix" in text and not _merges_fit(json_from_text(text, repr(str(path)))):
-        raise UserError(f"{what} (its merges lack the prefix of continuing subwords); {SAVE_AGAIN}")
-    with library_reading(what, SAVE_AGAIN):
-        return tokenizers.Tokenizer.from_str(text)
+    fits = _merges_fit(json_from_text(text, repr(str(path))))
+    if why := failure_of_tokenizer(text) if fits else "its merges lack the prefix of continuing subwords":
+        version = require("tokenizers", extra="onnx").__version__
+        what = f"{path.name} holds no tokenizer that tokenizers {version} can read"
+        raise UserError(f"{what} ({reason_of(ValueError(why))}); {SAVE_AGAIN}")
+    return text
 
 
 def _merges_fit(value: Any) -> bool:

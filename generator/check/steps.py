@@ -7,6 +7,8 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
+from tbgen.export.errors import UserError
+from tbgen.export.layout import TOKENIZER_JSON
 from tbgen.export.reading import bytes_from_file
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import Model
@@ -17,7 +19,7 @@ from tbgen.generator.check.python_source import (
     method_named,
     settings_to_check,
 )
-from tbgen.generator.steps.load import STEPS_FILE
+from tbgen.generator.steps.load import STEPS_FILE, check_tokenizer_of
 
 
 def _listed(model: Model) -> Iterator[Finding]:
@@ -169,6 +171,15 @@ def _assets_of(constructor: ast.FunctionDef) -> Iterator[tuple[str, int]]:
             yield str(node.right.value), node.lineno
 
 
+def _tokenizers(model: Model) -> Iterator[Finding]:
+    """The tokenizer.json that steps read is one that the library can read, and does not die of."""
+    for source in model.sources:
+        try:
+            check_tokenizer_of(source.folder)
+        except UserError as error:
+            yield model.refused(model.file(source.folder / TOKENIZER_JSON), error.message, "write the model anew")
+
+
 def place_of(model: Model, source: PythonSource, written: str) -> Place:
     """The first line of steps.json that holds a text."""
     file = source.folder / STEPS_FILE
@@ -176,4 +187,4 @@ def place_of(model: Model, source: PythonSource, written: str) -> Place:
     return model.file(file, next((number for number, line in enumerate(lines, 1) if written in line), None))
 
 
-RULES = (_listed, _steps)
+RULES = (_listed, _steps, _tokenizers)

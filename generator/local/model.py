@@ -27,7 +27,7 @@ from tbgen.generator.rules.core import requests
 from tbgen.generator.rules.core.complete import complete_backend, versions_of
 from tbgen.generator.rules.core.config import problems
 from tbgen.generator.rules.problem import takes
-from tbgen.generator.steps.load import module_from_file
+from tbgen.generator.steps.load import check_tokenizer_of, module_from_file
 
 GENERATOR = Path(__file__).parents[1]
 STANDINS = GENERATOR / "standins"  # for NVIDIA's C++ backends
@@ -114,6 +114,7 @@ def load_model(config: ModelConfig, folder: Path, module: ModuleType) -> LoadedM
     module.get_model_dir = lambda: str(folder)  # type: ignore[attr-defined]
     file = _model_file(config, folder)
     settings = values_from_config(config)
+    check_tokenizer_of(folder)
     with _siblings(file.parent):
         kind = _module_of_model(f"tbgen_run_{config.name}", file).TritonPythonModel
         if hasattr(kind, "auto_complete_config") and not (config.input and config.output):

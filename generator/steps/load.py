@@ -12,7 +12,9 @@ from types import ModuleType
 from typing import Any
 
 from tbgen.export.errors import UserError
-from tbgen.export.reading import json_from_text, text_from_file
+from tbgen.export.layout import TOKENIZER_JSON
+from tbgen.export.reading import is_there, json_from_text, text_from_file
+from tbgen.export.tokenizers.tokenizer import text_of_tokenizer
 from tbgen.export.values import A_SWITCH, A_TEXT, AN_OBJECT, damage_of, list_of, object_with
 from tbgen.generator.rules.core.complete import version_of
 from tbgen.generator.steps.catalogue import STEP_FOLDER
@@ -65,7 +67,14 @@ def step_from_row(row: Mapping[str, Any], folder: Path) -> Any:
     file = next(
         (file for place in (folder, STEP_FOLDER) if (file := place / row["file"]).is_file()), folder / row["file"]
     )
+    check_tokenizer_of(folder)
     return step_from_file(file, row["class"])(folder, **row["settings"])
+
+
+def check_tokenizer_of(folder: Path) -> None:
+    """Raise UserError where a steps.json has a tokenizer.json beside it that the library cannot read, or dies of."""
+    if (folder / STEPS_FILE).is_file() and is_there(folder / TOKENIZER_JSON):
+        text_of_tokenizer(folder / TOKENIZER_JSON)
 
 
 def step_from_file(file: Path, name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -243,14 +244,36 @@ def test_every_value_and_every_form(name: str, step: int, tmp_path: Path) -> Non
     assert [row for row in found if row[2] not in ("taken", "refused")] == []
 
 
-def test_merges_that_the_library_would_not_survive(tmp_path: Path) -> None:
+def deadly(file: Path) -> str:
+    """A tokenizer.json's text with a table of characters that has no end: at its read the library ends the process."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return json.dumps(content | {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "/////wAAAAA="}})
+
+
+@pytest.mark.parametrize("written", [str, lambda text: text.replace("subword_prefix", "subword_pre\\u0066ix")])
+def test_merges_without_their_prefix(written: Callable[[str], str], tmp_path: Path) -> None:
     file = make("roberta", tmp_path) / "tokenizer.json"
     content = json.loads(file.read_text(encoding="utf-8"))
     content["model"]["continuing_subword_prefix"] = "x"
-    file.write_text(json.dumps(content), encoding="utf-8")
+    file.write_text(written(json.dumps(content)), encoding="utf-8")
     assert "its merges lack the prefix of continuing subwords" in said(
         "export", "onnx", "--source", file.parent, "-o", tmp_path / "out"
     )
+
+
+def test_a_tokenizer_that_the_library_would_not_survive(folder: Path, tmp_path: Path) -> None:
+    file = folder / "tokenizer.json"
+    file.write_text(deadly(file), encoding="utf-8")
+    assert "it ends the process, takes over 4 GB" in said("export", "onnx", "--source", folder, "-o", tmp_path / "out")
+
+
+def test_a_model_whose_tokenizer_the_library_would_not_survive(tmp_path: Path) -> None:
+    repository = make("models", tmp_path)
+    file = repository / "m_onnx_bls" / "1" / "tokenizer.json"
+    file.write_text(deadly(file), encoding="utf-8")
+    assert "it ends the process, takes over 4 GB" in said("run", "m_onnx_bls", "좋다", "-r", repository)
+    (finding,) = [each for each in check_repository(repository) if "it ends the process" in each.says]
+    assert (finding.place.file, finding.severity) == ("m_onnx_bls/1/tokenizer.json", "error")
 
 
 @pytest.mark.soak
