@@ -5,7 +5,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class MicroBatches:
     padding_cost: float = 1.0  # of a padded token beside a real one: 1, or less where an engine computes no padding
 
     takes_clients = True
+    request: ClassVar[Callable[..., Tensors]]  # one run of the engine: of its tensors, and who waits for each row
 
     def __post_init__(self) -> None:
         self.counts: dict[str, float] = {"calls": 0, "tokens": 0, "padded_tokens": 0}  # for the server's metrics
@@ -99,7 +100,3 @@ class MicroBatches:
     def tokens(self, rows: int, width: int) -> float:
         """How many tokens a call for that many rows and tokens has, padding included."""
         return rows * width
-
-    def request(self, tensors: Tensors, clients: Sequence[Any]) -> Tensors:
-        """One run of the engine."""
-        raise NotImplementedError

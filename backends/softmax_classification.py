@@ -26,8 +26,7 @@ class TextClassification:
     activation = "softmax"
     parameters = dict[str, dict[str, Any]](
         top_k={"type": "integer", "minimum": 1, "maximum": 1_000_000},
-        logits={"type": "boolean"},
-        json={"type": "boolean"},
+        **{name: {"type": "boolean"} for name in ("logits", "json")},
     )
 
     def __post_init__(self) -> None:

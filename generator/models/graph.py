@@ -12,7 +12,8 @@ from tbgen.export.exported import Exported, TensorSpec
 from tbgen.export.layout import LENGTHS
 from tbgen.export.tasks.task import Step as Step
 from tbgen.export.tasks.task import Task
-from tbgen.export.tokenizers.tokenizer import CLEAN_UP
+from tbgen.export.tokenizers.tokenizer import CLEAN_UP, tokenizer_from_file
+from tbgen.export.tokenizers.words import reads_words_alone
 from tbgen.generator.data_types import FROM_NUMPY
 from tbgen.generator.devices import GPU
 from tbgen.generator.engines.engine import Engine, EngineModel
@@ -253,8 +254,10 @@ def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -
         "pad_id": exported.pad_id,
         "buckets": [] if exported.packed else length_buckets(exported),
         **{name: on for name, on in exported.reading.items() if name != CLEAN_UP},
-        **({"shapes": shapes} if task.tokenizer[1] == "Tokenizer" and (shapes := uneven_shapes(exported)) else {}),
     }
+    if task.tokenizer[1] == "Tokenizer":
+        shapes, alone = uneven_shapes(exported), reads_words_alone(tokenizer_from_file(exported.tokenizer))
+        settings |= ({"shapes": shapes} if shapes else {}) | ({"words_alone": True} if alone else {})
     return Step(*task.tokenizer, {**settings, **task.reading(exported, options)}, (exported.tokenizer,))
 
 

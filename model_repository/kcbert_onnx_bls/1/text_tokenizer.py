@@ -16,6 +16,7 @@ Tensors = dict[str, np.ndarray]
 KEEP_ALL = "do_not_truncate"
 PARALLEL_FROM = 1024  # characters of a batch; for fewer, waking the library's threads costs more than it saves
 MOST_CHARACTERS = 16_000_000  # of a batch: each takes up to 200 bytes, and a query is read anew with each of its texts
+LONG, WORD_END = 32, re.compile("(?<=[0-9A-Za-zÀ-ɏΑ-ωА-я가-힣]) (?=[0-9A-Za-zÀ-ɏΑ-ωА-я가-힣])")  # characters a token
 GROWN, GROWTH, MANY = re.compile("[\u3200-\u33ff\ufdf0-\ufdff]"), 18, 100  # U+FDFA is 18 characters, normalized
 
 
@@ -31,6 +32,7 @@ class Tokenizer:
     data_type: str = "TYPE_INT64"  # or TYPE_INT32, as the engine takes them
     pad_id: int = 0  # id that fills input_ids behind a text
     truncation: str = "longest_first"  # on the side that tokenizer.json says; do_not_truncate: longer texts are refused
+    words_alone: bool = False  # whether no token before a WORD_END depends on what stands behind it
 
     inputs = {"input_text": ("TYPE_STRING", [1])}
 
@@ -43,8 +45,7 @@ class Tokenizer:
         self.typed = any(self.tokenizer.encode("a").type_ids)  # each of a text's tokens has the type that "a" has
         self.buckets = list(self.buckets or range(1, self.max_length + 1))
         self.dtype = np.dtype(self.data_type.removeprefix("TYPE_").lower())
-        length = -1 if len(self.buckets) > 1 else self.buckets[0]
-        self.outputs = {name: (self.data_type, [length]) for name in self.tensors}
+        self.outputs = {key: (self.data_type, self.buckets if len(self.buckets) < 2 else [-1]) for key in self.tensors}
         self.parameters = {"truncation": {"type": "string", "enum": ["longest_first", KEEP_ALL]}}
         self.counts = Counter(texts=0, truncated=0)
 
@@ -79,9 +80,18 @@ class Tokenizer:
         characters = sum(map(self.characters, batch))
         if characters > MOST_CHARACTERS:
             raise ValueError(f"{characters} characters to read in all; at most {MOST_CHARACTERS} are")
-        if characters < PARALLEL_FROM:
-            return [self.encode([each])[0] for each in batch]
-        return list(self.encode(batch))
+        if self.words_alone and strategy != KEEP_ALL and characters > LONG * self.max_length:
+            batch = [self.enough_of(each) if isinstance(each, str) else each for each in batch]
+        return [self.encode([each])[0] for each in batch] if characters < PARALLEL_FROM else list(self.encode(batch))
+
+    def enough_of(self, text: str) -> str:
+        """What of a long text has all tokens that are kept, and one more; all of it where no part is sure to."""
+        size = LONG * self.max_length
+        while end := WORD_END.search(text, size, len(text) // 2):
+            if self.encode([text[: end.start()]])[0].overflowing:
+                return text[: end.start()]
+            size = 4 * end.start()
+        return text
 
     def bucket(self, length: int) -> int:
         """The smallest length bucket that holds `length` tokens."""

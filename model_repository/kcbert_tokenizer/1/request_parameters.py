@@ -9,13 +9,7 @@ from typing import Any
 Rules = Mapping[str, Mapping[str, Any]]
 
 # What a request parameter may be: the type that a rule names (JSON Schema's word) -> Python types.
-PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
-    "boolean": (bool,),
-    "integer": (int,),
-    "number": (int, float),
-    "object": (dict,),
-    "string": (str,),
-}
+PARAMETER_TYPES = {"boolean": (bool,), "integer": (int,), "number": (int, float), "object": (dict,), "string": (str,)}
 RANGES = {"integer": (-(2**63), 2**63 - 1), "number": (-sys.float_info.max, sys.float_info.max)}  # without other bounds
 LONGEST = 65_536  # characters of a request's parameters
 
