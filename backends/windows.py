@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as TokenizerFile
 
 from .item_rows import place_of_row, texts_of_rows
 from .numerics import NUMPY
-from .text_tokenizer import MOST_CHARACTERS, characters
+from .text_tokenizer import LONG, MOST_CHARACTERS, WORD_END, characters
 
 Specs = dict[str, tuple[str, list[int]]]
 EXTRAS: Specs = {"offsets": ("TYPE_INT32", [-1, 2]), "tokenized_text": ("TYPE_STRING", [1])}
@@ -31,6 +31,7 @@ class WindowTokenizer:
         pad_id: id that fills input_ids behind a row.
         split_special_tokens: read special tokens that stand in a text as any other words.
         token_types: give the types of tokens; otherwise 0 for each.
+        words_alone: whether no token before a WORD_END depends on what stands behind it.
     """
 
     MOST_WINDOWS = 64
@@ -48,7 +49,9 @@ class WindowTokenizer:
         pad_id: int = 0,
         split_special_tokens: bool = False,
         token_types: bool = True,
+        words_alone: bool = False,
     ) -> None:
+        self.words_alone = words_alone
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.kept_from = (self.tokenizer.truncation or {}).get("direction", "right")
@@ -132,9 +135,9 @@ class Windows(WindowTokenizer):
             for item, text in enumerate(texts):
                 if not text.strip():
                     raise ValueError(f"{name} of item {item} is empty")
-        both = self.tokenizer.encode_batch_fast([*questions, *contexts], add_special_tokens=False)
-        lengths = np.array([len(encoding) for encoding in both]).reshape(2, -1)
-        for item, (asked, length) in enumerate(lengths.T.tolist()):
+        asked_for = self.counted(questions, self.room, "question")
+        lengths = self.counted(contexts, self.room * self.max_windows, "context")
+        for item, (asked, length) in enumerate(zip(asked_for, lengths, strict=True)):
             if asked + length <= self.room:
                 continue
             advance = self.room - asked - self.stride
@@ -144,6 +147,16 @@ class Windows(WindowTokenizer):
             most = max(self.room - asked, advance * self.max_windows)
             if length > most:
                 raise ValueError(f"context of item {item} has {length} tokens; at most {most} can be read")
+
+    def counted(self, texts: list[str], most: int, name: str) -> list[int]:
+        """How many tokens each text has. Raises ValueError for one whose beginning alone has more than `most`."""
+        for item, text in enumerate(texts):
+            size = LONG * most // 4
+            while self.words_alone and (end := WORD_END.search(text, size, len(text) // 2)):
+                if len(self.tokenizer.encode(text[: end.start()], add_special_tokens=False)) > most:
+                    raise ValueError(f"{name} of item {item} has over {most} tokens, more than can be read")
+                size = 4 * end.start()
+        return [len(each) for each in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 class TextWindows(WindowTokenizer):

@@ -255,9 +255,10 @@ def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -
         "buckets": [] if exported.packed else length_buckets(exported),
         **{name: on for name, on in exported.reading.items() if name != CLEAN_UP},
     }
-    if task.tokenizer[1] == "Tokenizer":
-        shapes, alone = uneven_shapes(exported), reads_words_alone(tokenizer_from_file(exported.tokenizer))
-        settings |= ({"shapes": shapes} if shapes else {}) | ({"words_alone": True} if alone else {})
+    if task.tokenizer[1] == "Tokenizer" and (shapes := uneven_shapes(exported)):
+        settings["shapes"] = shapes
+    if task.tokenizer[1] != "TextWindows" and reads_words_alone(tokenizer_from_file(exported.tokenizer)):
+        settings["words_alone"] = True
     return Step(*task.tokenizer, {**settings, **task.reading(exported, options)}, (exported.tokenizer,))
 
 

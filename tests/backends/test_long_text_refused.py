@@ -51,6 +51,32 @@ def test_more_characters_than_memory_is_there_for_are_refused(word_tokenizer: Pa
         )
 
 
+class Counting:
+    """A tokenizers.Tokenizer that notes how many characters it is to encode."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer, self.characters = tokenizer, 0
+
+    def encode(self, text: str, **how: Any) -> Any:
+        self.characters += len(text)
+        return self.tokenizer.encode(text, **how)
+
+    def encode_batch_fast(self, texts: list[str], **how: Any) -> Any:
+        self.characters += sum(map(len, texts))
+        return self.tokenizer.encode_batch_fast(texts, **how)
+
+
+@pytest.mark.parametrize("name", ["question", "context"])
+def test_a_question_or_context_without_end_is_refused_by_its_beginning(word_tokenizer: Path, name: str) -> None:
+    settings: dict[str, Any] = {"max_length": 10, "buckets": [10], "stride": 2, "tensors": ["input_ids"]}
+    step = Windows(word_tokenizer, max_windows=3, words_alone=True, **settings)
+    step.tokenizer = counting = Counting(step.tokenizer)
+    texts = {"question": column("a b"), "context": column("a b")} | {name: column("a b c " * 1_000_000)}
+    with pytest.raises(ValueError, match=f"{name} of item 0 has over .* tokens, more than can be read"):
+        step(**texts)
+    assert counting.characters < 2_000
+
+
 @pytest.mark.parametrize(
     ("task", "tensors", "sentence"),
     [
