@@ -50,12 +50,8 @@ def request_options(*names: str, **settings: Mapping[str, Any]) -> Callable[[FC]
 
 def refuse_idle(asked: Mapping[str, Any]) -> None:
     """Raise UsageError for options of a request that were given and of which no model would have anything."""
-    from tbgen.generator.models.queue import IDLE_QUEUE
-
     context = click.get_current_context()
     given = {name for name in asked if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    if "queue" in given and asked["graph"] == "ensemble":
-        raise click.UsageError(IDLE_QUEUE)
     idle = {"platform": "--platform", "vendor": "--vendor" if asked["vendor"] else "--no-vendor"}
     if asked["steps"] == "backend" and not (asked["pre"] or asked["post"]) and (found := given & idle.keys()):
         raise click.UsageError(

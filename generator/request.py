@@ -127,7 +127,7 @@ class Request:
         "Let Triton run the engine at its lengths and batches, and the tokenizer, while it loads them.", False
     )
     queue: str = _option(
-        "Seconds that a request to a BLS or single model may have to wait before others are refused; none: no limit.",
+        "Seconds that a request may have to wait before others are refused; none: no limit.",
         "4",
         metavar="SECONDS",
     )

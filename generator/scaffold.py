@@ -20,7 +20,6 @@ from tbgen.generator.graphs import AUTO
 from tbgen.generator.models.config import values_from_config
 from tbgen.generator.models.engine_file import Progress, expected_engine, export_engine
 from tbgen.generator.models.graph import PythonModel
-from tbgen.generator.models.queue import refuse_idle_queue
 from tbgen.generator.models.write import write_models
 from tbgen.generator.publishing import publish, staging_folder
 from tbgen.generator.repository import existing_model, refuse_to_overwrite
@@ -75,7 +74,6 @@ def scaffold(
             _refuse_to_replace(repository, expected, force=force)
         exported = export_engine(resolved, staging / ".export", on_progress)
         composition = compose(resolved, exported)
-        refuse_idle_queue(composition.models, request.queue)
         on_progress("Writing the model repository")
         write_composition(composition, staging)
         _refuse_to_replace(repository, composition, force=force)
@@ -107,7 +105,6 @@ def expected_models(resolved: ResolvedRequest, staging: Path) -> Composition | N
     if expected is None:
         return None
     composition = compose(resolved, expected)
-    refuse_idle_queue(composition.models, resolved.request.queue)
     write_models(composition.models, staging / ".foreseen", {})
     if resolved.release is None:
         refuse_what_triton_refuses(staging / ".foreseen", composition.names)

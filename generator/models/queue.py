@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tbgen.export.errors import UserError
-from tbgen.generator.models.graph import GraphModel, PythonModel
-from tbgen.generator.request import FIELDS
-from tbgen.generator.role import FRONT
+from tbgen.generator.models.graph import GraphModel, PythonModel, Step
+from tbgen.generator.role import FRONT, POSTPROCESS, TOKENIZER
 
 _NONE = "none"
-IDLE_QUEUE = "--queue is for BLS and single models; leave it out, or name another --graph"
 
 
 def queue_seconds(text: str) -> float | None:
@@ -28,19 +26,18 @@ def queue_seconds(text: str) -> float | None:
 
 
 def with_queue(models: Sequence[GraphModel], seconds: float | None) -> list[GraphModel]:
-    """The same models; those that clients ask and that run steps refuse requests that would wait longer."""
-    return [
-        replace(model, queue=seconds) if isinstance(model, PythonModel) and _has_queue(model) else model
-        for model in models
-    ]
+    """The same models, those that run steps with a limit, an ensemble's in the models around its engine."""
+    return list(models) if seconds is None else [_limited(model, seconds) for model in models]
 
 
-def refuse_idle_queue(models: Sequence[GraphModel], text: str) -> None:
-    """Raise UserError for seconds that somebody chose and no model would have."""
-    if text != FIELDS["queue"].default and not any(_has_queue(model) for model in models):
-        raise UserError(IDLE_QUEUE)
-
-
-def _has_queue(model: GraphModel) -> bool:
-    """Whether clients ask it and it runs steps."""
-    return isinstance(model, PythonModel) and model.role.part == FRONT
+def _limited(model: GraphModel, seconds: float) -> GraphModel:
+    """One model with its part of the limit."""
+    if not isinstance(model, PythonModel):
+        return model
+    if model.role.part == FRONT:
+        return replace(model, queue=seconds)
+    ends = {TOKENIZER: ("Entry", {"limit": seconds}), POSTPROCESS: ("Exit", dict[str, float]())}
+    if model.role.part not in ends:
+        return model
+    step, settings = ends[model.role.part]
+    return replace(model, steps=(*model.steps, Step("ensemble_limit.py", step, {"name": model.role.name, **settings})))

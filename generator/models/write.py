@@ -153,8 +153,11 @@ def _write_python_model(model: PythonModel, folder: Path, wiring: Wiring) -> Mod
         backend=model.backend,
         gpu=model.on_gpu,
     )
+    optional = {tensor for step in steps for tensor in getattr(step, "optional", ())}
+    for each in config.input:
+        each.optional = each.name in optional
     if model.warmed:
-        warm_item(config, folder.parent, inputs, example)
+        warm_item(config, folder.parent, {k: v for k, v in inputs.items() if k not in optional}, example)
     return config
 
 

@@ -142,7 +142,6 @@ NEEDS = {
     "env pack x --archive pyproject.toml": {"--archive": ["--triton=24.10"]},
     "install-backends x --no-vendor": {"--no-vendor": ["--platform=aarch64"]},
     "scaffold x --no-vendor": {"--no-vendor": ["--platform=aarch64"]},
-    "scaffold x --graph ensemble": {"--graph": ["--queue=4"]},
     "scaffold x --steps backend": {"--steps": ["--platform=aarch64", "--no-vendor", "--vendor"]},
     "init x --steps backend": {"--steps": ["--platform=aarch64", "--no-vendor"]},
     "init x --no-vendor": {"--no-vendor": ["--platform=aarch64"]},

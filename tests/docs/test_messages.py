@@ -21,7 +21,7 @@ def text_of(node: ast.expr) -> str:
     """A text of the code as it is built, each value in it one sign."""
     match node:
         case ast.Constant(value=str(text)):
-            return text
+            return text.replace("{:g}", VALUE)
         case ast.JoinedStr(values=parts):
             return "".join(map(text_of, parts))
         case ast.BinOp(left=left, op=ast.Add(), right=right):

@@ -16,7 +16,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tritonclient.grpc as grpc
 
 from benchmarks.load import load, triton_requests
 from benchmarks.memory import sample
@@ -31,7 +33,7 @@ from tbgen.server.bench.metrics import step_metrics
 from tbgen.server.client.client import infer
 from tbgen.server.embedded.server import EmbeddedServer
 from tests.serving import serving
-from tests.triton.held import Asking, write_whole
+from tests.triton.held import ENGINE, Asking, Held, with_engine, write_whole
 from tests.waiting import FOREVER, wait_until
 
 GATE = """
@@ -142,9 +144,9 @@ def test_what_waits_is_answered_before_the_server_ends(asking: tuple[Asking, Gat
     stop.join()
 
 
-@pytest.mark.parametrize("graph", ["bls", "single"])
+@pytest.mark.parametrize("graph", ["bls", "single", "ensemble"])
 def test_crowds_within_the_limit_are_all_answered(graph: str, packed_export: Path, tmp_path: Path) -> None:
-    """Again and again: through the queue, past it when little waits, and back."""
+    """Again and again: through the queue of BLS and single models, past it when little waits, and back."""
     scaffold(Request("kcbert", packed_export, graph=graph, queue="600"), tmp_path / "models", comparing=False)
     texts = {"오늘도 상한가 갔다": "긍정", "또 물렸네": "부정"}
     with serving(tmp_path / "models") as server:
@@ -152,6 +154,43 @@ def test_crowds_within_the_limit_are_all_answered(graph: str, packed_export: Pat
         for _ in range(5):
             asked = [(wanted, model.send([text])[1]) for text, wanted in texts.items() for _ in range(60)]
             assert all(label(answers.get(timeout=FOREVER)) == wanted for wanted, answers in asked)
+
+
+@pytest.fixture
+def held(sample_export: Path, tmp_path: Path) -> Iterator[Held]:
+    """An ensemble whose engine stands; one request was answered before, so that the tokenizer hears of the head."""
+    scaffold(Request("kcbert", sample_export, graph="ensemble", queue="600"), tmp_path / "models", comparing=False)
+    with_engine(tmp_path / "models")
+    (tmp_path / "models" / ENGINE / "1" / "allowed").write_text(str(ALL), encoding="utf-8")
+    with serving(tmp_path / "models") as server:
+        asking = Asking(server, "kcbert_onnx_ensemble")
+        asking.send(["상한가"])[1].get(timeout=FOREVER)
+        held = Held(server, asking.model)
+        yield held
+        held.goes_on()
+
+
+def test_an_ensemble_refuses_at_once_what_comes_behind_1024_items(held: Held) -> None:
+    """The engine stands with the first of them; how long they would take is of no matter here."""
+    sent = [held.send(["상한가"] * 32)[1] for _ in range(33)]
+    wait_until(lambda: any(not answers.empty() for answers in sent))
+    (late,) = [answers for answers in sent if not answers.empty()]
+    others, refused = [answers for answers in sent if answers is not late], late.get()
+    sentence = "more is asked than it answers, the wait would be over 600 s: ask again later"
+    assert refused.status() == "StatusCode.UNAVAILABLE"
+    assert sentence in refused.message()
+    assert status_over_http(held) == 503
+    with pytest.raises(UserError, match=f"refused the request to '{held.model}': .*{re.escape(sentence)}"):
+        infer(held.model, ["상한가"], url=f"http://{held.server.http_url}")
+    tokens = Asking(held.server, "kcbert_tokenizer").send(["상한가"], outputs=[grpc.InferRequestedOutput("input_ids")])
+    assert tokens[1].get(timeout=FOREVER).as_numpy("input_ids").any()
+    outputs = grpc.InferInput("outputs", [1, 3], "FP32")
+    outputs.set_data_from_numpy(np.array([[0, 0, 9]], np.float32))
+    alone = Asking(held.server, "kcbert_postprocess").send_tensors([outputs])[1]
+    assert label(alone.get(timeout=FOREVER)) == "긍정"
+    held.goes_on()
+    assert {len(answers.get(timeout=FOREVER).as_numpy("label")) for answers in others} == {32}
+    wait_until(lambda: status_over_http(held) == 200)
 
 
 RUN = {"python": [sys.executable], "python-async": [sys.executable], "javascript": ["node"], "go": ["go", "run"]}
@@ -187,7 +226,7 @@ def status_over_http(model: Asking) -> int:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("limit", ["4", "none"])
-@pytest.mark.parametrize("graph", ["bls", "single"])
+@pytest.mark.parametrize("graph", ["bls", "single", "ensemble"])
 def test_at_three_times_what_it_answers(graph: str, limit: str, tmp_path: Path) -> None:
     scaffold(Request("small", export_of_shape("small", "packed").folder, graph=graph, queue=limit), tmp_path)
     model, memory = f"small_onnx_{graph}", list[float]()

@@ -58,7 +58,6 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ({"pre": ("clean.py:Clean NFC",)}, "cannot read 'NFC'; settings are written key=value"),
         ({"post": ("clean.py:Numbers",)}, "takes numbers, which no step before it gives; there is: attention_mask"),
         ({"post": ("clean.py:Clean",)}, "Triton would refuse mine_onnx_ensemble: ensemble tensor .* is unused"),
-        ({"engine": "onnx_trt", "graph": "auto", "queue": "2"}, "--queue is for BLS and single models; leave it out"),
         ({"engine": "onnx_cuda", "layout": "padded"}, "onnx_cuda"),
         ({"weights": {"model.safetensors": "00"}}, "model.safetensors is not the one that the recipe was written for"),
     ],

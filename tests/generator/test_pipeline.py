@@ -26,9 +26,10 @@ def test_the_models_of_a_graph_stand_in_their_order(sample_repository: Path, gra
     pipeline = pipeline_of(sample_repository / f"kcbert_onnx_{graph}")
     assert [box.model for box in pipeline.boxes] == GRAPHS[graph]
     first, engine, last = pipeline.boxes
-    assert first.lines == ("Tokenizer · max_length 300",)
+    entry, exit_ = [("Entry",), ("Exit",)] if graph == "ensemble" else [(), ()]
+    assert first.lines == ("Tokenizer · max_length 300", *entry)
     assert engine.about.startswith("onnxruntime, 1 on any device")
-    assert last.lines == ("TextClassification · labels 부정, 중립, 긍정",)
+    assert last.lines == ("TextClassification · labels 부정, 중립, 긍정", *exit_)
     assert pipeline.tensors[0] == ("input_text STRING [1]",)
     assert IDS in pipeline.tensors[1]
     assert pipeline.tensors[2] == ("outputs FP32 [3]",)

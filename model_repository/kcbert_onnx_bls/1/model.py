@@ -50,7 +50,8 @@ class TritonPythonModel:
             self.steps.append(step)
             self.origins.append(f"from {row['settings'].get('model', row['class'])}")  # the engine that it calls
         config = json.loads(args["model_config"])
-        self.inputs = {each["name"]: each["data_type"] for each in config["input"]}
+        optional = {name for step in self.steps for name in getattr(step, "optional", ())}  # which it reads itself
+        self.inputs = {each["name"]: each["data_type"] for each in config["input"] if each["name"] not in optional}
         self.outputs = {each["name"]: each["data_type"] for each in config["output"]}
         self.rules = {name: rule for step in self.steps for name, rule in getattr(step, "parameters", {}).items()}
         self.elsewhere = listed.get("parameters_elsewhere", ())  # parameters that other models of its ensemble take
@@ -128,7 +129,7 @@ class TritonPythonModel:
             more = {name: value for name, value in parameters.items() if name in getattr(step, "parameters", ())}
             if getattr(step, "takes_clients", False):
                 more["clients"] = clients
-            given = step(**{name: tensors[name] for name in step.inputs}, **more)
+            given = step(**{name: tensors[name] for name in step.inputs if name in tensors}, **more)
             refuse_broken_numbers(given, self.origins[number])
             tensors = tensors | given
             for owner in {"row_item", "window_text"} & given.keys() - step.inputs.keys():  # of each of its rows

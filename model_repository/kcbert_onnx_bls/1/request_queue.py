@@ -11,9 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median_low
 
-from .clients import Client, GoneError
+from .clients import LATE, LEAST, MOST, Client, GoneError
 
-_LEAST, _MOST = 32, 1024  # items that may wait in any case, and at most
 _REST = 1.0  # seconds before what waits is counted again: each answer from the queue costs a message
 
 
@@ -29,8 +28,7 @@ class RequestQueue:
 
     def __post_init__(self) -> None:
         self.counts.update(refused=0, waited=0, waited_seconds=0)
-        self.seconds = 0.9 * self.limit  # the rest is for the ways to the model and back
-        self.late = f"more is asked than it answers, the wait would be over {self.limit:g} s: ask again later"
+        self.seconds, self.late = 0.9 * self.limit, LATE.format(self.limit)  # the rest is for the ways there and back
         self.waiting: deque[Client] = deque()
         self.came = self.done = 0  # items that ever waited, and those of them that are answered
         self.costs = deque([1e-3], 5)  # seconds of an item in the last runs
@@ -42,7 +40,7 @@ class RequestQueue:
 
     def __call__(self, clients: Sequence[Client]) -> None:
         """Have clients answered, now or later, or refuse them."""
-        full = sum(client.items for client in clients) >= min(_LEAST, self.items // 2 + 1)  # more may wait in Triton
+        full = sum(client.items for client in clients) >= min(LEAST, self.items // 2 + 1)  # more may wait in Triton
         if not full and 0 < (self.came - self.done) * self.cost < self.seconds / 4:
             self.last.result()  # little waits: it may do so in Triton
         if self.came == self.done and (not full or time.monotonic() < self.rest):
@@ -57,11 +55,11 @@ class RequestQueue:
         ahead = self.came - self.done
         if not ahead:
             self.oldest = client.asked
-        if ahead >= _LEAST and client.until > client.asked + self.seconds:
+        if ahead >= LEAST and client.until > client.asked + self.seconds:
             client.late, client.until = self.late, client.asked + self.seconds
         # slow first runs make an item look dear: who waits already must have done so for a while too
         slow = ahead * self.cost > self.seconds * 0.75 and client.asked > self.oldest + self.seconds / 4
-        if self.waiting and (ahead >= _MOST or (slow and ahead >= _LEAST)):
+        if self.waiting and (ahead >= MOST or (slow and ahead >= LEAST)):
             client.left = GoneError(self.late, "UNAVAILABLE")
             self.counts["refused"] += 1
         else:
@@ -73,7 +71,7 @@ class RequestQueue:
     def work(self) -> None:
         """Run what waits, some items at a time, until nothing does."""
         while self.waiting:
-            most = min(self.items, max(_LEAST, self.seconds / 4 / self.cost))  # the shorter a run, the less a wait
+            most = min(self.items, max(LEAST, self.seconds / 4 / self.cost))  # the shorter a run, the less a wait
             taken, items = list[Client](), 0
             while self.waiting and (not taken or items + self.waiting[0].items <= most):
                 taken.append(self.waiting.popleft())

@@ -4,6 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+LEAST, MOST = 32, 1024  # items that may wait in any case, and at most
+LATE = "more is asked than it answers, the wait would be over {:g} s: ask again later"
+
 
 class GoneError(Exception):
     """Nobody waits for this answer any more. Its arguments: what happened, and the name of Triton's status code."""
@@ -11,8 +14,6 @@ class GoneError(Exception):
 
 class Client:
     """Who sent a request. It is gone when it cancelled (gRPC tells), or its timeout, counted from now, is over."""
-
-    PAUSE = 0.01  # seconds between two questions to Triton: each costs some 15 microseconds
 
     def __init__(self, request: Any, read: Callable[[Any], tuple[dict[str, Any], str]]) -> None:
         self.request = request
@@ -37,7 +38,7 @@ class Client:
         now = time.monotonic()
         if self.left is None and now > self.until:
             self.left = GoneError(self.late, "UNAVAILABLE")
-        elif self.left is None and now > self.asked + self.PAUSE:
+        elif self.left is None and now > self.asked + 0.01:  # seconds: a question to Triton costs some 15 microseconds
             self.asked = now
             if self.request.is_cancelled():
                 self.left = GoneError("Request cancelled", "CANCELLED")
