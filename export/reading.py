@@ -34,14 +34,19 @@ def bytes_from_file(path: Path) -> bytes:
     """
     if "\0" in str(path):
         raise UserError(f"{str(path)!r} has a zero byte, which no name of a file has; {_AGAIN}")
-    if path.exists() and not (path.is_file() or path.is_dir()) and path.parts[:2] not in _OF_A_SHELL:
-        raise UserError(f"{str(path)!r} is a pipe, a socket or a device; put a file in its place")
+    refuse_special(path)
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         content = file.read(_LARGEST + 1) if size <= _LARGEST else b""
     if max(size, len(content)) > _LARGEST:
         raise UserError(f"{str(path)!r} has more than {_LARGEST >> 20} MB; a file of its kind has some kilobytes")
     return content
+
+
+def refuse_special(path: Path) -> None:
+    """Raise UserError for a pipe, a socket or a device, but one that a shell pipes: read, it may never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()) and path.parts[:2] not in _OF_A_SHELL:
+        raise UserError(f"{str(path)!r} is a pipe, a socket or a device; put a file in its place")
 
 
 def text_from_bytes(content: bytes, shown: str) -> str:

@@ -17,6 +17,7 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelInstanceGroup
 
 import tbgen.backends
 from tbgen.export.errors import UserError
+from tbgen.export.reading import refuse_special
 from tbgen.export.run import Tensors, cuda_here
 from tbgen.generator.data_types import data_type_of
 from tbgen.generator.local import backend_utils as utils
@@ -114,6 +115,8 @@ def load_model(config: ModelConfig, folder: Path, module: ModuleType) -> LoadedM
     module.get_model_dir = lambda: str(folder)  # type: ignore[attr-defined]
     file = _model_file(config, folder)
     settings = values_from_config(config)
+    for beside in folder.rglob("*"):
+        refuse_special(beside)
     check_tokenizer_of(folder)
     with _siblings(file.parent):
         kind = _module_of_model(f"tbgen_run_{config.name}", file).TritonPythonModel
