@@ -191,23 +191,32 @@ def tokenizer_from_file(path: Path) -> Any:
 def text_of_tokenizer(path: Path) -> str:
     """A tokenizer.json's text, which the library can read. Raises UserError."""
     text = text_from_file(path)
-    fits = _merges_fit(json_from_text(text, repr(str(path))))
-    if why := failure_of_tokenizer(text) if fits else "its merges lack the prefix of continuing subwords":
+    if why := _unfit(json_from_text(text, repr(str(path)))) or failure_of_tokenizer(text):
         version = require("tokenizers", extra="onnx").__version__
         what = f"{path.name} holds no tokenizer that tokenizers {version} can read"
         raise UserError(f"{what} ({reason_of(ValueError(why))}); {SAVE_AGAIN}")
     return text
 
 
-def _merges_fit(value: Any) -> bool:
-    """Whether what a BPE model joins begins with its prefix: the library ends the process where it does not."""
+def _unfit(value: Any) -> str:
+    """What a tokenizer.json holds that the libraries do not survive; "" for nothing of that kind."""
     model = value.get("model") if isinstance(value, dict) else None
-    if not isinstance(model, dict) or not isinstance(model.get("merges"), list):
-        return True
+    if not isinstance(model, dict):
+        return ""
+    if isinstance(words := model.get("vocab"), dict):  # transformers 5.17 makes a list as long as the largest id
+        beyond = (token for token, number in words.items() if isinstance(number, int) and number > _LAST_ID)
+        if (token := next(beyond, None)) is not None:
+            return f"the id of {token!r} is {words[token]}, and {_LAST_ID:,} is the last one that a vocabulary has"
+    if not isinstance(model.get("merges"), list):
+        return ""
     prefix = model.get("continuing_subword_prefix")
     pairs = [each.split(" ") if isinstance(each, str) else each for each in model["merges"]]
     seconds = [pair[1] for pair in pairs if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[1], str)]
-    return not isinstance(prefix, str) or all(each.startswith(prefix) for each in seconds)
+    fit = not isinstance(prefix, str) or all(each.startswith(prefix) for each in seconds)  # else the process ends
+    return "" if fit else "its merges lack the prefix of continuing subwords"
+
+
+_LAST_ID = 9_999_999
 
 
 def check_vocabulary(tokenizer: Any, rows: int) -> None:

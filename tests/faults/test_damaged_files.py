@@ -261,6 +261,16 @@ def test_merges_without_their_prefix(written: Callable[[str], str], tmp_path: Pa
     )
 
 
+def test_an_id_that_no_vocabulary_has(folder: Path, tmp_path: Path) -> None:
+    """For transformers 5.17 it is the length of a list: 8 GB."""
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["model"]["vocab"]["금리"] = 2**31
+    file.write_text(json.dumps(content), encoding="utf-8")
+    sentence = said("export", "onnx", "--source", folder, "-o", tmp_path / "out")
+    assert "the id of '금리' is 2147483648, and 9,999,999 is the last one that a vocabulary has" in sentence
+
+
 def test_a_tokenizer_that_the_library_would_not_survive(folder: Path, tmp_path: Path) -> None:
     file = folder / "tokenizer.json"
     file.write_text(deadly(file), encoding="utf-8")

@@ -106,6 +106,7 @@ ENDS_TRITON = {
     "brackets": json.dumps({"inputs": [{**ITEM, "data": 0}]}).replace("0}", "[" * 50_000 + "]" * 50_000 + "}"),
     "a shape beyond memory": json.dumps({"inputs": [{**ITEM, "datatype": "FP32", "shape": [2**31, 3], "data": [1]}]}),
     "a shape whose product overflows": json.dumps({"inputs": [{**ITEM, "shape": [2**32, 2**32]}]}),
+    "keys without end": json.dumps({"inputs": [ITEM], "parameters": {f"p{number}": 1 for number in range(1025)}}),
     "a shape in words": json.dumps({"inputs": [{**ITEM, "shape": [-1, 1e9]}]}),
 }
 
@@ -198,6 +199,7 @@ def test_a_call_that_is_too_long_is_told_so(two: Fleet, megabytes: float) -> Non
         b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
         b"\x0a\x05",
         b"\xff" * 12,
+        b"\x2a\x07\x12\x05BYTES\x3a\x06\x03\x00\x00\x00ab",  # a string of three bytes, of which two are there
     ],
 )
 def test_odd_messages_are_refused(two: Fleet, message: bytes) -> None:

@@ -1,9 +1,24 @@
--- Reads the bodies of requests before they reach Triton 2.51, which one legal request can end (docs/explanation/reliability.md of
--- tbgen). HAProxy asks lua.http_body and lua.grpc_body: "ok", or the sentence that the client is answered.
+-- Reads the bodies of requests before they reach Triton 2.51, which one request can end, hold up, or have fail those of others
+-- (docs/explanation/reliability.md of tbgen). HAProxy asks lua.http_body and lua.grpc_body: "ok", or the sentence that the client is answered.
 
 local DEEPEST = 32 -- objects and lists in one another; Triton's parser takes a part of its stack for each
+local MOST_KEYS = 1024 -- the time of Triton's parser grows with the square of their number
 local MOST_READ = 64 << 20 -- bytes of a call that is refused for its length
 local CLASSIFICATION = "the classification extension is not served here: take the model's own labels"
+
+local CUT_SHORT = "a string of a binary tensor is cut short"
+local NUMBERS = {}
+for kind in ("BOOL INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64 FP16 FP32 FP64 BF16"):gmatch("%S+") do
+  NUMBERS[kind] = true
+end
+
+-- Whether the bytes from `at` to `stop` are strings, each behind its length; of one that is not, Triton fails the whole run.
+local function are_strings(bytes, at, stop)
+  while at + 3 <= stop do
+    at = at + 4 + string.unpack("<I4", bytes, at)
+  end
+  return at == stop + 1
+end
 
 -- Where the string ends whose first quote is at `start`.
 local function string_end(text, start)
@@ -32,23 +47,29 @@ local function shape_refusal(text, at, most)
   end
 end
 
--- What is wrong with a key, whose colon ends before `at`.
-local function key_refusal(key, text, at, most)
+-- What is wrong with a key, whose colon ends before `at`; `tensor` takes what it says of a binary tensor.
+local function key_refusal(key, text, at, most, depth, tensor)
   if key:find("\\u00[0-7]") then
     return "a letter of a key is written as an escape"
   elseif key == "classification" then
     return CLASSIFICATION
   elseif key == "shape" then
     return shape_refusal(text, at, most)
+  elseif key == "datatype" and depth == 3 or key == "binary_data_size" and depth == 4 then
+    if tensor[key] then
+      return "a tensor says its " .. key .. " twice"
+    end
+    tensor[key] = text:match('^%s*"?([^"%s,}]*)', at)
   end
 end
 
+-- What is wrong with a document, and the tensors in it whose values stand behind it.
 local function json_refusal(text, most)
-  local depth, at = 0, 1
+  local depth, at, keys, tensors, tensor = 0, 1, 0, {}, {}
   while true do
     local found = text:find('["%[%]{}]', at)
     if not found then
-      return nil
+      return nil, tensors
     end
     local char = text:sub(found, found)
     at = found + 1
@@ -59,7 +80,9 @@ local function json_refusal(text, most)
       end
       at = stop + 1
       local colon = text:match("^%s*:()", at)
-      local refusal = colon and key_refusal(text:sub(found + 1, stop - 1), text, colon, most)
+      keys = keys + (colon and 1 or 0)
+      local refusal = keys > MOST_KEYS and "more than " .. MOST_KEYS .. " keys"
+        or colon and key_refusal(text:sub(found + 1, stop - 1), text, colon, most, depth, tensor)
       if refusal then
         return refusal
       end
@@ -69,9 +92,27 @@ local function json_refusal(text, most)
         return "more than " .. DEEPEST .. " lists and objects in one another"
       end
     else
+      if depth == 3 then
+        tensors[#tensors + 1] = tensor.binary_data_size and tensor or nil
+        tensor = {}
+      end
       depth = depth - 1
     end
   end
+end
+
+-- What is wrong with the values behind a document, which ends before `at`.
+local function binary_refusal(body, at, tensors)
+  for _, tensor in ipairs(tensors) do
+    local size = tensor.binary_data_size:match("^%d+$") and tonumber(tensor.binary_data_size)
+    if not size or size > #body - at + 1 then
+      return "a tensor has fewer bytes than its binary_data_size, or that is no whole number"
+    elseif not NUMBERS[tensor.datatype] and not are_strings(body, at, at + size - 1) then
+      return CUT_SHORT
+    end
+    at = at + size
+  end
+  return #tensors > 0 and at <= #body and "there are more bytes than binary tensors have" or nil
 end
 
 -- The JSON part of a request: all of it, or as much as the header of the binary extension says.
@@ -85,7 +126,8 @@ core.register_fetches("http_body", function(txn)
   else
     return "inference-header-content-length is no whole number"
   end
-  return json_refusal(text, #body) or "ok"
+  local refusal, tensors = json_refusal(text, #body)
+  return refusal or binary_refusal(body, #text + 1, tensors) or "ok"
 end)
 
 -- A whole number of protobuf at `at`, and what follows it; nil where it has no end.
@@ -138,8 +180,8 @@ end
 
 local UNREADABLE = "the request is no message that is read here"
 
--- What is wrong with a ModelInferRequest, and the names of models in it: field 1 is the name, field 6 an output, whose
--- field 2 is a parameter, whose field 1 is the key.
+-- What is wrong with a ModelInferRequest, and the names of models in it: field 1 is the name; 5 an input, whose field 2 is the
+-- data type, and 7 its values; 6 an output, whose field 2 is a parameter, whose field 1 is the key.
 local function grpc_refusal(bytes)
   local request = fields(bytes)
   if not request then
@@ -160,6 +202,12 @@ local function grpc_refusal(bytes)
           return CLASSIFICATION
         end
       end
+    end
+  end
+  for place, values in ipairs(request[7] or {}) do
+    local kinds = (fields(request[5] and request[5][place] or "") or {})[2] or {}
+    if not NUMBERS[kinds[#kinds]] and not are_strings(values, 1, #values) then
+      return CUT_SHORT
     end
   end
   return nil, request[1]

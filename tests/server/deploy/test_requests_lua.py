@@ -8,6 +8,7 @@ import math
 import random
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 
 from tbgen.cli.main import main
 from tbgen.server.embedded.ports import free_ports
+from tests.faults.wire_cases import SIZES
 from tests.haproxy import NEEDS_HAPROXY, proxying
 from tests.server import playground as play
 
@@ -108,3 +110,62 @@ def test_every_document_is_read_as_python_reads_it(address: str) -> None:
     connection.close()
     assert json.loads(said)["error"]
     assert min(told.values()) > COUNT / 10
+
+
+def binary_request(rng: random.Random, *, broken: bool) -> tuple[bytes, bytes]:
+    """A document, and behind it the values of some of its tensors; `broken`: those of one end a byte early."""
+    tensors, tail = [], b""
+    kinds = [*rng.choices([*SIZES, "BYTES"], k=rng.randrange(3)), "BYTES"]
+    for number, kind in enumerate(rng.sample(kinds, len(kinds))):
+        tensor = {"name": f"t{number}", "shape": [1, 1], "datatype": kind, "parameters": {"a": {"b": [1]}}}
+        if kind == "BYTES" and rng.random() < 0.3 and number < len(kinds) - 1:
+            tensors.append(tensor | {"data": [words(rng)]})
+            continue
+        text = words(rng).encode() + b"."
+        raw = len(text).to_bytes(4, "little") + text if kind == "BYTES" else rng.randbytes(SIZES[kind])
+        if broken and kind == "BYTES":
+            raw, broken = raw[:-1], False
+        tensors.append({**tensor, "parameters": {**tensor["parameters"], "binary_data_size": len(raw)}})
+        tail += raw
+    request = {"id": "1", "inputs": tensors, "outputs": [{"name": "o", "parameters": {"binary_data": True}}]}
+    if broken:  # none of them was
+        return binary_request(rng, broken=True)
+    return json.dumps(dict(rng.sample([*request.items()], 3))).encode(), tail
+
+
+def asked(address: str, document: bytes, tail: bytes) -> tuple[int, str]:
+    """What a request of the binary extension is answered."""
+    length = {"Inference-Header-Content-Length": str(len(document))}
+    with closing(http.client.HTTPConnection(address)) as connection:
+        connection.request("POST", "/v2/models/measure/infer", document + tail, length)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8")
+
+
+def test_strings_that_are_cut_short_do_not_pass(address: str) -> None:
+    rng = random.Random(7)
+    for number in range(300):
+        document, tail = binary_request(rng, broken=number % 2 == 1)
+        status, said = asked(address, document, tail)
+        assert (number, status) == (number, 400 if number % 2 else 503), (document, tail, said)
+        assert ("cut short" in said) == (number % 2 == 1)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        '{"datatype": "BYT\\u0045S", "parameters": {"binary_data_size": 6}}',
+        '{"parameters": {"binary_data_size": 6}, "datatype": "BYTES"}',
+        '{"datatype": "FP32", "datatype": "BYTES", "parameters": {"binary_data_size": 6}}',
+        '{"datatype": "BYTES", "x": {"binary_data_size": 0}, "parameters": {"binary_data_size": 6}}',
+        '{"datatype": "BYTES", "parameters": {"binary_data_size": 5}}',
+        '{"datatype": "FP16", "data": [1], "x": {"binary_data_size": 2}}, '
+        '{"datatype": "BYTES", "parameters": {"binary_data_size": 6}}',
+        '{"datatype": "BYTES", "parameters": {"binary_data_size": 6.0}}',
+        '{"datatype": "BYTES", "parameters": {"binary_data_size": "6"}}',
+        '{"datatype": "BYTES", "parameters": {"binary_data_size": 99}}',
+    ],
+)
+def test_what_hides_such_a_string_does_not_pass(address: str, tensor: str) -> None:
+    document = '{"inputs": [' + tensor + "]}"
+    assert asked(address, document.encode(), b"\x03\0\0\0ab")[0] == 400
