@@ -182,7 +182,7 @@ def test_one_sentence_for_a_source_that_cannot_be_had(
         ("corrupt", [], "'model.onnx' is no whole ONNX file ("),
         ("names", [], "takes ids, attention_mask, token_type_ids; it must take input_ids and attention_mask"),
         ("nothing", ["--label", "a", "--label", "b"], "gives 3 numbers a text, there are 2 labels (a, b); name them"),
-        ("tokenizer", [], "tokenizer.json holds no tokenizer that tokenizers "),
+        ("tokenizer", [], "tokenizer.json' is not JSON: "),
         ("vocabulary", [], "fails on the tokenizer's last id 90000 (is its vocabulary larger than the embedding?)"),
         ("nothing", ["--fixed-length", "301"], "fails on 301 tokens (does it have fewer positions?)"),
     ],

@@ -139,8 +139,8 @@ def test_what_is_left_of_a_killed_caller_goes_with_the_next_server(measuring: Pa
     ended(int(session))
     assert Path(folder).is_dir()
     with server_on_free_ports(measuring) as server:
-        assert not Path(folder).exists()
-        assert list(SHARED_MEMORY.glob(f"{Path(folder).name}*")) == []
+        wait_until(lambda: not Path(folder).exists())  # another server's sweep may be at it
+        wait_until(lambda: not [*SHARED_MEMORY.glob(f"{Path(folder).name}*")])
         sweep()  # one that runs stays
         assert server.ready()
         assert server.folder is not None

@@ -46,7 +46,7 @@ def test_only_numpy_and_a_posix_locale(version: str, repository: Path, tmp_path:
     python = numpy_only(PYTHONS[version])
     imported = subprocess.run([python, "-c", "import numpy, tokenizers"], capture_output=True, text=True, check=False)
     assert "No module named 'tokenizers'" in imported.stderr
-    (tokenizer,) = steps_from_folder(repository / "kcbert_tokenizer" / "1")
+    tokenizer, _ = steps_from_folder(repository / "kcbert_tokenizer" / "1")
     expected = tokenizer(input_text=np.array([[text] for text in HARD_TEXTS], dtype=object))
     with bare_server(repository, PYTHONS[version], tmp_path) as connection:
         tokens = connection.infer("kcbert_tokenizer", {"input_text": utf8(HARD_TEXTS)})

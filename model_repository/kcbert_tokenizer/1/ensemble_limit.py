@@ -112,8 +112,8 @@ class Exit(_Page):
         super().__post_init__()
         self.seen = deque([(0, 0)])  # numbers and when, back to a second and 32 items ago
 
-    def __call__(self, *, clients: Sequence[Client] = ()) -> dict[str, np.ndarray]:
-        """Reads the last request's turn."""
+    def __call__(self, *, clients: Sequence[Client] = (), **_: np.ndarray) -> dict[str, np.ndarray]:
+        """Reads the last request's turn, where there is a server."""
         inputs = clients[-1].request.inputs() if clients and self.values is not None else ()
         for turn in (tensor.as_numpy() for tensor in inputs if tensor.name() == "turn"):
             number, ahead, sent = turn[-1].tolist()

@@ -10,6 +10,7 @@ import re
 import socket
 import statistics
 import subprocess
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -130,7 +131,8 @@ def test_the_longest_silent_give_way(settings: GatewaySettings, monkeypatch: pyt
 def test_silent_connections_beside_good_ones(settings: GatewaySettings, tmp_path: Path, files: int, count: int) -> None:
     """More than the process may have files: it takes them in without a fault, and answers."""
     port, log = free_ports(1)[0], tmp_path / "log"
-    command = ["tbgen", "gateway", "--url", str(settings.address), "--port", str(port)]
+    tbgen = [sys.executable, "-c", "from tbgen.cli.main import main; main()"]
+    command = [*tbgen, "gateway", "--url", str(settings.address), "--port", str(port)]
     with log.open("w", encoding="utf-8") as said_there:
         limited = ["bash", "-c", f'ulimit -n {files}; exec "$@"', "-", *command]
         process = subprocess.Popen(limited, stdout=subprocess.DEVNULL, stderr=said_there)
