@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -171,3 +172,18 @@ def test_outside_triton_there_is_no_page(tmp_path: Path) -> None:
         assert step.values is None
         assert {name: array.tolist() for name, array in step(clients=[]).items()} in ({"turn": []}, {})
     assert [*tmp_path.iterdir()] == []
+
+
+def test_where_there_is_no_room_for_the_page_models_serve_without_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ensemble_limit.os, "posix_fallocate", full)
+    server = Server(tmp_path, monkeypatch)
+    (turn,) = server.enters(1)
+    assert turn is not None
+    assert turn.tolist() == [[0, 0, 0]]
+    server.leaves(turn)
+    assert "mine: no limit under overload: [Errno 28] No space left" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import fcntl
 import mmap
 import os
 import re
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -41,9 +42,12 @@ class _Page:
         """Open the page: in /dev/shm, named by the server's process, and as its shared memory, with which it goes."""
         if found := _STUB.search(_PROCESS.read_bytes()) if _PROCESS.exists() else None:
             path = _MEMORY / f"{found[1].decode()}{os.getppid()}-{self.name}"
-            self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            os.ftruncate(self.file, 32)
-            self.values = memoryview(mmap.mmap(self.file, 32)).cast("q")
+            try:
+                self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+                os.posix_fallocate(self.file, 0, 32)  # a write where there is no room would end the process
+                self.values = memoryview(mmap.mmap(self.file, 32)).cast("q")
+            except OSError as error:  # another user's of the same name, no room: better no limit than no model
+                print(f"{self.name}: no limit under overload: {error}", file=sys.stderr)  # into the server's log
 
 
 @dataclass(eq=False)
