@@ -54,6 +54,7 @@ def test_nothing_fails_and_nothing_grows(tmp_path: Path) -> None:
     print(
         f"refused in slices of {SLICE:g} s:", {at: each["refused"] for at, each in enumerate(found) if each["refused"]}
     )
+    print(f"p99 of slices of {SLICE:g} s, ms:", *(round(each["p99_ms"]) for each in found))
     print(f"p99 {start:.0f} ms at the start, {end:.0f} at the end ({end / start:.2f})")
     print(f"resident {sizes[0]} MB, {min(sizes)} to {max(sizes)}, slope {slope:.1f} MB for 100,000 requests")
     print(f"shared memory {memory[0].shared:.1f} to {memory[-1].shared:.1f} MB")
