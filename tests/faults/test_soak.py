@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import statistics
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,12 @@ SLICE = 15.0  # seconds of one figure
 CLIENTS = 16
 # The first case of each task, as a BERT has it.
 CELLS = [Cell("bert", next(rows), "packed") for _, rows in itertools.groupby(CASES, key=lambda case: CASES[case].task)]
+REFUSED = re.compile(r'^tbgen_step_count{(?=.*count="refused").*model="([^"]+)".* ([1-9].*)$', re.MULTILINE)
+
+
+def stolen() -> float:
+    """Seconds of the processors that the machine's host gave to others."""
+    return int(Path("/proc/stat").read_text(encoding="ascii").split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.soak
@@ -40,10 +48,13 @@ def test_nothing_fails_and_nothing_grows(tmp_path: Path) -> None:
         load(server.http_url, requests, clients=CLIENTS, seconds=2 * SLICE)  # memory pools fill
         closed = load(server.http_url, requests, clients=CLIENTS, seconds=SLICE)
         rate = 0.8 * closed["answered"] / closed["seconds"]
-        found, memory = [], []
+        found, memory, lost = [], [], [stolen()]
         for _ in range(round(MINUTES * 60 / SLICE)):
             found.append(load(server.http_url, requests, clients=256, seconds=SLICE, rate=rate))
             memory.append(sample(server, sum(each["answered"] for each in found)))
+            lost.append(stolen())
+        with urllib.request.urlopen(server.metrics_url, timeout=60) as metrics:
+            refusing = REFUSED.findall(metrics.read().decode())
     quarter = max(1, len(found) // 4)
     start, end = (statistics.median(each["p99_ms"] for each in part) for part in (found[:quarter], found[-quarter:]))
     slope = np.polyfit([each.requests for each in memory], [each.resident for each in memory], 1)[0] * 1e5
@@ -54,6 +65,8 @@ def test_nothing_fails_and_nothing_grows(tmp_path: Path) -> None:
     print(
         f"refused in slices of {SLICE:g} s:", {at: each["refused"] for at, each in enumerate(found) if each["refused"]}
     )
+    print("refusing models:", *(f"{model} {float(times):.0f}" for model, times in refusing))
+    print(f"processor seconds lost to others in slices of {SLICE:g} s:", *np.diff(lost).round(1).tolist())
     print(f"p99 of slices of {SLICE:g} s, ms:", *(round(each["p99_ms"]) for each in found))
     print(f"p99 {start:.0f} ms at the start, {end:.0f} at the end ({end / start:.2f})")
     print(f"resident {sizes[0]} MB, {min(sizes)} to {max(sizes)}, slope {slope:.1f} MB for 100,000 requests")
