@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as TokenizerFile
 
 from .item_rows import place_of_row, texts_of_rows
 from .numerics import NUMPY
-from .text_tokenizer import LONG, MOST_CHARACTERS, WORD_END, characters
+from .text_tokenizer import characters, checked_characters
 
 Specs = dict[str, tuple[str, list[int]]]
 EXTRAS: Specs = {"offsets": ("TYPE_INT32", [-1, 2]), "tokenized_text": ("TYPE_STRING", [1])}
@@ -31,7 +31,6 @@ class WindowTokenizer:
         pad_id: id that fills input_ids behind a row.
         split_special_tokens: read special tokens that stand in a text as any other words.
         token_types: give the types of tokens; otherwise 0 for each.
-        words_alone: whether no token before a WORD_END depends on what stands behind it.
     """
 
     MOST_WINDOWS = 64
@@ -49,9 +48,7 @@ class WindowTokenizer:
         pad_id: int = 0,
         split_special_tokens: bool = False,
         token_types: bool = True,
-        words_alone: bool = False,
     ) -> None:
-        self.words_alone = words_alone
         self.tokenizer = TokenizerFile.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.kept_from = (self.tokenizer.truncation or {}).get("direction", "right")
@@ -116,7 +113,7 @@ class Windows(WindowTokenizer):
         token and the whole word around it lie, in characters. Raises ValueError.
         """
         texts = question[:, 0].tolist(), context[:, 0].tolist()
-        check_characters(*texts)
+        checked_characters(map(characters, itertools.chain(*texts)))
         self.check(*texts)
         encodings = self.cut_apart([*zip(*texts, strict=True)], "only_second", self.kept_from)
         row_item = np.repeat(np.arange(len(encodings)), [1 + len(e.overflowing) for e in encodings])
@@ -135,9 +132,9 @@ class Windows(WindowTokenizer):
             for item, text in enumerate(texts):
                 if not text.strip():
                     raise ValueError(f"{name} of item {item} is empty")
-        asked_for = self.counted(questions, self.room, "question")
-        lengths = self.counted(contexts, self.room * self.max_windows, "context")
-        for item, (asked, length) in enumerate(zip(asked_for, lengths, strict=True)):
+        both = self.tokenizer.encode_batch_fast([*questions, *contexts], add_special_tokens=False)
+        for item in range(len(questions)):
+            asked, length = len(both[item]), len(both[len(questions) + item])
             if asked + length <= self.room:
                 continue
             advance = self.room - asked - self.stride
@@ -147,16 +144,6 @@ class Windows(WindowTokenizer):
             most = max(self.room - asked, advance * self.max_windows)
             if length > most:
                 raise ValueError(f"context of item {item} has {length} tokens; at most {most} can be read")
-
-    def counted(self, texts: list[str], most: int, name: str) -> list[int]:
-        """How many tokens each text has. Raises ValueError for one whose beginning alone has more than `most`."""
-        for item, text in enumerate(texts):
-            size = LONG * most // 4
-            while self.words_alone and (end := WORD_END.search(text, size, len(text) // 2)):
-                if len(self.tokenizer.encode(text[: end.start()], add_special_tokens=False)) > most:
-                    raise ValueError(f"{name} of item {item} has over {most} tokens, more than can be read")
-                size = 4 * end.start()
-        return [len(each) for each in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 class TextWindows(WindowTokenizer):
@@ -201,7 +188,7 @@ class TextWindows(WindowTokenizer):
         text's own and have no more context in another window: each token of a text once. Raises ValueError.
         """
         columns = [texts[name][:, 0].tolist() for name in self.texts]
-        check_characters(*columns)
+        checked_characters(map(characters, itertools.chain(*columns)))
         batch = texts_of_rows(columns, first_alone=self.first_alone)
         whole = self.tokenizer.encode_batch(batch)
         sides = [self.side(encoding) for encoding in whole]
@@ -254,13 +241,6 @@ class TextWindows(WindowTokenizer):
             for row, encoding in zip(long, self.cut_apart([batch[row] for row in long], strategy), strict=True):
                 windows[row] = [encoding, *encoding.overflowing]
         return windows
-
-
-def check_characters(*columns: Sequence[str]) -> None:
-    """Raise ValueError for more text than its tokens find memory for, which are counted before they are cut."""
-    count = sum(characters(text) for column in columns for text in column)
-    if count > MOST_CHARACTERS:
-        raise ValueError(f"{count} characters in all; at most {MOST_CHARACTERS} are cut into windows")
 
 
 def own_tokens(windows: Sequence[Any], side: int, stride: int) -> Iterator[list[int]]:

@@ -257,7 +257,7 @@ def tokenizer_step(exported: Exported, task: Task, options: Mapping[str, Any]) -
     }
     if task.tokenizer[1] == "Tokenizer" and (shapes := uneven_shapes(exported)):
         settings["shapes"] = shapes
-    if task.tokenizer[1] != "TextWindows" and reads_words_alone(tokenizer_from_file(exported.tokenizer)):
+    if task.tokenizer[1] == "Tokenizer" and reads_words_alone(tokenizer_from_file(exported.tokenizer)):
         settings["words_alone"] = True
     return Step(*task.tokenizer, {**settings, **task.reading(exported, options)}, (exported.tokenizer,))
 

@@ -137,7 +137,7 @@ def test_the_plain_tokenizer_gives_what_the_one_with_all_settings_gives(word_tok
 def test_a_query_read_anew_with_each_of_its_texts_is_not_read_beyond_the_memory(word_tokenizer: Path) -> None:
     step = Tokenizer(word_tokenizer, max_length=64, texts=["input_text", "text_pair"])
     query = np.array([["a" * 100_000]], dtype=object).repeat(160, axis=0)
-    with pytest.raises(ValueError, match="16000160 characters to read in all; at most 16000000 are"):
+    with pytest.raises(ValueError, match="16000160 characters in all texts; at most 16000000 are read"):
         step(input_text=query, text_pair=column(*"b" * 160))
 
 
@@ -210,14 +210,25 @@ def growing_tokenizer(folder: Path, word_tokenizer: Path) -> TokenizerFile:
 def test_texts_that_grow_when_they_are_normalized_are_counted_so(word_tokenizer: Path, tmp_path: Path) -> None:
     growing_tokenizer(tmp_path, word_tokenizer)
     assert characters("한" * 1_000_000) == 1_000_000
-    endless = column("\ufdfa" * 500_000, "\u321d\ufdfb" * 200_000)
-    refused = pytest.raises(ValueError, match="17100000 characters to read in all; at most 16000000 are")
+    refused = pytest.raises(ValueError, match=r"285000[01] characters in a text; at most 1000000 are read: send less")
+    grown = column("\ufdfa" * 150_000)
     with refused:
-        TextTokenizer(tmp_path, max_length=10)(input_text=endless)
+        TextTokenizer(tmp_path, max_length=10)(input_text=grown)
     with refused:
-        Tokenizer(tmp_path, max_length=10, texts=["text", "pair"])(text=endless[:1], pair=endless[1:])
-    with refused:
+        Tokenizer(tmp_path, max_length=10, texts=["text", "pair"])(text=column("a"), pair=grown)
+    with pytest.raises(ValueError, match="17100000 characters in all texts; at most 16000000 are read: send less"):
         TextTokenizer(tmp_path, max_length=10)(input_text=column("\ufdfa" * 500).repeat(1_800, axis=0))
+
+
+@pytest.mark.parametrize("words_alone", [False, True])
+def test_a_text_is_refused_when_it_is_long_and_all_of_it_must_be_read(word_tokenizer: Path, words_alone: bool) -> None:
+    step = TextTokenizer(word_tokenizer, max_length=10, words_alone=words_alone)
+    for text in ("a" * 1_000_001, "a b " * 250_001):
+        if words_alone and " " in text:
+            assert step(input_text=column("b", text))["input_ids"].shape == (2, 10)
+            continue
+        with pytest.raises(ValueError, match=f"{len(text)} characters in a text; at most 1000000 are read"):
+            step(input_text=column("b", text))
 
 
 def test_a_pair_of_texts_that_grow_is_answered(word_tokenizer: Path, tmp_path: Path) -> None:
