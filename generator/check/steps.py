@@ -9,7 +9,9 @@ from typing import Any
 
 from tbgen.export.errors import UserError
 from tbgen.export.layout import TOKENIZER_JSON
-from tbgen.export.reading import bytes_from_file
+from tbgen.export.reading import bytes_from_file, is_there
+from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
+from tbgen.export.tokenizers.words import reads_words_alone
 from tbgen.generator.check.finding import Finding, Place
 from tbgen.generator.check.model import Model
 from tbgen.generator.check.python_source import (
@@ -172,12 +174,17 @@ def _assets_of(constructor: ast.FunctionDef) -> Iterator[tuple[str, int]]:
 
 
 def _tokenizers(model: Model) -> Iterator[Finding]:
-    """The tokenizer.json that steps read is one that the library can read, and does not die of."""
+    """The tokenizer.json that steps read is one that the library can read, and does not die of; and as they read it."""
     for source in model.sources:
+        file, cut = source.folder / TOKENIZER_JSON, [step["settings"].get("words_alone") for step in source.steps or ()]
         try:
-            check_tokenizer_of(source.folder)
+            if True not in cut or not is_there(file):
+                check_tokenizer_of(source.folder)
+            elif not reads_words_alone(tokenizer_from_file(file)):
+                says = "long texts may be answered wrongly: this tokenizer.json does not read each word alone"
+                yield model.fails(place_of(model, source, '"words_alone"'), says, "set words_alone to false")
         except UserError as error:
-            yield model.refused(model.file(source.folder / TOKENIZER_JSON), error.message, "write the model anew")
+            yield model.refused(model.file(file), error.message, "write the model anew")
 
 
 def place_of(model: Model, source: PythonSource, written: str) -> Place:

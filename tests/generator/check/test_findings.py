@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from onnx import TensorProto
+from tokenizers import Tokenizer, models
 
 from tests.generator.checked import found
 from tests.triton.broken.changes import (
@@ -308,6 +309,13 @@ FINDINGS = {
         "refused", "m/1/base.py:3", "base.txt", "put base.txt beside",
     ),
     "step's asset": (steps, remove("1/words.txt"), "refused", "m/1/shout.py:3", "words.txt", "put words.txt beside"),
+    "words that a tokenizer reads together": (
+        steps, both(
+            put("1/tokenizer.json", Tokenizer(models.WordLevel({"a": 0}, "a")).to_str()),
+            edit('{"mark": "!"}', '{"mark": "!", "words_alone": true}', "1/steps.json"),
+        ),
+        "fails", "steps.json:6", "long texts may be answered wrongly", "set words_alone to false",
+    ),
     "engine of a step": (
         steps, step("Engine", '{"mark": "!", "model": "bert_onnx"}'),
         "fails", "steps.json:6", "bert_onnx is not found", "add bert_onnx",
