@@ -89,6 +89,8 @@ def url(bucket: str, tmp_path: Path) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         process.stop(0)
+        for region in Path("/dev/shm").glob(f"bucket-{port}*"):
+            region.unlink()
 
 
 def test_upgrades_from_a_bucket_under_load(url: str, bucket: str, tmp_path: Path) -> None:
