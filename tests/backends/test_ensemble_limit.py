@@ -47,9 +47,9 @@ class Server:
         self.exit(clients=[SimpleNamespace(request=SimpleNamespace(inputs=lambda: tensors))])
 
     def overloaded(self) -> None:
-        """An item took 100 ms, and 40 have waited for a second."""
-        (turn,) = self.enters(1)
-        self.now += SECOND // 10
+        """An item of 32 took 100 ms, and 40 have waited for a second."""
+        (turn,) = self.enters(32)
+        self.now += 32 * SECOND // 10
         self.leaves(turn)
         assert not any(turn is None for turn in self.enters(*[1] * 40))
         self.now += SECOND
@@ -95,12 +95,12 @@ def test_who_asks_the_tokenizer_alone_is_neither_refused_nor_counted(server: Ser
     (turn,) = server.enters(4, wanted=["input_ids"])
     assert turn is not None
     assert not turn.any()
-    assert server.entries[0].values[0] == 41
+    assert server.entries[0].values[0] == 72
 
 
 def test_what_failed_in_between_is_overtaken(server: Server) -> None:
     server.overloaded()
-    server.leaves(np.array([[41, 40, server.now - SECOND]]))  # the last of 40 alone
+    server.leaves(np.array([[72, 40, server.now - SECOND]]))  # the last of 40 alone
     turns = server.enters(*[1] * 32)
     assert not any(turn is None for turn in turns)
 
@@ -124,6 +124,19 @@ def test_32_items_and_slow_first_runs_refuse_nobody(server: Server) -> None:
     assert not any(turn is None for turn in server.enters(1))  # behind 31
 
 
+def test_what_an_item_took_alone_refuses_nobody_before_others_have_waited_for_half_of_the_limit(server: Server) -> None:
+    """A machine that stands still for a second has no overload: then 32 go in one run."""
+    (turn,) = server.enters(1)
+    server.now += SECOND // 5
+    server.leaves(turn)
+    server.enters(*[1] * 40)
+    server.now += 19 * SECOND // 10
+    (turn,) = server.enters(1)
+    assert turn is not None
+    server.now += SECOND // 5
+    assert server.enters(1) == [None]
+
+
 def test_1024_items_wait_at_most(server: Server) -> None:
     (turn,) = server.enters(1)
     server.now += 1000
@@ -137,13 +150,13 @@ def test_two_instances_count_together(tmp_path: Path, monkeypatch: pytest.Monkey
     server.overloaded()
     (turn,) = server.enters(1, instance=1)  # it has sent none itself
     assert turn is not None
-    assert turn.tolist() == [[42, 41, server.now]]
+    assert turn.tolist() == [[73, 41, server.now]]
     server.now += SECOND
     assert server.enters(1, instance=1) == [None]
 
 
 @pytest.mark.parametrize(
-    "row", [[2**63 - 1, 1, 1], [-1, -1, -1], [41, 0, 1], [41, 40, 2**62], [41, 2**60, 1], [0, 0, 0]]
+    "row", [[2**63 - 1, 1, 1], [-1, -1, -1], [72, 0, 1], [72, 40, 2**62], [72, 2**60, 1], [0, 0, 0]]
 )
 def test_a_turn_of_a_strangers_own_changes_nothing(server: Server, row: list[int]) -> None:
     server.overloaded()

@@ -53,7 +53,7 @@ def repository(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_what_a_bls_model_carries_is_soon_read() -> None:
     files = (COMMITTED / "kcbert_onnx_bls" / "1").glob("*.py")
-    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 819
+    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 829
 
 
 def test_ensemble_and_bls_are_written_around_one_engine(repository: Path) -> None:

@@ -5,7 +5,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,6 @@ class MicroBatches:
     padding_cost: float = 1.0  # of a padded token beside a real one: 1, or less where an engine computes no padding
 
     takes_clients = True
-    request: ClassVar[Callable[..., Tensors]]  # one run of the engine: of its tensors, and who waits for each row
 
     def __post_init__(self) -> None:
         self.counts: dict[str, float] = {"calls": 0, "tokens": 0, "padded_tokens": 0}  # for the server's metrics
@@ -64,6 +63,10 @@ class MicroBatches:
         if not whole:
             raise clients[0].gone()
         return whole
+
+    def request(self, tensors: Tensors, clients: Sequence[Any] = ()) -> Tensors:
+        """One run of the engine: of its tensors, and who waits for each row."""
+        raise NotImplementedError
 
     def parts(self, lengths: Sequence[int]) -> list[Part]:
         """The micro-batches of rows of these lengths, rows and width of each; their tokens are counted."""

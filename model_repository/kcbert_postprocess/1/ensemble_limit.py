@@ -20,7 +20,8 @@ import numpy as np
 
 from .clients import LATE, LEAST, MOST, Client, GoneError
 
-_SENT, _SEEN, _COST, _NEWS = range(4)  # items that entered; that came out; nanoseconds of one; when one came out last
+# Items that entered; that came out; nanoseconds of one; of how many these were taken; when one came out last.
+_SENT, _SEEN, _COST, _KNOWN, _NEWS = range(5)
 _TURN = {"turn": ("TYPE_INT64", [3])}  # an item's number, those not yet seen then, itself too, and nanoseconds: when
 _PROCESS, _MEMORY = Path("/proc/self/cmdline"), Path("/dev/shm")
 _STUB = re.compile(rb"_stub\0[^\0]+\0([^\0]+)[0-9a-f-]{36}\0")  # a model's process: the prefix of its shared memory
@@ -29,7 +30,7 @@ _WINDOW = 1_000_000_000  # nanoseconds over which an item's are taken
 
 @dataclass(eq=False)
 class _Page:
-    """Four numbers that the processes of an ensemble's models share; outside Triton nothing, and there is no limit."""
+    """Five numbers that the processes of an ensemble's models share; outside Triton nothing, and there is no limit."""
 
     folder: Path  # the version folder
     _: KW_ONLY
@@ -44,8 +45,8 @@ class _Page:
             path = _MEMORY / f"{found[1].decode()}{os.getppid()}-{self.name}"
             try:
                 self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-                os.posix_fallocate(self.file, 0, 32)  # a write where there is no room would end the process
-                self.values = memoryview(mmap.mmap(self.file, 32)).cast("q")
+                os.posix_fallocate(self.file, 0, 40)  # a write where there is no room would end the process
+                self.values = memoryview(mmap.mmap(self.file, 40)).cast("q")
             except OSError as error:  # another user's of the same name, no room: better no limit than no model
                 print(f"{self.name}: no limit under overload: {error}", file=sys.stderr)  # into the server's log
 
@@ -98,7 +99,8 @@ class Entry(_Page):
         ahead = self.values[_SENT] - seen
         if ahead < LEAST or not self.sent:
             return False
-        slow = ahead * cost > limit / 2 and now > self.sent[0][1] + limit / 5  # the first runs make an item look dear
+        waited = limit / (5 if self.values[_KNOWN] >= LEAST else 2)  # alone, or in first runs, an item looks dear
+        slow = ahead * cost > limit / 2 and now > self.sent[0][1] + waited
         # without news for long nothing is known: what went in has failed, or has never gone to the engine
         return (ahead >= MOST or slow) and now < self.values[_NEWS] + max(limit, 4 * LEAST * cost)
 
@@ -131,6 +133,7 @@ class Exit(_Page):
         while len(self.seen) > 1 and self.seen[1][1] <= now - _WINDOW and self.seen[1][0] <= number - LEAST:
             self.seen.popleft()
         before, then = max(self.seen[0], (number - ahead, sent), key=lambda each: each[1])
-        self.values[_COST] = (now - then) // max(1, number - before)
+        self.values[_KNOWN] = items = max(1, number - before)
+        self.values[_COST] = (now - then) // items
         self.values[_NEWS], self.values[_SEEN] = now, number
         self.seen.append((number, now))

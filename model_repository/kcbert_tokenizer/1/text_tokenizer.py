@@ -15,7 +15,7 @@ from tokenizers import Tokenizer as TokenizerFile
 Tensors = dict[str, np.ndarray]
 KEEP_ALL = "do_not_truncate"
 PARALLEL_FROM = 1024  # characters of a batch; for fewer, waking the library's threads costs more than it saves
-MOST_CHARACTERS = 16_000_000  # of a batch: each takes up to 200 bytes, and a query is read anew with each of its texts
+MOST_CHARACTERS = {"a text": 1_000_000, "all texts": 16_000_000}  # seconds for who is beside it; 200 bytes each
 LONG, WORD_END = 32, re.compile("(?<=[0-9A-Za-zÀ-ɏΑ-ωА-я가-힣]) (?=[0-9A-Za-zÀ-ɏΑ-ωА-я가-힣])")  # characters a token
 GROWN, GROWTH, MANY = re.compile("[\u3200-\u33ff\ufdf0-\ufdff]"), 18, 100  # U+FDFA is 18 characters, normalized
 
@@ -77,12 +77,10 @@ class Tokenizer:
             self.tokenizer.no_truncation()
         else:
             self.tokenizer.enable_truncation(self.max_length, strategy=strategy, direction=self.side)
-        characters = sum(map(self.characters, batch))
-        if characters > MOST_CHARACTERS:
-            raise ValueError(f"{characters} characters to read in all; at most {MOST_CHARACTERS} are")
-        if self.words_alone and strategy != KEEP_ALL and characters > LONG * self.max_length:
+        if self.words_alone and strategy != KEEP_ALL and sum(map(len, batch)) > LONG * self.max_length:
             batch = [self.enough_of(each) if isinstance(each, str) else each for each in batch]
-        return [self.encode([each])[0] for each in batch] if characters < PARALLEL_FROM else list(self.encode(batch))
+        few = checked_characters(map(self.characters, batch)) < PARALLEL_FROM
+        return [self.encode([each])[0] for each in batch] if few else list(self.encode(batch))
 
     def enough_of(self, text: str) -> str:
         """What of a long text has all tokens that are kept, and one more; all of it where no part is sure to."""
@@ -101,6 +99,15 @@ class Tokenizer:
 def characters(text: str) -> int:
     """How many a text has, or, where they are many, may have when it is normalized."""
     return len(text) + (GROWTH * len(GROWN.findall(text)) if len(text) > MANY else 0)
+
+
+def checked_characters(sizes: Iterable[int]) -> int:
+    """How many all texts have; raises ValueError where one, or all, have more than others can wait for."""
+    found = list(sizes)
+    for (what, most), size in zip(MOST_CHARACTERS.items(), (max(found, default=0), sum(found)), strict=True):
+        if size > most:
+            raise ValueError(f"{size} characters in {what}; at most {most} are read: send less at once")
+    return sum(found)
 
 
 def filled(real: np.ndarray, rows: Iterable[Sequence[int]], padding: int, dtype: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .item_rows import place_of_row, texts_of_rows
-from .text_tokenizer import GROWN, GROWTH, KEEP_ALL, MOST_CHARACTERS, Tensors, characters, filled
+from .text_tokenizer import GROWN, GROWTH, KEEP_ALL, Tensors, characters, checked_characters, filled
 from .text_tokenizer import Tokenizer as TextTokenizer
 
 # What a head may ask for beside the engine's tensors: data type, and the dims behind the length.
@@ -81,7 +81,7 @@ class Tokenizer(TextTokenizer):
     def encodings(self, batch: list[Any], truncation: str | None) -> list[Any]:
         """The encodings of a batch; `truncation` rules for this call alone. Raises ValueError."""
         how = truncation or self.truncation
-        if len(self.texts) > 1 and how != KEEP_ALL and sum(map(self.characters, batch)) <= MOST_CHARACTERS:
+        if len(self.texts) > 1 and how != KEEP_ALL and checked_characters(map(self.characters, batch)):
             batch = [self.shortened(row, how) if self.has_many_pieces(row, how) else row for row in batch]
         try:
             return super().encodings(batch, truncation)
