@@ -241,6 +241,11 @@ def test_at_three_times_what_it_answers(graph: str, limit: str, tmp_path: Path) 
     figures["lost"] = round(rate * OVERLOAD_SECONDS - sum(found[key] for key in SENT))  # by Triton's HTTP server
     print(f"\n{graph}, queue {limit}, {rate:.0f} requests/s of {rate / 3:.0f} for {OVERLOAD_SECONDS:g} s: {figures}")
     print(f"then alone p50 {after['p50_ms']:.0f} ms; resident {memory[0]:.0f} MB, {max(memory):.0f} at most")
+    if limit != "none":
+        assert found["refused"]
+        assert found["p99_ms"] < 1000 * float(limit)
+        assert found["after_seconds"] < 5
+        assert max(memory) < memory[0] + 1000
 
 
 @contextmanager
