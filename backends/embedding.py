@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .numerics import NUMPY, json_column
+from .numerics import NUMPY, at_length_one, json_column
 
 
 class Embedding:
@@ -73,7 +73,7 @@ class Embedding:
         vectors = outputs if attention_mask is None else self.pooled(outputs, attention_mask, prompt_length)
         vectors = vectors[:, : self.dims]
         if self.normalize:
-            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            vectors = at_length_one(vectors)
         answer: dict[str, np.ndarray] = {"embedding": vectors[:, : self.truncate_dim].astype(self.dtype)}
         if self.with_json or asked.get("json"):
             answer["json"] = json_column(answer["embedding"].tolist())

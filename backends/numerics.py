@@ -26,6 +26,16 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
+def lengths(vectors: np.ndarray) -> np.ndarray:
+    """(..., 1) lengths of the (..., size) vectors; squares of single precision may be beyond its numbers."""
+    return np.asarray(np.sqrt(np.einsum("...d,...d->...", vectors, vectors, dtype=np.float64))[..., None])
+
+
+def at_length_one(vectors: np.ndarray) -> np.ndarray:
+    """The (..., size) vectors divided by their lengths."""
+    return np.asarray((vectors / np.maximum(lengths(vectors), 1e-12)).astype(vectors.dtype))
+
+
 def check_token_ids(ids: np.ndarray) -> None:
     """Raise ValueError for ids that no vocabulary has; who calls a head by itself may send them."""
     if ids.size and not 0 <= ids.min() <= ids.max() < 2**32:

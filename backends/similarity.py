@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .item_rows import check_entries
-from .numerics import ranking_of
+from .numerics import at_length_one, ranking_of
 
 Tensors = dict[str, np.ndarray]
 
@@ -98,7 +98,7 @@ def dot(texts: np.ndarray, query: np.ndarray) -> np.ndarray:
 
 def cosine(texts: np.ndarray, query: np.ndarray) -> np.ndarray:
     """The products of the vectors at length 1."""
-    return dot(*(each / np.maximum(np.linalg.norm(each, axis=2, keepdims=True), 1e-12) for each in (texts, query)))
+    return dot(at_length_one(texts), at_length_one(query))
 
 
 def euclidean(texts: np.ndarray, query: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tbgen.backends.numerics import at_length_one
 from tbgen.backends.softmax_classification import TextClassification
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
@@ -23,7 +24,7 @@ from tbgen.server.gateway.gateway import Gateway
 from tbgen.server.gateway.models import FrontModel
 from tbgen.server.gateway.no_answer import NoAnswer
 from tbgen.server.gateway.rerank_api import LongTextForm
-from tbgen.server.gateway.vectors import base64_rows, cut, have_length_one, scaled, stacked
+from tbgen.server.gateway.vectors import base64_rows, cut, have_length_one, stacked
 
 _MOST_LABELS = TextClassification.parameters["top_k"]["maximum"]
 _INPUTS = "a text, or a list of texts"
@@ -104,7 +105,7 @@ def _vectors(rows: Sequence[Tensors], form: EmbedForm) -> list[Any]:
     if form.normalize is False and have_length_one(vectors):
         raise NoAnswer(400, "the model makes its vectors of length 1 itself: it has none but normalized ones")
     vectors = cut(vectors, form.dimensions)
-    vectors = vectors if form.normalize is False else scaled(vectors)
+    vectors = vectors if form.normalize is False else at_length_one(vectors)
     return base64_rows(vectors) if form.encoding_format == "base64" else [*vectors]
 
 
@@ -182,7 +183,7 @@ async def similarities(gateway: Gateway, request: Request, form: SimilarityForm)
         (row,) = await gateway.answers(request, model, [{"query": source, "texts": sentences}], ["scores"], parameters)
         return list(row["scores"])
     rows = await gateway.answers(request, model, _items([source, *sentences]), ["embedding"], parameters)
-    vectors = scaled(stacked([row["embedding"] for row in rows]))
+    vectors = at_length_one(stacked([row["embedding"] for row in rows]))
     return list(vectors[1:] @ vectors[0])
 
 

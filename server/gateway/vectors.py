@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tbgen.backends.numerics import at_length_one, lengths
 from tbgen.server.gateway.no_answer import NoAnswer
 
 _NEAR_ONE = 5e-3  # FP16 leaves a length of 1 so far off
@@ -20,16 +21,11 @@ def cut(vectors: np.ndarray, dimensions: int | None) -> np.ndarray:
     if not 0 < dimensions < size:
         raise NoAnswer(400, f"dimensions: the model's vectors have {size} numbers, {dimensions} are asked for")
     shorter = vectors[:, :dimensions]
-    return scaled(shorter) if have_length_one(vectors) else shorter
-
-
-def scaled(vectors: np.ndarray) -> np.ndarray:
-    """At length 1."""
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
+    return at_length_one(shorter) if have_length_one(vectors) else shorter
 
 
 def have_length_one(vectors: np.ndarray) -> bool:
-    return bool(np.all(np.abs(np.linalg.norm(vectors, axis=1) - 1) < _NEAR_ONE))
+    return bool(np.all(np.abs(lengths(vectors) - 1) < _NEAR_ONE))
 
 
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
