@@ -16,7 +16,7 @@ from tbgen.backends.clients import Client, GoneError
 from tbgen.backends.ensemble_limit import Entry, Exit
 
 SECOND = 10**9
-ALL_OUTPUTS = ("input_ids", "turn")
+ALL_OUTPUTS = ("input_ids", "tbgen_turn")
 
 
 class Server:
@@ -25,9 +25,11 @@ class Server:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, instances: int = 1) -> None:
         self.now = 1000 * SECOND
         monkeypatch.setattr(ensemble_limit.time, "monotonic_ns", lambda: self.now)
-        monkeypatch.setattr(ensemble_limit, "_PROCESS", folder / "cmdline")
+        monkeypatch.setattr(ensemble_limit, "_PROCESS", folder)
         monkeypatch.setattr(ensemble_limit, "_MEMORY", folder)
         region = b"prefix-2f0e4c3a-1b7d-4f6e-9a55-0c1d2e3f4a5b"
+        (folder / "ns").mkdir(exist_ok=True)
+        (folder / "ns" / "pid").touch()
         (folder / "cmdline").write_bytes(b"/a/triton_python_backend_stub\0/m/1/model.py\0" + region + b"\x001048576\0")
         self.entries = [Entry(folder, name="mine", limit=4) for _ in range(instances)]
         self.exit = Exit(folder, name="mine")
@@ -37,13 +39,13 @@ class Server:
     def enters(self, *items: int, wanted: Sequence[str] = ALL_OUTPUTS, instance: int = 0) -> list[np.ndarray | None]:
         """A turn for each request of so many items; None for one that is refused."""
         clients = [client(each, wanted) for each in items]
-        given = self.entries[instance](clients=[each for each in clients for _ in range(each.items)])["turn"]
+        given = self.entries[instance](clients=[each for each in clients for _ in range(each.items)])["tbgen_turn"]
         turns = np.split(given, np.cumsum(items)[:-1])
         return [None if each.left else turn for each, turn in zip(clients, turns, strict=True)]
 
     def leaves(self, turn: np.ndarray | None) -> None:
         """A request comes to the other end."""
-        tensors = [] if turn is None else [SimpleNamespace(name=lambda: "turn", as_numpy=lambda: turn)]
+        tensors = [] if turn is None else [SimpleNamespace(name=lambda: "tbgen_turn", as_numpy=lambda: turn)]
         self.exit(clients=[SimpleNamespace(request=SimpleNamespace(inputs=lambda: tensors))])
 
     def overloaded(self) -> None:
@@ -84,7 +86,7 @@ def test_what_would_wait_for_more_than_half_of_the_limit_is_refused(server: Serv
     assert [type(each.left) for each in crowd] == [GoneError, GoneError]
     assert crowd[0].left is not None
     assert crowd[0].left.args == (
-        "more is asked than it answers, the wait would be over 4 s: ask again later",
+        "more is asked than it answers, the wait may be over 4 s: ask again later",
         "UNAVAILABLE",
     )
     assert server.entries[0].counts == {"refused": 2}
@@ -179,11 +181,21 @@ def test_what_an_item_takes_follows_a_slower_engine(server: Server) -> None:
     assert server.exit.values[2] == SECOND // 10
 
 
+def test_servers_of_two_containers_that_share_memory_have_pages_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(tmp_path, monkeypatch)
+    (tmp_path / "ns").rename(tmp_path / "first")  # the inode of a namespace stays its own
+    other = Server(tmp_path, monkeypatch)
+    server.enters(1)
+    assert (server.exit.values[0], other.exit.values[0]) == (1, 0)
+
+
 def test_outside_triton_there_is_no_page(tmp_path: Path) -> None:
     for step in (Entry(tmp_path, name="mine", limit=4), Exit(tmp_path, name="mine")):
         step.load(0)
         assert step.values is None
-        assert {name: array.tolist() for name, array in step(clients=[]).items()} in ({"turn": []}, {})
+        assert {name: array.tolist() for name, array in step(clients=[]).items()} in ({"tbgen_turn": []}, {})
     assert [*tmp_path.iterdir()] == []
 
 

@@ -137,7 +137,7 @@ def test_the_plain_tokenizer_gives_what_the_one_with_all_settings_gives(word_tok
 def test_a_query_read_anew_with_each_of_its_texts_is_not_read_beyond_the_memory(word_tokenizer: Path) -> None:
     step = Tokenizer(word_tokenizer, max_length=64, texts=["input_text", "text_pair"])
     query = np.array([["a" * 100_000]], dtype=object).repeat(160, axis=0)
-    with pytest.raises(ValueError, match="16000160 characters in all texts; at most 16000000 are read"):
+    with pytest.raises(ValueError, match="all texts counted as 16000160 characters; at most 16000000 are read"):
         step(input_text=query, text_pair=column(*"b" * 160))
 
 
@@ -210,14 +210,30 @@ def growing_tokenizer(folder: Path, word_tokenizer: Path) -> TokenizerFile:
 def test_texts_that_grow_when_they_are_normalized_are_counted_so(word_tokenizer: Path, tmp_path: Path) -> None:
     growing_tokenizer(tmp_path, word_tokenizer)
     assert characters("한" * 1_000_000) == 1_000_000
-    refused = pytest.raises(ValueError, match=r"285000[01] characters in a text; at most 1000000 are read: send less")
+    refused = pytest.raises(
+        ValueError, match=r"a text counted as 285000[01] characters; at most 1000000 are read: send less"
+    )
     grown = column("\ufdfa" * 150_000)
     with refused:
         TextTokenizer(tmp_path, max_length=10)(input_text=grown)
     with refused:
         Tokenizer(tmp_path, max_length=10, texts=["text", "pair"])(text=column("a"), pair=grown)
-    with pytest.raises(ValueError, match="17100000 characters in all texts; at most 16000000 are read: send less"):
+    with pytest.raises(
+        ValueError, match="all texts counted as 17100000 characters; at most 16000000 are read: send less"
+    ):
         TextTokenizer(tmp_path, max_length=10)(input_text=column("\ufdfa" * 500).repeat(1_800, axis=0))
+
+
+@pytest.mark.parametrize(
+    "text", ["a," * 1_000_000 + "a b" + "a," * 1_000_010, "\ufdfa" * 60_000 + "a b" + "\ufdfa" * 70_000]
+)
+def test_a_text_without_a_space_in_its_beginning_is_refused_before_it_is_read(word_tokenizer: Path, text: str) -> None:
+    step = TextTokenizer(word_tokenizer, max_length=10, words_alone=True)
+    read: list[str] = []
+    step.encode = lambda batch: read.extend(batch) or []  # type: ignore[method-assign,assignment,func-returns-value]
+    with pytest.raises(ValueError, match="a text counted as"):
+        step(input_text=column(text))
+    assert read == []
 
 
 @pytest.mark.parametrize("words_alone", [False, True])
@@ -227,7 +243,7 @@ def test_a_text_is_refused_when_it_is_long_and_all_of_it_must_be_read(word_token
         if words_alone and " " in text:
             assert step(input_text=column("b", text))["input_ids"].shape == (2, 10)
             continue
-        with pytest.raises(ValueError, match=f"{len(text)} characters in a text; at most 1000000 are read"):
+        with pytest.raises(ValueError, match=f"a text counted as {len(text)} characters; at most 1000000 are read"):
             step(input_text=column("b", text))
 
 

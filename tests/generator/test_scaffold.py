@@ -53,7 +53,7 @@ def repository(sample_export: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_what_a_bls_model_carries_is_soon_read() -> None:
     files = (COMMITTED / "kcbert_onnx_bls" / "1").glob("*.py")
-    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 829
+    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 834
 
 
 def test_ensemble_and_bls_are_written_around_one_engine(repository: Path) -> None:
@@ -147,7 +147,7 @@ def test_the_walk_throughs_fixed_length(tmp_path: Path) -> None:
     engine = config_from_text((repository / "kcbert_onnx" / "config.pbtxt").read_text(encoding="utf-8"))
     tokenizer = config_from_text((repository / "kcbert_tokenizer" / "config.pbtxt").read_text(encoding="utf-8"))
     assert {tuple(tensor.dims) for tensor in engine.input} == {(300,)}
-    assert {tuple(tensor.dims) for tensor in tokenizer.output if tensor.name != "turn"} == {(300,)}
+    assert {tuple(tensor.dims) for tensor in tokenizer.output if tensor.name != "tbgen_turn"} == {(300,)}
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,6 @@ def test_an_installed_backend_serves_where_only_numpy_is(repository: Path, tmp_p
         copied, shared = (
             connection.infer(f"{name}_tokenizer", {"input_text": utf8(HARD_TEXTS)}) for name in ("copied", "shared")
         )
-        assert (copied.pop("turn")[0, 0], shared.pop("turn")[0, 0]) == (len(HARD_TEXTS),) * 2
+        assert (copied.pop("tbgen_turn")[0, 0], shared.pop("tbgen_turn")[0, 0]) == (len(HARD_TEXTS),) * 2
         for name, array in copied.items():
             np.testing.assert_array_equal(shared[name], array)

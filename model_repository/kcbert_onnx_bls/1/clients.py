@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 LEAST, MOST = 32, 1024  # items that may wait in any case, and at most
-LATE = "more is asked than it answers, the wait would be over {:g} s: ask again later"
+LATE = "more is asked than it answers, the wait may be over {:g} s: ask again later"
 
 
 class GoneError(Exception):

@@ -22,8 +22,10 @@ from .clients import LATE, LEAST, MOST, Client, GoneError
 
 # Items that entered; that came out; nanoseconds of one; of how many these were taken; when one came out last.
 _SENT, _SEEN, _COST, _KNOWN, _NEWS = range(5)
-_TURN = {"turn": ("TYPE_INT64", [3])}  # an item's number, those not yet seen then, itself too, and nanoseconds: when
-_PROCESS, _MEMORY = Path("/proc/self/cmdline"), Path("/dev/shm")
+_TURN = {
+    "tbgen_turn": ("TYPE_INT64", [3])
+}  # an item's number, those not yet seen then, itself too, and nanoseconds: when
+_PROCESS, _MEMORY = Path("/proc/self"), Path("/dev/shm")
 _STUB = re.compile(rb"_stub\0[^\0]+\0([^\0]+)[0-9a-f-]{36}\0")  # a model's process: the prefix of its shared memory
 _WINDOW = 1_000_000_000  # nanoseconds over which an item's are taken
 
@@ -40,10 +42,12 @@ class _Page:
         self.values: Any = None
 
     def load(self, _: int) -> None:
-        """Open the page: in /dev/shm, named by the server's process, and as its shared memory, with which it goes."""
-        if found := _STUB.search(_PROCESS.read_bytes()) if _PROCESS.exists() else None:
-            path = _MEMORY / f"{found[1].decode()}{os.getppid()}-{self.name}"
+        """Open the page: in /dev/shm, named by the server's process, and as its shared memory."""
+        words = _PROCESS / "cmdline"
+        if found := _STUB.search(words.read_bytes()) if words.exists() else None:
             try:
+                space = (_PROCESS / "ns/pid").stat().st_ino  # in each container the server may be process 1
+                path = _MEMORY / f"{found[1].decode()}{space}-{os.getppid()}-{self.name}"
                 self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
                 os.posix_fallocate(self.file, 0, 40)  # a write where there is no room would end the process
                 self.values = memoryview(mmap.mmap(self.file, 40)).cast("q")
@@ -67,18 +71,20 @@ class Entry(_Page):
         self.counts = Counter(refused=0)
 
     def __call__(self, *, clients: Sequence[Client] = ()) -> dict[str, np.ndarray]:
-        """Gives turn: (batch, 3), zero for who asks the tokenizer alone, which is neither counted nor refused."""
+        """Gives tbgen_turn: (batch, 3), zero for who asks the tokenizer alone, which is neither counted nor refused."""
         turns = np.zeros((len(clients), 3), np.int64)
         if self.values is not None:
             fcntl.lockf(self.file, fcntl.LOCK_EX)  # against other instances
-            row = 0
-            while row < len(clients):
-                client = clients[row]
-                if "turn" in client.wanted:
-                    turns[row : row + client.items] = self.turn(client)
-                row += client.items
-            fcntl.lockf(self.file, fcntl.LOCK_UN)
-        return {"turn": turns}
+            try:
+                row = 0
+                while row < len(clients):
+                    client = clients[row]
+                    if "tbgen_turn" in client.wanted:
+                        turns[row : row + client.items] = self.turn(client)
+                    row += client.items
+            finally:
+                fcntl.lockf(self.file, fcntl.LOCK_UN)
+        return {"tbgen_turn": turns}
 
     def turn(self, client: Client) -> tuple[int, int, int]:
         """A client's turn; none where it is refused."""
@@ -111,7 +117,7 @@ class Exit(_Page):
 
     takes_clients = True
     inputs = _TURN
-    optional = ("turn",)  # who asks this model alone has none
+    optional = ("tbgen_turn",)  # who asks this model alone has none
     outputs = dict[str, Any]()
 
     def __post_init__(self) -> None:
@@ -121,7 +127,7 @@ class Exit(_Page):
     def __call__(self, *, clients: Sequence[Client] = (), **_: np.ndarray) -> dict[str, np.ndarray]:
         """Reads the last request's turn, where there is a server."""
         inputs = clients[-1].request.inputs() if clients and self.values is not None else ()
-        for turn in (tensor.as_numpy() for tensor in inputs if tensor.name() == "turn"):
+        for turn in (tensor.as_numpy() for tensor in inputs if tensor.name() == "tbgen_turn"):
             number, ahead, sent = turn[-1].tolist()
             self.tell(number, ahead, sent, time.monotonic_ns())
         return {}

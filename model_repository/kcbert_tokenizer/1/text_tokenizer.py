@@ -15,7 +15,7 @@ from tokenizers import Tokenizer as TokenizerFile
 Tensors = dict[str, np.ndarray]
 KEEP_ALL = "do_not_truncate"
 PARALLEL_FROM = 1024  # characters of a batch; for fewer, waking the library's threads costs more than it saves
-MOST_CHARACTERS = {"a text": 1_000_000, "all texts": 16_000_000}  # seconds for who is beside it; 200 bytes each
+MOST_CHARACTERS, MOST_OF_TEXT = 16_000_000, 1_000_000  # 200 bytes each; a second or two for who is beside it
 LONG, WORD_END = 32, re.compile("(?<=[0-9A-Za-zÀ-ɏΑ-ωА-я가-힣]) (?=[0-9A-Za-zÀ-ɏΑ-ωА-я가-힣])")  # characters a token
 GROWN, GROWTH, MANY = re.compile("[\u3200-\u33ff\ufdf0-\ufdff]"), 18, 100  # U+FDFA is 18 characters, normalized
 
@@ -77,18 +77,20 @@ class Tokenizer:
             self.tokenizer.no_truncation()
         else:
             self.tokenizer.enable_truncation(self.max_length, strategy=strategy, direction=self.side)
-        if self.words_alone and strategy != KEEP_ALL and sum(map(len, batch)) > LONG * self.max_length:
-            batch = [self.enough_of(each) if isinstance(each, str) else each for each in batch]
-        few = checked_characters(map(self.characters, batch)) < PARALLEL_FROM
-        return [self.encode([each])[0] for each in batch] if few else list(self.encode(batch))
+        total = checked_characters(map(self.characters, batch), MOST_CHARACTERS)
+        if total > LONG * self.max_length:
+            if self.words_alone and strategy != KEEP_ALL:
+                batch = [self.enough_of(each) if isinstance(each, str) else each for each in batch]
+            checked_characters(map(self.characters, batch))
+        return [self.encode([each])[0] for each in batch] if total < PARALLEL_FROM else list(self.encode(batch))
 
     def enough_of(self, text: str) -> str:
         """What of a long text has all tokens that are kept, and one more; all of it where no part is sure to."""
-        size = LONG * self.max_length
-        while end := WORD_END.search(text, size, len(text) // 2):
-            if self.encode([text[: end.start()]])[0].overflowing:
-                return text[: end.start()]
-            size = 4 * end.start()
+        size, most = LONG * self.max_length, min(len(text) // 2, MOST_OF_TEXT)
+        while (end := WORD_END.search(text, size, most)) and characters(part := text[: end.start()]) <= MOST_OF_TEXT:
+            if self.encode([part])[0].overflowing:
+                return part
+            size = 4 * len(part)
         return text
 
     def bucket(self, length: int) -> int:
@@ -101,12 +103,15 @@ def characters(text: str) -> int:
     return len(text) + (GROWTH * len(GROWN.findall(text)) if len(text) > MANY else 0)
 
 
-def checked_characters(sizes: Iterable[int]) -> int:
+def checked_characters(sizes: Iterable[int], most_of_text: int = MOST_OF_TEXT) -> int:
     """How many all texts have; raises ValueError where one, or all, have more than others can wait for."""
     found = list(sizes)
-    for (what, most), size in zip(MOST_CHARACTERS.items(), (max(found, default=0), sum(found)), strict=True):
+    for what, size, most in (
+        ("a text", max(found, default=0), most_of_text),
+        ("all texts", sum(found), MOST_CHARACTERS),
+    ):
         if size > most:
-            raise ValueError(f"{size} characters in {what}; at most {most} are read: send less at once")
+            raise ValueError(f"{what} counted as {size} characters; at most {most} are read: send less at once")
     return sum(found)
 
 
