@@ -71,19 +71,19 @@ def copy(
 
     from tbgen.server.client.connection import Connection
     from tbgen.server.deploy.deploy import deploy as carry_out
-    from tbgen.server.deploy.deploy import deployment_plan, served_from_elsewhere, unchanging
+    from tbgen.server.deploy.deploy import deployment_plan, locks, served_from_elsewhere
     from tbgen.server.deploy.live import Live
     from tbgen.server.deploy.stores import bucket_errors, store_from
 
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # what it logs, warnings and tracebacks, is raised too
     asked: list[str] = []
-    with ExitStack() as stack, unchanging(repository, target):
-        stack.enter_context(bucket_errors(target))
+    with bucket_errors(target), ExitStack() as stack:
         lives = []
         for url in () if no_server else urls or (None,):
             connection = stack.enter_context(Connection(url, seconds=timeout, headers=headers))
             lives.append(Live(connection, seconds=timeout, notice=min(timeout, poll_secs)))
-        store = stack.enter_context(store_from(target))
+        for each in locks(repository, target, store := store_from(target)):
+            stack.enter_context(each)
         changes = deployment_plan(repository, store, lives)
         plan = [_plan_row(change) for change in changes]
         if not has_flag("json"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,10 +109,18 @@ def _labels_of(steps: str) -> list[object]:
     return [step["settings"].get("labels") for step in listing_from_text(steps, f"a {STEPS_FILE}")["steps"]]
 
 
-def unchanging(repository: Path, target: str) -> AbstractContextManager[None]:
-    """Let no other run put models into a repository while it is copied; one that is the target has its own lock."""
-    is_target = Path(target).is_dir() and repository.is_dir() and repository.samefile(target)
-    return alone_in(repository, reading=True) if repository.is_dir() and not is_target else nullcontext()
+def locks(repository: Path, target: str, store: Store) -> list[AbstractContextManager[object]]:
+    """What to enter, in this order, so that no other run puts models into a repository while it is copied to a store.
+
+    Folders come in one order, whichever is copied into which: runs would else wait for each other for ever.
+    """
+    if not repository.is_dir():
+        return [store]
+    source = alone_in(repository, reading=True)
+    if not Path(target).is_dir():
+        return [source, store]
+    here, there = ((found.st_dev, found.st_ino) for found in (repository.stat(), Path(target).stat()))
+    return [source, store] if here < there else [store, source] if there < here else [store]
 
 
 def deploy(

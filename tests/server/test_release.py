@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tbgen.server.deploy.folder_store import FolderStore
 from tbgen.server.deploy.release import Undo, check_config, config_of, model_versions
 from tests.export.stopped import Stopped
 from tests.triton.counting import TENSORS, write_counting
+from tests.waiting import FOREVER, wait_until
 
 OLD = config_of("m", TENSORS)
 
@@ -284,9 +286,34 @@ def test_nothing_is_put_into_what_is_copied(tmp_path: Path) -> None:
     assert copied(source, target) == {"count": 1, "count_ensemble": 1}
 
 
-def test_a_repository_may_be_its_own_target(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [2, 3])
+def test_repositories_that_are_copied_into_each_other_in_a_circle(count: int, tmp_path: Path) -> None:
+    folders = [write_counting(tmp_path / str(number), 1) for number in range(count)]
+    with ExitStack() as readers, ExitStack() as stack:
+        for folder in folders:
+            readers.enter_context(alone_in(folder, reading=True))
+        runs = []
+        for source, target in zip(folders, [*folders[1:], folders[0]], strict=True):
+            command = [sys.executable, "-m", "tbgen.cli.main", "deploy", "copy", source, target, "--no-server"]
+            runs.append(stack.enter_context(subprocess.Popen(command)))
+            stack.callback(runs[-1].kill)
+        wait_until(lambda: {run.pid for run in runs} <= waiting_for_a_lock())  # some have their first
+        readers.close()
+        assert [run.wait(FOREVER) for run in runs] == [0] * count
+    assert not [*tmp_path.glob(".tbgen-*")]
+
+
+def waiting_for_a_lock() -> set[int]:
+    """The processes that wait for the lock of a file, as the kernel lists them."""
+    lines = [line.split() for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines()]
+    return {int(words[5]) for words in lines if words[1] == "->"}
+
+
+@pytest.mark.parametrize("name", ["models", "link"])
+def test_a_repository_may_be_its_own_target(name: str, tmp_path: Path) -> None:
     repository = write_counting(tmp_path / "models", 1)
-    done = CliRunner().invoke(main, ["deploy", "copy", str(repository), str(repository), "--no-server"])
+    (tmp_path / "link").symlink_to(repository)
+    done = CliRunner().invoke(main, ["deploy", "copy", str(repository), str(tmp_path / name), "--no-server"])
     assert done.exit_code == 0
     assert tree(repository) == tree(write_counting(tmp_path / "others", 1))
 
