@@ -108,19 +108,27 @@ def refuse_closed(folder: Path) -> None:
     """Raise UserError for a folder, if it is there, that this user could not move away, and remove with all in it."""
     if not folder.is_dir():
         return
-    mine = os.geteuid()
-    for place in (folder.parent, *(Path(each) for each, *entries in os.walk(folder) if any(entries))):
-        may_open = place not in (folder, folder.parent) and place.stat().st_uid == mine
-        if not (may_open or os.access(place, os.W_OK | os.X_OK)):
-            raise UserError(
-                f"you may not write to {str(place)!r}, and what is in {str(folder)!r} is to be replaced; mend its "
-                "permissions, or have its owner remove it"
-            )
+    for place in _closed_places(folder):
+        raise UserError(
+            f"you may not write to {str(place)!r}, or not list it, and what is in {str(folder)!r} is to be "
+            "replaced; mend its permissions, or have its owner remove it"
+        )
     if mount := next(_mounts_in(folder), None):
         raise UserError(
             f"{str(mount)!r} is a mount, and what is in {str(folder)!r} is to be replaced; unmount it, or name another "
             "place"
         )
+
+
+def _closed_places(folder: Path) -> Iterator[Path]:
+    """The folders that hold what a folder is, and what is in it, and that this user may not change, or not list."""
+    mine, unseen = os.geteuid(), list[OSError]()
+    walk = os.walk(folder, onerror=unseen.append)
+    for place in (folder.parent, *(Path(each) for each, *entries in walk if any(entries))):
+        may_open = place not in (folder, folder.parent) and place.stat().st_uid == mine
+        if not (may_open or os.access(place, os.W_OK | os.X_OK)):
+            yield place
+    yield from (Path(error.filename) for error in unseen if not isinstance(error, FileNotFoundError))
 
 
 def _mounts_in(folder: Path) -> Iterator[Path]:

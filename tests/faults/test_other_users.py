@@ -93,13 +93,15 @@ def models_of_the_kind(home: Path, act: Callable[[Path], object]) -> Path:
     return home / "models" / "count" / "1"
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o733, 0o700])
 @pytest.mark.parametrize("act", [republished, deployed, written])
-def test_caches_that_a_server_wrote_as_root(act: Callable[[Path], object], home: Path) -> None:
+def test_caches_that_a_server_wrote_as_root(act: Callable[[Path], object], mode: int, home: Path) -> None:
     """A container without --user writes them; nothing but a removal of the whole folder meets them."""
     inside = models_of_the_kind(home, act)
     given(home)
     (inside / "__pycache__").mkdir()
     (inside / "__pycache__" / "model.cpython-310.pyc").touch()
+    (inside / "__pycache__").chmod(mode)
     before = {place: place.read_bytes() for place in home.rglob("*") if place.is_file()}
     assert said_to_other(act, home).startswith(f"you may not write to '{inside / '__pycache__'}'")
     assert {place: place.read_bytes() for place in home.rglob("*") if place.is_file()} == before
