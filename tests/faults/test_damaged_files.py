@@ -17,6 +17,8 @@ from click.testing import CliRunner
 from tbgen.cli.main import main
 from tbgen.export.errors import UserError
 from tbgen.export.reading import json_from_text, text_from_file, tree_from_file
+from tbgen.export.tokenizers.tokenizer import tokenizer_from_file
+from tbgen.export.tokenizers.trial import failure_of_tokenizer
 from tbgen.generator.check.check import check_repository
 from tbgen.generator.originals import unpack_texts
 from tbgen.generator.steps.catalogue import steps_here
@@ -274,16 +276,60 @@ def test_an_id_that_no_vocabulary_has(folder: Path, tmp_path: Path) -> None:
 def test_a_tokenizer_that_the_library_would_not_survive(folder: Path, tmp_path: Path) -> None:
     file = folder / "tokenizer.json"
     file.write_text(deadly(file), encoding="utf-8")
-    assert "it ends the process, takes over 4 GB" in said("export", "onnx", "--source", folder, "-o", tmp_path / "out")
+    assert "it ends the process, or takes over 4 GB" in said(
+        "export", "onnx", "--source", folder, "-o", tmp_path / "out"
+    )
 
 
 def test_a_model_whose_tokenizer_the_library_would_not_survive(tmp_path: Path) -> None:
     repository = make("models", tmp_path)
     file = repository / "m_onnx_bls" / "1" / "tokenizer.json"
     file.write_text(deadly(file), encoding="utf-8")
-    assert "it ends the process, takes over 4 GB" in said("run", "m_onnx_bls", "좋다", "-r", repository)
+    assert "it ends the process, or takes over 4 GB" in said("run", "m_onnx_bls", "좋다", "-r", repository)
     (finding,) = [each for each in check_repository(repository) if "it ends the process" in each.says]
     assert (finding.place.file, finding.severity) == ("m_onnx_bls/1/tokenizer.json", "error")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("XCPU", "it takes over 10 s of the processor"),
+        ("ABRT", "it ends the process, or takes over 4 GB of memory"),
+        ("SEGV", "it ends the process"),
+    ],
+)
+def test_the_signal_that_ends_a_trial_is_told(
+    name: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failure_of_tokenizer.cache_clear()
+    monkeypatch.setattr("sys.executable", ended_by(name, tmp_path / "python"))
+    assert failure_of_tokenizer("") == says
+
+
+def test_a_trial_that_the_machine_killed_is_taken_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failure_of_tokenizer.cache_clear()
+    with monkeypatch.context() as changed:
+        changed.setattr("sys.executable", ended_by("KILL", tmp_path / "python"))
+        with pytest.raises(UserError, match=r"was killed, as a machine does whose memory is full; run it again"):
+            tokenizer_from_file(folder / "tokenizer.json")
+    assert tokenizer_from_file(folder / "tokenizer.json").get_vocab_size()
+
+
+def ended_by(name: str, program: Path) -> str:
+    """A program that a signal ends."""
+    program.write_text(f"#!/bin/sh\nkill -{name} $$\n", encoding="utf-8")
+    program.chmod(0o755)
+    return str(program)
+
+
+@pytest.mark.soak
+def test_a_tokenizer_that_comes_to_no_end(folder: Path) -> None:
+    double = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+    put(folder / "tokenizer.json", normalizer={"type": "Sequence", "normalizers": [double] * 40})
+    with pytest.raises(UserError, match=r"can read \(it takes over 10 s of the processor\)"):
+        tokenizer_from_file(folder / "tokenizer.json")
 
 
 @pytest.mark.soak
