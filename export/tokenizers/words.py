@@ -25,7 +25,7 @@ def reads_words_alone(tokenizer: Any) -> bool:
     tokenizer: a tokenizers.Tokenizer; one that keeps the end of long texts needs that instead, so the answer is no.
     """
     added = tokenizer.get_added_tokens_decoder().values()
-    first, *others = map(str, _parts_of(tokenizer.pre_tokenizer))
+    first, *others = [str(each) for each in _parts_of(tokenizer.pre_tokenizer)] or [""]  # a sequence may be empty
     return (
         (tokenizer.truncation or {}).get("direction") != "left"
         and all(_NORMALIZER.fullmatch(str(each)) for each in _parts_of(tokenizer.normalizer))

@@ -123,6 +123,9 @@ def test_texts_of_every_kind(make: Callable[[], Tokenizer], normalizer: int, spl
         ({"pre_tokenizer": pre_tokenizers.ByteLevel(use_regex=False)}, False),
         ({"pre_tokenizer": pre_tokenizers.Split(Regex("a b"), "isolated")}, False),
         ({"pre_tokenizer": pre_tokenizers.Punctuation()}, False),
+        ({"pre_tokenizer": pre_tokenizers.Sequence([])}, False),
+        ({"pre_tokenizer": pre_tokenizers.Sequence([pre_tokenizers.Sequence([])])}, False),
+        ({"normalizer": normalizers.Sequence([])}, True),
     ],
 )
 def test_what_tells_that_words_are_read_alone(settings: dict[str, Any], alone: bool) -> None:

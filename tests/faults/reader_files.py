@@ -146,6 +146,16 @@ def _models(folder: Path) -> None:
     (folder.parent / "target").mkdir()
 
 
+def _in_sequence(folder: Path) -> None:
+    """An export whose tokenizer has sequences of what it does before its model."""
+    _export(folder)
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["normalizer"] = {"type": "Sequence", "normalizers": [content["normalizer"], {"type": "NFC"}]}
+    content["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [content["pre_tokenizer"], {"type": "Whitespace"}]}
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+
 def _apart(folder: Path) -> None:
     """Models whose weights lie in a file of their own."""
     _models(folder)
@@ -275,6 +285,7 @@ _MAKERS: dict[str, Callable[[Path], object]] = {
     "state": _state_dict,
     "export": _export,
     "models": _models,
+    "in sequence": _in_sequence,
     "apart": _apart,
     "billed": _billed,
     "recipe": _recipe_file,

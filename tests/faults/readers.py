@@ -220,6 +220,7 @@ READERS = {
     "state dict": Reader("state", ("model.pt",), damage.pickle_damage, _state),
     "ONNX": Reader("export", ("model.onnx",), _onnx_damage, _ready),
     "export.json": Reader("export", ("export.json",), damage.json_damage, _scaffold),
+    "tokenizer.json of an export": Reader("in sequence", ("tokenizer.json",), damage.json_damage, _scaffold),
     **{
         f"{name}, {which} commands": Reader("models", files, how, read)
         for name, files, how in (
