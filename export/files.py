@@ -17,7 +17,7 @@ from typing import Any
 from tbgen.export.errors import UserError
 from tbgen.export.exchange import put_in_place
 from tbgen.export.interrupt import interrupted_once
-from tbgen.export.reading import bytes_from_file
+from tbgen.export.reading import bytes_from_file, refuse_special
 from tbgen.export.scratch import abandoned_folders, beside, prefix_beside
 
 EXPORT_RECORD = "export.json"  # in the folder of an export, what was done
@@ -135,7 +135,8 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file's bytes. Raises UserError for one of over a terabyte, as one with a hole may be."""
+    """The hash of a file's bytes. Raises UserError for a pipe, and for over a terabyte, as a hole may have."""
+    refuse_special(path)
     found = hashlib.sha256()
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > _LARGEST:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tbgen.export.reading import refuse_special
 from tbgen.generator.data_types import FROM_ONNX_NUMBER, INVALID
 from tbgen.generator.rules.onnxruntime import data_type
 
@@ -97,7 +98,11 @@ class OnnxFile:
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Read a file's graph inputs and outputs, versions, and its weights' names and shapes. Raises NotOnnx, OSError."""
+    """Read a file's graph inputs and outputs, versions, and its weights' names and shapes.
+
+    Raises NotOnnx, OSError, and UserError for a pipe or a device.
+    """
+    refuse_special(path)
     with path.open("rb") as stream:
         if stream.read(len(LFS_POINTER)) == LFS_POINTER:
             raise NotOnnx("a Git LFS pointer: the model itself was not fetched")

@@ -113,11 +113,12 @@ def test_what_would_never_end_is_refused(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
-def test_no_model_is_run_that_would_read_it(kind: str, sample_repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["kcbert_onnx_bls/1/steps.json", "kcbert_onnx/1/model.onnx"])
+def test_no_model_is_run_that_would_read_it(file: str, kind: str, sample_repository: Path, tmp_path: Path) -> None:
     repository = Path(shutil.copytree(sample_repository, tmp_path / "models"))
-    with in_place_of(repository / "kcbert_onnx_bls" / "1" / "steps.json", kind), not_for_ever():
+    with in_place_of(repository / file, kind), not_for_ever():
         done = CliRunner().invoke(main, ["run", "kcbert_onnx_bls", "글", "-r", str(repository)])
-    assert "steps.json' is a pipe, a socket or a device" in done.output
+    assert f"{file}' is a pipe, a socket or a device" in done.output
 
 
 def test_what_a_shell_pipes_is_read() -> None:
