@@ -99,6 +99,7 @@ def gateway_server(settings: GatewaySettings) -> Server:
     config = uvicorn.Config(
         application(settings),
         http=bounded_connections(),
+        loop="asyncio",  # uvloop, where it is installed, would not call _Listener's `listen`
         ws="none",
         backlog=_TAKEN,
         log_level="warning",

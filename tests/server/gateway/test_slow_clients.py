@@ -9,15 +9,18 @@ import json
 import re
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from tbgen.server.client.address import Address
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.gateway import connections, serving
 from tbgen.server.gateway.gateway import Gateway
@@ -214,3 +217,15 @@ def test_a_chosen_model_that_was_ready_once_is_missed_for_its_own_task(settings:
             await gateway.close()
 
     asyncio.run(asked())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what a listening socket says of its queue")
+def test_the_queue_is_as_long_where_uvloop_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop listens by itself, with uvicorn's backlog, so it is not taken."""
+    monkeypatch.setitem(sys.modules, "uvloop", ModuleType("uvloop"))  # without any loop
+    listener = serving.listening_socket("127.0.0.1", 0)
+    monkeypatch.setattr(serving, "listening_socket", lambda *_: listener)
+    with running_gateway(GatewaySettings(Address(f"127.0.0.1:{free_ports(1)[0]}", "grpc"))) as gateway:
+        assert gateway.get("/health").status == 503
+        (longest,) = struct.unpack_from("=I", listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)
+    assert longest == min(2048, int(Path("/proc/sys/net/core/somaxconn").read_text(encoding="ascii")))
