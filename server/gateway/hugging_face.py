@@ -83,9 +83,8 @@ async def _text_classification(
     function = parameters.pop("function_to_apply", None)
     if function not in (None, *_FUNCTIONS):
         raise NoAnswer(400, f"function_to_apply takes one of {', '.join(_FUNCTIONS)}")
-    most = parameters.pop("top_k", None)
-    if most is not None and not (type(most) is int and most > 0):
-        raise NoAnswer(400, "top_k takes a whole number from 1 on")
+    most = _top_k(parameters)
+    parameters.pop("top_k", None)
     named = [text if isinstance(text, dict) else {"text": text} for text in inputs]  # of a pair `text`, `text_pair`
     items = [{"input_text" if name == "text" else name: each for name, each in item.items()} for item in named]
     found = await tei_api.all_labels(gateway, request, model, items, parameters, function is not None)
@@ -94,9 +93,19 @@ async def _text_classification(
     return [labels[:most] for labels in found]  # best first, also by a function, which rises with its logit
 
 
+def _top_k(parameters: dict[str, Any]) -> int | None:
+    """How many answers are asked for, if that is said. Raises NoAnswer."""
+    most = parameters.get("top_k")
+    if most is not None and not (type(most) is int and most > 0):
+        raise NoAnswer(400, "top_k takes a whole number from 1 on")
+    return most
+
+
 def _by_function(labels: list[_Answer], function: Callable[[np.ndarray], np.ndarray]) -> list[_Answer]:
     """Labels with their logits as labels with scores."""
-    scores = function(np.array([each["score"] for each in labels]))
+    logits = np.array([each["score"] for each in labels]) * 1.0  # whole numbers as FP64, FP16 and FP32 as they are
+    with np.errstate(over="ignore"):  # of differences, whose powers are 0
+        scores = function(logits) if labels else logits
     return [each | {"score": score} for each, score in zip(labels, scores, strict=True)]
 
 
@@ -113,9 +122,10 @@ async def _question_answering(
     gateway: Gateway, request: Request, model: FrontModel, inputs: list[Any], parameters: dict[str, Any]
 ) -> list[Any]:
     """{answer, score, start, end} for each question, a list of them where top_k is more than 1."""
+    several = (_top_k(parameters) or 1) > 1
     found = await _answers(gateway, request, model, inputs, parameters, "answers")
     lists = [[{"answer": each.pop("text"), **each} for each in answers] for answers in found]
-    return lists if parameters.get("top_k", 1) > 1 else [answers[0] if answers else _NOTHING for answers in lists]
+    return lists if several else [answers[0] if answers else _NOTHING for answers in lists]
 
 
 async def _fill_mask(

@@ -41,7 +41,7 @@ async def embeddings(gateway: Gateway, request: Request) -> Response:
     items = [{"input_text": text} for text in texts]
     rows, tokens = await gateway.counted(request, model, items, ["embedding"], parameters)
     size = len(rows) * model.size
-    data = await off_loop(size, _vectors, rows, form)
+    data = await off_loop(size, _vectors, model, rows, form)
     answer = {
         "object": "list",
         "data": [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(data)],
@@ -51,9 +51,9 @@ async def embeddings(gateway: Gateway, request: Request) -> Response:
     return await json_response(answer, size=size)
 
 
-def _vectors(rows: Sequence[Tensors], form: EmbeddingsForm) -> list[Any]:
+def _vectors(model: FrontModel, rows: Sequence[Tensors], form: EmbeddingsForm) -> list[Any]:
     """What the answers' vectors are sent as. Raises NoAnswer."""
-    vectors = cut(stacked([row["embedding"] for row in rows]), form.dimensions)
+    vectors = cut(stacked(model, rows), form.dimensions)
     return base64_rows(vectors) if form.encoding_format == "base64" else [*vectors]
 
 

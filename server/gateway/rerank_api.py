@@ -73,7 +73,7 @@ async def ranked_texts(gateway: Gateway, request: Request, form: TextsForm) -> l
         parameters["sigmoid"] = not form.raw_scores
     item = {"query": form.query, "texts": form.texts}
     (row,) = await gateway.answers(request, model, [item], outputs_of(model), parameters)
-    found = objects_from_tensors(model, row, "results")
+    found = objects_from_tensors(model, row, "results", item)
     return [each | ({"text": form.texts[each["index"]]} if form.return_text else {}) for each in found]
 
 
@@ -86,7 +86,7 @@ async def _documents(gateway: Gateway, request: Request, form: DocumentsForm) ->
     found = [
         {"index": each["index"], "relevance_score": each["score"]}
         | ({"document": documents[each["index"]].model_dump()} if form.return_documents else {})
-        for each in objects_from_tensors(model, row, "results")[: form.top_n]
+        for each in objects_from_tensors(model, row, "results", item)[: form.top_n]
     ]
     usage = None if tokens is None else {"prompt_tokens": tokens, "total_tokens": tokens}
     meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}

@@ -5,8 +5,8 @@ Their clients name no model: the one that does the task is meant, or the one tha
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from tbgen.backends.softmax_classification import TextClassification
 from tbgen.export.run import Tensors
 from tbgen.generator.compare.example import Item
 from tbgen.generator.version import version
+from tbgen.server.gateway.answers import objects_from_columns, only_names
 from tbgen.server.gateway.body import Form, form_of, json_response, off_loop
 from tbgen.server.gateway.gateway import Gateway
 from tbgen.server.gateway.models import FrontModel
@@ -96,12 +97,12 @@ async def embedded(gateway: Gateway, request: Request, form: EmbedForm) -> Respo
     parameters = form.truncation(model) | ({"prompt_name": form.prompt_name} if form.prompt_name else {})
     rows = await gateway.answers(request, model, _items(form.inputs), ["embedding"], parameters)
     size = len(rows) * model.size
-    return await json_response(await off_loop(size, _vectors, rows, form), size=size)
+    return await json_response(await off_loop(size, _vectors, model, rows, form), size=size)
 
 
-def _vectors(rows: Sequence[Tensors], form: EmbedForm) -> list[Any]:
+def _vectors(model: FrontModel, rows: Sequence[Tensors], form: EmbedForm) -> list[Any]:
     """What the answers' vectors are sent as. Raises NoAnswer."""
-    vectors = stacked([row["embedding"] for row in rows])
+    vectors = stacked(model, rows)
     if form.normalize is False and have_length_one(vectors):
         raise NoAnswer(400, "the model makes its vectors of length 1 itself: it has none but normalized ones")
     vectors = cut(vectors, form.dimensions)
@@ -116,16 +117,18 @@ async def embed_sparse(gateway: Gateway, request: Request) -> Response:
     parameters = form.truncation(model) | ({"prompt_name": form.prompt_name} if form.prompt_name else {})
     wanted = ["token_ids", "token_weights", "token_count"]
     rows = await gateway.answers(request, model, _items(form.inputs), wanted, parameters)
-    size = 2 * sum(int(row["token_count"].item()) for row in rows)
-    return await json_response(await off_loop(size, _pairs, rows), size=size)
+    size = 2 * sum(row["token_ids"].size for row in rows)
+    return await json_response(await off_loop(size, _pairs, model, rows), size=size)
 
 
-def _pairs(rows: Sequence[Tensors]) -> list[list[dict[str, Any]]]:
-    """Number and weight of each token."""
-    pairs = (zip(row["token_ids"], row["token_weights"], strict=True) for row in rows)
-    counts = (max(0, int(row["token_count"].item())) for row in rows)
-    found = (itertools.islice(each, count) for each, count in zip(pairs, counts, strict=True))
-    return [[{"index": index, "value": value} for index, value in each] for each in found]
+def _pairs(model: FrontModel, rows: Sequence[Tensors]) -> list[list[dict[str, Any]]]:
+    """Number and weight of each token. Raises NoAnswer."""
+    return [
+        objects_from_columns(
+            model, "tokens", {"index": row["token_ids"], "value": row["token_weights"]}, row["token_count"]
+        )
+        for row in rows
+    ]
 
 
 async def predict(gateway: Gateway, request: Request) -> Response:
@@ -148,22 +151,22 @@ async def all_labels(
         rows = await gateway.answers(request, model, items, ["value"], parameters)
         return [named_values(model, row["value"]) for row in rows]
     parameters |= {"top_k": _MOST_LABELS, **({"threshold": 0.0} if "sigmoid" in model.outputs else {})}
-    if not raw:
-        rows = await gateway.answers(request, model, items, ["top_labels", "top_scores"], parameters)
-        return [_labels(row["top_labels"], row["top_scores"]) for row in rows]
-    parameters |= {"logits": True}
-    rows = await gateway.answers(request, model, items, ["top_labels", "logits"], parameters)
-    return [_labels(row["top_labels"], -np.sort(-row["logits"])) for row in rows]  # both rise together
+    scores = "logits" if raw else "top_scores"
+    parameters |= {"logits": True} if raw else {}
+    rows = await gateway.answers(request, model, items, ["top_labels", scores], parameters)
+    best = [np.sort(row[scores])[::-1] if raw else row[scores] for row in rows]  # logits and scores rise together
+    columns = [{"score": each, "label": row["top_labels"]} for row, each in zip(rows, best, strict=True)]
+    return [objects_from_columns(model, "labels", each) for each in columns]
 
 
 def named_values(model: FrontModel, values: np.ndarray) -> list[dict[str, Any]]:
-    """The values of a regression with the names that its record has, the largest first."""
-    names, best = model.record.get("settings", {}).get("labels") or [], np.argsort(-values, kind="stable")
-    return _labels([names[place] if place < len(names) else f"LABEL_{place}" for place in best], values[best])
-
-
-def _labels(labels: Iterable[str], scores: np.ndarray) -> list[dict[str, Any]]:
-    return [{"score": score, "label": label} for label, score in zip(labels, scores, strict=True)]
+    """The values of a regression with the names that its record has, the largest first. Raises NoAnswer."""
+    names, scores = model.record.get("settings", {}).get("labels") or [], {"score": values}
+    found = [
+        each | {"label": names[place] if place < len(names) else f"LABEL_{place}"}
+        for place, each in enumerate(objects_from_columns(model, "labels", scores))
+    ]
+    return sorted(found, key=itemgetter("score"), reverse=True)
 
 
 async def similarity(gateway: Gateway, request: Request) -> Response:
@@ -181,9 +184,12 @@ async def similarities(gateway: Gateway, request: Request, form: SimilarityForm)
     parameters = form.parameters.truncation(model) | {name: each for name, each in said.items() if each is not None}
     if model.task != "embedding":
         (row,) = await gateway.answers(request, model, [{"query": source, "texts": sentences}], ["scores"], parameters)
-        return list(row["scores"])
+        scores = [each["score"] for each in objects_from_columns(model, "scores", {"score": row["scores"]})]
+        if len(scores) != len(sentences):
+            raise only_names(model, "scores")
+        return scores
     rows = await gateway.answers(request, model, _items([source, *sentences]), ["embedding"], parameters)
-    vectors = at_length_one(stacked([row["embedding"] for row in rows]))
+    vectors = at_length_one(stacked(model, rows))
     return list(vectors[1:] @ vectors[0])
 
 

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tbgen.backends.numerics import at_length_one, lengths
+from tbgen.export.run import Tensors
+from tbgen.server.gateway.answers import are_columns, only_names
+from tbgen.server.gateway.models import FrontModel
 from tbgen.server.gateway.no_answer import NoAnswer
 
 _NEAR_ONE = 5e-3  # FP16 leaves a length of 1 so far off
@@ -28,9 +31,15 @@ def have_length_one(vectors: np.ndarray) -> bool:
     return bool(np.all(np.abs(lengths(vectors) - 1) < _NEAR_ONE))
 
 
-def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """(items, size) FP32, of vectors that may be FP16."""
-    return np.stack(rows).astype("<f4")
+def stacked(model: FrontModel, rows: Sequence[Tensors]) -> np.ndarray:
+    """(items, size) FP32, of vectors that may be FP16. Raises NoAnswer for what is no vector of such numbers."""
+    vectors = [row["embedding"] for row in rows]
+    if are_columns(dict(enumerate(vectors))):
+        with np.errstate(over="ignore"):  # of FP64
+            found = np.stack(vectors).astype("<f4")
+        if np.isfinite(found).all():
+            return found
+    raise only_names(model, "embedding")
 
 
 def base64_rows(vectors: np.ndarray) -> list[str]:

@@ -29,7 +29,6 @@ from tbgen.server.client.replies import told_config, unfit
 from tbgen.server.deploy.live_check import check_live
 from tbgen.server.doctor.remote import server_parts
 from tbgen.server.embedded.server import EmbeddedServer
-from tbgen.server.gateway.answers import objects_from_tensors
 from tbgen.server.gateway.asking import ask
 from tbgen.server.gateway.models import FrontModel
 from tbgen.server.gateway.no_answer import NoAnswer
@@ -58,6 +57,7 @@ _BODIES: list[tuple[str, dict[str, Any]]] = [
     ("/v1/rerank", {"query": "금리", "documents": _TEXTS, "return_documents": True, "model": "ranks"}),
     ("/similarity", {"inputs": {"source_sentence": "금리", "sentences": _TEXTS}}),
     ("/models/mood", {"input_text": "금리"}),
+    ("/models/mood", {"input_text": "금리", "tokens": True, "stages": True}),
     ("/models/mood", {"inputs": _TEXTS, "parameters": {"top_k": 2}}),
     ("/models/names", {"input_text": "금리"}),
     ("/models/names", {"inputs": _TEXTS}),
@@ -254,15 +254,6 @@ def test_a_model_without_an_output_of_its_task_is_not_asked(answers: Answers) ->
         await triton.close()
 
     asyncio.run(asked())
-
-
-def test_outputs_that_only_have_the_names_are_no_answer() -> None:
-    outputs = [{"name": name, "data_type": "TYPE_FP32", "dims": ["-1"]} for name in ("scores", "ranking")]
-    model = FrontModel("m", "m", "", {"max_batch_size": 4, "input": [], "output": outputs}, {})
-    row = {"scores": np.zeros(2, np.float32), "ranking": np.array([0, 5], np.int32)}
-    with pytest.raises(NoAnswer, match="m answers with outputs that are no results of rerank") as refused:
-        objects_from_tensors(model, row, "results")
-    assert refused.value.status == 502
 
 
 @pytest.mark.parametrize(
