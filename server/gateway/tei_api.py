@@ -150,6 +150,8 @@ async def all_labels(
     if "top_labels" not in model.outputs:
         rows = await gateway.answers(request, model, items, ["value"], parameters)
         return [named_values(model, row["value"]) for row in rows]
+    if raw and "logits" not in model.outputs:
+        raise NoAnswer(400, f"model {model.name!r} gives no logits; leave out raw_scores, or function_to_apply")
     parameters |= {"top_k": _MOST_LABELS, **({"threshold": 0.0} if "sigmoid" in model.outputs else {})}
     scores = "logits" if raw else "top_scores"
     parameters |= {"logits": True} if raw else {}

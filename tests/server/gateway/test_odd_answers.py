@@ -294,3 +294,13 @@ def test_functions_of_any_numbers(
 def test_a_number_of_answers_that_is_none(gateway: Asked, server: Server, most: Any) -> None:
     status, said = asked(gateway, server, "/models/m", {"inputs": QUESTION, "parameters": {"top_k": most}}, ANSWERS)
     assert (status, said["error"]) == (400, "top_k takes a whole number from 1 on")
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [("/predict", {"raw_scores": True}), ("/models/m", {"parameters": {"function_to_apply": "sigmoid"}})],
+)
+def test_logits_of_a_model_that_has_none(gateway: Asked, server: Server, path: str, more: Any) -> None:
+    status, said = asked(gateway, server, path, ASK | more, LABELS)
+    sentence = "model 'm' gives no logits; leave out raw_scores, or function_to_apply"
+    assert (status, said["error"]) == (400, sentence)
