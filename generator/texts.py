@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 import click
 
 from tbgen.export.errors import NoSuchName, UserError
-from tbgen.export.reading import json_from_text
+from tbgen.export.reading import json_from_text, refuse_special
 
 STANDARD_INPUT = Path("-")
 _COLUMNS = ("input_text", "text", "sentence", "kor_sentence", "document")  # those that are the text if none is named
@@ -39,6 +39,7 @@ class TextFile:
     def rows(self) -> Iterator[Row]:
         """Every row, empty lines too. Raises UserError."""
         row = None
+        refuse_special(self.path)
         try:
             with click.open_file(str(self.path), "rb") as stream:
                 for row in self.rows_of(self.lines(cast(BinaryIO, stream))):

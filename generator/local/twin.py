@@ -34,8 +34,8 @@ def runnable_folder(folder: Path, scratch: Path) -> Path:
 
 
 def _needs_gpu(file: Path) -> bool:
-    """Whether a file has operators that ONNX Runtime has for GPUs alone; one that is no ONNX file has none."""
+    """Whether a file has operators that ONNX Runtime has for GPUs alone; what is no ONNX file has none."""
     try:
         return any(node.operator in GPU_ALONE for node in read_onnx(file).nodes)
-    except NotOnnx:
+    except (NotOnnx, OSError):
         return False

@@ -19,6 +19,7 @@ from tbgen.export.errors import UserError
 from tbgen.export.files import sha256
 from tbgen.export.reading import bytes_from_file, json_from_file, read_json_if_there
 from tbgen.generator.check.onnx_file import NotOnnx, read_onnx
+from tbgen.generator.texts import TextFile
 from tests.faults.reader_files import make
 from tests.faults.reader_fuzz import Hang, outcome_of
 from tests.faults.readers import READERS
@@ -106,10 +107,11 @@ def test_no_reader_is_stopped(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
-def test_what_would_never_end_is_refused(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("read", [bytes_from_file, sha256, read_onnx, lambda file: next(TextFile(file).rows())])
+def test_what_would_never_end_is_refused(read: Callable[[Path], object], kind: str, tmp_path: Path) -> None:
     KINDS[kind](tmp_path / "file")
-    with pytest.raises(UserError, match="is a pipe, a socket or a device; put a file in its place"):
-        bytes_from_file(tmp_path / "file")
+    with not_for_ever(), pytest.raises(UserError, match="is a pipe, a socket or a device; put a file in its place"):
+        read(tmp_path / "file")
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
