@@ -57,11 +57,15 @@ def _typed(item: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]
         columns = [answer.get(output) for output in each.fields.values()]
         if all(isinstance(column, list) for column in columns) and len({len(column or ()) for column in columns}) == 1:
             found = [_objects(each.fields, row) for row in zip(*columns, strict=True)]
+            if not 0 <= (count := answer.get(each.count, len(found))) <= len(found):
+                raise ValueError(count)
             for output in (*each.fields.values(), each.count):
                 typed.pop(output, None)
-            return typed | {each.name: found[: answer.get(each.count)]}
+            return typed | {each.name: found[:count]}
     if {"scores", "ranking"} <= typed.keys():
         scores, ranking = typed.pop("scores"), typed.pop("ranking")
+        if not {*ranking} <= {*range(len(scores))}:
+            raise ValueError(ranking)
         texts = item.get("texts")
         named = isinstance(texts, list) and len(texts) == len(scores)
         typed["results"] = [

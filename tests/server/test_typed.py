@@ -103,6 +103,9 @@ def test_none_found_is_shown_too() -> None:
         {"embedding": [0.5, 0.25]},
         {"labels": ["하나"], "scores": 0.5},  # of a step of one's own
         {"labels": ["하나", "둘"], "scores": [0.5]},
+        {"scores": [0.5, 0.25], "ranking": [0, -1]},
+        {"scores": [0.5, 0.25], "ranking": [0, 2]},
+        *({"top_labels": ["하나"], "top_scores": [0.5], "top_count": count} for count in (-1, 2, "1")),
     ],
 )
 def test_anything_else_stays_as_it_is(answer: dict[str, Any]) -> None:
