@@ -145,7 +145,7 @@ class ServerWatch:
     def _start_again_after_its_end(self) -> bool:
         why = f"Triton ended by itself: {self.server.explanation()}"
         self.short_lives = self.short_lives + 1 if time.monotonic() - self.started < _SHORT else 0
-        if self.short_lives == _TRIES:
+        if self.short_lives >= _TRIES:
             raise UserError(why)
         self.server.note(why)
         return self._start_again()
@@ -155,7 +155,15 @@ class ServerWatch:
         began = time.monotonic()
         self.server.note("Triton is started again")
         self.server.stop()
-        self.server.start(keep_log=True)
+        while True:
+            try:
+                self.server.start(keep_log=True)
+                break
+            except UserError as error:  # Triton may abort while it loads many models, rarely
+                self.short_lives += 1
+                if self.short_lives >= _TRIES:
+                    raise
+                self.server.note(f"Triton did not start: {error.message}; it is tried again")
         self.away.clear()
         self.died.clear()
         self.started = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,6 +164,32 @@ def test_a_server_that_was_killed_is_started_again_but_not_for_ever(repository: 
         watch.started += FOREVER
         with pytest.raises(UserError, match="was killed by SIGKILL"):
             watch.look()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_server_that_aborts_while_it_is_started_again_is_tried_again(
+    times: int, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(repository, log=tmp_path / "log") as server:
+        watch, waits, aborts = ServerWatch(server), server.wait_until_ready, iter(range(times))
+
+        def aborted(*arguments: Any) -> None:
+            if next(aborts, None) is not None:
+                os.kill(server.process.pid, signal.SIGABRT)  # type: ignore[union-attr]
+            waits(*arguments)
+
+        monkeypatch.setattr(server, "wait_until_ready", aborted)
+        watch.started -= FOREVER  # it has long been served
+        os.kill(server.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+        if times == 3:
+            with pytest.raises(UserError, match="tritonserver was killed by SIGABRT"):
+                wait_until(watch.look)
+        else:
+            wait_until(watch.look)
+            assert server.ready()
+            assert any(
+                "Triton did not start: tritonserver was killed by SIGABRT" in line for line in server.log_lines()
+            )
 
 
 def test_a_model_that_does_not_load_again_is_said_once_with_its_reason(repository: Path) -> None:
