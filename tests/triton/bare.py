@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy
 
 from tbgen.server.client.connection import Connection
+from tbgen.server.embedded.leftovers import SHARED_MEMORY
 from tbgen.server.embedded.log import explanation
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.process import ServerProcess
@@ -75,6 +76,13 @@ def numpy_only(of: Interpreter) -> Path:
     return python
 
 
+def end(process: ServerProcess, prefix: str) -> None:
+    """Kill a server, and remove the shared memory that it leaves."""
+    process.stop(0)
+    for left in SHARED_MEMORY.glob(f"{prefix}*"):
+        left.unlink()
+
+
 @contextmanager
 def bare_server(
     repository: Path, of: Interpreter, folder: Path, prepare: Callable[[Path], object] = lambda _: None
@@ -91,11 +99,12 @@ def bare_server(
     environment = server_environment(wheel) | POSIX_LOCALE
     environment["PATH"] = f"{numpy_only(of).parent}:/usr/bin:/bin"
     http, grpc = free_ports(2)
+    prefix = f"{folder.name}-{grpc}"
     command = [
         str(wheel.server),
         f"--model-repository={repository}",
         f"--backend-directory={folder / 'backends'}",
-        f"--backend-config=python,shm-region-prefix-name={folder.name}-{grpc}",
+        f"--backend-config=python,shm-region-prefix-name={prefix}",
         "--allow-metrics=false",
         *("--http-address=127.0.0.1", "--grpc-address=127.0.0.1", f"--http-port={http}", f"--grpc-port={grpc}"),
     ]
@@ -107,4 +116,4 @@ def bare_server(
         with Connection(f"127.0.0.1:{grpc}") as connection:
             yield connection
     finally:
-        process.stop(0)
+        end(process, prefix)

@@ -18,6 +18,7 @@ from tbgen.server.deploy.stores import store_from
 from tbgen.server.embedded.ports import free_ports
 from tbgen.server.embedded.process import ServerProcess
 from tbgen.server.embedded.wheel import assemble_backends, installed_wheel, server_environment
+from tests.triton.bare import end
 from tests.triton.counting import under_load, write_counting
 from tests.triton.test_deploy import MODES, put
 from tests.waiting import wait_until
@@ -88,9 +89,7 @@ def url(bucket: str, tmp_path: Path) -> Iterator[str]:
             wait_until(lambda: connection.ready("count_ensemble"))
         yield f"127.0.0.1:{port}"
     finally:
-        process.stop(0)
-        for region in Path("/dev/shm").glob(f"bucket-{port}*"):
-            region.unlink()
+        end(process, f"bucket-{port}")
 
 
 def test_upgrades_from_a_bucket_under_load(url: str, bucket: str, tmp_path: Path) -> None:
