@@ -64,9 +64,7 @@ class HttpLoad:
     def run(self, watch: Ticker) -> None:
         """Send until the end, then wait for the answers that are still out, at most the time limit of a request."""
         time.sleep(max(0.0, -watch.now()))
-        while (now := watch.now()) < self.end or (
-            len(self.idle) < len(self.lines) and now < self.end + self.order.timeout
-        ):
+        while self.goes_on(now := watch.now()):
             if watch.tick(now):
                 self.time_out(now)
             if now < self.end:
@@ -79,6 +77,12 @@ class HttpLoad:
             for handle, _ in self.epoll.poll(0):
                 self.receive(self.lines[handle], watch)
         self.close()
+
+    def goes_on(self, now: float) -> bool:
+        """Whether something is to be sent, or an answer to be waited for."""
+        owing = self.order.schedule is not None and not self.over
+        waiting = len(self.idle) < len(self.lines) and now < self.end + self.order.timeout
+        return now < self.end or owing or waiting
 
     def close(self) -> None:
         """Count what was never sent or never answered, and close all lines."""
