@@ -7,7 +7,6 @@ import pytest
 from tbgen.backends.embedding import Embedding
 from tbgen.backends.numerics import columns_from_rows, json_column
 from tbgen.backends.similarity import Similarity
-from tbgen.server.gateway.vectors import cut
 
 
 def test_json_keeps_text_as_it_is() -> None:
@@ -33,8 +32,3 @@ def test_vectors_whose_squares_are_beyond_single_precision_have_length_1(size: f
     assert (found.dtype, found.tolist()) == (np.float32, wanted)
     pair = np.array([vectors[0], vectors[0]])
     assert Similarity(Path(), size=3)(pair, np.zeros((2, 1), np.int32))["scores"].tolist() == [[pytest.approx(1)]]
-
-
-def test_vectors_of_length_1_are_cut_to_length_1() -> None:
-    assert cut(np.array([[0.6, 0.8]], np.float32), 1).tolist() == [[1.0]]
-    assert cut(np.array([[3e30, 4e30]], np.float32), 1).tolist() == [[np.float32(3e30)]]
