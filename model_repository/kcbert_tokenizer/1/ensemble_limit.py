@@ -22,9 +22,8 @@ from .clients import LATE, LEAST, MOST, Client, GoneError
 
 # Items that entered; that came out; nanoseconds of one; of how many these were taken; when one came out last.
 _SENT, _SEEN, _COST, _KNOWN, _NEWS = range(5)
-_TURN = {
-    "tbgen_turn": ("TYPE_INT64", [3])
-}  # an item's number, those not yet seen then, itself too, and nanoseconds: when
+# An item's number, those not yet seen then, itself too, and nanoseconds: when.
+_TURN = {"tbgen_turn": ("TYPE_INT64", [3])}
 _PROCESS, _MEMORY = Path("/proc/self"), Path("/dev/shm")
 _STUB = re.compile(rb"_stub\0[^\0]+\0([^\0]+)[0-9a-f-]{36}\0")  # a model's process: the prefix of its shared memory
 _WINDOW = 1_000_000_000  # nanoseconds over which an item's are taken
