@@ -155,6 +155,7 @@ class ServerWatch:
         began = time.monotonic()
         self.server.note("Triton is started again")
         self.server.stop()
+        failures = list[str]()  # said later: a log in the server's folder is gone until it starts
         while True:
             try:
                 self.server.start(keep_log=True)
@@ -163,7 +164,9 @@ class ServerWatch:
                 self.short_lives += 1
                 if self.short_lives >= _TRIES:
                     raise
-                self.server.note(f"Triton did not start: {error.message}; it is tried again")
+                failures.append(error.message)
+        for failure in failures:
+            self.server.note(f"Triton did not start: {failure}; it was tried again")
         self.away.clear()
         self.died.clear()
         self.started = time.monotonic()

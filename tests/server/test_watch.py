@@ -192,6 +192,26 @@ def test_a_server_that_aborts_while_it_is_started_again_is_tried_again(
             )
 
 
+def test_a_server_without_a_log_leaves_none_where_it_was_started(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(repository) as server:
+        watch, starts = ServerWatch(server), server.start
+        refusals = iter([UserError("no room")])
+
+        def refused(**settings: Any) -> None:
+            for each in refusals:
+                raise each
+            starts(**settings)
+
+        monkeypatch.setattr(server, "start", refused)
+        monkeypatch.chdir(tmp_path)
+        os.kill(server.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+        wait_until(watch.look)
+        assert any("Triton did not start: no room" in line for line in server.log_lines())
+        assert [*tmp_path.iterdir()] == [repository]
+
+
 def test_a_model_that_does_not_load_again_is_said_once_with_its_reason(repository: Path) -> None:
     with serving(repository) as server:
         watch = ServerWatch(server)
